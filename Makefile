@@ -1,0 +1,65 @@
+# Needs make and Python 3.12 or newer. An active environment (venv or conda) is used as it is;
+# without one, everything is installed into .venv. Choose another Python with `make PYTHON=python3.13 ...`.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+# conda's base environment is active in every shell of many machines; it is left alone.
+ACTIVE := $(or $(VIRTUAL_ENV),$(if $(filter base,$(CONDA_DEFAULT_ENV)),,$(CONDA_PREFIX)))
+ENV := $(or $(ACTIVE),$(VENV))
+RUN := $(ENV)/bin/python
+
+# One core for the tests: OpenBLAS and OpenMP, numba, and NPROC for the thread pool of XLA.
+ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 NPROC=1
+
+# What demo trains on, and where everything of it goes.
+DEMO_DATA := demo/data
+DEMO_RUN := demo/run
+DEMO_TRAIN := train three_tier --preset demo --data $(DEMO_DATA) --run $(DEMO_RUN)
+DEMO_GENERATE := generate $(DEMO_RUN)
+
+.PHONY: help demo test lint clean
+.NOTPARALLEL:
+
+help:
+	@echo "make demo    make the demo data, train a small model on it and generate audio, in $(DEMO_RUN)"
+	@echo "make test    run the tests on one core"
+	@echo "make lint    check style, format and types"
+	@echo "make clean   delete caches and built packages"
+
+demo: $(ENV)/.samplernn-test
+	$(RUN) datasets/demo.py --out $(DEMO_DATA)
+	$(RUN) -m samplernn_theano $(DEMO_TRAIN)
+	$(RUN) -m samplernn_theano $(DEMO_GENERATE)
+
+test: $(ENV)/.samplernn-test
+	$(ONE_CORE) $(RUN) -m pytest
+
+lint: $(ENV)/.samplernn-dev
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+clean:
+	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps below are newer than pyproject.toml once its dependencies are installed.
+INSTALL = $(RUN) -m pip install -q --disable-pip-version-check
+
+$(ENV)/.samplernn-test: pyproject.toml | $(ENV)/.samplernn-python
+	$(INSTALL) -e ".[jax,test]"
+	@touch $@
+
+$(ENV)/.samplernn-dev: pyproject.toml | $(ENV)/.samplernn-python
+	$(INSTALL) -e ".[dev]"
+	@touch $@
+
+BASE_PYTHON := $(if $(ACTIVE),$(RUN),$(PYTHON))
+
+$(ENV)/.samplernn-python:
+	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || \
+		{ echo "$(BASE_PYTHON) is not Python 3.12 or newer; $(if $(ACTIVE),activate an environment \
+		that has it,name one that is with 'make PYTHON=...')." >&2; exit 1; }
+	$(if $(ACTIVE),,$(PYTHON) -m venv $(VENV))
+	@touch $@

@@ -1,0 +1,5 @@
+"""`python -m samplernn_theano` does what the `samplernn` command does."""
+
+from samplernn_theano.cli import main
+
+raise SystemExit(main())

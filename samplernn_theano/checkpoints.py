@@ -1,0 +1,110 @@
+"""Checkpoints: everything that a run needs to go on, in one npz file without pickle."""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.errors import CheckpointError, HyperParameterError
+from samplernn_theano.files import atomic_write
+from samplernn_theano.hyperparameters import FAMILIES, ThreeTier
+
+FORMAT = "samplernn-theano checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One moment of a run.
+
+    Attributes
+    ----------
+    hp : ThreeTier
+        Family and hyper-parameters.
+    parameters : dict of str to array
+        Under the original's names.
+    adam : dict of str to array
+        Adam's step and moments: ``adam.t``, ``adam.m.NAME``, ``adam.v.NAME``.
+    states : dict of str to array
+        The carried state of every tier.
+    progress : dict
+        Plain values: iteration, epoch, position in the epoch, training seconds, best scores, ...
+    """
+
+    hp: ThreeTier
+    parameters: Mapping[str, NDArray]
+    adam: Mapping[str, NDArray] = field(default_factory=dict)
+    states: Mapping[str, NDArray] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
+
+
+_GROUPS = ("parameters", "adam", "states")
+
+
+def save(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` to `path` (.npz), whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; what stood at `path` before is left as it was.
+    """
+    arrays = {f"{group}/{name}": a for group in _GROUPS for name, a in getattr(checkpoint, group).items()}
+    about = {
+        "format": FORMAT,
+        "family": checkpoint.hp.family,
+        "hyperparameters": asdict(checkpoint.hp),
+        "progress": dict(checkpoint.progress),
+    }
+    with atomic_write(path) as temporary:
+        np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint; every array's checksum is verified.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, it is damaged, or it is not a checkpoint of this package.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        about = json.loads(str(arrays.pop("about")))
+        if about["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} has the format {about['format']!r}; this version reads {FORMAT!r}."
+            )
+        if about["family"] not in FAMILIES:
+            raise CheckpointError(f"{path} holds a model of the family {about['family']!r}, unknown here.")
+        hp = FAMILIES[about["family"]](**about["hyperparameters"])
+        groups = {
+            group: {name[len(group) + 1 :]: a for name, a in arrays.items() if name.startswith(group + "/")}
+            for group in _GROUPS
+        }
+        return Checkpoint(hp, progress=about["progress"], **groups)
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no checkpoint {path}.") from None
+    except PermissionError:
+        raise CheckpointError(f"Not allowed to read the checkpoint {path}.") from None
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        EOFError,
+        HyperParameterError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: it is damaged or not one of this package ({error})."
+        ) from error

@@ -1,0 +1,329 @@
+"""The command line: `samplernn COMMAND ...`.
+
+Exit codes: 0 done, 1 a conformance check failed, 2 something the user can put right, 130 or 143 stopped by
+Ctrl-C or SIGTERM. The heavy imports stand inside the commands, so that `--help` answers at once.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from samplernn_theano import __version__
+from samplernn_theano.errors import SampleRNNError
+from samplernn_theano.hyperparameters import FAMILIES, PRESETS, add_flags, preset
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = build_parser().parse_args(argv)
+    if getattr(arguments, "threads", None):
+        from samplernn_theano import threads
+
+        threads.limit(arguments.threads)
+    try:
+        return arguments.command(arguments)
+    except SampleRNNError as error:
+        print(f"samplernn: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("samplernn: Out of memory; use a smaller --batch_size, --seq_len or --dim.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("samplernn: Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    parser = _Parser(
+        prog="samplernn", description="SampleRNN (ICLR 2017), faithful to the authors' code, on PyTensor."
+    )
+    parser.add_argument("--version", action="version", version=f"samplernn-theano {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_prepare(commands)
+    _add_train(commands)
+    _add_generate(commands)
+    _add_conformance(commands)
+    _add_info(commands)
+    return parser
+
+
+# --- prepare
+# --------------------------------------------------------------------------------------------------
+
+
+def _add_prepare(commands: Any) -> None:
+    parser = commands.add_parser("prepare", help="make a data set out of a folder of recordings")
+    parser.add_argument(
+        "folder", type=Path, help="recordings: wav, flac, ogg, mp3, ... of any rate, also in sub-folders"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the data set to be made")
+    parser.add_argument(
+        "--name", default="clips", help="first part of the files' names (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--clip-seconds", type=float, default=8.0, help="length of a clip (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--valid-fraction", type=float, default=0.1, help="share of the clips (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--test-fraction", type=float, default=0.1, help="share of the clips (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=123, help="of the shuffle of clips (default: %(default)s)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a data set that is there")
+    parser.set_defaults(command=_prepare)
+
+
+def _prepare(a: argparse.Namespace) -> int:
+    from samplernn_theano import prepare
+
+    manifest = prepare.prepare(
+        a.folder, a.out, a.name, a.clip_seconds, a.valid_fraction, a.test_fraction, a.seed, a.overwrite
+    )
+    print(prepare.describe(manifest))
+    print(
+        f"The data set is in {a.out}. Train on it with: samplernn train three_tier --data {shlex.quote(str(a.out))}"
+    )
+    return 0
+
+
+# --- train
+# ----------------------------------------------------------------------------------------------------
+
+
+def _add_train(commands: Any) -> None:
+    parser = commands.add_parser("train", help="train a model on a data set")
+    families = parser.add_subparsers(title="families", metavar="FAMILY", required=True, parser_class=_Parser)
+    for name, family in FAMILIES.items():
+        _add_train_family(families, name, family)
+
+
+def _add_train_family(families: Any, name: str, family: Any) -> None:
+    parser = families.add_parser(name, help=f"train a {name} model")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with *_train.npy, *_valid.npy, *_test.npy"
+    )
+    parser.add_argument("--run", type=Path, help="folder of the run (default: runs/EXP)")
+    parser.add_argument("--exp", help="name of the experiment (default: FAMILY-PRESET)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    parser.add_argument(
+        "--preset",
+        default="best",
+        help=f"start from these values: {', '.join(PRESETS[name])} (default: %(default)s)",
+    )
+    add_flags(
+        parser.add_argument_group("hyper-parameters, named as in the original (default: the preset's)"),
+        family,
+    )
+
+    schedule = parser.add_argument_group("when to stop and when to look")
+    schedule.add_argument("--max-iters", type=_positive_int, help="stop after so many iterations")
+    schedule.add_argument("--max-epochs", type=_positive_int, help="stop after so many epochs")
+    schedule.add_argument(
+        "--max-minutes",
+        type=_positive,
+        help="stop after so much training (default, if no limit is given: 3 days)",
+    )
+    schedule.add_argument(
+        "--monitor-iters", type=_positive_int, help="look after so many iterations (default: 10000)"
+    )
+    schedule.add_argument(
+        "--monitor-minutes", type=_positive, help="look after so much training (default: 90)"
+    )
+    schedule.add_argument(
+        "--n_seqs", type=_count, help="sequences to generate at each look (default: 20; 0: none)"
+    )
+    schedule.add_argument("--sample-seconds", type=_positive, help="their length (default: 5)")
+    schedule.add_argument(
+        "--debug", action="store_true", help="60 iterations, a look every 20: does it work at all?"
+    )
+
+    parser.add_argument(
+        "--seed", type=int, default=123, help="of the initial parameters (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--learning-rate", type=_positive, default=0.001, help="of Adam (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--form",
+        choices=("fast", "reference"),
+        default="fast",
+        help="of the recurrent layers: the same function",
+    )
+    _add_backend(parser)
+    parser.set_defaults(command=_train, family=name)
+
+
+DEBUG = {"max_iters": 60, "monitor_iters": 20, "n_seqs": 2, "sample_seconds": 0.25}
+
+
+def _train(a: argparse.Namespace) -> int:
+    from dataclasses import fields
+
+    from samplernn_theano import training
+
+    given = {f.name: getattr(a, f.name) for f in fields(FAMILIES[a.family]) if getattr(a, f.name) is not None}
+    hp = preset(a.family, a.preset, given)
+    asked = {f.name: getattr(a, f.name) for f in fields(training.Schedule)}
+    asked = (DEBUG if a.debug else {}) | {name: value for name, value in asked.items() if value is not None}
+    if asked.keys() & {"max_iters", "max_epochs"}:
+        asked.setdefault("max_minutes", None)
+    folder = a.run or Path("runs") / (a.exp or f"{a.family}-{a.preset}")
+    signal = training.train(
+        hp,
+        a.data,
+        folder,
+        training.Schedule(**asked),
+        seed=a.seed,
+        learning_rate=a.learning_rate,
+        backend=a.backend,
+        form=a.form,
+        overwrite=a.overwrite,
+        settings={"command": shlex.join(sys.argv)},
+    )
+    print(f"The run is in {folder}: log.jsonl, train_log.png, checkpoints, samples.")
+    return 128 + signal if signal else 0
+
+
+# --- generate
+# -------------------------------------------------------------------------------------------------
+
+
+def _add_generate(commands: Any) -> None:
+    parser = commands.add_parser("generate", help="make sound with a trained model")
+    parser.add_argument(
+        "checkpoint", type=Path, help="a checkpoint (.npz) or the folder of a run (its best one)"
+    )
+    parser.add_argument(
+        "--seconds", type=_positive, default=5.0, help="length of a sequence (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--n_seqs", type=_positive_int, default=4, help="sequences at once (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=_count, default=0, help="of the draws (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="folder of the sound files (default: samples of the run)")
+    _add_backend(parser)
+    parser.set_defaults(command=_generate)
+
+
+def _generate(a: argparse.Namespace) -> int:
+    import time
+
+    from samplernn_theano import generation, plots, runs
+    from samplernn_theano.audio import SAMPLE_RATE
+
+    path = runs.find_checkpoint(a.checkpoint)
+    params, hp = generation.load_model(path)
+    n_samples = max(1, round(a.seconds * SAMPLE_RATE))
+    out = a.out or (path.parent.parent if path.parent.name == "checkpoints" else path.parent) / "samples"
+    stem = f"{path.stem}_seed{a.seed}"
+    blocks = generation.compile_sampler(params, hp, a.n_seqs, a.backend)(a.seed)
+    began = time.perf_counter()
+    levels = generation.take(blocks, n_samples, progress=True)
+    took = time.perf_counter() - began
+    paths = generation.write_sequences(out, stem, levels, hp)
+    picture = out / f"{stem}_spectrograms.png"
+    shown = {p.name: generation.waveform(x, hp) for p, x in list(zip(paths, levels, strict=True))[:8]}
+    plots.spectrograms(picture, shown)
+    print(
+        f"{a.n_seqs} x {n_samples / SAMPLE_RATE:.2f} s of sound in {took:.1f} s with compilation: "
+        f"{n_samples / took:,.0f} steps/s, {a.n_seqs * n_samples / SAMPLE_RATE / took:.2f} times real time"
+    )
+    for p in (*paths, picture):
+        print(p)
+    return 0
+
+
+# --- conformance
+# ----------------------------------------------------------------------------------------------
+
+
+def _add_conformance(commands: Any) -> None:
+    parser = commands.add_parser(
+        "conformance", help="hold our models against data that the original produced"
+    )
+    parser.add_argument("folder", type=Path, help="cases: NAME.json and NAME.npz each")
+    parser.add_argument(
+        "--family", action="append", metavar="FAMILY", help="only cases of this family (may be repeated)"
+    )
+    parser.add_argument("--case", action="append", metavar="NAME", help="only this case (may be repeated)")
+    parser.add_argument(
+        "--corpus", type=Path, help="clips that the cases were fed with (default: corpus beside FOLDER)"
+    )
+    parser.add_argument(
+        "--form", choices=("fast", "reference"), default="fast", help="of the recurrent layers"
+    )
+    parser.add_argument("--brief", action="store_true", help="a line per kind of quantity, and what fails")
+    _add_backend(parser)
+    parser.set_defaults(command=_conformance)
+
+
+def _conformance(a: argparse.Namespace) -> int:
+    from samplernn_theano import conformance
+
+    return conformance.run(a.folder, a.family, a.case, a.corpus, a.backend, a.form, a.brief)
+
+
+# --- info
+# -----------------------------------------------------------------------------------------------------
+
+
+def _add_info(commands: Any) -> None:
+    parser = commands.add_parser("info", help="versions, backend, devices, threads")
+    _add_backend(parser)
+    parser.set_defaults(command=_info)
+
+
+def _info(a: argparse.Namespace) -> int:
+    from samplernn_theano import backend
+
+    for name, value in backend.describe(a.backend).items():
+        print(f"{name + ':':<24}{value}")
+    return 0
+
+
+# --- helpers
+# --------------------------------------------------------------------------------------------------
+
+
+def _add_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend", metavar="NAME", help="jax, numba or c (default: jax where installed, else numba)"
+    )
+    parser.add_argument("--threads", type=_positive_int, help="at most so many threads (default: all cores)")
+
+
+def _positive(word: str) -> float:
+    value = float(word)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{word} is not a positive number")
+    return value
+
+
+def _positive_int(word: str) -> int:
+    if int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word} is not a positive whole number")
+    return int(word)
+
+
+def _count(word: str) -> int:
+    if int(word) < 0:
+        raise argparse.ArgumentTypeError(f"{word} is negative")
+    return int(word)

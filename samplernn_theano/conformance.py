@@ -1,0 +1,411 @@
+"""Our models held against data that the authors' code produced.
+
+A case is a pair NAME.json and NAME.npz made by running the original: its command line, initial parameters,
+minibatches, costs, states, logits, gradients and parameters after updates. The model is built from the
+command line alone. Everything after the initial parameters starts from the original's own, so that one
+difference does not hide another.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano import feeder, ops, updates
+from samplernn_theano.backend import check_backend, compile_function, default_backend
+from samplernn_theano.errors import DataError
+from samplernn_theano.hyperparameters import FAMILIES, ThreeTier, from_original_argv
+from samplernn_theano.models import three_tier
+from samplernn_theano.models.graph import Graph
+from samplernn_theano.parameters import Parameters
+
+CORPUS_FOLDERS = {"MUSIC": "music", "BLIZZ": "Blizzard"}
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a quantity may be from the original's, relative, and why no closer."""
+
+    limit: float
+    measured: float  # the worst over the three-tier cases and the backends jax, numba and c
+    reason: str
+
+
+TOLERANCES = {
+    "random state": Tolerance(0, 0, "the same draws, bit for bit"),
+    "initial, drawn": Tolerance(0, 0, "the same draws, bit for bit"),
+    "initial, orthogonal": Tolerance(1e-6, 5e-8, "another LAPACK computes the SVD"),
+    "minibatches": Tolerance(0, 0, "integers"),
+    "cost": Tolerance(1e-6, 0, "float32 sums in another order"),
+    "states": Tolerance(1e-6, 0, "float32 sums in another order"),
+    "logits": Tolerance(1e-6, 0, "float32 sums in another order"),
+    "gradient": Tolerance(5e-6, 0, "float32 sums in another order"),
+    "costs": Tolerance(5e-6, 0, "errors grow along the updates"),
+    "states after training": Tolerance(1e-4, 0, "errors grow along the updates"),
+    "parameters after training": Tolerance(1e-5, 0, "Adam amplifies the sign of gradients near zero"),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One quantity of one case, compared."""
+
+    case: str
+    quantity: str
+    kind: str  # a key of TOLERANCES
+    absolute: float  # largest absolute difference
+    relative: float  # norm of the difference over the norm of the original's
+    note: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.relative <= TOLERANCES[self.kind].limit
+
+    def line(self) -> str:
+        """The check as one line of text."""
+        verdict = "pass" if self.passed else "FAIL"
+        numbers = (
+            f"abs {self.absolute:7.1e}  rel {self.relative:7.1e}  tol {TOLERANCES[self.kind].limit:5.0e}"
+        )
+        return f"{self.case}  {self.quantity:<60}  {numbers}  {verdict}  {self.note}".rstrip()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case as read from its two files."""
+
+    name: str
+    family: str
+    settings: Mapping[str, Any]
+    arrays: Mapping[str, NDArray]
+
+    def group(self, prefix: str) -> dict[str, NDArray]:
+        """The arrays named `prefix`NAME, by NAME."""
+        return {key[len(prefix) :]: self.arrays[key] for key in sorted(self.arrays) if key.startswith(prefix)}
+
+
+def find_cases(folder: str | Path) -> list[Path]:
+    """The json file of every case in `folder`, sorted.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing or holds no case.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}; name one with NAME.json and NAME.npz of each case.")
+    found = [path for path in sorted(folder.glob("*.json")) if path.with_suffix(".npz").exists()]
+    if not found:
+        raise DataError(f"The folder {folder} holds no case: a case is a pair NAME.json and NAME.npz.")
+    return found
+
+
+def read_case(path: Path) -> Case:
+    """Read NAME.json and NAME.npz.
+
+    Raises
+    ------
+    DataError
+        If they cannot be read or name no command line.
+    """
+    try:
+        settings = json.loads(path.read_text())
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+        argv = settings["argv"]
+        family = settings.get("model") or Path(argv[0]).stem
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise DataError(f"The case {path} cannot be read: {type(error).__name__}: {error}.") from error
+    return Case(path.stem, family, settings, arrays)
+
+
+def find_corpus(folder: str | Path) -> Path | None:
+    """The clips that the cases were fed with: a folder `corpus` or `feeders/corpus` in or beside `folder`."""
+    folder = Path(folder).resolve()
+    places = [base / name for base in (folder, folder.parent) for name in ("corpus", "feeders/corpus")]
+    return next((place for place in places if place.is_dir()), None)
+
+
+def check_case(
+    case: Case, backend: str | None = None, form: ops.Form = "fast", corpus: Path | None = None
+) -> Iterator[Check]:
+    """Compare everything that `case` holds, quantity by quantity.
+
+    Without `corpus` the minibatches and monitor costs are left out.
+
+    Raises
+    ------
+    HyperParameterError
+        If the case's command line cannot be read.
+    """
+    hp, which_set = from_original_argv(FAMILIES[case.family], case.settings["argv"])
+    dtype = case.settings.get("floatX", "float32")
+    params = Parameters(dtype=dtype)
+    graph = three_tier.graph(params, hp, form)
+    yield from _initial(case, hp, params)
+
+    clips = None
+    if corpus is not None:
+        clips = {
+            split: feeder.load_split(corpus / CORPUS_FOLDERS[which_set], split) for split in feeder.SPLITS
+        }
+        yield _minibatches(case, hp, clips["train"])
+
+    evaluate = _evaluator(graph, backend)
+    yield from _evaluations(case, graph, evaluate)
+    for which, prefix in (("train", "train/"), ("ip", "ip_train/"), ("other", "other_train/")):
+        yield from _training(case, graph, which, prefix, backend, evaluate)
+    if clips is not None:
+        for moment in ("init", "after30"):
+            params.assign(case.group("init/"))
+            params.assign(case.group(f"{moment}/"))
+            yield from _monitor(case, hp, graph, moment, clips, evaluate)
+
+
+# --- the quantities
+# -------------------------------------------------------------------------------------------
+
+
+def _initial(case: Case, hp: ThreeTier, params: Parameters) -> Iterator[Check]:
+    """The parameters drawn from seed 123, and the generator's state after everything was drawn."""
+    ours, theirs = params.arrays(), case.group("init/")
+    if missing := sorted(set(ours) ^ set(theirs)):
+        yield Check(case.name, "names of the parameters", "random state", np.inf, np.inf, missing[0])
+        return
+    normal = {draw[1] + ".W0" for draw in case.settings["draws"] if draw[0] == "normal"}
+    drawn = {name for name in theirs if name not in normal and name[:-2] + "W0" not in normal}
+    yield _worst(case, "initial parameters, uniform and normal", "initial, drawn", ours, theirs, drawn)
+    if rest := set(theirs) - drawn:
+        yield _worst(case, "initial parameters, orthogonal", "initial, orthogonal", ours, theirs, rest)
+
+    # Quirk: the original builds the network a second time for generation, throws those draws away, and then
+    # draws initial states that have no effect.
+    three_tier.graph(params, hp, "reference")
+    shape = (case.settings["N_SEQS"] // 2, hp.n_rnn, hp.state_width)
+    assert params.rng is not None
+    for name in ("fixed_rand_h0", "fixed_rand_big_h0"):
+        state = (params.rng.rand(*shape) - 0.5).astype(params.dtype)
+        yield _compare(case, name, "random state", state, case.arrays[name])
+    keys = params.rng.get_state()[1]  # type: ignore[index]
+    yield _compare(case, "random state after building", "random state", keys, case.arrays["rng_end/keys"])
+
+
+def _minibatches(case: Case, hp: ThreeTier, clips: NDArray) -> Check:
+    theirs = case.arrays["mb/sequences"]
+    ours = [batch.sequences for batch in islice(_feed(hp, clips), len(theirs))]
+    return _compare(case, f"first {len(theirs)} minibatches", "minibatches", np.stack(ours), theirs)
+
+
+def _evaluations(case: Case, graph: Graph, evaluate: Callable) -> Iterator[Check]:
+    """Cost, states, logits and gradients at the initial parameters: two passes, then the second's again, masked."""
+    graph.parameters.assign(case.group("init/"))
+    sequences = case.arrays["mb/sequences"]
+    ones = np.ones(sequences[0].shape, graph.mask.dtype)
+    zeros = graph.zero_states()
+    first = evaluate(sequences[0], ones, 1, zeros)
+    states = [first["new_" + name] for name in graph.states]
+    second = evaluate(sequences[1], ones, 0, states)
+    states = [second["new_" + name] for name in graph.states]
+    masked = evaluate(sequences[1], case.arrays["masked/mask"].astype(ones.dtype), 0, states)
+    for prefix, ours in (("eval0/", first), ("eval1/", second), ("masked/", masked)):
+        yield from _evaluation(case, prefix, ours)
+    if "ip_eval0/cost" in case.arrays:
+        independent = {key[3:]: value for key, value in first.items() if key.startswith("ip_")}
+        yield from _evaluation(case, "ip_eval0/", independent | {"new_big_h0": first["new_big_h0"]})
+    silent = evaluate(sequences[0], 0 * ones, 1, zeros)
+    wrong = 0.0 if np.isnan(silent["cost"]) == (case.settings["all_zero_mask_cost"] == "nan") else np.inf
+    yield Check(case.name, "cost where the mask is all zero: NaN", "cost", wrong, wrong)
+
+
+def _evaluation(case: Case, prefix: str, ours: Mapping[str, NDArray]) -> Iterator[Check]:
+    for key, theirs in case.group(prefix).items():
+        if key == "mask":
+            continue
+        elif key == "cost":
+            yield _compare(case, prefix + key, "cost", ours["cost"], theirs)
+        elif key.startswith("new_"):
+            yield _compare(case, prefix + key, "states", ours[key], theirs)
+        elif key.startswith("grad/"):
+            yield _compare(case, prefix + key, "gradient", ours[key], theirs)
+        elif key == "logits_row0":
+            yield _compare(case, prefix + key, "logits", ours["logits"][0][: len(theirs)], theirs)
+        elif key == "logits_lastpos":
+            yield _compare(case, prefix + key, "logits", ours["logits"][:, -1], theirs)
+        elif key == "probs_row0_first8":
+            rows = np.exp(ours["logits"][0][:8])
+            yield _compare(case, prefix + key, "logits", rows / rows.sum(axis=1, keepdims=True), theirs)
+        else:
+            yield Check(case.name, prefix + key, "cost", np.inf, np.inf, "not known to this program")
+
+
+def _training(
+    case: Case, graph: Graph, which: updates.Objective, prefix: str, backend: str | None, evaluate: Callable
+) -> Iterator[Check]:
+    """A number of updates from the initial parameters, with states carried from pass to pass."""
+    if prefix + "costs" not in case.arrays:
+        return
+    params = graph.parameters
+    params.assign(case.group("init/"))
+    cost, trained = updates.objective(graph, which)
+    step_updates, _ = updates.adam(cost, trained)
+    step = compile_function(graph.inputs, [cost, *graph.new_states.values()], step_updates, backend)
+    after = "after" if which == "train" else prefix + "after"
+
+    sequences, resets = case.arrays["mb/sequences"], case.arrays["mb/reset"]
+    mask = np.ones(sequences[0].shape, graph.mask.dtype)
+    states, costs = graph.zero_states(), []
+    for i in range(len(case.arrays[prefix + "costs"])):
+        cost_i, *states = step(sequences[i], mask, np.asarray(resets[i], np.int32), *states)
+        costs.append(np.asarray(cost_i))
+        if theirs := case.group(f"{after}{i + 1}/"):
+            count = f"{i + 1} update" + "s" * (i > 0)
+            name = f"parameters after {count} ({which})"
+            yield _worst(case, name, "parameters after training", params.arrays(), theirs, set(theirs))
+    yield _compare(case, prefix + "costs", "costs", np.array(costs), case.arrays[prefix + "costs"])
+    for name, state in zip(graph.new_states, states, strict=True):
+        if (key := f"{prefix}final_new_{name}") in case.arrays:
+            yield _compare(case, key, "states after training", np.asarray(state), case.arrays[key])
+    if (key := prefix + "ip_test_cost_mb0_after3") in case.arrays:
+        ours = evaluate(sequences[0], mask, 1, graph.zero_states())
+        yield _compare(case, key, "costs", ours["ip_cost"], case.arrays[key])
+
+
+def _monitor(
+    case: Case, hp: ThreeTier, graph: Graph, moment: str, clips: Mapping[str, NDArray], evaluate: Callable
+) -> Iterator[Check]:
+    """The cost of every minibatch of the valid and test splits."""
+    for split in ("valid", "test"):
+        key = f"monitor_{moment}/{split}_costs"
+        states, costs = graph.zero_states(), []
+        for batch in _feed(hp, clips[split]):
+            ours = evaluate(batch.sequences, batch.mask.astype(graph.mask.dtype), batch.reset, states)
+            states = [ours["new_" + name] for name in graph.states]
+            costs.append(ours["cost"])
+        yield _compare(case, key, "costs", np.array(costs), case.arrays[key])
+
+
+# --- helpers
+# --------------------------------------------------------------------------------------------------
+
+
+def _evaluator(graph: Graph, backend: str | None) -> Callable[..., dict[str, NDArray]]:
+    """A function (sequences, mask, reset, states) -> everything that can be known of one pass, by name."""
+    trainable = graph.parameters.trainable()
+    outputs = {
+        "cost": graph.cost,
+        "logits": graph.logits,
+        "ip_cost": graph.ip_cost,
+        "ip_logits": graph.ip_logits,
+    }
+    outputs |= {f"new_{name}": state for name, state in graph.new_states.items()}
+    outputs |= {f"grad/{p.name}": g for p, g in updates.gradients(graph.cost, trainable).items()}
+    outputs |= {f"ip_grad/{p.name}": g for p, g in updates.gradients(graph.ip_cost, trainable).items()}
+    function = compile_function(graph.inputs, list(outputs.values()), backend=backend)
+    unreached = {f"grad/{p.name}": np.zeros(p.type.shape, p.dtype) for p in trainable}
+
+    def evaluate(sequences: NDArray, mask: NDArray, reset: int, states: list[NDArray]) -> dict[str, NDArray]:
+        values = function(sequences, mask, np.asarray(reset, np.int32), *states)
+        return unreached | {name: np.asarray(v) for name, v in zip(outputs, values, strict=True)}
+
+    return evaluate
+
+
+def _feed(hp: ThreeTier, clips: NDArray) -> Iterator[feeder.Minibatch]:
+    return feeder.minibatches(clips, hp.batch_size, hp.seq_len, hp.overlap, hp.q_levels, hp.q_type)
+
+
+def _compare(case: Case, quantity: str, kind: str, ours: NDArray, theirs: NDArray, note: str = "") -> Check:
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    if ours.shape != theirs.shape:
+        return Check(
+            case.name, quantity, kind, np.inf, np.inf, f"shape {ours.shape}, the original's is {theirs.shape}"
+        )
+    difference = ours - theirs
+    absolute = float(np.max(np.abs(difference), initial=0.0))
+    scale = float(np.linalg.norm(theirs))
+    relative = float(np.linalg.norm(difference)) / scale if scale else absolute
+    if not np.isfinite(absolute):
+        absolute = relative = np.inf
+    return Check(case.name, quantity, kind, absolute, relative, note)
+
+
+def _worst(
+    case: Case,
+    quantity: str,
+    kind: str,
+    ours: Mapping[str, NDArray],
+    theirs: Mapping[str, NDArray],
+    names: set[str],
+) -> Check:
+    """The parameter among `names` that is furthest from the original's."""
+    checks = [_compare(case, quantity, kind, ours[n], theirs[n], f"worst: {n}") for n in sorted(names)]
+    return max(checks, key=lambda check: check.relative)
+
+
+# --- the report
+# -----------------------------------------------------------------------------------------------
+
+
+def run(
+    folder: str | Path,
+    families: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    corpus: str | Path | None = None,
+    backend: str | None = None,
+    form: ops.Form = "fast",
+    brief: bool = False,
+) -> int:
+    """Check every case in `folder`, print a line per quantity, a summary, and return 0 if all passed, else 1.
+
+    A case of a family that is not implemented fails; with `families`, cases of other families are left out.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to check, or a case cannot be read.
+    """
+    check_backend(backend := backend or default_backend())
+    cases = [read_case(path) for path in find_cases(folder)]
+    cases = [c for c in cases if (not families or c.family in families) and (not names or c.name in names)]
+    if not cases:
+        raise DataError(f"No case in {folder} fits what --family or --case ask for.")
+    clips = Path(corpus) if corpus else find_corpus(folder)
+    if clips is None:
+        print(
+            "No corpus beside the cases: minibatches and monitor costs are not checked (name it with --corpus)."
+        )
+    done: list[Check] = []
+    absent = 0
+    for case in cases:
+        if case.family not in FAMILIES:
+            absent += 1
+            print(f"{case.name}  the family {case.family} is not implemented  FAIL")
+            continue
+        for check in check_case(case, backend, form, clips):
+            done.append(check)
+            if not brief or not check.passed:
+                print(check.line(), flush=True)
+    _summarise(done, backend, form)
+    failed = sum(not check.passed for check in done)
+    print(f"{len(done) - failed} checks passed, {failed} failed, in {len(cases) - absent} cases", end="")
+    print(f"; {absent} cases of families that are not implemented" if absent else "")
+    return 1 if failed or absent else 0
+
+
+def _summarise(checks: list[Check], backend: str, form: str) -> None:
+    print(f"\nWorst of each kind, backend {backend}, form {form}:")
+    print(f"{'kind':<28}{'absolute':>10}{'relative':>10}{'tolerance':>11}   where, and why a tolerance")
+    for kind, tolerance in TOLERANCES.items():
+        found = [check for check in checks if check.kind == kind]
+        if found:
+            worst = max(found, key=lambda check: check.relative)
+            where = f"{worst.case} {worst.quantity}; {tolerance.reason}"
+            print(
+                f"{kind:<28}{worst.absolute:>10.1e}{worst.relative:>10.1e}{tolerance.limit:>11.0e}   {where}"
+            )

@@ -1,0 +1,56 @@
+"""All that training, evaluation and generation need to know of a model."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pytensor.tensor.variable import TensorVariable as Expression
+
+from samplernn_theano.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model as symbolic expressions over one truncated-BPTT pass.
+
+    B is the batch size, T the length of a pass, Q the number of levels. `states` and `new_states` have the
+    same names, shapes and order: what is carried from one pass to the next.
+    """
+
+    parameters: Parameters
+    sequences: Expression  # (B, overlap + T) int32, levels 0..Q-1
+    mask: Expression  # (B, overlap + T), 1 where a sample counts
+    reset: Expression  # () int32: 1 starts every sequence from the learned initial state
+    states: dict[str, Expression]  # (B, R, state width)
+    new_states: dict[str, Expression]
+    cost: Expression  # () mean NLL of the unmasked targets, bits per sample
+    logits: Expression  # (B, T, Q) before the softmax
+    ip_cost: Expression  # () bits per sample of the independent predictions of the big-frame tier
+    ip_logits: Expression  # (B, T, Q)
+
+    @property
+    def inputs(self) -> list[Expression]:
+        """What a compiled function of this graph is called with."""
+        return [self.sequences, self.mask, self.reset, *self.states.values()]
+
+    def zero_states(self) -> list[NDArray]:
+        """Carried states to start with; the first pass of every batch of clips resets them anyway."""
+        return [np.zeros(state.type.shape, state.dtype) for state in self.states.values()]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A model as symbolic expressions over one block of generated samples for N sequences at once."""
+
+    parameters: Parameters
+    uniforms: Expression  # (block length, N) in [0, 1), float32: one number per sample to be drawn
+    previous: Expression  # (N, overlap) int32: the samples before the block
+    reset: Expression  # () int32: 1 at the start of the sequences
+    states: dict[str, Expression]
+    new_states: dict[str, Expression]
+    samples: Expression  # (N, block length) int32
+
+    @property
+    def inputs(self) -> list[Expression]:
+        """What a compiled function of this graph is called with."""
+        return [self.uniforms, self.previous, self.reset, *self.states.values()]

@@ -1,0 +1,405 @@
+"""Symbolic operations: expressions in, expressions out.
+
+Time comes first in everything recurrent: sequences are (T, B, features), so that a scan runs over the first
+axis.
+
+The recurrent layers exist in three forms that compute the same function (`Form`):
+
+* ``reference``: the original's, everything inside the scan, differentiated by PyTensor;
+* ``fast``: weight normalisation and input projection outside the scan, and a gradient written by hand that
+keeps
+  in the backward scan only what depends on time; the default;
+* ``step``: one time step without a scan, for generation (T = 1).
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.builders import OpFromGraph
+from pytensor.gradient import DisconnectedType
+from pytensor.tensor.variable import TensorVariable as Expression
+
+from samplernn_theano.parameters import (
+    Draw,
+    Parameters,
+    default,
+    he,
+    orthogonal,
+    standard_normal,
+    zeros,
+)
+
+Form = Literal["fast", "reference", "step"]
+
+
+# --- linear layers
+# --------------------------------------------------------------------------------------------
+
+
+class Linear(NamedTuple):
+    """The parameters of a linear layer."""
+
+    W: Expression  # (n_in, n_out)
+    g: Expression | None  # (n_out,): the length of each effective column; None without weight normalisation
+    b: Expression | None  # (n_out,); None without bias
+
+
+def linear(
+    params: Parameters,
+    name: str,
+    n_in: int,
+    n_out: int,
+    initial: Draw | None = None,
+    bias: bool = True,
+    weight_norm: bool = True,
+) -> Linear:
+    """The parameters `name.W0`, `name.g0` and `name.b` of a linear layer.
+
+    `g0` starts at the lengths of W0's columns, so that weight normalisation changes nothing at first.
+    """
+    W = params.new(f"{name}.W0", (n_in, n_out), initial or default(n_in, n_out))
+    g = b = None
+    if weight_norm:
+        g = params.new(f"{name}.g0", (n_out,), lambda rng: np.linalg.norm(np.asarray(W.get_value()), axis=0))
+    if bias:
+        b = params.new(f"{name}.b", (n_out,), zeros(n_out))
+    return Linear(W, g, b)
+
+
+def weight(layer: Linear) -> Expression:
+    """The effective weight (n_in, n_out): W · g / ||W||₂ over the first axis, without an epsilon.
+
+    Salimans & Kingma 2016, equation 2.
+    """
+    if layer.g is None:
+        return layer.W
+    return layer.W * (layer.g / pt.sqrt(pt.sum(layer.W**2, axis=0)))
+
+
+def affine(layer: Linear, x: Expression) -> Expression:
+    """x (..., n_in) times the effective weight, plus the bias: (..., n_out)."""
+    y = matmul(x, weight(layer))
+    return y if layer.b is None else y + layer.b
+
+
+def matmul(x: Expression, W: Expression) -> Expression:
+    """x (..., n_in) @ W (n_in, n_out) as one matrix product: (..., n_out)."""
+    if x.ndim == 2:
+        return x @ W
+    n_in, n_out = W.type.shape
+    return (x.reshape((-1, n_in)) @ W).reshape((*x.type.shape[:-1], n_out))
+
+
+def embedding(params: Parameters, name: str, n_symbols: int, width: int) -> Expression:
+    """The table `name` (n_symbols, width), standard normal at first, never weight-normalised."""
+    return params.new(name, (n_symbols, width), standard_normal(n_symbols, width))
+
+
+# --- nonlinearities and costs
+# ---------------------------------------------------------------------------------
+
+
+def relu(x: Expression) -> Expression:
+    """max(x, 0)."""
+    return pt.maximum(x, _constant(0, x))
+
+
+def rescale(samples: Expression, q_levels: int, dtype: str) -> Expression:
+    """Levels 0..Q-1 to [-2, 2] as they enter a recurrent tier: (x / (Q // 2) - 1) · 2.
+
+    Quirk: Q // 2 is an integer division, so an odd Q does not end at 2.
+    """
+    x = samples.astype(dtype)
+    return (x / _constant(q_levels // 2, x) - _constant(1, x)) * _constant(2, x)
+
+
+def nll_bits(logits: Expression, targets: Expression) -> Expression:
+    """-log2 softmax(logits)[target]: logits (..., Q), targets (...) of integers; returns (...) bits."""
+    q_levels = logits.type.shape[-1]
+    top = pt.max(logits, axis=-1, keepdims=True)
+    log_sum = pt.log(pt.sum(pt.exp(logits - top), axis=-1)) + top[..., 0]
+    one_hot = pt.eq(targets[..., None], pt.arange(q_levels, dtype=targets.dtype))
+    picked = pt.sum(pt.switch(one_hot, logits, _constant(0, logits)), axis=-1)
+    return (log_sum - picked) * _constant(np.log2(np.e), logits)
+
+
+def masked_mean(values: Expression, mask: Expression) -> Expression:
+    """sum(values · mask) / sum(mask); NaN where the mask is all zero (quirk)."""
+    return pt.sum(values * mask) / pt.sum(mask)
+
+
+def categorical(logits: Expression, uniforms: Expression) -> Expression:
+    """Draw from softmax(logits): logits (B, Q), uniforms (B,) in [0, 1); returns int32 (B,).
+
+    The first k whose running float32 sum of probabilities exceeds the uniform; 0 where none does (as Theano's
+    multinomial followed by argmax).
+    """
+    probabilities = pt.special.softmax(logits, axis=-1)
+    beyond = pt.gt(pt.cumsum(probabilities, axis=-1), uniforms[:, None])
+    return pt.argmax(beyond, axis=-1).astype("int32")
+
+
+# --- recurrent layers
+# -----------------------------------------------------------------------------------------
+
+
+def gru(
+    params: Parameters, name: str, x: Expression, h0: Expression, weight_norm: bool, form: Form
+) -> tuple[Expression, Expression]:
+    """A GRU layer over time: x (T, B, n_in), h0 (B, H); returns outputs (T, B, H) and the last state (B, H).
+
+    [z, r] = sigmoid(h W_g + x_g), c = tanh((r · h) W_c + x_c), h' = z · c + (1 - z) · h,
+    where [x_g, x_c] is the layer's linear `Step.Input` of x.
+    """
+    n_in, H = x.type.shape[-1], h0.type.shape[-1]
+    input_ = linear(params, f"{name}.Step.Input", n_in, 3 * H, weight_norm=weight_norm)
+    gates = linear(params, f"{name}.Step.Recurrent_Gates", H, 2 * H, bias=False, weight_norm=weight_norm)
+    candidate = linear(
+        params,
+        f"{name}.Step.Recurrent_Candidate",
+        H,
+        H,
+        orthogonal(H, H),
+        bias=False,
+        weight_norm=weight_norm,
+    )
+    if form == "reference":
+        hs = pytensor.scan(
+            lambda x_t, h: _gru_cell(affine(input_, x_t), h, weight(gates), weight(candidate))[0],
+            sequences=[x],
+            outputs_info=[h0],
+            return_updates=False,
+        )
+    elif form == "fast":
+        hs = _gru_fast(affine(input_, x), h0, weight(gates), weight(candidate))
+    else:
+        hs = _gru_cell(affine(input_, x[0]), h0, weight(gates), weight(candidate))[0][None]
+    hs = _over_time(hs, x, H)
+    return hs, hs[-1]
+
+
+def lstm(
+    params: Parameters, name: str, x: Expression, state: Expression, weight_norm: bool, form: Form
+) -> tuple[Expression, Expression]:
+    """An LSTM layer over time: x (T, B, n_in), state (B, 2 H) = [s, c]; returns s (T, B, H) and the last state.
+
+    [i, f, o, g] = [sigmoid, sigmoid, sigmoid, tanh](s W_r + x_p + b), c' = c · f + g · i, s' = tanh(c') · o.
+    The forget quarter of b starts at 3.
+    """
+    n_in, H = x.type.shape[-1], state.type.shape[-1] // 2
+    input_ = linear(params, f"{name}.Step.Input", n_in, 4 * H, bias=False, weight_norm=weight_norm)
+    recurrent = linear(params, f"{name}.Step.Recurrent_Gates", H, 4 * H, bias=False, weight_norm=weight_norm)
+    b = params.new(f"{name}.Step.b", (4 * H,), lambda rng: np.repeat([0.0, 3.0, 0.0, 0.0], H))
+    s0, c0 = state[:, :H], state[:, H:]
+    if form == "reference":
+        ss, cs = pytensor.scan(
+            lambda x_t, s, c: _lstm_cell(affine(input_, x_t) + b, s, c, weight(recurrent))[:2],
+            sequences=[x],
+            outputs_info=[s0, c0],
+            return_updates=False,
+        )
+    elif form == "fast":
+        ss, cs = _lstm_fast(affine(input_, x) + b, s0, c0, weight(recurrent))
+    else:
+        s, c, _ = _lstm_cell(affine(input_, x[0]) + b, s0, c0, weight(recurrent))
+        ss, cs = s[None], c[None]
+    ss = _over_time(ss, x, H)
+    return ss, pt.concatenate([ss[-1], cs[-1]], axis=1)
+
+
+def stacked_rnn(
+    params: Parameters,
+    name: str,
+    x: Expression,
+    state: Expression,
+    rnn_type: str,
+    skip_conn: bool,
+    weight_norm: bool,
+    form: Form,
+) -> tuple[Expression, Expression]:
+    """A stack of R recurrent layers.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``FrameLevel.GRU``; layer k is `name` + k.
+    x : (T, B, n_in)
+    state : (B, R, H) for a GRU, (B, R, 2 H) for an LSTM
+
+    Returns
+    -------
+    outputs : (T, B, H)
+        Of the last layer; with skip connections the sum over layers of a linear map of each one's output, and
+        every layer but the first also reads the stack's input (Graves 2013, section 2).
+    new_state
+        Of every layer after the last step, shaped as `state`.
+
+    Notes
+    -----
+    Quirk: the skips of a GRU stack are called ``GRU.outskip1y``, those of an LSTM stack ``LSTM1.outskip1y``.
+    """
+    layer = gru if rnn_type == "GRU" else lstm
+    output, new_states = x, []
+    total: Expression | None = None
+    for k in range(1, state.type.shape[1] + 1):
+        layer_name = f"{name}{k}"
+        if skip_conn and k > 1:
+            layer_name += "+inpskip"
+            output = pt.concatenate([output, x], axis=2)
+        output, last = layer(params, layer_name, output, state[:, k - 1], weight_norm, form)
+        new_states.append(last)
+        if skip_conn:
+            H = output.type.shape[-1]
+            skip_name = f"{name}.outskip{k}y" if rnn_type == "GRU" else f"{name}{k}.outskip{k}y"
+            skip = affine(
+                linear(params, skip_name, H, H, he(H, H), bias=k == 1, weight_norm=weight_norm), output
+            )
+            total = skip if total is None else total + skip
+    return output if total is None else total, pt.stack(new_states, axis=1)
+
+
+def _gru_cell(
+    p: Expression, h: Expression, Wg: Expression, Wc: Expression
+) -> tuple[Expression, Expression, Expression]:
+    """One step: projected input p (B, 3 H), h (B, H); returns h', the gates [z, r] (B, 2 H), the candidate."""
+    H = h.type.shape[-1]
+    zr = pt.sigmoid(h @ Wg + p[:, : 2 * H])
+    z, r = zr[:, :H], zr[:, H:]
+    c = pt.tanh((r * h) @ Wc + p[:, 2 * H :])
+    return z * c + (_constant(1, z) - z) * h, zr, c
+
+
+def _lstm_cell(
+    p: Expression, s: Expression, c: Expression, Wr: Expression
+) -> tuple[Expression, Expression, Expression]:
+    """One step: projected input with bias p (B, 4 H), s and c (B, H); returns s', c', the gates (B, 4 H)."""
+    H = s.type.shape[-1]
+    pre = s @ Wr + p
+    gates = pt.concatenate([pt.sigmoid(pre[:, : 3 * H]), pt.tanh(pre[:, 3 * H :])], axis=1)
+    i, f, o, g = (gates[:, k * H : (k + 1) * H] for k in range(4))
+    c = c * f + g * i
+    return pt.tanh(c) * o, c, gates
+
+
+def _gru_fast(p: Expression, h0: Expression, Wg: Expression, Wc: Expression) -> Expression:
+    """All states (T, B, H) of a GRU over projected inputs p (T, B, 3 H), with a gradient written by hand.
+
+    Backpropagation through time needs two matrix products per step, dc Wcᵀ and [dz, dr] Wgᵀ. The gradients of
+    the weights do not: they are one large product each, formed after the backward scan.
+    """
+
+    def backward_step(dh_out, zr, c, h_prev, dh, WgT, WcT):
+        H = h_prev.type.shape[-1]
+        z, r = zr[:, :H], zr[:, H:]
+        one = _constant(1, z)
+        D = dh + dh_out
+        dc = D * z * (one - c * c)
+        drh = dc @ WcT
+        dz = D * (c - h_prev) * z * (one - z)
+        dr = drh * h_prev * r * (one - r)
+        dzr = pt.concatenate([dz, dr], axis=1)
+        return D * (one - z) + drh * r + dzr @ WgT, dzr, dc
+
+    def pullback(inputs, outputs, gradients):
+        _, h0, Wg, Wc = inputs
+        hs, zrs, cs = outputs
+        H = h0.type.shape[-1]
+        h_prev = pt.concatenate([h0[None], hs[:-1]])
+        dhs, dzrs, dcs = pytensor.scan(
+            backward_step,
+            sequences=[gradients[0], zrs, cs, h_prev],
+            outputs_info=[pt.zeros_like(h0), None, None],
+            non_sequences=[Wg.T, Wc.T],
+            go_backwards=True,
+            strict=True,
+            return_updates=False,
+        )
+        dzrs, dcs = dzrs[::-1], dcs[::-1]
+        dWg = _rows(h_prev, H).T @ _rows(dzrs, 2 * H)
+        dWc = _rows(h_prev * zrs[:, :, H:], H).T @ _rows(dcs, H)
+        return [pt.concatenate([dzrs, dcs], axis=2), dhs[-1], dWg, dWc]
+
+    inputs = [v.type() for v in (p, h0, Wg, Wc)]
+    outputs = pytensor.scan(
+        _gru_cell,
+        sequences=[inputs[0]],
+        outputs_info=[inputs[1], None, None],
+        non_sequences=inputs[2:],
+        strict=True,
+        return_updates=False,
+    )
+    return OpFromGraph(inputs, outputs, pullback=pullback, inline=True)(p, h0, Wg, Wc)[0]
+
+
+def _lstm_fast(
+    p: Expression, s0: Expression, c0: Expression, Wr: Expression
+) -> tuple[Expression, Expression]:
+    """All states s and c (T, B, H) of an LSTM over projected inputs p (T, B, 4 H); as `_gru_fast`."""
+
+    def backward_step(ds_out, dc_out, gates, c, c_prev, ds, dc, WrT):
+        H = c.type.shape[-1]
+        i, f, o, g = (gates[:, k * H : (k + 1) * H] for k in range(4))
+        one = _constant(1, c)
+        tanh_c = pt.tanh(c)
+        ds = ds + ds_out
+        dc = dc + dc_out + ds * o * (one - tanh_c * tanh_c)
+        dpre = pt.concatenate(
+            [
+                dc * g * i * (one - i),
+                dc * c_prev * f * (one - f),
+                ds * tanh_c * o * (one - o),
+                dc * i * (one - g * g),
+            ],
+            axis=1,
+        )
+        return dpre @ WrT, dc * f, dpre
+
+    def pullback(inputs, outputs, gradients):
+        _, s0, c0, Wr = inputs
+        ss, cs, gates = outputs
+        H = s0.type.shape[-1]
+        ds_out, dc_out = (
+            pt.zeros_like(out) if isinstance(grad.type, DisconnectedType) else grad
+            for out, grad in zip((ss, cs), gradients[:2], strict=True)
+        )
+        dss, dcs, dpres = pytensor.scan(
+            backward_step,
+            sequences=[ds_out, dc_out, gates, cs, pt.concatenate([c0[None], cs[:-1]])],
+            outputs_info=[pt.zeros_like(s0), pt.zeros_like(c0), None],
+            non_sequences=[Wr.T],
+            go_backwards=True,
+            strict=True,
+            return_updates=False,
+        )
+        dpres = dpres[::-1]
+        dWr = _rows(pt.concatenate([s0[None], ss[:-1]]), H).T @ _rows(dpres, 4 * H)
+        return [dpres, dss[-1], dcs[-1], dWr]
+
+    inputs = [v.type() for v in (p, s0, c0, Wr)]
+    outputs = pytensor.scan(
+        _lstm_cell,
+        sequences=[inputs[0]],
+        outputs_info=[inputs[1], inputs[2], None],
+        non_sequences=inputs[3:],
+        strict=True,
+        return_updates=False,
+    )
+    ss, cs, _ = OpFromGraph(inputs, outputs, pullback=pullback, inline=True)(p, s0, c0, Wr)
+    return ss, cs
+
+
+def _over_time(outputs: Expression, x: Expression, width: int) -> Expression:
+    """Tell PyTensor the static shape (T, B, width) that a scan over x (T, B, n_in) forgets."""
+    return pt.specify_shape(outputs, (*x.type.shape[:2], width))
+
+
+def _rows(x: Expression, width: int) -> Expression:
+    """x (T, B, width) as (T · B, width)."""
+    return x.reshape((-1, width))
+
+
+def _constant(value: float, like: Expression) -> Expression:
+    """`value` in the dtype of `like`: a plain number could widen a float32 graph to float64."""
+    return pt.constant(value, dtype=like.dtype)

@@ -1,0 +1,69 @@
+"""Amplitudes to levels and back: normalisation per clip, linear and mu-law quantisation."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.errors import DataError
+
+_EPSILON = 1e-5
+_MU = 255.0
+
+
+def normalise(clips: NDArray) -> NDArray[np.float64]:
+    """Each clip (row) scaled to [0, 1] by its own minimum and maximum.
+
+    Parameters
+    ----------
+    clips : (n, samples) of any float
+
+    Raises
+    ------
+    DataError
+        If a clip is constant. Quirk: the original divides by zero there and feeds NaN.
+    """
+    x = clips.astype(np.float64)
+    x -= x.min(axis=1, keepdims=True)
+    peaks = x.max(axis=1, keepdims=True)
+    constant = np.flatnonzero(~(peaks[:, 0] > 0))
+    if len(constant):
+        raise DataError(f"Clip {constant[0]} is constant (silence) or not a number and cannot be normalised.")
+    x /= peaks
+    return x
+
+
+def linear_quantize(x: NDArray[np.float64], q_levels: int) -> NDArray[np.int32]:
+    """Amplitudes in [0, 1] to levels 0..q_levels-1, rounding down."""
+    return (x * (q_levels - _EPSILON) + _EPSILON / 2).astype(np.int32)
+
+
+def linear_dequantize(levels: NDArray, q_levels: int) -> NDArray[np.float32]:
+    """Levels to amplitudes in (-1, 1): the middle of each level's interval."""
+    return ((levels.astype(np.float32) + np.float32(0.5)) * np.float32(2.0 / q_levels)) - np.float32(1)
+
+
+def mu_law_quantize(x: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Amplitudes in [0, 1] to the 256 levels of the mu-law: ITU-T G.711's curve with mu = 255."""
+    y = 2.0 * x - 1.0
+    y = np.sign(y) * np.log(1 + _MU * np.abs(y)) / np.log(1 + _MU)
+    return ((y + 1) / 2 * _MU).astype(np.int16)
+
+
+def mu_law_dequantize(levels: NDArray) -> NDArray[np.float32]:
+    """The 256 levels of the mu-law to amplitudes in [-1, 1).
+
+    Quirk: the inverse divides by 256 where the quantiser multiplies by 255, so level 128 is exactly zero and
+    a round trip is off by up to half a level more than it need be.
+    """
+    y = 2.0 * (levels.astype(np.float32) - np.float32(128)) / np.float32(256)
+    return (np.sign(y) * (1.0 / _MU) * ((1.0 + _MU) ** np.abs(y) - 1.0)).astype(np.float32)
+
+
+def quantize(clips: NDArray, q_levels: int, q_type: str) -> NDArray[np.integer]:
+    """Clips (n, samples) of any float, normalised one by one and quantised: "linear" or "mu-law"."""
+    x = normalise(clips)
+    return mu_law_quantize(x) if q_type == "mu-law" else linear_quantize(x, q_levels)
+
+
+def dequantize(levels: NDArray, q_levels: int, q_type: str) -> NDArray[np.float32]:
+    """Levels to amplitudes in [-1, 1]."""
+    return mu_law_dequantize(levels) if q_type == "mu-law" else linear_dequantize(levels, q_levels)

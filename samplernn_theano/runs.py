@@ -1,0 +1,118 @@
+"""The folder of a run: where its settings, log, pictures, checkpoints and samples lie.
+
+RUN/settings.json        what was asked for, and with which versions
+RUN/log.jsonl            one JSON object per line, for programs
+RUN/train_log.png        the learning curve
+RUN/checkpoints/last.npz, best.npz
+RUN/samples/
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.files import write_text
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths inside the folder of a run."""
+
+    folder: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.folder / "settings.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.jsonl"
+
+    @property
+    def plot(self) -> Path:
+        return self.folder / "train_log.png"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "checkpoints" / "last.npz"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "checkpoints" / "best.npz"
+
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples"
+
+
+def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> Run:
+    """Make the folder of a new run and write its settings.
+
+    Raises
+    ------
+    OutputError
+        If a run is there already and `overwrite` is false, or the folder cannot be made.
+    """
+    run = Run(Path(folder))
+    if run.folder.exists() and not run.folder.is_dir():
+        raise OutputError(f"{run.folder} is a file; choose another folder with --run.")
+    if run.log.exists() or run.last.exists():
+        if not overwrite:
+            raise OutputError(
+                f"The folder {run.folder} holds a run already; choose another with --run, or give --overwrite."
+            )
+        for path in (run.settings, run.log, run.plot, run.last, run.best):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(run.samples, ignore_errors=True)
+    write_text(run.settings, json.dumps(settings, indent=2) + "\n")
+    return run
+
+
+def append(run: Run, event: str, **values: Any) -> None:
+    """Add one line to the log.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    try:
+        with run.log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"event": event, **values}) + "\n")
+    except OSError as error:
+        raise OutputError(f"Could not write {run.log}: {error.strerror or error}.") from error
+
+
+def read_log(run: Run) -> list[dict[str, Any]]:
+    """The log's records, a last line that is cut short left out."""
+    records = []
+    for line in run.log.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """`path` itself, or the best checkpoint of the run in the folder `path`, else its last.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    run = Run(path)
+    for candidate in (run.best, run.last):
+        if candidate.exists():
+            return candidate
+    raise CheckpointError(
+        f"The folder {path} holds no checkpoint (checkpoints/best.npz or checkpoints/last.npz)."
+    )

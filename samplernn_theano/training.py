@@ -1,0 +1,384 @@
+"""The training loop: step, monitor, log, stop."""
+
+import importlib.metadata
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from samplernn_theano import checkpoints, feeder, generation, ops, plots, runs, updates
+from samplernn_theano.audio import SAMPLE_RATE
+from samplernn_theano.backend import check_backend, compile_function, default_backend
+from samplernn_theano.errors import DivergedError
+from samplernn_theano.hyperparameters import ThreeTier
+from samplernn_theano.models import three_tier
+from samplernn_theano.models.graph import Graph
+from samplernn_theano.parameters import Parameters
+
+LOG_SECONDS = 5.0  # of training between two lines of the log
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When to stop and when to look.
+
+    The defaults are the original's: three days of training time; a look every 10,000 iterations, every 90
+    minutes and once an epoch; 20 sequences of 5 s each time.
+    """
+
+    max_iters: int | None = None
+    max_epochs: int | None = None
+    max_minutes: float | None = 3 * 24 * 60.0
+    monitor_iters: int = 10_000
+    monitor_minutes: float = 90.0
+    n_seqs: int = 20
+    sample_seconds: float = 5.0
+
+
+@dataclass
+class Progress:
+    """Where a run stands. `seconds` counts training alone, without monitoring and compilation."""
+
+    iteration: int = 0
+    epoch: int = 0
+    batch: int = 0  # minibatches of this epoch that are done
+    batches_per_epoch: int = 1
+    seconds: float = 0.0
+    best_valid: float = math.inf
+    best_test: float = math.inf
+    best_iteration: int = 0
+    last_monitor_iteration: int = 0
+    last_monitor_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A model compiled for training."""
+
+    hp: ThreeTier
+    graph: Graph
+    adam: Mapping[str, Any]
+    step: Callable[..., list[Any]]  # updates the parameters; returns the cost and the new states
+    evaluate: Callable[..., list[Any]]  # the same without updating
+
+
+@dataclass
+class _Average:
+    """The mean of the costs since it was last taken."""
+
+    costs: list[float] = field(default_factory=list)
+
+    def take(self) -> float:
+        mean = float(np.mean(self.costs)) if self.costs else math.nan
+        self.costs.clear()
+        return mean
+
+
+def compile_trainer(
+    hp: ThreeTier,
+    seed: int = 123,
+    learning_rate: float = updates.LEARNING_RATE,
+    backend: str | None = None,
+    form: ops.Form = "fast",
+) -> Trainer:
+    """Draw the initial parameters and compile the training step and the evaluation."""
+    graph = three_tier.graph(Parameters(seed), hp, form)
+    cost, trainable = updates.objective(graph, "train")
+    step_updates, adam = updates.adam(cost, trainable, learning_rate)
+    outputs = [cost, *graph.new_states.values()]
+    return Trainer(
+        hp,
+        graph,
+        adam,
+        step=compile_function(graph.inputs, outputs, step_updates, backend),
+        evaluate=compile_function(graph.inputs, outputs, backend=backend),
+    )
+
+
+def train(
+    hp: ThreeTier,
+    data: str | Path,
+    folder: str | Path,
+    schedule: Schedule | None = None,
+    seed: int = 123,
+    learning_rate: float = updates.LEARNING_RATE,
+    backend: str | None = None,
+    form: ops.Form = "fast",
+    overwrite: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> int:
+    """Train a model on the clips in `data` and keep everything in the folder of the run.
+
+    Parameters
+    ----------
+    data : path
+        A folder with ``*_train.npy``, ``*_valid.npy`` and ``*_test.npy``, floats of shape (clips, samples).
+    folder : path
+        Of the run; made new.
+    settings : mapping, optional
+        More to note down in settings.json.
+
+    Returns
+    -------
+    int
+        0 when the schedule's end was reached, else the number of the signal that stopped the run.
+
+    Raises
+    ------
+    DataError
+        If the data are missing or unfit.
+    OutputError
+        If a file cannot be written.
+    DivergedError
+        If the cost is not a finite number; the last checkpoint is left as it was.
+    """
+    schedule = schedule or Schedule()
+    check_backend(backend := backend or default_backend())
+    clips = {split: feeder.load_split(data, split) for split in feeder.SPLITS}
+    for split, array in clips.items():
+        feeder.check_split(array, split, hp.batch_size, hp.seq_len)
+    run = runs.create(
+        folder,
+        {
+            "family": hp.family,
+            "hyperparameters": asdict(hp),
+            "schedule": asdict(schedule),
+            "data": str(data),
+            "seed": seed,
+            "learning_rate": learning_rate,
+            "backend": backend,
+            "form": form,
+            "versions": {name: importlib.metadata.version(name) for name in ("pytensor", "numpy")},
+            **(settings or {}),
+        },
+        overwrite,
+    )
+    print(f"Compiling {hp.family} for {backend} ...", file=sys.stderr)
+    trainer = compile_trainer(hp, seed, learning_rate, backend, form)
+    with _signals() as received:
+        return _loop(trainer, clips, run, schedule, backend, received)
+
+
+def _loop(
+    trainer: Trainer,
+    clips: Mapping[str, NDArray],
+    run: runs.Run,
+    schedule: Schedule,
+    backend: str,
+    received: list[int],
+) -> int:
+    """Train until the schedule ends or a signal comes; returns the signal or 0."""
+    hp = trainer.hp
+    progress = Progress(batches_per_epoch=feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len))
+    states = trainer.graph.zero_states()
+    since_log, since_monitor, next_log = _Average(), _Average(), 0.0
+    sample: generation.Blocks | None = None
+    runs.append(run, "start", parameters=_count(trainer), backend=backend)
+    with _bar() as bar:
+        while True:
+            for progress.batch, batch in enumerate(_feed(hp, clips["train"]), start=1):
+                began = time.perf_counter()
+                cost, *states = trainer.step(*batch_inputs(batch), *states)
+                nll = float(cost)  # waits for the device
+                if not math.isfinite(nll):
+                    raise DivergedError(_diverged(nll, progress, run))
+                progress.iteration += 1
+                if progress.iteration > 1:  # the first one compiles
+                    progress.seconds += time.perf_counter() - began
+                since_log.costs.append(nll)
+                since_monitor.costs.append(nll)
+
+                ended = _ended(schedule, progress)
+                if progress.seconds >= next_log or ended or received:
+                    next_log = progress.seconds + LOG_SECONDS
+                    mean = since_log.take()
+                    position = {"iteration": progress.iteration, "epoch": progress.epoch}
+                    runs.append(run, "train", **position, seconds=progress.seconds, nll_bits=mean)
+                _show(bar, schedule, progress, nll)
+                if received:
+                    save(run.last, trainer, states, progress)
+                    plots.learning_curve(run.plot, runs.read_log(run))
+                    runs.append(run, "stopped", signal=received[0], iteration=progress.iteration)
+                    bar.write(f"Stopped by signal; checkpoint of iteration {progress.iteration}: {run.last}")
+                    return received[0]
+                if ended or _due(schedule, progress):
+                    monitor(trainer, clips, run, progress, states, since_monitor.take(), bar.write)
+                    if schedule.n_seqs and schedule.sample_seconds:
+                        sample = sample or generation.compile_sampler(
+                            trainer.graph.parameters, hp, schedule.n_seqs, backend
+                        )
+                        _write_samples(run, hp, sample, schedule, progress)
+                if ended:
+                    runs.append(run, "end", iteration=progress.iteration, seconds=progress.seconds)
+                    return 0
+            progress.epoch += 1
+
+
+def batch_inputs(batch: feeder.Minibatch) -> tuple[NDArray, NDArray, NDArray]:
+    """A minibatch in the order of a graph's inputs: sequences, mask, reset."""
+    return batch.sequences, batch.mask, batch.reset
+
+
+def evaluate(trainer: Trainer, clips: NDArray) -> float:
+    """The mean NLL in bits per sample over the minibatches of a split, states carried from pass to pass."""
+    states, costs = trainer.graph.zero_states(), []
+    for batch in _feed(trainer.hp, clips):
+        cost, *states = trainer.evaluate(*batch_inputs(batch), *states)
+        costs.append(np.asarray(cost))
+    return float(np.mean(costs))
+
+
+def monitor(
+    trainer: Trainer,
+    clips: Mapping[str, NDArray],
+    run: runs.Run,
+    progress: Progress,
+    states: list[Any],
+    train_nll: float,
+    say: Callable[[str], Any],
+) -> None:
+    """Score the valid split, and the test split where valid improved; save, log and draw."""
+    valid, test = evaluate(trainer, clips["valid"]), None
+    improved = valid < progress.best_valid
+    if improved:
+        test = evaluate(trainer, clips["test"])
+        progress.best_valid, progress.best_test = valid, test
+        progress.best_iteration = progress.iteration
+    progress.last_monitor_iteration = progress.iteration
+    progress.last_monitor_seconds = progress.seconds
+    save(run.last, trainer, states, progress)
+    if improved:
+        save(run.best, trainer, states, progress)
+    runs.append(
+        run,
+        "monitor",
+        iteration=progress.iteration,
+        epoch=progress.epoch,
+        seconds=progress.seconds,
+        train=train_nll,
+        valid=valid,
+        test=test,
+    )
+    plots.learning_curve(run.plot, runs.read_log(run))
+    tested = "" if test is None else f"  test {test:.4f} (best so far)"
+    say(
+        f"iteration {progress.iteration}  epoch {progress.epoch}  {progress.seconds / 60:.1f} min  "
+        f"train {train_nll:.4f}  valid {valid:.4f}{tested}  bits per sample"
+    )
+
+
+def save(path: Path, trainer: Trainer, states: list[Any], progress: Progress) -> None:
+    """Write a checkpoint of this moment."""
+    names = trainer.graph.states
+    checkpoints.save(
+        path,
+        checkpoints.Checkpoint(
+            hp=trainer.hp,
+            parameters=trainer.graph.parameters.arrays(),
+            adam={name: np.asarray(variable.get_value()) for name, variable in trainer.adam.items()},
+            states={name: np.asarray(state) for name, state in zip(names, states, strict=True)},
+            progress=asdict(progress),
+        ),
+    )
+
+
+def _feed(hp: ThreeTier, clips: NDArray) -> Iterator[feeder.Minibatch]:
+    return feeder.minibatches(clips, hp.batch_size, hp.seq_len, hp.overlap, hp.q_levels, hp.q_type)
+
+
+def _ended(schedule: Schedule, progress: Progress) -> bool:
+    return _fraction(schedule, progress) >= 1
+
+
+def _fraction(schedule: Schedule, progress: Progress) -> float:
+    """How much of the schedule is done, by whichever limit is nearest."""
+    done = 0.0
+    if schedule.max_iters is not None:
+        done = max(done, progress.iteration / schedule.max_iters)
+    if schedule.max_epochs is not None:
+        epochs = progress.epoch + progress.batch / progress.batches_per_epoch
+        done = max(done, epochs / schedule.max_epochs)
+    if schedule.max_minutes is not None:
+        done = max(done, progress.seconds / 60 / schedule.max_minutes)
+    return done
+
+
+def _due(schedule: Schedule, progress: Progress) -> bool:
+    """Whether it is time to monitor.
+
+    Quirk: the look at the end of an epoch comes after the first minibatch of the next one.
+    """
+    return (
+        progress.iteration - progress.last_monitor_iteration >= schedule.monitor_iters
+        or progress.seconds - progress.last_monitor_seconds >= 60 * schedule.monitor_minutes
+        or (progress.epoch > 0 and progress.batch == 1)
+    )
+
+
+def _write_samples(
+    run: runs.Run, hp: ThreeTier, sample: generation.Blocks, schedule: Schedule, progress: Progress
+) -> None:
+    levels = generation.take(sample(progress.iteration), round(schedule.sample_seconds * SAMPLE_RATE))
+    generation.write_sequences(run.samples, f"sample_i{progress.iteration}", levels, hp)
+
+
+def _count(trainer: Trainer) -> int:
+    return sum(math.prod(p.type.shape) for p in trainer.graph.parameters.trainable())
+
+
+def _diverged(nll: float, progress: Progress, run: runs.Run) -> str:
+    kept = (
+        f"the checkpoint {run.last} of iteration {progress.last_monitor_iteration} is kept"
+        if run.last.exists()
+        else "there is no checkpoint yet"
+    )
+    return (
+        f"The cost became {nll} at iteration {progress.iteration + 1}; {kept}. "
+        "Try a smaller --learning-rate, --weight_norm True, or look for damaged clips."
+    )
+
+
+def _bar() -> tqdm:
+    return tqdm(
+        total=1.0, smoothing=0, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
+    )
+
+
+def _show(bar: tqdm, schedule: Schedule, progress: Progress, nll: float) -> None:
+    bar.n = min(1.0, _fraction(schedule, progress))
+    speed = (progress.iteration - 1) / progress.seconds if progress.seconds else 0.0
+    bar.set_postfix_str(
+        f"epoch {progress.epoch}  iteration {progress.iteration}  {speed:.2f} it/s  {nll:.3f} bits",
+        refresh=False,
+    )
+    bar.update(0)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect the first SIGINT or SIGTERM in a list; a second one ends the process at once."""
+    received: list[int] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    for name in before:
+        signal.signal(name, handle)
+    try:
+        yield received
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -1,0 +1,88 @@
+"""Gradients, elementwise clipping and Adam as the original's training functions have them."""
+
+from typing import Literal
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.variable import TensorVariable as Expression
+
+from samplernn_theano.models.graph import Graph
+
+GRAD_CLIP = 1.0
+LEARNING_RATE = 0.001
+
+Objective = Literal["train", "ip", "other"]
+Updates = dict[SharedVariable, Expression]
+
+
+def objective(graph: Graph, which: Objective) -> tuple[Expression, list[SharedVariable]]:
+    """The cost and the parameters of one of the original's three training functions.
+
+    ``train``, the one that trains: the cost with respect to every trainable parameter. ``ip``: the cost of
+    the independent predictions with respect to the parameters it reaches. ``other``: the cost with respect to
+    the rest.
+    """
+    trainable = graph.parameters.trainable()
+    if which == "train":
+        return graph.cost, trainable
+    reached = set(ancestors([graph.ip_cost]))
+    if which == "ip":
+        return graph.ip_cost, [p for p in trainable if p in reached]
+    return graph.cost, [p for p in trainable if p not in reached]
+
+
+def gradients(cost: Expression, parameters: list[SharedVariable]) -> dict[SharedVariable, Expression]:
+    """The gradient of `cost` with respect to each parameter that it reaches.
+
+    A parameter that the cost does not reach has no entry: its gradient is zero and Adam would leave it as it
+    is (quirk: `BigFrameLevel.IndependentPreds` is such a one in three_tier's training, and never moves).
+    """
+    grads = pytensor.grad(cost, parameters, disconnected_inputs="ignore", return_disconnected="none")
+    return {p: g for p, g in zip(parameters, grads, strict=True) if g is not None}
+
+
+def adam(
+    cost: Expression,
+    parameters: list[SharedVariable],
+    learning_rate: float = LEARNING_RATE,
+    clip: float = GRAD_CLIP,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> tuple[Updates, dict[str, SharedVariable]]:
+    """One step of Adam on elementwise clipped gradients, as Lasagne writes it (Kingma & Ba 2015, end of section 2).
+
+    a_t = lr · sqrt(1 - b2^t) / (1 - b1^t); m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²;
+    w = w - a_t · m / (sqrt(v) + epsilon): epsilon stands outside the root and is not corrected.
+
+    Returns
+    -------
+    updates : dict
+        New value of every parameter and of Adam's own variables.
+    state : dict of str to shared variable
+        ``adam.t`` and, for each parameter that moves, ``adam.m.NAME`` and ``adam.v.NAME``.
+    """
+    dtype = cost.dtype
+
+    def number(value: float) -> Expression:
+        return pt.constant(value, dtype=dtype)
+
+    t_before = pytensor.shared(np.zeros((), dtype), name="adam.t", shape=())
+    t = t_before + number(1)
+    a_t = number(learning_rate) * pt.sqrt(number(1) - number(beta2) ** t) / (number(1) - number(beta1) ** t)
+    updates: Updates = {t_before: t}
+    state = {"adam.t": t_before}
+    for parameter, grad in gradients(cost, parameters).items():
+        grad = pt.clip(grad, number(-clip), number(clip))
+        zero = np.zeros(parameter.type.shape, dtype)
+        m_before = pytensor.shared(zero.copy(), name=f"adam.m.{parameter.name}", shape=zero.shape)
+        v_before = pytensor.shared(zero.copy(), name=f"adam.v.{parameter.name}", shape=zero.shape)
+        m = number(beta1) * m_before + number(1 - beta1) * grad
+        v = number(beta2) * v_before + number(1 - beta2) * grad**2
+        updates[m_before], updates[v_before] = m, v
+        updates[parameter] = parameter - a_t * m / (pt.sqrt(v) + number(epsilon))
+        state |= {str(m_before.name): m_before, str(v_before.name): v_before}
+    return updates, state

@@ -1,0 +1,222 @@
+"""The tools of benchmarks/: the plain JAX peer computes the same model, the operation counts are right."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+jax = pytest.importorskip("jax")
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = ROOT / "tests" / "golden" / "cases" / "3t_gru1_q256.npz"
+
+
+def load(name: str) -> ModuleType:
+    """Import a script of benchmarks/, which is not a package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+plain_jax = load("plain_jax")
+machine = load("machine")
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def first_pass(golden):
+    """Cost, new states and gradients of the first minibatch, at the initial parameters and from a reset."""
+    params = plain_jax.from_golden(str(GOLDEN))
+    _, zeros = plain_jax.start(params, 4)
+    quick_to_compile = {"xla_backend_optimization_level": 0}
+    gradient = jax.value_and_grad(plain_jax.cost_and_h0s, has_aux=True)
+    gradient = jax.jit(gradient, compiler_options=quick_to_compile)
+    (cost, h0s), grads = gradient(params, golden["mb/sequences"][0], zeros, golden["mb/reset"][0])
+    return cost, h0s, grads
+
+
+@pytest.fixture(scope="module")
+def training(golden):
+    """The states after, and the costs of, the thirty golden updates."""
+    state, h0s = plain_jax.start(plain_jax.from_golden(str(GOLDEN)), 4)
+    costs = []
+    for sequences, reset in zip(golden["mb/sequences"], golden["mb/reset"], strict=True):
+        state, h0s, cost = plain_jax.step(state, sequences, h0s, reset)
+        costs.append(float(cost))
+    return state, h0s, costs
+
+
+def relative_error(ours, theirs) -> float:
+    return float(np.linalg.norm(np.asarray(ours) - theirs) / np.linalg.norm(theirs))
+
+
+def test_peer_cost_of_the_first_minibatch_is_the_original_s(golden, first_pass):
+    cost, h0s, _ = first_pass
+    np.testing.assert_allclose(cost, golden["eval0/cost"], rtol=1e-5)
+    np.testing.assert_allclose(h0s[0], golden["eval0/new_big_h0"][:, 0], atol=1e-5)
+    np.testing.assert_allclose(h0s[1], golden["eval0/new_h0"][:, 0], atol=1e-5)
+
+
+def test_peer_gradients_are_the_original_s(golden, first_pass):
+    _, _, grads = first_pass
+    theirs = {key.removeprefix("eval0/grad/"): golden[key] for key in golden if key.startswith("eval0/grad/")}
+    left_out = set(theirs) - set(grads)
+    assert left_out == {f"BigFrameLevel.IndependentPreds.{part}" for part in ("W0", "g0", "b")}
+    assert all(not theirs[name].any() for name in left_out)
+    wrong = {name: relative_error(grads[name], theirs[name]) for name in grads}
+    assert max(wrong.values()) < 1e-5, wrong
+
+
+def test_peer_carries_the_states_when_not_reset(golden):
+    params = plain_jax.from_golden(str(GOLDEN))
+    h0s = golden["eval0/new_big_h0"][:, 0], golden["eval0/new_h0"][:, 0]
+    cost, _ = jax.jit(plain_jax.cost_and_h0s)(params, golden["mb/sequences"][1], h0s, np.int32(0))
+    np.testing.assert_allclose(cost, golden["eval1/cost"], rtol=1e-5)
+
+
+def test_peer_trains_like_the_original_for_thirty_updates(golden, training):
+    state, h0s, costs = training
+    np.testing.assert_allclose(costs, golden["train/costs"], rtol=1e-5)
+    np.testing.assert_allclose(h0s[1], golden["train/final_new_h0"][:, 0], atol=1e-4)
+    wrong = {name: relative_error(w, golden[f"after30/{name}"]) for name, w in state.params.items()}
+    assert max(wrong.values()) < 1e-4, wrong
+
+
+def test_peer_stays_in_float32(training):
+    state, h0s, _ = training
+    assert {leaf.dtype.name for leaf in jax.tree.leaves((state, h0s))} == {"float32"}
+
+
+def test_peer_reuses_the_buffers_of_parameters_and_adam(golden):
+    before, h0s = plain_jax.start(plain_jax.from_golden(str(GOLDEN)), 4)
+    plain_jax.step(before, golden["mb/sequences"][0], h0s, golden["mb/reset"][0])
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(before))
+
+
+def test_peer_update_is_clipped():
+    params = {"w": jax.numpy.zeros(2)}
+    state = plain_jax.State(params, params, params, jax.numpy.zeros(()))
+    updated = plain_jax.clipped_adam(state, {"w": jax.numpy.array([100.0, -0.5])})
+    np.testing.assert_allclose(updated.m["w"], [0.1, -0.05], rtol=1e-6)
+    np.testing.assert_allclose(updated.params["w"], [-0.001, 0.001], rtol=1e-3)
+
+
+def test_peer_draws_parameters_of_the_original_names_shapes_and_scales(golden):
+    params = plain_jax.init(np.random.default_rng(0), plain_jax.Dims(dim=16, emb=16))
+    theirs = plain_jax.from_golden(str(GOLDEN))
+    assert {name: w.shape for name, w in params.items()} == {name: w.shape for name, w in theirs.items()}
+    for name, w in params.items():
+        if name.endswith(".W0"):
+            np.testing.assert_allclose(np.std(w), np.std(theirs[name]), rtol=0.25, err_msg=name)
+            norms = np.linalg.norm(w, axis=0)
+            np.testing.assert_allclose(params[name.replace("W0", "g0")], norms, rtol=1e-5, err_msg=name)
+
+
+def test_timing_script_prints_compile_and_iteration_seconds(capsys):
+    plain_jax.main(["--dim", "4", "--batch", "2", "--seq_len", "16", "--iterations", "2"])
+    printed = capsys.readouterr().out
+    assert "dim 4, batch 2, seq_len 16" in printed
+    numbers = re.search(r"compile ([0-9.]+) s, median of 2 iterations ([0-9.]+) s", printed)
+    assert numbers is not None and float(numbers[1]) > 0 and float(numbers[2]) > 0
+
+
+@pytest.mark.parametrize("arguments", [["--seq_len", "500"], ["--batch", "0"]])
+def test_timing_script_names_the_option_it_refuses(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        plain_jax.main(arguments)
+    assert stopped.value.code == 2
+    assert arguments[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def product_flops(jaxpr, times: int = 1) -> int:
+    """Two operations per multiply-add of every matrix product that a traced JAX function performs."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            left, right = (operand.aval.shape for operand in equation.invars)
+            (contracted, _), (batched, _) = equation.params["dimension_numbers"]
+            shared = np.prod([left[axis] for axis in (*contracted, *batched)])
+            total += times * 2 * int(np.prod(left)) * int(np.prod(right)) // int(shared)
+        inner = [
+            equation.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in equation.params
+        ]
+        for body in inner:
+            total += product_flops(getattr(body, "jaxpr", body), times * equation.params.get("length", 1))
+    return total
+
+
+@pytest.mark.parametrize("dims", [(16, 12, 32, 2, 8), (10, 6, 16, 4, 16)])
+def test_counts_are_those_of_the_products_that_the_peer_performs(dims):
+    sizes = plain_jax.Dims(*dims)
+    batch, seq_len = 3, 64
+    state, h0s = plain_jax.start(plain_jax.init(np.random.default_rng(0), sizes), batch)
+    arguments = state.params, np.zeros((batch, seq_len + sizes.big_frame), np.int32), h0s, np.int32(0)
+    forward = jax.make_jaxpr(plain_jax.cost_and_h0s)(*arguments)
+    counts = machine.forward_flops(batch, seq_len, *dims)
+    assert product_flops(forward.jaxpr) == sum(counts.values())
+
+    both = jax.make_jaxpr(jax.grad(plain_jax.cost_and_h0s, has_aux=True))(*arguments)
+    not_needed = counts["BigFrameLevel.GRU1.Step.Input"] + counts["FrameLevel.InputExpand"]
+    total = machine.flops_three_tier(batch, seq_len, *dims)
+    assert product_flops(both.jaxpr) == total - not_needed
+    assert not_needed < 0.02 * total
+
+
+def test_counts_at_the_two_sizes_that_are_reported():
+    assert machine.flops_three_tier(16, 512, 256, 256, 256, 2, 8) == pytest.approx(31.9e9, rel=2e-3)
+    assert machine.flops_three_tier(128, 512, 1024, 256, 256, 2, 8) == pytest.approx(3.146e12, rel=2e-3)
+
+
+def test_counts_without_the_dense_l1_at_the_two_sizes():
+    small = machine.forward_flops(16, 512, 256, 256, 256, 2, 8)
+    large = machine.forward_flops(128, 512, 1024, 256, 256, 2, 8)
+    without_l1 = [3 * (sum(f.values()) - f["SampleLevel.L1_PrevSamples"]) for f in (small, large)]
+    assert without_l1 == pytest.approx([25.4e9, 2.94e12], rel=2e-3)
+
+
+@given(st.integers(1, 8), st.integers(1, 16), st.sampled_from([(2, 8), (4, 16), (8, 8)]))
+def test_counts_grow_with_the_number_of_samples(batch, big_frames, frames):
+    frame, big_frame = frames
+    once = machine.flops_three_tier(1, big_frame, 16, 8, 32, frame, big_frame)
+    assert machine.flops_three_tier(batch, big_frames * big_frame, 16, 8, 32, frame, big_frame) == (
+        batch * big_frames * once
+    )
+
+
+def test_processor_is_described_on_one_line(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Some CPU 9000\nflags\t\t: fpu avx avx2 avx512f\n")
+    description = machine.cpu_description(cpuinfo)
+    assert description == f"Some CPU 9000, {machine.usable_cpus()} cores usable, AVX2, AVX-512"
+    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx\n")
+    assert machine.cpu_description(cpuinfo).endswith("no AVX2, no AVX-512")
+    assert "\n" not in machine.cpu_description()
+
+
+@pytest.mark.parametrize("library", ["jax", "numpy"])
+def test_sgemm_rate_is_measured(library):
+    rate = machine.sgemm_peak(1, library, size=256, repeats=2)
+    assert 0.1 < rate < 10_000
+
+
+@pytest.mark.parametrize("threads", [0, 10_000])
+def test_sgemm_refuses_threads_that_are_not_there(threads):
+    with pytest.raises(ValueError, match="threads must be between 1 and"):
+        machine.sgemm_peak(threads)
+
+
+def test_sgemm_refuses_an_unknown_library():
+    with pytest.raises(ValueError, match="library must be one of jax, numpy"):
+        machine.sgemm_peak(1, "cupy")

@@ -1,0 +1,111 @@
+"""Names, versions and requirements are the same wherever they are written, and the command is installed."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import yaml
+from rattler import MatchSpec
+
+import samplernn_theano
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+METADATA = PROJECT["project"]
+CONDA = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+
+# PyPI's name -> conda-forge's, where they differ.
+CONDA_NAME = {"soundfile": "pysoundfile", "matplotlib": "matplotlib-base"}
+# What conda needs and pyproject.toml cannot say.
+CONDA_ONLY = {"pip"}
+
+
+def name_and_ranges(spec: str) -> tuple[str, frozenset[str]]:
+    """Split `numpy >=2,<3`, written as conda or as PyPI writes it, into numpy and {>=2, <3}."""
+    match = MatchSpec(spec, strict=True)
+    return match.name.normalized, frozenset((match.version or "").split(","))
+
+
+def requirements() -> dict[str, frozenset[str]]:
+    """Collect what pyproject.toml asks for to build, run with JAX and test, under conda-forge's names."""
+    extras = METADATA["optional-dependencies"]
+    specs = [
+        f"python{METADATA['requires-python']}",
+        *PROJECT["build-system"]["requires"],
+        *METADATA["dependencies"],
+        *extras["jax"],
+        *extras["test"],
+    ]
+    pairs = (name_and_ranges(spec) for spec in specs)
+    return {CONDA_NAME.get(name, name): ranges for name, ranges in pairs}
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_conda_environment_comes_from_conda_forge_alone() -> None:
+    assert CONDA["channels"] == ["conda-forge"]
+    for entry in CONDA["dependencies"]:
+        assert isinstance(entry, str), f"{entry} would be installed by pip"
+        assert MatchSpec(entry, strict=True).channel is None
+
+
+def test_conda_environment_and_pyproject_ask_for_the_same() -> None:
+    entries = [name_and_ranges(entry) for entry in CONDA["dependencies"]]
+    assert len(entries) == len(dict(entries)), "a package is listed twice"
+    assert {name: ranges for name, ranges in entries if name not in CONDA_ONLY} == requirements()
+
+
+def test_gpu_extra_asks_for_the_same_jax() -> None:
+    extras = METADATA["optional-dependencies"]
+    assert [spec.replace("[cuda13]", "") for spec in extras["gpu"]] == extras["jax"]
+
+
+def test_python_version_file_names_the_lowest_python() -> None:
+    lowest = (ROOT / ".python-version").read_text(encoding="utf-8").strip()
+    assert METADATA["requires-python"] == f">={lowest}"
+
+
+def test_package_knows_its_version() -> None:
+    assert samplernn_theano.__version__ == METADATA["version"]
+
+
+def test_module_prints_the_version() -> None:
+    done = run_python("-m", "samplernn_theano", "--version")
+    assert done.returncode == 0, done.stderr
+    assert METADATA["version"] in done.stdout.split()
+
+
+def test_command_is_installed() -> None:
+    (command,) = entry_points(group="console_scripts", name="samplernn")
+    assert callable(command.load())
+
+
+def test_import_is_light() -> None:
+    done = run_python("-c", "import sys, samplernn_theano; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    heavy = {"pytensor", "jax", "numba", "numpy", "scipy", "matplotlib", "soundfile"}
+    assert heavy.isdisjoint(done.stdout.split())
+
+
+def test_citation_names_the_software_and_the_paper() -> None:
+    assert CITATION["title"] == METADATA["name"]
+    assert CITATION["version"] == METADATA["version"]
+    assert CITATION["license"] == METADATA["license"]
+    paper = CITATION["preferred-citation"]
+    assert paper["title"] == "SampleRNN: An Unconditional End-to-End Neural Audio Generation Model"
+    families = [author["family-names"] for author in paper["authors"]]
+    assert families == "Mehri Kumar Gulrajani Kumar Jain Sotelo Courville Bengio".split()
+    assert "1612.07837" in paper["url"]
+
+
+def test_changelog_tells_of_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## \[([^\]]+)\]", changelog, flags=re.MULTILINE)
+    assert METADATA["version"] in headings
