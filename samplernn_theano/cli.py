@@ -98,9 +98,8 @@ def _prepare(a: argparse.Namespace) -> int:
         a.folder, a.out, a.name, a.clip_seconds, a.valid_fraction, a.test_fraction, a.seed, a.overwrite
     )
     print(prepare.describe(manifest))
-    print(
-        f"The data set is in {a.out}. Train on it with: samplernn train three_tier --data {shlex.quote(str(a.out))}"
-    )
+    print(f"The data set is in {a.out}. To train on it:")
+    print(f"samplernn train three_tier --preset laptop --data {shlex.quote(str(a.out))}")
     return 0
 
 

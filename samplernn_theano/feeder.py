@@ -48,7 +48,7 @@ def load_split(folder: str | Path, split: str) -> NDArray:
         raise DataError(f"{found[0]} cannot be read as a NumPy array: {error}.") from error
     if clips.ndim != 2 or clips.dtype.kind != "f":
         raise DataError(
-            f"{found[0]} holds {clips.dtype} of shape {clips.shape}; needed are floats of shape (clips, samples)."
+            f"{found[0]} holds {clips.dtype} of shape {clips.shape}; floats (clips, samples) are needed."
         )
     return clips
 
@@ -115,6 +115,6 @@ def _batch(
         levels = quantize(batch, q_levels, q_type)
     except DataError as error:
         raise DataError(
-            f"In the clips {start} to {start + batch_size - 1}: {error} Remove such clips (samplernn prepare does)."
+            f"In the clips {start} to {start + batch_size - 1}: {error} Remove it (samplernn prepare does)."
         ) from error
     return np.pad(levels.astype(np.int32), ((0, 0), (overlap, 0)), constant_values=q_levels // 2)

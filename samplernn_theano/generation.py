@@ -49,7 +49,7 @@ def compile_sampler(params: Parameters, hp: ThreeTier, n_seqs: int, backend: str
 
 
 def take(blocks: Iterator[NDArray[np.int32]], n_samples: int, progress: bool = False) -> NDArray[np.int32]:
-    """The first `n_samples` levels of every sequence, (n_seqs, n_samples), with a progress bar if asked for."""
+    """The first `n_samples` levels of every sequence, (n_seqs, n_samples)."""
     parts: list[NDArray[np.int32]] = []
     done = 0
     bar = tqdm(total=n_samples / audio.SAMPLE_RATE, unit=" s of sound", disable=not progress, **BAR)
@@ -87,7 +87,7 @@ def load_model(path: str | Path) -> tuple[Parameters, ThreeTier]:
 
 
 def waveform(levels: NDArray[np.int32], hp: ThreeTier) -> NDArray[np.float32]:
-    """Levels (samples,) to amplitudes in [-1, 1]: mean removed, largest amplitude 0.9; a constant is silence."""
+    """Levels (samples,) to amplitudes: mean removed, the largest scaled to 0.9; a constant is silence."""
     x = dequantize(levels, hp.q_levels, hp.q_type)
     x = x - x.mean(dtype=np.float64).astype(np.float32)
     peak = np.max(np.abs(x), initial=0.0)
@@ -95,7 +95,7 @@ def waveform(levels: NDArray[np.int32], hp: ThreeTier) -> NDArray[np.float32]:
 
 
 def write_sequences(folder: str | Path, stem: str, levels: NDArray[np.int32], hp: ThreeTier) -> list[Path]:
-    """Write every sequence of levels (n_seqs, samples) as FOLDER/STEM_0.wav, STEM_1.wav, ... and return the paths.
+    """Write levels (n_seqs, samples) as FOLDER/STEM_0.wav, STEM_1.wav, ... and return the paths.
 
     Raises
     ------

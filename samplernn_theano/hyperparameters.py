@@ -72,7 +72,7 @@ class ThreeTier:
             )
         if self.big_frame_size % self.frame_size:
             raise HyperParameterError(
-                f"--big_frame_size {self.big_frame_size} is not a multiple of --frame_size {self.frame_size}; "
+                f"--big_frame_size {self.big_frame_size} is no multiple of --frame_size {self.frame_size}; "
                 f"choose for example --big_frame_size {_multiple(self.big_frame_size, self.frame_size)}."
             )
         if self.rnn_type not in ("GRU", "LSTM"):
@@ -81,7 +81,7 @@ class ThreeTier:
             raise HyperParameterError(f"--n_rnn {self.n_rnn} is out of range; choose 1 to 5 layers.")
         if self.skip_conn and self.n_rnn == 1:
             raise HyperParameterError(
-                "--skip_conn True needs at least two recurrent layers; set --n_rnn 2 or more, or --skip_conn False."
+                "--skip_conn True needs two recurrent layers at least; set --n_rnn 2, or --skip_conn False."
             )
         if self.q_levels < 2:
             raise HyperParameterError(f"--q_levels {self.q_levels} is too few; choose at least 2.")
@@ -122,7 +122,7 @@ PRESETS: dict[str, dict[str, ThreeTier]] = {
     ThreeTier.family: {
         "best": ThreeTier(),
         "laptop": ThreeTier(dim=256, batch_size=16),
-        "demo": ThreeTier(dim=128, emb_size=64, batch_size=16),
+        "demo": ThreeTier(dim=128, emb_size=32, batch_size=8, seq_len=256, big_frame_size=16, frame_size=4),
         "tiny": ThreeTier(dim=32, emb_size=16, batch_size=4, seq_len=128),
     }
 }
@@ -145,7 +145,7 @@ def preset(family: str, name: str, changes: dict[str, Any]) -> ThreeTier:
 def add_flags(parser: argparse.ArgumentParser, family: type[ThreeTier]) -> None:
     """Give `parser` one flag per hyper-parameter, named as in the original; a flag not given is None."""
     for field in fields(family):
-        kind = {int: int, str: str, bool: true_or_false}[field.type]  # type: ignore[index]
+        kind: Any = true_or_false if field.type is bool else field.type
         metavar = "True|False" if field.type is bool else None
         parser.add_argument(f"--{field.name}", type=kind, metavar=metavar, default=None)
 

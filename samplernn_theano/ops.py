@@ -118,8 +118,8 @@ def rescale(samples: Expression, q_levels: int, dtype: str) -> Expression:
 def nll_bits(logits: Expression, targets: Expression) -> Expression:
     """-log2 softmax(logits)[target]: logits (..., Q), targets (...) of integers; returns (...) bits."""
     q_levels = logits.type.shape[-1]
-    top = pt.max(logits, axis=-1, keepdims=True)
-    log_sum = pt.log(pt.sum(pt.exp(logits - top), axis=-1)) + top[..., 0]
+    logits = logits - pt.max(logits, axis=-1, keepdims=True)
+    log_sum = pt.log(pt.sum(pt.exp(logits), axis=-1))
     one_hot = pt.eq(targets[..., None], pt.arange(q_levels, dtype=targets.dtype))
     picked = pt.sum(pt.switch(one_hot, logits, _constant(0, logits)), axis=-1)
     return (log_sum - picked) * _constant(np.log2(np.e), logits)
@@ -161,7 +161,7 @@ def gru(
         f"{name}.Step.Recurrent_Candidate",
         H,
         H,
-        orthogonal(H, H),
+        orthogonal(H),
         bias=False,
         weight_norm=weight_norm,
     )
@@ -183,7 +183,7 @@ def gru(
 def lstm(
     params: Parameters, name: str, x: Expression, state: Expression, weight_norm: bool, form: Form
 ) -> tuple[Expression, Expression]:
-    """An LSTM layer over time: x (T, B, n_in), state (B, 2 H) = [s, c]; returns s (T, B, H) and the last state.
+    """An LSTM layer over time: x (T, B, n_in), state (B, 2 H) = [s, c]; returns s (T, B, H), last state.
 
     [i, f, o, g] = [sigmoid, sigmoid, sigmoid, tanh](s W_r + x_p + b), c' = c · f + g · i, s' = tanh(c') · o.
     The forget quarter of b starts at 3.
@@ -263,7 +263,7 @@ def stacked_rnn(
 def _gru_cell(
     p: Expression, h: Expression, Wg: Expression, Wc: Expression
 ) -> tuple[Expression, Expression, Expression]:
-    """One step: projected input p (B, 3 H), h (B, H); returns h', the gates [z, r] (B, 2 H), the candidate."""
+    """One step: projected input p (B, 3 H), h (B, H); returns h', gates [z, r] (B, 2 H), candidate."""
     H = h.type.shape[-1]
     zr = pt.sigmoid(h @ Wg + p[:, : 2 * H])
     z, r = zr[:, :H], zr[:, H:]

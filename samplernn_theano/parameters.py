@@ -1,4 +1,4 @@
-"""The parameters of a model: one dictionary, name -> shared variable, in the order in which the model is built.
+"""The parameters of a model: one dictionary, name -> shared variable, in building order.
 
 Initial values are drawn from one stream, NumPy's legacy generator seeded with 123 in the original, so the
 order of the draws is part of the model: same seed, same building order, same parameters.
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pytensor.compile.sharedvalue import SharedVariable
 
 from samplernn_theano.errors import CheckpointError
+from samplernn_theano.original import lapack
 
 Draw = Callable[[RandomState], NDArray]
 
@@ -114,20 +115,18 @@ def he(n_in: int, n_out: int) -> Draw:
     return uniform(np.sqrt(2.0 / n_in), (n_in, n_out))
 
 
-def orthogonal(n_in: int, n_out: int) -> Draw:
-    """Saxe et al. 2014: an orthogonal factor of a standard normal matrix, by LAPACK's SVD."""
+def orthogonal(n: int) -> Draw:
+    """Saxe et al. 2014: the orthogonal factor u (n, n) of a standard normal matrix's SVD.
 
-    def draw(rng: RandomState) -> NDArray:
-        u, _, v = np.linalg.svd(rng.normal(0.0, 1.0, (n_in, n_out)), full_matrices=False)
-        return u if u.shape == (n_in, n_out) else v
-
-    return draw
+    With the signs that the authors' LAPACK gave its columns: today's gives some of them the other sign.
+    """
+    return lambda rng: lapack.orthogonal_factor(rng.normal(0.0, 1.0, (n, n)))
 
 
 def default(n_in: int, n_out: int) -> Draw:
     """The original's default: orthogonal for a square matrix, else LeCun's sqrt(1 / n_in)."""
     if n_in == n_out:
-        return orthogonal(n_in, n_out)
+        return orthogonal(n_in)
     return uniform(np.sqrt(1.0 / n_in), (n_in, n_out))
 
 

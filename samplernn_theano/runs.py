@@ -26,26 +26,32 @@ class Run:
 
     @property
     def settings(self) -> Path:
+        """What was asked for."""
         return self.folder / "settings.json"
 
     @property
     def log(self) -> Path:
+        """One JSON object per line."""
         return self.folder / "log.jsonl"
 
     @property
     def plot(self) -> Path:
+        """The learning curve."""
         return self.folder / "train_log.png"
 
     @property
     def last(self) -> Path:
+        """The latest checkpoint."""
         return self.folder / "checkpoints" / "last.npz"
 
     @property
     def best(self) -> Path:
+        """The checkpoint with the lowest validation NLL."""
         return self.folder / "checkpoints" / "best.npz"
 
     @property
     def samples(self) -> Path:
+        """Generated sound."""
         return self.folder / "samples"
 
 
@@ -63,7 +69,7 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
     if run.log.exists() or run.last.exists():
         if not overwrite:
             raise OutputError(
-                f"The folder {run.folder} holds a run already; choose another with --run, or give --overwrite."
+                f"The folder {run.folder} holds a run; choose another with --run, or give --overwrite."
             )
         for path in (run.settings, run.log, run.plot, run.last, run.best):
             path.unlink(missing_ok=True)

@@ -53,7 +53,9 @@ def adam(
     beta2: float = 0.999,
     epsilon: float = 1e-8,
 ) -> tuple[Updates, dict[str, SharedVariable]]:
-    """One step of Adam on elementwise clipped gradients, as Lasagne writes it (Kingma & Ba 2015, end of section 2).
+    """One step of Adam on elementwise clipped gradients, as Lasagne writes it.
+
+    Kingma & Ba 2015, end of section 2.
 
     a_t = lr · sqrt(1 - b2^t) / (1 - b1^t); m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²;
     w = w - a_t · m / (sqrt(v) + epsilon): epsilon stands outside the root and is not corrected.

@@ -86,7 +86,7 @@ def frame_tier(
 def sample_tier(
     params: Parameters, hp: ThreeTier, previous: Expression, conditioning: Expression, form: ops.Form
 ) -> Expression:
-    """The fastest tier: the FS samples before each target, (..., FS) int32, and its vector from above (..., D).
+    """The fastest tier: the FS samples before each target (..., FS) int32, its vector from above (..., D).
 
     Returns the logits of the target, (..., Q).
     """
@@ -209,7 +209,7 @@ def state_inputs(params: Parameters, hp: ThreeTier, n_seqs: int) -> dict[str, Ex
 def initial_state(
     params: Parameters, name: str, hp: ThreeTier, state: Expression, reset: Expression | None
 ) -> Expression:
-    """`state`, or where `reset` is 1 the learned initial state `name` (R, state width), the same for every clip.
+    """`state`, or where `reset` is 1 the learned state `name` (R, state width), the same for every clip.
 
     With `learn_h0` false the parameter exists, and stays at zero.
     """
@@ -231,7 +231,7 @@ def _embed_reference(table: Expression, W: Expression, previous: Expression) -> 
 
 
 def _embed_by_tables(table: Expression, W: Expression, previous: Expression) -> Expression:
-    """The same sum with the product done first: one table (Q, D) for each of the FS positions, then look-ups."""
+    """The same sum, products first: a table (Q, D) for each of the FS positions, then look-ups."""
     width = table.type.shape[1]
     parts = [
         (table @ W[k * width : (k + 1) * width])[previous[..., k]] for k in range(previous.type.shape[-1])
@@ -252,7 +252,7 @@ def _split_last(x: Expression, n: int) -> Expression:
 
 
 def _split_frames(x: Expression, ratio: int) -> Expression:
-    """(NB, B, ratio · D), a vector for each frame of a big frame, as one sequence of frames (NB · ratio, B, D)."""
+    """(NB, B, ratio · D), vectors for the frames of a big frame, as one sequence (NB · ratio, B, D)."""
     NB, B, width = x.type.shape
     return (
         x.reshape((NB, B, ratio, width // ratio))

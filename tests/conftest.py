@@ -1,0 +1,26 @@
+"""What several test files share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of the cases that the original produced."""
+    return GOLDEN / "cases"
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of one-second tones: 8 / 4 / 4 clips of 2,000 samples, float16."""
+    folder = tmp_path_factory.mktemp("small_data")
+    rng = np.random.RandomState(0)
+    time = np.arange(2000) / 16000
+    for split, n in (("train", 8), ("valid", 4), ("test", 4)):
+        pitch = rng.uniform(200, 800, (n, 1))
+        np.save(folder / f"tones_{split}.npy", (0.5 * np.sin(2 * np.pi * pitch * time)).astype(np.float16))
+    return folder

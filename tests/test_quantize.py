@@ -1,0 +1,142 @@
+"""Quantisation against numbers that the original made, and its round trips."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from samplernn_theano import quantize
+from samplernn_theano.errors import DataError
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "feeders" / "quantizers.npz")
+
+amplitudes = arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1))
+"""Already normalised."""
+
+
+def assert_same(ours: np.ndarray, golden: np.ndarray) -> None:
+    np.testing.assert_array_equal(ours, golden)
+    assert ours.dtype == golden.dtype
+
+
+# --- as the original
+
+
+@pytest.mark.parametrize("q_levels", [2, 16, 64, 256, 1000])
+def test_linear_levels_are_the_originals(q_levels):
+    ours = quantize.linear_quantize(GOLDEN["linear_quantize/x"], q_levels)
+    assert_same(ours, GOLDEN[f"linear_quantize/q{q_levels}"])
+
+
+@pytest.mark.parametrize("suffix", ["", "_rand"])
+def test_mu_law_levels_are_the_originals(suffix):
+    """The original's function takes -1..1 where ours takes 0..1."""
+    x = (GOLDEN[f"linear2mu/x{suffix}"] + 1) / 2
+    assert_same(quantize.mu_law_quantize(x), GOLDEN[f"linear2mu/y{suffix}"])
+
+
+def test_mu_law_amplitudes_are_the_originals():
+    """Equal to the last bit or so: the original's power is that of another version of NumPy."""
+    levels = GOLDEN["mu2linear/x_int"]
+    for ours, golden in (
+        (quantize.mu_law_dequantize(levels), GOLDEN["mu2linear/y"]),
+        (quantize.mu_law_dequantize(levels.astype(np.int32)), GOLDEN["mu2linear/y_from_int32"]),
+    ):
+        assert ours.dtype == golden.dtype == np.float32
+        np.testing.assert_allclose(ours, golden, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize("q_type, q_levels", [("linear", 256), ("linear", 16), ("mu-law", 256)])
+def test_batches_of_clips_are_the_originals(q_type, q_levels):
+    ours = quantize.quantize(GOLDEN["batch_quantize/data"], q_levels, q_type)
+    assert_same(ours, GOLDEN[f"batch_quantize/{q_type}_{q_levels}"])
+
+
+def test_normalised_clips_are_the_originals():
+    assert_same(quantize.normalise(GOLDEN["batch_quantize/data"]), GOLDEN["normalize/out"])
+
+
+@pytest.mark.parametrize("q_type, name", [("linear", "linear"), ("mu-law", "mulaw")])
+def test_a_silent_clip_is_refused_where_the_original_divides_by_zero(q_type, name):
+    data, golden = GOLDEN["batch_quantize/silent_data"], GOLDEN[f"batch_quantize/silent_{name}_256"]
+    with pytest.raises(DataError, match="Clip 0 is constant"):
+        quantize.quantize(data, 256, q_type)
+    assert_same(quantize.quantize(data[1:], 256, q_type), golden[1:])  # the clip beside it is fine
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize("bad", [0.0, 0.25, np.nan])
+def test_the_first_bad_clip_is_named(bad):
+    clips = np.random.RandomState(0).normal(size=(5, 8))
+    clips[[3, 4]] = bad
+    with pytest.raises(DataError, match="Clip 3 is"):
+        quantize.normalise(clips)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_clip_with_one_sample_that_is_no_finite_number_is_refused(bad):
+    clips = np.random.RandomState(0).normal(size=(2, 8))
+    clips[1, 3] = bad
+    with pytest.raises(DataError, match="Clip 1 is"):
+        quantize.normalise(clips)
+
+
+# --- properties
+
+
+@given(arrays(np.float16, (3, 10), elements=st.floats(-1, 1, width=16)))
+def test_normalised_clips_fill_0_to_1_and_the_input_is_left_alone(clips):
+    clips[:, 0], clips[:, 1] = 1, -1
+    before = clips.copy()
+    x = quantize.normalise(clips)
+    assert x.dtype == np.float64
+    assert (x.min(axis=1) == 0).all() and (x.max(axis=1) == 1).all()
+    np.testing.assert_allclose(x, (before.astype(np.float64) + 1) / 2)
+    np.testing.assert_array_equal(clips, before)
+
+
+@given(amplitudes, st.integers(2, 2000))
+def test_linear_round_trip_is_off_by_half_a_level_at_most(x, q_levels):
+    back = quantize.dequantize(quantize.linear_quantize(x, q_levels), q_levels, "linear")
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, 2 * x - 1, rtol=0, atol=1 / q_levels + 2e-5 / q_levels + 2e-7)
+
+
+@given(st.integers(2, 2000))
+def test_linear_levels_survive_the_way_to_amplitudes_and_back(q_levels):
+    levels = np.arange(q_levels)
+    x = (quantize.linear_dequantize(levels, q_levels).astype(np.float64) + 1) / 2
+    np.testing.assert_array_equal(quantize.linear_quantize(x, q_levels), levels)
+
+
+@given(amplitudes)
+def test_mu_law_round_trip_is_off_by_one_level_at_most(x):
+    """On the scale of the levels, which is not the scale of the amplitudes."""
+
+    def position(amplitude):
+        return 127.5 * np.sign(amplitude) * np.log1p(255 * np.abs(amplitude)) / np.log(256)
+
+    back = quantize.dequantize(quantize.mu_law_quantize(x), 256, "mu-law").astype(np.float64)
+    assert np.abs(position(back) - position(2 * x - 1)).max() <= 2.0 + 1e-4
+    assert np.abs(back).max() <= 1
+
+
+@pytest.mark.parametrize("q_type", ["linear", "mu-law"])
+@given(x=amplitudes)
+def test_louder_never_becomes_quieter(q_type, x):
+    levels = quantize.quantize(np.concatenate([[0.0], np.sort(x), [1.0]])[None], 256, q_type)[0]
+    assert (np.diff(levels) >= 0).all()
+    assert levels[0] == 0 and levels[-1] == 255
+    assert (np.diff(quantize.dequantize(levels, 256, q_type)) >= 0).all()
+
+
+def test_silence_is_level_128_for_the_inverse_of_the_mu_law_and_127_for_the_mu_law():
+    """Quirk: so a silent stretch comes back with a small offset."""
+    assert quantize.mu_law_quantize(np.array([0.5])) == 127
+    assert quantize.mu_law_dequantize(np.array([128])) == 0
+    assert quantize.mu_law_dequantize(np.array([127])) < 0

@@ -1,0 +1,165 @@
+"""Training as a user sees it: a process, a folder, a picture, a checkpoint."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from samplernn_theano import checkpoints, feeder, generation, runs, training
+from samplernn_theano.errors import OutputError
+from samplernn_theano.hyperparameters import ThreeTier
+
+FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32".split()
+HP = ThreeTier(dim=16, emb_size=8, q_levels=32, seq_len=128, batch_size=4)
+
+
+def samplernn(*arguments, **options):
+    """The command line in a process of its own."""
+    words = [sys.executable, "-m", "samplernn_theano", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def trained(small_data, tmp_path_factory):
+    """A short run: two epochs with samples, as a process."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    done = samplernn(
+        *("train", "three_tier", "--data", small_data, "--run", folder, *FLAGS),
+        *("--max-epochs", 2, "--n_seqs", 2, "--sample-seconds", 0.05),
+    )
+    assert done.returncode == 0, done.stderr
+    return runs.Run(folder)
+
+
+def test_the_run_folder_holds_everything(trained):
+    files = {str(p.relative_to(trained.folder)) for p in trained.folder.rglob("*") if p.is_file()}
+    passes = 2 * 16  # batches of clips, passes per clip
+    assert files == {
+        "settings.json",
+        "log.jsonl",
+        "train_log.png",
+        "checkpoints/last.npz",
+        "checkpoints/best.npz",
+        f"samples/sample_i{passes + 1}_0.wav",
+        f"samples/sample_i{passes + 1}_1.wav",
+        f"samples/sample_i{2 * passes}_0.wav",
+        f"samples/sample_i{2 * passes}_1.wav",
+    }
+    settings = json.loads(trained.settings.read_text())
+    assert settings["hyperparameters"]["dim"] == 16 and settings["seed"] == 123
+    assert "train three_tier" in settings["command"]
+
+
+def test_the_log_tells_the_story(trained):
+    records = runs.read_log(trained)
+    assert [r["event"] for r in records if r["event"] != "train"] == ["start", "monitor", "monitor", "end"]
+    looks = [r for r in records if r["event"] == "monitor"]
+    # Quirk: the look at the end of an epoch comes after the first pass of the next.
+    assert [r["iteration"] for r in looks] == [33, 64]
+    assert looks[1]["valid"] < looks[0]["valid"]
+    assert looks[1]["train"] < looks[0]["train"]
+
+
+def test_the_checkpoint_holds_all_that_a_resumed_run_needs(trained):
+    checkpoint = checkpoints.load(trained.last)
+    assert checkpoint.hp == HP
+    assert checkpoint.progress["iteration"] == 64
+    assert (checkpoint.progress["epoch"], checkpoint.progress["batch"]) == (1, 32)
+    assert float(checkpoint.adam["adam.t"]) == 64
+    trained_names = set(checkpoint.parameters) - {
+        f"BigFrameLevel.IndependentPreds.{p}" for p in ("W0", "b", "g0")
+    }
+    assert {name[7:] for name in checkpoint.adam if name.startswith("adam.m.")} == trained_names
+    assert set(checkpoint.states) == {"big_h0", "h0"}
+    assert all(np.abs(s).max() > 0 for s in checkpoint.states.values())
+
+
+def test_the_same_command_gives_the_same_numbers(trained, small_data, tmp_path):
+    again = training.train(
+        HP, small_data, tmp_path / "again", training.Schedule(max_epochs=2, n_seqs=0), backend="jax"
+    )
+    assert again == 0
+    first, second = (checkpoints.load(r.last).parameters for r in (trained, runs.Run(tmp_path / "again")))
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_the_validation_score_is_the_mean_over_minibatches(trained, small_data):
+    """A checkpoint scored again gives the logged number."""
+    trainer = training.compile_trainer(HP)
+    trainer.graph.parameters.assign(checkpoints.load(trained.last).parameters)
+    valid = training.evaluate(trainer, feeder.load_split(small_data, "valid"))
+    logged = [r for r in runs.read_log(trained) if r["event"] == "monitor"][-1]["valid"]
+    assert valid == pytest.approx(logged, rel=1e-6)
+
+
+def test_a_run_generates(trained):
+    done = samplernn("generate", trained.folder, "--seconds", 0.05, "--n_seqs", 1)
+    assert done.returncode == 0, done.stderr
+    assert (trained.samples / "best_seed0_0.wav").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_a_checkpoint(small_data, tmp_path, number, code):
+    run = runs.Run(tmp_path / "run")
+    words = ("train", "three_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--n_seqs", 0)
+    with subprocess.Popen(
+        [sys.executable, "-m", "samplernn_theano", *map(str, words)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (run.log.exists() and '"train"' in run.log.read_text()):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    checkpoint = checkpoints.load(run.last)
+    assert checkpoint.progress["iteration"] >= 1
+    assert runs.read_log(run)[-1]["event"] == "stopped"
+    generation.load_model(run.last)
+
+
+def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(small_data, tmp_path):
+    run = runs.Run(tmp_path / "run")
+    done = samplernn(
+        *("train", "three_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--weight_norm", "False"),
+        *("--n_seqs", 0, "--max-iters", 200, "--monitor-iters", 1, "--learning-rate", 1e30),
+    )
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("samplernn: The cost became nan") and "--learning-rate" in last
+    assert "Traceback" not in done.stderr
+    assert checkpoints.load(run.last).progress["iteration"] >= 1
+
+
+def test_a_run_is_not_overwritten_unless_asked(trained, small_data):
+    words = ("train", "three_tier", "--data", small_data, "--run", trained.folder, *FLAGS)
+    before = trained.last.read_bytes()
+    done = samplernn(*words)
+    assert done.returncode == 2
+    assert str(trained.folder) in done.stderr and "--overwrite" in done.stderr
+    assert trained.last.read_bytes() == before
+
+
+def test_debug_is_a_quick_look(small_data, tmp_path):
+    done = samplernn(
+        "train", "three_tier", "--data", small_data, "--run", tmp_path / "run", *FLAGS, "--debug"
+    )
+    assert done.returncode == 0, done.stderr
+    assert checkpoints.load(tmp_path / "run/checkpoints/last.npz").progress["iteration"] == 60
+
+
+def test_a_full_disk_ends_the_run_with_a_sentence(small_data, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OutputError, match="No disk space left"):
+        training.train(HP, small_data, tmp_path / "run", training.Schedule(max_iters=2, n_seqs=0))
+    assert not list((tmp_path / "run" / "checkpoints").glob("*"))

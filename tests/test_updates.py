@@ -1,0 +1,45 @@
+"""Adam and the clip against the formulas written out in NumPy."""
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+
+from samplernn_theano import updates
+from samplernn_theano.backend import compile_function
+
+
+def shared(value, name):
+    return pytensor.shared(np.array(value, np.float32), name=name, shape=np.shape(value))
+
+
+def test_adam_clips_and_moves_as_lasagne_does():
+    start = np.array([1.0, -2.0, 0.5])
+    slope = np.array([5.0, -0.25, 0.0])  # 5 is clipped to 1
+    w = shared(start, "w")
+    step_updates, _ = updates.adam(pt.sum(w * slope.astype(np.float32)), [w], learning_rate=0.01)
+    step = compile_function([], [w], step_updates)
+
+    expected, m, v = start.copy(), np.zeros(3), np.zeros(3)
+    for t in range(1, 6):
+        step()
+        g = np.clip(slope, -1, 1)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        expected -= 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (np.sqrt(v) + 1e-8)
+        np.testing.assert_allclose(w.get_value(), expected, rtol=2e-6)
+
+
+def test_a_parameter_that_the_cost_does_not_reach_is_left_alone():
+    """Quirk: so BigFrameLevel.IndependentPreds never moves in three_tier's training."""
+    w, apart = shared([1.0], "w"), shared([3.0], "apart")
+    step_updates, state = updates.adam(pt.sum(w**2), [w, apart])
+    assert apart not in step_updates
+    assert set(state) == {"adam.t", "adam.m.w", "adam.v.w"}
+
+
+def test_adam_counts_its_steps():
+    w = shared([1.0], "w")
+    step_updates, state = updates.adam(pt.sum(w**2), [w])
+    step = compile_function([], [], step_updates)
+    for _ in range(3):
+        step()
+    assert float(state["adam.t"].get_value()) == 3
