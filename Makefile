@@ -9,31 +9,32 @@ ACTIVE := $(or $(VIRTUAL_ENV),$(if $(filter base,$(CONDA_DEFAULT_ENV)),,$(CONDA_
 ENV := $(or $(ACTIVE),$(VENV))
 RUN := $(ENV)/bin/python
 
-# One core for the tests: OpenBLAS and OpenMP, numba, and NPROC for the thread pool of XLA.
-ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 NPROC=1
+# Two processes of tests, one thread each: OpenBLAS and OpenMP, numba, and NPROC for the thread pool of XLA.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 NPROC=1
 
 # What demo trains on, and where everything of it goes.
 DEMO_DATA := demo/data
 DEMO_RUN := demo/run
-DEMO_TRAIN := train three_tier --preset demo --data $(DEMO_DATA) --run $(DEMO_RUN)
-DEMO_GENERATE := generate $(DEMO_RUN)
+DEMO_TRAIN := train three_tier --preset demo --learning-rate 0.003 --max-minutes 2 --n_seqs 0 \
+	--data $(DEMO_DATA) --run $(DEMO_RUN) --overwrite
+DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0
 
 .PHONY: help demo test lint clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo    make the demo data, train a small model on it and generate audio, in $(DEMO_RUN)"
-	@echo "make test    run the tests on one core"
+	@echo "make test    run the tests (two processes)"
 	@echo "make lint    check style, format and types"
 	@echo "make clean   delete caches and built packages"
 
 demo: $(ENV)/.samplernn-test
-	$(RUN) datasets/demo.py --out $(DEMO_DATA)
+	$(RUN) datasets/demo.py --out $(DEMO_DATA) --example
 	$(RUN) -m samplernn_theano $(DEMO_TRAIN)
 	$(RUN) -m samplernn_theano $(DEMO_GENERATE)
 
 test: $(ENV)/.samplernn-test
-	$(ONE_CORE) $(RUN) -m pytest
+	$(ONE_THREAD) $(RUN) -m pytest -n 2
 
 lint: $(ENV)/.samplernn-dev
 	$(RUN) -m ruff check

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from samplernn_theano import plots
 from samplernn_theano.audio import write_wav
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.files import atomic_write, write_text
@@ -198,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 2 after an error that the user can mend."""
     parser = argparse.ArgumentParser(description="Make the demo set: Beethoven themes on a synthetic piano.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the set")
-    parser.add_argument("--wav", action="store_true", help="also write one clip as demo_example.wav")
+    parser.add_argument("--example", action="store_true", help="also write a clip as sound, some as pictures")
     options = parser.parse_args(arguments)
     try:
         if intact(options.out):
@@ -206,9 +207,12 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             write(options.out)
             print(f"Wrote {' / '.join(map(str, SPLITS.values()))} clips of 8 s to {options.out}.")
-        if options.wav:
-            clip = np.load(options.out / "demo_train.npy", allow_pickle=False)[0]
-            write_wav(options.out / "demo_example.wav", clip, RATE)
+        if options.example:
+            clips = np.load(options.out / "demo_train.npy", allow_pickle=False)[:3]
+            write_wav(options.out / "demo_example.wav", clips[0], RATE)
+            picture = options.out / "demo_spectrograms.png"
+            plots.spectrograms(picture, {f"training clip {i}": clip for i, clip in enumerate(clips)})
+            print(f"To hear and see: {options.out / 'demo_example.wav'}, {picture}")
     except SampleRNNError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,23 +1,22 @@
 """Our models held against data that the authors' code produced.
 
-A case is a pair NAME.json and NAME.npz made by running the original: its command line, initial parameters,
-minibatches, costs, states, logits, gradients and parameters after updates. The model is built from the
-command line alone. Everything after the initial parameters starts from the original's own, so that one
-difference does not hide another.
+A case was made by running the original: it holds a command line, initial parameters, minibatches, costs,
+states, logits, gradients and parameters after updates. The model is built from the command line alone.
+Everything after the initial parameters starts from the original's own, so that one difference does not hide
+another.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano import feeder, ops, updates
 from samplernn_theano.backend import check_backend, compile_function, default_backend
+from samplernn_theano.cases import Case, find_cases, find_corpus, read_case
 from samplernn_theano.errors import DataError
 from samplernn_theano.hyperparameters import FAMILIES, ThreeTier, from_original_argv
 from samplernn_theano.models import three_tier
@@ -36,8 +35,8 @@ class Tolerance:
     reason: str
 
 
-# 3t_lstm2_h0F is the one that shows it: depending on rounding its 30 updates end 4e-7 or 2e-5 from the original's
-# parameters, and in float64 2e-7.
+# 3t_lstm2_h0F is the one that shows it: depending on rounding its 30 updates end 4e-7 or 2e-5 from the
+# original's parameters, and in float64 2e-7.
 KINK = "along the updates a ReLU near zero can fall on the other side, and its gradient jumps"
 
 TOLERANCES = {
@@ -78,63 +77,6 @@ class Check:
             f"abs {self.absolute:7.1e}  rel {self.relative:7.1e}  tol {TOLERANCES[self.kind].limit:5.0e}"
         )
         return f"{self.case}  {self.quantity:<60}  {numbers}  {verdict}  {self.note}".rstrip()
-
-
-@dataclass(frozen=True)
-class Case:
-    """One case as read from its two files."""
-
-    name: str
-    family: str
-    settings: Mapping[str, Any]
-    arrays: Mapping[str, NDArray]
-
-    def group(self, prefix: str) -> dict[str, NDArray]:
-        """The arrays named `prefix`NAME, by NAME."""
-        return {key[len(prefix) :]: self.arrays[key] for key in sorted(self.arrays) if key.startswith(prefix)}
-
-
-def find_cases(folder: str | Path) -> list[Path]:
-    """The json file of every case in `folder`, sorted.
-
-    Raises
-    ------
-    DataError
-        If the folder is missing or holds no case.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}; name one with NAME.json and NAME.npz of each case.")
-    found = [path for path in sorted(folder.glob("*.json")) if path.with_suffix(".npz").exists()]
-    if not found:
-        raise DataError(f"The folder {folder} holds no case: a case is a pair NAME.json and NAME.npz.")
-    return found
-
-
-def read_case(path: Path) -> Case:
-    """Read NAME.json and NAME.npz.
-
-    Raises
-    ------
-    DataError
-        If they cannot be read or name no command line.
-    """
-    try:
-        settings = json.loads(path.read_text())
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-        argv = settings["argv"]
-        family = settings.get("model") or Path(argv[0]).stem
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise DataError(f"The case {path} cannot be read: {type(error).__name__}: {error}.") from error
-    return Case(path.stem, family, settings, arrays)
-
-
-def find_corpus(folder: str | Path) -> Path | None:
-    """The clips that the cases were fed with: a folder `corpus` or `feeders/corpus` in or beside `folder`."""
-    folder = Path(folder).resolve()
-    places = [base / name for base in (folder, folder.parent) for name in ("corpus", "feeders/corpus")]
-    return next((place for place in places if place.is_dir()), None)
 
 
 def check_case(
@@ -359,8 +301,8 @@ def _joint(
 ) -> Check:
     """All parameters of `theirs` as one vector.
 
-    Adam's first steps depend on the sign of gradients alone, also of those near zero: a bias that was zero may go
-    the other way. So parameters after updates are compared by their common norm.
+    Adam's first steps depend on the sign of gradients alone, also of those near zero: a bias that was zero
+    may go the other way. So parameters after updates are compared by their common norm.
     """
     flat = [np.concatenate([arrays[n].ravel() for n in theirs]) for arrays in (ours, theirs)]
     return _compare(case, quantity, kind, flat[0], flat[1])
@@ -403,10 +345,15 @@ def run(
             absent += 1
             print(f"{case.name}  the family {case.family} is not implemented  FAIL")
             continue
-        for check in check_case(case, backend, form, clips):
-            done.append(check)
-            if not brief or not check.passed:
-                print(check.line(), flush=True)
+        try:
+            for check in check_case(case, backend, form, clips):
+                done.append(check)
+                if not brief or not check.passed:
+                    print(check.line(), flush=True)
+        except KeyError as error:
+            raise DataError(
+                f"The case {case.name} lacks {error}, which every case of its family has."
+            ) from error
     _summarise(done, backend, form)
     failed = sum(not check.passed for check in done)
     print(f"{len(done) - failed} checks passed, {failed} failed, in {len(cases) - absent} cases", end="")

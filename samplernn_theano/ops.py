@@ -21,15 +21,7 @@ from pytensor.compile.builders import OpFromGraph
 from pytensor.gradient import DisconnectedType
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.parameters import (
-    Draw,
-    Parameters,
-    default,
-    he,
-    orthogonal,
-    standard_normal,
-    zeros,
-)
+from samplernn_theano.parameters import Draw, Parameters, default, he, orthogonal, standard_normal, zeros
 
 Form = Literal["fast", "reference", "step"]
 

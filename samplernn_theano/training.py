@@ -350,7 +350,10 @@ def _diverged(nll: float, progress: Progress, run: runs.Run) -> str:
 
 def _bar() -> tqdm:
     return tqdm(
-        total=1.0, smoothing=0, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
+        total=1.0,
+        smoothing=0,
+        mininterval=0.5,
+        bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}",
     )
 
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from samplernn_theano import cases as case_files
 from samplernn_theano import conformance
 from samplernn_theano.cli import main
 
@@ -20,8 +21,8 @@ THREE_TIER = [
 
 
 def check(cases, name, backend="jax", form="fast"):
-    case = conformance.read_case(cases / f"{name}.json")
-    checks = list(conformance.check_case(case, backend, form, conformance.find_corpus(cases)))
+    case = case_files.read_case(cases / f"{name}.json")
+    checks = list(conformance.check_case(case, backend, form, case_files.find_corpus(cases)))
     failed = [c.line() for c in checks if not c.passed]
     assert not failed, "\n".join(failed)
     return checks
@@ -85,7 +86,7 @@ def test_another_command_line_is_another_model(one_case, capsys):
     at = settings["argv"].index("--weight_norm") + 1
     settings["argv"][at] = "True"
     path.write_text(json.dumps(settings))
-    case = conformance.read_case(path)
+    case = case_files.read_case(path)
     first = next(iter(conformance.check_case(case)))
     assert not first.passed and first.quantity == "names of the parameters"
 

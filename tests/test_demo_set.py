@@ -186,10 +186,11 @@ def test_a_damaged_set_is_made_again(made, copy, damage):
         assert (copy / name).read_bytes() == (made / name).read_bytes()
 
 
-def test_wav_writes_the_first_training_clip(copy):
-    assert demo.main(["--out", str(copy), "--wav"]) == 0
+def test_example_writes_a_clip_as_sound_and_a_picture(copy):
+    assert demo.main(["--out", str(copy), "--example"]) == 0
     sound, rate = soundfile.read(copy / "demo_example.wav")
     assert rate == 16000 and sound.shape == (128000,)
+    assert (copy / "demo_spectrograms.png").stat().st_size > 10_000
     clip = np.load(copy / "demo_train.npy", allow_pickle=False)[0]
     np.testing.assert_allclose(sound, clip.astype(np.float64), atol=1e-4)
 

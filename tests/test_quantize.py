@@ -115,14 +115,18 @@ def test_linear_levels_survive_the_way_to_amplitudes_and_back(q_levels):
 
 
 @given(amplitudes)
-def test_mu_law_round_trip_is_off_by_one_level_at_most(x):
-    """On the scale of the levels, which is not the scale of the amplitudes."""
+def test_mu_law_round_trip_goes_down_by_less_than_two_levels(x):
+    """Quirk: never up, because the levels are rounded down and the inverse takes 256 steps for 255.
+
+    Measured on the scale of the levels, which is not the scale of the amplitudes.
+    """
 
     def position(amplitude):
         return 127.5 * np.sign(amplitude) * np.log1p(255 * np.abs(amplitude)) / np.log(256)
 
     back = quantize.dequantize(quantize.mu_law_quantize(x), 256, "mu-law").astype(np.float64)
-    assert np.abs(position(back) - position(2 * x - 1)).max() <= 2.0 + 1e-4
+    down = position(2 * x - 1) - position(back)
+    assert down.min() > -1e-4 and down.max() < 2
     assert np.abs(back).max() <= 1
 
 

@@ -1,0 +1,158 @@
+"""The folder of a run."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from samplernn_theano import runs
+from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.runs import Run
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def finished(folder: Path) -> Run:
+    """A run with everything that a run leaves behind."""
+    run = runs.create(folder, {"seed": 1})
+    runs.append(run, "start")
+    for path in (run.last, run.best, run.plot, run.samples / "a.wav"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old")
+    return run
+
+
+def test_the_layout(tmp_path):
+    finished(tmp_path / "runs" / "a")
+    assert files(tmp_path / "runs" / "a") == [
+        "checkpoints/best.npz",
+        "checkpoints/last.npz",
+        "log.jsonl",
+        "samples/a.wav",
+        "settings.json",
+        "train_log.png",
+    ]
+
+
+def test_settings_are_kept(tmp_path):
+    run = runs.create(str(tmp_path / "a"), {"seed": 1, "hyperparameters": {"dim": 8}, "name": "♪"})
+    assert json.loads(run.settings.read_text()) == {"seed": 1, "hyperparameters": {"dim": 8}, "name": "♪"}
+    assert files(run.folder) == ["settings.json"]
+
+
+@pytest.mark.parametrize("left", ["log.jsonl", "checkpoints/last.npz"])
+def test_a_run_is_not_overwritten_unasked(tmp_path, left):
+    path = tmp_path / left
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("old")
+    with pytest.raises(OutputError, match=f"{tmp_path} holds a run.*--run.*--overwrite"):
+        runs.create(tmp_path, {})
+    assert files(tmp_path) == [left] and path.read_text() == "old"
+
+
+def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(tmp_path):
+    finished(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    run = runs.create(tmp_path, {"seed": 2}, overwrite=True)
+    assert files(tmp_path) == ["notes.txt", "settings.json"]
+    assert json.loads(run.settings.read_text()) == {"seed": 2}
+
+
+def test_a_folder_without_a_run_is_taken_as_it_is(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    runs.create(tmp_path, {})
+    runs.create(tmp_path, {})  # the first was broken off before it began
+    assert files(tmp_path) == ["notes.txt", "settings.json"]
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="a is a file; choose another folder with --run"):
+            runs.create(tmp_path / "a", {}, overwrite)
+    assert (tmp_path / "a").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(OutputError, match="Could not write"):
+        runs.create(tmp_path / "a" / "b", {})
+
+
+# --- the log
+
+values = st.dictionaries(
+    st.text().filter(lambda name: name not in ("run", "event")),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    max_size=4,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.text(), values), max_size=5))
+def test_what_is_logged_is_read(tmp_path, records):
+    run = Run(tmp_path)
+    run.log.write_text("")
+    for event, rest in records:
+        runs.append(run, event, **rest)
+    assert runs.read_log(run) == [{"event": event, **rest} for event, rest in records]
+    assert len(run.log.read_bytes().split(b"\n")) == len(records) + 1  # a line for each
+
+
+def logged(folder: Path) -> Run:
+    run = Run(folder)
+    runs.append(run, "train", iteration=1, nll_bits=7.5)
+    runs.append(run, "train", iteration=2, nll_bits=6.5)
+    return run
+
+
+def test_a_last_line_that_is_cut_short_is_left_out(tmp_path):
+    run = logged(tmp_path)
+    whole, records = run.log.read_bytes(), runs.read_log(run)
+    first = whole.index(b"\n") + 1
+    for length in range(first, len(whole) - 1):
+        run.log.write_bytes(whole[:length])
+        assert runs.read_log(run) == records[:1]
+    for length in (len(whole) - 1, len(whole)):  # only the end of the line is missing
+        run.log.write_bytes(whole[:length])
+        assert runs.read_log(run) == records
+
+
+def test_lines_that_follow_a_line_cut_short_are_not_lost(tmp_path):
+    run = logged(tmp_path)
+    run.log.write_bytes(run.log.read_bytes()[:-9])
+    runs.append(run, "train", iteration=3)
+    runs.append(run, "end")
+    assert [record.get("iteration", record["event"]) for record in runs.read_log(run)] == [1, 3, "end"]
+
+
+def test_a_log_that_cannot_be_written(tmp_path):
+    with pytest.raises(OutputError, match="Could not write .*log.jsonl"):
+        runs.append(Run(tmp_path / "gone"), "start")
+
+
+# --- checkpoints
+
+
+def test_the_best_checkpoint_is_found_before_the_last(tmp_path):
+    run = finished(tmp_path)
+    assert runs.find_checkpoint(tmp_path) == run.best
+    assert runs.find_checkpoint(str(tmp_path)) == run.best
+    run.best.unlink()
+    assert runs.find_checkpoint(tmp_path) == run.last
+
+
+def test_a_folder_without_a_checkpoint(tmp_path):
+    runs.create(tmp_path, {})
+    with pytest.raises(CheckpointError, match=f"{tmp_path} holds no checkpoint.*best.npz.*last.npz"):
+        runs.find_checkpoint(tmp_path)
+
+
+def test_the_name_of_a_file_is_taken_as_it_is(tmp_path):
+    run = finished(tmp_path)
+    assert runs.find_checkpoint(run.last) == run.last
+    assert runs.find_checkpoint(tmp_path / "gone.npz") == tmp_path / "gone.npz"  # reading it tells
