@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.errors import CheckpointError, HyperParameterError
+from samplernn_theano.errors import CheckpointError
 from samplernn_theano.files import atomic_write
 from samplernn_theano.hyperparameters import FAMILIES, ThreeTier
 
@@ -60,6 +59,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "family": checkpoint.hp.family,
         "hyperparameters": asdict(checkpoint.hp),
         "progress": dict(checkpoint.progress),
+        "arrays": list(arrays),
     }
     with atomic_write(path) as temporary:
         np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
@@ -75,6 +75,10 @@ def load(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # NumPy checks no checksum of an array whose header is too short
+        if damaged:
+            raise ValueError(f"the checksum of {damaged} is wrong")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         about = json.loads(str(arrays.pop("about")))
@@ -84,6 +88,8 @@ def load(path: str | Path) -> Checkpoint:
             )
         if about["family"] not in FAMILIES:
             raise CheckpointError(f"{path} holds a model of the family {about['family']!r}, unknown here.")
+        if about["arrays"] != list(arrays):
+            raise ValueError("arrays are missing")
         hp = FAMILIES[about["family"]](**about["hyperparameters"])
         groups = {
             group: {name[len(group) + 1 :]: a for name, a in arrays.items() if name.startswith(group + "/")}
@@ -94,17 +100,9 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"There is no checkpoint {path}.") from None
     except PermissionError:
         raise CheckpointError(f"Not allowed to read the checkpoint {path}.") from None
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        EOFError,
-        HyperParameterError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # a damaged file can raise anything in zipfile, NumPy's header parser or json
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: it is damaged or not one of this package ({error})."
         ) from error

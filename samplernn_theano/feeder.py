@@ -44,8 +44,10 @@ def load_split(folder: str | Path, split: str) -> NDArray:
         )
     try:
         clips = np.load(found[0], mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged header can raise anything in NumPy's parser
         raise DataError(f"{found[0]} cannot be read as a NumPy array: {error}.") from error
+    if not isinstance(clips, np.ndarray):
+        raise DataError(f"{found[0]} holds no single array, as numpy.save writes it.")
     if clips.ndim != 2 or clips.dtype.kind != "f":
         raise DataError(
             f"{found[0]} holds {clips.dtype} of shape {clips.shape}; floats (clips, samples) are needed."

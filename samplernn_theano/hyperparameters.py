@@ -61,9 +61,10 @@ class ThreeTier:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if field.type is int and getattr(self, field.name) < 1:
+            value = getattr(self, field.name)
+            if field.type is int and (not isinstance(value, int) or value < 1):
                 raise HyperParameterError(
-                    f"--{field.name} is {getattr(self, field.name)}; it must be at least 1."
+                    f"--{field.name} is {value}; it must be at least 1, a whole number."
                 )
         if self.seq_len % self.big_frame_size:
             raise HyperParameterError(

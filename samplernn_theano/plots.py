@@ -59,6 +59,7 @@ def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -
     figure = Figure(figsize=(10, 2 + 1.9 * len(sounds)), layout="constrained")
     transform = ShortTimeFFT(hann(1024, sym=False), hop=256, fs=SAMPLE_RATE)
     for axes, (title, x) in zip(np.atleast_1d(figure.subplots(len(sounds))), sounds.items(), strict=True):
+        x = np.pad(x, (0, max(0, 512 - len(x))))  # the transform needs half a window at least
         power = transform.spectrogram(np.asarray(x, np.float64), p0=0, p1=max(1, len(x) // 256))
         decibels = 10 * np.log10(np.maximum(power, 1e-20) / max(power.max(), 1e-20))
         extent = (0, len(x) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000)

@@ -22,12 +22,12 @@ def normalise(clips: NDArray) -> NDArray[np.float64]:
         If a clip is constant. Quirk: the original divides by zero there and feeds NaN.
     """
     x = clips.astype(np.float64)
-    x -= x.min(axis=1, keepdims=True)
-    peaks = x.max(axis=1, keepdims=True)
-    constant = np.flatnonzero(~(peaks[:, 0] > 0))
+    low, high = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
+    constant = np.flatnonzero(~((low < high) & np.isfinite(low) & np.isfinite(high)))
     if len(constant):
         raise DataError(f"Clip {constant[0]} is constant (silence) or not a number and cannot be normalised.")
-    x /= peaks
+    x -= low
+    x /= x.max(axis=1, keepdims=True)
     return x
 
 
@@ -51,8 +51,8 @@ def mu_law_quantize(x: NDArray[np.float64]) -> NDArray[np.int16]:
 def mu_law_dequantize(levels: NDArray) -> NDArray[np.float32]:
     """The 256 levels of the mu-law to amplitudes in [-1, 1).
 
-    Quirk: the inverse divides by 256 where the quantiser multiplies by 255, so level 128 is exactly zero and
-    a round trip is off by up to half a level more than it need be.
+    Quirk: the inverse divides by 256 where the quantiser multiplies by 255: level 128 is exactly zero, and a
+    round trip ends up to two levels too low.
     """
     y = 2.0 * (levels.astype(np.float32) - np.float32(128)) / np.float32(256)
     return (np.sign(y) * (1.0 / _MU) * ((1.0 + _MU) ** np.abs(y) - 1.0)).astype(np.float32)

@@ -79,7 +79,7 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
 
 
 def append(run: Run, event: str, **values: Any) -> None:
-    """Add one line to the log.
+    """Add one line to the log; a last line that was cut short is ended first.
 
     Raises
     ------
@@ -87,20 +87,24 @@ def append(run: Run, event: str, **values: Any) -> None:
         If it cannot be written.
     """
     try:
-        with run.log.open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"event": event, **values}) + "\n")
+        with run.log.open("ab+") as log:
+            cut = b""
+            if log.tell():
+                log.seek(-1, 2)
+                cut = b"" if log.read(1) == b"\n" else b"\n"
+            log.write(cut + json.dumps({"event": event, **values}).encode() + b"\n")
     except OSError as error:
         raise OutputError(f"Could not write {run.log}: {error.strerror or error}.") from error
 
 
 def read_log(run: Run) -> list[dict[str, Any]]:
-    """The log's records, a last line that is cut short left out."""
+    """The log's records; lines that were cut short are left out."""
     records = []
     for line in run.log.read_text(encoding="utf-8").splitlines():
         try:
             records.append(json.loads(line))
         except ValueError:
-            break
+            continue
     return records
 
 

@@ -54,8 +54,8 @@ class Progress:
     batch: int = 0  # minibatches of this epoch that are done
     batches_per_epoch: int = 1
     seconds: float = 0.0
-    best_valid: float = math.inf
-    best_test: float = math.inf
+    best_valid: float | None = None
+    best_test: float | None = None
     best_iteration: int = 0
     last_monitor_iteration: int = 0
     last_monitor_seconds: float = 0.0
@@ -191,7 +191,7 @@ def _loop(
                 cost, *states = trainer.step(*batch_inputs(batch), *states)
                 nll = float(cost)  # waits for the device
                 if not math.isfinite(nll):
-                    raise DivergedError(_diverged(nll, progress, run))
+                    raise DivergedError(_diverged("cost", nll, progress, run))
                 progress.iteration += 1
                 if progress.iteration > 1:  # the first one compiles
                     progress.seconds += time.perf_counter() - began
@@ -249,7 +249,9 @@ def monitor(
 ) -> None:
     """Score the valid split, and the test split where valid improved; save, log and draw."""
     valid, test = evaluate(trainer, clips["valid"]), None
-    improved = valid < progress.best_valid
+    if not math.isfinite(valid):
+        raise DivergedError(_diverged("validation cost", valid, progress, run))
+    improved = progress.best_valid is None or valid < progress.best_valid
     if improved:
         test = evaluate(trainer, clips["test"])
         progress.best_valid, progress.best_test = valid, test
@@ -278,13 +280,26 @@ def monitor(
 
 
 def save(path: Path, trainer: Trainer, states: list[Any], progress: Progress) -> None:
-    """Write a checkpoint of this moment."""
+    """Write a checkpoint of this moment.
+
+    Raises
+    ------
+    DivergedError
+        If a parameter is not finite: a good checkpoint is not replaced by a broken one.
+    """
     names = trainer.graph.states
+    parameters = trainer.graph.parameters.arrays()
+    for name, value in parameters.items():
+        if not np.isfinite(value).all():
+            raise DivergedError(
+                f"Parameter {name} is not finite after {progress.iteration} updates; no checkpoint was written, "
+                f"and what {path} held before is kept. Try a smaller --learning-rate."
+            )
     checkpoints.save(
         path,
         checkpoints.Checkpoint(
             hp=trainer.hp,
-            parameters=trainer.graph.parameters.arrays(),
+            parameters=parameters,
             adam={name: np.asarray(variable.get_value()) for name, variable in trainer.adam.items()},
             states={name: np.asarray(state) for name, state in zip(names, states, strict=True)},
             progress=asdict(progress),
@@ -336,14 +351,10 @@ def _count(trainer: Trainer) -> int:
     return sum(math.prod(p.type.shape) for p in trainer.graph.parameters.trainable())
 
 
-def _diverged(nll: float, progress: Progress, run: runs.Run) -> str:
-    kept = (
-        f"the checkpoint {run.last} of iteration {progress.last_monitor_iteration} is kept"
-        if run.last.exists()
-        else "there is no checkpoint yet"
-    )
+def _diverged(what: str, nll: float, progress: Progress, run: runs.Run) -> str:
+    kept = f"the last good checkpoint is {run.last}" if run.last.exists() else "there is no checkpoint yet"
     return (
-        f"The cost became {nll} at iteration {progress.iteration + 1}; {kept}. "
+        f"The {what} became {nll} after {progress.iteration} updates; {kept}. "
         "Try a smaller --learning-rate, --weight_norm True, or look for damaged clips."
     )
 

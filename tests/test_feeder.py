@@ -1,6 +1,7 @@
 """The feeder: every minibatch of the original's, what is fed, and what is refused."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,14 @@ def test_a_pickled_array_is_refused_and_not_executed(tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_a_plain_pickle_is_refused_and_not_executed(tmp_path, protocol):
+    (tmp_path / "a_train.npy").write_bytes(pickle.dumps(Touch(tmp_path / "executed"), protocol))
+    with pytest.raises(DataError, match="a_train.npy"):
+        feeder.load_split(tmp_path, "train")
+    assert not (tmp_path / "executed").exists()
+
+
 def npy(folder: Path) -> bytes:
     np.save(folder / "whole.npy", np.zeros((4, 16), np.float16))
     return (folder / "whole.npy").read_bytes()
@@ -229,9 +238,31 @@ def test_a_flipped_byte_in_the_header_gives_a_data_error_or_the_array(tmp_path):
 
 
 def test_a_split_with_too_few_clips_or_too_short_ones():
-    clips = np.zeros((4, 100))
+    clips = np.random.RandomState(0).normal(size=(4, 100))
     feeder.check_split(clips, "train", 4, 100)
     with pytest.raises(DataError, match="valid split has 4 clips and --batch_size 5 .*smaller --batch_size"):
         feeder.check_split(clips, "valid", 5, 100)
     with pytest.raises(DataError, match="test split are 100 samples long.*--seq_len 101.*smaller --seq_len"):
         feeder.check_split(clips, "test", 4, 101)
+
+
+@pytest.mark.parametrize("length", [2000, 2001])
+@pytest.mark.parametrize("level", [0.0, 0.25])
+def test_a_constant_clip_is_told_before_it_is_fed(length, level):
+    """One that is not zero can be fed if zeros are added to it."""
+    clips = np.random.RandomState(0).normal(size=(4, length)).astype(np.float16)
+    clips[2] = level
+    if level and length == 2001:
+        feeder.check_split(clips, "valid", 2, 1000)
+        list(feeder.minibatches(clips, 2, 1000, 4, 256))
+    else:
+        with pytest.raises(DataError, match="Clip 2 of the valid split is constant.*samplernn prepare"):
+            feeder.check_split(clips, "valid", 2, 1000)
+        with pytest.raises(DataError, match="constant"):
+            list(feeder.minibatches(clips, 2, 1000, 4, 256))
+
+
+def test_a_clip_with_a_long_constant_beginning_is_fine():
+    clips = np.zeros((2, 2000), np.float16)
+    clips[:, -1] = 0.5
+    feeder.check_split(clips, "train", 2, 1000)

@@ -50,6 +50,11 @@ def test_a_learning_curve_shows_every_score_over_minutes(tmp_path, figures):
     assert "minutes" in axes.get_xlabel() and "bits" in axes.get_ylabel()
 
 
+def test_a_learning_curve_of_scores_alone_has_its_legend(tmp_path, figures):
+    plots.learning_curve(tmp_path / "a.png", LOG[3:])
+    assert len(figures[0].axes[0].get_legend().get_texts()) == 3
+
+
 @pytest.mark.parametrize("records", [[], LOG[:1], LOG[:3], LOG[3:5]])
 def test_a_learning_curve_is_drawn_of_any_part_of_a_log(tmp_path, records):
     plots.learning_curve(tmp_path / "a.png", records)
@@ -63,6 +68,7 @@ def test_spectrograms_show_the_pitch_and_the_length_of_each_sound(tmp_path, figu
     for axes, title, kilohertz, seconds in ((low, "low", 1, 0.5), (high, "high", 6, 0.25)):
         (image,) = axes.images
         assert axes.get_title() == title
+        assert image.origin == "lower"
         assert image.get_extent() == [0, seconds, 0, 8]
         rows = image.get_array()
         middle = rows[:, rows.shape[1] // 2]
@@ -79,7 +85,7 @@ def test_a_silent_sound_is_drawn(tmp_path):
 
 @pytest.mark.parametrize("samples", [1, 100, 511, 512, 1023])
 def test_a_sound_that_is_very_short_is_drawn(tmp_path, samples):
-    """--seconds 0.01 gives 160 samples."""
+    """As generate --seconds 0.01 gives it: 160 samples."""
     plots.spectrograms(tmp_path / "a.png", {"short": tone(1000, samples)})
     assert (tmp_path / "a.png").stat().st_size > 1000
 

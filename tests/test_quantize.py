@@ -89,8 +89,10 @@ def test_a_clip_with_one_sample_that_is_no_finite_number_is_refused(bad):
 # --- properties
 
 
-@given(arrays(np.float16, (3, 10), elements=st.floats(-1, 1, width=16)))
-def test_normalised_clips_fill_0_to_1_and_the_input_is_left_alone(clips):
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+@given(drawn=arrays(np.float16, (3, 10), elements=st.floats(-1, 1, width=16)))
+def test_normalised_clips_fill_0_to_1_and_the_input_is_left_alone(dtype, drawn):
+    clips = drawn.astype(dtype)
     clips[:, 0], clips[:, 1] = 1, -1
     before = clips.copy()
     x = quantize.normalise(clips)
@@ -105,6 +107,14 @@ def test_linear_round_trip_is_off_by_half_a_level_at_most(x, q_levels):
     back = quantize.dequantize(quantize.linear_quantize(x, q_levels), q_levels, "linear")
     assert back.dtype == np.float32
     np.testing.assert_allclose(back, 2 * x - 1, rtol=0, atol=1 / q_levels + 2e-5 / q_levels + 2e-7)
+
+
+def test_a_level_begins_five_millionths_early_at_the_bottom_and_late_at_the_top():
+    """Quirk: of its width. So the highest amplitude has the highest level, and no level of its own."""
+    lowest, highest = np.array([1 - 6e-6, 1 - 4e-6]) / 256, np.array([255 + 4e-6, 255 + 6e-6]) / 256
+    assert quantize.linear_quantize(lowest, 256).tolist() == [0, 1]
+    assert quantize.linear_quantize(highest, 256).tolist() == [254, 255]
+    assert quantize.linear_quantize(np.array([0.0, 1.0]), 256).tolist() == [0, 255]
 
 
 @given(st.integers(2, 2000))

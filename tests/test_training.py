@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from samplernn_theano import checkpoints, feeder, generation, runs, training
-from samplernn_theano.errors import OutputError
+from samplernn_theano.errors import DivergedError, OutputError
 from samplernn_theano.hyperparameters import ThreeTier
 
 FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32".split()
@@ -133,9 +133,26 @@ def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(s
     )
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("samplernn: The cost became nan") and "--learning-rate" in last
+    assert last.startswith("samplernn: ") and "--learning-rate" in last
+    assert "cost became nan" in last or "is not finite" in last
     assert "Traceback" not in done.stderr
-    assert checkpoints.load(run.last).progress["iteration"] >= 1
+    if run.last.exists():
+        assert all(np.isfinite(a).all() for a in checkpoints.load(run.last).parameters.values())
+
+
+def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path):
+    run = runs.create(tmp_path / "run", {})
+    trainer = training.compile_trainer(HP)
+    states, progress = trainer.graph.zero_states(), training.Progress(iteration=7)
+    training.save(run.last, trainer, states, progress)
+    good = run.last.read_bytes()
+    trainer.graph.parameters.assign({"SampleLevel.L2.b": np.full(HP.dim, np.nan)})
+    with pytest.raises(DivergedError, match="SampleLevel.L2.b is not finite after 7 updates"):
+        training.save(run.last, trainer, states, progress)
+    clips = {split: feeder.load_split(small_data, split) for split in ("valid", "test")}
+    with pytest.raises(DivergedError, match="validation cost became nan"):
+        training.monitor(trainer, clips, run, progress, states, 1.0, print)
+    assert run.last.read_bytes() == good
 
 
 def test_a_run_is_not_overwritten_unless_asked(trained, small_data):
