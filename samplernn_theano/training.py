@@ -292,8 +292,8 @@ def save(path: Path, trainer: Trainer, states: list[Any], progress: Progress) ->
     for name, value in parameters.items():
         if not np.isfinite(value).all():
             raise DivergedError(
-                f"Parameter {name} is not finite after {progress.iteration} updates; no checkpoint was written, "
-                f"and what {path} held before is kept. Try a smaller --learning-rate."
+                f"Parameter {name} is not finite after {progress.iteration} updates; no checkpoint was "
+                f"written, and what {path} held before is kept. Try a smaller --learning-rate."
             )
     checkpoints.save(
         path,
