@@ -17,7 +17,8 @@ DEMO_DATA := demo/data
 DEMO_RUN := demo/run
 DEMO_TRAIN := train three_tier --preset demo --learning-rate 0.003 --max-minutes 2 --n_seqs 0 \
 	--data $(DEMO_DATA) --run $(DEMO_RUN) --overwrite
-DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0
+DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0 \
+	--beside $(DEMO_DATA)/demo_example.wav
 
 .PHONY: help demo test lint clean
 .NOTPARALLEL:
@@ -32,6 +33,7 @@ demo: $(ENV)/.samplernn-test
 	$(RUN) datasets/demo.py --out $(DEMO_DATA) --example
 	$(RUN) -m samplernn_theano $(DEMO_TRAIN)
 	$(RUN) -m samplernn_theano $(DEMO_GENERATE)
+	@echo "Compare with the data: $(DEMO_DATA)/demo_example.wav. The learning curve: $(DEMO_RUN)/train_log.png"
 
 test: $(ENV)/.samplernn-test
 	$(ONE_THREAD) $(RUN) -m pytest -n 2

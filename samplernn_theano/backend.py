@@ -2,8 +2,7 @@
 
 ``jax``    compiled by XLA; the default where JAX is installed, and the only way to a GPU
 ``numba``  compiled by Numba, which PyTensor always brings
-``c``      PyTensor's own C code; needs a C++ compiler, and a BLAS named in PyTensor's `blas__ldflags` to be
-fast
+``c``      PyTensor's own C code; needs a C++ compiler, and to be fast a BLAS named in `blas__ldflags`
 """
 
 import importlib.metadata

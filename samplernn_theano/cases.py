@@ -57,7 +57,9 @@ def read_case(path: Path) -> Case:
             arrays = {key: archive[key] for key in archive.files}
         argv = settings["argv"]
         family = settings.get("model") or Path(argv[0]).stem
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file can raise anything in zipfile, NumPy's header parser or json
         raise DataError(f"The case {path} cannot be read: {type(error).__name__}: {error}.") from error
     return Case(path.stem, family, settings, arrays)
 

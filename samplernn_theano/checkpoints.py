@@ -33,6 +33,8 @@ class Checkpoint:
         The carried state of every tier.
     progress : dict
         Plain values: iteration, epoch, position in the epoch, training seconds, best scores, ...
+    settings : dict
+        Where it comes from: learning rate, seed, backend, versions.
     """
 
     hp: ThreeTier
@@ -40,6 +42,7 @@ class Checkpoint:
     adam: Mapping[str, NDArray] = field(default_factory=dict)
     states: Mapping[str, NDArray] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 _GROUPS = ("parameters", "adam", "states")
@@ -59,6 +62,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "family": checkpoint.hp.family,
         "hyperparameters": asdict(checkpoint.hp),
         "progress": dict(checkpoint.progress),
+        "settings": dict(checkpoint.settings),
         "arrays": list(arrays),
     }
     with atomic_write(path) as temporary:
@@ -90,17 +94,19 @@ def load(path: str | Path) -> Checkpoint:
             raise CheckpointError(f"{path} holds a model of the family {about['family']!r}, unknown here.")
         if about["arrays"] != list(arrays):
             raise ValueError("arrays are missing")
+        if not all(array.dtype.kind == "f" for array in arrays.values()):
+            raise ValueError("an array is not of floats")
         hp = FAMILIES[about["family"]](**about["hyperparameters"])
         groups = {
             group: {name[len(group) + 1 :]: a for name, a in arrays.items() if name.startswith(group + "/")}
             for group in _GROUPS
         }
-        return Checkpoint(hp, progress=about["progress"], **groups)
+        return Checkpoint(hp, progress=about["progress"], settings=about["settings"], **groups)
     except FileNotFoundError:
         raise CheckpointError(f"There is no checkpoint {path}.") from None
     except PermissionError:
         raise CheckpointError(f"Not allowed to read the checkpoint {path}.") from None
-    except CheckpointError:
+    except (CheckpointError, MemoryError):
         raise
     except Exception as error:  # a damaged file can raise anything in zipfile, NumPy's header parser or json
         raise CheckpointError(

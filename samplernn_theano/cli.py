@@ -8,18 +8,20 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from samplernn_theano import __version__
-from samplernn_theano.errors import SampleRNNError
+from samplernn_theano.errors import OutputError, SampleRNNError
 from samplernn_theano.hyperparameters import FAMILIES, PRESETS, add_flags, preset
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = build_parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = build_parser().parse_args(words)
+    arguments.words = words
     if getattr(arguments, "threads", None):
         from samplernn_theano import threads
 
@@ -32,12 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         print("samplernn: Out of memory; use a smaller --batch_size, --seq_len or --dim.", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("samplernn: Interrupted.", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a name that is too long, a device that fails: whatever has no words of its own
+        print(f"samplernn: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("samplernn: Interrupted.", file=sys.stderr)
+        return 130
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,8 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-# --- prepare
-# --------------------------------------------------------------------------------------------------
+# --- prepare ------------------------------------------------------------------------------------------------
 
 
 def _add_prepare(commands: Any) -> None:
@@ -85,7 +89,7 @@ def _add_prepare(commands: Any) -> None:
         "--test-fraction", type=float, default=0.1, help="share of the clips (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=123, help="of the shuffle of clips (default: %(default)s)"
+        "--seed", type=_seed, default=123, help="of the shuffle of clips (default: %(default)s)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is there")
     parser.set_defaults(command=_prepare)
@@ -103,8 +107,7 @@ def _prepare(a: argparse.Namespace) -> int:
     return 0
 
 
-# --- train
-# ----------------------------------------------------------------------------------------------------
+# --- train --------------------------------------------------------------------------------------------------
 
 
 def _add_train(commands: Any) -> None:
@@ -155,7 +158,7 @@ def _add_train_family(families: Any, name: str, family: Any) -> None:
     )
 
     parser.add_argument(
-        "--seed", type=int, default=123, help="of the initial parameters (default: %(default)s)"
+        "--seed", type=_seed, default=123, help="of the initial parameters (default: %(default)s)"
     )
     parser.add_argument(
         "--learning-rate", type=_positive, default=0.001, help="of Adam (default: %(default)s)"
@@ -195,14 +198,13 @@ def _train(a: argparse.Namespace) -> int:
         backend=a.backend,
         form=a.form,
         overwrite=a.overwrite,
-        settings={"command": shlex.join(sys.argv)},
+        settings={"command": shlex.join(["samplernn", *a.words])},
     )
-    print(f"The run is in {folder}: log.jsonl, train_log.png, checkpoints, samples.")
+    print(f"The run is in {folder}. Its learning curve: {folder / 'train_log.png'}")
     return 128 + signal if signal else 0
 
 
-# --- generate
-# -------------------------------------------------------------------------------------------------
+# --- generate -----------------------------------------------------------------------------------------------
 
 
 def _add_generate(commands: Any) -> None:
@@ -216,8 +218,11 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument(
         "--n_seqs", type=_positive_int, default=4, help="sequences at once (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=_count, default=0, help="of the draws (default: %(default)s)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the draws (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="folder of the sound files (default: samples of the run)")
+    parser.add_argument(
+        "--beside", type=Path, action="append", default=[], help="a recording to compare with in the picture"
+    )
     _add_backend(parser)
     parser.set_defaults(command=_generate)
 
@@ -225,13 +230,15 @@ def _add_generate(commands: Any) -> None:
 def _generate(a: argparse.Namespace) -> int:
     import time
 
-    from samplernn_theano import generation, plots, runs
-    from samplernn_theano.audio import SAMPLE_RATE
+    from samplernn_theano import audio, generation, plots, runs
 
     path = runs.find_checkpoint(a.checkpoint)
     params, hp = generation.load_model(path)
-    n_samples = max(1, round(a.seconds * SAMPLE_RATE))
+    n_samples = max(1, round(a.seconds * audio.SAMPLE_RATE))
     out = a.out or (path.parent.parent if path.parent.name == "checkpoints" else path.parent) / "samples"
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file; choose another folder with --out.")
+    beside = {str(p): audio.read_mono(p)[:n_samples] for p in a.beside}
     stem = f"{path.stem}_seed{a.seed}"
     blocks = generation.compile_sampler(params, hp, a.n_seqs, a.backend)(a.seed)
     began = time.perf_counter()
@@ -240,18 +247,18 @@ def _generate(a: argparse.Namespace) -> int:
     paths = generation.write_sequences(out, stem, levels, hp)
     picture = out / f"{stem}_spectrograms.png"
     shown = {p.name: generation.waveform(x, hp) for p, x in list(zip(paths, levels, strict=True))[:8]}
-    plots.spectrograms(picture, shown)
+    plots.spectrograms(picture, beside | shown)
     print(
-        f"{a.n_seqs} x {n_samples / SAMPLE_RATE:.2f} s of sound in {took:.1f} s with compilation: "
-        f"{n_samples / took:,.0f} steps/s, {a.n_seqs * n_samples / SAMPLE_RATE / took:.2f} times real time"
+        f"{a.n_seqs} x {n_samples / audio.SAMPLE_RATE:.2f} s of sound in {took:.1f} s with compilation: "
+        f"{n_samples / took:,.0f} steps/s, "
+        f"{a.n_seqs * n_samples / audio.SAMPLE_RATE / took:.2f} times real time"
     )
     for p in (*paths, picture):
         print(p)
     return 0
 
 
-# --- conformance
-# ----------------------------------------------------------------------------------------------
+# --- conformance --------------------------------------------------------------------------------------------
 
 
 def _add_conformance(commands: Any) -> None:
@@ -280,8 +287,7 @@ def _conformance(a: argparse.Namespace) -> int:
     return conformance.run(a.folder, a.family, a.case, a.corpus, a.backend, a.form, a.brief)
 
 
-# --- info
-# -----------------------------------------------------------------------------------------------------
+# --- info ---------------------------------------------------------------------------------------------------
 
 
 def _add_info(commands: Any) -> None:
@@ -298,8 +304,7 @@ def _info(a: argparse.Namespace) -> int:
     return 0
 
 
-# --- helpers
-# --------------------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------------------
 
 
 def _add_backend(parser: argparse.ArgumentParser) -> None:
@@ -310,19 +315,26 @@ def _add_backend(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(word: str) -> float:
-    value = float(word)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{word} is not a positive number")
-    return value
+    return _number(word, float, "a positive number", lambda value: 0 < value < float("inf"))
 
 
 def _positive_int(word: str) -> int:
-    if int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word} is not a positive whole number")
-    return int(word)
+    return _number(word, int, "a positive whole number", lambda value: value > 0)
 
 
 def _count(word: str) -> int:
-    if int(word) < 0:
-        raise argparse.ArgumentTypeError(f"{word} is negative")
-    return int(word)
+    return _number(word, int, "a whole number from 0 on", lambda value: value >= 0)
+
+
+def _seed(word: str) -> int:
+    return _number(word, int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
+
+
+def _number(word: str, kind: Any, what: str, fits: Callable[[Any], bool]) -> Any:
+    try:
+        value = kind(word)
+    except ValueError:
+        value = None
+    if value is None or not fits(value):
+        raise argparse.ArgumentTypeError(f"{word!r} is not {what}")
+    return value

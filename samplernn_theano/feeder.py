@@ -44,6 +44,8 @@ def load_split(folder: str | Path, split: str) -> NDArray:
         )
     try:
         clips = np.load(found[0], mmap_mode="r", allow_pickle=False)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged header can raise anything in NumPy's parser
         raise DataError(f"{found[0]} cannot be read as a NumPy array: {error}.") from error
     if not isinstance(clips, np.ndarray):
@@ -56,7 +58,7 @@ def load_split(folder: str | Path, split: str) -> NDArray:
 
 
 def check_split(clips: NDArray, split: str, batch_size: int, seq_len: int) -> None:
-    """Raise DataError if the split cannot fill one minibatch, or holds a constant clip."""
+    """Raise DataError if the split cannot fill one minibatch, or a clip that is fed cannot be normalised."""
     n, length = clips.shape
     if n < batch_size:
         raise DataError(
@@ -68,17 +70,16 @@ def check_split(clips: NDArray, split: str, batch_size: int, seq_len: int) -> No
             f"The clips of the {split} split are {length} samples long, shorter than one pass of "
             f"--seq_len {seq_len}; use a smaller --seq_len or longer clips."
         )
-    for i, clip in enumerate(clips):
-        if _is_constant(clip) and (length % seq_len == 0 or clip[0] == 0):  # padding is zeros
+    for i, clip in enumerate(clips[: n // batch_size * batch_size]):
+        if not np.isfinite(clip).all():
+            raise DataError(
+                f"Clip {i} of the {split} split holds NaN or infinite samples; remove or repair it."
+            )
+        if (clip == clip[0]).all() and (length % seq_len == 0 or clip[0] == 0):  # padding is zeros
             raise DataError(
                 f"Clip {i} of the {split} split is constant (silence) and cannot be normalised; remove it "
                 "(samplernn prepare does). The original would divide by zero."
             )
-
-
-def _is_constant(clip: NDArray) -> bool:
-    """Whether all samples are equal; of most clips only the first page is read."""
-    return bool((clip[:1024] == clip[0]).all() and (clip == clip[0]).all())
 
 
 def passes_per_epoch(clips: NDArray, batch_size: int, seq_len: int) -> int:

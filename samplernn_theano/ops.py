@@ -1,14 +1,12 @@
 """Symbolic operations: expressions in, expressions out.
 
-Time comes first in everything recurrent: sequences are (T, B, features), so that a scan runs over the first
-axis.
+Time comes first in everything recurrent: sequences are (T, B, features), so a scan runs over the first axis.
 
 The recurrent layers exist in three forms that compute the same function (`Form`):
 
 * ``reference``: the original's, everything inside the scan, differentiated by PyTensor;
-* ``fast``: weight normalisation and input projection outside the scan, and a gradient written by hand that
-keeps
-  in the backward scan only what depends on time; the default;
+* ``fast``: weight normalisation and input projection outside the scan, and a gradient written by hand, which
+  keeps in the backward scan only what depends on time; the default;
 * ``step``: one time step without a scan, for generation (T = 1).
 """
 
@@ -26,8 +24,7 @@ from samplernn_theano.parameters import Draw, Parameters, default, he, orthogona
 Form = Literal["fast", "reference", "step"]
 
 
-# --- linear layers
-# --------------------------------------------------------------------------------------------
+# --- linear layers ------------------------------------------------------------------------------------------
 
 
 class Linear(NamedTuple):
@@ -89,8 +86,7 @@ def embedding(params: Parameters, name: str, n_symbols: int, width: int) -> Expr
     return params.new(name, (n_symbols, width), standard_normal(n_symbols, width))
 
 
-# --- nonlinearities and costs
-# ---------------------------------------------------------------------------------
+# --- nonlinearities and costs -------------------------------------------------------------------------------
 
 
 def relu(x: Expression) -> Expression:
@@ -133,8 +129,7 @@ def categorical(logits: Expression, uniforms: Expression) -> Expression:
     return pt.argmax(beyond, axis=-1).astype("int32")
 
 
-# --- recurrent layers
-# -----------------------------------------------------------------------------------------
+# --- recurrent layers ---------------------------------------------------------------------------------------
 
 
 def gru(

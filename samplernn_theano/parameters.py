@@ -100,8 +100,7 @@ class Parameters(Mapping[str, SharedVariable]):
             )
 
 
-# --- initial values
-# -------------------------------------------------------------------------------------------
+# --- initial values -----------------------------------------------------------------------------------------
 
 
 def uniform(deviation: float, shape: tuple[int, ...]) -> Draw:

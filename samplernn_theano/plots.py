@@ -45,7 +45,10 @@ def learning_curve(path: str | Path, records: Sequence[Mapping[str, Any]]) -> No
 
 
 def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -> None:
-    """Draw the spectrogram of every sound, one below the other: 0 to 8 kHz, 90 dB below the loudest point.
+    """Draw the spectrogram of every sound, one below the other, and their mean spectra in one last panel.
+
+    Spectrograms go from 0 to 8 kHz and 90 dB down from the loudest point; the mean spectra show 0 to 2 kHz,
+    where the notes and most overtones of an instrument lie, each relative to its own maximum.
 
     Parameters
     ----------
@@ -56,18 +59,35 @@ def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -
     OutputError
         If the picture cannot be written.
     """
-    figure = Figure(figsize=(10, 2 + 1.9 * len(sounds)), layout="constrained")
-    transform = ShortTimeFFT(hann(1024, sym=False), hop=256, fs=SAMPLE_RATE)
-    for axes, (title, x) in zip(np.atleast_1d(figure.subplots(len(sounds))), sounds.items(), strict=True):
-        x = np.pad(x, (0, max(0, 512 - len(x))))  # the transform needs half a window at least
-        power = transform.spectrogram(np.asarray(x, np.float64), p0=0, p1=max(1, len(x) // 256))
-        decibels = 10 * np.log10(np.maximum(power, 1e-20) / max(power.max(), 1e-20))
+    figure = Figure(figsize=(10, 4 + 1.9 * len(sounds)), layout="constrained")
+    *panels, last = figure.subplots(len(sounds) + 1)
+    for axes, (title, x) in zip(panels, sounds.items(), strict=True):
+        power = _powers(x, 1024)
         extent = (0, len(x) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000)
-        axes.imshow(decibels, origin="lower", aspect="auto", extent=extent, vmin=-90, vmax=0, cmap="magma")
+        axes.imshow(
+            _decibels(power), origin="lower", aspect="auto", extent=extent, vmin=-90, vmax=0, cmap="magma"
+        )
         axes.set_title(title, fontsize=9)
         axes.set_ylabel("kHz")
-    axes.set_xlabel("seconds")
+        axes.set_xlabel("seconds")
+        mean = _powers(x, 4096).mean(axis=1)
+        last.plot(np.linspace(0, SAMPLE_RATE / 2, len(mean)), _decibels(mean), lw=0.8, label=title)
+    last.set(xlim=(0, 2000), ylim=(-70, 3), xlabel="Hz", ylabel="dB", title="mean spectra")
+    last.legend(fontsize=7)
     _save(path, figure)
+
+
+def _powers(x: NDArray[np.floating], window: int) -> NDArray[np.float64]:
+    """The spectrogram of x (samples,): (window / 2 + 1, times)."""
+    x = np.pad(
+        np.asarray(x, np.float64), (0, max(0, window // 2 - len(x)))
+    )  # the transform needs half a window
+    transform = ShortTimeFFT(hann(window, sym=False), hop=window // 4, fs=SAMPLE_RATE)
+    return transform.spectrogram(x, p0=0, p1=max(1, len(x) // (window // 4)))
+
+
+def _decibels(power: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 10 * np.log10(np.maximum(power, 1e-20) / max(power.max(), 1e-20))
 
 
 def _save(path: str | Path, figure: Figure) -> None:

@@ -55,6 +55,17 @@ class Run:
         return self.folder / "samples"
 
 
+def check_free(folder: str | Path, overwrite: bool = False) -> None:
+    """Raise OutputError if a new run may not be made in `folder`: a run with a checkpoint is there."""
+    run = Run(Path(folder))
+    if run.folder.exists() and not run.folder.is_dir():
+        raise OutputError(f"{run.folder} is a file; choose another folder with --run.")
+    if not overwrite and (run.last.exists() or run.best.exists()):
+        raise OutputError(
+            f"The folder {run.folder} holds a run; choose another with --run, or give --overwrite."
+        )
+
+
 def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> Run:
     """Make the folder of a new run and write its settings.
 
@@ -64,16 +75,10 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
         If a run is there already and `overwrite` is false, or the folder cannot be made.
     """
     run = Run(Path(folder))
-    if run.folder.exists() and not run.folder.is_dir():
-        raise OutputError(f"{run.folder} is a file; choose another folder with --run.")
-    if run.log.exists() or run.last.exists():
-        if not overwrite:
-            raise OutputError(
-                f"The folder {run.folder} holds a run; choose another with --run, or give --overwrite."
-            )
-        for path in (run.settings, run.log, run.plot, run.last, run.best):
-            path.unlink(missing_ok=True)
-        shutil.rmtree(run.samples, ignore_errors=True)
+    check_free(folder, overwrite)
+    for path in (run.settings, run.log, run.plot, run.last, run.best):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(run.samples, ignore_errors=True)
     write_text(run.settings, json.dumps(settings, indent=2) + "\n")
     return run
 

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -70,6 +70,7 @@ class Trainer:
     adam: Mapping[str, Any]
     step: Callable[..., list[Any]]  # updates the parameters; returns the cost and the new states
     evaluate: Callable[..., list[Any]]  # the same without updating
+    settings: Mapping[str, Any] = field(default_factory=dict)  # where it comes from, for its checkpoints
 
 
 @dataclass
@@ -147,24 +148,22 @@ def train(
     clips = {split: feeder.load_split(data, split) for split in feeder.SPLITS}
     for split, array in clips.items():
         feeder.check_split(array, split, hp.batch_size, hp.seq_len)
-    run = runs.create(
-        folder,
-        {
-            "family": hp.family,
-            "hyperparameters": asdict(hp),
-            "schedule": asdict(schedule),
-            "data": str(data),
-            "seed": seed,
-            "learning_rate": learning_rate,
-            "backend": backend,
-            "form": form,
-            "versions": {name: importlib.metadata.version(name) for name in ("pytensor", "numpy")},
-            **(settings or {}),
-        },
-        overwrite,
-    )
+    runs.check_free(folder, overwrite)
+    described = {
+        "family": hp.family,
+        "hyperparameters": asdict(hp),
+        "schedule": asdict(schedule),
+        "data": str(data),
+        "seed": seed,
+        "learning_rate": learning_rate,
+        "backend": backend,
+        "form": form,
+        "versions": {name: importlib.metadata.version(name) for name in ("pytensor", "numpy")},
+        **(settings or {}),
+    }
     print(f"Compiling {hp.family} for {backend} ...", file=sys.stderr)
-    trainer = compile_trainer(hp, seed, learning_rate, backend, form)
+    trainer = replace(compile_trainer(hp, seed, learning_rate, backend, form), settings=described)
+    run = runs.create(folder, described, overwrite)
     with _signals() as received:
         return _loop(trainer, clips, run, schedule, backend, received)
 
@@ -205,23 +204,34 @@ def _loop(
                     position = {"iteration": progress.iteration, "epoch": progress.epoch}
                     runs.append(run, "train", **position, seconds=progress.seconds, nll_bits=mean)
                 _show(bar, schedule, progress, nll)
-                if received:
-                    save(run.last, trainer, states, progress)
-                    plots.learning_curve(run.plot, runs.read_log(run))
-                    runs.append(run, "stopped", signal=received[0], iteration=progress.iteration)
-                    bar.write(f"Stopped by signal; checkpoint of iteration {progress.iteration}: {run.last}")
-                    return received[0]
-                if ended or _due(schedule, progress):
+                if not received and (ended or _due(schedule, progress)):
                     monitor(trainer, clips, run, progress, states, since_monitor.take(), bar.write)
-                    if schedule.n_seqs and schedule.sample_seconds:
+                    if schedule.n_seqs and schedule.sample_seconds and not received:
                         sample = sample or generation.compile_sampler(
                             trainer.graph.parameters, hp, schedule.n_seqs, backend
                         )
                         _write_samples(run, hp, sample, schedule, progress)
-                if ended:
-                    runs.append(run, "end", iteration=progress.iteration, seconds=progress.seconds)
-                    return 0
+                if ended or received:
+                    return _finish(trainer, run, states, progress, received, bar.write)
             progress.epoch += 1
+
+
+def _finish(
+    trainer: Trainer,
+    run: runs.Run,
+    states: list[Any],
+    progress: Progress,
+    received: list[int],
+    say: Callable[[str], Any],
+) -> int:
+    """The last words of a run; after a signal also a checkpoint. Returns the signal or 0."""
+    if received:
+        save(run.last, trainer, states, progress)
+        plots.learning_curve(run.plot, runs.read_log(run))
+        say(f"Stopped by a signal after iteration {progress.iteration}; the checkpoint is {run.last}")
+    event = "stopped" if received else "end"
+    runs.append(run, event, iteration=progress.iteration, seconds=progress.seconds)
+    return received[0] if received else 0
 
 
 def batch_inputs(batch: feeder.Minibatch) -> tuple[NDArray, NDArray, NDArray]:
@@ -247,7 +257,10 @@ def monitor(
     train_nll: float,
     say: Callable[[str], Any],
 ) -> None:
-    """Score the valid split, and the test split where valid improved; save, log and draw."""
+    """Save; score the valid split, and the test split where valid improved; save the best, log and draw."""
+    progress.last_monitor_iteration = progress.iteration
+    progress.last_monitor_seconds = progress.seconds
+    save(run.last, trainer, states, progress)  # before anything that may fail
     valid, test = evaluate(trainer, clips["valid"]), None
     if not math.isfinite(valid):
         raise DivergedError(_diverged("validation cost", valid, progress, run))
@@ -256,11 +269,8 @@ def monitor(
         test = evaluate(trainer, clips["test"])
         progress.best_valid, progress.best_test = valid, test
         progress.best_iteration = progress.iteration
-    progress.last_monitor_iteration = progress.iteration
-    progress.last_monitor_seconds = progress.seconds
-    save(run.last, trainer, states, progress)
-    if improved:
         save(run.best, trainer, states, progress)
+        save(run.last, trainer, states, progress)
     runs.append(
         run,
         "monitor",
@@ -285,14 +295,15 @@ def save(path: Path, trainer: Trainer, states: list[Any], progress: Progress) ->
     Raises
     ------
     DivergedError
-        If a parameter is not finite: a good checkpoint is not replaced by a broken one.
+        If an array is not finite: a good checkpoint is not replaced by a broken one.
     """
-    names = trainer.graph.states
     parameters = trainer.graph.parameters.arrays()
-    for name, value in parameters.items():
+    adam = {name: np.asarray(variable.get_value()) for name, variable in trainer.adam.items()}
+    carried = {name: np.asarray(s) for name, s in zip(trainer.graph.states, states, strict=True)}
+    for name, value in (parameters | adam | carried).items():
         if not np.isfinite(value).all():
             raise DivergedError(
-                f"Parameter {name} is not finite after {progress.iteration} updates; no checkpoint was "
+                f"{name} is not finite after {progress.iteration} updates; no checkpoint was "
                 f"written, and what {path} held before is kept. Try a smaller --learning-rate."
             )
     checkpoints.save(
@@ -300,9 +311,10 @@ def save(path: Path, trainer: Trainer, states: list[Any], progress: Progress) ->
         checkpoints.Checkpoint(
             hp=trainer.hp,
             parameters=parameters,
-            adam={name: np.asarray(variable.get_value()) for name, variable in trainer.adam.items()},
-            states={name: np.asarray(state) for name, state in zip(names, states, strict=True)},
+            adam=adam,
+            states=carried,
             progress=asdict(progress),
+            settings=trainer.settings,
         ),
     )
 

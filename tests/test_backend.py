@@ -25,7 +25,7 @@ def test_info_names_the_backend_and_why():
     info = backend.describe()
     assert info["backend"] == "jax (JAX is installed)"
     assert info["pytensor"].startswith("3.3")
-    assert "cpu" in info["devices"]
+    assert info["devices"]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -220,3 +222,14 @@ def test_sgemm_refuses_threads_that_are_not_there(threads):
 def test_sgemm_refuses_an_unknown_library():
     with pytest.raises(ValueError, match="library must be one of jax, numpy"):
         machine.sgemm_peak(1, "cupy")
+
+
+def test_the_training_benchmark_prints_its_table():
+    words = "--dim 8 --batch 2 --seq-len 16 --iterations 1 --turns 1 --backends jax".split()
+    script = Path(__file__).parents[1] / "benchmarks" / "train_step.py"
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = {line[:16].strip(): line[16:].split() for line in done.stdout.splitlines()}
+    assert float(rows["plain JAX"][3]) == 1.0  # the ratio to itself
+    assert float(rows["jax"][0]) > 0 and float(rows["jax"][3]) > 0
+    assert "sgemm peak" in done.stdout

@@ -56,7 +56,9 @@ def run(tmp_path):
         (["--weight_norm", "maybe"], ["--weight_norm", "'maybe'"]),
         (["--backend", "theano"], ["--backend theano", "jax, numba, c"]),
         (["--preset", "huge"], ["--preset huge", "best"]),
-        (["--max-minutes", -1], ["--max-minutes", "-1"]),
+        (["--max-minutes", -1], ["--max-minutes", "'-1' is not a positive number"]),
+        (["--max-iters", "1.5"], ["--max-iters", "'1.5' is not a positive whole number"]),
+        (["--seed", -1], ["--seed", "4294967295"]),
         (["--batch_size", 9], ["train split has 8 clips", "--batch_size 9 needs at least 9"]),
         (["--batch_size", 5], ["valid split has 4 clips", "--batch_size 5 needs at least 5"]),
         (["--seq_len", 2048], ["2000 samples long", "--seq_len 2048"]),
@@ -93,6 +95,23 @@ def test_train_names_a_constant_clip(capsys, tmp_path, small_data):
         np.save(folder / f"tones_{split}.npy", clips[:, :1920])
     words = ["train", "three_tier", "--data", folder, "--run", tmp_path / "run", *TINY, "--n_seqs", 0]
     assert "Clip 5 of the train split is constant" in refused(capsys, *words)
+
+
+def test_train_names_a_clip_with_nan_before_anything_is_made(capsys, tmp_path, small_data):
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for split in ("train", "valid", "test"):
+        clips = np.load(small_data / f"tones_{split}.npy")
+        if split == "valid":
+            clips[2, 1500] = np.nan
+        np.save(folder / f"tones_{split}.npy", clips)
+    words = ["train", "three_tier", "--data", folder, "--run", tmp_path / "run", *TINY]
+    assert "Clip 2 of the valid split holds NaN" in refused(capsys, *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_that_the_system_refuses_are_one_sentence(capsys, tmp_path):
+    assert "too long" in refused(capsys, "generate", tmp_path / ("x" * 300)).lower()
 
 
 def test_generate_refuses_what_is_no_checkpoint(capsys, tmp_path):

@@ -86,9 +86,39 @@ def test_another_command_line_is_another_model(one_case, capsys):
     at = settings["argv"].index("--weight_norm") + 1
     settings["argv"][at] = "True"
     path.write_text(json.dumps(settings))
-    case = case_files.read_case(path)
-    first = next(iter(conformance.check_case(case)))
-    assert not first.passed and first.quantity == "names of the parameters"
+    assert main(["conformance", str(one_case)]) == 1
+    out = capsys.readouterr().out
+    assert "names of the parameters" in out and "0 checks passed, 1 failed" in out
+
+
+def test_another_shape_fails_and_ends_the_case(one_case, capsys):
+    path = one_case / "3t_gru1_nowm.json"
+    settings = json.loads(path.read_text())
+    settings["argv"][settings["argv"].index("--dim") + 1] = "20"
+    path.write_text(json.dumps(settings))
+    assert main(["conformance", str(one_case)]) == 1
+    out = capsys.readouterr().out
+    assert "shape" in out and "eval0" not in out
+
+
+def test_an_incomplete_case_fails_and_is_named(one_case, capsys):
+    path = one_case / "3t_gru1_nowm.npz"
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "mb/sequences"}
+    np.savez(path, **arrays)
+    assert main(["conformance", str(one_case)]) == 1
+    out = capsys.readouterr().out
+    assert "lacks 'mb/sequences'" in out and "1 cases incomplete" in out
+    path.write_bytes(path.read_bytes()[:2000])
+    assert main(["conformance", str(one_case)]) == 2
+
+
+def test_the_table_at_the_end_has_a_number_under_each_heading(capsys):
+    conformance._summarise([conformance.Check("case", "quantity", "cost", 1e-7, 2e-7)], "jax", "fast")
+    heading, row = capsys.readouterr().out.splitlines()[-2:]
+    columns = heading.split("where")[0].split()
+    assert columns == ["kind", "absolute", "relative", "usual", "tolerance"]
+    assert row.split()[:5] == ["cost", "1.0e-07", "2.0e-07", "2.9e-07", "1e-06"]
 
 
 def test_a_family_that_is_not_there_fails_unless_left_out(one_case, capsys):
