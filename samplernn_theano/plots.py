@@ -71,7 +71,9 @@ def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -
         axes.set_ylabel("kHz")
         axes.set_xlabel("seconds")
         mean = _powers(x, 4096).mean(axis=1)
-        last.plot(np.linspace(0, SAMPLE_RATE / 2, len(mean)), _decibels(mean), lw=0.8, label=title)
+        hertz = np.linspace(0, SAMPLE_RATE / 2, len(mean))
+        audible = hertz >= 30
+        last.plot(hertz[audible], _decibels(mean[audible]), lw=0.8, label=title)
     last.set(xlim=(0, 2000), ylim=(-70, 3), xlabel="Hz", ylabel="dB", title="mean spectra")
     last.legend(fontsize=7)
     _save(path, figure)
