@@ -191,8 +191,8 @@ def report(a: argparse.Namespace) -> None:
             f"{what:<16}{seconds[what]:9.4f}{rate:10.0f}{fraction}{ratio:9.2f}{compiled:11.1f}{memory:8.0f}"
         )
     print(
-        f"GFLOP/s and the fraction of the peak count {flops / 1e9:.1f} GFLOP, with a dense first layer of the "
-        f"sample tier.\nOur fast form looks that layer up in tables: it does {executed / 1e9:.1f} GFLOP."
+        f"GFLOP/s and the fraction of the peak count {flops / 1e9:.1f} GFLOP, with a dense first layer of "
+        f"the sample tier.\nOur fast form looks that layer up in tables: it does {executed / 1e9:.1f} GFLOP."
     )
 
 
