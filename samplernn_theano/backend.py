@@ -62,7 +62,10 @@ def compile_function(
     mode = {"jax": "JAX", "numba": "NUMBA", "c": "CVM"}[backend]
     # NumPy-like promotion of integers can ask for floatX: float64 would leak into a float32 graph.
     dtype = "float64" if any(v.dtype == "float64" for v in outputs) else "float32"
-    with pytensor.config.change_flags(floatX=dtype):
+    with pytensor.config.change_flags(floatX=dtype), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="PyTensor could not link to a BLAS"
+        )  # samplernn info says it
         function = pytensor.function(
             list(inputs),
             list(outputs),

@@ -64,7 +64,7 @@ def test_a_learning_curve_is_drawn_of_any_part_of_a_log(tmp_path, records):
 def test_spectrograms_show_the_pitch_and_the_length_of_each_sound(tmp_path, figures):
     sounds = {"low": tone(1000, 8000), "high": tone(6000, 4000)}
     plots.spectrograms(tmp_path / "a.png", sounds)
-    low, high = figures[0].axes
+    low, high, mean = figures[0].axes
     for axes, title, kilohertz, seconds in ((low, "low", 1, 0.5), (high, "high", 6, 0.25)):
         (image,) = axes.images
         assert axes.get_title() == title
@@ -74,6 +74,9 @@ def test_spectrograms_show_the_pitch_and_the_length_of_each_sound(tmp_path, figu
         middle = rows[:, rows.shape[1] // 2]
         assert abs(8 * middle.argmax() / (len(middle) - 1) - kilohertz) < 0.02
         assert rows.max() == 0 and image.get_clim() == (-90, 0)
+    hertz, decibels = mean.lines[0].get_data()
+    assert abs(hertz[decibels.argmax()] - 1000) < 4
+    assert [line.get_label() for line in mean.lines] == ["low", "high"]
     assert matplotlib.image.imread(tmp_path / "a.png").ndim == 3
 
 
