@@ -56,29 +56,38 @@ class Run:
 
 
 def check_free(folder: str | Path, overwrite: bool = False) -> None:
-    """Raise OutputError if a new run may not be made in `folder`: a run with a checkpoint is there."""
+    """Raise OutputError if a new run may not be made in `folder`.
+
+    It may be missing, empty, or hold a run that ended before its first checkpoint; with `overwrite`, any run.
+    """
     run = Run(Path(folder))
-    if run.folder.exists() and not run.folder.is_dir():
+    if not run.folder.exists():
+        return
+    if not run.folder.is_dir():
         raise OutputError(f"{run.folder} is a file; choose another folder with --run.")
-    if not overwrite and (run.last.exists() or run.best.exists()):
-        raise OutputError(
-            f"The folder {run.folder} holds a run; choose another with --run, or give --overwrite."
-        )
+    if run.last.exists() or run.best.exists():
+        if not overwrite:
+            raise OutputError(
+                f"The folder {run.folder} holds a run; choose another with --run, or give --overwrite."
+            )
+    elif any(run.folder.iterdir()) and not run.log.exists():
+        raise OutputError(f"The folder {run.folder} holds other files; choose an empty one with --run.")
 
 
 def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> Run:
-    """Make the folder of a new run and write its settings.
+    """Make the folder of a new run, clear it of an old one, and write its settings.
 
     Raises
     ------
     OutputError
-        If a run is there already and `overwrite` is false, or the folder cannot be made.
+        If the folder may not be used (see `check_free`) or cannot be made.
     """
     run = Run(Path(folder))
     check_free(folder, overwrite)
-    for path in (run.settings, run.log, run.plot, run.last, run.best):
-        path.unlink(missing_ok=True)
-    shutil.rmtree(run.samples, ignore_errors=True)
+    if run.folder.is_dir():
+        for path in (run.settings, run.log, run.plot, run.last, run.best):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(run.samples, ignore_errors=True)
     write_text(run.settings, json.dumps(settings, indent=2) + "\n")
     return run
 

@@ -44,7 +44,7 @@ def test_settings_are_kept(tmp_path):
     assert files(run.folder) == ["settings.json"]
 
 
-@pytest.mark.parametrize("left", ["log.jsonl", "checkpoints/last.npz"])
+@pytest.mark.parametrize("left", ["checkpoints/best.npz", "checkpoints/last.npz"])
 def test_a_run_is_not_overwritten_unasked(tmp_path, left):
     path = tmp_path / left
     path.parent.mkdir(exist_ok=True)
@@ -54,19 +54,28 @@ def test_a_run_is_not_overwritten_unasked(tmp_path, left):
     assert files(tmp_path) == [left] and path.read_text() == "old"
 
 
+def test_a_run_that_ended_before_its_first_checkpoint_may_be_started_again(tmp_path):
+    run = runs.create(tmp_path / "a", {"seed": 1})
+    runs.append(run, "start")
+    assert files(runs.create(tmp_path / "a", {"seed": 2}).folder) == ["settings.json"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_other_files_is_left_alone(tmp_path, overwrite):
+    """Whoever names the wrong folder keeps what is in it."""
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "mine.wav").touch()
+    with pytest.raises(OutputError, match="holds other files"):
+        runs.create(tmp_path, {}, overwrite)
+    assert files(tmp_path) == ["samples/mine.wav"]
+
+
 def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(tmp_path):
     finished(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     run = runs.create(tmp_path, {"seed": 2}, overwrite=True)
     assert files(tmp_path) == ["notes.txt", "settings.json"]
     assert json.loads(run.settings.read_text()) == {"seed": 2}
-
-
-def test_a_folder_without_a_run_is_taken_as_it_is(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    runs.create(tmp_path, {})
-    runs.create(tmp_path, {})  # the first was broken off before it began
-    assert files(tmp_path) == ["notes.txt", "settings.json"]
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path):
