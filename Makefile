@@ -15,7 +15,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 NPROC
 # What demo trains on, and where everything of it goes.
 DEMO_DATA := demo/data
 DEMO_RUN := demo/run
-DEMO_TRAIN := train three_tier --preset demo --learning-rate 0.003 --max-minutes 2 --n_seqs 0 \
+DEMO_TRAIN := train three_tier --preset demo --learning-rate 0.002 --max-minutes 2 --n_seqs 0 \
 	--data $(DEMO_DATA) --run $(DEMO_RUN) --overwrite
 DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0 \
 	--beside $(DEMO_DATA)/demo_example.wav

@@ -25,7 +25,7 @@ FILES = ["demo_train.npy", "demo_valid.npy", "demo_test.npy", "manifest.json"]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "data"
-    assert demo.main(["--out", str(folder)]) == 0
+    assert demo.main(["--out", str(folder), "--everything"]) == 0
     return folder
 
 
@@ -41,7 +41,7 @@ def clips(made):
 
 
 def test_a_second_run_elsewhere_gives_the_same_bytes(made, tmp_path):
-    assert demo.main(["--out", str(tmp_path)]) == 0
+    assert demo.main(["--out", str(tmp_path), "--everything"]) == 0
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
@@ -66,7 +66,7 @@ def test_clips_stand_in_the_order_of_python_2_shuffle(clips):
     shuffle(order, 123)
     played = np.empty_like(clips)
     played[order] = clips
-    np.testing.assert_array_equal(played.reshape(-1), demo.recital(played.size))
+    np.testing.assert_array_equal(played.reshape(-1), demo.recital(played.size, everything=True))
     assert order != sorted(order)
 
 
@@ -75,6 +75,23 @@ def test_level(clips):
     assert np.abs(clips).max(axis=1).min() > 0.25
     assert (np.abs(clips) > 0.69).mean() < 1e-5  # flat tops would be many samples
     assert np.abs(clips.mean(axis=1)).max() < 1e-3
+
+
+def test_the_plain_set_is_the_melody_of_the_ode_in_one_key(copy):
+    """And asking for it where the other one lies makes it anew."""
+    assert demo.main(["--out", str(copy)]) == 0
+    assert json.loads((copy / "manifest.json").read_text())["everything"] is False
+    sound = np.load(copy / "demo_train.npy", allow_pickle=False).astype(np.float64)
+    spectrum = (np.abs(np.fft.rfft(sound * np.hanning(128000))) ** 2).mean(axis=0)  # 8 bins per Hz
+    hertz = np.arange(len(spectrum)) / 8
+    keys = {key for *_, key in demo.read_voice(demo.THEMES["Ode to Joy"][1])[0]}
+    near = np.zeros(len(spectrum), bool)
+    for key in keys:
+        for partial in demo.PARTIALS:
+            near |= np.abs(hertz - partial * 440 * 2 ** ((key - 69) / 12)) < 10
+    assert near.mean() < 0.2 and spectrum[near].sum() > 0.95 * spectrum.sum()
+    assert np.sqrt((sound.reshape(-1, 4000) ** 2).mean(axis=1)).min() > 0.02  # no silence
+    assert len({clip.tobytes() for clip in sound}) == len(sound)
 
 
 def test_nowhere_silent_for_a_quarter_of_a_second(clips):
@@ -158,7 +175,7 @@ def test_notation():
 
 def test_an_intact_set_is_left_alone(copy, capsys):
     before = [(copy / name).stat().st_mtime_ns for name in FILES]
-    assert demo.main(["--out", str(copy)]) == 0
+    assert demo.main(["--out", str(copy), "--everything"]) == 0
     assert [(copy / name).stat().st_mtime_ns for name in FILES] == before
     assert "intact" in capsys.readouterr().out
 
@@ -181,13 +198,13 @@ def test_a_damaged_set_is_made_again(made, copy, damage):
         manifest = json.loads((copy / "manifest.json").read_text())
         (copy / "manifest.json").write_text(json.dumps(manifest | {"script_sha256": "0" * 64}))
     assert not demo.intact(copy)
-    assert demo.main(["--out", str(copy)]) == 0
+    assert demo.main(["--out", str(copy), "--everything"]) == 0
     for name in FILES:
         assert (copy / name).read_bytes() == (made / name).read_bytes()
 
 
 def test_example_writes_a_clip_as_sound_and_a_picture(copy):
-    assert demo.main(["--out", str(copy), "--example"]) == 0
+    assert demo.main(["--out", str(copy), "--everything", "--example"]) == 0
     sound, rate = soundfile.read(copy / "demo_example.wav")
     assert rate == 16000 and sound.shape == (128000,)
     assert (copy / "demo_spectrograms.png").stat().st_size > 10_000
