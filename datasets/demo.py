@@ -151,8 +151,8 @@ def perform(theme: Theme, shift: int, tempo: float) -> np.ndarray:
 def recital(samples: int, everything: bool) -> np.ndarray:
     """Play again and again, in drawn tempi: float16 (samples,).
 
-    The melody of the Ode to Joy, which a small model learns in minutes; with `everything` all themes with their
-    accompaniment, in drawn orders and keys.
+    The melody of the Ode to Joy, which a small model learns in minutes; with `everything` all themes with
+    their accompaniment, in drawn orders and keys.
     """
     random = np.random.RandomState(SEED)
     themes = THEMES if everything else {"Ode to Joy": THEMES["Ode to Joy"][:2]}
