@@ -149,7 +149,7 @@ def _initial(case: Case, hp: ThreeTier, params: Parameters) -> Iterator[Check]:
 
 def _minibatches(case: Case, hp: ThreeTier, clips: NDArray) -> Check:
     theirs = case.arrays["mb/sequences"]
-    ours = [batch.sequences for batch in islice(_feed(hp, clips), len(theirs))]
+    ours = [batch.sequences for batch in islice(feeder.feed(hp, clips), len(theirs))]
     return _compare(case, f"first {len(theirs)} minibatches", "minibatches", np.stack(ours), theirs)
 
 
@@ -234,7 +234,7 @@ def _monitor(
     for split in ("valid", "test"):
         key = f"monitor_{moment}/{split}_costs"
         states, costs = graph.zero_states(), []
-        for batch in _feed(hp, clips[split]):
+        for batch in feeder.feed(hp, clips[split]):
             ours = evaluate(batch.sequences, batch.mask.astype(graph.mask.dtype), batch.reset, states)
             states = [ours["new_" + name] for name in graph.states]
             costs.append(ours["cost"])
@@ -264,10 +264,6 @@ def _evaluator(graph: Graph, backend: str | None) -> Callable[..., dict[str, NDA
         return unreached | {name: np.asarray(v) for name, v in zip(outputs, values, strict=True)}
 
     return evaluate
-
-
-def _feed(hp: ThreeTier, clips: NDArray) -> Iterator[feeder.Minibatch]:
-    return feeder.minibatches(clips, hp.batch_size, hp.seq_len, hp.overlap, hp.q_levels, hp.q_type)
 
 
 def _compare(case: Case, quantity: str, kind: str, ours: NDArray, theirs: NDArray, note: str = "") -> Check:

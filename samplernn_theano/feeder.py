@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.errors import DataError
+from samplernn_theano.hyperparameters import ThreeTier
 from samplernn_theano.original import python2
 from samplernn_theano.quantize import quantize
 
@@ -117,6 +118,11 @@ def minibatches(
         for first in range(0, levels.shape[1] - overlap, seq_len):
             sequences = np.ascontiguousarray(levels[:, first : first + seq_len + overlap])
             yield Minibatch(sequences, np.asarray(first == 0, np.int32), mask)
+
+
+def feed(hp: ThreeTier, clips: NDArray) -> Iterator[Minibatch]:
+    """One epoch of minibatches as a model with these hyper-parameters reads them."""
+    return minibatches(clips, hp.batch_size, hp.seq_len, hp.overlap, hp.q_levels, hp.q_type)
 
 
 def _batch(

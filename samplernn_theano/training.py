@@ -73,18 +73,6 @@ class Trainer:
     settings: Mapping[str, Any] = field(default_factory=dict)  # where it comes from, for its checkpoints
 
 
-@dataclass
-class _Average:
-    """The mean of the costs since it was last taken."""
-
-    costs: list[float] = field(default_factory=list)
-
-    def take(self) -> float:
-        mean = float(np.mean(self.costs)) if self.costs else math.nan
-        self.costs.clear()
-        return mean
-
-
 def compile_trainer(
     hp: ThreeTier,
     seed: int = 123,
@@ -180,12 +168,14 @@ def _loop(
     hp = trainer.hp
     progress = Progress(batches_per_epoch=feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len))
     states = trainer.graph.zero_states()
-    since_log, since_monitor, next_log = _Average(), _Average(), 0.0
+    since_log: list[float] = []  # costs since the last line of the log
+    since_monitor: list[float] = []  # and since the last look
+    next_log = 0.0
     sample: generation.Blocks | None = None
     runs.append(run, "start", parameters=_count(trainer), backend=backend)
     with _bar() as bar:
         while True:
-            for progress.batch, batch in enumerate(_feed(hp, clips["train"]), start=1):
+            for progress.batch, batch in enumerate(feeder.feed(hp, clips["train"]), start=1):
                 began = time.perf_counter()
                 cost, *states = trainer.step(*batch_inputs(batch), *states)
                 nll = float(cost)  # waits for the device
@@ -194,18 +184,21 @@ def _loop(
                 progress.iteration += 1
                 if progress.iteration > 1:  # the first one compiles
                     progress.seconds += time.perf_counter() - began
-                since_log.costs.append(nll)
-                since_monitor.costs.append(nll)
+                since_log.append(nll)
+                since_monitor.append(nll)
 
                 ended = _ended(schedule, progress)
                 if progress.seconds >= next_log or ended or received:
                     next_log = progress.seconds + LOG_SECONDS
-                    mean = since_log.take()
+                    mean = float(np.mean(since_log))
+                    since_log.clear()
                     position = {"iteration": progress.iteration, "epoch": progress.epoch}
                     runs.append(run, "train", **position, seconds=progress.seconds, nll_bits=mean)
                 _show(bar, schedule, progress, nll)
                 if not received and (ended or _due(schedule, progress)):
-                    monitor(trainer, clips, run, progress, states, since_monitor.take(), bar.write)
+                    train_nll = float(np.mean(since_monitor))
+                    since_monitor.clear()
+                    monitor(trainer, clips, run, progress, states, train_nll, bar.write)
                     if schedule.n_seqs and schedule.sample_seconds and not received:
                         sample = sample or generation.compile_sampler(
                             trainer.graph.parameters, hp, schedule.n_seqs, backend
@@ -242,7 +235,7 @@ def batch_inputs(batch: feeder.Minibatch) -> tuple[NDArray, NDArray, NDArray]:
 def evaluate(trainer: Trainer, clips: NDArray) -> float:
     """The mean NLL in bits per sample over the minibatches of a split, states carried from pass to pass."""
     states, costs = trainer.graph.zero_states(), []
-    for batch in _feed(trainer.hp, clips):
+    for batch in feeder.feed(trainer.hp, clips):
         cost, *states = trainer.evaluate(*batch_inputs(batch), *states)
         costs.append(np.asarray(cost))
     return float(np.mean(costs))
@@ -317,10 +310,6 @@ def save(path: Path, trainer: Trainer, states: list[Any], progress: Progress) ->
             settings=trainer.settings,
         ),
     )
-
-
-def _feed(hp: ThreeTier, clips: NDArray) -> Iterator[feeder.Minibatch]:
-    return feeder.minibatches(clips, hp.batch_size, hp.seq_len, hp.overlap, hp.q_levels, hp.q_type)
 
 
 def _ended(schedule: Schedule, progress: Progress) -> bool:
