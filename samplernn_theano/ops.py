@@ -86,6 +86,11 @@ def embedding(params: Parameters, name: str, n_symbols: int, width: int) -> Expr
     return params.new(name, (n_symbols, width), standard_normal(n_symbols, width))
 
 
+def one_hot(symbols: Expression, n_symbols: int, dtype: str) -> Expression:
+    """symbols (...) as rows of the identity: (..., n_symbols)."""
+    return pt.eq(symbols[..., None], pt.arange(n_symbols, dtype=symbols.dtype)).astype(dtype)
+
+
 # --- nonlinearities and costs -------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Amplitudes to levels and back: normalisation per clip, linear and mu-law quantisation."""
+"""Amplitudes to levels and back: normalisation per clip; linear, mu-law and A-law quantisation."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +7,8 @@ from samplernn_theano.errors import DataError
 
 _EPSILON = 1e-5
 _MU = 255.0
+_A = 87.6
+_A_LAW_SCALE = 1.0 + np.log(_A)
 
 
 def normalise(clips: NDArray) -> NDArray[np.float64]:
@@ -58,12 +60,42 @@ def mu_law_dequantize(levels: NDArray) -> NDArray[np.float32]:
     return (np.sign(y) * (1.0 / _MU) * ((1.0 + _MU) ** np.abs(y) - 1.0)).astype(np.float32)
 
 
+def a_law_quantize(x: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Amplitudes in [0, 1] to the 256 levels of the A-law: ITU-T G.711's curve with A = 87.6.
+
+    The original accepts the name a-law and then raises an error: these levels are our choice, 256 equal steps of
+    the curve, with an edge and not a level at amplitude zero. Silence is the first level above: 128.
+    """
+    y = 2.0 * x - 1.0
+    steep = _A * np.abs(y)
+    curve = np.where(steep < 1.0, steep, 1.0 + np.log(np.maximum(steep, 1.0))) / _A_LAW_SCALE
+    return np.minimum((np.sign(y) * curve + 1.0) / 2.0 * 256.0, 255.0).astype(np.int16)
+
+
+def a_law_dequantize(levels: NDArray) -> NDArray[np.float32]:
+    """The 256 levels of the A-law to amplitudes in (-1, 1): the middle of each level's step of the curve."""
+    curve = (levels.astype(np.float64) + 0.5) / 128.0 - 1.0
+    steep = np.abs(curve) * _A_LAW_SCALE
+    y = np.where(steep < 1.0, steep, np.exp(steep - 1.0)) / _A
+    return (np.sign(curve) * y).astype(np.float32)
+
+
 def quantize(clips: NDArray, q_levels: int, q_type: str) -> NDArray[np.integer]:
-    """Clips (n, samples) of any float, normalised one by one and quantised: "linear" or "mu-law"."""
+    """Clips (n, samples) of any float, normalised one by one and quantised: linear, mu-law or a-law.
+
+    Raises
+    ------
+    DataError
+        If a clip is constant or holds samples that are no finite numbers.
+    """
     x = normalise(clips)
-    return mu_law_quantize(x) if q_type == "mu-law" else linear_quantize(x, q_levels)
+    if q_type == "mu-law":
+        return mu_law_quantize(x)
+    return a_law_quantize(x) if q_type == "a-law" else linear_quantize(x, q_levels)
 
 
 def dequantize(levels: NDArray, q_levels: int, q_type: str) -> NDArray[np.float32]:
     """Levels to amplitudes in [-1, 1]."""
-    return mu_law_dequantize(levels) if q_type == "mu-law" else linear_dequantize(levels, q_levels)
+    if q_type == "mu-law":
+        return mu_law_dequantize(levels)
+    return a_law_dequantize(levels) if q_type == "a-law" else linear_dequantize(levels, q_levels)

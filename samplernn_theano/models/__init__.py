@@ -1,1 +1,39 @@
-"""The model families, one module each, the tiers as functions from top to bottom as in the paper."""
+"""The model families; `graph` and `sampler` find the right one by the hyper-parameters.
+
+``tiers``    three_tier, two_tier, k_tier and samplernn_gmm: SampleRNN
+``one_tier`` one_tier and rnn_gmm: a plain RNN
+``wavenet``  wavenet
+"""
+
+from samplernn_theano.hyperparameters import HyperParameters
+from samplernn_theano.models import one_tier, tiers, wavenet
+from samplernn_theano.models.graph import Graph, Sampler
+from samplernn_theano.ops import Form
+from samplernn_theano.parameters import Parameters
+
+_MODULES = {
+    "three_tier": tiers,
+    "two_tier": tiers,
+    "k_tier": tiers,
+    "samplernn_gmm": tiers,
+    "one_tier": one_tier,
+    "rnn_gmm": one_tier,
+    "wavenet": wavenet,
+}
+
+
+def graph(params: Parameters, hp: HyperParameters, form: Form = "fast") -> Graph:
+    """The model over one truncated-BPTT pass: cost, outputs and new states.
+
+    Building it for the first time with a seeded `params` draws the initial parameters in the original's
+    order.
+    """
+    return _MODULES[hp.family].graph(params, hp, form)
+
+
+def sampler(params: Parameters, hp: HyperParameters, n_seqs: int, n_samples: int) -> Sampler:
+    """The model as a generator of blocks of at most `n_samples` samples, whole frames, for `n_seqs` sequences.
+
+    A block has one frame of the slowest tier at least.
+    """
+    return _MODULES[hp.family].sampler(params, hp, n_seqs, n_samples)

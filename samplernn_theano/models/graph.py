@@ -18,15 +18,15 @@ class Graph:
     """
 
     parameters: Parameters
-    sequences: Expression  # (B, overlap + T) int32, levels 0..Q-1
+    sequences: Expression  # (B, overlap + T): levels 0..Q-1, int32; real-valued families: normalised floats
     mask: Expression  # (B, overlap + T), 1 where a sample counts
     reset: Expression  # () int32: 1 starts every sequence from the learned initial state
     states: dict[str, Expression]  # (B, R, state width)
     new_states: dict[str, Expression]
     cost: Expression  # () mean NLL of the unmasked targets, bits per sample
-    logits: Expression  # (B, T, Q) before the softmax
-    ip_cost: Expression  # () bits per sample of the independent predictions of the big-frame tier
-    ip_logits: Expression  # (B, T, Q)
+    logits: Expression | None = None  # (B, T, Q) before the softmax; real-valued families have none
+    ip_cost: Expression | None = None  # () bits per sample: three_tier's independent predictions
+    ip_logits: Expression | None = None  # (B, T, Q)
 
     @property
     def inputs(self) -> list[Expression]:
@@ -43,14 +43,15 @@ class Sampler:
     """A model as symbolic expressions over one block of generated samples for N sequences at once."""
 
     parameters: Parameters
-    uniforms: Expression  # (block length, N) in [0, 1), float32: one number per sample to be drawn
-    previous: Expression  # (N, overlap) int32: the samples before the block
+    noise: dict[str, Expression]  # (block length, N) each: "uniforms" in [0, 1); real-valued also "normals"
+    silent: Expression  # (block length,) int32: 1 where silence takes the place of what is drawn
+    previous: Expression  # (N, overlap): the samples before the block, of the dtype of a pass
     reset: Expression  # () int32: 1 at the start of the sequences
     states: dict[str, Expression]
     new_states: dict[str, Expression]
-    samples: Expression  # (N, block length) int32
+    samples: Expression  # (N, block length), of the dtype of a pass
 
     @property
     def inputs(self) -> list[Expression]:
         """What a compiled function of this graph is called with."""
-        return [self.uniforms, self.previous, self.reset, *self.states.values()]
+        return [*self.noise.values(), self.silent, self.previous, self.reset, *self.states.values()]

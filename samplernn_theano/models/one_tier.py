@@ -1,0 +1,111 @@
+"""A plain RNN (the paper's "RNN"), and the same on real numbers ("RNN-GMM").
+
+One stack of recurrent layers that makes a step for every sample, and a multilayer perceptron that predicts the
+next one from its output. rnn_gmm may read and predict frames of several samples at each step.
+
+Shapes: B clips, T samples per pass, FS samples per step (one_tier: 1), D the width, Q levels, R layers.
+"""
+
+import pytensor
+from pytensor.tensor.variable import TensorVariable as Expression
+
+from samplernn_theano import ops
+from samplernn_theano.hyperparameters import RNNGMM, OneTier
+from samplernn_theano.models import output, parts
+from samplernn_theano.models.graph import Graph, Sampler
+from samplernn_theano.parameters import Parameters
+
+
+def network(
+    params: Parameters,
+    hp: OneTier | RNNGMM,
+    previous: Expression,
+    state: Expression,
+    reset: Expression | None,
+    form: ops.Form,
+) -> tuple[Expression, Expression]:
+    """The network over time.
+
+    Parameters
+    ----------
+    previous : (T / FS, B, FS)
+        What each step reads: the samples before those it predicts.
+    state : (B, R, state width)
+    reset : () int32 or None
+        Where 1, the learned initial state takes the place of `state`; None keeps `state`.
+
+    Returns
+    -------
+    outputs : (T / FS, B, width)
+        Logits, or the numbers of a mixture.
+    new_state : (B, R, state width)
+    """
+    x = previous
+    if isinstance(hp, OneTier):
+        x = ops.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)[previous[..., 0]]
+    state = parts.initial_state(params, "SampleLevel.h0", hp, state, reset)
+    x, new_state = ops.stacked_rnn(
+        params, f"SampleLevel.{hp.rnn_type}", x, state, hp.rnn_type, hp.skip_conn, hp.weight_norm, form
+    )
+    for name in ("L1", "L2", "L3"):
+        x = ops.relu(ops.affine(parts.he_linear(params, hp, f"SampleLevel.{name}", hp.dim, hp.dim), x))
+    width = output.width(hp, n_samples=hp.overlap)
+    last = parts.he_linear(params, hp, "SampleLevel.Output", hp.dim, width)
+    return ops.affine(last, x), new_state
+
+
+def graph(params: Parameters, hp: OneTier | RNNGMM, form: ops.Form = "fast") -> Graph:
+    """The model over one truncated-BPTT pass: cost, logits and new states."""
+    FS = hp.overlap
+    sequences, mask, reset = parts.pass_inputs(params, hp)
+    h0 = parts.state_input(params, hp, "h0", hp.batch_size)
+    outputs, new_h0 = network(params, hp, parts.frames(sequences[:, :-FS], FS), h0, reset, form)
+    targets, counts = parts.frames(sequences[:, FS:], FS), parts.frames(mask[:, FS:], FS)
+    if not hp.real_valued:
+        targets, counts = targets[..., 0], counts[..., 0]
+    return Graph(
+        parameters=params,
+        sequences=sequences,
+        mask=mask,
+        reset=reset,
+        states={"h0": h0},
+        new_states={"h0": new_h0},
+        cost=output.cost(hp, outputs, targets, counts),
+        logits=None if hp.real_valued else outputs.transpose(1, 0, 2),
+    )
+
+
+def sampler(params: Parameters, hp: OneTier | RNNGMM, n_seqs: int, n_samples: int) -> Sampler:
+    """The model as a generator: one scan over steps of FS samples."""
+    FS = hp.overlap
+    n_steps = max(1, n_samples // FS)
+    noise, silent, previous, reset = parts.block_inputs(params, hp, n_seqs, n_steps * FS)
+    h0 = parts.state_input(params, hp, "h0", n_seqs)
+
+    def step(silent: Expression, *arguments: Expression) -> tuple[Expression, Expression]:
+        """silent (FS,), noise (FS, n_seqs) each, the samples before (n_seqs, FS), state; the next two."""
+        uniforms, *normals, before, state = arguments
+        outputs, state = network(params, hp, before[None], state, None, "step")
+        drawn_with = {"uniforms": uniforms[0]} | ({"normals": normals[0].T} if normals else {})
+        drawn = output.draw(hp, outputs[0], drawn_with).reshape((n_seqs, FS))
+        return parts.heard(silent[None], hp.silence, drawn), state
+
+    samples, states = pytensor.scan(
+        step,
+        sequences=[
+            silent.reshape((n_steps, FS)),
+            *(values.reshape((n_steps, FS, n_seqs)) for values in noise.values()),
+        ],
+        outputs_info=[previous, parts.initial_state(params, "SampleLevel.h0", hp, h0, reset)],
+        return_updates=False,
+    )
+    return Sampler(
+        parameters=params,
+        noise=noise,
+        silent=silent,
+        previous=previous,
+        reset=reset,
+        states={"h0": h0},
+        new_states={"h0": states[-1]},
+        samples=samples.transpose(1, 0, 2).reshape((n_seqs, n_steps * FS)),
+    )

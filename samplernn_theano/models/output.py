@@ -1,0 +1,107 @@
+"""What a network's last layer stands for: a softmax over levels, or a mixture of Gaussians.
+
+The mixture is that of the paper's table 2 (RNN-GMM and SampleRNN-GMM), of which the paper says only that a
+Gaussian mixture takes the place of the softmax on real-valued samples, normalised by the mean and deviation of
+the training set. Our reading: the network is that of the quantised model, its last layer has K weights before
+a softmax, K means and K deviations for each prediction, the covariances are diagonal, and the cost is the mean
+NLL per sample. The number K and the unit of the published numbers are not stated; ours is bits, as everywhere
+(multiply by ln 2 for nats). The formulas, with log σ from the network:
+
+    log N_k = -0.5 · sum(log 2π + 2 log σ_k + ((x - μ_k) / σ_k)²),   NLL = -log sum_k exp(log w_k + log N_k)
+"""
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.tensor.variable import TensorVariable as Expression
+
+from samplernn_theano import ops
+from samplernn_theano.hyperparameters import RNNGMM, HyperParameters, SampleRNNGMM
+
+# The least deviation, in deviations of the data. Recordings are rounded to steps: without a floor a Gaussian
+# could shrink onto one step, and the density grow without limit.
+LEAST_DEVIATION = 1e-3
+
+
+def width(hp: HyperParameters, n_samples: int = 1) -> int:
+    """Outputs for one prediction: Q logits, or K (1 + 2 n) numbers for n samples predicted as a vector."""
+    if isinstance(hp, RNNGMM | SampleRNNGMM):
+        return hp.n_components * (1 + 2 * n_samples)
+    return hp.q_levels
+
+
+def cost(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Expression) -> Expression:
+    """The mean NLL of the unmasked samples, in bits per sample; NaN where the mask is all zero (quirk).
+
+    Parameters
+    ----------
+    outputs : (..., width)
+    targets, mask : (...) levels or numbers, or (..., n) for vectors of n numbers
+        A masked sample of a vector is left out of its density.
+    """
+    if isinstance(hp, RNNGMM | SampleRNNGMM):
+        if targets.ndim < outputs.ndim:
+            targets, mask = targets[..., None], mask[..., None]
+        return pt.sum(mixture_nll_bits(outputs, targets, mask, hp.n_components)) / pt.sum(mask)
+    return ops.masked_mean(ops.nll_bits(outputs, targets), mask)
+
+
+def draw(hp: HyperParameters, outputs: Expression, noise: dict[str, Expression]) -> Expression:
+    """Draw from what the network predicts for N sequences: outputs (N, width).
+
+    `noise` has "uniforms" (N,) and for a mixture "normals" (N,) or (N, n), whose shape the samples have.
+    """
+    if isinstance(hp, RNNGMM | SampleRNNGMM):
+        return draw_from_mixture(outputs, noise["uniforms"], noise["normals"], hp.n_components)
+    return ops.categorical(outputs, noise["uniforms"])
+
+
+# --- mixtures of Gaussians ----------------------------------------------------------------------------------
+
+
+def mixture_nll_bits(
+    outputs: Expression, targets: Expression, mask: Expression, n_components: int
+) -> Expression:
+    """-log2 of a mixture's density: outputs (..., K (1 + 2 n)), targets and mask (..., n); returns (...)."""
+    logits, means, log_deviations = _mixture(outputs, n_components)
+    scaled = (targets[..., None, :] - means) * pt.exp(-log_deviations)  # (..., K, n)
+    half, log_2pi = _numbers(outputs, 0.5, np.log(2 * np.pi))
+    log_density = -half * pt.sum(
+        (log_2pi + log_deviations + log_deviations + scaled * scaled) * mask[..., None, :], axis=-1
+    )
+    log_weights = logits - _logsumexp(logits)[..., None]
+    return -_logsumexp(log_density + log_weights) * _numbers(outputs, np.log2(np.e))[0]
+
+
+def draw_from_mixture(
+    outputs: Expression, uniforms: Expression, normals: Expression, n_components: int
+) -> Expression:
+    """Draw a component by its weight, then from its Gaussian.
+
+    outputs (N, K (1 + 2 n)), uniforms (N,), normals (N,) where n is 1, or (N, n); returns as `normals`.
+    """
+    logits, means, log_deviations = _mixture(outputs, n_components)
+    component = ops.categorical(logits, uniforms)  # (N,)
+    chosen = pt.eq(component[:, None], pt.arange(n_components, dtype="int32"))[..., None]  # (N, K, 1)
+    zero = _numbers(outputs, 0)[0]
+    mean, log_deviation = (pt.sum(pt.switch(chosen, x, zero), axis=1) for x in (means, log_deviations))
+    vectors = normals if normals.ndim == 2 else normals[:, None]
+    return (mean + pt.exp(log_deviation) * vectors).reshape(normals.type.shape)
+
+
+def _mixture(outputs: Expression, n_components: int) -> tuple[Expression, Expression, Expression]:
+    """Outputs (..., K (1 + 2 n)) as logits of the weights (..., K), means and log deviations (..., K, n)."""
+    *leading, total = outputs.type.shape
+    K, n = n_components, (total // n_components - 1) // 2
+    means = outputs[..., K : K + K * n].reshape((*leading, K, n))
+    log_deviations = outputs[..., K + K * n :].reshape((*leading, K, n))
+    return outputs[..., :K], means, pt.maximum(log_deviations, _numbers(outputs, np.log(LEAST_DEVIATION))[0])
+
+
+def _logsumexp(x: Expression) -> Expression:
+    largest = pt.max(x, axis=-1)
+    return largest + pt.log(pt.sum(pt.exp(x - largest[..., None]), axis=-1))
+
+
+def _numbers(like: Expression, *values: float) -> list[Expression]:
+    """Constants in the dtype of `like`: a plain number could widen a float32 graph to float64."""
+    return [pt.constant(value, dtype=like.dtype) for value in values]
