@@ -21,6 +21,11 @@ class Case:
     settings: Mapping[str, Any]
     arrays: Mapping[str, NDArray]
 
+    @property
+    def dtype(self) -> str:
+        """The dtype that the original computed in: float32 or float64."""
+        return self.settings.get("floatX", "float32")
+
     def group(self, prefix: str) -> dict[str, NDArray]:
         """The arrays named `prefix`NAME, by NAME."""
         return {key[len(prefix) :]: self.arrays[key] for key in sorted(self.arrays) if key.startswith(prefix)}

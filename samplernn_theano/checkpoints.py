@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.errors import CheckpointError
 from samplernn_theano.files import atomic_write
-from samplernn_theano.hyperparameters import FAMILIES, ThreeTier
+from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
 
 FORMAT = "samplernn-theano checkpoint 1"
 
@@ -23,7 +23,7 @@ class Checkpoint:
 
     Attributes
     ----------
-    hp : ThreeTier
+    hp : HyperParameters
         Family and hyper-parameters.
     parameters : dict of str to array
         Under the original's names.
@@ -37,7 +37,7 @@ class Checkpoint:
         Where it comes from: learning rate, seed, backend, versions.
     """
 
-    hp: ThreeTier
+    hp: HyperParameters
     parameters: Mapping[str, NDArray]
     adam: Mapping[str, NDArray] = field(default_factory=dict)
     states: Mapping[str, NDArray] = field(default_factory=dict)

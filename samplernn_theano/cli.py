@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 
 from samplernn_theano import __version__
 from samplernn_theano.errors import OutputError, SampleRNNError
-from samplernn_theano.hyperparameters import FAMILIES, PRESETS, add_flags, preset
+from samplernn_theano.flags import add_flags
+from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.presets import PRESETS, preset
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,7 +105,7 @@ def _prepare(a: argparse.Namespace) -> int:
     )
     print(prepare.describe(manifest))
     print(f"The data set is in {a.out}. To train on it:")
-    print(f"samplernn train three_tier --preset laptop --data {shlex.quote(str(a.out))}")
+    print(f"samplernn train three_tier --preset small --data {shlex.quote(str(a.out))}")
     return 0
 
 
@@ -117,7 +119,7 @@ def _add_train(commands: Any) -> None:
         _add_train_family(families, name, family)
 
 
-def _add_train_family(families: Any, name: str, family: Any) -> None:
+def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -> None:
     parser = families.add_parser(name, help=f"train a {name} model")
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with *_train.npy, *_valid.npy, *_test.npy"
@@ -136,12 +138,13 @@ def _add_train_family(families: Any, name: str, family: Any) -> None:
     )
 
     schedule = parser.add_argument_group("when to stop and when to look")
+    hours = f"{family.max_minutes / 60:.0f} hours"
     schedule.add_argument("--max-iters", type=_positive_int, help="stop after so many iterations")
     schedule.add_argument("--max-epochs", type=_positive_int, help="stop after so many epochs")
     schedule.add_argument(
         "--max-minutes",
         type=_positive,
-        help="stop after so much training (default, if no limit is given: 3 days)",
+        help=f"stop after so much training (default, if no limit is given: {hours})",
     )
     schedule.add_argument(
         "--monitor-iters", type=_positive_int, help="look after so many iterations (default: 10000)"
@@ -150,7 +153,9 @@ def _add_train_family(families: Any, name: str, family: Any) -> None:
         "--monitor-minutes", type=_positive, help="look after so much training (default: 90)"
     )
     schedule.add_argument(
-        "--n_seqs", type=_count, help="sequences to generate at each look (default: 20; 0: none)"
+        "--n_seqs",
+        type=_count,
+        help=f"sequences to generate at each look (default: {family.n_seqs}; 0: none)",
     )
     schedule.add_argument("--sample-seconds", type=_positive, help="their length (default: 5)")
     schedule.add_argument(
@@ -161,8 +166,19 @@ def _add_train_family(families: Any, name: str, family: Any) -> None:
         "--seed", type=_seed, default=123, help="of the initial parameters (default: %(default)s)"
     )
     parser.add_argument(
-        "--learning-rate", type=_positive, default=0.001, help="of Adam (default: %(default)s)"
+        "--learning-rate",
+        "--learning_rate",
+        type=_positive,
+        default=family.learning_rate,
+        help="of Adam (default: %(default)s)",
     )
+    if family.independent_preds:
+        parser.add_argument(
+            "--ip-weight",
+            type=_weight,
+            default=0.0,
+            help="add so much of the independent predictions' cost (default: none, as the original trains)",
+        )
     parser.add_argument(
         "--form",
         choices=("fast", "reference"),
@@ -177,26 +193,29 @@ DEBUG = {"max_iters": 60, "monitor_iters": 20, "n_seqs": 2, "sample_seconds": 0.
 
 
 def _train(a: argparse.Namespace) -> int:
-    from dataclasses import fields
+    from dataclasses import fields, replace
 
     from samplernn_theano import training
+    from samplernn_theano.schedule import Schedule, original_schedule
 
     given = {f.name: getattr(a, f.name) for f in fields(FAMILIES[a.family]) if getattr(a, f.name) is not None}
     hp = preset(a.family, a.preset, given)
-    asked = {f.name: getattr(a, f.name) for f in fields(training.Schedule)}
+    asked = {f.name: getattr(a, f.name) for f in fields(Schedule)}
     asked = (DEBUG if a.debug else {}) | {name: value for name, value in asked.items() if value is not None}
+    schedule = original_schedule(type(hp))
     if asked.keys() & {"max_iters", "max_epochs"}:
-        asked.setdefault("max_minutes", None)
+        schedule = replace(schedule, max_minutes=None)
     folder = a.run or Path("runs") / (a.exp or f"{a.family}-{a.preset}")
     signal = training.train(
         hp,
         a.data,
         folder,
-        training.Schedule(**asked),
+        replace(schedule, **asked),
         seed=a.seed,
         learning_rate=a.learning_rate,
         backend=a.backend,
         form=a.form,
+        ip_weight=getattr(a, "ip_weight", 0.0),
         overwrite=a.overwrite,
         settings={"command": shlex.join(["samplernn", *a.words])},
     )
@@ -219,6 +238,11 @@ def _add_generate(commands: Any) -> None:
         "--n_seqs", type=_positive_int, default=4, help="sequences at once (default: %(default)s)"
     )
     parser.add_argument("--seed", type=_seed, default=0, help="of the draws (default: %(default)s)")
+    parser.add_argument(
+        "--information-retention",
+        action="store_true",
+        help="feed silence in the third second: what does the model remember of the first two?",
+    )
     parser.add_argument("--out", type=Path, help="folder of the sound files (default: samples of the run)")
     parser.add_argument(
         "--beside", type=Path, action="append", default=[], help="a recording to compare with in the picture"
@@ -240,13 +264,16 @@ def _generate(a: argparse.Namespace) -> int:
         raise OutputError(f"{out} is a file; choose another folder with --out.")
     beside = {str(p): audio.read_mono(p)[:n_samples] for p in a.beside}
     stem = f"{path.stem}_seed{a.seed}"
-    blocks = generation.compile_sampler(params, hp, a.n_seqs, a.backend)(a.seed)
+    silent = range(0)
+    if a.information_retention:  # an experiment of the paper
+        silent, stem = range(2 * audio.SAMPLE_RATE, 3 * audio.SAMPLE_RATE), stem + "_retention"
+    blocks = generation.compile_sampler(params, hp, a.n_seqs, a.backend)(a.seed, silent)
     began = time.perf_counter()
-    levels = generation.take(blocks, n_samples, progress=True)
+    sequences = generation.take(blocks, n_samples, progress=True)
     took = time.perf_counter() - began
-    paths = generation.write_sequences(out, stem, levels, hp)
+    paths = generation.write_sequences(out, stem, sequences, hp)
     picture = out / f"{stem}_spectrograms.png"
-    shown = {p.name: generation.waveform(x, hp) for p, x in list(zip(paths, levels, strict=True))[:8]}
+    shown = {p.name: generation.waveform(x, hp) for p, x in list(zip(paths, sequences, strict=True))[:8]}
     plots.spectrograms(picture, beside | shown)
     print(
         f"{a.n_seqs} x {n_samples / audio.SAMPLE_RATE:.2f} s of sound in {took:.1f} s with compilation: "
@@ -316,6 +343,10 @@ def _add_backend(parser: argparse.ArgumentParser) -> None:
 
 def _positive(word: str) -> float:
     return _number(word, float, "a positive number", lambda value: 0 < value < float("inf"))
+
+
+def _weight(word: str) -> float:
+    return _number(word, float, "a number from 0 on", lambda value: 0 <= value < float("inf"))
 
 
 def _positive_int(word: str) -> int:

@@ -8,6 +8,33 @@ from typing import Any
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.hyperparameters import HyperParameters, Sizes
 
+HELP = {
+    "dim": "width of every layer; wavenet: channels",
+    "batch_size": "clips per minibatch",
+    "seq_len": "samples per truncated-BPTT pass",
+    "n_frames": "frames per truncated-BPTT pass",
+    "sequence_len_to_train": "samples to predict per pass",
+    "big_frame_size": "samples per frame of the slow recurrent tier",
+    "frame_size": "samples per frame (of the fast recurrent tier, if there are two)",
+    "frame_sizes": "samples per frame of each recurrent tier, the slowest first",
+    "emb_size": "width of the embedding of a sample; 0, except in one_tier: a one-hot vector",
+    "n_rnn": "recurrent layers per tier, 1 to 5",
+    "rnn_type": "GRU or LSTM",
+    "skip_conn": "skip connections around recurrent layers, which need --n_rnn 2 or more",
+    "weight_norm": "weight normalisation of the linear layers",
+    "learn_h0": "train the initial states",
+    "q_levels": "quantisation levels",
+    "q_type": "linear, mu-law or a-law; the last two with --q_levels 256",
+    "sample_input": "embedding or real; real: the sample tier reads samples as numbers (an ablation)",
+    "multi_softmax": "predict a sample without the samples before it in its frame (an ablation)",
+    "wavenet_blocks": "blocks of dilated layers",
+    "dilation_layers_per_block": "layers per block, the dilation doubling from 1",
+    "n_components": "Gaussians in a mixture",
+    "mean": "mean of the samples (default: measured on the training clips); below zero: --mean=-1e-05",
+    "std": "standard deviation of the samples (default: measured on the training clips)",
+}
+"""A line per hyper-parameter."""
+
 
 def add_flags(parser: Any, family: type[HyperParameters]) -> None:
     """Give `parser` one flag per hyper-parameter, named as in the original; a flag not given is None."""
@@ -18,7 +45,7 @@ def add_flags(parser: Any, family: type[HyperParameters]) -> None:
     }
     for own in fields(family):
         kind, metavar = kinds.get(own.type, (own.type, None))
-        parser.add_argument(f"--{own.name}", type=kind, metavar=metavar, default=None)
+        parser.add_argument(f"--{own.name}", type=kind, metavar=metavar, help=HELP[own.name])
 
 
 def from_original_argv(family: type[HyperParameters], argv: Sequence[str]) -> tuple[HyperParameters, str]:
@@ -32,7 +59,7 @@ def from_original_argv(family: type[HyperParameters], argv: Sequence[str]) -> tu
     Raises
     ------
     HyperParameterError
-        If a flag is unknown or has no value.
+        If a flag is unknown, has no value or a bad one, or the values contradict each other.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     add_flags(parser, family)

@@ -1,56 +1,75 @@
 """A checkpoint to a waveform."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pytensor.tensor.variable import TensorVariable as Expression
 from tqdm import tqdm
 
-from samplernn_theano import audio, checkpoints
+from samplernn_theano import audio, checkpoints, models
 from samplernn_theano.backend import compile_function
 from samplernn_theano.errors import CheckpointError
-from samplernn_theano.hyperparameters import ThreeTier
-from samplernn_theano.models import three_tier
+from samplernn_theano.hyperparameters import HyperParameters, Quantised
 from samplernn_theano.parameters import Parameters
 from samplernn_theano.quantize import dequantize
 
 BLOCK = 4000  # samples per call of the compiled scan, about: a quarter of a second
 PEAK = 0.9  # of what is written
 
-Blocks = Callable[[int], Iterator[NDArray[np.int32]]]
+
+class Blocks(Protocol):
+    """A compiled generator of sequences."""
+
+    def __call__(self, seed: int, silent: range = ...) -> Iterator[NDArray]:
+        """Yield blocks (n_seqs, block length) of levels, or of numbers of a real-valued family, without end.
+
+        The samples at the positions `silent`, counted from the start, are silence, written out and fed back.
+        """
 
 
-def compile_sampler(params: Parameters, hp: ThreeTier, n_seqs: int, backend: str | None = None) -> Blocks:
+def compile_sampler(
+    params: Parameters, hp: HyperParameters, n_seqs: int, backend: str | None = None
+) -> Blocks:
     """Compile a generator of `n_seqs` sequences at once.
 
-    The returned function takes a seed and yields levels, int32 (n_seqs, block), without end. It reads the
-    parameters as they are when each block is made.
+    It reads the parameters as they are when each block is made.
     """
-    n_big_frames = max(1, BLOCK // hp.big_frame_size)
-    sampler = three_tier.sampler(params, hp, n_seqs, n_big_frames)
+    sampler = models.sampler(params, hp, n_seqs, BLOCK)
     function = compile_function(
         sampler.inputs, [sampler.samples, *sampler.new_states.values()], backend=backend
     )
+    (length,) = sampler.silent.type.shape
 
-    def blocks(seed: int) -> Iterator[NDArray[np.int32]]:
+    def blocks(seed: int, silent: range = range(0)) -> Iterator[NDArray]:
         rng = np.random.default_rng(seed)
         states = [np.zeros(state.type.shape, state.dtype) for state in sampler.states.values()]
-        previous = np.full((n_seqs, hp.overlap), hp.q_zero, np.int32)
-        reset = np.asarray(1, np.int32)
-        while True:
-            uniforms = rng.random(sampler.uniforms.type.shape, np.float32).astype(params.dtype, copy=False)
-            samples, *states = function(uniforms, previous, reset, *states)
+        previous = np.full((n_seqs, hp.overlap), hp.silence, sampler.previous.dtype)
+        for first in itertools.count(0, length):
+            noise = [_noise(rng, name, values) for name, values in sampler.noise.items()]
+            times = np.arange(first, first + length)
+            silenced = ((times >= silent.start) & (times < silent.stop)).astype(np.int32)
+            reset = np.asarray(first == 0, np.int32)
+            samples, *states = function(*noise, silenced, previous, reset, *states)
             samples = np.asarray(samples)
             yield samples
-            previous, reset = np.ascontiguousarray(samples[:, -hp.overlap :]), np.asarray(0, np.int32)
+            previous = np.concatenate([previous, samples], axis=1)[:, -hp.overlap :]
 
     return blocks
 
 
-def take(blocks: Iterator[NDArray[np.int32]], n_samples: int, progress: bool = False) -> NDArray[np.int32]:
-    """The first `n_samples` levels of every sequence, (n_seqs, n_samples)."""
-    parts: list[NDArray[np.int32]] = []
+def _noise(rng: np.random.Generator, name: str, values: Expression) -> NDArray:
+    shape = values.type.shape
+    drawn = rng.random(shape, "f") if name == "uniforms" else rng.standard_normal(shape, "f")
+    return drawn.astype(values.dtype, copy=False)
+
+
+def take(blocks: Iterator[NDArray], n_samples: int, progress: bool = False) -> NDArray:
+    """The first `n_samples` samples of every sequence, (n_seqs, n_samples)."""
+    parts: list[NDArray] = []
     done = 0
     bar = tqdm(total=n_samples / audio.SAMPLE_RATE, unit=" s of sound", disable=not progress, **BAR)
     with bar:
@@ -65,7 +84,7 @@ def take(blocks: Iterator[NDArray[np.int32]], n_samples: int, progress: bool = F
 BAR = {"bar_format": "{desc}{percentage:3.0f}% |{bar}| {n:.2f}/{total:.2f}{unit} [{elapsed}<{remaining}]"}
 
 
-def load_model(path: str | Path) -> tuple[Parameters, ThreeTier]:
+def load_model(path: str | Path) -> tuple[Parameters, HyperParameters]:
     """Parameters and hyper-parameters of a checkpoint, checked against each other.
 
     Raises
@@ -81,28 +100,34 @@ def load_model(path: str | Path) -> tuple[Parameters, ThreeTier]:
                 f"Parameter {name} of {path} holds values that are not finite; use another one."
             )
     params = Parameters(seed=None, values=checkpoint.parameters)
-    three_tier.graph(params, checkpoint.hp)  # builds every parameter and so checks its name and shape
+    models.graph(params, checkpoint.hp)  # builds every parameter and so checks its name and shape
     params.check_all_used()
     return params, checkpoint.hp
 
 
-def waveform(levels: NDArray[np.int32], hp: ThreeTier) -> NDArray[np.float32]:
-    """Levels (samples,) to amplitudes: mean removed, the largest scaled to 0.9; a constant is silence."""
-    x = dequantize(levels, hp.q_levels, hp.q_type)
+def waveform(samples: NDArray, hp: HyperParameters) -> NDArray[np.float32]:
+    """What a model generated (samples,) as amplitudes: mean removed, the largest scaled to 0.9.
+
+    A constant is silence.
+    """
+    if isinstance(hp, Quantised):
+        x = dequantize(samples, hp.q_levels, hp.q_type)
+    else:
+        x = samples.astype(np.float32)
     x = x - x.mean(dtype=np.float64).astype(np.float32)
     peak = np.max(np.abs(x), initial=0.0)
     return x * np.float32(PEAK / peak) if peak > 1e-6 else np.zeros_like(x)
 
 
-def write_sequences(folder: str | Path, stem: str, levels: NDArray[np.int32], hp: ThreeTier) -> list[Path]:
-    """Write levels (n_seqs, samples) as FOLDER/STEM_0.wav, STEM_1.wav, ... and return the paths.
+def write_sequences(folder: str | Path, stem: str, sequences: NDArray, hp: HyperParameters) -> list[Path]:
+    """Write sequences (n_seqs, samples) as FOLDER/STEM_0.wav, STEM_1.wav, ... and return the paths.
 
     Raises
     ------
     OutputError
         If a file cannot be written.
     """
-    paths = [Path(folder) / f"{stem}_{i}.wav" for i in range(len(levels))]
-    for path, sequence in zip(paths, levels, strict=True):
+    paths = [Path(folder) / f"{stem}_{i}.wav" for i in range(len(sequences))]
+    for path, sequence in zip(paths, sequences, strict=True):
         audio.write_wav(path, waveform(sequence, hp))
     return paths

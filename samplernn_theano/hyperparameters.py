@@ -6,7 +6,8 @@ from. The defaults are the authors' best models where they are known; presets.py
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, NamedTuple
+from decimal import Decimal
+from typing import ClassVar, NamedTuple
 
 from samplernn_theano.errors import HyperParameterError
 
@@ -68,7 +69,7 @@ class Common:
         for own in fields(self):
             value = getattr(self, own.name)
             if value is not None and (value != own.default or not own.metadata.get("ours")):
-                words += [f"--{own.name}", "/".join(map(str, value)) if own.type is Sizes else str(value)]
+                words += [f"--{own.name}", _word(value)]
         return words
 
 
@@ -167,6 +168,8 @@ class RealValued(Common):
             raise HyperParameterError("--mean and --std belong together; give both or neither.")
         if self.std is not None and not 0 < self.std < float("inf"):
             raise HyperParameterError(f"--std is {self.std}; it must be a positive number.")
+        if self.mean is not None and not abs(self.mean) < float("inf"):
+            raise HyperParameterError(f"--mean is {self.mean}; it must be a finite number.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,7 +312,11 @@ class KTier(SampleRNN):
             raise HyperParameterError("--frame_sizes needs one whole number or more, such as 16/8/2.")
         _check_multiple("seq_len", self.seq_len, "frame_sizes", self.frame_sizes[0])
         for slow, fast in zip(self.frame_sizes, self.frame_sizes[1:], strict=False):
-            _check_multiple("frame_sizes", slow, "frame_sizes", fast)
+            if slow % fast:
+                raise HyperParameterError(
+                    f"--frame_sizes {_word(self.frame_sizes)}: {slow} is not a multiple of {fast}, the next; "
+                    "choose for example --frame_sizes 16/8/2."
+                )
 
     @property
     def sizes(self) -> Sizes:
@@ -411,6 +418,15 @@ FAMILIES: dict[str, type[HyperParameters]] = {
 
 
 # --- helpers ------------------------------------------------------------------------------------------------
+
+
+def _word(value: object) -> str:
+    """A value as a command line has it."""
+    if isinstance(value, tuple):
+        return "/".join(map(str, value))
+    if isinstance(value, float):
+        return format(Decimal(str(value)), "f")  # argparse takes -1e-05, but not -0.00001, for a flag
+    return str(value)
 
 
 def _check_choice(flag: str, value: str, choices: Sequence[str]) -> None:

@@ -5,9 +5,9 @@
 ``demo``   the smallest that learns to sound like its data: minutes
 ``tiny``   does it run at all: seconds
 
-The paper does not state the hyper-parameters of its RNN, of the mixtures of Gaussians, nor of any model with
-more than three tiers: `best` of one_tier, rnn_gmm, samplernn_gmm and k_tier is our choice, as near to the known
-ones as can be.
+The paper does not state the hyper-parameters of its RNN nor of the mixtures of Gaussians, and has no model of
+more than three tiers: `best` of one_tier, rnn_gmm, samplernn_gmm and k_tier is our choice, as near to the
+known ones as can be.
 """
 
 from dataclasses import asdict

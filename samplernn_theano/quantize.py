@@ -63,8 +63,8 @@ def mu_law_dequantize(levels: NDArray) -> NDArray[np.float32]:
 def a_law_quantize(x: NDArray[np.float64]) -> NDArray[np.int16]:
     """Amplitudes in [0, 1] to the 256 levels of the A-law: ITU-T G.711's curve with A = 87.6.
 
-    The original accepts the name a-law and then raises an error: these levels are our choice, 256 equal steps of
-    the curve, with an edge and not a level at amplitude zero. Silence is the first level above: 128.
+    The original accepts the name a-law and then raises an error: these levels are our choice. They are 256
+    equal steps of the curve, two of which meet at amplitude zero; silence is the upper one, 128.
     """
     y = 2.0 * x - 1.0
     steep = _A * np.abs(y)

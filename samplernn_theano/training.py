@@ -16,56 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from samplernn_theano import checkpoints, feeder, generation, ops, plots, runs, updates
+from samplernn_theano import checkpoints, feeder, generation, models, ops, plots, runs, updates
 from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.backend import check_backend, compile_function, default_backend
 from samplernn_theano.errors import DivergedError
-from samplernn_theano.hyperparameters import ThreeTier
-from samplernn_theano.models import three_tier
+from samplernn_theano.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.models.graph import Graph
 from samplernn_theano.parameters import Parameters
+from samplernn_theano.schedule import Progress, Schedule, due, ended, fraction, original_schedule
 
 LOG_SECONDS = 5.0  # of training between two lines of the log
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """When to stop and when to look.
-
-    The defaults are the original's: three days of training time; a look every 10,000 iterations, every 90
-    minutes and once an epoch; 20 sequences of 5 s each time.
-    """
-
-    max_iters: int | None = None
-    max_epochs: int | None = None
-    max_minutes: float | None = 3 * 24 * 60.0
-    monitor_iters: int = 10_000
-    monitor_minutes: float = 90.0
-    n_seqs: int = 20
-    sample_seconds: float = 5.0
-
-
-@dataclass
-class Progress:
-    """Where a run stands. `seconds` counts training alone, without monitoring and compilation."""
-
-    iteration: int = 0
-    epoch: int = 0
-    batch: int = 0  # minibatches of this epoch that are done
-    batches_per_epoch: int = 1
-    seconds: float = 0.0
-    best_valid: float | None = None
-    best_test: float | None = None
-    best_iteration: int = 0
-    last_monitor_iteration: int = 0
-    last_monitor_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Trainer:
     """A model compiled for training."""
 
-    hp: ThreeTier
+    hp: HyperParameters
     graph: Graph
     adam: Mapping[str, Any]
     step: Callable[..., list[Any]]  # updates the parameters; returns the cost and the new states
@@ -74,17 +41,22 @@ class Trainer:
 
 
 def compile_trainer(
-    hp: ThreeTier,
+    hp: HyperParameters,
     seed: int = 123,
-    learning_rate: float = updates.LEARNING_RATE,
+    learning_rate: float | None = None,
     backend: str | None = None,
     form: ops.Form = "fast",
+    ip_weight: float = 0.0,
 ) -> Trainer:
-    """Draw the initial parameters and compile the training step and the evaluation."""
-    graph = three_tier.graph(Parameters(seed), hp, form)
-    cost, trainable = updates.objective(graph, "train")
-    step_updates, adam = updates.adam(cost, trainable, learning_rate)
-    outputs = [cost, *graph.new_states.values()]
+    """Draw the initial parameters and compile the training step and the evaluation.
+
+    `learning_rate` is the family's where it is None. `ip_weight` is that of the independent predictions'
+    cost (three_tier) beside the cost proper; the original's loop leaves them out.
+    """
+    graph = models.graph(Parameters(seed), hp, form)
+    cost, trainable = updates.objective(graph, "train", ip_weight)
+    step_updates, adam = updates.adam(cost, trainable, learning_rate or hp.learning_rate)
+    outputs = [graph.cost, *graph.new_states.values()]
     return Trainer(
         hp,
         graph,
@@ -95,14 +67,15 @@ def compile_trainer(
 
 
 def train(
-    hp: ThreeTier,
+    hp: HyperParameters,
     data: str | Path,
     folder: str | Path,
     schedule: Schedule | None = None,
     seed: int = 123,
-    learning_rate: float = updates.LEARNING_RATE,
+    learning_rate: float | None = None,
     backend: str | None = None,
     form: ops.Form = "fast",
+    ip_weight: float = 0.0,
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> int:
@@ -114,6 +87,10 @@ def train(
         A folder with ``*_train.npy``, ``*_valid.npy`` and ``*_test.npy``, floats of shape (clips, samples).
     folder : path
         Of the run; made new.
+    schedule : Schedule, optional
+        The original's where it is None.
+    learning_rate, ip_weight
+        As in `compile_trainer`.
     settings : mapping, optional
         More to note down in settings.json.
 
@@ -131,11 +108,15 @@ def train(
     DivergedError
         If the cost is not a finite number; the last checkpoint is left as it was.
     """
-    schedule = schedule or Schedule()
+    schedule = schedule or original_schedule(type(hp))
+    learning_rate = learning_rate or hp.learning_rate
     check_backend(backend := backend or default_backend())
     clips = {split: feeder.load_split(data, split) for split in feeder.SPLITS}
     for split, array in clips.items():
-        feeder.check_split(array, split, hp.batch_size, hp.seq_len)
+        feeder.check_split(array, split, hp)
+    if isinstance(hp, RealValued) and hp.std is None:
+        mean, std = feeder.statistics(clips["train"])
+        hp = replace(hp, mean=mean, std=std)
     runs.check_free(folder, overwrite)
     described = {
         "family": hp.family,
@@ -144,13 +125,14 @@ def train(
         "data": str(data),
         "seed": seed,
         "learning_rate": learning_rate,
+        "ip_weight": ip_weight,
         "backend": backend,
         "form": form,
         "versions": {name: importlib.metadata.version(name) for name in ("pytensor", "numpy")},
         **(settings or {}),
     }
     print(f"Compiling {hp.family} for {backend} ...", file=sys.stderr)
-    trainer = replace(compile_trainer(hp, seed, learning_rate, backend, form), settings=described)
+    trainer = replace(compile_trainer(hp, seed, learning_rate, backend, form, ip_weight), settings=described)
     run = runs.create(folder, described, overwrite)
     with _signals() as received:
         return _loop(trainer, clips, run, schedule, backend, received)
@@ -187,15 +169,15 @@ def _loop(
                 since_log.append(nll)
                 since_monitor.append(nll)
 
-                ended = _ended(schedule, progress)
-                if progress.seconds >= next_log or ended or received:
+                done = ended(schedule, progress)
+                if progress.seconds >= next_log or done or received:
                     next_log = progress.seconds + LOG_SECONDS
                     mean = float(np.mean(since_log))
                     since_log.clear()
                     position = {"iteration": progress.iteration, "epoch": progress.epoch}
                     runs.append(run, "train", **position, seconds=progress.seconds, nll_bits=mean)
                 _show(bar, schedule, progress, nll)
-                if not received and (ended or _due(schedule, progress)):
+                if not received and (done or due(schedule, progress)):
                     train_nll = float(np.mean(since_monitor))
                     since_monitor.clear()
                     monitor(trainer, clips, run, progress, states, train_nll, bar.write)
@@ -204,7 +186,7 @@ def _loop(
                             trainer.graph.parameters, hp, schedule.n_seqs, backend
                         )
                         _write_samples(run, hp, sample, schedule, progress)
-                if ended or received:
+                if done or received:
                     return _finish(trainer, run, states, progress, received, bar.write)
             progress.epoch += 1
 
@@ -276,9 +258,10 @@ def monitor(
     )
     plots.learning_curve(run.plot, runs.read_log(run))
     tested = "" if test is None else f"  test {test:.4f} (best so far)"
+    nats = f" (valid {valid * math.log(2):.4f} nats)" if trainer.hp.real_valued else ""
     say(
         f"iteration {progress.iteration}  epoch {progress.epoch}  {progress.seconds / 60:.1f} min  "
-        f"train {train_nll:.4f}  valid {valid:.4f}{tested}  bits per sample"
+        f"train {train_nll:.4f}  valid {valid:.4f}{tested}  bits per sample{nats}"
     )
 
 
@@ -312,37 +295,8 @@ def save(path: Path, trainer: Trainer, states: list[Any], progress: Progress) ->
     )
 
 
-def _ended(schedule: Schedule, progress: Progress) -> bool:
-    return _fraction(schedule, progress) >= 1
-
-
-def _fraction(schedule: Schedule, progress: Progress) -> float:
-    """How much of the schedule is done, by whichever limit is nearest."""
-    done = 0.0
-    if schedule.max_iters is not None:
-        done = max(done, progress.iteration / schedule.max_iters)
-    if schedule.max_epochs is not None:
-        epochs = progress.epoch + progress.batch / progress.batches_per_epoch
-        done = max(done, epochs / schedule.max_epochs)
-    if schedule.max_minutes is not None:
-        done = max(done, progress.seconds / 60 / schedule.max_minutes)
-    return done
-
-
-def _due(schedule: Schedule, progress: Progress) -> bool:
-    """Whether it is time to monitor.
-
-    Quirk: the look at the end of an epoch comes after the first minibatch of the next one.
-    """
-    return (
-        progress.iteration - progress.last_monitor_iteration >= schedule.monitor_iters
-        or progress.seconds - progress.last_monitor_seconds >= 60 * schedule.monitor_minutes
-        or (progress.epoch > 0 and progress.batch == 1)
-    )
-
-
 def _write_samples(
-    run: runs.Run, hp: ThreeTier, sample: generation.Blocks, schedule: Schedule, progress: Progress
+    run: runs.Run, hp: HyperParameters, sample: generation.Blocks, schedule: Schedule, progress: Progress
 ) -> None:
     levels = generation.take(sample(progress.iteration), round(schedule.sample_seconds * SAMPLE_RATE))
     generation.write_sequences(run.samples, f"sample_i{progress.iteration}", levels, hp)
@@ -370,7 +324,7 @@ def _bar() -> tqdm:
 
 
 def _show(bar: tqdm, schedule: Schedule, progress: Progress, nll: float) -> None:
-    bar.n = min(1.0, _fraction(schedule, progress))
+    bar.n = min(1.0, fraction(schedule, progress))
     speed = (progress.iteration - 1) / progress.seconds if progress.seconds else 0.0
     bar.set_postfix_str(
         f"epoch {progress.epoch}  iteration {progress.iteration}  {speed:.2f} it/s  {nll:.3f} bits",

@@ -9,6 +9,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorVariable as Expression
 
+from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.models.graph import Graph
 
 GRAD_CLIP = 1.0
@@ -18,16 +19,27 @@ Objective = Literal["train", "ip", "other"]
 Updates = dict[SharedVariable, Expression]
 
 
-def objective(graph: Graph, which: Objective) -> tuple[Expression, list[SharedVariable]]:
-    """The cost and the parameters of one of the original's three training functions.
+def objective(
+    graph: Graph, which: Objective, ip_weight: float = 0.0
+) -> tuple[Expression, list[SharedVariable]]:
+    """The cost and the parameters of one of the original's training functions.
 
-    ``train``, the one that trains: the cost with respect to every trainable parameter. ``ip``: the cost of
-    the independent predictions with respect to the parameters it reaches. ``other``: the cost with respect to
-    the rest.
+    ``train``, the one that trains: the cost with respect to every trainable parameter. Two more exist for
+    three_tier: ``ip``, the cost of the independent predictions with respect to the parameters it reaches, and
+    ``other``, the cost with respect to the rest. With `ip_weight`, which the original lacks, ``train`` adds
+    so much of the independent predictions' cost.
+
+    Raises
+    ------
+    HyperParameterError
+        If a cost of independent predictions is asked for and the family has none.
     """
     trainable = graph.parameters.trainable()
+    if graph.ip_cost is None and (ip_weight or which != "train"):
+        raise HyperParameterError("Only three_tier has independent predictions; leave --ip-weight out.")
     if which == "train":
-        return graph.cost, trainable
+        weight = pt.constant(ip_weight, dtype=graph.cost.dtype)
+        return graph.cost + weight * graph.ip_cost if ip_weight else graph.cost, trainable
     reached = set(ancestors([graph.ip_cost]))
     if which == "ip":
         return graph.ip_cost, [p for p in trainable if p in reached]

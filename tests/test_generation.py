@@ -1,4 +1,4 @@
-"""Generation: what is drawn is what the model predicts."""
+"""Generation: from a checkpoint to sound files. (That samples fit the model is in test_models.py.)"""
 
 from itertools import islice
 
@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from samplernn_theano import checkpoints, generation
-from samplernn_theano.backend import compile_function
+from samplernn_theano import checkpoints, generation, models
 from samplernn_theano.cli import main
 from samplernn_theano.errors import CheckpointError
-from samplernn_theano.hyperparameters import ThreeTier
-from samplernn_theano.models import three_tier
+from samplernn_theano.hyperparameters import RNNGMM, ThreeTier, TwoTier, WaveNet
 from samplernn_theano.parameters import Parameters
 
 HP = ThreeTier(dim=16, emb_size=8, q_levels=32, seq_len=64, batch_size=3, rnn_type="LSTM", n_rnn=2)
@@ -20,7 +18,7 @@ HP = ThreeTier(dim=16, emb_size=8, q_levels=32, seq_len=64, batch_size=3, rnn_ty
 @pytest.fixture(scope="module")
 def params():
     parameters = Parameters()
-    three_tier.graph(parameters, HP)
+    models.graph(parameters, HP)
     return parameters
 
 
@@ -29,37 +27,6 @@ def checkpoint(params, tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "model.npz"
     checkpoints.save(path, checkpoints.Checkpoint(HP, params.arrays()))
     return path
-
-
-def draw(logits, uniform):
-    """The rule: the first level whose running float32 sum of probabilities exceeds the uniform."""
-    p = np.exp(logits - logits.max())
-    sums = np.cumsum((p / p.sum()).astype(np.float32), dtype=np.float32)
-    beyond = np.flatnonzero(sums > uniform)
-    return beyond[0] if len(beyond) else 0
-
-
-def test_every_sample_is_drawn_from_the_training_graphs_prediction(params):
-    """Generated samples, fed back through the training graph, meet its softmax with the same uniforms."""
-    n_big_frames = HP.seq_len // HP.big_frame_size
-    sampler = three_tier.sampler(params, HP, HP.batch_size, n_big_frames)
-    sample = compile_function(sampler.inputs, [sampler.samples, *sampler.new_states.values()])
-    uniforms = np.random.default_rng(1).random((HP.seq_len, HP.batch_size), np.float32)
-    silence = np.full((HP.batch_size, HP.overlap), HP.q_zero, np.int32)
-    zeros = [np.zeros(s.type.shape, s.dtype) for s in sampler.states.values()]
-    samples, *states = (np.asarray(v) for v in sample(uniforms, silence, np.asarray(1, np.int32), *zeros))
-
-    graph = three_tier.graph(params, HP)
-    predict = compile_function(graph.inputs, [graph.logits, *graph.new_states.values()])
-    sequences = np.concatenate([silence, samples], axis=1)
-    logits, *expected = predict(
-        sequences, np.ones(sequences.shape, np.float32), np.asarray(1, np.int32), *graph.zero_states()
-    )
-    logits = np.asarray(logits)
-    drawn = [[draw(logits[b, t], uniforms[t, b]) for t in range(HP.seq_len)] for b in range(HP.batch_size)]
-    np.testing.assert_array_equal(samples, drawn)
-    for ours, theirs in zip(states, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_blocks_follow_one_another_and_the_seed_decides(params, monkeypatch):
@@ -84,6 +51,31 @@ def test_trained_parameters_are_seen_by_a_sampler_compiled_before(params):
     after = generation.take(blocks(0), 400)
     params.assign(kept)
     assert (after == 7).all() and not (before == 7).all()
+
+
+@pytest.mark.parametrize(
+    "hp",
+    [
+        TwoTier(dim=8, emb_size=4, q_levels=16, n_frames=8, frame_size=4, n_rnn=1, batch_size=2),
+        WaveNet(dim=4, q_levels=16, wavenet_blocks=2, dilation_layers_per_block=5, batch_size=2),
+        RNNGMM(dim=8, n_components=2, seq_len=16, batch_size=2, mean=0.01, std=0.1),
+    ],
+    ids=lambda hp: hp.family,
+)
+def test_blocks_follow_one_another_and_silence_is_heard(hp, monkeypatch):
+    """Also in blocks shorter than a receptive field. Before the silence nothing changes, after it all does."""
+    parameters = Parameters()
+    models.graph(parameters, hp)
+    monkeypatch.setattr(generation, "BLOCK", 24)
+    blocks = generation.compile_sampler(parameters, hp, 2)
+    short = generation.take(blocks(0, range(30, 50)), 96)
+    assert (short[:, 30:50] == hp.silence).all()
+    plain = generation.take(blocks(0), 96)
+    np.testing.assert_array_equal(plain[:, :30], short[:, :30])
+    assert not (plain[:, 30:50] == hp.silence).all() and (plain[:, 50:] != short[:, 50:]).any()
+    monkeypatch.setattr(generation, "BLOCK", 96)
+    long = generation.take(generation.compile_sampler(parameters, hp, 2)(0), 96)
+    np.testing.assert_array_equal(long, plain)
 
 
 def test_the_waveform_has_no_offset_and_a_stated_level():

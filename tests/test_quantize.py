@@ -1,5 +1,6 @@
 """Quantisation against numbers that the original made, and its round trips."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -140,13 +141,64 @@ def test_mu_law_round_trip_goes_down_by_less_than_two_levels(x):
     assert np.abs(back).max() <= 1
 
 
-@pytest.mark.parametrize("q_type", ["linear", "mu-law"])
+@pytest.mark.parametrize("q_type", ["linear", "mu-law", "a-law"])
 @given(x=amplitudes)
 def test_louder_never_becomes_quieter(q_type, x):
     levels = quantize.quantize(np.concatenate([[0.0], np.sort(x), [1.0]])[None], 256, q_type)[0]
     assert (np.diff(levels) >= 0).all()
     assert levels[0] == 0 and levels[-1] == 255
     assert (np.diff(quantize.dequantize(levels, 256, q_type)) >= 0).all()
+
+
+def a_law_position(amplitude: np.ndarray) -> np.ndarray:
+    """Amplitudes in [-1, 1] on the scale of the levels, 0..256: the formula of the standard, A = 87.6."""
+    y = [
+        87.6 * abs(a) / (1 + math.log(87.6))
+        if abs(a) < 1 / 87.6
+        else (1 + math.log(87.6 * abs(a))) / (1 + math.log(87.6))
+        for a in amplitude.astype(np.float64).tolist()
+    ]
+    return 128 + 128 * np.copysign(y, amplitude)
+
+
+def a_law_width(position: np.ndarray) -> np.ndarray:
+    """Upper bound of the amplitude that one level spans there: the curve is steepest at its outer end."""
+    outer = (np.floor(np.abs(position - 128)) + 1) / 128 * (1 + math.log(87.6))
+    return np.where(outer < 1, 1, np.exp(np.maximum(outer, 1) - 1)) / 87.6 * (1 + math.log(87.6)) / 128
+
+
+@given(amplitudes)
+def test_a_law_round_trip_is_off_by_half_a_level_at_most(x):
+    """On the scale of the levels; in amplitudes that is less than the width of the level."""
+    levels = quantize.a_law_quantize(x)
+    back = quantize.dequantize(levels, 256, "a-law")
+    assert back.dtype == np.float32 and np.abs(back).max() < 1
+    y, position = 2 * x - 1, a_law_position(2 * x - 1)
+    assert np.abs(a_law_position(back) - position).max() <= 0.5 + 1e-4
+    assert (np.abs(back - y) <= a_law_width(position)).all()
+
+
+def test_all_a_law_levels_survive_the_way_to_amplitudes_and_back():
+    levels = np.arange(256)
+    for dtype in (np.int16, np.int32):
+        amplitude = quantize.a_law_dequantize(levels.astype(dtype))
+        np.testing.assert_array_equal(quantize.a_law_quantize((amplitude.astype(float) + 1) / 2), levels)
+    np.testing.assert_allclose(a_law_position(amplitude), levels + 0.5, atol=1e-4)
+    np.testing.assert_array_equal(amplitude, -amplitude[::-1])
+
+
+def test_the_a_law_is_linear_near_silence_and_logarithmic_beyond():
+    assert quantize.a_law_quantize(np.array([0.0, 0.5 - 1e-9, 0.5, 1.0])).tolist() == [0, 127, 128, 255]
+    amplitude = quantize.a_law_dequantize(np.arange(256)).astype(np.float64)
+    inner = np.diff(amplitude[np.abs(amplitude) < 1 / 87.6])
+    np.testing.assert_allclose(inner, (1 + math.log(87.6)) / 87.6 / 128, rtol=1e-4)
+    outer = amplitude[amplitude > 1 / 87.6]
+    np.testing.assert_allclose(outer[1:] / outer[:-1], math.exp((1 + math.log(87.6)) / 128), rtol=1e-5)
+
+
+def test_a_clip_with_an_equal_swing_to_both_sides_is_silent_at_level_128_in_the_a_law():
+    """The level that stands in front of a clip."""
+    assert quantize.quantize(np.array([[-0.5, 0.0, 0.5]]), 256, "a-law").tolist() == [[0, 128, 255]]
 
 
 def test_silence_is_level_128_for_the_inverse_of_the_mu_law_and_127_for_the_mu_law():

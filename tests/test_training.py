@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from samplernn_theano import checkpoints, feeder, generation, runs, training
 from samplernn_theano.errors import DivergedError, OutputError
-from samplernn_theano.hyperparameters import ThreeTier
+from samplernn_theano.hyperparameters import RNNGMM, ThreeTier, WaveNet
+from samplernn_theano.schedule import Progress, Schedule, original_schedule
 
 FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32".split()
 HP = ThreeTier(dim=16, emb_size=8, q_levels=32, seq_len=128, batch_size=4)
@@ -82,7 +84,7 @@ def test_the_checkpoint_holds_all_that_a_resumed_run_needs(trained):
 
 def test_the_same_command_gives_the_same_numbers(trained, small_data, tmp_path):
     again = training.train(
-        HP, small_data, tmp_path / "again", training.Schedule(max_epochs=2, n_seqs=0), backend="jax"
+        HP, small_data, tmp_path / "again", Schedule(max_epochs=2, n_seqs=0), backend="jax"
     )
     assert again == 0
     first, second = (checkpoints.load(r.last).parameters for r in (trained, runs.Run(tmp_path / "again")))
@@ -108,7 +110,7 @@ def test_a_run_generates(trained):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_with_a_checkpoint(small_data, tmp_path, number, code):
     run = runs.Run(tmp_path / "run")
-    words = ("train", "three_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--n_seqs", 0)
+    words = ("train", "one_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--n_seqs", 0)
     with subprocess.Popen(
         [sys.executable, "-m", "samplernn_theano", *map(str, words)], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -129,7 +131,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint(small_data, tmp_path, number, c
 def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(small_data, tmp_path):
     run = runs.Run(tmp_path / "run")
     done = samplernn(
-        *("train", "three_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--weight_norm", "False"),
+        *("train", "one_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--weight_norm", "False"),
         *("--n_seqs", 0, "--max-iters", 200, "--monitor-iters", 1, "--learning-rate", 1e30),
     )
     assert done.returncode == 2
@@ -144,7 +146,7 @@ def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(s
 def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path):
     run = runs.create(tmp_path / "run", {})
     trainer = training.compile_trainer(HP)
-    states, progress = trainer.graph.zero_states(), training.Progress(iteration=7)
+    states, progress = trainer.graph.zero_states(), Progress(iteration=7)
     training.save(run.last, trainer, states, progress)
     good = run.last.read_bytes()
     trainer.graph.parameters.assign({"SampleLevel.L2.b": np.full(HP.dim, np.nan)})
@@ -167,7 +169,7 @@ def test_a_run_is_not_overwritten_unless_asked(trained, small_data):
 
 def test_debug_is_a_quick_look(small_data, tmp_path):
     done = samplernn(
-        "train", "three_tier", "--data", small_data, "--run", tmp_path / "run", *FLAGS, "--debug"
+        "train", "one_tier", "--data", small_data, "--run", tmp_path / "run", *FLAGS, "--debug"
     )
     assert done.returncode == 0, done.stderr
     assert checkpoints.load(tmp_path / "run/checkpoints/last.npz").progress["iteration"] == 60
@@ -179,5 +181,40 @@ def test_a_full_disk_ends_the_run_with_a_sentence(small_data, tmp_path, monkeypa
 
     monkeypatch.setattr(np, "savez", full)
     with pytest.raises(OutputError, match="No disk space left"):
-        training.train(HP, small_data, tmp_path / "run", training.Schedule(max_iters=2, n_seqs=0))
+        training.train(HP, small_data, tmp_path / "run", Schedule(max_iters=2, n_seqs=0))
     assert not list((tmp_path / "run" / "checkpoints").glob("*"))
+
+
+def test_real_numbers_are_normalised_by_the_training_clips(small_data, tmp_path, capsys):
+    hp = RNNGMM(dim=8, n_components=2, seq_len=100, batch_size=4)
+    run = runs.Run(tmp_path / "run")
+    assert training.train(hp, small_data, run.folder, Schedule(max_iters=30, n_seqs=0)) == 0
+    kept = checkpoints.load(run.last).hp
+    clips = feeder.load_split(small_data, "train")
+    assert (kept.mean, kept.std) == feeder.statistics(clips)
+    look = next(r for r in runs.read_log(run) if r["event"] == "monitor")
+    assert f"(valid {look['valid'] * np.log(2):.4f} nats)" in capsys.readouterr().out
+    _, loaded = generation.load_model(run.last)
+    assert loaded == kept
+
+
+def test_wavenet_has_the_learning_rate_and_the_schedule_of_the_original(small_data, tmp_path):
+    hp = WaveNet(dim=4, q_levels=16, wavenet_blocks=1, dilation_layers_per_block=2, sequence_len_to_train=100)
+    hp = replace(hp, batch_size=4)
+    run = runs.Run(tmp_path / "run")
+    assert training.train(hp, small_data, run.folder, Schedule(max_iters=1)) == 0
+    assert checkpoints.load(run.last).settings["learning_rate"] == 0.0001
+    assert original_schedule(WaveNet) == Schedule(max_minutes=60 * 60, n_seqs=10)
+    assert original_schedule(ThreeTier) == Schedule(max_minutes=3 * 24 * 60, n_seqs=20)
+
+
+def test_independent_predictions_are_trained_where_asked_for(small_data, tmp_path):
+    words = ("train", "three_tier", "--data", small_data, *FLAGS, "--n_seqs", 0, "--max-iters", 3)
+    kept = []
+    for weight in (0, 0.5):
+        run = runs.Run(tmp_path / f"run{weight}")
+        done = samplernn(*words, "--run", run.folder, "--ip-weight", weight)
+        assert done.returncode == 0, done.stderr
+        kept.append(checkpoints.load(run.last).parameters)
+    bias = "BigFrameLevel.IndependentPreds.b"
+    assert not kept[0][bias].any() and kept[1][bias].any()

@@ -32,8 +32,8 @@ def graph(params: Parameters, hp: HyperParameters, form: Form = "fast") -> Graph
 
 
 def sampler(params: Parameters, hp: HyperParameters, n_seqs: int, n_samples: int) -> Sampler:
-    """The model as a generator of blocks of at most `n_samples` samples, whole frames, for `n_seqs` sequences.
+    """The model as a generator of blocks of `n_samples` samples for `n_seqs` sequences.
 
-    A block has one frame of the slowest tier at least.
+    A block is of whole frames of the slowest tier: at most `n_samples` long, but one frame at least.
     """
     return _MODULES[hp.family].sampler(params, hp, n_seqs, n_samples)

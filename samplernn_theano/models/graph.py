@@ -24,7 +24,7 @@ class Graph:
     states: dict[str, Expression]  # (B, R, state width)
     new_states: dict[str, Expression]
     cost: Expression  # () mean NLL of the unmasked targets, bits per sample
-    logits: Expression | None = None  # (B, T, Q) before the softmax; real-valued families have none
+    logits: Expression  # (B, T, Q) before the softmax; real-valued families: (B, steps, numbers of a mixture)
     ip_cost: Expression | None = None  # () bits per sample: three_tier's independent predictions
     ip_logits: Expression | None = None  # (B, T, Q)
 

@@ -1,7 +1,7 @@
 """A plain RNN (the paper's "RNN"), and the same on real numbers ("RNN-GMM").
 
-One stack of recurrent layers that makes a step for every sample, and a multilayer perceptron that predicts the
-next one from its output. rnn_gmm may read and predict frames of several samples at each step.
+One stack of recurrent layers that makes a step for every sample, and a multilayer perceptron that predicts
+the next one from its output. rnn_gmm may read and predict frames of several samples at each step.
 
 Shapes: B clips, T samples per pass, FS samples per step (one_tier: 1), D the width, Q levels, R layers.
 """
@@ -71,7 +71,7 @@ def graph(params: Parameters, hp: OneTier | RNNGMM, form: ops.Form = "fast") -> 
         states={"h0": h0},
         new_states={"h0": new_h0},
         cost=output.cost(hp, outputs, targets, counts),
-        logits=None if hp.real_valued else outputs.transpose(1, 0, 2),
+        logits=outputs.transpose(1, 0, 2),
     )
 
 
@@ -88,7 +88,7 @@ def sampler(params: Parameters, hp: OneTier | RNNGMM, n_seqs: int, n_samples: in
         outputs, state = network(params, hp, before[None], state, None, "step")
         drawn_with = {"uniforms": uniforms[0]} | ({"normals": normals[0].T} if normals else {})
         drawn = output.draw(hp, outputs[0], drawn_with).reshape((n_seqs, FS))
-        return parts.heard(silent[None], hp.silence, drawn), state
+        return parts.heard(hp, silent[None], drawn), state
 
     samples, states = pytensor.scan(
         step,

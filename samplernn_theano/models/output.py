@@ -1,11 +1,11 @@
 """What a network's last layer stands for: a softmax over levels, or a mixture of Gaussians.
 
 The mixture is that of the paper's table 2 (RNN-GMM and SampleRNN-GMM), of which the paper says only that a
-Gaussian mixture takes the place of the softmax on real-valued samples, normalised by the mean and deviation of
-the training set. Our reading: the network is that of the quantised model, its last layer has K weights before
-a softmax, K means and K deviations for each prediction, the covariances are diagonal, and the cost is the mean
-NLL per sample. The number K and the unit of the published numbers are not stated; ours is bits, as everywhere
-(multiply by ln 2 for nats). The formulas, with log σ from the network:
+Gaussian mixture takes the place of the softmax, on real-valued samples normalised by the mean and deviation
+of the training set. Our reading: the network is that of the quantised model; its last layer has K weights
+before a softmax, K means and K log deviations for each prediction; the covariances are diagonal; the cost is
+the mean NLL per sample. The number K and the unit of the published numbers are not stated; ours is bits, as
+everywhere (times ln 2: nats). The formulas:
 
     log N_k = -0.5 · sum(log 2π + 2 log σ_k + ((x - μ_k) / σ_k)²),   NLL = -log sum_k exp(log w_k + log N_k)
 """
@@ -15,7 +15,7 @@ import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano import ops
-from samplernn_theano.hyperparameters import RNNGMM, HyperParameters, SampleRNNGMM
+from samplernn_theano.hyperparameters import HyperParameters, RealValued
 
 # The least deviation, in deviations of the data. Recordings are rounded to steps: without a floor a Gaussian
 # could shrink onto one step, and the density grow without limit.
@@ -24,7 +24,7 @@ LEAST_DEVIATION = 1e-3
 
 def width(hp: HyperParameters, n_samples: int = 1) -> int:
     """Outputs for one prediction: Q logits, or K (1 + 2 n) numbers for n samples predicted as a vector."""
-    if isinstance(hp, RNNGMM | SampleRNNGMM):
+    if isinstance(hp, RealValued):
         return hp.n_components * (1 + 2 * n_samples)
     return hp.q_levels
 
@@ -38,7 +38,7 @@ def cost(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Ex
     targets, mask : (...) levels or numbers, or (..., n) for vectors of n numbers
         A masked sample of a vector is left out of its density.
     """
-    if isinstance(hp, RNNGMM | SampleRNNGMM):
+    if isinstance(hp, RealValued):
         if targets.ndim < outputs.ndim:
             targets, mask = targets[..., None], mask[..., None]
         return pt.sum(mixture_nll_bits(outputs, targets, mask, hp.n_components)) / pt.sum(mask)
@@ -50,7 +50,7 @@ def draw(hp: HyperParameters, outputs: Expression, noise: dict[str, Expression])
 
     `noise` has "uniforms" (N,) and for a mixture "normals" (N,) or (N, n), whose shape the samples have.
     """
-    if isinstance(hp, RNNGMM | SampleRNNGMM):
+    if isinstance(hp, RealValued):
         return draw_from_mixture(outputs, noise["uniforms"], noise["normals"], hp.n_components)
     return ops.categorical(outputs, noise["uniforms"])
 
@@ -69,7 +69,8 @@ def mixture_nll_bits(
         (log_2pi + log_deviations + log_deviations + scaled * scaled) * mask[..., None, :], axis=-1
     )
     log_weights = logits - _logsumexp(logits)[..., None]
-    return -_logsumexp(log_density + log_weights) * _numbers(outputs, np.log2(np.e))[0]
+    nll = -_logsumexp(log_density + log_weights) * _numbers(outputs, np.log2(np.e))[0]
+    return nll * pt.max(mask, axis=-1)  # exactly zero where a whole vector is masked
 
 
 def draw_from_mixture(

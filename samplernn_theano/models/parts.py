@@ -3,7 +3,7 @@
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.hyperparameters import HyperParameters, Recurrent
+from samplernn_theano.hyperparameters import HyperParameters, RealValued, Recurrent
 from samplernn_theano.ops import Linear, linear
 from samplernn_theano.parameters import Parameters, he, zeros
 
@@ -60,9 +60,17 @@ def he_linear(params: Parameters, hp: Recurrent, name: str, n_in: int, n_out: in
     return linear(params, name, n_in, n_out, he(n_in, n_out), weight_norm=hp.weight_norm)
 
 
-def heard(silent: Expression, silence: float, drawn: Expression) -> Expression:
-    """What is fed back and written out: `drawn`, or where `silent` is not 0, silence."""
-    return pt.switch(pt.neq(silent, 0), pt.constant(silence, dtype=drawn.dtype), drawn)
+def heard(hp: HyperParameters, silent: Expression, drawn: Expression) -> Expression:
+    """What is written out and fed back: `drawn`, or where `silent` is not 0, silence.
+
+    Real numbers are held within full scale, amplitudes of -1 to 1: nothing else would keep what is fed back
+    from growing without limit.
+    """
+    if isinstance(hp, RealValued):
+        mean, std = hp.mean or 0.0, hp.std or 1.0
+        low, high = (pt.constant((full - mean) / std, dtype=drawn.dtype) for full in (-1, 1))
+        drawn = pt.clip(drawn, low, high)
+    return pt.switch(pt.neq(silent, 0), pt.constant(hp.silence, dtype=drawn.dtype), drawn)
 
 
 def frames(x: Expression, size: int) -> Expression:

@@ -5,25 +5,24 @@
     SampleLevel     a multilayer perceptron: reads the FS previous samples, predicts the next
 
 The paper's formulas hold for any number of tiers, and so does this module: two_tier is the model without
-BigFrameLevel, three_tier has both, k_tier may have more above them. samplernn_gmm is two_tier on real numbers.
+BigFrameLevel, three_tier has both, k_tier may have more above them. samplernn_gmm is two_tier on real
+numbers.
 
 Shapes: B clips, T samples per pass, N frames per pass, FS samples per frame, D the width, Q levels, R layers
 per stack. Time comes first inside the model: (N, B, ...).
 """
-
-from collections.abc import Iterator
 
 import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano import ops
-from samplernn_theano.hyperparameters import SampleRNN, SampleRNNGMM, Tier
+from samplernn_theano.hyperparameters import KTier, SampleRNNGMM, ThreeTier, Tier, TwoTier
 from samplernn_theano.models import output, parts
 from samplernn_theano.models.graph import Graph, Sampler
 from samplernn_theano.parameters import Parameters, he
 
-Tiers = SampleRNN | SampleRNNGMM
+Tiers = ThreeTier | TwoTier | KTier | SampleRNNGMM
 
 
 def frame_tier(
@@ -90,7 +89,7 @@ def sample_tier(
     previous samples are not read: all samples of a frame are predicted at once.
     """
     x = conditioning
-    if not (isinstance(hp, SampleRNN) and hp.multi_softmax):
+    if isinstance(hp, SampleRNNGMM) or not hp.multi_softmax:
         x = _read_previous(params, hp, previous, form) + x  # no nonlinearity here
     L2 = parts.he_linear(params, hp, "SampleLevel.L2", hp.dim, hp.dim)
     L3 = parts.he_linear(params, hp, "SampleLevel.L3", hp.dim, hp.dim)
@@ -103,12 +102,13 @@ def sample_tier(
 
 def graph(params: Parameters, hp: Tiers, form: ops.Form = "fast") -> Graph:
     """The model over one truncated-BPTT pass: cost, logits and new states."""
-    O, T, FS = hp.overlap, hp.seq_len, hp.tiers[-1].frame_size
+    overlap, T, FS = hp.overlap, hp.seq_len, hp.tiers[-1].frame_size
     sequences, mask, reset = parts.pass_inputs(params, hp)
     states, new_states = _states(params, hp, hp.batch_size), {}
-    vectors = ip_logits = None
+    vectors: Expression | None = None
+    ip_logits: Expression | None = None
     for tier, ratio in _with_ratios(hp):
-        first = O - tier.frame_size
+        first = overlap - tier.frame_size
         frames = parts.frames(sequences[:, first : first + T], tier.frame_size)
         conditioning = None if vectors is None else parts.in_sequence(vectors)
         vectors, outputs, new_states[tier.state] = frame_tier(
@@ -117,12 +117,13 @@ def graph(params: Parameters, hp: Tiers, form: ops.Form = "fast") -> Graph:
         if hp.independent_preds and tier == hp.tiers[0]:
             ip_logits = independent_predictions(params, hp, tier, outputs)
     # The FS samples before each target: (N, B, FS) targets, FS samples each.
-    first = O - FS
-    previous = pt.stack([parts.frames(sequences[:, first + k : first + k + T], FS) for k in range(FS)], axis=3)
+    starts = range(overlap - FS, overlap)
+    previous = pt.stack([parts.frames(sequences[:, start : start + T], FS) for start in starts], axis=3)
     outputs = sample_tier(params, hp, previous, vectors, form)
 
     def cost(outputs: Expression, size: int) -> Expression:
-        return output.cost(hp, outputs, parts.frames(sequences[:, O:], size), parts.frames(mask[:, O:], size))
+        targets, counts = (parts.frames(x[:, overlap:], size) for x in (sequences, mask))
+        return output.cost(hp, outputs, targets, counts)
 
     return Graph(
         parameters=params,
@@ -132,8 +133,8 @@ def graph(params: Parameters, hp: Tiers, form: ops.Form = "fast") -> Graph:
         states=states,
         new_states=new_states,
         cost=cost(outputs, FS),
-        logits=None if hp.real_valued else parts.batch_first(outputs),
-        ip_cost=None if ip_logits is None else cost(ip_logits, O),
+        logits=parts.batch_first(outputs),
+        ip_cost=None if ip_logits is None else cost(ip_logits, overlap),
         ip_logits=None if ip_logits is None else parts.batch_first(ip_logits),
     )
 
@@ -144,17 +145,20 @@ def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int) -> Sampl
     The body is one step of the slowest tier, and for each of its vectors one step of the tier below, down to
     the sample tier and a draw from what it predicts.
     """
-    O = hp.overlap
-    n_steps = max(1, n_samples // O)
-    noise, silent, previous, reset = parts.block_inputs(params, hp, n_seqs, n_steps * O)
+    overlap = hp.overlap
+    n_steps = max(1, n_samples // overlap)
+    noise, silent, previous, reset = parts.block_inputs(params, hp, n_seqs, n_steps * overlap)
     states = _states(params, hp, n_seqs)
     tiers = _with_ratios(hp)
 
     def big_frame(silent: Expression, *arguments: Expression) -> list[Expression]:
-        """silent (O,), noise (O, n_seqs) each, the samples before (n_seqs, O), states; the next of the same."""
+        """One frame of the slowest tier: its samples (n_seqs, overlap) and the new states.
+
+        From silent (overlap,), each noise (overlap, n_seqs), the samples before (n_seqs, overlap) and states.
+        """
         noise_of = dict(zip(noise, arguments, strict=False))
         before, *carried = arguments[len(noise) :]
-        recent = [before[:, i] for i in range(O)]  # all samples so far, n_seqs of each
+        recent = [before[:, i] for i in range(overlap)]  # all samples so far, n_seqs of each
         state = dict(zip(states, carried, strict=True))
 
         def step(k: int, conditioning: Expression | None) -> None:
@@ -173,13 +177,13 @@ def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int) -> Sampl
 
         def draw(conditioning: Expression, FS: int) -> None:
             """One sample."""
-            t = len(recent) - O
+            t = len(recent) - overlap
             outputs = sample_tier(params, hp, pt.stack(recent[-FS:], axis=1), conditioning, "step")
             drawn = output.draw(hp, outputs, {name: values[t] for name, values in noise_of.items()})
-            recent.append(parts.heard(silent[t], hp.silence, drawn))
+            recent.append(parts.heard(hp, silent[t], drawn))
 
         step(0, None)
-        return [pt.stack(recent[O:], axis=1), *state.values()]
+        return [pt.stack(recent[overlap:], axis=1), *state.values()]
 
     start = [
         parts.initial_state(params, f"{tier.name}.h0", hp, states[tier.state], reset) for tier in hp.tiers
@@ -187,8 +191,8 @@ def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int) -> Sampl
     samples, *new_states = pytensor.scan(
         big_frame,
         sequences=[
-            silent.reshape((n_steps, O)),
-            *(values.reshape((n_steps, O, n_seqs)) for values in noise.values()),
+            silent.reshape((n_steps, overlap)),
+            *(values.reshape((n_steps, overlap, n_seqs)) for values in noise.values()),
         ],
         outputs_info=[previous, *start],
         return_updates=False,
@@ -201,7 +205,7 @@ def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int) -> Sampl
         reset=reset,
         states=states,
         new_states={name: values[-1] for name, values in zip(states, new_states, strict=True)},
-        samples=samples.transpose(1, 0, 2).reshape((n_seqs, n_steps * O)),
+        samples=samples.transpose(1, 0, 2).reshape((n_seqs, n_steps * overlap)),
     )
 
 
@@ -221,35 +225,31 @@ def _states(params: Parameters, hp: Tiers, n_seqs: int) -> dict[str, Expression]
 
 def _numbers(params: Parameters, hp: Tiers, samples: Expression) -> Expression:
     """Samples as numbers: levels rescaled to [-2, 2], real samples as they are."""
-    return ops.rescale(samples, hp.q_levels, params.dtype) if isinstance(hp, SampleRNN) else samples
+    if isinstance(hp, SampleRNNGMM):
+        return samples
+    return ops.rescale(samples, hp.q_levels, params.dtype)
 
 
 def _read_previous(params: Parameters, hp: Tiers, previous: Expression, form: ops.Form) -> Expression:
-    """Embed the FS previous samples (..., FS), put them side by side, and map them to (..., D)."""
+    """The FS previous samples (..., FS) side by side, embedded, one-hot or as numbers, mapped to (..., D)."""
     FS = previous.type.shape[-1]
-    as_numbers = not isinstance(hp, SampleRNN) or hp.sample_input == "real"
-    table = None
-    if isinstance(hp, SampleRNN) and not as_numbers and hp.emb_size:
-        table = ops.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)
-    per_sample = 1 if as_numbers else hp.emb_size or hp.q_levels
-    n_in = FS * per_sample
-    L1 = ops.linear(
-        params,
-        "SampleLevel.L1_PrevSamples",
-        n_in,
-        hp.dim,
-        he(n_in, hp.dim),
-        bias=False,
-        weight_norm=hp.weight_norm,
-    )
-    W = ops.weight(L1)
-    if as_numbers:
-        return ops.matmul(_numbers(params, hp, previous), W)
+    if isinstance(hp, SampleRNNGMM) or hp.sample_input == "real":
+        return ops.matmul(_numbers(params, hp, previous), _L1(params, hp, FS))
+    Q, size = hp.q_levels, hp.emb_size or hp.q_levels
+    table = ops.embedding(params, "SampleLevel.Embedding", Q, size) if hp.emb_size else None
+    W = _L1(params, hp, FS * size)
     if form == "reference":
-        vectors = ops.one_hot(previous, hp.q_levels, params.dtype) if table is None else table[previous]
-        return ops.matmul(vectors.reshape((*previous.type.shape[:-1], n_in)), W)
+        vectors = ops.one_hot(previous, Q, params.dtype) if table is None else table[previous]
+        return ops.matmul(vectors.reshape((*previous.type.shape[:-1], FS * size)), W)
     # The same sum, products first: a table (Q, D) for each of the FS positions, then look-ups.
-    slices = [W[k * per_sample : (k + 1) * per_sample] for k in range(FS)]
+    slices = [W[k * size : (k + 1) * size] for k in range(FS)]
     tables = slices if table is None else [table @ part for part in slices]
     looked_up = [tables[k][previous[..., k]] for k in range(FS)]
     return sum(looked_up[1:], start=looked_up[0])
+
+
+def _L1(params: Parameters, hp: Tiers, n_in: int) -> Expression:
+    """The effective weight (n_in, D) of the layer that reads the previous samples; it has no bias."""
+    name, draw = "SampleLevel.L1_PrevSamples", he(n_in, hp.dim)
+    layer = ops.linear(params, name, n_in, hp.dim, draw, bias=False, weight_norm=hp.weight_norm)
+    return ops.weight(layer)
