@@ -158,10 +158,10 @@ def _initial(case: Case, hp: HyperParameters, graph: Graph) -> Iterator[Check]:
         shape = (case.settings["N_SEQS"] // 2, *carried.type.shape[1:])
         state = (params.rng.rand(*shape) - 0.5).astype("float32")
         yield _compare(case, f"fixed_rand_{name}", "random state", state, case.arrays[f"fixed_rand_{name}"])
-    _, keys, *rest = params.rng.get_state()  # of the Mersenne Twister
-    parts = [case.arrays[f"rng_end/{part}"].ravel() for part in ("keys", "pos_hasgauss", "cached")]
-    quantity = "random state after building"
-    yield _compare(case, quantity, "random state", np.append(keys, rest), np.concatenate(parts))
+    _, keys, position, has_gauss, cached = params.rng.get_state()  # of the Mersenne Twister
+    state = np.append(np.asarray(keys, np.float64), (position, has_gauss, cached))
+    theirs_state = [case.arrays[f"rng_end/{part}"].ravel() for part in ("keys", "pos_hasgauss", "cached")]
+    yield _compare(case, "random state after building", "random state", state, np.concatenate(theirs_state))
 
 
 def _minibatches(case: Case, hp: HyperParameters, clips: NDArray) -> Iterator[Check]:

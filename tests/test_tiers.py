@@ -89,7 +89,7 @@ def test_k_tier_of_the_same_frames_is_the_known_model(known):
     np.testing.assert_allclose(logits, expected_logits, atol=1e-6)
 
 
-def test_four_tiers_have_three_names_and_as_many_vectors_as_there_are_steps_below():
+def test_each_of_four_tiers_has_a_name_a_state_and_a_vector_for_each_step_below():
     params = Parameters()
     graph = models.graph(params, FOUR)
     assert list(graph.states) == list(graph.new_states) == ["big_h0_2", "big_h0", "h0"]
@@ -111,6 +111,29 @@ def test_gradients_reach_every_parameter_of_four_tiers():
     gradients = function(graph, pytensor.grad(graph.cost, trainable))(*batch(FOUR))
     for p, g in zip(trainable, gradients, strict=True):
         assert np.abs(g).max() > 0, p.name
+
+
+def test_each_tier_hears_of_a_sample_when_the_samples_frame_is_complete():
+    """A change reaches the predictions that follow its frame, and none before: whatever tier it enters by."""
+    graph = models.graph(Parameters(), FOUR)
+    f = function(graph, [graph.logits])
+    ways_in = {  # the slowest tier reads without InputExpand
+        16: "BigFrameLevel2.GRU1.Step.Input.g0",
+        4: "BigFrameLevel.InputExpand.g0",
+        2: "FrameLevel.InputExpand.g0",
+        1: "SampleLevel.L1_PrevSamples.g0",
+    }
+    start = {name: graph.parameters[name].get_value() for name in ways_in.values()}
+    for size, way_in in ways_in.items():
+        closed = {name: np.zeros_like(g) for name, g in start.items() if name != way_in}
+        graph.parameters.assign(start | closed)
+        sequences, mask = batch(FOUR)
+        (before,) = f(sequences, mask)
+        for position in (-1, 0, 5, 15):  # 0: the first target
+            after = sequences.copy()
+            after[:, FOUR.overlap + position] = (after[:, FOUR.overlap + position] + 5) % FOUR.q_levels
+            differs = (f(after, mask)[0] != before).any(axis=(0, 2))
+            assert differs.argmax() == (position // size + 1) * size, (size, position)
 
 
 # --- ablations (paper, table 4)
