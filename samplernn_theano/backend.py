@@ -10,7 +10,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytensor
@@ -21,6 +21,10 @@ from samplernn_theano.errors import BackendError
 from samplernn_theano.threads import THREAD_VARIABLES
 
 BACKENDS = ("jax", "numba", "c")
+
+BLAS_WARNING = "PyTensor could not link to a BLAS"  # `samplernn info` says it
+# PyTensor asks for 64-bit accumulators and indices, which JAX rightly declines at 32 bits.
+NARROWING_WARNING = "Explicitly requested dtype (float|int)64"
 
 
 def default_backend() -> str:
@@ -62,10 +66,11 @@ def compile_function(
     mode = {"jax": "JAX", "numba": "NUMBA", "c": "CVM"}[backend]
     # NumPy-like promotion of integers can ask for floatX: float64 would leak into a float32 graph.
     dtype = "float64" if any(v.dtype == "float64" for v in outputs) else "float32"
-    with pytensor.config.change_flags(floatX=dtype), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="PyTensor could not link to a BLAS"
-        )  # samplernn info says it
+    # JAX makes arrays of a graph's constants now, in the precision in force.
+    precision = _jax_precision(dtype) if backend == "jax" else nullcontext()
+    with pytensor.config.change_flags(floatX=dtype), precision, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=BLAS_WARNING)
+        warnings.filterwarnings("ignore", message=NARROWING_WARNING)
         function = pytensor.function(
             list(inputs),
             list(outputs),
@@ -80,8 +85,7 @@ def compile_function(
     def call(*arguments: Any) -> list[Any]:
         # The graph is traced at its first call, and cached by JAX under the precision in force.
         with _jax_precision(dtype), warnings.catch_warnings():
-            # PyTensor asks for 64-bit accumulators and indices, which JAX rightly declines at 32 bits.
-            warnings.filterwarnings("ignore", message="Explicitly requested dtype (float|int)64")
+            warnings.filterwarnings("ignore", message=NARROWING_WARNING)
             return function(*arguments)
 
     call.pytensor_function = function  # type: ignore[attr-defined]

@@ -6,6 +6,9 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
 import pytest
 
 from samplernn_theano import backend
@@ -101,3 +104,15 @@ def test_threads_are_limited_before_anything_heavy_is_loaded():
     done = run(Path(sys.executable), "-c", program)
     assert done.returncode == 0, done.stderr
     assert "NPROC=1" in done.stdout
+
+
+def test_a_float64_graph_keeps_its_precision_after_a_float32_one():
+    """In one process: on jax the precision is a setting of the process, and constants are arrays of their own."""
+    third = 1 / 3
+    for dtype in ("float32", "float64", "float32"):
+        x = pt.vector("x", shape=(2,), dtype=dtype)
+        constant = pt.constant(np.array([third, third], dtype))
+        start = pt.constant(np.zeros(2, dtype))
+        sums = pytensor.scan(lambda y, s, c: s + y * c, [x], [start[0]], [constant[0]], return_updates=False)
+        (last,) = backend.compile_function([x], [sums[-1]], backend="jax")(np.ones(2, dtype))
+        assert np.asarray(last) == 2 * np.dtype(dtype).type(third) and last.dtype == dtype

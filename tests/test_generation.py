@@ -63,7 +63,7 @@ def test_trained_parameters_are_seen_by_a_sampler_compiled_before(params):
     ids=lambda hp: hp.family,
 )
 def test_blocks_follow_one_another_and_silence_is_heard(hp, monkeypatch):
-    """Also in blocks shorter than a receptive field. Before the silence nothing changes, after it all does."""
+    """Also in blocks shorter than a receptive field. Nothing changes before the silence, all after it."""
     parameters = Parameters()
     models.graph(parameters, hp)
     monkeypatch.setattr(generation, "BLOCK", 24)

@@ -168,9 +168,7 @@ def test_a_run_is_not_overwritten_unless_asked(trained, small_data):
 
 
 def test_debug_is_a_quick_look(small_data, tmp_path):
-    done = samplernn(
-        "train", "one_tier", "--data", small_data, "--run", tmp_path / "run", *FLAGS, "--debug"
-    )
+    done = samplernn("train", "one_tier", "--data", small_data, "--run", tmp_path / "run", *FLAGS, "--debug")
     assert done.returncode == 0, done.stderr
     assert checkpoints.load(tmp_path / "run/checkpoints/last.npz").progress["iteration"] == 60
 

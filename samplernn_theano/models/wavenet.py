@@ -1,12 +1,15 @@
-"""The paper's re-implementation of WaveNet (van den Oord et al. 2016), the baseline of its table 1.
+"""WaveNet (van den Oord et al. 2016) as the paper re-implements it, for the comparisons of its table 1.
 
-Blocks of convolutions over two samples each, 1, 2, 4, ... samples apart, with gated units, and a multilayer
-perceptron that predicts the next sample from the sum of what every layer hands it (its skip). Nothing is
+Blocks of layers, each a gated convolution over two samples that are 1, 2, 4, ... apart. What every layer
+hands to the output (its skip) is summed, and the sum mapped to the logits of the next sample. Nothing is
 carried from one pass to the next: a pass begins with a receptive field of samples before its first target.
 
-Shapes: B clips, T samples per pass, C = dim channels, Q levels, d the dilation of a layer. Time comes first:
-(T, B, C). Convolutions are "valid": a layer's output is d steps shorter than its input, and the two end at
-the same sample. The weights have the original's four dimensions: (channels out, channels in, taps, 1).
+Two forms compute the same function: ``reference`` is the original's, with general convolutions; ``fast``
+writes them as matrix products, leaves out what reaches no target, and merges the linear maps of the output.
+
+Shapes: B clips (N sequences, in generation), T samples per pass, C = dim channels, Q levels, d the dilation
+of a layer. Convolutions are "valid": what a layer gives is d samples shorter than what it reads, and ends
+with it. Their weights have the original's four dimensions, (channels out, channels in, taps, 1).
 """
 
 from typing import NamedTuple
@@ -24,51 +27,160 @@ from samplernn_theano.parameters import Draw, Parameters, uniform, zeros
 
 
 class Layer(NamedTuple):
-    """The parameters of a dilated layer, whose channels out are interleaved (quirk)."""
+    """The parameters of a dilated layer. Its output channels are interleaved (quirk)."""
 
     dilation: int
-    W: Expression  # (2 C, n_in, 2, 1): gates in the even rows, values in the odd ones; n_in: 1 or C
+    W: Expression  # (2 C, n_in, 2, 1): even rows for the gates, odd ones for the values; n_in is C, or first 1
     b: Expression  # (2 C,), likewise
-    W1x1: Expression  # (2 C, C, 1, 1): what goes on to the next layer in the even rows, the skip in the odd
-    scale: Expression  # (): of the skip
+    W1x1: Expression  # (2 C, C, 1, 1): even rows for what goes on to the next layer, odd ones for the skip
+    scale: Expression  # () of the skip
+
+
+class Matrices(NamedTuple):
+    """The same, not interleaved, and transposed: each multiplies rows from the right."""
+
+    past: Expression  # (n_in, 2 C): gates, then values
+    present: Expression  # (n_in, 2 C)
+    b: Expression  # (2 C,)
+    onward: Expression  # (C, C)
+    skip: Expression  # (C, C), scaled
 
 
 # --- parameters ---------------------------------------------------------------------------------------------
 
 
-def glorot(shape: tuple[int, int, int, int]) -> Draw:
-    """Glorot & Bengio 2010, as Lasagne has it for the weights of a convolution, (n_out, n_in, taps, 1)."""
-    n_out, n_in, *receptive = shape
-    return uniform(np.sqrt(2.0 / ((n_out + n_in) * np.prod(receptive))), shape)
+def glorot(shape: tuple[int, ...]) -> Draw:
+    """Glorot & Bengio 2010 for a convolution's weight (n_out, n_in, taps, 1), as Lasagne has it."""
+    return uniform(np.sqrt(2 / ((shape[0] + shape[1]) * np.prod(shape[2:]))), shape)
 
 
 def dilated_layers(params: Parameters, hp: WaveNet) -> list[Layer]:
-    """The dilated layers, in the order in which they are passed."""
+    """The parameters of all dilated layers, the first layer first."""
     C, L = hp.dim, hp.dilation_layers_per_block
     layers: list[Layer] = []
     for k in range(1, hp.wavenet_blocks + 1):
         scales = params.new(f"block_{k}.parametrized_weights", (L,), lambda rng: np.ones(L))
         for i in range(1, L + 1):
             name = f"block_{k}.dilation_{i}"
-            W_shape, W1x1_shape = (2 * C, C if layers else 1, 2, 1), (2 * C, C, 1, 1)
-            W = params.new(f"{name}.W", W_shape, glorot(W_shape))
+            shape, shape1x1 = (2 * C, C if layers else 1, 2, 1), (2 * C, C, 1, 1)
+            W = params.new(f"{name}.W", shape, glorot(shape))
             b = params.new(f"{name}.b", (2 * C,), zeros(2 * C))
-            W1x1 = params.new(f"{name}.W1x1", W1x1_shape, glorot(W1x1_shape))
+            W1x1 = params.new(f"{name}.W1x1", shape1x1, glorot(shape1x1))
             layers.append(Layer(2 ** (i - 1), W, b, W1x1, scales[i - 1]))
     return layers
 
 
-def predict(params: Parameters, hp: WaveNet, skips: Expression) -> Expression:
-    """The multilayer perceptron: the sum of the skips (..., C) to logits (..., Q)."""
-    x = skips
-    for k in (1, 2, 3):
-        x = ops.relu(_pointwise(params, f"out_{k}", hp.dim, x))
-    return _pointwise(params, "final", hp.q_levels, x)
+def output_layers(params: Parameters, hp: WaveNet) -> list[tuple[Expression, Expression]]:
+    """Weight (n_out, C, 1, 1) and bias (n_out,) of the four layers from the sum of the skips to the logits.
+
+    Quirk: no nonlinearity stands between them, so together they are one linear map.
+    """
+    layers = []
+    for name, n_out in (("out_1", hp.dim), ("out_2", hp.dim), ("out_3", hp.dim), ("final", hp.q_levels)):
+        shape = (n_out, hp.dim, 1, 1)
+        W = params.new(f"{name}.W", shape, glorot(shape))
+        layers.append((W, params.new(f"{name}.b", (n_out,), zeros(n_out))))
+    return layers
 
 
-def _pointwise(params: Parameters, name: str, n_out: int, x: Expression) -> Expression:
-    """A convolution over one sample, with bias: x (..., n_in) to (..., n_out)."""
-    shape = (n_out, x.type.shape[-1], 1, 1)
-    W = params.new(f"{name}.W", shape, glorot(shape))
-    b = params.new(f"{name}.b", (n_out,), zeros(n_out))
-    return ops.matmul(x, W[:, :, 0, 0].T) + b
+def matrices(layer: Layer) -> Matrices:
+    """The parameters of a layer as matrices."""
+    W, b, W1x1 = layer.W[..., 0], layer.b, layer.W1x1[..., 0, 0]
+    W, b = pt.concatenate([W[0::2], W[1::2]]), pt.concatenate([b[0::2], b[1::2]])
+    return Matrices(W[..., 0].T, W[..., 1].T, b, W1x1[0::2].T, W1x1[1::2].T * layer.scale)
+
+
+def merged_output(params: Parameters, hp: WaveNet) -> tuple[Expression, Expression]:
+    """The output layers as one: weight (C, Q) and bias (Q,)."""
+    (W, b), *others = ((W[..., 0, 0].T, b) for W, b in output_layers(params, hp))
+    for W_next, b_next in others:
+        W, b = W @ W_next, b @ W_next + b_next
+    return W, b
+
+
+# --- the model over time ------------------------------------------------------------------------------------
+
+
+def graph(params: Parameters, hp: WaveNet, form: ops.Form = "fast") -> Graph:
+    """The model over one pass: cost and logits."""
+    sequences, mask, reset = parts.pass_inputs(params, hp)
+    logits = predict(params, hp, sequences[:, :-1], form)
+    targets, counts = (x[:, hp.overlap :] for x in (sequences, mask))
+    return Graph(
+        parameters=params,
+        sequences=sequences,
+        mask=mask,
+        reset=reset,
+        states={},
+        new_states={},
+        cost=output.cost(hp, logits, targets, counts),
+        logits=logits,
+    )
+
+
+def predict(params: Parameters, hp: WaveNet, samples: Expression, form: ops.Form = "fast") -> Expression:
+    """Logits (B, T, Q) of the samples that follow each receptive field in samples (B, overlap + T - 1)."""
+    T = samples.type.shape[1] - hp.overlap + 1
+    numbers = _numbers(hp, samples, params.dtype)
+    if form == "reference":
+        return _reference(params, hp, numbers, T)
+    layers = [(layer.dilation, matrices(layer)) for layer in dilated_layers(params, hp)]
+    x, skips = numbers[..., None], []
+    for d, m in layers:
+        z = gated(ops.matmul(x[:, :-d], m.past) + ops.matmul(x[:, d:], m.present) + m.b)
+        skips.append(ops.matmul(z[:, -T:], m.skip))
+        if len(skips) < len(layers):
+            x = onward(m, x[:, d:], z)
+    W, b = merged_output(params, hp)
+    return ops.matmul(sum(skips[1:], start=skips[0]), W) + b
+
+
+def gated(x: Expression) -> Expression:
+    """sigmoid(gates) · tanh(values): x (..., 2 C) is [gates, values]; returns (..., C)."""
+    C = x.type.shape[-1] // 2
+    return pt.sigmoid(x[..., :C]) * pt.tanh(x[..., C:])
+
+
+def onward(m: Matrices, x: Expression, z: Expression) -> Expression:
+    """What the next layer reads (..., C), from a layer's input x (..., n_in) and gated units z (..., C).
+
+    The input is added to it. Quirk: not in the very first layer, unless C is 1 as the input's width is.
+    """
+    y = ops.matmul(z, m.onward)
+    return y + x if x.type.shape[-1] == y.type.shape[-1] else y
+
+
+def _numbers(hp: WaveNet, samples: Expression, dtype: str) -> Expression:
+    """Levels 0..Q-1 to [-0.5, 0.5]."""
+    return samples.astype(dtype) / pt.constant(hp.q_levels - 1, dtype=dtype) - pt.constant(0.5, dtype=dtype)
+
+
+# --- the reference ------------------------------------------------------------------------------------------
+
+
+def _reference(params: Parameters, hp: WaveNet, numbers: Expression, T: int) -> Expression:
+    """Logits (B, T, Q) as the original computes them from numbers (B, overlap + T - 1): channels first."""
+    x = numbers[:, None]
+    skips = []
+    for layer in dilated_layers(params, hp):
+        y = convolve(x, layer.W, layer.dilation) + layer.b[:, None]
+        z = pt.tanh(y[:, 1::2]) * pt.sigmoid(y[:, 0::2])
+        y = convolve(z, layer.W1x1)
+        n, n_in = y.type.shape[2], x.type.shape[1]
+        x = y[:, 0::2] + x[:, :, -n:] if n_in == hp.dim else y[:, 0::2]
+        skips.append(y[:, 1::2] * layer.scale)
+    x = sum(skip[:, :, -T:] for skip in skips)
+    for W, b in output_layers(params, hp):
+        x = convolve(x, W) + b[:, None]
+    return x.transpose(0, 2, 1)
+
+
+def convolve(x: Expression, W: Expression, dilation: int = 1) -> Expression:
+    """A valid convolution over time whose taps are `dilation` apart; not flipped (a correlation).
+
+    x (B, n_in, T), W (n_out, n_in, taps, 1); returns (B, n_out, T - (taps - 1) · dilation).
+    """
+    taps = W.type.shape[2]
+    n = x.type.shape[2] - (taps - 1) * dilation
+    starts = range(0, taps * dilation, dilation)
+    return sum(W[:, :, k, 0] @ x[:, :, start : start + n] for k, start in enumerate(starts))
