@@ -107,7 +107,7 @@ def test_threads_are_limited_before_anything_heavy_is_loaded():
 
 
 def test_a_float64_graph_keeps_its_precision_after_a_float32_one():
-    """In one process: on jax the precision is a setting of the process, and constants are arrays of their own."""
+    """On jax the precision is a setting of the process, and a graph's constants are arrays of their own."""
     third = 1 / 3
     for dtype in ("float32", "float64", "float32"):
         x = pt.vector("x", shape=(2,), dtype=dtype)

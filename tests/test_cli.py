@@ -10,6 +10,7 @@ import soundfile
 from samplernn_theano import __version__
 from samplernn_theano.cli import main
 
+LIMIT = ["--max-iters", 1, "--n_seqs", 0]  # a command that should be refused, and is not, ends soon
 TINY = ["--preset", "tiny"]
 
 
@@ -46,8 +47,8 @@ def run(tmp_path):
         (["--big_frame_size", 9, "--seq_len", 128], ["--big_frame_size 9"]),
         (["--frame_size", 3], ["--frame_size 3"]),
         (["--q_type", "mu-law", "--q_levels", 64], ["mu-law", "256"]),
-        (["--q_type", "a-law"], ["a-law is not implemented by the original either"]),
-        (["--q_type", "u-law"], ["u-law", "choose linear or mu-law"]),
+        (["--q_type", "a-law", "--q_levels", 64], ["a-law", "256"]),
+        (["--q_type", "u-law"], ["u-law", "choose linear, mu-law or a-law"]),
         (["--skip_conn", "True"], ["--skip_conn True", "--n_rnn 2"]),
         (["--n_rnn", 6], ["--n_rnn 6", "1 to 5"]),
         (["--rnn_type", "RNN"], ["--rnn_type RNN", "GRU or LSTM"]),
@@ -65,7 +66,34 @@ def run(tmp_path):
     ],
 )
 def test_train_refuses_hyperparameters_that_cannot_work(capsys, data, run, flags, words):
-    line = refused(capsys, "train", "three_tier", "--data", data, "--run", run, *TINY, *flags)
+    line = refused(capsys, "train", "three_tier", "--data", data, "--run", run, *TINY, *LIMIT, *flags)
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("family", "flags", "words"),
+    [
+        ("two_tier", ["--frame_size", 0], ["--frame_size is 0"]),
+        ("two_tier", ["--sample_input", "one-hot"], ["--sample_input one-hot", "embedding or real"]),
+        ("two_tier", ["--n_frames", 1000], ["2000 samples long", "--n_frames"]),
+        ("two_tier", ["--big_frame_size", 8], ["--big_frame_size"]),
+        ("two_tier", ["--ip-weight", 1], ["--ip-weight"]),
+        ("three_tier", ["--ip-weight", -1], ["--ip-weight", "'-1'"]),
+        ("one_tier", ["--emb_size", 0], ["--emb_size is 0"]),
+        ("k_tier", ["--frame_sizes", "16/5"], ["16/5"]),
+        ("k_tier", ["--frame_sizes", "many"], ["'many'", "16/8/2"]),
+        ("wavenet", ["--sequence_len_to_train", 5000], ["2000 samples long", "--sequence_len_to_train"]),
+        ("wavenet", ["--n_rnn", 2], ["--n_rnn"]),
+        ("rnn_gmm", ["--mean", 0], ["--mean and --std"]),
+        ("rnn_gmm", ["--mean", 0, "--std", 0], ["--std is 0"]),
+        ("rnn_gmm", ["--q_levels", 256], ["--q_levels"]),
+        ("four_tier", [], ["four_tier", "wavenet"]),
+    ],
+)
+def test_every_family_refuses_what_it_cannot_do(capsys, data, run, family, flags, words):
+    tiny = ("--preset", "tiny", *LIMIT)
+    line = refused(capsys, "train", family, "--data", data, "--run", run, *tiny, *flags)
     for word in words:
         assert word in line
 

@@ -12,6 +12,7 @@ of a layer. Convolutions are "valid": what a layer gives is d samples shorter th
 with it. Their weights have the original's four dimensions, (channels out, channels in, taps, 1).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -30,9 +31,9 @@ class Layer(NamedTuple):
     """The parameters of a dilated layer. Its output channels are interleaved (quirk)."""
 
     dilation: int
-    W: Expression  # (2 C, n_in, 2, 1): even rows for the gates, odd ones for the values; n_in is C, or first 1
-    b: Expression  # (2 C,), likewise
-    W1x1: Expression  # (2 C, C, 1, 1): even rows for what goes on to the next layer, odd ones for the skip
+    W: Expression  # (2 C, n_in, 2, 1): gates in even rows, values in odd ones; n_in: C, or 1 at first
+    b: Expression  # (2 C,): likewise
+    W1x1: Expression  # (2 C, C, 1, 1): what goes on to the next layer in even rows, the skip in odd ones
     scale: Expression  # () of the skip
 
 
@@ -184,3 +185,104 @@ def convolve(x: Expression, W: Expression, dilation: int = 1) -> Expression:
     n = x.type.shape[2] - (taps - 1) * dilation
     starts = range(0, taps * dilation, dilation)
     return sum(W[:, :, k, 0] @ x[:, :, start : start + n] for k, start in enumerate(starts))
+
+
+# --- the model as a generator -------------------------------------------------------------------------------
+
+
+def next_logits(params: Parameters, hp: WaveNet, window: Expression) -> Expression:
+    """Logits (N, Q) of the sample that follows a receptive field of samples (N, overlap).
+
+    As the original generates, which computes all of this for every sample. `sampler` does the same with a
+    small part of the arithmetic.
+    """
+    return predict(params, hp, window)[:, 0]
+
+
+def sampler(params: Parameters, hp: WaveNet, n_seqs: int, n_samples: int) -> Sampler:
+    """The model as a generator: one scan over samples.
+
+    Every layer keeps a queue of the last d vectors that it read, so that a sample costs one step of each
+    layer (Le Paine et al. 2016, Fast Wavenet Generation Algorithm). The layers of the same dilation share an
+    array, (d, blocks, N, C), of which row `time` modulo d holds the oldest vectors and takes the newest.
+    Where `reset` is 1 the queues hold what silence, heard for ever, would have left in them.
+    """
+    C, L, K = hp.dim, hp.dilation_layers_per_block, hp.wavenet_blocks
+    dilations = [2**i for i in range(L)]
+    noise, silent, previous, reset = parts.block_inputs(params, hp, n_seqs, n_samples)
+    queues = {
+        f"queue_{d}": pt.tensor(f"queue_{d}", dtype=params.dtype, shape=(d, K, n_seqs, C)) for d in dilations
+    }
+    time = pt.tensor("time", dtype="int32", shape=())  # of the next sample, modulo the largest dilation
+
+    layers = [matrices(layer) for layer in dilated_layers(params, hp)]
+    past_weights = pt.stack([pt.stack([_widened(m.past, 0, C) for m in layers[i::L]]) for i in range(L)])
+    skip_weights = pt.concatenate([m.skip for m in layers])  # (layers · C, C)
+    W, b = merged_output(params, hp)
+
+    def step(
+        uniforms: Expression, silent: Expression, before: Expression, time: Expression, *queues: Expression
+    ) -> list[Expression]:
+        """One sample: from uniforms (N,), silent (), the sample before (N,), time and queues."""
+        rows = [time % d for d in dilations]
+        oldest = pt.stack([queue[row] for queue, row in zip(queues, rows, strict=True)])  # (L, K, N, C)
+        past = pt.matmul(oldest, past_weights)  # (L, K, N, 2 C)
+        x = _numbers(hp, before, params.dtype)[:, None]
+        read, units = one_step(layers, x, lambda j, x: past[j % L, j // L])
+        logits = pt.concatenate(units, axis=1) @ skip_weights @ W + b
+        drawn = parts.heard(hp, silent, output.draw(hp, logits, {"uniforms": uniforms}))
+        newest = [pt.stack([_widened(x, 1, C) for x in read[i::L]]) for i in range(L)]  # (K, N, C) each
+        new_queues = [pt.set_subtensor(q[row], new) for q, row, new in zip(queues, rows, newest, strict=True)]
+        return [drawn, (time + 1) % dilations[-1], *new_queues]
+
+    silence = _numbers(hp, pt.constant([[hp.silence]], dtype="int32"), params.dtype)
+    read, _ = one_step(layers, silence, lambda j, x: x @ layers[j].past)
+    starts = [pt.stack([_widened(x, 1, C) for x in read[i::L]])[None] for i in range(L)]  # (1, K, 1, C) each
+    is_reset = pt.neq(reset, 0)
+    samples, *states = pytensor.scan(
+        step,
+        sequences=[noise["uniforms"], silent],
+        outputs_info=[
+            previous[:, -1],
+            pt.switch(is_reset, pt.zeros_like(time), time),
+            *(
+                pt.switch(is_reset, pt.broadcast_to(start, queue.type.shape), queue)
+                for start, queue in zip(starts, queues.values(), strict=True)
+            ),
+        ],
+        return_updates=False,
+    )
+    states_in = {"time": time} | queues
+    return Sampler(
+        parameters=params,
+        noise=noise,
+        silent=silent,
+        previous=previous,
+        reset=reset,
+        states=states_in,
+        new_states={name: values[-1] for name, values in zip(states_in, states, strict=True)},
+        samples=samples.T,
+    )
+
+
+def one_step(
+    layers: list[Matrices], x: Expression, past: Callable[[int, Expression], Expression]
+) -> tuple[list[Expression], list[Expression]]:
+    """One sample x (N, 1) through all layers.
+
+    `past` maps the index of a layer and what it reads to its product (N, 2 C) with what it read d samples
+    before. Returns what each layer reads, (N, n_in), and its gated units, (N, C).
+    """
+    read, units = [], []
+    for j, m in enumerate(layers):
+        read.append(x)
+        units.append(gated(past(j, x) + x @ m.present + m.b))
+        x = onward(m, x, units[-1])
+    return read, units
+
+
+def _widened(x: Expression, axis: int, width: int) -> Expression:
+    """x (n, m) with zeros added along an axis, up to a width: the first layer reads one channel, not C."""
+    missing = width - x.type.shape[axis]
+    shape = tuple(missing if i == axis else n for i, n in enumerate(x.type.shape))
+    return pt.concatenate([x, pt.zeros(shape, dtype=x.dtype)], axis=axis) if missing else x
