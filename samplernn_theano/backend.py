@@ -86,7 +86,12 @@ def compile_function(
         # The graph is traced at its first call, and cached by JAX under the precision in force.
         with _jax_precision(dtype), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=NARROWING_WARNING)
-            return function(*arguments)
+            try:
+                return function(*arguments)
+            except RuntimeError as error:
+                if "RESOURCE_EXHAUSTED" in str(error):  # JAX's own word, on any device
+                    raise MemoryError(str(error)) from error
+                raise
 
     call.pytensor_function = function  # type: ignore[attr-defined]
     return call

@@ -48,7 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and which knows flags by their whole name alone.
+
+    Else `--frame_size` would be a short form of k_tier's `--frame_sizes`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -265,8 +271,10 @@ def _generate(a: argparse.Namespace) -> int:
     beside = {str(p): audio.read_mono(p)[:n_samples] for p in a.beside}
     stem = f"{path.stem}_seed{a.seed}"
     silent = range(0)
-    if a.information_retention:  # an experiment of the paper
-        silent, stem = range(2 * audio.SAMPLE_RATE, 3 * audio.SAMPLE_RATE), stem + "_retention"
+    if a.information_retention:
+        silent, stem = generation.INFORMATION_RETENTION, stem + "_retention"
+        if n_samples <= silent.stop:
+            raise OutputError("--information-retention needs more than 3 seconds; give --seconds 5.")
     blocks = generation.compile_sampler(params, hp, a.n_seqs, a.backend)(a.seed, silent)
     began = time.perf_counter()
     sequences = generation.take(blocks, n_samples, progress=True)

@@ -15,12 +15,6 @@ from samplernn_theano.quantize import quantize
 
 SPLITS = ("train", "valid", "test")
 
-REAL_VALUED_CONSTANTS = {
-    "BLIZZ": (0.0008558356760380169, 0.098437514304141299),
-    "MUSIC": (-2.7492260671334582e-05, 0.056233098718291352),
-}
-"""Mean and standard deviation with which the original feeds these data sets as real numbers."""
-
 _CHUNK = 2**22  # samples to hold in float64 at a time
 
 

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import fields
+from decimal import Decimal
 from typing import Any
 
 from samplernn_theano.errors import HyperParameterError
@@ -73,6 +74,16 @@ def from_original_argv(family: type[HyperParameters], argv: Sequence[str]) -> tu
     return family(**{n: given[n] for n in names if given[n] is not None}), given["which_set"]
 
 
+def to_argv(hp: HyperParameters) -> list[str]:
+    """The model's flags as the original's command line writes them; ours only where they are in use."""
+    words: list[str] = []
+    for own in fields(hp):
+        value = getattr(hp, own.name)
+        if value is not None and (value != own.default or not own.metadata.get("ours")):
+            words += [f"--{own.name}", _word(value)]
+    return words
+
+
 def true_or_false(word: str) -> bool:
     """The original's way to write a truth value: True or False, in any case, or T or F.
 
@@ -108,3 +119,12 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         raise HyperParameterError(f"The original's command line cannot be read: {message}.")
+
+
+def _word(value: Any) -> str:
+    """A value as a command line has it."""
+    if isinstance(value, tuple):
+        return "/".join(map(str, value))
+    if isinstance(value, float):
+        return format(Decimal(str(value)), "f")  # argparse takes -1e-05, but not -0.00001, for a flag
+    return str(value)

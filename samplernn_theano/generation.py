@@ -20,6 +20,10 @@ from samplernn_theano.quantize import dequantize
 BLOCK = 4000  # samples per call of the compiled scan, about: a quarter of a second
 PEAK = 0.9  # of what is written
 
+# The paper's experiment: what does a model remember of the first two seconds after a third one of silence?
+# The original's wavenet always generates like this.
+INFORMATION_RETENTION = range(2 * audio.SAMPLE_RATE, 3 * audio.SAMPLE_RATE)
+
 
 class Blocks(Protocol):
     """A compiled generator of sequences."""
@@ -45,11 +49,12 @@ def compile_sampler(
     (length,) = sampler.silent.type.shape
 
     def blocks(seed: int, silent: range = range(0)) -> Iterator[NDArray]:
-        rng = np.random.default_rng(seed)
+        # A stream for each kind, so that what is drawn does not depend on the length of a block.
+        streams = {"uniforms": np.random.default_rng(seed), "normals": np.random.default_rng((seed, 1))}
         states = [np.zeros(state.type.shape, state.dtype) for state in sampler.states.values()]
         previous = np.full((n_seqs, hp.overlap), hp.silence, sampler.previous.dtype)
         for first in itertools.count(0, length):
-            noise = [_noise(rng, name, values) for name, values in sampler.noise.items()]
+            noise = [_noise(streams[name], name, values) for name, values in sampler.noise.items()]
             times = np.arange(first, first + length)
             silenced = ((times >= silent.start) & (times < silent.stop)).astype(np.int32)
             reset = np.asarray(first == 0, np.int32)

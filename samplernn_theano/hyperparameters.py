@@ -6,7 +6,6 @@ from. The defaults are the authors' best models where they are known; presets.py
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
 from typing import ClassVar, NamedTuple
 
 from samplernn_theano.errors import HyperParameterError
@@ -62,15 +61,6 @@ class Common:
                 raise HyperParameterError(
                     f"--{own.name} is {value}; it must be at least {least}, a whole number."
                 )
-
-    def to_argv(self) -> list[str]:
-        """The model's flags as the original's command line writes them; ours only where they are in use."""
-        words: list[str] = []
-        for own in fields(self):
-            value = getattr(self, own.name)
-            if value is not None and (value != own.default or not own.metadata.get("ours")):
-                words += [f"--{own.name}", _word(value)]
-        return words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +220,8 @@ class SampleRNN(Tiered, Quantised):
     Attributes
     ----------
     emb_size : int
-        Width of the embedding of one quantised sample; 0: none, a one-hot vector.
+        Width of the embedding of one quantised sample; 0: none, a one-hot vector. Without meaning in the
+        ablations below.
     sample_input : {"embedding", "real"}
         Ablation: "real" hands samples to the sample tier as numbers, neither embedded nor one-hot. The
         paper's "without embedding" may mean this or `emb_size` 0: it does not say.
@@ -246,6 +237,11 @@ class SampleRNN(Tiered, Quantised):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_choice("sample_input", self.sample_input, ("embedding", "real"))
+        if self.multi_softmax and self.sample_input == "real":
+            raise HyperParameterError(
+                "--multi_softmax True reads no previous samples, --sample_input real says how to read them; "
+                "leave one out."
+            )
 
 
 # --- the families -------------------------------------------------------------------------------------------
@@ -313,9 +309,10 @@ class KTier(SampleRNN):
         _check_multiple("seq_len", self.seq_len, "frame_sizes", self.frame_sizes[0])
         for slow, fast in zip(self.frame_sizes, self.frame_sizes[1:], strict=False):
             if slow % fast:
+                written = "/".join(map(str, self.frame_sizes))
                 raise HyperParameterError(
-                    f"--frame_sizes {_word(self.frame_sizes)}: {slow} is not a multiple of {fast}, the next; "
-                    "choose for example --frame_sizes 16/8/2."
+                    f"--frame_sizes {written}: {slow} is not a multiple of {fast}, the next; choose for "
+                    "example --frame_sizes 16/8/2."
                 )
 
     @property
@@ -365,6 +362,14 @@ class WaveNet(Quantised):
     wavenet_blocks: int = 4
     dilation_layers_per_block: int = 10
     sequence_len_to_train: int = 1600
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dilation_layers_per_block > 16:
+            raise HyperParameterError(
+                f"--dilation_layers_per_block {self.dilation_layers_per_block} looks back more than 2^16 "
+                "samples; choose at most 16."
+            )
 
     @property
     def seq_len(self) -> int:
@@ -418,15 +423,6 @@ FAMILIES: dict[str, type[HyperParameters]] = {
 
 
 # --- helpers ------------------------------------------------------------------------------------------------
-
-
-def _word(value: object) -> str:
-    """A value as a command line has it."""
-    if isinstance(value, tuple):
-        return "/".join(map(str, value))
-    if isinstance(value, float):
-        return format(Decimal(str(value)), "f")  # argparse takes -1e-05, but not -0.00001, for a flag
-    return str(value)
 
 
 def _check_choice(flag: str, value: str, choices: Sequence[str]) -> None:

@@ -82,6 +82,9 @@ def test_train_refuses_hyperparameters_that_cannot_work(capsys, data, run, flags
         ("three_tier", ["--ip-weight", -1], ["--ip-weight", "'-1'"]),
         ("one_tier", ["--emb_size", 0], ["--emb_size is 0"]),
         ("k_tier", ["--frame_sizes", "16/5"], ["16/5"]),
+        ("k_tier", ["--frame_size", 16], ["--frame_size"]),  # no short form of --frame_sizes
+        ("two_tier", ["--sample_input", "real", "--multi_softmax", "True"], ["--multi_softmax", "leave"]),
+        ("wavenet", ["--dilation_layers_per_block", 40], ["--dilation_layers_per_block 40", "at most 16"]),
         ("k_tier", ["--frame_sizes", "many"], ["'many'", "16/8/2"]),
         ("wavenet", ["--sequence_len_to_train", 5000], ["2000 samples long", "--sequence_len_to_train"]),
         ("wavenet", ["--n_rnn", 2], ["--n_rnn"]),

@@ -27,7 +27,11 @@ FEEDERS = Path(__file__).parent / "golden" / "feeders"
 ABOUT = json.loads((FEEDERS / "feeders.json").read_text())
 EPOCHS = np.load(FEEDERS / "epochs.npz")
 FOLDERS = {"music": FEEDERS / "corpus" / "music", "blizz": FEEDERS / "corpus" / "Blizzard"}
-WHICH_SET = {"music": "MUSIC", "blizz": "BLIZZ"}
+# Mean and standard deviation with which the original feeds these data sets as real numbers.
+REAL_VALUED_CONSTANTS = {
+    "blizz": (0.0008558356760380169, 0.098437514304141299),
+    "music": (-2.7492260671334582e-05, 0.056233098718291352),
+}
 CONFIGURATIONS = {name: about for name, about in ABOUT.items() if isinstance(about, dict)}
 
 
@@ -35,7 +39,7 @@ def epoch(about: dict, split: str) -> list[feeder.Minibatch]:
     clips = feeder.load_split(FOLDERS[about["dataset"]], split)
     shape = [about[name] for name in ("batch_size", "seq_len", "overlap")]
     if about["real_valued"]:
-        constants = feeder.REAL_VALUED_CONSTANTS[WHICH_SET[about["dataset"]]]
+        constants = REAL_VALUED_CONSTANTS[about["dataset"]]
         return list(feeder.real_minibatches(clips, *shape, *constants))
     return list(feeder.minibatches(clips, *shape, about["q_levels"], about["q_type"]))
 

@@ -199,7 +199,7 @@ def test_wavenet_is_trained_otherwise():
     "hp",
     [
         *(family() for family in FAMILIES.values()),
-        KTier(frame_sizes=(32, 4), sample_input="real", multi_softmax=True),
+        KTier(frame_sizes=(32, 4), sample_input="real"),
         SampleRNNGMM(mean=-2.7492260671334582e-05, std=0.1, frame_size=4),
         TwoTier(emb_size=0, q_type="a-law", learn_h0=False),
     ],

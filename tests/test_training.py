@@ -13,7 +13,7 @@ import pytest
 
 from samplernn_theano import checkpoints, feeder, generation, runs, training
 from samplernn_theano.errors import DivergedError, OutputError
-from samplernn_theano.hyperparameters import RNNGMM, ThreeTier, WaveNet
+from samplernn_theano.hyperparameters import FAMILIES, RNNGMM, ThreeTier, WaveNet
 from samplernn_theano.schedule import Progress, Schedule, original_schedule
 
 FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32".split()
@@ -181,6 +181,21 @@ def test_a_full_disk_ends_the_run_with_a_sentence(small_data, tmp_path, monkeypa
     with pytest.raises(OutputError, match="No disk space left"):
         training.train(HP, small_data, tmp_path / "run", Schedule(max_iters=2, n_seqs=0))
     assert not list((tmp_path / "run" / "checkpoints").glob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_and_generates_from_the_command_line(family, small_data, tmp_path):
+    run = runs.Run(tmp_path / "run")
+    tiny = ("--preset", "tiny", "--max-iters", 40, "--n_seqs", 1, "--sample-seconds", 0.05)
+    done = samplernn("train", family, "--data", small_data, "--run", run.folder, *tiny)
+    assert done.returncode == 0, done.stderr
+    assert (run.samples / "sample_i40_0.wav").exists()
+    costs = [r["nll_bits"] for r in runs.read_log(run) if r["event"] == "train"]
+    assert costs[-1] < costs[0]
+    done = samplernn("generate", run.folder, "--seconds", 0.1, "--n_seqs", 2)
+    assert done.returncode == 0, done.stderr
+    assert (run.samples / "best_seed0_1.wav").exists()
 
 
 def test_real_numbers_are_normalised_by_the_training_clips(small_data, tmp_path, capsys):

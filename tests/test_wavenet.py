@@ -225,9 +225,12 @@ def test_reset_forgets_what_was_heard(generate):
     assert (carried != first).any()
 
 
-def test_silence_heard_for_ever_leaves_the_queues_as_they_start(generate):
+def test_the_queues_start_as_silence_heard_for_ever_leaves_them(params, generate):
+    """After one sample all rows but one are as they started; after many all were heard."""
     uniforms, silent = noise(LENGTH)
-    samples, time, *queues = generate(uniforms, silent + flag(1), SILENCE, 1)
+    samples, time, *heard = generate(uniforms, silent + flag(1), SILENCE, 1)
     assert (samples == TINY.silence).all() and time == LENGTH % 4
-    for queue in queues:
-        np.testing.assert_allclose(queue, np.broadcast_to(queue[:1, :, :1], queue.shape), atol=1e-6)
+    _, _, *started = compiled_sampler(params, 1)(uniforms[:1], silent[:1] + flag(1), SILENCE, 1)
+    assert any(np.abs(queue).max() > 0.01 for queue in started)
+    for ours, theirs in zip(started, heard, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)

@@ -64,12 +64,12 @@ def mixture_nll_bits(
     """-log2 of a mixture's density: outputs (..., K (1 + 2 n)), targets and mask (..., n); returns (...)."""
     logits, means, log_deviations = _mixture(outputs, n_components)
     scaled = (targets[..., None, :] - means) * pt.exp(-log_deviations)  # (..., K, n)
-    half, log_2pi = _numbers(outputs, 0.5, np.log(2 * np.pi))
+    half, log_2pi = _constants(outputs, 0.5, np.log(2 * np.pi))
     log_density = -half * pt.sum(
         (log_2pi + log_deviations + log_deviations + scaled * scaled) * mask[..., None, :], axis=-1
     )
     log_weights = logits - _logsumexp(logits)[..., None]
-    nll = -_logsumexp(log_density + log_weights) * _numbers(outputs, np.log2(np.e))[0]
+    nll = -_logsumexp(log_density + log_weights) * _constants(outputs, np.log2(np.e))[0]
     return nll * pt.max(mask, axis=-1)  # exactly zero where a whole vector is masked
 
 
@@ -83,7 +83,7 @@ def draw_from_mixture(
     logits, means, log_deviations = _mixture(outputs, n_components)
     component = ops.categorical(logits, uniforms)  # (N,)
     chosen = pt.eq(component[:, None], pt.arange(n_components, dtype="int32"))[..., None]  # (N, K, 1)
-    zero = _numbers(outputs, 0)[0]
+    zero = _constants(outputs, 0)[0]
     mean, log_deviation = (pt.sum(pt.switch(chosen, x, zero), axis=1) for x in (means, log_deviations))
     vectors = normals if normals.ndim == 2 else normals[:, None]
     return (mean + pt.exp(log_deviation) * vectors).reshape(normals.type.shape)
@@ -95,7 +95,11 @@ def _mixture(outputs: Expression, n_components: int) -> tuple[Expression, Expres
     K, n = n_components, (total // n_components - 1) // 2
     means = outputs[..., K : K + K * n].reshape((*leading, K, n))
     log_deviations = outputs[..., K + K * n :].reshape((*leading, K, n))
-    return outputs[..., :K], means, pt.maximum(log_deviations, _numbers(outputs, np.log(LEAST_DEVIATION))[0])
+    return (
+        outputs[..., :K],
+        means,
+        pt.maximum(log_deviations, _constants(outputs, np.log(LEAST_DEVIATION))[0]),
+    )
 
 
 def _logsumexp(x: Expression) -> Expression:
@@ -103,6 +107,6 @@ def _logsumexp(x: Expression) -> Expression:
     return largest + pt.log(pt.sum(pt.exp(x - largest[..., None]), axis=-1))
 
 
-def _numbers(like: Expression, *values: float) -> list[Expression]:
+def _constants(like: Expression, *values: float) -> list[Expression]:
     """Constants in the dtype of `like`: a plain number could widen a float32 graph to float64."""
     return [pt.constant(value, dtype=like.dtype) for value in values]
