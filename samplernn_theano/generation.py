@@ -51,7 +51,7 @@ def compile_sampler(
     def blocks(seed: int, silent: range = range(0)) -> Iterator[NDArray]:
         # A stream for each kind, so that what is drawn does not depend on the length of a block.
         streams = {"uniforms": np.random.default_rng(seed), "normals": np.random.default_rng((seed, 1))}
-        states = [np.zeros(state.type.shape, state.dtype) for state in sampler.states.values()]
+        states = sampler.zero_states()
         previous = np.full((n_seqs, hp.overlap), hp.silence, sampler.previous.dtype)
         for first in itertools.count(0, length):
             noise = [_noise(streams[name], name, values) for name, values in sampler.noise.items()]

@@ -94,9 +94,14 @@ def one_hot(symbols: Expression, n_symbols: int, dtype: str) -> Expression:
 # --- nonlinearities and costs -------------------------------------------------------------------------------
 
 
+def constant(value: float, like: Expression) -> Expression:
+    """`value` in the dtype of `like`: a plain number could widen a float32 graph to float64."""
+    return pt.constant(value, dtype=like.dtype)
+
+
 def relu(x: Expression) -> Expression:
     """max(x, 0)."""
-    return pt.maximum(x, _constant(0, x))
+    return pt.maximum(x, constant(0, x))
 
 
 def rescale(samples: Expression, q_levels: int, dtype: str) -> Expression:
@@ -105,7 +110,7 @@ def rescale(samples: Expression, q_levels: int, dtype: str) -> Expression:
     Quirk: Q // 2 is an integer division, so an odd Q does not end at 2.
     """
     x = samples.astype(dtype)
-    return (x / _constant(q_levels // 2, x) - _constant(1, x)) * _constant(2, x)
+    return (x / constant(q_levels // 2, x) - constant(1, x)) * constant(2, x)
 
 
 def nll_bits(logits: Expression, targets: Expression) -> Expression:
@@ -114,8 +119,8 @@ def nll_bits(logits: Expression, targets: Expression) -> Expression:
     logits = logits - pt.max(logits, axis=-1, keepdims=True)
     log_sum = pt.log(pt.sum(pt.exp(logits), axis=-1))
     one_hot = pt.eq(targets[..., None], pt.arange(q_levels, dtype=targets.dtype))
-    picked = pt.sum(pt.switch(one_hot, logits, _constant(0, logits)), axis=-1)
-    return (log_sum - picked) * _constant(np.log2(np.e), logits)
+    picked = pt.sum(pt.switch(one_hot, logits, constant(0, logits)), axis=-1)
+    return (log_sum - picked) * constant(np.log2(np.e), logits)
 
 
 def masked_mean(values: Expression, mask: Expression) -> Expression:
@@ -260,7 +265,7 @@ def _gru_cell(
     zr = pt.sigmoid(h @ Wg + p[:, : 2 * H])
     z, r = zr[:, :H], zr[:, H:]
     c = pt.tanh((r * h) @ Wc + p[:, 2 * H :])
-    return z * c + (_constant(1, z) - z) * h, zr, c
+    return z * c + (constant(1, z) - z) * h, zr, c
 
 
 def _lstm_cell(
@@ -285,7 +290,7 @@ def _gru_fast(p: Expression, h0: Expression, Wg: Expression, Wc: Expression) -> 
     def backward_step(dh_out, zr, c, h_prev, dh, WgT, WcT):
         H = h_prev.type.shape[-1]
         z, r = zr[:, :H], zr[:, H:]
-        one = _constant(1, z)
+        one = constant(1, z)
         D = dh + dh_out
         dc = D * z * (one - c * c)
         drh = dc @ WcT
@@ -333,7 +338,7 @@ def _lstm_fast(
     def backward_step(ds_out, dc_out, gates, c, c_prev, ds, dc, WrT):
         H = c.type.shape[-1]
         i, f, o, g = (gates[:, k * H : (k + 1) * H] for k in range(4))
-        one = _constant(1, c)
+        one = constant(1, c)
         tanh_c = pt.tanh(c)
         ds = ds + ds_out
         dc = dc + dc_out + ds * o * (one - tanh_c * tanh_c)
@@ -390,8 +395,3 @@ def _over_time(outputs: Expression, x: Expression, width: int) -> Expression:
 def _rows(x: Expression, width: int) -> Expression:
     """x (T, B, width) as (T · B, width)."""
     return x.reshape((-1, width))
-
-
-def _constant(value: float, like: Expression) -> Expression:
-    """`value` in the dtype of `like`: a plain number could widen a float32 graph to float64."""
-    return pt.constant(value, dtype=like.dtype)

@@ -35,7 +35,7 @@ class Graph:
 
     def zero_states(self) -> list[NDArray]:
         """Carried states to start with; the first pass of every batch of clips resets them anyway."""
-        return [np.zeros(state.type.shape, state.dtype) for state in self.states.values()]
+        return _zeros(self.states)
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,11 @@ class Sampler:
     def inputs(self) -> list[Expression]:
         """What a compiled function of this graph is called with."""
         return [*self.noise.values(), self.silent, self.previous, self.reset, *self.states.values()]
+
+    def zero_states(self) -> list[NDArray]:
+        """Carried states to start with; the first block resets them anyway."""
+        return _zeros(self.states)
+
+
+def _zeros(states: dict[str, Expression]) -> list[NDArray]:
+    return [np.zeros(state.type.shape, state.dtype) for state in states.values()]

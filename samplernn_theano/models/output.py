@@ -64,12 +64,12 @@ def mixture_nll_bits(
     """-log2 of a mixture's density: outputs (..., K (1 + 2 n)), targets and mask (..., n); returns (...)."""
     logits, means, log_deviations = _mixture(outputs, n_components)
     scaled = (targets[..., None, :] - means) * pt.exp(-log_deviations)  # (..., K, n)
-    half, log_2pi = _constants(outputs, 0.5, np.log(2 * np.pi))
+    half, log_2pi = ops.constant(0.5, outputs), ops.constant(np.log(2 * np.pi), outputs)
     log_density = -half * pt.sum(
         (log_2pi + log_deviations + log_deviations + scaled * scaled) * mask[..., None, :], axis=-1
     )
     log_weights = logits - _logsumexp(logits)[..., None]
-    nll = -_logsumexp(log_density + log_weights) * _constants(outputs, np.log2(np.e))[0]
+    nll = -_logsumexp(log_density + log_weights) * ops.constant(np.log2(np.e), outputs)
     return nll * pt.max(mask, axis=-1)  # exactly zero where a whole vector is masked
 
 
@@ -83,7 +83,7 @@ def draw_from_mixture(
     logits, means, log_deviations = _mixture(outputs, n_components)
     component = ops.categorical(logits, uniforms)  # (N,)
     chosen = pt.eq(component[:, None], pt.arange(n_components, dtype="int32"))[..., None]  # (N, K, 1)
-    zero = _constants(outputs, 0)[0]
+    zero = ops.constant(0, outputs)
     mean, log_deviation = (pt.sum(pt.switch(chosen, x, zero), axis=1) for x in (means, log_deviations))
     vectors = normals if normals.ndim == 2 else normals[:, None]
     return (mean + pt.exp(log_deviation) * vectors).reshape(normals.type.shape)
@@ -98,15 +98,10 @@ def _mixture(outputs: Expression, n_components: int) -> tuple[Expression, Expres
     return (
         outputs[..., :K],
         means,
-        pt.maximum(log_deviations, _constants(outputs, np.log(LEAST_DEVIATION))[0]),
+        pt.maximum(log_deviations, ops.constant(np.log(LEAST_DEVIATION), outputs)),
     )
 
 
 def _logsumexp(x: Expression) -> Expression:
     largest = pt.max(x, axis=-1)
     return largest + pt.log(pt.sum(pt.exp(x - largest[..., None]), axis=-1))
-
-
-def _constants(like: Expression, *values: float) -> list[Expression]:
-    """Constants in the dtype of `like`: a plain number could widen a float32 graph to float64."""
-    return [pt.constant(value, dtype=like.dtype) for value in values]

@@ -4,7 +4,7 @@ import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.hyperparameters import HyperParameters, RealValued, Recurrent
-from samplernn_theano.ops import Linear, linear
+from samplernn_theano.ops import Linear, constant, linear
 from samplernn_theano.parameters import Parameters, he, zeros
 
 
@@ -68,9 +68,9 @@ def heard(hp: HyperParameters, silent: Expression, drawn: Expression) -> Express
     """
     if isinstance(hp, RealValued):
         mean, std = hp.mean or 0.0, hp.std or 1.0
-        low, high = (pt.constant((full - mean) / std, dtype=drawn.dtype) for full in (-1, 1))
+        low, high = (constant((full - mean) / std, drawn) for full in (-1, 1))
         drawn = pt.clip(drawn, low, high)
-    return pt.switch(pt.neq(silent, 0), pt.constant(hp.silence, dtype=drawn.dtype), drawn)
+    return pt.switch(pt.neq(silent, 0), constant(hp.silence, drawn), drawn)
 
 
 def frames(x: Expression, size: int) -> Expression:

@@ -153,7 +153,8 @@ def onward(m: Matrices, x: Expression, z: Expression) -> Expression:
 
 def _numbers(hp: WaveNet, samples: Expression, dtype: str) -> Expression:
     """Levels 0..Q-1 to [-0.5, 0.5]."""
-    return samples.astype(dtype) / pt.constant(hp.q_levels - 1, dtype=dtype) - pt.constant(0.5, dtype=dtype)
+    x = samples.astype(dtype)
+    return x / ops.constant(hp.q_levels - 1, x) - ops.constant(0.5, x)
 
 
 # --- the reference ------------------------------------------------------------------------------------------
