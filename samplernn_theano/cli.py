@@ -5,15 +5,16 @@ Ctrl-C or SIGTERM. The heavy imports stand inside the commands, so that `--help`
 """
 
 import argparse
-import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from samplernn_theano import __version__
-from samplernn_theano.errors import OutputError, SampleRNNError
+from samplernn_theano.arguments import Parser, count, guarded, positive, positive_int, seed, weight
+from samplernn_theano.cli_data import add_check_data, add_prepare
+from samplernn_theano.errors import OutputError
 from samplernn_theano.flags import add_flags
 from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.presets import PRESETS, preset
@@ -21,53 +22,28 @@ from samplernn_theano.presets import PRESETS, preset
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _run(words: list[str]) -> int:
     arguments = build_parser().parse_args(words)
     arguments.words = words
     if getattr(arguments, "threads", None):
         from samplernn_theano import threads
 
         threads.limit(arguments.threads)
-    try:
-        return arguments.command(arguments)
-    except SampleRNNError as error:
-        print(f"samplernn: {error}", file=sys.stderr)
-        return 2
-    except MemoryError:
-        print("samplernn: Out of memory; use a smaller --batch_size, --seq_len or --dim.", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader of our output, such as `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:  # a name that is too long, a device that fails: whatever has no words of its own
-        print(f"samplernn: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("samplernn: Interrupted.", file=sys.stderr)
-        return 130
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and which knows flags by their whole name alone.
-
-    Else `--frame_size` would be a short form of k_tier's `--frame_sizes`.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, **options)
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+    return arguments.command(arguments)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    parser = _Parser(
+    parser = Parser(
         prog="samplernn", description="SampleRNN (ICLR 2017), faithful to the authors' code, on PyTensor."
     )
     parser.add_argument("--version", action="version", version=f"samplernn-theano {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
-    _add_prepare(commands)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    add_prepare(commands)
+    add_check_data(commands)
     _add_train(commands)
     _add_generate(commands)
     _add_conformance(commands)
@@ -75,52 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-# --- prepare ------------------------------------------------------------------------------------------------
-
-
-def _add_prepare(commands: Any) -> None:
-    parser = commands.add_parser("prepare", help="make a data set out of a folder of recordings")
-    parser.add_argument(
-        "folder", type=Path, help="recordings: wav, flac, ogg, mp3, ... of any rate, also in sub-folders"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the data set to be made")
-    parser.add_argument(
-        "--name", default="clips", help="first part of the files' names (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--clip-seconds", type=float, default=8.0, help="length of a clip (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--valid-fraction", type=float, default=0.1, help="share of the clips (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--test-fraction", type=float, default=0.1, help="share of the clips (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seed", type=_seed, default=123, help="of the shuffle of clips (default: %(default)s)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace a data set that is there")
-    parser.set_defaults(command=_prepare)
-
-
-def _prepare(a: argparse.Namespace) -> int:
-    from samplernn_theano import prepare
-
-    manifest = prepare.prepare(
-        a.folder, a.out, a.name, a.clip_seconds, a.valid_fraction, a.test_fraction, a.seed, a.overwrite
-    )
-    print(prepare.describe(manifest))
-    print(f"The data set is in {a.out}. To train on it:")
-    print(f"samplernn train three_tier --preset small --data {shlex.quote(str(a.out))}")
-    return 0
-
-
 # --- train --------------------------------------------------------------------------------------------------
 
 
 def _add_train(commands: Any) -> None:
     parser = commands.add_parser("train", help="train a model on a data set")
-    families = parser.add_subparsers(title="families", metavar="FAMILY", required=True, parser_class=_Parser)
+    families = parser.add_subparsers(title="families", metavar="FAMILY", required=True, parser_class=Parser)
     for name, family in FAMILIES.items():
         _add_train_family(families, name, family)
 
@@ -145,43 +81,43 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
 
     schedule = parser.add_argument_group("when to stop and when to look")
     hours = f"{family.max_minutes / 60:.0f} hours"
-    schedule.add_argument("--max-iters", type=_positive_int, help="stop after so many iterations")
-    schedule.add_argument("--max-epochs", type=_positive_int, help="stop after so many epochs")
+    schedule.add_argument("--max-iters", type=positive_int, help="stop after so many iterations")
+    schedule.add_argument("--max-epochs", type=positive_int, help="stop after so many epochs")
     schedule.add_argument(
         "--max-minutes",
-        type=_positive,
+        type=positive,
         help=f"stop after so much training (default, if no limit is given: {hours})",
     )
     schedule.add_argument(
-        "--monitor-iters", type=_positive_int, help="look after so many iterations (default: 10000)"
+        "--monitor-iters", type=positive_int, help="look after so many iterations (default: 10000)"
     )
     schedule.add_argument(
-        "--monitor-minutes", type=_positive, help="look after so much training (default: 90)"
+        "--monitor-minutes", type=positive, help="look after so much training (default: 90)"
     )
     schedule.add_argument(
         "--n_seqs",
-        type=_count,
+        type=count,
         help=f"sequences to generate at each look (default: {family.n_seqs}; 0: none)",
     )
-    schedule.add_argument("--sample-seconds", type=_positive, help="their length (default: 5)")
+    schedule.add_argument("--sample-seconds", type=positive, help="their length (default: 5)")
     schedule.add_argument(
         "--debug", action="store_true", help="60 iterations, a look every 20: does it work at all?"
     )
 
     parser.add_argument(
-        "--seed", type=_seed, default=123, help="of the initial parameters (default: %(default)s)"
+        "--seed", type=seed, default=123, help="of the initial parameters (default: %(default)s)"
     )
     parser.add_argument(
         "--learning-rate",
         "--learning_rate",
-        type=_positive,
+        type=positive,
         default=family.learning_rate,
         help="of Adam (default: %(default)s)",
     )
     if family.independent_preds:
         parser.add_argument(
             "--ip-weight",
-            type=_weight,
+            type=weight,
             default=0.0,
             help="add so much of the independent predictions' cost (default: none, as the original trains)",
         )
@@ -238,12 +174,12 @@ def _add_generate(commands: Any) -> None:
         "checkpoint", type=Path, help="a checkpoint (.npz) or the folder of a run (its best one)"
     )
     parser.add_argument(
-        "--seconds", type=_positive, default=5.0, help="length of a sequence (default: %(default)s)"
+        "--seconds", type=positive, default=5.0, help="length of a sequence (default: %(default)s)"
     )
     parser.add_argument(
-        "--n_seqs", type=_positive_int, default=4, help="sequences at once (default: %(default)s)"
+        "--n_seqs", type=positive_int, default=4, help="sequences at once (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=_seed, default=0, help="of the draws (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the draws (default: %(default)s)")
     parser.add_argument(
         "--information-retention",
         action="store_true",
@@ -346,34 +282,4 @@ def _add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", metavar="NAME", help="jax, numba or c (default: jax where installed, else numba)"
     )
-    parser.add_argument("--threads", type=_positive_int, help="at most so many threads (default: all cores)")
-
-
-def _positive(word: str) -> float:
-    return _number(word, float, "a positive number", lambda value: 0 < value < float("inf"))
-
-
-def _weight(word: str) -> float:
-    return _number(word, float, "a number from 0 on", lambda value: 0 <= value < float("inf"))
-
-
-def _positive_int(word: str) -> int:
-    return _number(word, int, "a positive whole number", lambda value: value > 0)
-
-
-def _count(word: str) -> int:
-    return _number(word, int, "a whole number from 0 on", lambda value: value >= 0)
-
-
-def _seed(word: str) -> int:
-    return _number(word, int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
-
-
-def _number(word: str, kind: Any, what: str, fits: Callable[[Any], bool]) -> Any:
-    try:
-        value = kind(word)
-    except ValueError:
-        value = None
-    if value is None or not fits(value):
-        raise argparse.ArgumentTypeError(f"{word!r} is not {what}")
-    return value
+    parser.add_argument("--threads", type=positive_int, help="at most so many threads (default: all cores)")

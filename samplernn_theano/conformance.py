@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from samplernn_theano import feeder, models, ops, updates
 from samplernn_theano.backend import check_backend, compile_function, default_backend
 from samplernn_theano.cases import Case, find_cases, find_corpus, read_case
+from samplernn_theano.clips import SPLITS, Clips, load_split
 from samplernn_theano.errors import DataError
 from samplernn_theano.flags import from_original_argv
 from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
@@ -115,9 +116,7 @@ def check_case(
 
     clips = None
     if corpus is not None and which_set in CORPUS_FOLDERS:
-        clips = {
-            split: feeder.load_split(corpus / CORPUS_FOLDERS[which_set], split) for split in feeder.SPLITS
-        }
+        clips = {split: load_split(corpus / CORPUS_FOLDERS[which_set], split) for split in SPLITS}
         yield from _minibatches(case, hp, clips["train"])
 
     evaluate = _evaluator(graph, backend)
@@ -164,7 +163,7 @@ def _initial(case: Case, hp: HyperParameters, graph: Graph) -> Iterator[Check]:
     yield _compare(case, "random state after building", "random state", state, np.concatenate(theirs_state))
 
 
-def _minibatches(case: Case, hp: HyperParameters, clips: NDArray) -> Iterator[Check]:
+def _minibatches(case: Case, hp: HyperParameters, clips: Clips) -> Iterator[Check]:
     n = len(case.arrays["mb/reset"])
     batches = list(islice(feeder.feed(hp, clips), n))
     for name in ("sequences", "reset"):
@@ -254,7 +253,7 @@ def _monitor(
     hp: HyperParameters,
     graph: Graph,
     moment: str,
-    clips: Mapping[str, NDArray],
+    clips: Mapping[str, Clips],
     evaluate: Callable,
 ) -> Iterator[Check]:
     """The cost of every minibatch of the valid and test splits."""

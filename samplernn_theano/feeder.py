@@ -1,21 +1,18 @@
 """Clips to minibatches for truncated backpropagation through time, in the original's order, to the bit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samplernn_theano.clips import Clips, Ragged, forget, lengths
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.original import python2
 from samplernn_theano.quantize import quantize
-
-SPLITS = ("train", "valid", "test")
-
-_CHUNK = 2**22  # samples to hold in float64 at a time
 
 
 class Minibatch(NamedTuple):
@@ -23,117 +20,103 @@ class Minibatch(NamedTuple):
 
     sequences: NDArray[np.int32] | NDArray[np.float32]  # (B, overlap + seq_len): levels or real numbers
     reset: NDArray[np.int32]  # (), 1 on the first pass over new clips
-    mask: NDArray[np.float32]  # (B, overlap + seq_len), all ones (quirk: over zero padding too)
+    mask: NDArray[np.float32]  # (B, overlap + seq_len), 1 where a sample counts; see `minibatches`
 
 
-def load_split(folder: str | Path, split: str) -> NDArray:
-    """The clips of one split, (clips, samples) of floats, mapped from ``*_SPLIT.npy`` in `folder`, not read.
+class _Prepared(NamedTuple):
+    """A batch of clips, ready to be cut into passes."""
 
-    Raises
-    ------
-    DataError
-        If the folder or file is missing, ambiguous, or not such an array.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(
-            f"There is no data folder {folder}; make one with: samplernn prepare RECORDINGS --out {folder}"
-        )
-    found = sorted(folder.glob(f"*_{split}.npy"))
-    if len(found) != 1:
-        what = f"has {len(found)} files" if found else "has no file"
-        raise DataError(
-            f"The data folder {folder} {what} named *_{split}.npy and exactly one is needed; "
-            f"make a data set with: samplernn prepare RECORDINGS --out {folder}"
-        )
-    try:
-        clips = np.load(found[0], mmap_mode="r", allow_pickle=False)
-    except MemoryError:
-        raise
-    except Exception as error:  # a damaged header can raise anything in NumPy's parser
-        raise DataError(f"{found[0]} cannot be read as a NumPy array: {error}.") from error
-    if not isinstance(clips, np.ndarray):
-        raise DataError(f"{found[0]} holds no single array, as numpy.save writes it.")
-    if clips.ndim != 2 or clips.dtype.kind != "f":
-        raise DataError(
-            f"{found[0]} holds {clips.dtype} of shape {clips.shape}; floats (clips, samples) are needed."
-        )
-    return clips
+    samples: NDArray  # (B, overlap + whole passes), int32 or float32
+    ends: NDArray[np.integer]  # (B,): samples of each clip that count, the overlap not among them
 
 
-def check_split(clips: NDArray, split: str, hp: HyperParameters) -> None:
+# --- checks -------------------------------------------------------------------------------------------------
+
+
+def check_split(clips: Clips, split: str, hp: HyperParameters) -> None:
     """Raise DataError if the split cannot fill one minibatch, or a clip that is fed cannot be normalised.
 
-    A constant clip is fit for a model of real numbers, which does not divide by the range of a clip.
+    A constant clip is fit for a model of real numbers, which does not divide by the range of a clip, and for
+    the normalisations "absmax" and "none".
     """
-    n, length = clips.shape
+    n = len(clips)
     if n < hp.batch_size:
         raise DataError(
             f"The {split} split has {n} clips and --batch_size {hp.batch_size} needs at least "
             f"{hp.batch_size}; use a smaller --batch_size or more recordings."
         )
-    if length < hp.seq_len:
+    longest = lengths(clips).max()
+    if longest < hp.seq_len:
         names = {own.name for own in fields(hp)}
         flag = next(name for name in ("seq_len", "n_frames", "sequence_len_to_train") if name in names)
         raise DataError(
-            f"The clips of the {split} split are {length} samples long and one pass needs {hp.seq_len} "
-            f"(--{flag} {getattr(hp, flag)}); use a smaller --{flag} or longer clips."
+            f"The longest clip of the {split} split is {longest} samples long and one pass needs "
+            f"{hp.seq_len} (--{flag} {getattr(hp, flag)}); use a smaller --{flag} or longer clips."
         )
-    for i, clip in enumerate(clips[: n // hp.batch_size * hp.batch_size]):
-        if not np.isfinite(clip).all():
-            raise DataError(
-                f"Clip {i} of the {split} split holds NaN or infinite samples; remove or repair it."
-            )
-        # The zeros that pad a clip are part of it.
-        if not hp.real_valued and (clip == clip[0]).all() and (length % hp.seq_len == 0 or clip[0] == 0):
-            raise DataError(
-                f"Clip {i} of the {split} split is constant (silence) and cannot be normalised; remove it "
-                "(samplernn prepare does). The original would divide by zero."
-            )
+    passes = _passes_per_batch(clips, hp.batch_size, hp.seq_len)
+    for batch, padded in enumerate(passes * hp.seq_len):
+        for i in range(batch * hp.batch_size, (batch + 1) * hp.batch_size):
+            _check_clip(clips[i], padded, f"Clip {i} of the {split} split", hp)
+        forget(clips)
 
 
-def statistics(clips: NDArray) -> tuple[float, float]:
-    """Mean and standard deviation of all samples, in float64, read a few clips at a time.
-
-    Parameters
-    ----------
-    clips : (n, samples) of any float, may be mapped from a file larger than the memory
-
-    Raises
-    ------
-    DataError
-        If all samples are equal, or some are no finite numbers.
-    """
-    rows = max(1, _CHUNK // clips.shape[1])
-    shift = np.float64(clips[0, 0])  # the sums are those of differences from one sample, lest they cancel
-    total = squares = 0.0
-    for start in range(0, len(clips), rows):
-        difference = np.asarray(clips[start : start + rows], np.float64) - shift
-        total += float(difference.sum())
-        squares += float(np.vdot(difference, difference))
-    mean = total / clips.size
-    variance = squares / clips.size - mean**2
-    if not 0 < variance < np.inf:
+def _check_clip(clip: NDArray[np.floating], padded: int, name: str, hp: HyperParameters) -> None:
+    """Raise DataError if a clip, (samples,), that is fed with zeros behind it up to `padded` is not fit."""
+    peak = _peak(clip)
+    if not np.isfinite(peak):
+        raise DataError(f"{name} holds NaN or infinite samples; remove or repair it.")
+    if isinstance(hp, RealValued):
+        return
+    if hp.normalisation == "none" and peak > 1:
         raise DataError(
-            "All samples of the clips are equal, or some are NaN or infinite: there is no standard deviation "
-            "to divide by; remove or repair such clips."
+            f"{name} reaches {peak:.4g} and --normalisation none needs samples in -1..1; "
+            "scale the recordings or use --normalisation absmax."
         )
-    return float(shift + mean), float(np.sqrt(variance))
+    # The zeros that pad a clip are part of it.
+    if hp.normalisation == "min-max" and _is_constant(clip) and (clip[0] == 0 or len(clip) == padded):
+        raise DataError(
+            f"{name} is constant (silence) and cannot be normalised; remove it "
+            "(samplernn prepare does) or use --normalisation absmax. The original would divide by zero."
+        )
 
 
-def passes_per_epoch(clips: NDArray, batch_size: int, seq_len: int) -> int:
-    """Minibatches in one epoch: full batches of clips times passes per clip."""
-    n, length = clips.shape
-    return n // batch_size * -(-length // seq_len)
+def _peak(clip: NDArray[np.floating]) -> float:
+    """The largest magnitude in a clip, (samples,); NaN or infinity where it holds such."""
+    if clip.dtype == np.float16:
+        # The bits below the sign are in the order of the magnitudes, NaN the highest.
+        return float(np.bitwise_and(clip.view(np.uint16), 0x7FFF).max().view(np.float16))
+    return float(np.abs(clip).max())
+
+
+def _is_constant(clip: NDArray[np.floating]) -> bool:
+    return bool((clip[:64] == clip[0]).all() and (clip == clip[0]).all())
+
+
+# --- the number of passes -----------------------------------------------------------------------------------
+
+
+def passes_per_epoch(clips: Clips, batch_size: int, seq_len: int) -> int:
+    """Minibatches in one epoch: the passes over the longest clip of every full batch."""
+    return int(_passes_per_batch(clips, batch_size, seq_len).sum())
+
+
+def _passes_per_batch(clips: Clips, batch_size: int, seq_len: int) -> NDArray[np.integer]:
+    """Passes over each full batch, (batches,), in the order of the clips."""
+    n = len(clips) // batch_size * batch_size
+    return -(-lengths(clips)[:n].reshape(-1, batch_size).max(axis=1) // seq_len)
+
+
+# --- one epoch ----------------------------------------------------------------------------------------------
 
 
 def minibatches(
-    clips: NDArray,
+    clips: Clips,
     batch_size: int,
     seq_len: int,
     overlap: int,
     q_levels: int,
     q_type: str = "linear",
+    normalisation: str = "min-max",
 ) -> Iterator[Minibatch]:
     """One epoch of minibatches of levels, int32.
 
@@ -143,20 +126,24 @@ def minibatches(
     `overlap` columns of q_levels // 2 in front. Then come its passes from first to last, each with the
     `overlap` columns before it.
 
+    Ragged clips are padded to the longest of their batch, rounded up. The release has no feeder for them:
+    this one follows what is known of that of Onomatopoeia. Their mask is 0 over the padding. That of clips of
+    one length is 1 everywhere (quirk: over the padding too). In every pass at least one target counts.
+
     Raises
     ------
     DataError
-        If a clip is constant.
+        If a clip cannot be normalised.
     """
 
-    def levels(batch: NDArray[np.float64]) -> NDArray[np.int32]:
-        return quantize(batch, q_levels, q_type).astype(np.int32)
+    def levels(batch: NDArray[np.floating]) -> NDArray[np.integer]:
+        return quantize(batch, q_levels, q_type, normalisation)
 
-    return _passes(clips, batch_size, seq_len, overlap, levels, q_levels // 2)
+    return _epoch(clips, batch_size, seq_len, overlap, levels, np.int32, q_levels // 2)
 
 
 def real_minibatches(
-    clips: NDArray, batch_size: int, seq_len: int, overlap: int, mean: float, std: float
+    clips: Clips, batch_size: int, seq_len: int, overlap: int, mean: float, std: float
 ) -> Iterator[Minibatch]:
     """One epoch of minibatches of real numbers (x - mean) / std, float32.
 
@@ -164,13 +151,13 @@ def real_minibatches(
     first, so the padding becomes -mean / std, but the `overlap` columns in front are 0, which is the mean.
     """
 
-    def numbers(batch: NDArray[np.float64]) -> NDArray[np.float32]:
-        return ((batch - mean) / std).astype(np.float32)
+    def numbers(batch: NDArray[np.floating]) -> NDArray[np.floating]:
+        return np.stack([((clip.astype(np.float64) - mean) / std).astype(np.float32) for clip in batch])
 
-    return _passes(clips, batch_size, seq_len, overlap, numbers, 0.0)
+    return _epoch(clips, batch_size, seq_len, overlap, numbers, np.float32, 0.0)
 
 
-def feed(hp: HyperParameters, clips: NDArray) -> Iterator[Minibatch]:
+def feed(hp: HyperParameters, clips: Clips) -> Iterator[Minibatch]:
     """One epoch of minibatches as a model with these hyper-parameters reads them.
 
     Raises
@@ -178,34 +165,77 @@ def feed(hp: HyperParameters, clips: NDArray) -> Iterator[Minibatch]:
     HyperParameterError
         If the model reads real numbers and `hp` does not say their mean and standard deviation.
     """
+    shape = hp.batch_size, hp.seq_len, hp.overlap
     if not isinstance(hp, RealValued):
-        return minibatches(clips, hp.batch_size, hp.seq_len, hp.overlap, hp.q_levels, hp.q_type)
+        return minibatches(clips, *shape, hp.q_levels, hp.q_type, hp.normalisation)
     if hp.mean is None or hp.std is None:
         raise HyperParameterError("--mean and --std are not known; give those of the training clips.")
-    return real_minibatches(clips, hp.batch_size, hp.seq_len, hp.overlap, hp.mean, hp.std)
+    return real_minibatches(clips, *shape, hp.mean, hp.std)
 
 
-def _passes(
-    clips: NDArray,
+def _epoch(
+    clips: Clips,
     batch_size: int,
     seq_len: int,
     overlap: int,
-    enter: Callable[[NDArray[np.float64]], NDArray],
+    enter: Callable[[NDArray[np.floating]], NDArray],
+    dtype: type[np.generic],
     silence: float,
 ) -> Iterator[Minibatch]:
     """One epoch of minibatches of what `enter` makes of a batch of padded clips, `silence` in front."""
+
+    def prepare(start: int) -> _Prepared:
+        batch, ends = _padded(clips, start, batch_size, seq_len)
+        samples = np.full((batch_size, overlap + batch.shape[1]), silence, dtype)
+        try:
+            samples[:, overlap:] = enter(batch)
+        except DataError as error:
+            raise DataError(f"In the clips {start} to {start + batch_size - 1}: {error}") from error
+        return _Prepared(samples, ends)
+
     starts = list(range(0, len(clips) // batch_size * batch_size, batch_size))
     python2.shuffle(starts)
-    mask = np.ones((batch_size, overlap + seq_len), np.float32)
-    for start in starts:
-        batch = np.asarray(clips[start : start + batch_size], np.float64)
-        batch = np.pad(batch, ((0, 0), (0, -batch.shape[1] % seq_len)))
-        try:
-            samples = enter(batch)
-        except DataError as error:
-            where = f"In the clips {start} to {start + batch_size - 1}"
-            raise DataError(f"{where}: {error} Remove it (samplernn prepare does).") from error
-        samples = np.pad(samples, ((0, 0), (overlap, 0)), constant_values=silence)  # (B, overlap + length)
-        for first in range(0, samples.shape[1] - overlap, seq_len):
-            sequences = np.ascontiguousarray(samples[:, first : first + seq_len + overlap])
-            yield Minibatch(sequences, np.asarray(first == 0, np.int32), mask)
+    for prepared in _one_ahead(prepare, starts):
+        yield from _passes(prepared, seq_len, overlap)
+
+
+def _padded(
+    clips: Clips, start: int, batch_size: int, seq_len: int
+) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
+    """A batch of clips, (B, whole passes), zeros behind each, and where the mask of each ends, (B,)."""
+    rows = [clips[i] for i in range(start, start + batch_size)]
+    ends = np.array([len(row) for row in rows])
+    length = -(-ends.max() // seq_len) * seq_len
+    batch = np.zeros((batch_size, length), rows[0].dtype)
+    for i, row in enumerate(rows):
+        batch[i, : len(row)] = row
+    forget(clips)  # lest a set larger than the memory fills it
+    return batch, ends if isinstance(clips, Ragged) else np.full(batch_size, length)
+
+
+def _passes(prepared: _Prepared, seq_len: int, overlap: int) -> Iterator[Minibatch]:
+    """The passes over one batch, up to the end of its longest clip.
+
+    So the mask of a pass is never zero over all targets, where the cost would be 0 / 0.
+    """
+    for first in range(0, prepared.ends.max(), seq_len):
+        last = first + overlap + seq_len
+        sequences = np.ascontiguousarray(prepared.samples[:, first:last])
+        mask = (np.arange(first, last) < overlap + prepared.ends[:, None]).astype(np.float32)
+        yield Minibatch(sequences, np.asarray(first == 0, np.int32), mask)
+
+
+def _one_ahead[Item, Result](work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """work(item) of every item in order; that of the next one is done in a thread while one is in use.
+
+    Two results are in memory at most, if the caller keeps none.
+    """
+    if not items:
+        return
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="feeder") as thread:
+        coming = thread.submit(work, items[0])
+        for item in items[1:]:
+            ready = coming.result()
+            coming = thread.submit(work, item)
+            yield ready
+        yield coming.result()

@@ -10,11 +10,12 @@ from samplernn_theano.errors import OutputError
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well, sync it and rename it to `path`.
 
     The temporary name starts with a dot and keeps the suffix of `path` (libraries choose a format by it).
-    If the block raises, the temporary file is removed and `path` is left as it was.
+    If the block raises, the temporary file is removed and `path` is left as it was. What is not `durable` is
+    not synced: many small files are written faster so, and a power failure may leave some of them empty.
 
     Raises
     ------
@@ -26,14 +27,31 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        if durable:
+            sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        if durable:
+            sync(path.parent)
     except OSError as error:
-        raise OutputError(_explain(path, error)) from error
+        raise OutputError(explain(path, error)) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def replace(source: Path, path: Path) -> None:
+    """Give a finished, synced file the name `path`, in place of what bears it.
+
+    Raises
+    ------
+    OutputError
+        If that cannot be done.
+    """
+    try:
+        os.replace(source, path)
+        sync(path.parent)
+    except OSError as error:
+        raise OutputError(explain(path, error)) from error
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -42,7 +60,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until the file or folder `path` is on the disk, not only in memory."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -50,7 +69,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _explain(path: Path, error: OSError) -> str:
+def explain(path: Path, error: OSError) -> str:
+    """Say in one sentence why `path` could not be written and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"No disk space left while writing {path}; free some space and run the command again."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -111,16 +111,20 @@ class Quantised(Common):
     q_levels : int
         Quantisation levels (Q).
     q_type : {"linear", "mu-law", "a-law"}
+    normalisation : {"min-max", "absmax", "none"}
+        How each clip is brought to [0, 1] first; see `samplernn_theano.quantize.normalise`.
     """
 
     q_levels: int = 256
     q_type: str = "linear"
+    normalisation: str = field(default="min-max", metadata=OURS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.q_levels < 2:
             raise HyperParameterError(f"--q_levels {self.q_levels} is too few; choose at least 2.")
         _check_choice("q_type", self.q_type, ("linear", "mu-law", "a-law"))
+        _check_choice("normalisation", self.normalisation, ("min-max", "absmax", "none"))
         if self.q_type != "linear" and self.q_levels != 256:
             raise HyperParameterError(
                 f"--q_type {self.q_type} has 256 levels by definition, not {self.q_levels}; "

@@ -79,6 +79,56 @@ def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -
     _save(path, figure)
 
 
+def data_set(
+    path: str | Path,
+    levels: Mapping[str, NDArray[np.integer]],
+    clips: Mapping[str, NDArray[np.floating]],
+    rate: int = SAMPLE_RATE,
+) -> None:
+    """Draw how often each amplitude occurs in every split of a data set, and the spectrogram of one clip.
+
+    Parameters
+    ----------
+    levels : mapping of split to counts (bars,), over amplitudes from -1 to 1
+        What is beyond is counted in the outermost bars.
+    clips : mapping of split to amplitudes (samples,)
+        NaN is drawn as 0, and infinite amplitudes as full scale.
+    rate : samples per second of the clips
+
+    Raises
+    ------
+    OutputError
+        If the picture cannot be written.
+    """
+    figure = Figure(figsize=(8, 3 + 1.9 * len(clips)), layout="constrained")
+    axes, *panels = figure.subplots(1 + len(clips), height_ratios=[1.5] + [1] * len(clips), squeeze=False)[
+        :, 0
+    ]
+    for split, counts in levels.items():
+        if counts.sum():
+            share = np.where(counts, counts / counts.sum(), np.nan)  # no line where there is nothing
+            axes.stairs(share, np.linspace(-1, 1, len(counts) + 1), label=split, lw=1, baseline=None)
+    axes.set(yscale="log", xlim=(-1, 1), xlabel="amplitude", ylabel="share of samples", title="levels")
+    axes.grid(alpha=0.3)
+    if any(counts.sum() for counts in levels.values()):
+        axes.legend(fontsize=8)
+    for panel, (split, x) in zip(panels, clips.items(), strict=True):
+        x = np.nan_to_num(np.asarray(x, np.float64), posinf=1, neginf=-1)
+        extent = (0, len(x) / rate, 0, rate / 2000)
+        panel.imshow(
+            _decibels(_powers(x, 1024)),
+            origin="lower",
+            aspect="auto",
+            extent=extent,
+            vmin=-90,
+            vmax=0,
+            cmap="magma",
+        )
+        panel.set_title(f"{split}, the first clip", fontsize=9)
+        panel.set(xlabel="seconds", ylabel="kHz")
+    _save(path, figure)
+
+
 def _powers(x: NDArray[np.floating], window: int) -> NDArray[np.float64]:
     """The spectrogram of x (samples,): (window / 2 + 1, times)."""
     x = np.pad(

@@ -1,138 +1,44 @@
-"""A folder of recordings becomes a data set: `samplernn prepare FOLDER --out DIR`.
+"""Recordings become a data set: cut, shuffled, split, written with a manifest.
 
-As the original made its music set: all recordings one after the other, at 16 kHz and mono, are cut into clips
-of 8 s that do not overlap; the clips are shuffled with a fixed seed; the last ones are the test set, those
-before them the validation set, the others the training set. A clip may begin in one recording and end in the
-next, and clips of one recording land in all three splits: so did the original's.
+As the original made its sets: all recordings one after the other, at 16 kHz, mono and 16 bit, are cut into
+clips of 8 s; the clips are shuffled with a fixed seed; the last ones are the test set, those before them the
+validation set, the others the training set. A clip may begin in one recording and end in the next, and clips
+of one recording land in all three splits: so did the original's. A `Recipe` says what a set does differently.
 
 Not as the original: recordings are taken in the order of their names (the original took the order of the file
 system), and silent clips, on which the normalisation of the feeder divides by zero, are dropped.
 """
 
-import hashlib
+import csv
 import json
-import math
 import os
-from bisect import bisect_right
-from contextlib import ExitStack
+import random
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from samplernn_theano import __version__, audio
+from samplernn_theano import __version__
 from samplernn_theano.audio import SAMPLE_RATE
+from samplernn_theano.clips import SPLITS, is_silent, load_split, offsets_path, statistics
 from samplernn_theano.errors import DataError
-from samplernn_theano.files import atomic_write
+from samplernn_theano.files import atomic_write, replace, write_text
+from samplernn_theano.manifest import CLIPS, MANIFEST, PICTURE, Sizes, count_of, listed
 from samplernn_theano.original.python2 import shuffle
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
-"""A file is a recording if its name ends so, in small or capital letters."""
-
-SPLITS = ("train", "valid", "test")
-MANIFEST = "manifest.json"
+from samplernn_theano.recipe import Recipe
+from samplernn_theano.recordings import Found, Recording, Stream, decode_all, sha256, workshop
 
 
-def prepare(
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    name: str = "clips",
-    clip_seconds: float = 8.0,
-    valid_fraction: float = 0.1,
-    test_fraction: float = 0.1,
-    seed: int = 123,
-    overwrite: bool = False,
-    progress: bool = True,
-) -> dict[str, Any]:
-    """Build a data set out of the recordings in `folder` and below; return its manifest.
+class Clip(NamedTuple):
+    """Where a clip lies."""
 
-    Writes `<name>_train.npy`, `<name>_valid.npy`, `<name>_test.npy`, each float16 (clips, samples per clip)
-    in [-1, 1], and, last, `manifest.json`. The same recordings and options give the same bytes. All of them
-    appear at the end; an error before that leaves `out` as it was. Takes 115 MB of memory per hour of sound,
-    and besides what the longest recording needs (4 bytes for each sample of a channel, a few times over).
-
-    Hidden files and folders (names that start with a dot) are passed over. Links to folders are not followed.
-    A recording that cannot be read is reported in the manifest and left out.
-
-    Parameters
-    ----------
-    folder
-        Where the recordings are.
-    out
-        Where the data set goes; made if it is missing. It may lie inside `folder`.
-    name
-        What the names of the split files begin with.
-    clip_seconds
-        Length of a clip in seconds, rounded to whole samples.
-    valid_fraction, test_fraction
-        Parts of the clips that go to the validation and test split; at least one clip goes to each.
-    seed
-        Seed of the shuffle; the original's is 123.
-    overwrite
-        Whether a data set of the same name in `out` may be replaced.
-    progress
-        Whether to show a progress bar on the standard error.
-
-    Returns
-    -------
-    dict
-        What `manifest.json` holds; `describe` puts it into words.
-
-    Raises
-    ------
-    DataError
-        If `folder` is missing or holds too little readable sound, if `out` holds a data set already, or if an
-        option makes no sense.
-    OutputError
-        If the files cannot be written.
-    """
-    folder, out = Path(folder), Path(out)
-    length = _clip_length(clip_seconds)
-    _check_options(name, valid_fraction, test_fraction)
-    files = {split: f"{name}_{split}.npy" for split in SPLITS}
-    _check_folder(folder)
-    own = {*files.values(), MANIFEST}
-    _check_out(out, own, overwrite)
-
-    recordings, ignored, skipped = _find(folder, out, own)
-    if not recordings:
-        raise DataError(f"No recordings in {folder}; give a folder that holds {', '.join(SUFFIXES)} files.")
-    sources, clips, silent, rest_seconds = _cut(folder, recordings, length, progress)
-    if all(source["status"] == "unreadable" for source in sources):
-        raise DataError(f"No recording in {folder} can be read; of the first: {sources[0]['reason']}")
-    train, valid = _split_sizes(len(clips), valid_fraction, test_fraction)
-    if train < 1:
-        raise DataError(_too_little(folder, sources, len(clips), len(silent), length))
-
-    shuffled = [clips[i] for i in original_order(len(clips), seed)]
-    end = train + valid
-    splits = {"train": shuffled[:train], "valid": shuffled[train:end], "test": shuffled[end:]}
-    mean, std = _mean_and_std(splits["train"])
-    manifest: dict[str, Any] = {
-        "version": __version__,
-        "options": {
-            "name": name,
-            "clip_seconds": length / SAMPLE_RATE,
-            "valid_fraction": valid_fraction,
-            "test_fraction": test_fraction,
-            "seed": seed,
-        },
-        "rate": SAMPLE_RATE,
-        "train_mean": mean,
-        "train_std": std,
-        "splits": {
-            split: {"file": files[split], "clips": len(rows), "seconds": len(rows) * length / SAMPLE_RATE}
-            for split, rows in splits.items()
-        },
-        "silent_clips": silent,
-        "rest_seconds": rest_seconds,
-        "ignored_files": ignored,
-        "skipped_folders": skipped,
-        "sources": sources,
-    }
-    _write(out, manifest, splits)
-    return manifest
+    stream: Stream
+    start: int
+    stop: int
 
 
 def original_order(count: int, seed: int = 123) -> list[int]:
@@ -145,249 +51,337 @@ def original_order(count: int, seed: int = 123) -> list[int]:
     return order
 
 
-def describe(manifest: dict[str, Any]) -> str:
-    """Put the manifest of a data set into a few lines for people."""
-    splits, options, sources = manifest["splits"], manifest["options"], manifest["sources"]
-    clips = sum(split["clips"] for split in splits.values())
-    seconds = sum(split["seconds"] for split in splits.values())
-    used = [source for source in sources if source["status"] == "used"]
-    unreadable = [source["reason"] for source in sources if source["status"] == "unreadable"]
-    upsampled = [source["path"] for source in used if source["rate"] < manifest["rate"]]
-    clipped = [f"{source['path']} ({source['clipped']})" for source in used if source["clipped"]]
-    silent = [f"{clip['path']} at {clip['seconds']:.1f} s" for clip in manifest["silent_clips"]]
-    skipped = [f"{entry['path']} ({entry['reason']})" for entry in manifest["skipped_folders"]]
+def build(
+    found: Found,
+    out: str | os.PathLike[str],
+    recipe: Recipe,
+    overwrite: bool = False,
+    progress: bool = True,
+    missing: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Build a data set out of recordings; return its manifest.
 
-    lines = [
-        f"Data set {options['name']}: {_count(clips, 'clip')} of {options['clip_seconds']:g} s, "
-        f"{_hours(seconds)}, from {_count(len(used), 'recording')}."
-    ]
-    lines += [
-        f"  {key:5}  {_count(splits[key]['clips'], 'clip')}, {_hours(splits[key]['seconds'])}"
-        for key in SPLITS
-    ]
-    lines.append(
-        f"Training set: mean {manifest['train_mean']:.6g}, standard deviation {manifest['train_std']:.6g}."
-    )
-    if manifest["rest_seconds"]:
-        lines.append(f"Left over at the end, less than a clip: {manifest['rest_seconds']:.2f} s.")
-    if manifest["ignored_files"]:
-        lines.append(f"Not recordings, ignored: {_count(manifest['ignored_files'], 'file')}.")
-    lines += _listed("Silent clips, dropped", silent)
-    lines += _listed(f"Recorded below {manifest['rate']} Hz, so they lack the high tones", upsampled)
-    lines += _listed("Beyond full scale, clipped (samples)", clipped)
-    lines += _listed("Folders left out", skipped)
-    lines += _listed("Recordings left out", unreadable)
-    return "\n".join(lines).encode("utf-8", "backslashreplace").decode()  # names need not be valid text
+    Writes the splits as `samplernn_theano.clips` describes, `clips.csv` (where each clip comes from) and,
+    last, `manifest.json`. The same recordings and recipe give the same bytes. An error or interruption before
+    the end leaves the data set that may be in `out` as it was; what was decoded is kept there in a hidden
+    folder, and the next run starts from it. That folder takes 115 MB of disk space per hour of sound.
+
+    Parameters
+    ----------
+    missing
+        Recordings known to be absent, for the manifest.
+
+    Raises
+    ------
+    DataError
+        If there is too little sound that can be used, if a recording cannot be used and the recipe is strict,
+        or if `out` holds a data set already.
+    OutputError
+        If the files cannot be written.
+    """
+    out = Path(out)
+    check_out(out, recipe.name, overwrite)
+    recordings = _with_speakers(found.recordings) if recipe.by_speaker else found.recordings
+    with workshop(out) as work:
+        sources, clips, silent, rest = _cut(recordings, work, recipe, progress)
+        _check_sources(sources, recipe)
+        if recipe.balanced:
+            clips = _balance(clips, recipe.most)
+        sizes = recipe.sizes(len(clips))
+        if min(sizes) < 1:
+            raise DataError(_too_little(sources, len(clips), silent, recipe))
+        splits = _split(clips, sizes, recipe)
+        manifest = {
+            "version": __version__,
+            "set": recipe.set,
+            "options": recipe.options,
+            "layout": "ragged" if recipe.variable_length else "fixed",
+            "rate": SAMPLE_RATE,
+            "splits": {},
+            "silent_clips": silent,
+            "clips_left_out": len(clips) - sum(sizes),
+            "recordings_not_needed": len(recordings) - len(sources),
+            "rest_seconds": rest,
+            "missing": list(missing),
+            "ignored_files": found.ignored,
+            "skipped_folders": found.skipped,
+            "sources": sources,
+        }
+        _write(out, work / "new", manifest, splits, recipe, progress)
+    return manifest
 
 
-def _clip_length(clip_seconds: float) -> int:
-    """Return the samples in a clip."""
-    if not (math.isfinite(clip_seconds) and round(clip_seconds * SAMPLE_RATE) >= 2):
-        raise DataError(
-            f"--clip-seconds is {clip_seconds}; give the length of a clip in seconds, for instance 8."
-        )
-    return round(clip_seconds * SAMPLE_RATE)
+def own_files(out: Path, name: str) -> list[Path]:
+    """All files that a data set of this name may have in `out`."""
+    arrays = [out / f"{name}_{split}.npy" for split in SPLITS]
+    return [*arrays, *map(offsets_path, arrays), out / CLIPS, out / MANIFEST, out / PICTURE]
 
 
-def _check_options(name: str, valid_fraction: float, test_fraction: float) -> None:
+def check_out(out: Path, name: str, overwrite: bool) -> None:
+    """Refuse to mix two data sets in `out`, or to replace one unasked.
+
+    Raises
+    ------
+    DataError
+        If so, or if `name` cannot begin a file name.
+    """
     if not name or name.startswith(".") or "/" in name or os.sep in name or "\0" in name:
         raise DataError(f"{name!r} cannot begin a file name; give a name such as clips.")
-    for option, fraction in (("--valid-fraction", valid_fraction), ("--test-fraction", test_fraction)):
-        if not 0 < fraction < 1:
-            raise DataError(f"{option} is {fraction}; give a part of the clips, for instance 0.1.")
-    if valid_fraction + test_fraction >= 1:
-        raise DataError(
-            f"--valid-fraction {valid_fraction} and --test-fraction {test_fraction} leave no training set; "
-            "their sum must be below 1."
-        )
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.exists():
-        raise DataError(f"There is no folder {folder}; give the folder that holds the recordings.")
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give the folder that holds the recordings.")
-
-
-def _check_out(out: Path, own: set[str], overwrite: bool) -> None:
-    """Refuse to mix two data sets in `out`, or to replace one unasked; `own`: names of the files to write."""
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is not a folder; give a folder for the data set.")
     held = {path.name for split in SPLITS for path in out.glob(f"*_{split}.npy")}
-    if held - own:
-        raise DataError(f"{out} holds another data set ({min(held - own)}); choose another folder.")
+    others = held - {path.name for path in own_files(out, name)}
+    if others:
+        raise DataError(f"{out} holds another data set ({min(others)}); choose another folder.")
     if not overwrite and (held or (out / MANIFEST).exists()):
         raise DataError(f"{out} holds a data set already; choose another folder, or pass --overwrite.")
 
 
-def _find(folder: Path, out: Path, own: set[str]) -> tuple[list[Path], int, list[dict[str, str]]]:
-    """Return the recordings below `folder`, the number of other files, and the folders not entered.
+def _with_speakers(recordings: Sequence[Recording]) -> list[Recording]:
+    """The recordings, sorted by speaker, if each has one and there are two speakers or more."""
+    alone = [recording.name for recording in recordings if recording.speaker is None]
+    if alone:
+        raise DataError(
+            f"{alone[0]} lies in no sub-folder, so its speaker is not known; make a sub-folder for each."
+        )
+    speakers = {recording.speaker for recording in recordings}
+    if len(speakers) < 2:
+        raise DataError(
+            f"All recordings lie in one sub-folder ({min(map(str, speakers))}); give each speaker one."
+        )
+    return sorted(recordings, key=lambda recording: (str(recording.speaker), recording.name))
 
-    Recordings are sorted by their path relative to `folder`, written with slashes. Files that an earlier run
-    wrote (`own`, in `out`) are not counted.
-    """
-    recordings: list[Path] = []
-    skipped: list[dict[str, str]] = []
-    ignored = 0
 
-    def skip(path: str | Path, reason: str | None) -> None:
-        skipped.append({"path": Path(path).relative_to(folder).as_posix(), "reason": reason or "unreadable"})
-
-    for root, folders, names in os.walk(folder, onerror=lambda error: skip(error.filename, error.strerror)):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in (Path(root, name) for name in folders):
-            if path.is_symlink():
-                skip(path, "a link to a folder")
-        written = own if Path(root).resolve() == out.resolve() else set()
-        for path in (Path(root, name) for name in names if not name.startswith(".") and name not in written):
-            # A pipe would hang; a dangling link cannot be read, which is reported later.
-            if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
-                recordings.append(path)
-            else:
-                ignored += 1
-    recordings.sort(key=lambda path: path.relative_to(folder).as_posix())
-    return recordings, ignored, sorted(skipped, key=lambda entry: entry["path"])
+# --- clips --------------------------------------------------------------------------------------------------
 
 
 def _cut(
-    folder: Path, recordings: list[Path], length: int, progress: bool
-) -> tuple[list[dict[str, Any]], list[np.ndarray], list[dict[str, Any]], float]:
-    """Read the recordings one after the other and cut them into clips.
+    recordings: Sequence[Recording], work: Path, recipe: Recipe, progress: bool
+) -> tuple[list[dict[str, Any]], list[Clip], list[dict[str, Any]], float]:
+    """Decode the recordings and cut them into clips.
 
     Returns
     -------
     sources
         What the manifest says of each recording.
     clips
-        The clips that are not silent, in the order of the recordings, each float16 (length,).
+        Those that are not silent, in the order of the recordings.
     silent
-        Where the silent clips lie: number among all clips, recording, and seconds from its start.
+        Where the silent ones lie: recording, and seconds from its start.
     rest_seconds
-        What is left at the end, too short for a clip.
+        What is left at the ends, too short for a clip.
     """
     sources: list[dict[str, Any]] = []
-    clips: list[np.ndarray] = []
+    clips: list[Clip] = []
     silent: list[dict[str, Any]] = []
-    names, begins = [], []  # recordings used so far, and at which sample of the whole each begins
-    total = 0
-    rest = np.empty(0, "<f2")
-    for path in tqdm(recordings, desc="prepare", unit="file", disable=not progress):
-        name = path.relative_to(folder).as_posix()
-        source: dict[str, Any] = {"path": name}
+    streams: list[Stream] = []
+
+    def take(clip: Clip) -> None:
+        samples = clip.stream.read(clip.start, clip.stop)
+        if not is_silent(_float16(np.array([samples.min(), samples.max()]))):  # rounding keeps the order
+            clips.append(clip)
+            return
+        name, seconds = clip.stream.where(clip.start)
+        silent.append({"path": name, "seconds": seconds})
+
+    for recording, source, samples in decode_all(recordings, work, recipe.allow_upsampling, progress):
         sources.append(source)
-        try:
-            source["sha256"] = _sha256(path)
-            sound = audio.read(path)
-        except OSError as error:
-            source.update(status="unreadable", reason=f"{name} cannot be opened ({error.strerror}).")
+        if samples is not None and recipe.one_clip_each and len(samples) != recipe.length:
+            source.update(status="unreadable", reason=_not_one_clip(source, recipe))
+            samples = None
+        if samples is None:
             continue
-        except DataError as error:
-            source.update(status="unreadable", reason=str(error).replace(str(path), name))
+        speaker = recording.speaker if recipe.by_speaker or recipe.variable_length else None
+        if speaker is not None:
+            source["speaker"] = speaker
+        if recipe.variable_length or not streams or streams[-1].speaker != speaker:
+            streams.append(Stream(speaker))
+        stream = streams[-1]
+        stream.append(recording.name, samples)
+        if recipe.variable_length:
+            if not recipe.shortest <= source["seconds"] <= recipe.longest:
+                source.update(status="left out", reason=_length_reason(source, recipe))
+            else:
+                take(Clip(stream, 0, stream.length))
             continue
-        source.update(
-            status="used",
-            seconds=len(sound.samples) / SAMPLE_RATE,
-            rate=sound.file_rate,
-            channels=sound.channels,
-            clipped=sound.clipped,
+        for start in _new_starts(stream, len(samples), recipe):
+            take(Clip(stream, start, start + recipe.length))
+        if (
+            recipe.most is not None
+            and recipe.choice is None
+            and len(clips) >= recipe.most
+            and not recipe.balanced
+        ):
+            break
+    if recipe.legacy_count:
+        count = max(
+            0, sum(stream.length for stream in streams) // SAMPLE_RATE // round(recipe.clip_seconds) - 1
         )
-        names.append(name)
-        begins.append(total)
-
-        first = (total - len(rest)) // length  # number of the next clip
-        total += len(sound.samples)
-        waiting = np.concatenate([rest, sound.samples.astype("<f2")])
-        rows = waiting[: len(waiting) // length * length].reshape(-1, length)
-        rest = waiting[rows.size :].copy()
-        for number, row in enumerate(rows, start=first):
-            if not is_silent(row):
-                clips.append(row)
-                continue
-            begin = number * length
-            k = bisect_right(begins, begin) - 1
-            silent.append({"clip": number, "path": names[k], "seconds": (begin - begins[k]) / SAMPLE_RATE})
-    return sources, clips, silent, len(rest) / SAMPLE_RATE
+        clips = [clip for clip in clips if clip.start // recipe.stride < count]
+    rest = 0 if recipe.variable_length else sum(_rest(stream, recipe) for stream in streams)
+    return sources, _most(clips, recipe), silent, rest / SAMPLE_RATE
 
 
-def is_silent(clip: np.ndarray) -> bool:
-    """Say whether `clip`, float (samples,), is constant or stays below 2**-10 of full scale."""
-    lowest, highest = float(clip.min()), float(clip.max())
-    return lowest == highest or max(-lowest, highest) < 2**-10
+def _new_starts(stream: Stream, added: int, recipe: Recipe) -> range:
+    """Where clips begin that end in the last `added` samples of the stream."""
+    before = stream.length - added - recipe.length  # the last start that fitted before
+    first = 0 if before < 0 else (before // recipe.stride + 1) * recipe.stride
+    return range(first, stream.length - recipe.length + 1, recipe.stride)
 
 
-def _split_sizes(clips: int, valid_fraction: float, test_fraction: float) -> tuple[int, int]:
-    """Return the clips for training (below 1: too few) and for validation; the others are for the test."""
-    valid = max(1, round(clips * valid_fraction))
-    test = max(1, round(clips * test_fraction))
-    return clips - valid - test, valid
+def _rest(stream: Stream, recipe: Recipe) -> int:
+    """Samples after the end of the last clip."""
+    if stream.length < recipe.length:
+        return stream.length
+    return (stream.length - recipe.length) % recipe.stride
 
 
-def _too_little(folder: Path, sources: list[dict[str, Any]], clips: int, silent: int, length: int) -> str:
-    found = sum(source.get("seconds", 0) for source in sources)
-    dropped = f" besides {_count(silent, 'silent clip')}" if silent else ""
-    if clips >= 3:
-        return (
-            f"{folder} gives {_count(clips, 'clip')}{dropped}, and none is left to train on; "
-            "lower --valid-fraction and --test-fraction, or add recordings."
+def _most(clips: list[Clip], recipe: Recipe) -> list[Clip]:
+    if recipe.most is None or recipe.balanced:
+        return clips
+    if recipe.choice is None or len(clips) <= recipe.most:
+        return clips[: recipe.most]
+    chosen = random.Random(recipe.choice).sample(range(len(clips)), recipe.most)
+    return [clips[i] for i in sorted(chosen)]
+
+
+def _balance(clips: list[Clip], most: int | None) -> list[Clip]:
+    """As many clips of each speaker as of the one who has the fewest, and at most `most` in all."""
+    by_speaker: dict[str | None, list[Clip]] = {}
+    for clip in clips:
+        by_speaker.setdefault(clip.stream.speaker, []).append(clip)
+    fewest = min(map(len, by_speaker.values()), default=0)
+    if most is not None:
+        fewest = min(fewest, most // len(by_speaker))
+    return [clip for own in by_speaker.values() for clip in own[:fewest]]
+
+
+def _split(clips: list[Clip], sizes: Sizes, recipe: Recipe) -> dict[str, list[Clip]]:
+    """Shuffle and split."""
+    if recipe.order == "shuffled":
+        clips = [clips[i] for i in original_order(len(clips), recipe.seed)]
+    train, end = sizes.train, sizes.train + sizes.valid
+    splits = {"train": clips[:train], "valid": clips[train:end], "test": clips[end : end + sizes.test]}
+    if recipe.order == "shuffled train":
+        shuffle(splits["train"], recipe.seed)
+    return splits
+
+
+def _float16(samples: NDArray[np.int16]) -> NDArray[np.float16]:
+    """Samples in [-1, 1), as the original stored them."""
+    return (samples.astype(np.float32) / np.float32(32768)).astype("<f2")
+
+
+# --- what may be wrong --------------------------------------------------------------------------------------
+
+
+def _check_sources(sources: list[dict[str, Any]], recipe: Recipe) -> None:
+    unreadable = [source["reason"] for source in sources if source["status"] == "unreadable"]
+    if unreadable and recipe.strict:
+        lines = "\n".join(listed("These recordings cannot be used", unreadable))
+        raise DataError(f"{lines}\nReplace them, or pass --allow-missing to go on without them.")
+    if len(unreadable) == len(sources):
+        raise DataError(
+            f"None of {count_of(len(sources), 'recording')} can be used; of the first: {unreadable[0]}"
         )
+
+
+def _not_one_clip(source: dict[str, Any], recipe: Recipe) -> str:
+    return f"{source['path']} is {source['seconds']:.4f} s long and not a clip of {recipe.clip_seconds:g} s."
+
+
+def _length_reason(source: dict[str, Any], recipe: Recipe) -> str:
+    if source["seconds"] < recipe.shortest:
+        return f"{source['path']} is {source['seconds']:.2f} s long; --shortest {recipe.shortest:g}."
+    return f"{source['path']} is {source['seconds']:.2f} s long; --longest {recipe.longest:g}."
+
+
+def _too_little(
+    sources: list[dict[str, Any]], clips: int, silent: list[dict[str, Any]], recipe: Recipe
+) -> str:
+    seconds = sum(source.get("seconds", 0) for source in sources)
+    kind = "clip" if recipe.variable_length else f"clip of {recipe.clip_seconds:g} s"
+    dropped = f" besides {count_of(len(silent), 'silent clip')}" if silent else ""
+    left_out = [source["reason"] for source in sources if source["status"] == "left out"]
+    why = f" ({count_of(len(left_out), 'recording')} left out: {left_out[0]})" if left_out else ""
     return (
-        f"Found {found:.1f} s of sound in {folder}, which gives {_count(clips, 'clip')} of "
-        f"{length / SAMPLE_RATE:g} s{dropped}; at least 3 clips ({3 * length / SAMPLE_RATE:g} s) are needed: "
-        "add recordings or lower --clip-seconds."
+        f"Found {seconds:.1f} s of sound, which gives {count_of(clips, kind)}{dropped}{why}: too few for a "
+        "training, a validation and a test set. Add recordings, or see --help for how long clips are and how "
+        "many go to each split."
     )
 
 
-def _mean_and_std(clips: list[np.ndarray]) -> tuple[float, float]:
-    """Return mean and standard deviation over all samples of `clips`, in float64."""
-    count = sum(clip.size for clip in clips)
-    mean = math.fsum(clip.sum(dtype=np.float64) for clip in clips) / count
-    squares = math.fsum(np.square(clip.astype(np.float64) - mean).sum() for clip in clips)
-    return mean, math.sqrt(squares / count)
+# --- writing ------------------------------------------------------------------------------------------------
 
 
-def _write(out: Path, manifest: dict[str, Any], splits: dict[str, list[np.ndarray]]) -> None:
-    """Write the splits, add their hashes to `manifest`, and write that.
-
-    Everything is written under temporary names before the first file gets its own, so a full disk changes
-    nothing. The manifest, opened first, is renamed last.
-    """
-    with ExitStack() as files:
-        last = files.enter_context(atomic_write(out / MANIFEST))
+def _write(
+    out: Path,
+    new: Path,
+    manifest: dict[str, Any],
+    splits: dict[str, list[Clip]],
+    recipe: Recipe,
+    progress: bool,
+) -> None:
+    """Write everything into the folder `new`, and only then move it to `out`, the manifest last."""
+    shutil.rmtree(new, ignore_errors=True)
+    with tqdm(total=sum(map(len, splits.values())), desc="write", unit="clip", disable=not progress) as bar:
         for split, clips in splits.items():
-            entry = manifest["splits"][split]
-            temporary = files.enter_context(atomic_write(out / entry["file"]))
-            _save(temporary, clips)
-            entry["sha256"] = _sha256(temporary)
-        last.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            path = new / f"{recipe.name}_{split}.npy"
+            samples = sum(clip.stop - clip.start for clip in clips)
+            shape = (samples,) if recipe.variable_length else (len(clips), recipe.length)
+            entry: dict[str, Any] = {"file": path.name, "clips": len(clips), "seconds": samples / SAMPLE_RATE}
+            save(path, shape, _samples(clips, bar))
+            entry["sha256"] = sha256(path)
+            if recipe.variable_length:
+                lengths = [clip.stop - clip.start for clip in clips]
+                with atomic_write(offsets_path(path)) as temporary:
+                    np.save(temporary, np.cumsum([0, *lengths], dtype="<i8"))
+                entry["offsets_sha256"] = sha256(offsets_path(path))
+                entry["seconds_shortest_longest"] = [min(lengths) / SAMPLE_RATE, max(lengths) / SAMPLE_RATE]
+            if any(clip.stream.speaker is not None for clip in clips):
+                speakers = [str(clip.stream.speaker) for clip in clips]
+                entry["speakers"] = {name: speakers.count(name) for name in sorted(set(speakers))}
+            manifest["splits"][split] = entry
+    manifest["train_mean"], manifest["train_std"] = statistics(load_split(new, "train"))
+    _write_origins(new / CLIPS, splits)
+    write_text(new / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    move_in(new, out, recipe.name)
 
 
-def _save(path: Path, clips: list[np.ndarray]) -> None:
-    """Write `clips` as one .npy array (clips, samples), row by row: no second copy of them is needed."""
-    header = {"descr": "<f2", "fortran_order": False, "shape": (len(clips), clips[0].size)}
-    with open(path, "wb") as file:
+def _samples(clips: Sequence[Clip], bar: tqdm) -> Iterator[NDArray[np.float16]]:
+    for clip in clips:
+        yield _float16(clip.stream.read(clip.start, clip.stop))
+        bar.update()
+
+
+def move_in(new: Path, out: Path, name: str) -> None:
+    """Move a finished data set from the folder `new` to `out`, in place of the one that may be there."""
+    for path in own_files(out, name):
+        if not (new / path.name).exists() or path.name == MANIFEST:
+            path.unlink(missing_ok=True)
+    for path in sorted(new.iterdir(), key=lambda path: path.name == MANIFEST):
+        replace(path, out / path.name)
+
+
+def save(path: Path, shape: tuple[int, ...], clips: Iterator[NDArray[np.float16]]) -> None:
+    """Write `clips`, float16, one after the other as one .npy array of this shape."""
+    header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for clip in clips:
             file.write(clip.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
-
-
-def _listed(title: str, items: list[str], most: int = 10) -> list[str]:
-    """Return the lines of a list, at most `most` of its items, or nothing if it is empty."""
-    if not items:
-        return []
-    more = [f"  ... and {len(items) - most:,} more, see {MANIFEST}"] if len(items) > most else []
-    return [f"{title}: {len(items):,}", *(f"  {item}" for item in items[:most]), *more]
+def _write_origins(path: Path, splits: dict[str, list[Clip]]) -> None:
+    """Write where each clip comes from: the recording it begins in, and the seconds from its beginning."""
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["split", "clip", "recording", "begins_at_s", "length_s", "speaker"])
+        for split, clips in splits.items():
+            for i, clip in enumerate(clips):
+                name, seconds = clip.stream.where(clip.start)
+                length = (clip.stop - clip.start) / SAMPLE_RATE
+                table.writerow([split, i, name, f"{seconds:.4f}", f"{length:.4f}", clip.stream.speaker or ""])

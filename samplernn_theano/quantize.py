@@ -11,31 +11,60 @@ _A = 87.6
 _A_LAW_SCALE = 1.0 + np.log(_A)
 
 
-def normalise(clips: NDArray) -> NDArray[np.float64]:
-    """Each clip (row) scaled to [0, 1] by its own minimum and maximum.
+def normalise(clips: NDArray, normalisation: str = "min-max") -> NDArray[np.float64]:
+    """Each clip (row) brought to [0, 1] by itself.
 
     Parameters
     ----------
     clips : (n, samples) of any float
+    normalisation : {"min-max", "absmax", "none"}
+        "min-max", the original's: the lowest sample becomes 0 and the highest 1. Quirk: amplitude 0 has
+        another place in every clip. "absmax": x / max|x|, a clip of zeros as it is; "none": x as it is.
+        Both then bring [-1, 1] to [0, 1], so amplitude 0 is 0.5 in every clip.
 
     Raises
     ------
     DataError
-        If a clip is constant. Quirk: the original divides by zero there and feeds NaN.
+        If a clip holds NaN or infinite samples; with "min-max", if it is constant (quirk: the original
+        divides by zero there and feeds NaN); with "none", if a sample is outside [-1, 1].
     """
-    x = clips.astype(np.float64)
-    low, high = x.min(axis=1, keepdims=True), x.max(axis=1, keepdims=True)
-    constant = np.flatnonzero(~((low < high) & np.isfinite(low) & np.isfinite(high)))
-    if len(constant):
-        raise DataError(f"Clip {constant[0]} is constant (silence) or not a number and cannot be normalised.")
-    x -= low
-    x /= x.max(axis=1, keepdims=True)
+    x = np.array(clips, np.float64)
+    for i, clip in enumerate(x):
+        _normalise(clip, normalisation, i)
     return x
+
+
+def _normalise(x: NDArray[np.float64], normalisation: str, i: int) -> None:
+    """Bring clip number `i`, (samples,), to [0, 1] in place."""
+    low, high = x.min(), x.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise DataError(f"Clip {i} holds samples that are not a number or infinite; remove or repair it.")
+    if normalisation == "min-max":
+        if low == high:
+            raise DataError(
+                f"Clip {i} is constant (silence) and cannot be normalised; remove it "
+                "(samplernn prepare does)."
+            )
+        x -= low
+        x /= high - low
+        return
+    peak = max(-low, high)
+    if normalisation == "absmax" and peak > 0:
+        x /= peak
+    elif normalisation == "none" and peak > 1:
+        raise DataError(
+            f"Clip {i} reaches {peak:.4g} and --normalisation none needs samples in -1..1; "
+            "scale the recordings or use --normalisation absmax."
+        )
+    x += 1.0
+    x /= 2.0
 
 
 def linear_quantize(x: NDArray[np.float64], q_levels: int) -> NDArray[np.int32]:
     """Amplitudes in [0, 1] to levels 0..q_levels-1, rounding down."""
-    return (x * (q_levels - _EPSILON) + _EPSILON / 2).astype(np.int32)
+    y = x * (q_levels - _EPSILON)
+    y += _EPSILON / 2
+    return y.astype(np.int32)
 
 
 def linear_dequantize(levels: NDArray, q_levels: int) -> NDArray[np.float32]:
@@ -80,18 +109,25 @@ def a_law_dequantize(levels: NDArray) -> NDArray[np.float32]:
     return (np.sign(curve) * y).astype(np.float32)
 
 
-def quantize(clips: NDArray, q_levels: int, q_type: str) -> NDArray[np.integer]:
+def quantize(
+    clips: NDArray, q_levels: int, q_type: str, normalisation: str = "min-max"
+) -> NDArray[np.integer]:
     """Clips (n, samples) of any float, normalised one by one and quantised: linear, mu-law or a-law.
 
     Raises
     ------
     DataError
-        If a clip is constant or holds samples that are no finite numbers.
+        As `normalise` does.
     """
-    x = normalise(clips)
-    if q_type == "mu-law":
-        return mu_law_quantize(x)
-    return a_law_quantize(x) if q_type == "a-law" else linear_quantize(x, q_levels)
+    levels = np.empty(clips.shape, np.int32 if q_type == "linear" else np.int16)
+    for i, clip in enumerate(clips):  # one by one, because float64 of a whole batch takes much memory
+        x = clip.astype(np.float64)
+        _normalise(x, normalisation, i)
+        if q_type == "mu-law":
+            levels[i] = mu_law_quantize(x)
+        else:
+            levels[i] = a_law_quantize(x) if q_type == "a-law" else linear_quantize(x, q_levels)
+    return levels
 
 
 def dequantize(levels: NDArray, q_levels: int, q_type: str) -> NDArray[np.float32]:

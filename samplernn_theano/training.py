@@ -19,6 +19,7 @@ from tqdm import tqdm
 from samplernn_theano import checkpoints, feeder, generation, models, ops, plots, runs, updates
 from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.backend import check_backend, compile_function, default_backend
+from samplernn_theano.clips import SPLITS, Clips, load_split, statistics
 from samplernn_theano.errors import DivergedError
 from samplernn_theano.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.models.graph import Graph
@@ -84,7 +85,7 @@ def train(
     Parameters
     ----------
     data : path
-        A folder with ``*_train.npy``, ``*_valid.npy`` and ``*_test.npy``, floats of shape (clips, samples).
+        A folder with ``*_train.npy``, ``*_valid.npy`` and ``*_test.npy``, as `samplernn_theano.clips` says.
     folder : path
         Of the run; made new.
     schedule : Schedule, optional
@@ -111,11 +112,11 @@ def train(
     schedule = schedule or original_schedule(type(hp))
     learning_rate = learning_rate or hp.learning_rate
     check_backend(backend := backend or default_backend())
-    clips = {split: feeder.load_split(data, split) for split in feeder.SPLITS}
-    for split, array in clips.items():
-        feeder.check_split(array, split, hp)
+    clips = {split: load_split(data, split) for split in SPLITS}
+    for split, of_split in clips.items():
+        feeder.check_split(of_split, split, hp)
     if isinstance(hp, RealValued) and hp.std is None:
-        mean, std = feeder.statistics(clips["train"])
+        mean, std = statistics(clips["train"])
         hp = replace(hp, mean=mean, std=std)
     runs.check_free(folder, overwrite)
     described = {
@@ -140,7 +141,7 @@ def train(
 
 def _loop(
     trainer: Trainer,
-    clips: Mapping[str, NDArray],
+    clips: Mapping[str, Clips],
     run: runs.Run,
     schedule: Schedule,
     backend: str,
@@ -214,7 +215,7 @@ def batch_inputs(batch: feeder.Minibatch) -> tuple[NDArray, NDArray, NDArray]:
     return batch.sequences, batch.mask, batch.reset
 
 
-def evaluate(trainer: Trainer, clips: NDArray) -> float:
+def evaluate(trainer: Trainer, clips: Clips) -> float:
     """The mean NLL in bits per sample over the minibatches of a split, states carried from pass to pass."""
     states, costs = trainer.graph.zero_states(), []
     for batch in feeder.feed(trainer.hp, clips):
@@ -225,7 +226,7 @@ def evaluate(trainer: Trainer, clips: NDArray) -> float:
 
 def monitor(
     trainer: Trainer,
-    clips: Mapping[str, NDArray],
+    clips: Mapping[str, Clips],
     run: runs.Run,
     progress: Progress,
     states: list[Any],

@@ -1,7 +1,10 @@
-"""The feeder: every minibatch of the original's, what is fed, and what is refused."""
+"""The feeder: every minibatch of the original's, ragged clips, what is fed when, and what is refused."""
 
 import json
-import pickle
+import shutil
+import threading
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samplernn_theano import feeder
+from samplernn_theano.clips import SPLITS, Ragged, load_split, statistics
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.hyperparameters import (
     FAMILIES,
@@ -26,6 +30,7 @@ from samplernn_theano.quantize import quantize
 FEEDERS = Path(__file__).parent / "golden" / "feeders"
 ABOUT = json.loads((FEEDERS / "feeders.json").read_text())
 EPOCHS = np.load(FEEDERS / "epochs.npz")
+ORDERS = json.loads((FEEDERS / "shuffle_orders.json").read_text())
 FOLDERS = {"music": FEEDERS / "corpus" / "music", "blizz": FEEDERS / "corpus" / "Blizzard"}
 # Mean and standard deviation with which the original feeds these data sets as real numbers.
 REAL_VALUED_CONSTANTS = {
@@ -36,7 +41,7 @@ CONFIGURATIONS = {name: about for name, about in ABOUT.items() if isinstance(abo
 
 
 def epoch(about: dict, split: str) -> list[feeder.Minibatch]:
-    clips = feeder.load_split(FOLDERS[about["dataset"]], split)
+    clips = load_split(FOLDERS[about["dataset"]], split)
     shape = [about[name] for name in ("batch_size", "seq_len", "overlap")]
     if about["real_valued"]:
         constants = REAL_VALUED_CONSTANTS[about["dataset"]]
@@ -55,7 +60,7 @@ def test_there_are_golden_configurations():
     }
 
 
-@pytest.mark.parametrize("split", feeder.SPLITS)
+@pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_an_epoch_is_the_originals(name, split):
     about, key = CONFIGURATIONS[name], f"{name}/{split}"
@@ -90,6 +95,42 @@ def test_the_second_epoch_is_the_first_again(name):
         assert first.reset == second.reset
 
 
+BATCHES = ORDERS["make_random_batches_first_index_and_len"]  # of N clips, b in a batch
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("name", BATCHES)
+def test_batches_come_in_the_order_of_the_original(name, ragged):
+    """The first clip of each batch and how many there are; every clip says its number."""
+    n, batch_size = (int(word[1:]) for word in name.split("_"))
+    numbers = np.arange(n, dtype=np.float64)
+    clips = Ragged(numbers, np.arange(n + 1)) if ragged else numbers[:, None]
+    fed = [batch.sequences for batch in feeder.real_minibatches(clips, batch_size, 1, 0, 0.0, 1.0)]
+    assert [[int(batch[0, 0]), len(batch)] for batch in fed] == BATCHES[name]
+    assert all((np.diff(batch, axis=0) == 1).all() for batch in fed)
+
+
+@pytest.mark.parametrize("n", [int(name[8:]) for name in ORDERS if name.startswith("ndarray_")])
+def test_an_array_of_batches_would_have_another_order(n):
+    """The original's feeders shuffle lists: Python's shuffle, where NumPy's is meant for arrays."""
+    array = np.arange(n)
+    np.random.RandomState(123).shuffle(array)
+    assert array.tolist() == ORDERS[f"ndarray_{n}"]
+    clips = np.arange(n, dtype=np.float64)[:, None]
+    fed = [int(batch.sequences[0, 0]) for batch in feeder.real_minibatches(clips, 1, 1, 0, 0.0, 1.0)]
+    assert fed == ORDERS[f"list_{n}"]
+    assert n < 6 or fed != array.tolist()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_huckleberry_finn_is_fed_as_blizzard(split, tmp_path):
+    """The original has one feeder for both, under other names of files."""
+    shutil.copy(FOLDERS["blizz"] / f"Blizzard9k_{split}.npy", tmp_path / f"Huckleberry_{split}.npy")
+    fed = feeder.minibatches(load_split(tmp_path, split), 3, 160, 2, 256, "mu-law")
+    sequences = [minibatch.sequences for minibatch in fed]
+    np.testing.assert_array_equal(sequences, EPOCHS[f"blizz_mulaw_pad/{split}/sequences"])
+
+
 @pytest.mark.parametrize("length, seq_len, padded", ABOUT["round_to"])
 def test_clips_are_padded_to_a_multiple_of_the_pass_as_in_the_original(length, seq_len, padded):
     clips = np.broadcast_to(np.float16(0), (2, length))
@@ -101,48 +142,70 @@ def test_clips_are_padded_to_a_multiple_of_the_pass_as_in_the_original(length, s
 
 @st.composite
 def small_sets(draw):
-    n, length = draw(st.integers(1, 9)), draw(st.integers(2, 30))
-    clips = np.random.RandomState(draw(st.integers(0, 99))).normal(size=(n, length)).astype(np.float16)
-    clips[:, 0] = (
-        5  # louder than any normal draw: two equal samples would be a constant clip, which is refused
-    )
+    """Clips, fixed or ragged, with their batch size, seq_len and overlap."""
+    n, seed = draw(st.integers(1, 9)), draw(st.integers(0, 99))
+    sizes = [draw(st.integers(2, 30))] * n
+    ragged = draw(st.booleans())
+    if ragged:
+        sizes = draw(st.lists(st.integers(2, 30), min_size=n, max_size=n))
+    rows = [np.random.RandomState(seed + i).normal(size=size) for i, size in enumerate(sizes)]
+    for row in rows:
+        row[0] = 5  # louder than any normal draw: two equal samples would be a constant clip
+    data = np.concatenate(rows).astype(np.float16)
+    clips = Ragged(data, np.cumsum([0, *sizes])) if ragged else data.reshape(n, -1)
     return clips, draw(st.integers(1, 4)), draw(st.integers(1, 12)), draw(st.integers(1, 20))
 
 
+def padded_batches(clips, batch_size, seq_len):
+    """The full batches in order, float64, each padded as a whole; and where its clips end, or None."""
+    for start in range(0, len(clips) - batch_size + 1, batch_size):
+        rows = [clips[i].astype(np.float64) for i in range(start, start + batch_size)]
+        longest = max(map(len, rows))
+        length = longest + -longest % seq_len
+        batch = np.array([np.pad(row, (0, length - len(row))) for row in rows])
+        ends = [len(row) for row in rows] if isinstance(clips, Ragged) else [length] * batch_size
+        yield batch, np.array([[1] * end + [0] * (length - end) for end in ends])
+
+
 @pytest.mark.parametrize("real_valued", [False, True])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(small_set=small_sets())
 def test_every_sample_of_every_full_batch_is_fed_once_and_in_order(real_valued, small_set):
+    """Fixed and ragged; the mask counts the samples (and the padding of fixed clips: quirk)."""
     clips, batch_size, seq_len, overlap = small_set
-    padded = np.pad(clips.astype(np.float64), ((0, 0), (0, -clips.shape[1] % seq_len)))
     if real_valued:
         fed, silence = feeder.real_minibatches(clips, batch_size, seq_len, overlap, 0.25, 3.0), 0
-        entered = ((padded - 0.25) / 3).astype(np.float32)
     else:
         fed, silence = feeder.minibatches(clips, batch_size, seq_len, overlap, 200), 100
-        entered = quantize(padded, 200, "linear")
-    batches, whole = [], None
-    for sequences, reset, _ in fed:
-        assert sequences.shape == (batch_size, overlap + seq_len)
+    batches = []  # sequences and mask, the passes put together
+    for sequences, reset, mask in fed:
+        assert sequences.shape == mask.shape == (batch_size, overlap + seq_len)
+        assert mask[:, overlap:].any()
         if reset == 1:
             np.testing.assert_array_equal(sequences[:, :overlap], silence)
-            whole = sequences
-            batches.append(whole)
+            np.testing.assert_array_equal(mask[:, :overlap], 1)
+            batches.append([sequences, mask])
         else:  # what overlaps is what came before
-            np.testing.assert_array_equal(sequences[:, :overlap], whole[:, -overlap:])
-            whole = batches[-1] = np.hstack([whole, sequences[:, overlap:]])
-    expected = [
-        entered[start : start + batch_size] for start in range(0, len(clips) - batch_size + 1, batch_size)
-    ]
-    assert sorted(b[:, overlap:].tolist() for b in batches) == sorted(b.tolist() for b in expected)
+            for whole, part in zip(batches[-1], (sequences, mask), strict=True):
+                np.testing.assert_array_equal(part[:, :overlap], whole[:, -overlap:])
+            parts = zip(batches[-1], (sequences, mask), strict=True)
+            batches[-1] = [np.hstack([whole, part[:, overlap:]]) for whole, part in parts]
+    expected = []
+    for batch, counts in padded_batches(clips, batch_size, seq_len):
+        entered = ((batch - 0.25) / 3).astype(np.float32) if real_valued else quantize(batch, 200, "linear")
+        expected.append((entered.tolist(), counts.tolist()))
+    assert sorted((s[:, overlap:].tolist(), m[:, overlap:].tolist()) for s, m in batches) == sorted(expected)
+    total = batch_size * overlap * len(expected) + sum(np.sum(counts) for _, counts in expected)
+    assert sum(mask.sum() for _, mask in batches) == total
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(small_sets())
 def test_passes_per_epoch_counts_the_minibatches(small_set):
     clips, batch_size, seq_len, overlap = small_set
     fed = sum(1 for _ in feeder.minibatches(clips, batch_size, seq_len, overlap, 256))
-    assert feeder.passes_per_epoch(clips, batch_size, seq_len) == fed
+    passes = feeder.passes_per_epoch(clips, batch_size, seq_len)
+    assert passes == fed and type(passes) is int
 
 
 def test_a_minibatch_is_not_changed_by_the_next_one():
@@ -163,6 +226,227 @@ def test_padding_of_real_numbers_is_shifted_and_the_overlap_is_not():
     ((sequences, reset, mask),) = feeder.real_minibatches(np.array([[0.5, 1.0]]), 1, 4, 2, 0.5, 0.25)
     assert sequences.tolist() == [[0, 0, 0, 2, -2, -2]] and sequences.dtype == np.float32
     assert reset == 1 and (mask == 1).all()
+
+
+# --- clips of different lengths
+
+
+def ragged(*clips):
+    return Ragged(np.concatenate(clips), np.cumsum([0, *map(len, clips)]))
+
+
+def test_ragged_clips_are_padded_to_the_longest_of_their_batch():
+    """With zeros, that take part in the scaling, and that do not count."""
+    clips = ragged(np.array([-1.0, 1.0, 1.0]), np.array([0.5, 0.25, 1.0, 0.0, 1.0, 0.5]))
+    first, second = feeder.minibatches(clips, 2, 4, 2, 256)
+    assert first.sequences.tolist() == [[128, 128, 0, 255, 255, 128], [128, 128, 128, 64, 255, 0]]
+    assert first.mask.tolist() == [[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]]
+    assert second.sequences.tolist() == [[255, 128, 128, 128, 128, 128], [255, 0, 255, 128, 0, 0]]
+    assert second.mask.tolist() == [[1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0]]
+    assert (first.reset, second.reset) == (1, 0)
+    assert first.mask.dtype == np.float32
+
+
+def test_padding_of_ragged_real_numbers_is_shifted_and_does_not_count():
+    clips = ragged(np.array([0.5, 1.0]), np.array([1.0, 0.5, 1.0]))
+    ((sequences, _, mask),) = feeder.real_minibatches(clips, 2, 4, 1, 0.5, 0.25)
+    assert sequences.tolist() == [[0, 0, 2, -2, -2], [0, 2, 0, 2, -2]]
+    assert mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]
+
+
+def test_every_batch_of_ragged_clips_has_passes_of_its_own():
+    """The second batch comes first; its clips are not as long."""
+    noise = np.random.RandomState(0).normal(size=40)
+    clips = ragged(noise[:3], noise[:25], noise[:9], noise[:10])
+    fed = list(feeder.minibatches(clips, 2, 8, 1, 256))
+    assert [int(batch.reset) for batch in fed] == [1, 0, 1, 0, 0, 0]
+    assert [batch.mask[:, 1:].sum() for batch in fed] == [16, 3, 11, 8, 8, 1]
+    assert feeder.passes_per_epoch(clips, 2, 8) == 6
+
+
+def test_a_pass_in_which_nothing_counts_is_left_out():
+    """Its cost would be 0 / 0, and the parameters NaN. That the overlap counts is not enough."""
+    samples = np.arange(2 * 14).reshape(2, 14)  # an overlap of two and three passes of four
+    for ends, passes in (([12, 1], 3), ([8, 5], 2), ([9, 0], 3), ([1, 4], 1), ([0, 0], 0)):
+        fed = list(feeder._passes(feeder._Prepared(samples, np.array(ends)), 4, 2))
+        assert len(fed) == passes
+        assert all(batch.mask[:, 2:].any() for batch in fed)
+
+
+def test_ragged_clips_of_one_length_are_fed_as_fixed_ones():
+    noise = np.random.RandomState(0).normal(size=(5, 24)).astype(np.float16)
+    for one, other in zip(
+        feeder.minibatches(noise, 2, 8, 3, 256), feeder.minibatches(ragged(*noise), 2, 8, 3, 256), strict=True
+    ):
+        for ours, theirs in zip(one, other, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_ragged_clips_are_checked_before_they_are_fed():
+    hp = OneTier(batch_size=2, seq_len=10)
+    noise = np.random.RandomState(0).normal(size=40).astype(np.float16)
+    short, constant, silence = noise[:4], np.full(7, 0.5, np.float16), np.zeros(7, np.float16)
+    for good in (ragged(short, noise), ragged(constant, noise), ragged(noise, noise, silence)):
+        feeder.check_split(good, "train", hp)
+        list(feeder.feed(hp, good))
+    for bad in (ragged(noise, silence), ragged(np.full(10, 0.5, np.float16), short, noise)):
+        with pytest.raises(DataError, match="Clip [01] of the train split is constant"):
+            feeder.check_split(bad, "train", hp)
+        with pytest.raises(DataError, match="Clip [01] is constant"):
+            list(feeder.feed(hp, bad))
+    with pytest.raises(DataError, match="train split has 1 clips"):
+        feeder.check_split(ragged(noise), "train", hp)
+    with pytest.raises(DataError, match="longest clip of the train split is 7 samples long"):
+        feeder.check_split(ragged(constant, short), "train", hp)
+    noise[-1] = np.nan
+    with pytest.raises(DataError, match="Clip 1 of the train split holds NaN"):
+        feeder.check_split(ragged(short, noise), "train", hp)
+
+
+# --- other normalisations
+
+
+@pytest.mark.parametrize("normalisation", ["absmax", "none"])
+def test_silence_stays_at_one_level_where_clips_are_not_scaled_by_min_and_max(normalisation):
+    """In clips, between them and their padding, and in silent clips, which are fit then."""
+    hp = OneTier(batch_size=2, seq_len=10, normalisation=normalisation)
+    clips = ragged(np.zeros(13), np.array([0.75, 0, 0, -0.25]), np.array([0, 0.1, 0]), np.full(4, 0.5))
+    feeder.check_split(clips, "train", hp)
+    for batch in feeder.feed(hp, clips):
+        padding = batch.mask == 0
+        assert padding.any() and (batch.sequences[padding] == hp.silence).all()
+    first = next(feeder.feed(hp, clips)).sequences
+    loudest = {"absmax": 255, "none": 140}[normalisation]
+    assert first[0, :4].tolist() == [128, 128, loudest, 128]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_without_normalisation_samples_out_of_range_are_refused(dtype):
+    hp = OneTier(batch_size=2, seq_len=10, normalisation="none")
+    clips = np.random.RandomState(0).uniform(-1, 1, size=(4, 20)).astype(dtype)
+    clips[:, 3], clips[:, 4] = -1, 1
+    feeder.check_split(clips, "valid", hp)
+    clips[2, 5] = -1.25
+    with pytest.raises(DataError, match=r"Clip 2 of the valid split reaches 1.25 .*--normalisation none"):
+        feeder.check_split(clips, "valid", hp)
+    with pytest.raises(DataError, match=r"clips 2 to 3: Clip 0 reaches 1.25"):
+        list(feeder.feed(hp, clips))
+    feeder.check_split(clips, "valid", OneTier(batch_size=2, seq_len=10, normalisation="absmax"))
+
+
+# --- in little memory
+
+
+def resident_file_mib() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("RssFile:")[1].split()[0]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_clips_that_were_checked_or_fed_do_not_stay_in_memory(tmp_path):
+    noise = np.random.RandomState(0).normal(size=2**16).astype(np.float16)
+    np.save(tmp_path / "a_train.npy", np.tile(noise, (64, 8)))  # 64 clips of a MiB
+    clips = load_split(tmp_path, "train")
+    hp = RNNGMM(batch_size=4, seq_len=2**19, mean=0.0, std=1.0)
+    before = resident_file_mib()
+    feeder.check_split(clips, "train", hp)
+    assert resident_file_mib() < before + 16
+    for _ in feeder.feed(hp, clips):
+        assert resident_file_mib() < before + 16
+
+
+# --- one batch ahead
+
+
+def feeder_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("feeder")]
+
+
+NOISE = np.random.RandomState(0).normal(size=(12, 16))
+
+
+class Watched(np.ndarray):
+    """Clips that note which of them are read, and by whom."""
+
+    read: list[tuple[int, str]]
+
+    def __getitem__(self, i):
+        if isinstance(i, int):
+            self.read.append((i, threading.current_thread().name))
+        return np.asarray(super().__getitem__(i))
+
+
+def watched() -> Watched:
+    clips = NOISE.view(Watched)
+    clips.read = []
+    return clips
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert condition()
+
+
+def test_the_next_batch_is_prepared_while_one_is_fed_and_no_other():
+    clips = watched()
+    fed = feeder.minibatches(clips, 2, 8, 1, 256)
+    assert not clips.read and not feeder_threads()
+    for batch in range(6):
+        next(fed)
+        expected = min(batch + 2, 6)
+        wait_until(lambda n=expected: len(clips.read) >= 2 * n)
+        next(fed)
+        time.sleep(0.02)
+        assert len(clips.read) == 2 * expected
+    assert next(fed, None) is None
+    assert {name for _, name in clips.read} == {"feeder_0"}
+    assert not feeder_threads()
+
+
+def test_no_more_than_two_prepared_batches_are_in_memory():
+    class Batch:
+        pass
+
+    alive: weakref.WeakSet[Batch] = weakref.WeakSet()
+    counts = []
+
+    def work(_):
+        time.sleep(0.005)  # for the caller to drop the one before the last
+        batch = Batch()
+        alive.add(batch)
+        counts.append(len(alive))
+        return batch
+
+    for pause in (0, 0.02):
+        for _batch in feeder._one_ahead(work, range(6)):
+            time.sleep(pause)
+        del _batch
+    assert counts == [1, 2, 2, 2, 2, 2] * 2
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_a_feed_that_is_left_leaves_no_thread(taken):
+    closed, dropped = (feeder.minibatches(NOISE, 2, 8, 1, 256) for _ in range(2))
+    for _ in range(taken):
+        next(closed), next(dropped)
+    assert bool(feeder_threads()) == bool(taken)
+    closed.close()
+    del dropped
+    assert not feeder_threads()
+
+
+def test_an_error_comes_in_its_turn():
+    """All before it is fed; it is of the kind that was raised, and leaves no thread."""
+    order = [starts[0] for starts in BATCHES["N12_b5"]]
+    clips = NOISE.copy()
+    clips[order[1] + 1] = 0.5
+    fed = feeder.minibatches(clips, 5, 8, 1, 256)
+    assert [int(next(fed).reset) for _ in range(2)] == [1, 0]
+    with pytest.raises(DataError, match="clips 0 to 4: Clip 1 is constant"):
+        next(fed)
+    assert not feeder_threads()
 
 
 # --- as a model reads it
@@ -203,44 +487,11 @@ def test_a_model_of_real_numbers_needs_their_mean_and_standard_deviation():
         feeder.feed(RNNGMM(), np.zeros((128, 512)))
 
 
-# --- statistics
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_statistics_are_those_of_all_samples_in_float64(dtype, monkeypatch, tmp_path):
-    """Chunk by chunk, with the samples that no minibatch holds, and far from zero too."""
-    clips = np.random.RandomState(0).normal(size=(13, 50)).astype(dtype)
-    np.save(tmp_path / "a_train.npy", clips)
-    mapped = feeder.load_split(tmp_path, "train")
-    for chunk in (1, 50, 170, 10**6):
-        monkeypatch.setattr(feeder, "_CHUNK", chunk)
-        mean, std = feeder.statistics(mapped)
-        assert type(mean) is type(std) is float
-        np.testing.assert_allclose(mean, clips.mean(dtype=np.float64), rtol=1e-12)
-        np.testing.assert_allclose(std, clips.std(dtype=np.float64), rtol=1e-12)
-    far = 1000 + np.random.RandomState(0).normal(size=(13, 50)) * 1e-6
-    np.testing.assert_allclose(feeder.statistics(far), (far.mean(), far.std()), rtol=1e-9)
-
-
 def test_clips_fed_with_their_own_statistics_have_mean_0_and_standard_deviation_1():
     clips = np.random.RandomState(0).normal(0.3, 0.02, size=(4, 512)).astype(np.float16)
-    fed = np.array(
-        [b.sequences for b in feeder.real_minibatches(clips, 2, 128, 0, *feeder.statistics(clips))]
-    )
+    fed = np.array([b.sequences for b in feeder.real_minibatches(clips, 2, 128, 0, *statistics(clips))])
     assert fed.size == clips.size
     np.testing.assert_allclose([fed.mean(dtype=np.float64), fed.std(dtype=np.float64)], [0, 1], atol=1e-6)
-
-
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-@pytest.mark.parametrize("level", [0.0, 0.1, np.nan, np.inf])
-def test_clips_without_a_standard_deviation_are_refused(level):
-    with pytest.raises(DataError, match="no standard deviation"):
-        feeder.statistics(np.full((3, 70), level, np.float16))
-    if not np.isfinite(level):
-        clips = np.random.RandomState(0).normal(size=(3, 70))
-        clips[1, 5] = level
-        with pytest.raises(DataError, match="no standard deviation"):
-            feeder.statistics(clips)
 
 
 # --- what is refused
@@ -251,103 +502,6 @@ def test_a_silent_clip_is_named_with_its_batch():
     clips[3] = 0
     with pytest.raises(DataError, match="clips 2 to 3: Clip 1 is constant .*samplernn prepare"):
         list(feeder.minibatches(clips, 2, 8, 1, 256))
-
-
-def test_a_split_is_read_as_it_lies(tmp_path):
-    clips = np.random.RandomState(0).normal(size=(3, 8)).astype(np.float16)
-    np.save(tmp_path / "any_valid.npy", clips)
-    np.save(tmp_path / "any_train.npy", clips + 1)
-    read = feeder.load_split(str(tmp_path), "valid")
-    np.testing.assert_array_equal(read, clips)
-    assert isinstance(read, np.memmap) and read.dtype == np.float16
-
-
-def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(DataError, match=f"no data folder {tmp_path}/gone.*samplernn prepare"):
-        feeder.load_split(tmp_path / "gone", "train")
-
-
-def test_a_folder_without_the_split(tmp_path):
-    np.save(tmp_path / "a_train.npy", np.zeros((2, 8), np.float16))
-    with pytest.raises(DataError, match=r"has no file named \*_test.npy.*samplernn prepare"):
-        feeder.load_split(tmp_path, "test")
-
-
-def test_a_folder_with_two_data_sets(tmp_path):
-    for name in ("a_train.npy", "b_train.npy"):
-        np.save(tmp_path / name, np.zeros((2, 8), np.float16))
-    with pytest.raises(DataError, match="has 2 files"):
-        feeder.load_split(tmp_path, "train")
-
-
-@pytest.mark.parametrize("array", [np.zeros((2, 8), np.int16), np.zeros(8, np.float16), np.zeros((2, 3, 4))])
-def test_an_array_of_another_kind(tmp_path, array):
-    np.save(tmp_path / "a_train.npy", array)
-    with pytest.raises(DataError, match=r"a_train.npy holds .*floats \(clips, samples\) are needed"):
-        feeder.load_split(tmp_path, "train")
-
-
-class Touch:
-    """A pickle of it makes a file when it is read."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
-
-
-def test_a_pickled_array_is_refused_and_not_executed(tmp_path):
-    np.save(tmp_path / "a_train.npy", np.array([[Touch(tmp_path / "executed")]]), allow_pickle=True)
-    with pytest.raises(DataError, match="a_train.npy cannot be read"):
-        feeder.load_split(tmp_path, "train")
-    assert not (tmp_path / "executed").exists()
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 5])
-def test_a_plain_pickle_is_refused_and_not_executed(tmp_path, protocol):
-    (tmp_path / "a_train.npy").write_bytes(pickle.dumps(Touch(tmp_path / "executed"), protocol))
-    with pytest.raises(DataError, match="a_train.npy"):
-        feeder.load_split(tmp_path, "train")
-    assert not (tmp_path / "executed").exists()
-
-
-def npy(folder: Path) -> bytes:
-    np.save(folder / "whole.npy", np.zeros((4, 16), np.float16))
-    return (folder / "whole.npy").read_bytes()
-
-
-def test_a_truncated_file(tmp_path):
-    whole = npy(tmp_path)
-    for length in range(1, len(whole), 3):
-        (tmp_path / "a_train.npy").write_bytes(whole[:length])
-        with pytest.raises(DataError, match="a_train.npy"):
-            feeder.load_split(tmp_path, "train")
-
-
-def test_an_empty_file(tmp_path):
-    (tmp_path / "a_train.npy").write_bytes(b"")
-    with pytest.raises(DataError, match="a_train.npy"):
-        feeder.load_split(tmp_path, "train")
-
-
-def test_an_npz_under_the_name_of_an_npy(tmp_path):
-    with (tmp_path / "a_train.npy").open("wb") as file:
-        np.savez(file, clips=np.zeros((2, 8)))
-    with pytest.raises(DataError, match="a_train.npy"):
-        feeder.load_split(tmp_path, "train")
-
-
-def test_a_flipped_byte_in_the_header_gives_a_data_error_or_the_array(tmp_path):
-    whole = npy(tmp_path)
-    for position in range(128):
-        damaged = bytearray(whole)
-        damaged[position] ^= 1 << position % 8
-        (tmp_path / "a_train.npy").write_bytes(damaged)
-        try:
-            feeder.load_split(tmp_path, "train")
-        except DataError as error:
-            assert "a_train.npy" in str(error)
 
 
 MODELS = {  # of passes of 100 samples, and the flag that says so
@@ -369,7 +523,7 @@ def test_a_split_with_too_few_clips_or_too_short_ones(family):
     with pytest.raises(DataError, match="valid split has 3 clips and --batch_size 4 .*smaller --batch_size"):
         feeder.check_split(clips[:3], "valid", hp)
     told = (
-        rf"test split are 99 samples long and one pass needs 100 \({flag}\); use a smaller {flag.split()[0]} "
+        rf"test split is 99 samples long and one pass needs 100 \({flag}\); use a smaller {flag.split()[0]} "
     )
     with pytest.raises(DataError, match=told):
         feeder.check_split(clips[:, :99], "test", hp)

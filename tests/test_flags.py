@@ -83,7 +83,8 @@ def common(draw: st.DrawFn) -> dict:
 def quantised(draw: st.DrawFn) -> dict:
     q_type = draw(st.sampled_from(["linear", "mu-law", "a-law"]))
     levels = draw(st.integers(2, 1000)) if q_type == "linear" else 256
-    return common(draw) | {"q_type": q_type, "q_levels": levels}
+    normalisation = draw(st.sampled_from(["min-max", "absmax", "none"]))
+    return common(draw) | {"q_type": q_type, "q_levels": levels, "normalisation": normalisation}
 
 
 def real_valued(draw: st.DrawFn) -> dict:
@@ -154,8 +155,10 @@ def test_a_small_negative_mean_is_no_flag():
     assert from_original_argv(RNNGMM, ["--mean=-2.7492260671334582e-05", "--std", "1e-9"])[0] == hp
 
 
-def test_ablations_are_written_only_where_they_are_in_use():
+def test_what_the_original_lacks_is_written_only_where_it_is_in_use():
     """So that the original can read the others."""
+    assert "--normalisation" not in to_argv(OneTier())
+    assert flags(to_argv(WaveNet(normalisation="absmax")))["--normalisation"] == "absmax"
     assert "--sample_input" not in to_argv(ThreeTier()) and "--multi_softmax" not in to_argv(TwoTier())
     assert flags(to_argv(ThreeTier(sample_input="real")))["--sample_input"] == "real"
     assert flags(to_argv(TwoTier(multi_softmax=True)))["--multi_softmax"] == "True"

@@ -81,6 +81,7 @@ CONTRADICTIONS: list[tuple[list[type[HyperParameters]], dict, str, dict]] = [
     (RECURRENT, {"skip_conn": True, "n_rnn": 1}, "--skip_conn False", {"skip_conn": False, "n_rnn": 1}),
     (QUANTISED, {"q_levels": 1}, "at least 2", {"q_levels": 2}),
     (QUANTISED, {"q_type": "log"}, "choose linear, mu-law or a-law", {"q_type": "a-law"}),
+    (QUANTISED, {"normalisation": "max"}, "choose min-max, absmax or none", {"normalisation": "none"}),
     (QUANTISED, {"q_type": "mu-law", "q_levels": 16}, "--q_levels 256", {"q_type": "mu-law"}),
     (QUANTISED, {"q_type": "a-law", "q_levels": 255}, "--q_levels 256", {"q_type": "a-law"}),
     (WITH_ONE_HOT, {"sample_input": "both"}, "choose embedding or real", {"sample_input": "real"}),
@@ -202,6 +203,7 @@ def test_wavenet_is_trained_otherwise():
         KTier(frame_sizes=(32, 4), sample_input="real"),
         SampleRNNGMM(mean=-2.7492260671334582e-05, std=0.1, frame_size=4),
         TwoTier(emb_size=0, q_type="a-law", learn_h0=False),
+        OneTier(normalisation="absmax"),
     ],
     ids=lambda hp: hp.family,
 )
@@ -210,3 +212,10 @@ def test_hyper_parameters_survive_json(hp):
     written = json.loads(json.dumps(dataclasses.asdict(hp)))
     assert FAMILIES[hp.family](**written) == hp
     assert hash(FAMILIES[hp.family](**written)) == hash(hp)
+
+
+@pytest.mark.parametrize("family", QUANTISED)
+def test_a_file_that_is_older_than_the_normalisations_means_that_of_the_original(family):
+    written = json.loads(json.dumps(dataclasses.asdict(family())))
+    assert written.pop("normalisation") == "min-max"
+    assert family(**written) == family()

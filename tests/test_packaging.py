@@ -31,14 +31,15 @@ def name_and_ranges(spec: str) -> tuple[str, frozenset[str]]:
 
 
 def requirements() -> dict[str, frozenset[str]]:
-    """Collect what pyproject.toml asks for to build, run with JAX and test, under conda-forge's names."""
+    """Collect what pyproject.toml asks for to build, run, download and test, under conda-forge's names."""
     extras = METADATA["optional-dependencies"]
     specs = [
         f"python{METADATA['requires-python']}",
         *PROJECT["build-system"]["requires"],
         *METADATA["dependencies"],
         *extras["jax"],
-        *extras["test"],
+        *extras["datasets"],
+        *(spec for spec in extras["test"] if spec != f"{METADATA['name']}[datasets]"),
     ]
     pairs = (name_and_ranges(spec) for spec in specs)
     return {CONDA_NAME.get(name, name): ranges for name, ranges in pairs}

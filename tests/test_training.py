@@ -11,7 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samplernn_theano import checkpoints, feeder, generation, runs, training
+from samplernn_theano import checkpoints, generation, runs, training
+from samplernn_theano.clips import load_split, statistics
 from samplernn_theano.errors import DivergedError, OutputError
 from samplernn_theano.hyperparameters import FAMILIES, RNNGMM, ThreeTier, WaveNet
 from samplernn_theano.schedule import Progress, Schedule, original_schedule
@@ -96,7 +97,7 @@ def test_the_validation_score_is_the_mean_over_minibatches(trained, small_data):
     """A checkpoint scored again gives the logged number."""
     trainer = training.compile_trainer(HP)
     trainer.graph.parameters.assign(checkpoints.load(trained.last).parameters)
-    valid = training.evaluate(trainer, feeder.load_split(small_data, "valid"))
+    valid = training.evaluate(trainer, load_split(small_data, "valid"))
     logged = [r for r in runs.read_log(trained) if r["event"] == "monitor"][-1]["valid"]
     assert valid == pytest.approx(logged, rel=1e-6)
 
@@ -152,7 +153,7 @@ def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path)
     trainer.graph.parameters.assign({"SampleLevel.L2.b": np.full(HP.dim, np.nan)})
     with pytest.raises(DivergedError, match="SampleLevel.L2.b is not finite after 7 updates"):
         training.save(run.last, trainer, states, progress)
-    clips = {split: feeder.load_split(small_data, split) for split in ("valid", "test")}
+    clips = {split: load_split(small_data, split) for split in ("valid", "test")}
     with pytest.raises(DivergedError, match="is not finite"):
         training.monitor(trainer, clips, run, progress, states, 1.0, print)
     assert run.last.read_bytes() == good
@@ -203,12 +204,32 @@ def test_real_numbers_are_normalised_by_the_training_clips(small_data, tmp_path,
     run = runs.Run(tmp_path / "run")
     assert training.train(hp, small_data, run.folder, Schedule(max_iters=30, n_seqs=0)) == 0
     kept = checkpoints.load(run.last).hp
-    clips = feeder.load_split(small_data, "train")
-    assert (kept.mean, kept.std) == feeder.statistics(clips)
+    clips = load_split(small_data, "train")
+    assert (kept.mean, kept.std) == statistics(clips)
     look = next(r for r in runs.read_log(run) if r["event"] == "monitor")
     assert f"(valid {look['valid'] * np.log(2):.4f} nats)" in capsys.readouterr().out
     _, loaded = generation.load_model(run.last)
     assert loaded == kept
+
+
+def test_clips_of_very_different_lengths_are_trained_on_and_scored(tmp_path):
+    """In most passes only one clip of the batch counts; the others lie behind their ends."""
+    data = tmp_path / "data"
+    data.mkdir()
+    rng = np.random.RandomState(0)
+    for split, sizes in (("train", [40, 130, 1, 1300, 7, 900, 60, 128]), ("valid", [500, 3, 3, 3])):
+        clips = [np.append(rng.normal(0, 0.1, size - 1), 0.5) for size in sizes]
+        for name in (split, "test") if split == "valid" else (split,):
+            np.save(data / f"a_{name}.npy", np.concatenate(clips).astype(np.float16))
+            np.save(data / f"a_{name}_offsets.npy", np.cumsum([0, *sizes]))
+    run, hp = runs.Run(tmp_path / "run"), replace(HP, normalisation="absmax")
+    assert training.train(hp, data, run.folder, Schedule(max_epochs=2, n_seqs=0)) == 0
+    checkpoint = checkpoints.load(run.last)
+    assert checkpoint.hp == hp and checkpoint.progress["iteration"] == 2 * (11 + 8)
+    assert all(np.isfinite(array).all() for array in checkpoint.parameters.values())
+    looks = [r for r in runs.read_log(run) if r["event"] == "monitor"]
+    assert len(looks) == 2 and looks[1]["train"] < looks[0]["train"]
+    assert all(np.isfinite([look["valid"], look["test"] or 0]).all() for look in looks)
 
 
 def test_wavenet_has_the_learning_rate_and_the_schedule_of_the_original(small_data, tmp_path):

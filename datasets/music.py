@@ -1,0 +1,152 @@
+"""Make the Music set of the paper: Beethoven's 32 piano sonatas, from archive.org.
+
+    python datasets/music.py --out data/music
+
+downloads one item per sonata (about 10 h), and cuts them into clips of 8 s: all recordings one after the
+other, in the order of ITEMS, shuffled as the authors shuffled them, the last 512 for validation and test.
+README.md beside this file says what is known of the authors' own files.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from samplernn_theano import adopt, archive, prepare, recordings
+from samplernn_theano.arguments import Parser, guarded, positive_int
+from samplernn_theano.cli_data import add_common, add_cutting, report
+from samplernn_theano.errors import DataError
+from samplernn_theano.manifest import Sizes, listed
+from samplernn_theano.recipe import Recipe, by_counts
+from samplernn_theano.recordings import Found, Recording
+
+# The identifiers as archive.org has them: most are BeethovenPianoSonataNo.N, and seven are not.
+_OTHERS = {
+    13: "BeethovenPianoSonata13",
+    14: "BeethovenPianoSonataNo.14moonlight",
+    15: "BeethovenPianoSonata15",
+    16: "BeethovenPianoSonata16",
+    17: "BeethovenPianoSonata17",
+    21: "BeethovenPianoSonataNo.21Waldstein",
+    22: "BeethovenPianoSonata22",
+}
+ITEMS = [_OTHERS.get(number, f"BeethovenPianoSonataNo.{number}") for number in range(1, 33)]
+
+RENDITIONS = (".ogg", ".flac", ".wav", ".mp3")  # of which one is taken where an item has several
+
+MIRROR_CLIPS = 4328  # of the copy that comes as numbered clips
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    a = parse(argv)
+    prepare.check_out(a.out, "music", a.overwrite)
+    if a.source is not None and any(a.source.glob("*_train.npy")):
+        report(adopt.adopt(a.source, a.out, "music", "music", a.overwrite), a.out)
+        return 0
+    recipe = Recipe(
+        set="music",
+        name="music",
+        sizes=by_counts(a.valid_clips, a.test_clips),
+        stride_seconds=a.stride,
+        legacy_count=a.legacy_count,
+        seed=a.seed,
+        strict=not a.allow_missing,
+        allow_upsampling=a.allow_upsampling,
+    )
+    folder, missing = a.source, []
+    if folder is None:
+        folder = a.out / "original"
+        absent = archive.download(ITEMS, folder, RENDITIONS[:1], a.server)
+        missing = [f"{item.identifier}: {item.reason}" for item in absent]
+    found = recordings.find(folder)
+    if is_mirror(found.recordings):
+        found, missing = in_number_order(found)
+        recipe = Recipe(
+            set="music",
+            name="music",
+            sizes=mirror_sizes,
+            one_clip_each=True,
+            order="as it is",
+            strict=recipe.strict,
+        )
+    else:
+        found, absent_names = in_item_order(found)
+        missing = missing or absent_names
+    if missing and not a.allow_missing:
+        told = "\n".join(listed(f"Missing in {folder}", missing))
+        raise DataError(f"{told}\nAdd them, or pass --allow-missing to go on without them.")
+    report(prepare.build(found, a.out, recipe, a.overwrite, missing=missing), a.out)
+    return 0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = Parser(description="Make the Music set: Beethoven's 32 piano sonatas, from archive.org.")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        help="start from this folder, download nothing: recordings (in a sub-folder per item or not), "
+        "the authors' music_{train,valid,test}.npy, or the mirror's numbered clips",
+    )
+    parser.add_argument(
+        "--legacy-count", action="store_true", help="make seconds // 8 - 1 clips, as the authors' script"
+    )
+    parser.add_argument("--valid-clips", type=positive_int, default=256, help="default: %(default)s")
+    parser.add_argument("--test-clips", type=positive_int, default=256, help="default: %(default)s")
+    parser.add_argument(
+        "--server", default=archive.SERVER, help="another server that is laid out as %(default)s"
+    )
+    add_cutting(parser)
+    add_common(parser)
+    return parser.parse_args(argv)
+
+
+def in_item_order(found: Found) -> tuple[Found, list[str]]:
+    """Sort the recordings by item, take one rendition of each, and name the items that have none.
+
+    Recordings that lie in no item's folder are sorted by name; there must be as many of them as items.
+    """
+    by_item: dict[str, list[Recording]] = {}
+    for recording in found.recordings:
+        by_item.setdefault(recording.name.partition("/")[0], []).append(recording)
+    if by_item.keys().isdisjoint(ITEMS):
+        lacking = len(ITEMS) - len(found.recordings)
+        return found, [f"{lacking} of {len(ITEMS)} recordings"] if lacking > 0 else []
+    taken = [recording for item in ITEMS for recording in one_rendition(by_item.get(item, []))]
+    ignored = found.ignored + len(found.recordings) - len(taken)
+    return found._replace(recordings=taken, ignored=ignored), [item for item in ITEMS if item not in by_item]
+
+
+def one_rendition(own: Sequence[Recording]) -> list[Recording]:
+    """Of the recordings of an item those with the best suffix that it has."""
+    for suffix in RENDITIONS:
+        if best := [recording for recording in own if recording.path.suffix.lower() == suffix]:
+            return best
+    return list(own)
+
+
+def is_mirror(found: Sequence[Recording]) -> bool:
+    """Say whether there are many recordings, named by numbers alone, as the clips of the mirror are."""
+    return len(found) > len(ITEMS) and all(
+        recording.path.stem.isascii() and recording.path.stem.isdigit() for recording in found
+    )
+
+
+def in_number_order(found: Found) -> tuple[Found, list[str]]:
+    """Sort the mirror's clips by number, and name the numbers that are missing."""
+    clips = sorted(found.recordings, key=lambda recording: int(recording.path.stem))
+    numbers = {int(recording.path.stem) for recording in clips}
+    if len(numbers) < len(clips):
+        raise DataError("Two clips bear the same number; give the folder that holds each once.")
+    return found._replace(recordings=clips), [str(k) for k in range(MIRROR_CLIPS) if k not in numbers]
+
+
+def mirror_sizes(clips: int) -> Sizes:
+    """0-3807, 3808-4067 and 4068-4327 of 4,328 clips, or in that proportion: 88, 6 and 6 %."""
+    train, end = int(0.88 * clips), int(0.94 * clips)
+    return Sizes(train, end - train, clips - end)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))

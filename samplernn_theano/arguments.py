@@ -1,0 +1,83 @@
+"""What all command lines of the project share: the parser, the kinds of values, how a command ends."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from samplernn_theano.errors import SampleRNNError
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Run a command and return its exit code: an error becomes one line, Ctrl-C and SIGTERM a clean end."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return run()
+    except SampleRNNError as error:
+        print(f"samplernn: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("samplernn: Out of memory; use a smaller --batch_size, --seq_len or --dim.", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # a name that is too long, a device that fails: whatever has no words of its own
+        print(f"samplernn: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("samplernn: Interrupted.", file=sys.stderr)
+        return 128 + signal.SIGINT
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and which knows flags by their whole name alone.
+
+    Else `--frame_size` would be a short form of k_tier's `--frame_sizes`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the arguments on one line, and exit."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def positive(word: str) -> float:
+    """A positive number."""
+    return _number(word, float, "a positive number", lambda value: 0 < value < float("inf"))
+
+
+def weight(word: str) -> float:
+    """A number from 0 on."""
+    return _number(word, float, "a number from 0 on", lambda value: 0 <= value < float("inf"))
+
+
+def positive_int(word: str) -> int:
+    """A positive whole number."""
+    return _number(word, int, "a positive whole number", lambda value: value > 0)
+
+
+def count(word: str) -> int:
+    """A whole number from 0 on."""
+    return _number(word, int, "a whole number from 0 on", lambda value: value >= 0)
+
+
+def seed(word: str) -> int:
+    """A seed that NumPy takes."""
+    return _number(word, int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
+
+
+def _number(word: str, kind: Any, what: str, fits: Callable[[Any], bool]) -> Any:
+    try:
+        value = kind(word)
+    except ValueError:
+        value = None
+    if value is None or not fits(value):
+        raise argparse.ArgumentTypeError(f"{word!r} is not {what}")
+    return value

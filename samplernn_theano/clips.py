@@ -1,0 +1,163 @@
+"""The clips of a data set as they lie in its folder: all of one length, or ragged.
+
+A folder holds, for each split (train, valid, test), ``<name>_<split>.npy``. Clips of one length are one array
+of floats (clips, samples), as the authors' files are. Ragged clips lie one after the other in one array of
+floats (samples,), and ``<name>_<split>_offsets.npy``, integers (clips + 1,), says where: clip i is
+``data[offsets[i] : offsets[i + 1]]``. The package writes float16 and int64.
+"""
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.errors import DataError
+
+SPLITS = ("train", "valid", "test")
+
+_CHUNK = 2**22  # samples to hold in float64 at a time
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Clips of different lengths."""
+
+    data: NDArray[np.floating]  # (samples,): the clips one after the other
+    offsets: NDArray[np.integer]  # (clips + 1,): where each begins, and where the last one ends
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> NDArray[np.floating]:
+        """Clip i, (samples,)."""
+        return self.data[self.offsets[i] : self.offsets[i + 1]]
+
+    def __iter__(self) -> Iterator[NDArray[np.floating]]:
+        """The clips in order."""
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def lengths(self) -> NDArray[np.integer]:
+        """Samples in each clip, (clips,)."""
+        return np.diff(self.offsets)
+
+
+type Clips = NDArray[np.floating] | Ragged
+"""(clips, samples), or ragged. Both have a length and are indexed by the number of a clip."""
+
+
+def lengths(clips: Clips) -> NDArray[np.integer]:
+    """Samples in each clip, (clips,)."""
+    return clips.lengths if isinstance(clips, Ragged) else np.full(len(clips), clips.shape[1])
+
+
+def load_split(folder: str | Path, split: str) -> Clips:
+    """The clips of one split, mapped from ``*_SPLIT.npy`` in `folder`, not read.
+
+    Raises
+    ------
+    DataError
+        If the folder or file is missing, ambiguous, or not such an array; if the offsets of ragged clips are
+        missing or do not fit.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(
+            f"There is no data folder {folder}; make one with: samplernn prepare RECORDINGS --out {folder}"
+        )
+    found = sorted(folder.glob(f"*_{split}.npy"))
+    if len(found) != 1:
+        what = f"has {len(found)} files" if found else "has no file"
+        raise DataError(
+            f"The data folder {folder} {what} named *_{split}.npy and exactly one is needed; "
+            f"make a data set with: samplernn prepare RECORDINGS --out {folder}"
+        )
+    clips = _map(found[0])
+    if clips.dtype.kind == "f" and clips.ndim == 1:
+        return _ragged(found[0], clips)
+    if clips.ndim != 2 or clips.dtype.kind != "f":
+        raise DataError(
+            f"{found[0]} holds {clips.dtype} of shape {clips.shape}; floats (clips, samples) are needed."
+        )
+    return clips
+
+
+def offsets_path(path: Path) -> Path:
+    """Where the offsets of the ragged clips in `path` are."""
+    return path.with_name(f"{path.stem}_offsets.npy")
+
+
+def _ragged(path: Path, data: NDArray) -> Ragged:
+    beside = offsets_path(path)
+    if not beside.is_file():
+        raise DataError(
+            f"{path} holds clips of different lengths and {beside.name}, which says where each begins, is "
+            "missing; restore it or make the data set again."
+        )
+    offsets = _map(beside)
+    if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or len(offsets) < 1:
+        raise DataError(
+            f"{beside} holds {offsets.dtype} of shape {offsets.shape}; integers (clips + 1,) are needed."
+        )
+    offsets = np.array(offsets, np.int64)
+    if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 1).any():
+        raise DataError(f"{beside} does not fit {path.name}; make the data set again.")
+    return Ragged(data, offsets)
+
+
+def _map(path: Path) -> NDArray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged header can raise anything in NumPy's parser
+        raise DataError(f"{path} cannot be read as a NumPy array: {error}.") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path} holds no single array, as numpy.save writes it.")
+    return array
+
+
+def forget(clips: Clips) -> None:
+    """Take what was read of mapped clips out of this process's memory; the next read maps it anew.
+
+    Without it, the resident set grows by all that was ever read, up to the size of the file.
+    """
+    data = clips.data if isinstance(clips, Ragged) else clips
+    mapped = getattr(data, "_mmap", None)
+    if isinstance(mapped, mmap.mmap) and not data.flags.writeable:  # what was written would be lost
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def is_silent(clip: NDArray[np.floating]) -> bool:
+    """Say whether `clip`, (samples,) in [-1, 1], is constant or stays below 2**-10 of full scale."""
+    lowest, highest = float(clip.min()), float(clip.max())
+    return lowest == highest or max(-lowest, highest) < 2**-10
+
+
+def statistics(clips: Clips) -> tuple[float, float]:
+    """Mean and standard deviation of all samples, in float64, read a little at a time.
+
+    Raises
+    ------
+    DataError
+        If all samples are equal, or some are no finite numbers.
+    """
+    data = clips.data if isinstance(clips, Ragged) else clips.reshape(-1)
+    shift = np.float64(data[0])  # the sums are those of differences from one sample, lest they cancel
+    total = squares = 0.0
+    for start in range(0, len(data), _CHUNK):
+        difference = np.asarray(data[start : start + _CHUNK], np.float64) - shift
+        forget(clips)
+        total += float(difference.sum())
+        squares += float(np.vdot(difference, difference))
+    mean = total / len(data)
+    variance = squares / len(data) - mean**2
+    if not 0 < variance < np.inf:
+        raise DataError(
+            "All samples of the clips are equal, or some are NaN or infinite: there is no standard deviation "
+            "to divide by; remove or repair such clips."
+        )
+    return float(shift + mean), float(np.sqrt(variance))

@@ -1,0 +1,87 @@
+"""What a data set says of itself, in a file for programs and in words for people."""
+
+from typing import Any, NamedTuple
+
+MANIFEST = "manifest.json"
+CLIPS = "clips.csv"
+PICTURE = "check.png"
+
+
+class Sizes(NamedTuple):
+    """Clips in each split."""
+
+    train: int
+    valid: int
+    test: int
+
+
+def describe(manifest: dict[str, Any]) -> str:
+    """Put the manifest of a data set into a few lines."""
+    splits, options, sources = manifest["splits"], manifest["options"], manifest.get("sources", [])
+    clips = sum(split["clips"] for split in splits.values())
+    seconds = sum(split["seconds"] for split in splits.values())
+    used = [source for source in sources if source["status"] == "used"]
+    unreadable = [source["reason"] for source in sources if source["status"] == "unreadable"]
+    left_out = [source["reason"] for source in sources if source["status"] == "left out"]
+    upsampled = [source["path"] for source in used if source["rate"] < manifest["rate"]]
+    clipped = [f"{source['path']} ({source['clipped']})" for source in used if source["clipped"]]
+    silent = [f"{clip['path']} at {clip['seconds']:.1f} s" for clip in manifest.get("silent_clips", [])]
+    skipped = [f"{entry['path']} ({entry['reason']})" for entry in manifest.get("skipped_folders", [])]
+
+    origin = count_of(len(used), "recording") if sources else ", ".join(manifest["adopted_from"])
+    lines = [f"Data set {options['name']}: {_kind(manifest, clips)}, {hours(seconds)}, from {origin}."]
+    for name, split in splits.items():
+        speakers = ", ".join(f"{speaker} {n:,}" for speaker, n in split.get("speakers", {}).items())
+        told = f" ({speakers})" if 1 < len(split.get("speakers", {})) <= 4 else ""
+        lines.append(f"  {name:5}  {count_of(split['clips'], 'clip')}, {hours(split['seconds'])}{told}")
+    lines.append(
+        f"Training set: mean {manifest['train_mean']:.6g}, standard deviation {manifest['train_std']:.6g}."
+    )
+    if manifest.get("rest_seconds"):
+        lines.append(f"Left over at the end, less than a clip: {manifest['rest_seconds']:.2f} s.")
+    if manifest.get("clips_left_out"):
+        lines.append(f"Beyond the splits, left out: {count_of(manifest['clips_left_out'], 'clip')}.")
+    if manifest.get("recordings_not_needed"):
+        lines.append(f"Recordings not needed, not read: {manifest['recordings_not_needed']:,}.")
+    if manifest.get("ignored_files"):
+        lines.append(f"Not recordings, ignored: {count_of(manifest['ignored_files'], 'file')}.")
+    lines += listed("Missing", manifest.get("missing", []))
+    lines += listed("Silent clips, dropped", silent)
+    lines += listed(f"Recorded below {manifest['rate']} Hz, so they lack the high tones", upsampled)
+    lines += listed("Beyond full scale, clipped (samples)", clipped)
+    lines += listed("Folders left out", skipped)
+    lines += listed("Too short or too long, left out", left_out)
+    lines += listed("Recordings that cannot be used", unreadable)
+    return printable("\n".join(lines))
+
+
+def _kind(manifest: dict[str, Any], clips: int) -> str:
+    if manifest["layout"] == "fixed":
+        return f"{count_of(clips, 'clip')} of {manifest['options']['clip_seconds']:g} s"
+    limits = [split["seconds_shortest_longest"] for split in manifest["splits"].values()]
+    shortest, longest = min(low for low, _ in limits), max(high for _, high in limits)
+    return f"{count_of(clips, 'clip')} of {shortest:.2f} to {longest:.2f} s"
+
+
+def count_of(number: int, noun: str) -> str:
+    """`number` things, with the plural of their noun: 2,094 clips, 1 clip of 8 s."""
+    first, *rest = noun.split(" ", 1) if " of " in noun else [noun]
+    return " ".join([f"{number:,} {first}" + ("" if number == 1 else "s"), *rest])
+
+
+def hours(seconds: float) -> str:
+    """A duration in hours, or in minutes below one hour."""
+    return f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
+
+
+def listed(title: str, items: list[str], most: int = 10) -> list[str]:
+    """Return the lines of a list, at most `most` of its items, or nothing if it is empty."""
+    if not items:
+        return []
+    more = [f"  ... and {len(items) - most:,} more"] if len(items) > most else []
+    return [f"{title}: {len(items):,}", *(f"  {item}" for item in items[:most]), *more]
+
+
+def printable(text: str) -> str:
+    """`text` with what no terminal can show written out: file names need not be valid text."""
+    return text.encode("utf-8", "backslashreplace").decode()

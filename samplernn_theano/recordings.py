@@ -1,0 +1,264 @@
+"""Recordings: found in a folder, decoded once to 16 kHz mono 16 bit, and read as one stream."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from samplernn_theano import audio
+from samplernn_theano.audio import SAMPLE_RATE
+from samplernn_theano.errors import DataError, OutputError
+from samplernn_theano.files import atomic_write
+
+SUFFIXES = audio.SUFFIXES + audio.FFMPEG_SUFFIXES
+"""A file is a recording if its name ends so, in small or capital letters."""
+
+MOST_AT_ONCE = 4
+"""Recordings that are decoded at once: an hour of sound needs up to half a gigabyte of memory."""
+
+
+class Recording(NamedTuple):
+    """A file with sound."""
+
+    path: Path
+    name: str
+    """Its path relative to the folder it was found in, with slashes."""
+
+    @property
+    def speaker(self) -> str | None:
+        """The sub-folder it lies in, the first one of its name; None if it lies in none."""
+        first, slash, _ = self.name.partition("/")
+        return first if slash else None
+
+
+class Found(NamedTuple):
+    """What there is in a folder."""
+
+    recordings: list[Recording]
+    """Sorted by name, as text."""
+    ignored: int
+    """How many other files there are."""
+    skipped: list[dict[str, str]]
+    """Folders not entered, each with path and reason."""
+
+
+def find(folder: str | os.PathLike[str], without: Iterable[Path] = ()) -> Found:
+    """Find the recordings in `folder` and below.
+
+    Hidden files and folders (names that start with a dot) are passed over. Links to folders are not followed:
+    they may lead in circles. Files in `without` are neither recordings nor counted.
+
+    Raises
+    ------
+    DataError
+        If `folder` is no folder, or holds no recording.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise DataError(f"There is no folder {folder}; give the folder that holds the recordings.")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; give the folder that holds the recordings.")
+    own = {path.resolve() for path in without}
+    found = Found([], 0, [])
+    ignored = 0
+
+    def skip(path: str | Path, reason: str | None) -> None:
+        found.skipped.append(
+            {"path": Path(path).relative_to(folder).as_posix(), "reason": reason or "unreadable"}
+        )
+
+    for root, folders, names in os.walk(folder, onerror=lambda error: skip(error.filename, error.strerror)):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(root, name) for name in folders):
+            if path.is_symlink():
+                skip(path, "a link to a folder")
+        here = Path(root).resolve()
+        for path in (
+            Path(root, name) for name in names if not name.startswith(".") and here / name not in own
+        ):
+            # A pipe would hang; a dangling link cannot be read, which is reported later.
+            if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
+                found.recordings.append(Recording(path, path.relative_to(folder).as_posix()))
+            else:
+                ignored += 1
+    if not found.recordings:
+        raise DataError(f"No recordings in {folder}; give a folder that holds {', '.join(SUFFIXES)} files.")
+    found.recordings.sort(key=lambda recording: recording.name)
+    found.skipped.sort(key=lambda entry: entry["path"])
+    return found._replace(ignored=ignored)
+
+
+@contextmanager
+def workshop(out: Path) -> Iterator[Path]:
+    """Yield a hidden folder in `out` for work in progress; it goes when the block ends well.
+
+    After an error or an interruption it stays, so that the next run finds there what this one has decoded.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made, or another process works in it.
+    """
+    folder = out / ".building"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "lock", "w")
+    except OSError as error:
+        raise OutputError(f"Cannot write in {out} ({error.strerror}); choose another folder.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise OutputError(f"Another process is making a data set in {out}; wait for it to end.") from None
+        try:
+            yield folder
+        except BaseException:
+            if any(folder.glob("*.json")):
+                print(
+                    f"What is decoded is kept in {folder}; the next run goes on from there.", file=sys.stderr
+                )
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):
+                    out.rmdir()  # if it is empty
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def decode(recording: Recording, work: Path, allow_upsampling: bool) -> tuple[dict[str, Any], NDArray | None]:
+    """Decode a recording, or find it decoded in `work` by an earlier run.
+
+    Parameters
+    ----------
+    work
+        Folder to keep the sound in. It is found again as long as the file has the same name, size and time.
+    allow_upsampling
+        Whether a recording of less than 16 kHz, which lacks the high tones, may be used.
+
+    Returns
+    -------
+    source : dict
+        What the manifest says of it: path, status (used, unreadable), reason or else seconds, rate, channels,
+        clipped samples, sha256.
+    samples : int16 (samples,) or None
+        At 16 kHz, mapped from a file in `work`; None if the recording cannot be used.
+    """
+    source: dict[str, Any] = {"path": recording.name}
+    try:
+        told, path = _decoded(recording, work)
+    except OSError as error:
+        reason = f"{recording.name} cannot be opened ({error.strerror}); check its permissions, or remove it."
+        return source | {"status": "unreadable", "reason": reason}, None
+    except DataError as error:
+        reason = str(error).replace(str(recording.path), recording.name)
+        return source | {"status": "unreadable", "reason": reason}, None
+    if told["rate"] < SAMPLE_RATE and not allow_upsampling:
+        reason = (
+            f"{recording.name} was recorded at {told['rate']} Hz and lacks the tones above "
+            f"{told['rate'] // 2} Hz; pass --allow-upsampling to use it."
+        )
+        return source | {"status": "unreadable", "reason": reason}, None
+    return source | {"status": "used"} | told, np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Path]:
+    """What is told of the sound, and the .npy file in `work` that holds it."""
+    state = recording.path.stat()
+    key = hashlib.sha256(
+        f"{recording.name}\0{state.st_size}\0{state.st_mtime_ns}".encode(errors="surrogateescape")
+    )
+    about = work / f"{key.hexdigest()[:32]}.json"  # written last
+    path = about.with_suffix(".npy")
+    with suppress(FileNotFoundError, ValueError, EOFError):  # never decoded, or cut short by a power failure
+        told = json.loads(about.read_text(encoding="utf-8"))
+        np.load(path, mmap_mode="r", allow_pickle=False)
+        return told, path
+    digest = sha256(recording.path)
+    sound = audio.read(recording.path)
+    told = {
+        "seconds": len(sound.samples) / SAMPLE_RATE,
+        "rate": sound.file_rate,
+        "channels": sound.channels,
+        "clipped": sound.clipped,
+        "sha256": digest,
+    }
+    with atomic_write(path, durable=False) as temporary:
+        np.save(temporary, np.clip(np.rint(sound.samples * 32768), -32768, 32767).astype("<i2"))
+    with atomic_write(about, durable=False) as temporary:
+        temporary.write_text(json.dumps(told), encoding="utf-8")
+    return told, path
+
+
+@dataclass
+class Stream:
+    """Recordings one after the other, without a gap."""
+
+    speaker: str | None = None
+    names: list[str] = field(default_factory=list)
+    begins: list[int] = field(default_factory=list)  # where each recording begins
+    parts: list[NDArray[np.int16]] = field(default_factory=list)
+    length: int = 0  # samples of all
+
+    def append(self, name: str, samples: NDArray[np.int16]) -> None:
+        """Add a recording at the end."""
+        self.names.append(name)
+        self.begins.append(self.length)
+        self.parts.append(samples)
+        self.length += len(samples)
+
+    def read(self, start: int, stop: int) -> NDArray[np.int16]:
+        """The samples from `start` to `stop`, (stop - start,)."""
+        pieces = []
+        k = bisect_right(self.begins, start) - 1
+        while k < len(self.parts) and self.begins[k] < stop:
+            pieces.append(self.parts[k][max(0, start - self.begins[k]) : stop - self.begins[k]])
+            k += 1
+        return np.concatenate(pieces)
+
+    def where(self, start: int) -> tuple[str, float]:
+        """The recording that sample `start` lies in, and the seconds from its beginning."""
+        k = bisect_right(self.begins, start) - 1
+        return self.names[k], (start - self.begins[k]) / SAMPLE_RATE
+
+
+def decode_all(
+    recordings: Sequence[Recording], work: Path, allow_upsampling: bool, progress: bool
+) -> Iterator[tuple[Recording, dict[str, Any], NDArray | None]]:
+    """`decode` recordings, a few at a time, with a progress bar over their bytes; they come in order."""
+    sizes = [_size(recording.path) for recording in recordings]
+    bar = tqdm(total=sum(sizes), desc="decode", unit="B", unit_scale=True, disable=not progress)
+    pool = ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1))
+    try:
+        decoded = [pool.submit(decode, recording, work, allow_upsampling) for recording in recordings]
+        for recording, size, future in zip(recordings, sizes, decoded, strict=True):
+            yield recording, *future.result()
+            bar.update(size)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        bar.close()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
