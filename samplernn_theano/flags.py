@@ -26,7 +26,7 @@ HELP = {
     "learn_h0": "train the initial states",
     "q_levels": "quantisation levels",
     "q_type": "linear, mu-law or a-law; the last two with --q_levels 256",
-    "normalisation": "how each clip is scaled before: min-max, absmax or none; min-max moves silence",
+    "normalisation": "how each clip is scaled first: min-max (the original), absmax or none",
     "sample_input": "embedding or real; real: the sample tier reads samples as numbers (an ablation)",
     "multi_softmax": "predict a sample without the samples before it in its frame (an ablation)",
     "wavenet_blocks": "blocks of dilated layers",

@@ -49,17 +49,10 @@ def describe(manifest: dict[str, Any]) -> str:
     lines += listed("Silent clips, dropped", silent)
     lines += listed(f"Recorded below {manifest['rate']} Hz, so they lack the high tones", upsampled)
     lines += listed("Beyond full scale, clipped (samples)", clipped)
-    lines += listed("The same file under two names, both taken: remove one", _twice(used))
     lines += listed("Folders left out", skipped)
-    lines += listed("Too short or too long, left out", left_out)
+    lines += listed("Left out", left_out)
     lines += listed("Recordings that cannot be used", unreadable)
     return printable("\n".join(lines))
-
-
-def _twice(used: list[dict[str, Any]]) -> list[str]:
-    first: dict[str, str] = {}
-    pairs = ((first.setdefault(source["sha256"], source["path"]), source["path"]) for source in used)
-    return [f"{path} = {before}" for before, path in pairs if before != path]
 
 
 def _kind(manifest: dict[str, Any], clips: int) -> str:

@@ -175,6 +175,7 @@ def _cut(
     clips: list[Clip] = []
     silent: list[dict[str, Any]] = []
     streams: list[Stream] = []
+    first_names: dict[str, str] = {}  # by SHA-256: the first recording with these bytes
 
     def take(clip: Clip) -> None:
         samples = clip.stream.read(clip.start, clip.stop)
@@ -186,10 +187,7 @@ def _cut(
 
     for recording, source, samples in decode_all(recordings, work, recipe.allow_upsampling, progress):
         sources.append(source)
-        if samples is not None and recipe.one_clip_each and len(samples) != recipe.length:
-            source.update(status="unreadable", reason=_not_one_clip(source, recipe))
-            samples = None
-        if samples is None:
+        if samples is None or not _fits(source, samples, recipe, first_names):
             continue
         speaker = recording.speaker if recipe.by_speaker or recipe.variable_length else None
         if speaker is not None:
@@ -199,10 +197,7 @@ def _cut(
         stream = streams[-1]
         stream.append(recording.name, samples)
         if recipe.variable_length:
-            if not recipe.shortest <= source["seconds"] <= recipe.longest:
-                source.update(status="left out", reason=_length_reason(source, recipe))
-            else:
-                take(Clip(stream, 0, stream.length))
+            take(Clip(stream, 0, stream.length))
             continue
         for start in _new_starts(stream, len(samples), recipe):
             take(Clip(stream, start, start + recipe.length))
@@ -220,6 +215,29 @@ def _cut(
         clips = [clip for clip in clips if clip.start // recipe.stride < count]
     rest = 0 if recipe.variable_length else sum(_rest(stream, recipe) for stream in streams)
     return sources, _most(clips, recipe), silent, rest / SAMPLE_RATE
+
+
+def _fits(source: dict[str, Any], samples: NDArray, recipe: Recipe, first_names: dict[str, str]) -> bool:
+    """Say whether the recipe has a use for this recording; if not, note why in `source`."""
+    name, seconds = source["path"], source["seconds"]
+    first = first_names.setdefault(source["sha256"], name)
+    if recipe.one_clip_each:
+        if len(samples) == recipe.length:
+            return True
+        reason = f"{name} is {seconds:.4f} s long and not a clip of {recipe.clip_seconds:g} s."
+        source.update(status="unreadable", reason=reason)
+    elif first != name:
+        source.update(status="left out", reason=f"{name} is the same file as {first}.")
+    elif recipe.variable_length and not recipe.shortest <= seconds <= recipe.longest:
+        limit = (
+            f"--shortest {recipe.shortest:g}"
+            if seconds < recipe.shortest
+            else f"--longest {recipe.longest:g}"
+        )
+        source.update(status="left out", reason=f"{name} is {seconds:.2f} s long; {limit}.")
+    else:
+        return True
+    return False
 
 
 def _new_starts(stream: Stream, added: int, recipe: Recipe) -> range:
@@ -284,16 +302,6 @@ def _check_sources(sources: list[dict[str, Any]], recipe: Recipe) -> None:
         raise DataError(
             f"None of {count_of(len(sources), 'recording')} can be used; of the first: {unreadable[0]}"
         )
-
-
-def _not_one_clip(source: dict[str, Any], recipe: Recipe) -> str:
-    return f"{source['path']} is {source['seconds']:.4f} s long and not a clip of {recipe.clip_seconds:g} s."
-
-
-def _length_reason(source: dict[str, Any], recipe: Recipe) -> str:
-    if source["seconds"] < recipe.shortest:
-        return f"{source['path']} is {source['seconds']:.2f} s long; --shortest {recipe.shortest:g}."
-    return f"{source['path']} is {source['seconds']:.2f} s long; --longest {recipe.longest:g}."
 
 
 def _too_little(

@@ -220,11 +220,13 @@ def test_the_report_tells_people_what_was_made(folder, tmp_path):
     assert "Silent clips, dropped: 2" in report
 
 
-def test_the_report_names_recordings_that_are_there_twice(folder, tmp_path):
-    assert "two names" not in describe(build(folder, tmp_path / "one"))
+def test_a_recording_that_is_there_twice_is_used_once(folder, tmp_path):
+    build(folder, tmp_path / "one")
     (folder / "copy.wav").write_bytes((folder / "b.wav").read_bytes())
     report = describe(build(folder, tmp_path / "two"))
-    assert "copy.wav = b.wav" in report.split("The same file under two names")[1]
+    assert "copy.wav is the same file as b.wav" in report.split("Left out: 1")[1]
+    for split in SPLITS:
+        np.testing.assert_array_equal(load(tmp_path / "one")[split], load(tmp_path / "two")[split])
 
 
 def test_the_report_cuts_long_lists_and_prints_any_file_name(folder, tmp_path):

@@ -201,7 +201,7 @@ def test_recordings_that_are_too_short_or_too_long_are_left_out_and_told(tmp_pat
     options = {"variable_length": True, "shortest": 0.015, "longest": 0.03}
     report = describe(build(tmp_path / "in", tmp_path / "out", **options))
     assert "4 clips of 0.02 to 0.03 s" in report
-    told = report.split("left out: 2")[1]
+    told = report.split("Left out: 2")[1]
     assert "1.wav is 0.01 s long; --shortest 0.015" in told and "5.wav is 0.05 s long; --longest 0.03" in told
 
 
