@@ -11,9 +11,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from samplernn_theano import adopt, prepare, recordings
+from samplernn_theano import prepare, recordings
+from samplernn_theano.adopt import adopt, can_adopt
 from samplernn_theano.arguments import Parser, guarded, positive_int, seed
-from samplernn_theano.cli_data import add_common, add_cutting, report
+from samplernn_theano.cli_data import add_common, add_cutting, check_unused, report
+from samplernn_theano.data_folder import check_out
 from samplernn_theano.errors import DataError
 from samplernn_theano.recipe import Recipe, by_units
 
@@ -32,13 +34,15 @@ Technologies) may be used for research only, and are not ours to pass on:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    a = parse(argv)
+    parser = build_parser()
+    a = parser.parse_args(argv)
     if a.source is None or not a.source.is_dir():
         what = "--source is missing." if a.source is None else f"There is no folder {a.source}."
         raise DataError(f"{what}\n{HOW_TO_GET_IT}")
-    prepare.check_out(a.out, NAME, a.overwrite)
-    if any(a.source.glob("*_train.npy")):
-        report(adopt.adopt(a.source, a.out, "blizzard", NAME, a.overwrite), a.out)
+    check_out(a.out, NAME, a.overwrite)
+    if can_adopt(a.source, NAME):
+        check_unused(a, parser, "source out overwrite", "the authors' npy files")
+        report(adopt(a.source, a.out, "blizzard", NAME, a.overwrite), a.out)
         return 0
     recipe = Recipe(
         set="blizzard",
@@ -64,8 +68,8 @@ def chapters(source: Path) -> Path:
     return source
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """All options."""
     parser = Parser(
         description="Make the Blizzard set: audiobooks read by one voice.",
         epilog=HOW_TO_GET_IT,
@@ -88,7 +92,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_cutting(parser)
     add_common(parser)
-    return parser.parse_args(argv)
+    return parser
 
 
 if __name__ == "__main__":

@@ -12,12 +12,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from samplernn_theano import adopt, archive, prepare, recordings
+from samplernn_theano import archive, prepare, recordings
+from samplernn_theano.adopt import adopt, can_adopt
 from samplernn_theano.arguments import Parser, guarded, positive_int
-from samplernn_theano.cli_data import add_common, add_cutting, report
+from samplernn_theano.cli_data import add_common, add_cutting, check_unused, report
+from samplernn_theano.data_folder import check_out
 from samplernn_theano.errors import DataError
 from samplernn_theano.manifest import listed
 from samplernn_theano.recipe import Recipe, by_units
+from samplernn_theano.recordings import Found
 
 NAME = "Huckleberry"  # as the authors' files
 CLIPS = 42 * 256  # 36, 3 and 3 units of 256, as Blizzard
@@ -26,20 +29,13 @@ RENDITIONS = ("_64kb.mp3", ".mp3")  # of which LibriVox has several: the smaller
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    a = parse(argv)
-    prepare.check_out(a.out, NAME, a.overwrite)
-    if a.source is not None and any(a.source.glob("*_train.npy")):
-        report(adopt.adopt(a.source, a.out, "huckleberry", NAME, a.overwrite), a.out)
+    parser = build_parser()
+    a = parser.parse_args(argv)
+    check_out(a.out, NAME, a.overwrite)
+    if can_adopt(a.source, NAME):
+        check_unused(a, parser, "source out overwrite", "the authors' npy files")
+        report(adopt(a.source, a.out, "huckleberry", NAME, a.overwrite), a.out)
         return 0
-    folder, missing = a.source, []
-    if folder is None:
-        folder = a.out / "original"
-        missing = [
-            f"{item.identifier}: {item.reason}"
-            for item in archive.download(a.items, folder, RENDITIONS, a.server)
-        ]
-    if missing:
-        raise DataError("\n".join(listed("These items cannot be used", missing)))
     recipe = Recipe(
         set="huckleberry",
         name=NAME,
@@ -52,12 +48,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         strict=not a.allow_missing,
         allow_upsampling=a.allow_upsampling,
     )
-    report(prepare.build(recordings.find(folder), a.out, recipe, a.overwrite), a.out)
+    found = (
+        recordings.find(a.source) if a.items is None else downloaded(a.items, a.out / "original", a.server)
+    )
+    report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
     return 0
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def downloaded(items: Sequence[str], folder: Path, server: str) -> Found:
+    """The chapters of these items, which are downloaded to `folder`; what else lies there is passed over."""
+    if len(set(items)) < 2:
+        raise DataError("--items names one item; name one for each reader.")
+    absent = archive.download(items, folder, RENDITIONS, server)
+    if absent:
+        told = [f"{item.identifier}: {item.reason}" for item in absent]
+        raise DataError("\n".join(listed("These items cannot be used", told)))
+    found = recordings.find(folder)
+    return found._replace(recordings=[own for own in found.recordings if own.speaker in items])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All options."""
     parser = Parser(description="Make a set of two readers of one book.")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
@@ -82,7 +93,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_cutting(parser)
     add_common(parser)
-    return parser.parse_args(argv)
+    return parser
 
 
 if __name__ == "__main__":

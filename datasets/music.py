@@ -10,11 +10,14 @@ README.md beside this file says what is known of the authors' own files.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from samplernn_theano import adopt, archive, prepare, recordings
+from samplernn_theano import archive, prepare, recordings
+from samplernn_theano.adopt import adopt, can_adopt
 from samplernn_theano.arguments import Parser, guarded, positive_int
-from samplernn_theano.cli_data import add_common, add_cutting, report
+from samplernn_theano.cli_data import add_common, add_cutting, check_unused, report
+from samplernn_theano.data_folder import check_out
 from samplernn_theano.errors import DataError
 from samplernn_theano.manifest import Sizes, listed
 from samplernn_theano.recipe import Recipe, by_counts
@@ -39,10 +42,12 @@ MIRROR_CLIPS = 4328  # of the copy that comes as numbered clips
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    a = parse(argv)
-    prepare.check_out(a.out, "music", a.overwrite)
-    if a.source is not None and any(a.source.glob("*_train.npy")):
-        report(adopt.adopt(a.source, a.out, "music", "music", a.overwrite), a.out)
+    parser = build_parser()
+    a = parser.parse_args(argv)
+    check_out(a.out, "music", a.overwrite)
+    if can_adopt(a.source, "music"):
+        check_unused(a, parser, "source out overwrite", "the authors' npy files")
+        report(adopt(a.source, a.out, "music", "music", a.overwrite), a.out)
         return 0
     recipe = Recipe(
         set="music",
@@ -59,16 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = a.out / "original"
         absent = archive.download(ITEMS, folder, RENDITIONS[:1], a.server)
         missing = [f"{item.identifier}: {item.reason}" for item in absent]
+        if len({item.identifier for item in absent}) == len(ITEMS):
+            raise DataError("\n".join(listed(f"{a.server} has none of the items", missing)))
     found = recordings.find(folder)
     if is_mirror(found.recordings):
+        check_unused(a, parser, "source out overwrite allow_missing", "the mirror's clips")
         found, missing = in_number_order(found)
-        recipe = Recipe(
-            set="music",
-            name="music",
-            sizes=mirror_sizes,
-            one_clip_each=True,
-            order="as it is",
-            strict=recipe.strict,
+        recipe = replace(
+            recipe, sizes=mirror_sizes, stride_seconds=None, one_clip_each=True, order="as it is"
         )
     else:
         found, absent_names = in_item_order(found)
@@ -80,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """All options."""
     parser = Parser(description="Make the Music set: Beethoven's 32 piano sonatas, from archive.org.")
     parser.add_argument(
         "--source",
@@ -99,23 +102,31 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_cutting(parser)
     add_common(parser)
-    return parser.parse_args(argv)
+    return parser
 
 
 def in_item_order(found: Found) -> tuple[Found, list[str]]:
     """Sort the recordings by item, take one rendition of each, and name the items that have none.
 
-    Recordings that lie in no item's folder are sorted by name; there must be as many of them as items.
+    If none lies in a folder named as an item, they stay sorted by name; there must be as many as items.
     """
-    by_item: dict[str, list[Recording]] = {}
+    by_item: dict[str, list[Recording]] = {item: [] for item in ITEMS}
     for recording in found.recordings:
-        by_item.setdefault(recording.name.partition("/")[0], []).append(recording)
-    if by_item.keys().isdisjoint(ITEMS):
+        for folder in recording.name.split("/")[:-1]:
+            if folder in by_item:
+                by_item[folder].append(recording)
+    if not any(by_item.values()):
+        if len(found.recordings) > len(ITEMS):
+            raise DataError(
+                f"There are {len(found.recordings)} recordings and the set has {len(ITEMS)}; keep one of "
+                "each sonata, or put them into folders named as the items of archive.org are."
+            )
         lacking = len(ITEMS) - len(found.recordings)
-        return found, [f"{lacking} of {len(ITEMS)} recordings"] if lacking > 0 else []
-    taken = [recording for item in ITEMS for recording in one_rendition(by_item.get(item, []))]
+        return found, [f"{lacking} of {len(ITEMS)} recordings"] if lacking else []
+    taken = [recording for own in by_item.values() for recording in one_rendition(own)]
     ignored = found.ignored + len(found.recordings) - len(taken)
-    return found._replace(recordings=taken, ignored=ignored), [item for item in ITEMS if item not in by_item]
+    missing = [item for item, own in by_item.items() if not own]
+    return found._replace(recordings=taken, ignored=ignored), missing
 
 
 def one_rendition(own: Sequence[Recording]) -> list[Recording]:
@@ -143,7 +154,7 @@ def in_number_order(found: Found) -> tuple[Found, list[str]]:
 
 
 def mirror_sizes(clips: int) -> Sizes:
-    """0-3807, 3808-4067 and 4068-4327 of 4,328 clips, or in that proportion: 88, 6 and 6 %."""
+    """0-3807, 3808-4067 and 4068-4327 of 4,328 clips; 88, 6 and 6 % where some are missing or silent."""
     train, end = int(0.88 * clips), int(0.94 * clips)
     return Sizes(train, end - train, clips - end)
 

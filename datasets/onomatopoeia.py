@@ -14,6 +14,7 @@ from pathlib import Path
 from samplernn_theano import prepare, recordings
 from samplernn_theano.arguments import Parser, guarded, positive
 from samplernn_theano.cli_data import add_common, report
+from samplernn_theano.data_folder import own_files
 from samplernn_theano.recipe import Recipe, by_fractions
 
 NAME = "onom"
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=a.seed,
         allow_upsampling=a.allow_upsampling,
     )
-    found = recordings.find(a.source, prepare.own_files(a.out, NAME))
+    found = recordings.find(a.source, own_files(a.out, NAME))
     report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
     return 0
 

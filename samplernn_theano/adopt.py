@@ -5,15 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from samplernn_theano import __version__
 from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.clips import SPLITS, Ragged, forget, load_split, statistics
+from samplernn_theano.data_folder import check_out, move_in, save
 from samplernn_theano.errors import DataError
 from samplernn_theano.files import write_text
 from samplernn_theano.manifest import MANIFEST
-from samplernn_theano.prepare import check_out, move_in, save
 from samplernn_theano.recordings import sha256, workshop
+
+
+def can_adopt(source: Path | None, name: str) -> bool:
+    """Say whether `source` holds a training split of this name."""
+    return source is not None and (source / f"{name}_train.npy").is_file()
 
 
 def adopt(source: Path, out: Path, set_: str, name: str, overwrite: bool = False) -> dict[str, Any]:
@@ -22,11 +28,12 @@ def adopt(source: Path, out: Path, set_: str, name: str, overwrite: bool = False
     Parameters
     ----------
     source
-        Folder with ``*_train.npy``, ``*_valid.npy`` and ``*_test.npy``: floats (clips, samples) at 16 kHz.
+        Folder with ``NAME_train.npy``, ``NAME_valid.npy`` and ``NAME_test.npy``: floats (clips, samples), 16
+        kHz.
     set_
         Which data set this is, for the manifest.
     name
-        What the names of the new files begin with.
+        What the names of the files begin with, old and new.
 
     Raises
     ------
@@ -39,7 +46,7 @@ def adopt(source: Path, out: Path, set_: str, name: str, overwrite: bool = False
     if source.resolve() == out.resolve():
         raise DataError(f"{out} is where the files are already; choose another folder for the data set.")
     check_out(out, name, overwrite)
-    splits = {split: _one_length(source, split) for split in SPLITS}
+    splits = {split: _one_length(source, name, split) for split in SPLITS}
     lengths = {clips.shape[1] for clips in splits.values()}
     if len(lengths) > 1:
         raise DataError(f"The splits in {source} hold clips of different lengths: {sorted(lengths)} samples.")
@@ -57,10 +64,9 @@ def adopt(source: Path, out: Path, set_: str, name: str, overwrite: bool = False
         new = work / "new"
         for split, clips in splits.items():
             path = new / f"{name}_{split}.npy"
-            save(path, clips.shape, (clip.astype("<f2") for clip in clips))
+            save(path, clips.shape, tqdm(clips, desc=f"copy {split}", unit="clip"), "<f2")
             forget(clips)
-            (original,) = source.glob(f"*_{split}.npy")
-            manifest["adopted_from"][original.name] = sha256(original)
+            manifest["adopted_from"][path.name] = sha256(source / path.name)
             seconds = len(clips) * length / SAMPLE_RATE
             entry = {"file": path.name, "clips": len(clips), "seconds": seconds, "sha256": sha256(path)}
             manifest["splits"][split] = entry
@@ -70,8 +76,10 @@ def adopt(source: Path, out: Path, set_: str, name: str, overwrite: bool = False
     return manifest
 
 
-def _one_length(source: Path, split: str) -> NDArray:
+def _one_length(source: Path, name: str, split: str) -> NDArray:
     clips = load_split(source, split)
+    if not (source / f"{name}_{split}.npy").is_file():
+        raise DataError(f"{source} holds no {name}_{split}.npy, which belongs to {name}_train.npy.")
     if isinstance(clips, Ragged) or not clips.size:
         raise DataError(f"The {split} split in {source} holds no clips of one length: (clips, samples).")
     return clips

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from samplernn_theano import __version__
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.files import explain, replace, sync
+from samplernn_theano.files import explain, locked, replace, sync
 
 if TYPE_CHECKING:
     from internetarchive import ArchiveSession, File
@@ -104,15 +104,15 @@ def download(
     DataError
         If something else could not be downloaded: the server cannot be reached or stays busy, the connection
         keeps breaking, a checksum differs twice, a web page comes instead of a recording, or a name would
-        leave the folder. All others are downloaded first, unless the server gives not even the lists. Also
+        leave the folder. All others are downloaded first, unless the server cannot be reached any more. Also
         if the package internetarchive is not installed.
     OutputError
-        If a file cannot be written.
+        If a file cannot be written, or another process downloads into the folder.
     """
     session = _session(server)
     missing: list[Missing] = []
     failures: list[str] = []
-    with tqdm(total=0, unit="B", unit_scale=True, disable=not progress) as bar:
+    with locked(Path(folder)), tqdm(total=0, unit="B", unit_scale=True, disable=not progress) as bar:
         recordings: list[_Recording] = []
         for identifier in identifiers:
             bar.set_description(f"looking up {identifier}")
@@ -133,6 +133,11 @@ def download(
                 _fetch(session, recording, bar)
             except _AbsentError as absent:
                 missing.append(Missing(recording.identifier, f"{recording.name} {absent}"))
+            except _UnreachableError as error:
+                raise DataError(
+                    f"{server}: {error}; check the connection and run the command again: "
+                    "what is complete is kept."
+                ) from error
             except _FailedError as error:
                 failures.append(f"Item {recording.identifier}, file {recording.name}: {error}")
             except OSError as error:

@@ -19,7 +19,10 @@ def guarded(run: Callable[[], int]) -> int:
         print(f"samplernn: {error}", file=sys.stderr)
         return 2
     except MemoryError:
-        print("samplernn: Out of memory; use a smaller --batch_size, --seq_len or --dim.", file=sys.stderr)
+        print(
+            "samplernn: Out of memory; close other programs, or train with a smaller --batch_size or --dim.",
+            file=sys.stderr,
+        )
         return 2
     except BrokenPipeError:  # the reader of our output, such as `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

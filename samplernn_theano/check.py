@@ -19,9 +19,9 @@ from tqdm import tqdm
 from samplernn_theano import plots
 from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.clips import SPLITS, Clips, Ragged, forget, lengths, load_split, offsets_path
-from samplernn_theano.errors import DataError
+from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.levels import Levels
-from samplernn_theano.manifest import MANIFEST, PICTURE, hours, printable
+from samplernn_theano.manifest import MANIFEST, PICTURE, count_of, hours, printable
 from samplernn_theano.overlaps import MOST, SPAN, WINDOW, Anchors, Overlap, longest_overlaps
 
 AUTHORS = {
@@ -94,12 +94,12 @@ def run(folder: str | Path, picture: str | Path | None = None, progress: bool = 
     print(report, flush=True)
     picture = Path(folder, PICTURE) if picture is None else picture
     parts = report.splits.values()
-    plots.data_set(
-        picture,
-        {part.name: part.levels.histogram for part in parts},
-        {part.name: np.asarray(part.clips[0]) for part in parts if len(part.clips)},
-        report.rate,
-    )
+    histograms = {part.name: part.levels.histogram for part in parts}
+    clips = {part.name: np.asarray(part.clips[0]) for part in parts if len(part.clips)}
+    try:
+        plots.data_set(picture, histograms, clips, report.rate)
+    except OutputError as error:
+        raise OutputError(f"{error} Name another place for the picture with --picture.") from error
     print(printable(f"Picture: {picture}"))
     return int(bool(report.wrong))
 
@@ -264,7 +264,9 @@ _NOTED = {
 def _faults(part: Split) -> tuple[list[str], list[str]]:
     """What is wrong with one split by itself, and what is worth knowing."""
     count = len(part.clips)
-    few = f"{part.name} holds {count} clips, too few for a batch of {BATCH} clips, as the paper's."
+    few = (
+        f"{part.name} holds {count_of(count, 'clip')}, too few for a batch of {BATCH} clips, as the paper's."
+    )
     wrong = [] if count else [f"{part.name} holds no clips."]
     noted = [few] if 0 < count < BATCH else []
     for sentences, words in ((wrong, _WRONG), (noted, _NOTED)):
@@ -351,4 +353,4 @@ def _recordings(manifest: Any, rate: int) -> tuple[list[str], list[str]]:
         listed = _few((f"{rates.count(r):,} of {r} Hz" for r in sorted(set(rates))), 8)
         lines.append(f"Recordings: {len(rates):,} ({listed}).")
     low = sum(r < rate for r in rates)
-    return lines, [f"{low:,} recordings were upsampled, so they lack the high tones."] if low else []
+    return lines, [f"Upsampled, so they lack the high tones: {count_of(low, 'recording')}."] if low else []

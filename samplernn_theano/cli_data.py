@@ -20,9 +20,7 @@ def add_prepare(commands: Any) -> None:
     parser.add_argument(
         "--name", default="clips", help="first part of the files' names (default: %(default)s)"
     )
-    parser.add_argument(
-        "--clip-seconds", type=float, default=8.0, help="length of a clip (default: %(default)g)"
-    )
+    parser.add_argument("--clip-seconds", type=float, help="length of a clip (default: 8)")
     parser.add_argument(
         "--speakers", action="store_true", help="each sub-folder is a speaker; no clip holds two of them"
     )
@@ -70,15 +68,18 @@ def add_cutting(parser: argparse.ArgumentParser) -> None:
 
 def _prepare(a: argparse.Namespace) -> int:
     from samplernn_theano import prepare, recordings
+    from samplernn_theano.data_folder import own_files
     from samplernn_theano.recipe import Recipe, by_fractions
 
     if not a.variable_length and (a.shortest or a.longest):
         raise DataError("--shortest and --longest go with --variable-length; else all recordings are cut.")
+    if a.variable_length and a.clip_seconds is not None:
+        raise DataError("--clip-seconds has no effect with --variable-length; leave it out.")
     recipe = Recipe(
         set="folder",
         name=a.name,
         sizes=by_fractions(a.valid_fraction, a.test_fraction),
-        clip_seconds=a.clip_seconds,
+        clip_seconds=8.0 if a.clip_seconds is None else a.clip_seconds,
         by_speaker=a.speakers,
         variable_length=a.variable_length,
         shortest=a.shortest or 0.0,
@@ -86,19 +87,40 @@ def _prepare(a: argparse.Namespace) -> int:
         seed=a.seed,
         allow_upsampling=a.allow_upsampling,
     )
-    found = recordings.find(a.folder, prepare.own_files(a.out, a.name))
+    found = recordings.find(a.folder, own_files(a.out, a.name))
     report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
     return 0
 
 
+def check_unused(a: argparse.Namespace, parser: argparse.ArgumentParser, used: str, why: str) -> None:
+    """Refuse options that have no effect.
+
+    Parameters
+    ----------
+    used
+        Names of the options that have one, with blanks between them.
+    why
+        End of the sentence that says why the others have none.
+
+    Raises
+    ------
+    DataError
+        If another option has not its default value.
+    """
+    for name, value in vars(a).items():
+        if name not in used.split() and value != parser.get_default(name):
+            raise DataError(f"--{name.replace('_', '-')} has no effect on {why}; leave it out.")
+
+
 def report(manifest: dict[str, Any], out: Path) -> None:
     """Say what was made and how to go on."""
-    from samplernn_theano.manifest import describe
+    from samplernn_theano.manifest import describe, printable
 
     print(describe(manifest))
-    print(f"The data set is in {out}. To look at it, and to train on it:")
-    print(f"samplernn check-data {shlex.quote(str(out))}")
-    print(f"samplernn train three_tier --preset small --data {shlex.quote(str(out))}")
+    print(printable(f"The data set is in {out}. To look at it, and to train on it:"))
+    word = shlex.quote(f"./{out}" if str(out).startswith("-") else str(out))
+    print(printable(f"samplernn check-data {word}"))
+    print(printable(f"samplernn train three_tier --preset small --data {word}"))
 
 
 # --- check-data ---------------------------------------------------------------------------------------------

@@ -131,10 +131,14 @@ def forget(clips: Clips) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
+QUIET = 2**-10
+"""Of full scale: what stays below is silence."""
+
+
 def is_silent(clip: NDArray[np.floating]) -> bool:
-    """Say whether `clip`, (samples,) in [-1, 1], is constant or stays below 2**-10 of full scale."""
+    """Say whether `clip`, (samples,) in [-1, 1], is constant or stays below `QUIET`."""
     lowest, highest = float(clip.min()), float(clip.max())
-    return lowest == highest or max(-lowest, highest) < 2**-10
+    return lowest == highest or max(-lowest, highest) < QUIET
 
 
 def statistics(clips: Clips) -> tuple[float, float]:

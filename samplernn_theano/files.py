@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,9 +55,33 @@ def replace(source: Path, path: Path) -> None:
         raise OutputError(explain(path, error)) from error
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from working in `folder`, which is made, until the block ends.
+
+    Raises
+    ------
+    OutputError
+        If another process works there, or the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise OutputError(explain(folder, error)) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"Another process works in {folder}; wait for it to end.") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: str | os.PathLike[str], text: str, durable: bool = True) -> None:
     """Write `text` (UTF-8) to `path` atomically."""
-    with atomic_write(path) as temporary:
+    with atomic_write(path, durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -37,12 +37,7 @@ def describe(manifest: dict[str, Any]) -> str:
     lines.append(
         f"Training set: mean {manifest['train_mean']:.6g}, standard deviation {manifest['train_std']:.6g}."
     )
-    if manifest.get("rest_seconds"):
-        lines.append(f"Left over at the end, less than a clip: {manifest['rest_seconds']:.2f} s.")
-    if manifest.get("clips_left_out"):
-        lines.append(f"Beyond the splits, left out: {count_of(manifest['clips_left_out'], 'clip')}.")
-    if manifest.get("recordings_not_needed"):
-        lines.append(f"Recordings not needed, not read: {manifest['recordings_not_needed']:,}.")
+    lines += _missed(manifest, clips)
     if manifest.get("ignored_files"):
         lines.append(f"Not recordings, ignored: {count_of(manifest['ignored_files'], 'file')}.")
     lines += listed("Missing", manifest.get("missing", []))
@@ -53,6 +48,25 @@ def describe(manifest: dict[str, Any]) -> str:
     lines += listed("Left out", left_out)
     lines += listed("Recordings that cannot be used", unreadable)
     return printable("\n".join(lines))
+
+
+def _missed(manifest: dict[str, Any], clips: int) -> list[str]:
+    """Lines on what is not as one may think: clips that overlap, sound and clips that are not used."""
+    options, lines = manifest["options"], []
+    stride, length = options.get("stride_seconds"), options["clip_seconds"]
+    if stride and stride < length:
+        lines.append(
+            f"The clips overlap: each begins {stride:g} s after the one before and lasts {length:g} s."
+        )
+    if options.get("most") and options["most"] > clips + manifest["clips_left_out"]:
+        lines.append(f"Fewer clips than the {options['most']:,} asked for: there is no more sound.")
+    if manifest.get("rest_seconds"):
+        lines.append(f"After the last clip, not used: {manifest['rest_seconds']:,.2f} s.")
+    if manifest.get("clips_left_out"):
+        lines.append(f"Beyond the splits, left out: {count_of(manifest['clips_left_out'], 'clip')}.")
+    if manifest.get("recordings_not_needed"):
+        lines.append(f"Recordings not needed, not read: {manifest['recordings_not_needed']:,}.")
+    return lines
 
 
 def _kind(manifest: dict[str, Any], clips: int) -> str:
@@ -79,7 +93,12 @@ def listed(title: str, items: list[str], most: int = 10) -> list[str]:
     if not items:
         return []
     more = [f"  ... and {len(items) - most:,} more"] if len(items) > most else []
-    return [f"{title}: {len(items):,}", *(f"  {item}" for item in items[:most]), *more]
+    return [f"{title}: {len(items):,}", *(f"  {_one_line(item)}" for item in items[:most]), *more]
+
+
+def _one_line(text: str) -> str:
+    """`text` with line feeds and other control characters, which a file name may hold, written out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def printable(text: str) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from samplernn_theano.clips import Clips, forget, lengths
+from samplernn_theano.clips import QUIET, Clips, forget, lengths
 
 SPAN = 64
 """Differences of neighbouring samples that are hashed together."""
@@ -32,9 +32,6 @@ WINDOW = 2048
 
 MOST = 32
 """So many places with the same anchor are looked at; bounds the time for loops and jingles."""
-
-QUIET = 2**-10
-"""Of full scale; as in `clips.is_silent`."""
 
 _ODD = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: mixes well
 _NEVER = np.uint32(2**32 - 1)

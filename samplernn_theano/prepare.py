@@ -13,7 +13,6 @@ import csv
 import json
 import os
 import random
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +23,14 @@ from tqdm import tqdm
 
 from samplernn_theano import __version__
 from samplernn_theano.audio import SAMPLE_RATE
-from samplernn_theano.clips import SPLITS, is_silent, load_split, offsets_path, statistics
+from samplernn_theano.clips import is_silent, load_split, offsets_path, statistics
+from samplernn_theano.data_folder import check_out, move_in, save
 from samplernn_theano.errors import DataError
-from samplernn_theano.files import atomic_write, replace, write_text
-from samplernn_theano.manifest import CLIPS, MANIFEST, PICTURE, Sizes, count_of, listed
+from samplernn_theano.files import atomic_write, write_text
+from samplernn_theano.manifest import CLIPS, MANIFEST, Sizes, count_of, listed
 from samplernn_theano.original.python2 import shuffle
 from samplernn_theano.recipe import Recipe
-from samplernn_theano.recordings import Found, Recording, Stream, decode_all, sha256, workshop
+from samplernn_theano.recordings import Decoded, Found, Recording, Stream, decode_all, sha256, workshop
 
 
 class Clip(NamedTuple):
@@ -84,7 +84,7 @@ def build(
     recordings = _with_speakers(found.recordings) if recipe.by_speaker else found.recordings
     with workshop(out) as work:
         sources, clips, silent, rest = _cut(recordings, work, recipe, progress)
-        _check_sources(sources, recipe)
+        _check_sources(sources, found, recipe)
         if recipe.balanced:
             clips = _balance(clips, recipe.most)
         sizes = recipe.sizes(len(clips))
@@ -109,32 +109,6 @@ def build(
         }
         _write(out, work / "new", manifest, splits, recipe, progress)
     return manifest
-
-
-def own_files(out: Path, name: str) -> list[Path]:
-    """All files that a data set of this name may have in `out`."""
-    arrays = [out / f"{name}_{split}.npy" for split in SPLITS]
-    return [*arrays, *map(offsets_path, arrays), out / CLIPS, out / MANIFEST, out / PICTURE]
-
-
-def check_out(out: Path, name: str, overwrite: bool) -> None:
-    """Refuse to mix two data sets in `out`, or to replace one unasked.
-
-    Raises
-    ------
-    DataError
-        If so, or if `name` cannot begin a file name.
-    """
-    if not name or name.startswith(".") or "/" in name or os.sep in name or "\0" in name:
-        raise DataError(f"{name!r} cannot begin a file name; give a name such as clips.")
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is not a folder; give a folder for the data set.")
-    held = {path.name for split in SPLITS for path in out.glob(f"*_{split}.npy")}
-    others = held - {path.name for path in own_files(out, name)}
-    if others:
-        raise DataError(f"{out} holds another data set ({min(others)}); choose another folder.")
-    if not overwrite and (held or (out / MANIFEST).exists()):
-        raise DataError(f"{out} holds a data set already; choose another folder, or pass --overwrite.")
 
 
 def _with_speakers(recordings: Sequence[Recording]) -> list[Recording]:
@@ -169,7 +143,7 @@ def _cut(
     silent
         Where the silent ones lie: recording, and seconds from its start.
     rest_seconds
-        What is left at the ends, too short for a clip.
+        What comes after the last clip of each speaker.
     """
     sources: list[dict[str, Any]] = []
     clips: list[Clip] = []
@@ -185,9 +159,9 @@ def _cut(
         name, seconds = clip.stream.where(clip.start)
         silent.append({"path": name, "seconds": seconds})
 
-    for recording, source, samples in decode_all(recordings, work, recipe.allow_upsampling, progress):
+    for recording, source, sound in decode_all(recordings, work, recipe.allow_upsampling, progress):
         sources.append(source)
-        if samples is None or not _fits(source, samples, recipe, first_names):
+        if sound is None or not _fits(source, sound, recipe, first_names):
             continue
         speaker = recording.speaker if recipe.by_speaker or recipe.variable_length else None
         if speaker is not None:
@@ -195,11 +169,11 @@ def _cut(
         if recipe.variable_length or not streams or streams[-1].speaker != speaker:
             streams.append(Stream(speaker))
         stream = streams[-1]
-        stream.append(recording.name, samples)
+        stream.append(recording.name, sound)
         if recipe.variable_length:
             take(Clip(stream, 0, stream.length))
             continue
-        for start in _new_starts(stream, len(samples), recipe):
+        for start in _new_starts(stream, sound.length, recipe):
             take(Clip(stream, start, start + recipe.length))
         if (
             recipe.most is not None
@@ -213,16 +187,16 @@ def _cut(
             0, sum(stream.length for stream in streams) // SAMPLE_RATE // round(recipe.clip_seconds) - 1
         )
         clips = [clip for clip in clips if clip.start // recipe.stride < count]
-    rest = 0 if recipe.variable_length else sum(_rest(stream, recipe) for stream in streams)
-    return sources, _most(clips, recipe), silent, rest / SAMPLE_RATE
+    clips = _most(clips, recipe)
+    return sources, clips, silent, _rest(streams, clips) / SAMPLE_RATE
 
 
-def _fits(source: dict[str, Any], samples: NDArray, recipe: Recipe, first_names: dict[str, str]) -> bool:
+def _fits(source: dict[str, Any], sound: Decoded, recipe: Recipe, first_names: dict[str, str]) -> bool:
     """Say whether the recipe has a use for this recording; if not, note why in `source`."""
     name, seconds = source["path"], source["seconds"]
     first = first_names.setdefault(source["sha256"], name)
     if recipe.one_clip_each:
-        if len(samples) == recipe.length:
+        if sound.length == recipe.length:
             return True
         reason = f"{name} is {seconds:.4f} s long and not a clip of {recipe.clip_seconds:g} s."
         source.update(status="unreadable", reason=reason)
@@ -247,11 +221,10 @@ def _new_starts(stream: Stream, added: int, recipe: Recipe) -> range:
     return range(first, stream.length - recipe.length + 1, recipe.stride)
 
 
-def _rest(stream: Stream, recipe: Recipe) -> int:
-    """Samples after the end of the last clip."""
-    if stream.length < recipe.length:
-        return stream.length
-    return (stream.length - recipe.length) % recipe.stride
+def _rest(streams: Sequence[Stream], clips: Sequence[Clip]) -> int:
+    """Samples after the end of the last clip of each stream."""
+    ends = {id(clip.stream): clip.stop for clip in clips}
+    return sum(stream.length - ends.get(id(stream), 0) for stream in streams)
 
 
 def _most(clips: list[Clip], recipe: Recipe) -> list[Clip]:
@@ -286,17 +259,19 @@ def _split(clips: list[Clip], sizes: Sizes, recipe: Recipe) -> dict[str, list[Cl
 
 
 def _float16(samples: NDArray[np.int16]) -> NDArray[np.float16]:
-    """Samples in [-1, 1), as the original stored them."""
+    """Samples in [-1, 1], as the original stored them."""
     return (samples.astype(np.float32) / np.float32(32768)).astype("<f2")
 
 
 # --- what may be wrong --------------------------------------------------------------------------------------
 
 
-def _check_sources(sources: list[dict[str, Any]], recipe: Recipe) -> None:
+def _check_sources(sources: list[dict[str, Any]], found: Found, recipe: Recipe) -> None:
     unreadable = [source["reason"] for source in sources if source["status"] == "unreadable"]
+    if recipe.strict:
+        unreadable += [f"{entry['path']}: {entry['reason']}." for entry in found.skipped]
     if unreadable and recipe.strict:
-        lines = "\n".join(listed("These recordings cannot be used", unreadable))
+        lines = "\n".join(listed("These recordings or folders cannot be used", unreadable))
         raise DataError(f"{lines}\nReplace them, or pass --allow-missing to go on without them.")
     if len(unreadable) == len(sources):
         raise DataError(
@@ -331,19 +306,17 @@ def _write(
     progress: bool,
 ) -> None:
     """Write everything into the folder `new`, and only then move it to `out`, the manifest last."""
-    shutil.rmtree(new, ignore_errors=True)
     with tqdm(total=sum(map(len, splits.values())), desc="write", unit="clip", disable=not progress) as bar:
         for split, clips in splits.items():
             path = new / f"{recipe.name}_{split}.npy"
             samples = sum(clip.stop - clip.start for clip in clips)
             shape = (samples,) if recipe.variable_length else (len(clips), recipe.length)
             entry: dict[str, Any] = {"file": path.name, "clips": len(clips), "seconds": samples / SAMPLE_RATE}
-            save(path, shape, _samples(clips, bar))
+            save(path, shape, _samples(clips, bar), "<f2")
             entry["sha256"] = sha256(path)
             if recipe.variable_length:
                 lengths = [clip.stop - clip.start for clip in clips]
-                with atomic_write(offsets_path(path)) as temporary:
-                    np.save(temporary, np.cumsum([0, *lengths], dtype="<i8"))
+                save(offsets_path(path), (len(clips) + 1,), [np.cumsum([0, *lengths])], "<i8")
                 entry["offsets_sha256"] = sha256(offsets_path(path))
                 entry["seconds_shortest_longest"] = [min(lengths) / SAMPLE_RATE, max(lengths) / SAMPLE_RATE]
             if any(clip.stream.speaker is not None for clip in clips):
@@ -360,24 +333,6 @@ def _samples(clips: Sequence[Clip], bar: tqdm) -> Iterator[NDArray[np.float16]]:
     for clip in clips:
         yield _float16(clip.stream.read(clip.start, clip.stop))
         bar.update()
-
-
-def move_in(new: Path, out: Path, name: str) -> None:
-    """Move a finished data set from the folder `new` to `out`, in place of the one that may be there."""
-    for path in own_files(out, name):
-        if not (new / path.name).exists() or path.name == MANIFEST:
-            path.unlink(missing_ok=True)
-    for path in sorted(new.iterdir(), key=lambda path: path.name == MANIFEST):
-        replace(path, out / path.name)
-
-
-def save(path: Path, shape: tuple[int, ...], clips: Iterator[NDArray[np.float16]]) -> None:
-    """Write `clips`, float16, one after the other as one .npy array of this shape."""
-    header = {"descr": "<f2", "fortran_order": False, "shape": shape}
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for clip in clips:
-            file.write(clip.tobytes())
 
 
 def _write_origins(path: Path, splits: dict[str, list[Clip]]) -> None:

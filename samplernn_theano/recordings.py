@@ -1,6 +1,5 @@
 """Recordings: found in a folder, decoded once to 16 kHz mono 16 bit, and read as one stream."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -18,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from samplernn_theano import audio
+from samplernn_theano import __version__, audio
 from samplernn_theano.audio import SAMPLE_RATE
-from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.files import atomic_write
+from samplernn_theano.data_folder import save
+from samplernn_theano.errors import DataError
+from samplernn_theano.files import locked, write_text
 
 SUFFIXES = audio.SUFFIXES + audio.FFMPEG_SUFFIXES
 """A file is a recording if its name ends so, in small or capital letters."""
 
 MOST_AT_ONCE = 4
-"""Recordings that are decoded at once: an hour of sound needs up to half a gigabyte of memory."""
+"""Recordings that are decoded at once: an hour of sound needs up to 650 MB of memory."""
 
 
 class Recording(NamedTuple):
@@ -95,7 +95,13 @@ def find(folder: str | os.PathLike[str], without: Iterable[Path] = ()) -> Found:
             else:
                 ignored += 1
     if not found.recordings:
-        raise DataError(f"No recordings in {folder}; give a folder that holds {', '.join(SUFFIXES)} files.")
+        reasons = "".join(
+            f" {entry['path']} was not entered ({entry['reason']})." for entry in found.skipped[:1]
+        )
+        raise DataError(
+            f"No recordings in {folder}; give a folder that holds wav, flac, ogg, mp3 or other sound files."
+            f"{reasons}"
+        )
     found.recordings.sort(key=lambda recording: recording.name)
     found.skipped.sort(key=lambda entry: entry["path"])
     return found._replace(ignored=ignored)
@@ -106,23 +112,16 @@ def workshop(out: Path) -> Iterator[Path]:
     """Yield a hidden folder in `out` for work in progress; it goes when the block ends well.
 
     After an error or an interruption it stays, so that the next run finds there what this one has decoded.
+    Its sub-folder `new`, for the finished data set, is not there at first.
 
     Raises
     ------
     OutputError
-        If it cannot be made, or another process works in it.
+        If it cannot be made, or another process makes a data set in `out`.
     """
     folder = out / ".building"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "w")
-    except OSError as error:
-        raise OutputError(f"Cannot write in {out} ({error.strerror}); choose another folder.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OutputError(f"Another process is making a data set in {out}; wait for it to end.") from None
+    with locked(folder):
+        shutil.rmtree(folder / "new", ignore_errors=True)
         try:
             yield folder
         except BaseException:
@@ -138,13 +137,26 @@ def workshop(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def decode(recording: Recording, work: Path, allow_upsampling: bool) -> tuple[dict[str, Any], NDArray | None]:
+class Decoded(NamedTuple):
+    """A recording that was decoded."""
+
+    path: Path
+    """.npy file: int16 (samples,) at 16 kHz."""
+    length: int
+    """Samples."""
+
+    def read(self, start: int, stop: int) -> NDArray[np.int16]:
+        """The samples from `start` to `stop`. No file stays open: a set may be made of very many."""
+        return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[start:stop])
+
+
+def decode(recording: Recording, work: Path, allow_upsampling: bool) -> tuple[dict[str, Any], Decoded | None]:
     """Decode a recording, or find it decoded in `work` by an earlier run.
 
     Parameters
     ----------
     work
-        Folder to keep the sound in. It is found again as long as the file has the same name, size and time.
+        Folder to keep the sound in. It is found again as long as the file has the same path, size and time.
     allow_upsampling
         Whether a recording of less than 16 kHz, which lacks the high tones, may be used.
 
@@ -153,14 +165,14 @@ def decode(recording: Recording, work: Path, allow_upsampling: bool) -> tuple[di
     source : dict
         What the manifest says of it: path, status (used, unreadable), reason or else seconds, rate, channels,
         clipped samples, sha256.
-    samples : int16 (samples,) or None
-        At 16 kHz, mapped from a file in `work`; None if the recording cannot be used.
+    sound : Decoded or None
+        In a file in `work`; None if the recording cannot be used.
     """
     source: dict[str, Any] = {"path": recording.name}
     try:
-        told, path = _decoded(recording, work)
+        told, sound = _decoded(recording, work)
     except OSError as error:
-        reason = f"{recording.name} cannot be opened ({error.strerror}); check its permissions, or remove it."
+        reason = f"{recording.name} cannot be opened ({error.strerror}); mend or remove it."
         return source | {"status": "unreadable", "reason": reason}, None
     except DataError as error:
         reason = str(error).replace(str(recording.path), recording.name)
@@ -171,35 +183,32 @@ def decode(recording: Recording, work: Path, allow_upsampling: bool) -> tuple[di
             f"{told['rate'] // 2} Hz; pass --allow-upsampling to use it."
         )
         return source | {"status": "unreadable", "reason": reason}, None
-    return source | {"status": "used"} | told, np.load(path, mmap_mode="r", allow_pickle=False)
+    return source | {"status": "used"} | told, sound
 
 
-def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Path]:
-    """What is told of the sound, and the .npy file in `work` that holds it."""
+def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Decoded]:
+    """What is told of the sound, and the sound itself."""
     state = recording.path.stat()
-    key = hashlib.sha256(
-        f"{recording.name}\0{state.st_size}\0{state.st_mtime_ns}".encode(errors="surrogateescape")
-    )
+    words = (__version__, recording.path.resolve(), state.st_size, state.st_mtime_ns)
+    key = hashlib.sha256("\0".join(map(str, words)).encode(errors="surrogateescape"))
     about = work / f"{key.hexdigest()[:32]}.json"  # written last
     path = about.with_suffix(".npy")
     with suppress(FileNotFoundError, ValueError, EOFError):  # never decoded, or cut short by a power failure
         told = json.loads(about.read_text(encoding="utf-8"))
-        np.load(path, mmap_mode="r", allow_pickle=False)
-        return told, path
+        return told, Decoded(path, len(np.load(path, mmap_mode="r", allow_pickle=False)))
     digest = sha256(recording.path)
-    sound = audio.read(recording.path)
+    heard = audio.read(recording.path)
     told = {
-        "seconds": len(sound.samples) / SAMPLE_RATE,
-        "rate": sound.file_rate,
-        "channels": sound.channels,
-        "clipped": sound.clipped,
+        "seconds": len(heard.samples) / SAMPLE_RATE,
+        "rate": heard.file_rate,
+        "channels": heard.channels,
+        "clipped": heard.clipped,
         "sha256": digest,
     }
-    with atomic_write(path, durable=False) as temporary:
-        np.save(temporary, np.clip(np.rint(sound.samples * 32768), -32768, 32767).astype("<i2"))
-    with atomic_write(about, durable=False) as temporary:
-        temporary.write_text(json.dumps(told), encoding="utf-8")
-    return told, path
+    samples = np.clip(np.rint(heard.samples * 32768), -32768, 32767)
+    save(path, samples.shape, [samples], "<i2", durable=False)
+    write_text(about, json.dumps(told), durable=False)
+    return told, Decoded(path, len(samples))
 
 
 @dataclass
@@ -209,22 +218,22 @@ class Stream:
     speaker: str | None = None
     names: list[str] = field(default_factory=list)
     begins: list[int] = field(default_factory=list)  # where each recording begins
-    parts: list[NDArray[np.int16]] = field(default_factory=list)
+    parts: list[Decoded] = field(default_factory=list)
     length: int = 0  # samples of all
 
-    def append(self, name: str, samples: NDArray[np.int16]) -> None:
+    def append(self, name: str, sound: Decoded) -> None:
         """Add a recording at the end."""
         self.names.append(name)
         self.begins.append(self.length)
-        self.parts.append(samples)
-        self.length += len(samples)
+        self.parts.append(sound)
+        self.length += sound.length
 
     def read(self, start: int, stop: int) -> NDArray[np.int16]:
         """The samples from `start` to `stop`, (stop - start,)."""
         pieces = []
         k = bisect_right(self.begins, start) - 1
         while k < len(self.parts) and self.begins[k] < stop:
-            pieces.append(self.parts[k][max(0, start - self.begins[k]) : stop - self.begins[k]])
+            pieces.append(self.parts[k].read(max(0, start - self.begins[k]), stop - self.begins[k]))
             k += 1
         return np.concatenate(pieces)
 
@@ -236,7 +245,7 @@ class Stream:
 
 def decode_all(
     recordings: Sequence[Recording], work: Path, allow_upsampling: bool, progress: bool
-) -> Iterator[tuple[Recording, dict[str, Any], NDArray | None]]:
+) -> Iterator[tuple[Recording, dict[str, Any], Decoded | None]]:
     """`decode` recordings, a few at a time, with a progress bar over their bytes; they come in order."""
     sizes = [_size(recording.path) for recording in recordings]
     bar = tqdm(total=sum(sizes), desc="decode", unit="B", unit_scale=True, disable=not progress)

@@ -19,6 +19,7 @@ import samplernn_theano
 from samplernn_theano import archive
 from samplernn_theano.archive import Missing
 from samplernn_theano.errors import DataError, OutputError
+from samplernn_theano.files import locked
 
 ONE, TWO = (np.random.RandomState(seed).bytes(100_000) for seed in (1, 2))
 A, B = "/download/A/x.ogg", "/download/B/x.ogg"
@@ -357,3 +358,10 @@ def test_a_process_that_is_stopped_midway_is_continued(server, tmp_path, how):
     assert ranges(server, A) == [f"bytes={there}-"]
     assert hashlib.md5((tmp_path / "A" / "x.ogg").read_bytes()).digest() == hashlib.md5(ONE).digest()
     assert sorted(files(tmp_path)) == ["A/x.ogg", "B/x.ogg"]
+
+
+def test_two_processes_do_not_download_into_one_folder(tmp_path):
+    with ArchiveServer({"A": {"x.ogg": b"sound"}}) as server, locked(tmp_path):
+        with pytest.raises(OutputError, match="Another process works in"):
+            archive.download(["A"], tmp_path, server=server.url, progress=False)
+        assert server.requests == []

@@ -394,7 +394,7 @@ def test_what_the_manifest_says(described):
     assert "8000 Hz (from manifest.json)" in text and "1.00-1.00-1.00 s" in text
     assert "Speakers of valid, with clips: 2 (Åsa 5, Tom 3)." in text
     assert "Recordings: 3 (1 of 4000 Hz, 2 of 44100 Hz)." in text
-    assert "1 recordings were upsampled" in "".join(found.noted)
+    assert "Upsampled, so they lack the high tones: 1 recording." in "".join(found.noted)
 
 
 @pytest.mark.parametrize("name", ["clips_valid.npy", "clips_train_offsets.npy"])

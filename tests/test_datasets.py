@@ -173,6 +173,31 @@ def test_all_recordings_in_one_folder_are_taken_by_name(sonatas, tmp_path, capsy
     assert [source["path"] for source in manifest["sources"]] == [f"{k:02}.ogg" for k in range(1, 32)]
 
 
+def test_folders_of_items_may_lie_deeper(sonatas, tmp_path):
+    for item in music.ITEMS:
+        for name in ("a.ogg", "a.flac"):
+            os.makedirs(tmp_path / "in" / "sonatas" / item / "disc 1", exist_ok=True)
+            os.link(sonatas / item / "sonata.ogg", tmp_path / "in" / "sonatas" / item / "disc 1" / name)
+    assert run(music, "--source", tmp_path / "in", "--out", tmp_path / "out", *SMALL) == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert len(manifest["sources"]) == 32
+    assert all(source["path"].endswith(".ogg") for source in manifest["sources"])
+
+
+def test_more_recordings_than_sonatas_are_refused(tmp_path, capsys):
+    for k in range(33):
+        record(tmp_path / "in" / f"take {k}.wav", 1, k)
+    error = refused(capsys, music, "--source", tmp_path / "in", "--out", tmp_path / "out", *SMALL)
+    assert "33 recordings and the set has 32" in error
+
+
+def test_an_archive_without_the_items(tmp_path, capsys):
+    with ArchiveServer({}) as server:
+        words = ("--out", tmp_path / "out", "--server", server.url, "--allow-missing")
+        error = refused(capsys, music, *words)
+    assert "none of the items" in error and music.ITEMS[0] in error
+
+
 def test_one_rendition_of_each_item_is_taken(sonatas, tmp_path):
     for item in music.ITEMS:
         os.makedirs(tmp_path / "in" / item)
@@ -210,6 +235,25 @@ def test_the_authors_files_are_taken_over(tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    "module, name", [(music, "music"), (blizzard, "Blizzard9k"), (huckleberry, "Huckleberry")]
+)
+def test_files_of_others_are_taken_over_by_their_name_alone(tmp_path, capsys, module, name):
+    for split in SPLITS:
+        np.save(tmp_path / f"{name}_{split}.npy", np.eye(3, 100, dtype=np.float32))
+        np.save(tmp_path / f"other_{split}.npy", np.eye(3, 100, dtype=np.float32))
+    words = ("--source", tmp_path, "--out", tmp_path / "out")
+    assert "exactly one is needed" in refused(capsys, module, *words)
+    for split in SPLITS:
+        (tmp_path / f"other_{split}.npy").unlink()
+    assert "--seed has no effect" in refused(capsys, module, *words, "--seed", 5)
+    assert "--stride has no effect" in refused(capsys, module, *words, "--stride", 1)
+    assert run(module, *words) == 0
+    assert np.load(tmp_path / "out" / f"{name}_test.npy").dtype == np.float16
+    (tmp_path / f"{name}_train.npy").rename(tmp_path / "x_train.npy")
+    assert "No recordings" in refused(capsys, module, *words, "--overwrite")
+
+
 def test_numbered_clips_keep_the_mirrors_order_and_splits(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(music, "MIRROR_CLIPS", 100)
     for k in range(100):
@@ -228,6 +272,7 @@ def test_numbered_clips_keep_the_mirrors_order_and_splits(tmp_path, capsys, monk
         "valid": list(range(88, 94)),
         "test": list(range(94, 100)),
     }
+    assert "--stride has no effect" in refused(capsys, music, *words, "--overwrite", "--stride", 1)
     (tmp_path / "in" / "17.flac").unlink()
     assert "17" in refused(capsys, music, *words, "--overwrite")
     record(tmp_path / "in" / "17.flac", 7.9)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from samplernn_theano import prepare as module
 from samplernn_theano import recordings
+from samplernn_theano.data_folder import own_files
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.manifest import describe
 from samplernn_theano.prepare import original_order
@@ -36,7 +37,7 @@ def build(folder: Path, out: Path, overwrite: bool = False, progress: bool = Fal
     """What `samplernn prepare` does, or a data set's script with these options of its recipe."""
     given = {"name": "clips", "clip_seconds": CLIP, "sizes": by_fractions(0.1, 0.1), **options}
     recipe = Recipe(set="folder", **given)
-    found = recordings.find(folder, module.own_files(out, recipe.name))
+    found = recordings.find(folder, own_files(out, recipe.name))
     return module.build(found, out, recipe, overwrite, progress)
 
 

@@ -1,8 +1,10 @@
 """What a recipe changes: stride, count, choice, speakers, variable length, order, strictness; resuming."""
 
 import csv
+import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samplernn_theano import audio, recordings
+from samplernn_theano import audio, data_folder, recordings
 from samplernn_theano import prepare as module
 from samplernn_theano.clips import Ragged, load_split
 from samplernn_theano.errors import DataError, OutputError
@@ -63,22 +65,22 @@ def test_clips_may_begin_before_the_last_one_ends(tmp_path):
         np.testing.assert_array_equal(clip, x[40 * i : 40 * i + 160])
 
 
-@pytest.mark.parametrize("seconds, stride, count", [(21.5, 1.0, 20), (21.5, 2.0, 9), (37.0, 1.0, 36)])
+@pytest.mark.parametrize(
+    "seconds, stride, count", [(100.9, 1.0, 11), (100.9, 8.0, 11), (104.0, 8.0, 12), (39.9, 1.0, 3)]
+)
 def test_the_published_eras_count_is_the_originals(tmp_path, seconds, stride, count):
-    """Quirk: whole seconds // 8 - 1 clips; clip i begins at second i, so the last seven eighths go unused."""
+    """Quirk: whole seconds // 8 - 1 clips; at a stride of 1 s the last seven eighths go unused."""
     x = record(tmp_path / "in" / "a.wav", seconds)
-    options = {"clip_seconds": 1.0, "stride_seconds": stride, "sizes": by_counts(1, 1)}
-    build(tmp_path / "in", tmp_path / "out", legacy_count=True, **options)
+    options = {"clip_seconds": 8.0, "stride_seconds": stride, "sizes": by_counts(1, 1)}
+    manifest = build(tmp_path / "in", tmp_path / "out", legacy_count=True, **options)
     clips = in_order(tmp_path / "out")
-    assert len(clips) == min(int(seconds) // 1 - 1, (len(x) - SECOND) // round(stride * SECOND) + 1)
-    build(tmp_path / "in", tmp_path / "all", **options)
-    assert len(in_order(tmp_path / "all")) >= len(clips)
-    np.testing.assert_array_equal(clips[3], x[round(3 * stride * SECOND) :][:SECOND])
-
-
-def test_eight_seconds_make_the_originals_count():
-    recipe = Recipe(set="music", name="music", sizes=by_counts(1, 1), stride_seconds=1.0, legacy_count=True)
-    assert (recipe.length, recipe.stride) == (128000, 16000)
+    assert len(clips) == count
+    for i, clip in enumerate(clips):
+        np.testing.assert_array_equal(clip, x[round(i * stride * SECOND) :][: 8 * SECOND])
+    unused = seconds - (count - 1) * stride - 8
+    assert manifest["rest_seconds"] == pytest.approx(unused)
+    assert ("The clips overlap: each begins 1 s" in describe(manifest)) == (stride == 1)
+    assert f"not used: {unused:.2f} s" in describe(manifest)
 
 
 # --- which clips
@@ -91,6 +93,12 @@ def test_the_first_clips_are_taken_and_no_more_is_read(tmp_path):
     assert [source["path"] for source in manifest["sources"]] == ["0.wav", "1.wav"]
     assert manifest["recordings_not_needed"] == 7
     assert "not needed, not read: 7" in describe(manifest)
+
+
+def test_too_few_clips_are_told(tmp_path):
+    record(tmp_path / "in" / "a.wav", 0.5)
+    assert "Fewer clips than the 60 asked for" in describe(build(tmp_path / "in", tmp_path / "out", most=60))
+    assert "Fewer" not in describe(build(tmp_path / "in", tmp_path / "all", most=50))
 
 
 def test_a_seed_draws_clips_among_all(tmp_path):
@@ -220,6 +228,14 @@ def test_a_strict_set_is_not_made_without_a_recording(tmp_path):
     assert [s["path"] for s in manifest["sources"] if s["status"] != "used"] == ["3.wav"]
 
 
+def test_a_strict_set_is_not_made_without_a_folder(tmp_path):
+    record(tmp_path / "in" / "a" / "a.wav", 0.1)
+    (tmp_path / "in" / "b").symlink_to(tmp_path / "in" / "a")
+    with pytest.raises(DataError, match="b: a link to a folder"):
+        build(tmp_path / "in", tmp_path / "out", strict=True)
+    build(tmp_path / "in", tmp_path / "out")
+
+
 def test_a_recording_that_is_not_one_clip_is_told(tmp_path):
     for k in range(5):
         record(tmp_path / "in" / f"{k}.wav", 0.01 if k != 2 else 0.011, k)
@@ -271,15 +287,99 @@ def test_what_was_decoded_is_not_decoded_again(tmp_path, monkeypatch):
         assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
 
 
+def test_sound_of_another_folder_is_not_taken_for_this_one(tmp_path):
+    for folder, seed in (("one", 0), ("two", 10)):
+        for k in range(3):
+            record(tmp_path / folder / f"{k}.wav", 0.1, seed + k)
+            os.utime(tmp_path / folder / f"{k}.wav", ns=(0, 0))
+    (tmp_path / "one" / "bad.wav").write_text("words")
+    with pytest.raises(DataError):
+        build(tmp_path / "one", tmp_path / "out", strict=True)
+    build(tmp_path / "two", tmp_path / "out")
+    build(tmp_path / "two", tmp_path / "alone")
+    np.testing.assert_array_equal(in_order(tmp_path / "out"), in_order(tmp_path / "alone"))
+
+
+def test_more_recordings_than_files_may_be_open(tmp_path):
+    for k in range(150):
+        record(tmp_path / "in" / f"{k}.wav", 0.011, k)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 40, hard))
+    try:
+        for out, ragged in (("fixed", False), ("ragged", True)):
+            manifest = build(tmp_path / "in", tmp_path / out, variable_length=ragged)
+            assert sum(split["clips"] for split in manifest["splits"].values()) >= 150
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("renames", range(5))
+def test_a_crash_while_a_set_is_replaced_never_leaves_a_mixture(tmp_path, monkeypatch, renames):
+    record(tmp_path / "old" / "a.wav", 0.5, 0)
+    record(tmp_path / "new" / "a.wav", 0.5, 1)
+    out = tmp_path / "out"
+    recipe = Recipe(set="test", name="clips", clip_seconds=0.01, sizes=by_fractions(0.1, 0.1))
+    module.build(recordings.find(tmp_path / "old"), out, recipe, progress=False)
+    replace, done = data_folder.replace, []
+
+    def replace_until_stopped(source, path):
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        done.append(path)
+        replace(source, path)
+
+    monkeypatch.setattr(data_folder, "replace", replace_until_stopped)
+    with pytest.raises(KeyboardInterrupt):
+        module.build(recordings.find(tmp_path / "new"), out, recipe, overwrite=True, progress=False)
+    monkeypatch.undo()
+    assert not (out / "manifest.json").exists()
+    left = [split for split in SPLITS if (out / f"clips_{split}.npy").exists()]
+    assert left == list(SPLITS)[:renames]
+    made = module.build(recordings.find(tmp_path / "new"), tmp_path / "whole", recipe, progress=False)
+    for split in left:
+        path = out / f"clips_{split}.npy"
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == made["splits"][split]["sha256"]
+    module.build(recordings.find(tmp_path / "new"), out, recipe, overwrite=True, progress=False)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        path.name for path in (tmp_path / "whole").iterdir()
+    )
+
+
+def test_files_of_another_making_are_not_replaced_unasked(tmp_path):
+    record(tmp_path / "in" / "a.wav", 0.5)
+    (tmp_path / "in" / "clips.csv").write_text("mine")
+    with pytest.raises(DataError, match=r"clips\.csv.*--overwrite"):
+        build(tmp_path / "in", tmp_path / "in")
+    assert (tmp_path / "in" / "clips.csv").read_text() == "mine"
+
+
+def test_a_disk_that_is_full_while_decoding(tmp_path):
+    record(tmp_path / "in" / "a.wav", 30)
+    limit = "import resource, signal, sys; from samplernn_theano.cli import main; "
+    limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); sys.exit(main(sys.argv[1:]))"
+    words = [sys.executable, "-c", limit, "prepare", tmp_path / "in", "--out", tmp_path / "out"]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Could not write" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("out/*"))
+
+
 def test_a_decoded_file_cut_short_by_a_power_failure_is_made_again(tmp_path):
     record(tmp_path / "in" / "a.wav", 0.1)
     (recording,) = recordings.find(tmp_path / "in").recordings
     work = tmp_path / "work"
     work.mkdir()
-    samples = np.array(recordings.decode(recording, work, False)[1])
+
+    def heard():
+        sound = recordings.decode(recording, work, False)[1]
+        return sound.read(0, sound.length)
+
+    samples = heard()
+    assert len(samples) == 1600
     for path in (*work.glob("*.npy"), *work.glob("*.json")):
         path.write_bytes(b"")
-        np.testing.assert_array_equal(recordings.decode(recording, work, False)[1], samples)
+        np.testing.assert_array_equal(heard(), samples)
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
