@@ -62,9 +62,10 @@ def build(
     """Build a data set out of recordings; return its manifest.
 
     Writes the splits as `samplernn_theano.clips` describes, `clips.csv` (where each clip comes from) and,
-    last, `manifest.json`. The same recordings and recipe give the same bytes. An error or interruption before
-    the end leaves the data set that may be in `out` as it was; what was decoded is kept there in a hidden
-    folder, and the next run starts from it. That folder takes 115 MB of disk space per hour of sound.
+    last, `manifest.json`. The same recordings and recipe give the same bytes. All files are finished before
+    the first one gets its name; an error or interruption until then leaves the data set that may be in `out`
+    as it was. What was decoded is kept there in a hidden folder, 115 MB per hour of sound, and the next run
+    starts from it.
 
     Parameters
     ----------
@@ -175,17 +176,11 @@ def _cut(
             continue
         for start in _new_starts(stream, sound.length, recipe):
             take(Clip(stream, start, start + recipe.length))
-        if (
-            recipe.most is not None
-            and recipe.choice is None
-            and len(clips) >= recipe.most
-            and not recipe.balanced
-        ):
+        if recipe.most is not None and recipe.takes_first and len(clips) >= recipe.most:
             break
     if recipe.legacy_count:
-        count = max(
-            0, sum(stream.length for stream in streams) // SAMPLE_RATE // round(recipe.clip_seconds) - 1
-        )
+        seconds = sum(stream.length for stream in streams) // SAMPLE_RATE
+        count = seconds // round(recipe.clip_seconds) - 1
         clips = [clip for clip in clips if clip.start // recipe.stride < count]
     clips = _most(clips, recipe)
     return sources, clips, silent, _rest(streams, clips) / SAMPLE_RATE
@@ -203,11 +198,8 @@ def _fits(source: dict[str, Any], sound: Decoded, recipe: Recipe, first_names: d
     elif first != name:
         source.update(status="left out", reason=f"{name} is the same file as {first}.")
     elif recipe.variable_length and not recipe.shortest <= seconds <= recipe.longest:
-        limit = (
-            f"--shortest {recipe.shortest:g}"
-            if seconds < recipe.shortest
-            else f"--longest {recipe.longest:g}"
-        )
+        short = seconds < recipe.shortest
+        limit = f"--shortest {recipe.shortest:g}" if short else f"--longest {recipe.longest:g}"
         source.update(status="left out", reason=f"{name} is {seconds:.2f} s long; {limit}.")
     else:
         return True
@@ -228,10 +220,10 @@ def _rest(streams: Sequence[Stream], clips: Sequence[Clip]) -> int:
 
 
 def _most(clips: list[Clip], recipe: Recipe) -> list[Clip]:
-    if recipe.most is None or recipe.balanced:
-        return clips
-    if recipe.choice is None or len(clips) <= recipe.most:
+    if recipe.takes_first:
         return clips[: recipe.most]
+    if recipe.most is None or recipe.balanced or len(clips) <= recipe.most:
+        return clips
     chosen = random.Random(recipe.choice).sample(range(len(clips)), recipe.most)
     return [clips[i] for i in sorted(chosen)]
 
@@ -242,7 +234,7 @@ def _balance(clips: list[Clip], most: int | None) -> list[Clip]:
     for clip in clips:
         by_speaker.setdefault(clip.stream.speaker, []).append(clip)
     fewest = min(map(len, by_speaker.values()), default=0)
-    if most is not None:
+    if most is not None and by_speaker:
         fewest = min(fewest, most // len(by_speaker))
     return [clip for own in by_speaker.values() for clip in own[:fewest]]
 

@@ -76,6 +76,11 @@ class Recipe:
         return self.length if self.stride_seconds is None else round(self.stride_seconds * SAMPLE_RATE)
 
     @property
+    def takes_first(self) -> bool:
+        """Whether the first `most` clips are taken, so that what comes after them need not be read."""
+        return self.most is not None and self.choice is None and not self.balanced
+
+    @property
     def options(self) -> dict[str, Any]:
         """What the manifest says of it."""
         options = asdict(self)

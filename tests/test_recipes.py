@@ -172,6 +172,13 @@ def test_as_many_clips_of_each_speaker(tmp_path, most, each):
     assert [sum(count.get(name, 0) for count in counts) for name in ("ann", "bob b.")] == [each, each]
 
 
+def test_speakers_without_a_whole_clip(tmp_path):
+    for seed, name in enumerate(("ann", "bob")):
+        record(tmp_path / "in" / name / "a.wav", 0.009, seed)
+    with pytest.raises(DataError, match="0 clips of 0.01 s: too few"):
+        build(tmp_path / "in", tmp_path / "out", by_speaker=True, balanced=True, most=10)
+
+
 def test_speakers_need_a_folder_each(tmp_path):
     record(tmp_path / "in" / "ann" / "a.wav", 1)
     with pytest.raises(DataError, match="one sub-folder .ann."):
