@@ -23,6 +23,7 @@ from samplernn_theano import feeder, training
 from samplernn_theano.clips import load_split
 from samplernn_theano.hyperparameters import ThreeTier
 from samplernn_theano.schedule import Schedule
+from samplernn_theano.trainer import batch_inputs, compile_trainer
 
 LENGTH = 128_000  # samples in a clip, 8 s
 
@@ -51,7 +52,7 @@ def share(folder: Path, dim: int, batch: int, seq_len: int, iterations: int) -> 
     alone = time.perf_counter() - began
     feed.close()
 
-    trainer = training.compile_trainer(hp)
+    trainer = compile_trainer(hp)
     states = trainer.graph.zero_states()
     feed = feeder.feed(hp, clips)
     feeding, stepping = [], []
@@ -59,7 +60,7 @@ def share(folder: Path, dim: int, batch: int, seq_len: int, iterations: int) -> 
         began = time.perf_counter()
         minibatch = next(feed)
         fed = time.perf_counter()
-        cost, *states = trainer.step(*training.batch_inputs(minibatch), *states)
+        cost, *states = trainer.step(*batch_inputs(minibatch), *states)
         float(cost)  # waits for the device
         feeding.append(fed - began)
         stepping.append(time.perf_counter() - fed)

@@ -40,12 +40,12 @@ def measure(what: str, dim: int, batch: int, seq_len: int, iterations: int) -> d
 def _ours(backend: str, dim: int, batch: int, seq_len: int):
     import numpy as np
 
-    from samplernn_theano import training
     from samplernn_theano.hyperparameters import ThreeTier
+    from samplernn_theano.trainer import compile_trainer
 
     form = "reference" if backend.endswith(" reference") else "fast"
     hp = ThreeTier(dim=dim, batch_size=batch, seq_len=seq_len)
-    trainer = training.compile_trainer(hp, backend=backend.split()[0], form=form)
+    trainer = compile_trainer(hp, backend=backend.split()[0], form=form)
     shape = (batch, seq_len + hp.overlap)
     sequences = np.random.RandomState(0).randint(0, hp.q_levels, shape).astype(np.int32)
     mask, reset = np.ones(shape, np.float32), np.asarray(0, np.int32)

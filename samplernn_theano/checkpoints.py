@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.errors import CheckpointError
+from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.files import atomic_write
 from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
 
@@ -51,6 +51,8 @@ _GROUPS = ("parameters", "adam", "states")
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` to `path` (.npz), whole or not at all.
 
+    The new file is read back and its checksums are verified before it takes the place of the old one.
+
     Raises
     ------
     OutputError
@@ -67,6 +69,9 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     }
     with atomic_write(path) as temporary:
         np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
+        with zipfile.ZipFile(temporary) as archive:
+            if damaged := archive.testzip():
+                raise OutputError(f"{path} was not written: the disk returns other bytes for {damaged}.")
 
 
 def load(path: str | Path) -> Checkpoint:

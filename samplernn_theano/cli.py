@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_prepare(commands)
     add_check_data(commands)
     _add_train(commands)
+    _add_resume(commands)
     _add_generate(commands)
     _add_conformance(commands)
     _add_info(commands)
@@ -94,6 +95,7 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
     schedule.add_argument(
         "--monitor-minutes", type=positive, help="look after so much training (default: 90)"
     )
+    schedule.add_argument("--save-minutes", type=positive, help="save after so much training (default: 10)")
     schedule.add_argument(
         "--n_seqs",
         type=count,
@@ -162,6 +164,30 @@ def _train(a: argparse.Namespace) -> int:
         settings={"command": shlex.join(["samplernn", *a.words])},
     )
     print(f"The run is in {folder}. Its learning curve: {folder / 'train_log.png'}")
+    return 128 + signal if signal else 0
+
+
+# --- resume -------------------------------------------------------------------------------------------------
+
+
+def _add_resume(commands: Any) -> None:
+    parser = commands.add_parser("resume", help="go on with a run that was stopped")
+    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("--data", type=Path, help="where the data set is now (default: where it was)")
+    parser.add_argument("--max-iters", type=positive_int, help="stop after so many iterations in all")
+    parser.add_argument("--max-epochs", type=positive_int, help="stop after so many epochs in all")
+    parser.add_argument("--max-minutes", type=positive, help="stop after so much training in all")
+    parser.add_argument("--threads", type=positive_int, help="at most so many threads (default: all cores)")
+    parser.set_defaults(command=_resume)
+
+
+def _resume(a: argparse.Namespace) -> int:
+    from samplernn_theano import training
+
+    limits = {name: getattr(a, name) for name in ("max_iters", "max_epochs", "max_minutes")}
+    changes = limits if any(limits.values()) else {}
+    signal = training.resume(a.run, changes, a.data)
+    print(f"The run is in {a.run}. Its learning curve: {a.run / 'train_log.png'}")
     return 128 + signal if signal else 0
 
 

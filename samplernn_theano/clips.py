@@ -6,6 +6,7 @@ floats (samples,), and ``<name>_<split>_offsets.npy``, integers (clips + 1,), sa
 ``data[offsets[i] : offsets[i + 1]]``. The package writes float16 and int64.
 """
 
+import hashlib
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,6 +134,16 @@ def forget(clips: Clips) -> None:
 
 QUIET = 2**-10
 """Of full scale: what stays below is silence."""
+
+
+def data_sha256(clips: Clips) -> str:
+    """The SHA-256 of the lengths of the clips and of all samples, in hexadecimal digits."""
+    data = clips.data if isinstance(clips, Ragged) else clips.reshape(-1)
+    digest = hashlib.sha256(lengths(clips).astype("<i8").tobytes())
+    for start in range(0, len(data), _CHUNK):
+        digest.update(np.ascontiguousarray(data[start : start + _CHUNK]).data)
+        forget(clips)
+    return digest.hexdigest()
 
 
 def is_silent(clip: NDArray[np.floating]) -> bool:

@@ -111,6 +111,18 @@ def append(run: Run, event: str, **values: Any) -> None:
         raise OutputError(f"Could not write {run.log}: {error.strerror or error}.") from error
 
 
+def rewind(run: Run, iteration: int) -> None:
+    """Take the lines of the log that tell of later iterations out of it, for these will be trained again.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    kept = [record for record in read_log(run) if record.get("iteration", 0) <= iteration]
+    write_text(run.log, "".join(json.dumps(record) + "\n" for record in kept))
+
+
 def read_log(run: Run) -> list[dict[str, Any]]:
     """The log's records; lines that were cut short are left out."""
     records = []

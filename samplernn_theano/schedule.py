@@ -18,6 +18,7 @@ class Schedule:
     max_minutes: float | None = None
     monitor_iters: int = 10_000
     monitor_minutes: float = 90.0
+    save_minutes: float = 10.0  # of training between two checkpoints, if there is no look before
     n_seqs: int = 0
     sample_seconds: float = 5.0
 
@@ -31,16 +32,18 @@ def original_schedule(family: type[HyperParameters]) -> Schedule:
 class Progress:
     """Where a run stands. `seconds` counts training alone, without monitoring and compilation."""
 
+    batches_per_epoch: int = 1
     iteration: int = 0
     epoch: int = 0
     batch: int = 0  # minibatches of this epoch that are done
-    batches_per_epoch: int = 1
     seconds: float = 0.0
     best_valid: float | None = None
     best_test: float | None = None
     best_iteration: int = 0
     last_monitor_iteration: int = 0
     last_monitor_seconds: float = 0.0
+    cost_sum: float = 0.0  # of the minibatches since the last look
+    cost_count: int = 0
 
 
 def ended(schedule: Schedule, progress: Progress) -> bool:

@@ -6,65 +6,27 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from samplernn_theano import checkpoints, feeder, generation, models, ops, plots, runs, updates
+from samplernn_theano import checkpoints, feeder, generation, ops, plots, runs
 from samplernn_theano.audio import SAMPLE_RATE
-from samplernn_theano.backend import check_backend, compile_function, default_backend
-from samplernn_theano.clips import SPLITS, Clips, load_split, statistics
-from samplernn_theano.errors import DivergedError
+from samplernn_theano.backend import check_backend, default_backend
+from samplernn_theano.clips import SPLITS, Clips, data_sha256, load_split, statistics
+from samplernn_theano.errors import DataError, DivergedError
+from samplernn_theano.files import locked
 from samplernn_theano.hyperparameters import HyperParameters, RealValued
-from samplernn_theano.models.graph import Graph
-from samplernn_theano.parameters import Parameters
 from samplernn_theano.schedule import Progress, Schedule, due, ended, fraction, original_schedule
+from samplernn_theano.trainer import Trainer, batch_inputs, compile_trainer, evaluate
 
 LOG_SECONDS = 5.0  # of training between two lines of the log
-
-
-@dataclass(frozen=True)
-class Trainer:
-    """A model compiled for training."""
-
-    hp: HyperParameters
-    graph: Graph
-    adam: Mapping[str, Any]
-    step: Callable[..., list[Any]]  # updates the parameters; returns the cost and the new states
-    evaluate: Callable[..., list[Any]]  # the same without updating
-    settings: Mapping[str, Any] = field(default_factory=dict)  # where it comes from, for its checkpoints
-
-
-def compile_trainer(
-    hp: HyperParameters,
-    seed: int = 123,
-    learning_rate: float | None = None,
-    backend: str | None = None,
-    form: ops.Form = "fast",
-    ip_weight: float = 0.0,
-) -> Trainer:
-    """Draw the initial parameters and compile the training step and the evaluation.
-
-    `learning_rate` is the family's where it is None. `ip_weight` is that of the independent predictions'
-    cost (three_tier) beside the cost proper; the original's loop leaves them out.
-    """
-    graph = models.graph(Parameters(seed), hp, form)
-    cost, trainable = updates.objective(graph, "train", ip_weight)
-    step_updates, adam = updates.adam(cost, trainable, learning_rate or hp.learning_rate)
-    outputs = [graph.cost, *graph.new_states.values()]
-    return Trainer(
-        hp,
-        graph,
-        adam,
-        step=compile_function(graph.inputs, outputs, step_updates, backend),
-        evaluate=compile_function(graph.inputs, outputs, backend=backend),
-    )
 
 
 def train(
@@ -112,9 +74,7 @@ def train(
     schedule = schedule or original_schedule(type(hp))
     learning_rate = learning_rate or hp.learning_rate
     check_backend(backend := backend or default_backend())
-    clips = {split: load_split(data, split) for split in SPLITS}
-    for split, of_split in clips.items():
-        feeder.check_split(of_split, split, hp)
+    clips = _load(data, hp)
     if isinstance(hp, RealValued) and hp.std is None:
         mean, std = statistics(clips["train"])
         hp = replace(hp, mean=mean, std=std)
@@ -123,20 +83,95 @@ def train(
         "family": hp.family,
         "hyperparameters": asdict(hp),
         "schedule": asdict(schedule),
-        "data": str(data),
+        "data": str(Path(data).absolute()),
+        "data_sha256": {split: data_sha256(of_split) for split, of_split in clips.items()},
         "seed": seed,
         "learning_rate": learning_rate,
         "ip_weight": ip_weight,
         "backend": backend,
         "form": form,
-        "versions": {name: importlib.metadata.version(name) for name in ("pytensor", "numpy")},
+        "versions": _versions(),
         **(settings or {}),
     }
     print(f"Compiling {hp.family} for {backend} ...", file=sys.stderr)
     trainer = replace(compile_trainer(hp, seed, learning_rate, backend, form, ip_weight), settings=described)
-    run = runs.create(folder, described, overwrite)
-    with _signals() as received:
-        return _loop(trainer, clips, run, schedule, backend, received)
+    with locked(Path(folder)):
+        run = runs.create(folder, described, overwrite)
+        passes = feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len)
+        return _loop(trainer, clips, run, schedule, Progress(passes), trainer.graph.zero_states(), "start")
+
+
+def resume(
+    folder: str | Path,
+    changes: Mapping[str, Any] | None = None,
+    data: str | Path | None = None,
+) -> int:
+    """Go on with a run from its last checkpoint, as if it had never been interrupted.
+
+    On the same machine and backend, costs and parameters are bit for bit those of the uninterrupted run. (The
+    original reloads parameters alone: neither Adam's moments nor the carried states.)
+
+    Parameters
+    ----------
+    folder : path
+        Of the run.
+    changes : mapping, optional
+        Fields of the schedule that are to be others from now on, such as ``max_iters``.
+    data : path, optional
+        Where the data set is now, if it was moved.
+
+    Returns
+    -------
+    int
+        As of `train`.
+
+    Raises
+    ------
+    CheckpointError
+        If the run has no checkpoint, or a damaged one.
+    DataError
+        If the data are missing, or are not those that the run was trained on.
+    OutputError
+        If a file cannot be written, or another process works in the folder.
+    """
+    run = runs.Run(Path(folder))
+    with locked(run.folder) if run.folder.is_dir() else nullcontext():
+        checkpoint = checkpoints.load(run.last)
+        hp, settings = checkpoint.hp, checkpoint.settings
+        check_backend(settings["backend"])
+        schedule = replace(Schedule(**settings["schedule"]), **(changes or {}))
+        clips = _load(data or settings["data"], hp)
+        for split, of_split in clips.items():
+            if data_sha256(of_split) != settings["data_sha256"][split]:
+                raise DataError(
+                    f"The {split} split in {data or settings['data']} is not the one that {run.folder} was "
+                    "trained on; say where that is with --data."
+                )
+        told = (
+            "" if settings["versions"] == _versions() else ", with other versions: not bit for bit the same"
+        )
+        print(f"Compiling {hp.family} for {settings['backend']}{told} ...", file=sys.stderr)
+        options = (settings[name] for name in ("seed", "learning_rate", "backend", "form", "ip_weight"))
+        trainer = replace(compile_trainer(hp, *options), settings={**settings, "schedule": asdict(schedule)})
+        trainer.graph.parameters.assign(checkpoint.parameters)
+        for name, variable in trainer.adam.items():
+            variable.set_value(checkpoint.adam[name])
+        states = [checkpoint.states[name] for name in trainer.graph.states]
+        progress = Progress(**checkpoint.progress)
+        runs.rewind(run, progress.iteration)
+        return _loop(trainer, clips, run, schedule, progress, states, "resume")
+
+
+def _load(data: str | Path, hp: HyperParameters) -> dict[str, Clips]:
+    """The three splits, checked."""
+    clips = {split: load_split(data, split) for split in SPLITS}
+    for split, of_split in clips.items():
+        feeder.check_split(of_split, split, hp)
+    return clips
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("pytensor", "numpy")}
 
 
 def _loop(
@@ -144,31 +179,35 @@ def _loop(
     clips: Mapping[str, Clips],
     run: runs.Run,
     schedule: Schedule,
-    backend: str,
-    received: list[int],
+    progress: Progress,
+    states: list[Any],
+    event: str,
 ) -> int:
     """Train until the schedule ends or a signal comes; returns the signal or 0."""
-    hp = trainer.hp
-    progress = Progress(batches_per_epoch=feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len))
-    states = trainer.graph.zero_states()
+    hp, backend = trainer.hp, trainer.settings["backend"]
     since_log: list[float] = []  # costs since the last line of the log
-    since_monitor: list[float] = []  # and since the last look
-    next_log = 0.0
+    next_log = next_save = progress.seconds
     sample: generation.Blocks | None = None
-    runs.append(run, "start", parameters=_count(trainer), backend=backend)
-    with _bar() as bar:
+    runs.append(run, event, parameters=_count(trainer), backend=backend, iteration=progress.iteration)
+    compiled = False
+    with _signals() as received, _bar() as bar:
+        if ended(schedule, progress):
+            return _finish(trainer, run, states, progress, received, bar.write)
         while True:
-            for progress.batch, batch in enumerate(feeder.feed(hp, clips["train"]), start=1):
+            for batch in islice(feeder.feed(hp, clips["train"]), progress.batch, None):
                 began = time.perf_counter()
                 cost, *states = trainer.step(*batch_inputs(batch), *states)
                 nll = float(cost)  # waits for the device
                 if not math.isfinite(nll):
                     raise DivergedError(_diverged("cost", nll, progress, run))
                 progress.iteration += 1
-                if progress.iteration > 1:  # the first one compiles
+                progress.batch += 1
+                if compiled:  # the first one compiles
                     progress.seconds += time.perf_counter() - began
+                compiled = True
                 since_log.append(nll)
-                since_monitor.append(nll)
+                progress.cost_sum += nll
+                progress.cost_count += 1
 
                 done = ended(schedule, progress)
                 if progress.seconds >= next_log or done or received:
@@ -179,17 +218,20 @@ def _loop(
                     runs.append(run, "train", **position, seconds=progress.seconds, nll_bits=mean)
                 _show(bar, schedule, progress, nll)
                 if not received and (done or due(schedule, progress)):
-                    train_nll = float(np.mean(since_monitor))
-                    since_monitor.clear()
-                    monitor(trainer, clips, run, progress, states, train_nll, bar.write)
+                    monitor(trainer, clips, run, progress, states, bar.write)
+                    next_save = progress.seconds + 60 * schedule.save_minutes
                     if schedule.n_seqs and schedule.sample_seconds and not received:
                         sample = sample or generation.compile_sampler(
                             trainer.graph.parameters, hp, schedule.n_seqs, backend
                         )
                         _write_samples(run, hp, sample, schedule, progress)
+                elif progress.seconds >= next_save:
+                    save(run.last, trainer, states, progress)
+                    next_save = progress.seconds + 60 * schedule.save_minutes
                 if done or received:
                     return _finish(trainer, run, states, progress, received, bar.write)
             progress.epoch += 1
+            progress.batch = 0
 
 
 def _finish(
@@ -210,30 +252,17 @@ def _finish(
     return received[0] if received else 0
 
 
-def batch_inputs(batch: feeder.Minibatch) -> tuple[NDArray, NDArray, NDArray]:
-    """A minibatch in the order of a graph's inputs: sequences, mask, reset."""
-    return batch.sequences, batch.mask, batch.reset
-
-
-def evaluate(trainer: Trainer, clips: Clips) -> float:
-    """The mean NLL in bits per sample over the minibatches of a split, states carried from pass to pass."""
-    states, costs = trainer.graph.zero_states(), []
-    for batch in feeder.feed(trainer.hp, clips):
-        cost, *states = trainer.evaluate(*batch_inputs(batch), *states)
-        costs.append(np.asarray(cost))
-    return float(np.mean(costs))
-
-
 def monitor(
     trainer: Trainer,
     clips: Mapping[str, Clips],
     run: runs.Run,
     progress: Progress,
     states: list[Any],
-    train_nll: float,
     say: Callable[[str], Any],
 ) -> None:
     """Save; score the valid split, and the test split where valid improved; save the best, log and draw."""
+    train_nll = progress.cost_sum / max(1, progress.cost_count)
+    progress.cost_sum, progress.cost_count = 0.0, 0
     progress.last_monitor_iteration = progress.iteration
     progress.last_monitor_seconds = progress.seconds
     save(run.last, trainer, states, progress)  # before anything that may fail

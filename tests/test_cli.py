@@ -141,6 +141,12 @@ def test_train_names_a_clip_with_nan_before_anything_is_made(capsys, tmp_path, s
     assert not (tmp_path / "run").exists()
 
 
+def test_resume_refuses_what_is_no_run(capsys, tmp_path):
+    assert "There is no checkpoint" in refused(capsys, "resume", tmp_path / "nowhere")
+    assert "There is no checkpoint" in refused(capsys, "resume", tmp_path)
+    assert "--max-iters" in refused(capsys, "resume", tmp_path, "--max-iters", 0)
+
+
 def test_names_that_the_system_refuses_are_one_sentence(capsys, tmp_path):
     assert "too long" in refused(capsys, "generate", tmp_path / ("x" * 300)).lower()
 

@@ -16,6 +16,7 @@ from samplernn_theano.clips import load_split, statistics
 from samplernn_theano.errors import DivergedError, OutputError
 from samplernn_theano.hyperparameters import FAMILIES, RNNGMM, ThreeTier, WaveNet
 from samplernn_theano.schedule import Progress, Schedule, original_schedule
+from samplernn_theano.trainer import compile_trainer, evaluate
 
 FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32".split()
 HP = ThreeTier(dim=16, emb_size=8, q_levels=32, seq_len=128, batch_size=4)
@@ -95,9 +96,9 @@ def test_the_same_command_gives_the_same_numbers(trained, small_data, tmp_path):
 
 def test_the_validation_score_is_the_mean_over_minibatches(trained, small_data):
     """A checkpoint scored again gives the logged number."""
-    trainer = training.compile_trainer(HP)
+    trainer = compile_trainer(HP)
     trainer.graph.parameters.assign(checkpoints.load(trained.last).parameters)
-    valid = training.evaluate(trainer, load_split(small_data, "valid"))
+    valid = evaluate(trainer, load_split(small_data, "valid"))
     logged = [r for r in runs.read_log(trained) if r["event"] == "monitor"][-1]["valid"]
     assert valid == pytest.approx(logged, rel=1e-6)
 
@@ -146,7 +147,7 @@ def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(s
 
 def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path):
     run = runs.create(tmp_path / "run", {})
-    trainer = training.compile_trainer(HP)
+    trainer = compile_trainer(HP)
     states, progress = trainer.graph.zero_states(), Progress(iteration=7)
     training.save(run.last, trainer, states, progress)
     good = run.last.read_bytes()
@@ -155,7 +156,7 @@ def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path)
         training.save(run.last, trainer, states, progress)
     clips = {split: load_split(small_data, split) for split in ("valid", "test")}
     with pytest.raises(DivergedError, match="is not finite"):
-        training.monitor(trainer, clips, run, progress, states, 1.0, print)
+        training.monitor(trainer, clips, run, progress, states, print)
     assert run.last.read_bytes() == good
 
 
