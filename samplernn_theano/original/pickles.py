@@ -1,0 +1,189 @@
+"""The original's pickles: read without trusting them, and written so that its Python 2 reads them."""
+
+import os
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.files import atomic_write
+from samplernn_theano.original.pickle_machine import DTYPES, MAX_DEPTH, RefusedError, load
+
+
+def read(path: str | os.PathLike[str]) -> Any:
+    """Read a pickle of Python 2 (protocol 0, 1 or 2) made of plain values and NumPy arrays.
+
+    Takes memory of at most 50 times the size of the file plus 50 MB, whatever the file contains (an honest
+    checkpoint: about 3 times), and about a minute at most for anything but the bytes of arrays and texts.
+
+    Parameters
+    ----------
+    path : path
+        A params_*.pkl, train_log.pkl or args.pkl of the original.
+
+    Returns
+    -------
+    None, bool, int, float, str, list, tuple, dict with str keys, NumPy scalar or array
+        Python 2's byte strings as str, each byte the character of that number (latin1). Arrays are C-ordered,
+        in the machine's byte order, of kind b, i, u or f.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or damaged, or asks for anything else; nothing of what it asks for is executed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}.")
+    try:
+        return load(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"Could not read {path}: {error.strerror or error}.") from error
+    except MemoryError as error:
+        raise CheckpointError(f"{path} needs more memory than there is.") from error
+    except RefusedError as error:
+        raise CheckpointError(f"{path} {error}.") from error
+    except ValueError as error:
+        message = f"{path} is damaged ({error}); copy it again from where it was made, or use another one."
+        raise CheckpointError(message) from error
+
+
+def write(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` to `path`, whole or not at all, as cPickle of Python 2.7 does with protocol 0.
+
+    Python 2.7 with NumPy 1.11 reads it. For what `read` returns of the original's parameters and train logs
+    the bytes are those that were read; equal strings are one string here, which they need not be there.
+
+    Parameters
+    ----------
+    path : path
+        The file to make.
+    value : None, bool, int, float, str, list, tuple, dict with str keys, NumPy scalar or array
+        Text of latin1 characters, which become byte strings; integers of 64 bits.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written, or `value` holds anything else or is nested more than MAX_DEPTH deep.
+    """
+    try:
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+            file.writelines(_save(value, {}, 0))
+            file.write(b".")
+    except ValueError as error:
+        raise OutputError(f"Cannot write {path} as a pickle of Python 2: {error}.") from error
+
+
+def _save(value: Any, memo: dict[Hashable, int], depth: int) -> Iterator[bytes]:
+    """Yield the opcodes that make `value`; `memo` holds the numbers of what can be referred to."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
+    match value:
+        case None:
+            yield b"N"
+        case np.ndarray():
+            yield from _array(value, memo)
+        case np.generic():
+            yield from _once(("scalar", id(value)), _scalar(value, memo), memo)
+        case bool():
+            yield b"I01\n" if value else b"I00\n"
+        case int() if -(2**63) <= value < 2**63:
+            yield b"I%d\n" % value
+        case float():
+            yield f"F{value:.17g}\n".encode()
+        case str():
+            yield from _text(value, memo)
+        case tuple():
+            yield b"("
+            for item in value:
+                yield from _save(item, memo, depth + 1)
+            yield b"t" + (_put(object(), memo) if value else b"")
+        case list():
+            yield b"(l" + _put(object(), memo)
+            for item in value:
+                yield from _save(item, memo, depth + 1)
+                yield b"a"
+        case dict() if all(isinstance(key, str) for key in value):
+            yield b"(d" + _put(object(), memo)
+            for key, item in value.items():
+                yield from _text(key, memo)
+                yield from _save(item, memo, depth + 1)
+                yield b"s"
+        case _:
+            raise ValueError(f"{value!r:.80} ({type(value).__name__}) has no place in it")
+
+
+def _put(key: Hashable, memo: dict[Hashable, int]) -> bytes:
+    """Number the value just made, under `key`."""
+    memo[key] = len(memo) + 1
+    return b"p%d\n" % memo[key]
+
+
+def _once(key: Hashable, opcodes: Iterator[bytes], memo: dict[Hashable, int]) -> Iterator[bytes]:
+    """Yield `opcodes` the first time, and later a reference to what they made."""
+    if key in memo:
+        yield b"g%d\n" % memo[key]
+    else:
+        yield from opcodes
+        yield _put(key, memo)
+
+
+def _text(text: str, memo: dict[Hashable, int]) -> Iterator[bytes]:
+    """Yield a byte string. Quirk: cPickle never refers back to strings of one character or none."""
+    opcode = _quoted(text.encode("latin1"))
+    if len(text) < 2:
+        yield opcode
+    else:
+        yield from _once(("text", text), iter([opcode]), memo)
+
+
+def _quoted(data: bytes) -> bytes:
+    """Return `data` as Python 2's repr shows it, which is what Python 3 shows after the b."""
+    return b"S" + repr(data)[1:].encode() + b"\n"
+
+
+def _global(module: str, name: str, memo: dict[Hashable, int]) -> Iterator[bytes]:
+    """Yield the name of a function or class."""
+    return _once(("global", module, name), iter([f"c{module}\n{name}\n".encode()]), memo)
+
+
+def _scalar(value: np.generic, memo: dict[Hashable, int]) -> Iterator[bytes]:
+    """Yield a NumPy scalar: its type and its bytes."""
+    yield from _global("numpy.core.multiarray", "scalar", memo)
+    yield b"("
+    yield from _dtype(value.dtype, memo)
+    yield _quoted(_little(value).tobytes()) + b"tR"
+
+
+def _array(array: NDArray, memo: dict[Hashable, int]) -> Iterator[bytes]:
+    """Yield an array: made empty, then filled with version, shape, type, order (always C's) and bytes."""
+    yield from _global("numpy.core.multiarray", "_reconstruct", memo)
+    yield b"("
+    yield from _global("numpy", "ndarray", memo)
+    yield b"(I0\ntS'b'\ntR" + _put(object(), memo)
+    yield b"(I1\n(" + b"".join(b"I%d\n" % n for n in array.shape) + b"t"
+    yield from _dtype(array.dtype, memo)
+    yield b"I00\n" + _quoted(_little(array).tobytes()) + b"tb"
+
+
+def _little(value: np.generic | NDArray) -> NDArray:
+    """Return `value` in little-endian byte order."""
+    return np.asarray(value, value.dtype.newbyteorder("<"))
+
+
+def _dtype(dtype: np.dtype, memo: dict[Hashable, int]) -> Iterator[bytes]:
+    """Yield a type of numbers: made first, then given its byte order, little-endian."""
+    code = f"{dtype.kind}{dtype.itemsize}"
+    key = ("dtype", code)
+    if code not in DTYPES:
+        raise ValueError(f"values of type {dtype} have no place in it")
+    if key in memo:
+        yield b"g%d\n" % memo[key]
+    else:
+        yield from _global("numpy", "dtype", memo)
+        yield f"(S'{code}'\nI0\nI1\ntR".encode() + _put(key, memo)
+        order = "|" if dtype.itemsize == 1 else "<"
+        yield f"(I3\nS'{order}'\nNNNI-1\nI-1\nI0\ntb".encode()

@@ -1,0 +1,175 @@
+"""What the original calls things: its command lines, the folder of a run, the files in it."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from samplernn_theano.errors import CheckpointError, HyperParameterError
+from samplernn_theano.flags import from_original_argv, to_argv
+from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
+
+SCRIPTS = {
+    "one_tier": "models/one_tier/one_tier.py",
+    "two_tier": "models/two_tier/two_tier.py",
+    "three_tier": "models/three_tier/three_tier.py",
+    "wavenet": "models/one_tier/wavent.py",  # Quirk: misspelt, and beside one_tier
+}
+"""The script that each family was trained with."""
+
+
+# --- command lines and tags ---------------------------------------------------------------------------------
+
+
+class Settings(NamedTuple):
+    """What a run was asked for; `which_set` is the original's name of the data set."""
+
+    hp: HyperParameters
+    which_set: str
+    learning_rate: float
+
+
+def original_argv(hp: HyperParameters, which_set: str, exp: str) -> list[str]:
+    """The command line that the original would train this model with; `exp` is a name for the experiment.
+
+    Raises
+    ------
+    HyperParameterError
+        If the original has no such model.
+    """
+    if hp.family not in SCRIPTS:
+        raise HyperParameterError(f"The original has no {hp.family}; choose {listed(SCRIPTS)}.")
+    for own in fields(hp):
+        if own.metadata.get("ours") and getattr(hp, own.name) != own.default:
+            raise HyperParameterError(f"The original has no --{own.name}; leave it out.")
+    return [SCRIPTS[hp.family], "--exp", exp, *to_argv(hp), "--which_set", which_set]
+
+
+def tag(argv: Sequence[str], family: str, learning_rate: float | None = None) -> str:
+    """The name that the original gives to the folder of a run.
+
+    Quirk: the words are joined without a space, "--" and "/" become "-", and True and False become T and F
+    wherever they stand. --resume is left out, so that a resumed run finds its folder.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        The command line, the script's path first.
+    learning_rate : float, optional
+        By default the script's. wavenet's tag does not say it.
+    """
+    joined = "".join(word for word in argv if word != "--resume")
+    for old, new in (("--", "-"), ("/", "-"), ("True", "T"), ("False", "F")):
+        joined = joined.replace(old, new)
+    if family == "wavenet":
+        return joined
+    return f"{joined}-lr{FAMILIES[family].learning_rate if learning_rate is None else learning_rate}"
+
+
+def from_tag(name: str, family: str) -> Settings:
+    """What a run was asked for, read from the name of its folder.
+
+    Raises
+    ------
+    CheckpointError
+        If the name is not a tag of this family, or may be read in two ways.
+    """
+    words, learning_rate = _split_tag(name, family)
+    flags = [word for word in words if word.startswith("--")]
+    if not words or len(flags) != len(set(flags)):
+        raise CheckpointError(
+            f"The folder's name {name} is not one that the original gives to a {family} run; name the "
+            "hyper-parameters."
+        )
+    hp, which_set = read_argv(words, family, f"The folder's name {name}")
+    return Settings(hp, which_set, learning_rate or hp.learning_rate)
+
+
+def learning_rate_of(name: str, family: str) -> float:
+    """The learning rate that the name of a run's folder says, else that of the family's script."""
+    return _split_tag(name, family)[1] or FAMILIES[family].learning_rate
+
+
+def read_argv(argv: Sequence[str], family: str, source: str) -> tuple[HyperParameters, str]:
+    """Hyper-parameters and data set of a command line found in `source`.
+
+    Raises
+    ------
+    CheckpointError
+        If it is not one of that family's.
+    """
+    try:
+        return from_original_argv(FAMILIES[family], argv)
+    except HyperParameterError as error:
+        raise CheckpointError(f"{source} does not fit a {family} model: {error}") from error
+
+
+def _split_tag(name: str, family: str) -> tuple[list[str], float | None]:
+    """The words of a tag as a command line has them (none if it cannot be split) and the learning rate."""
+    names = [own for own in fields(FAMILIES[family]) if not own.metadata.get("ours")]
+    by_type: dict[Any, str] = {int: r"\d+", bool: "T|F", str: r"linear|mu-law|a-law|GRU|LSTM"}
+    values = {own.name: by_type[own.type] for own in names} | {"which_set": r"\w+"}
+    flag = "|".join(f"{name}=?(?:{value})" for name, value in values.items())
+    # --exp may be anything: its value ends where the next flag begins.
+    part = re.compile(rf"-(?:(?P<flag>{flag})(?=-|$)|exp.*?(?=-(?:{flag})(?:-|$)|$)|debug(?=-|$))")
+    matched = re.fullmatch(r".*?\.py(?P<flags>-.*?)(?:-lr(?P<rate>\d+(\.\d+)?(e-\d+)?))?", name)
+    if matched is None or part.sub("", matched["flags"]):
+        return [], None
+    words = []
+    for found in part.finditer(matched["flags"]):
+        if found["flag"]:
+            flag_name = next(n for n in values if found["flag"].startswith(n))
+            words += [f"--{flag_name}", found["flag"][len(flag_name) :].removeprefix("=")]
+    return words, float(matched["rate"]) if matched["rate"] else None
+
+
+# --- names of files -----------------------------------------------------------------------------------------
+
+
+class ParamsName(NamedTuple):
+    """What the name of a file of parameters tells.
+
+    `hours` of training; `train` is the cost of the last minibatch alone and `valid` that of the validation
+    set, in bits per sample; `best` says whether `valid` was the lowest so far.
+    """
+
+    epoch: int
+    iteration: int
+    hours: float
+    train: float
+    valid: float
+    best: bool
+
+
+def params_name(
+    epoch: int, iteration: int, hours: float, train: float, valid: float, best: bool = False
+) -> str:
+    """The name of a file of parameters; see `ParamsName`."""
+    return f"params_{_moment(epoch, iteration, hours, train, valid, best)}.pkl"
+
+
+def sample_name(
+    epoch: int, iteration: int, hours: float, train: float, valid: float, best: bool, sequence: int
+) -> str:
+    """The name of a generated recording; see `ParamsName`."""
+    return f"sample_{_moment(epoch, iteration, hours, train, valid, best)}_{sequence}.wav"
+
+
+def _moment(epoch: int, iteration: int, hours: float, train: float, valid: float, best: bool) -> str:
+    return f"e{epoch}_i{iteration}_t{hours:.2f}_tr{train:.4f}_v{valid:.4f}" + "_best" * best
+
+
+def read_params_name(name: str) -> ParamsName | None:
+    """The numbers in the name of a file of parameters; None if it is not one."""
+    number = r"(-?\d+\.\d+|-?inf|nan)"
+    found = re.fullmatch(rf"params_e(\d+)_i(\d+)_t(\d+\.\d\d)_tr{number}_v{number}(_best)?\.pkl", name)
+    if found is None:
+        return None
+    epoch, iteration, hours, train, valid, best = found.groups()
+    return ParamsName(int(epoch), int(iteration), float(hours), float(train), float(valid), best is not None)
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words as a sentence offers them: a, b or c."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}"
