@@ -21,7 +21,7 @@ MAX_DEPTH = 20  # of values within values: the original's files have two
 DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 _MAX_DIMENSIONS = 8
 _MAX_LINE = 200  # bytes of a number or of the name of a function
-_MAX_OPCODES = 20_000_000  # a minute; a train log of 100,000 entries has 7 million
+_MAX_OPCODES = 20_000_000  # a minute or two; a train log of 100,000 entries has 7 million
 _FREE_CONTAINERS = 10_000
 
 
@@ -97,7 +97,7 @@ class _Machine:
                 _CHANGE[opcode](self)
             else:
                 _refuse(opcode, self)
-        if len(self.stack) != 1 or self.position != len(self.data):
+        if len(self.stack) != 1 or self.marks or self.position != len(self.data):
             raise ValueError("it does not end where it should")
         return self.plain(self.stack[0], 0)
 

@@ -17,7 +17,7 @@ def read(path: str | os.PathLike[str]) -> Any:
     """Read a pickle of Python 2 (protocol 0, 1 or 2) made of plain values and NumPy arrays.
 
     Takes memory of at most 50 times the size of the file plus 50 MB, whatever the file contains (an honest
-    checkpoint: about 3 times), and about a minute at most for anything but the bytes of arrays and texts.
+    checkpoint: about 3 times), and two minutes at most for anything but the bytes of arrays and texts.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ def read(path: str | os.PathLike[str]) -> Any:
         If the file is missing or damaged, or asks for anything else; nothing of what it asks for is executed.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"There is no file {path}.")
     try:
+        if not path.is_file():
+            raise CheckpointError(f"There is no file {path}.")
         return load(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"Could not read {path}: {error.strerror or error}.") from error
