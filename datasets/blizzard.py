@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samplernn_theano import prepare, recordings
-from samplernn_theano.adopt import adopt, can_adopt
 from samplernn_theano.arguments import Parser, guarded, positive_int, seed
-from samplernn_theano.cli_data import add_common, add_cutting, check_unused, report
+from samplernn_theano.cli_data import add_common, add_cutting, report, take_over
 from samplernn_theano.data_folder import check_out
 from samplernn_theano.errors import DataError
 from samplernn_theano.recipe import Recipe, by_units
@@ -40,9 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         what = "--source is missing." if a.source is None else f"There is no folder {a.source}."
         raise DataError(f"{what}\n{HOW_TO_GET_IT}")
     check_out(a.out, NAME, a.overwrite)
-    if can_adopt(a.source, NAME):
-        check_unused(a, parser, "source out overwrite", "the authors' npy files")
-        report(adopt(a.source, a.out, "blizzard", NAME, a.overwrite), a.out)
+    if take_over(a, parser, "blizzard", NAME):
         return 0
     recipe = Recipe(
         set="blizzard",

@@ -7,7 +7,6 @@ Layout and order are those of the paper's Music set: clips of 8 s at 16 kHz, shu
 
 import argparse
 import functools
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from samplernn_theano import plots
 from samplernn_theano.audio import write_wav
 from samplernn_theano.errors import SampleRNNError
-from samplernn_theano.files import atomic_write, write_text
+from samplernn_theano.files import atomic_write, sha256, write_text
 from samplernn_theano.original.python2 import shuffle
 
 RATE = 16000  # samples per second
@@ -182,11 +181,11 @@ def write(out: Path, everything: bool) -> None:
         path = out / f"demo_{split}.npy"
         with atomic_write(path) as temporary:
             np.save(temporary, part)
-        manifest["splits"][split] = {"clips": size, "seconds": part.size / RATE, "sha256": _sha256(path)}
+        manifest["splits"][split] = {"clips": size, "seconds": part.size / RATE, "sha256": sha256(path)}
         if split == "train":
             manifest["train_mean"] = part.mean(dtype=np.float64)
             manifest["train_std"] = part.std(dtype=np.float64)
-    manifest["script_sha256"] = _sha256(Path(__file__))
+    manifest["script_sha256"] = sha256(Path(__file__))
     write_text(out / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
 
@@ -195,11 +194,9 @@ def intact(out: Path, everything: bool) -> bool:
     try:
         manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
         splits = manifest["splits"]
-        made_so = manifest["everything"] == everything and manifest["script_sha256"] == _sha256(
-            Path(__file__)
-        )
+        made_so = manifest["everything"] == everything and manifest["script_sha256"] == sha256(Path(__file__))
         return made_so and all(
-            splits[split]["sha256"] == _sha256(out / f"demo_{split}.npy") for split in SPLITS
+            splits[split]["sha256"] == sha256(out / f"demo_{split}.npy") for split in SPLITS
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -230,10 +227,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

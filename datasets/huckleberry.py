@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samplernn_theano import archive, prepare, recordings
-from samplernn_theano.adopt import adopt, can_adopt
 from samplernn_theano.arguments import Parser, guarded, positive_int
-from samplernn_theano.cli_data import add_common, add_cutting, check_unused, report
+from samplernn_theano.cli_data import add_common, add_cutting, report, take_over
 from samplernn_theano.data_folder import check_out
 from samplernn_theano.errors import DataError
 from samplernn_theano.manifest import listed
@@ -32,9 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     a = parser.parse_args(argv)
     check_out(a.out, NAME, a.overwrite)
-    if can_adopt(a.source, NAME):
-        check_unused(a, parser, "source out overwrite", "the authors' npy files")
-        report(adopt(a.source, a.out, "huckleberry", NAME, a.overwrite), a.out)
+    if take_over(a, parser, "huckleberry", NAME):
         return 0
     recipe = Recipe(
         set="huckleberry",

@@ -14,9 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from samplernn_theano import archive, prepare, recordings
-from samplernn_theano.adopt import adopt, can_adopt
 from samplernn_theano.arguments import Parser, guarded, positive_int
-from samplernn_theano.cli_data import add_common, add_cutting, check_unused, report
+from samplernn_theano.cli_data import add_common, add_cutting, check_unused, report, take_over
 from samplernn_theano.data_folder import check_out
 from samplernn_theano.errors import DataError
 from samplernn_theano.manifest import Sizes, listed
@@ -45,9 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     a = parser.parse_args(argv)
     check_out(a.out, "music", a.overwrite)
-    if can_adopt(a.source, "music"):
-        check_unused(a, parser, "source out overwrite", "the authors' npy files")
-        report(adopt(a.source, a.out, "music", "music", a.overwrite), a.out)
+    if take_over(a, parser, "music", "music"):
         return 0
     recipe = Recipe(
         set="music",

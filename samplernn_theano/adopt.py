@@ -12,14 +12,9 @@ from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.clips import SPLITS, Ragged, forget, load_split, statistics
 from samplernn_theano.data_folder import check_out, move_in, save
 from samplernn_theano.errors import DataError
-from samplernn_theano.files import write_text
+from samplernn_theano.files import sha256, write_text
 from samplernn_theano.manifest import MANIFEST
-from samplernn_theano.recordings import sha256, workshop
-
-
-def can_adopt(source: Path | None, name: str) -> bool:
-    """Say whether `source` holds a training split of this name."""
-    return source is not None and (source / f"{name}_train.npy").is_file()
+from samplernn_theano.recordings import workshop
 
 
 def adopt(source: Path, out: Path, set_: str, name: str, overwrite: bool = False) -> dict[str, Any]:

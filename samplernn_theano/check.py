@@ -5,7 +5,6 @@ samples that are no numbers, clips that share sound between the splits, ...) is 
 worth knowing (a DC offset, clipping, ...).
 """
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from tqdm import tqdm
 
 from samplernn_theano import plots
 from samplernn_theano.audio import SAMPLE_RATE
-from samplernn_theano.clips import SPLITS, Clips, Ragged, forget, lengths, load_split, offsets_path
+from samplernn_theano.clips import SPLITS, Clips, Ragged, array_of, forget, lengths, load_split, offsets_path
 from samplernn_theano.errors import DataError, OutputError
+from samplernn_theano.files import sha256
 from samplernn_theano.levels import Levels
 from samplernn_theano.manifest import MANIFEST, PICTURE, count_of, hours, printable
 from samplernn_theano.overlaps import MOST, SPAN, WINDOW, Anchors, Overlap, longest_overlaps
@@ -125,7 +125,7 @@ def check(folder: str | Path, progress: bool = True) -> Report:
     rate_known = isinstance(rate, int) and rate > 0
     rate = rate if rate_known else SAMPLE_RATE
     splits = _open(folder, rate)
-    size = sum(_data(part.clips).nbytes for part in splits.values())
+    size = sum(array_of(part.clips).nbytes for part in splits.values())
     total = (2 if manifest else 1) * size  # to be hashed, and to be read
     with tqdm(total=total, desc="check", unit="B", unit_scale=True, disable=not progress) as bar:
         changed = _changed(splits, manifest, bar)
@@ -151,7 +151,7 @@ def check(folder: str | Path, progress: bool = True) -> Report:
 def _open(folder: Path, rate: int) -> dict[str, Split]:
     clips = {name: load_split(folder, name) for name in SPLITS}
     # Splits of different types are compared as the widest of them; the hashes have 8 bytes.
-    widest = np.result_type(*(_data(c).dtype for c in clips.values()))
+    widest = np.result_type(*(array_of(c).dtype for c in clips.values()))
     kind = widest if widest.itemsize <= 8 else np.dtype(np.float64)
     shortest = max(WINDOW + SPAN, int(SHORTEST_OVERLAP * rate))
     return {
@@ -182,21 +182,12 @@ def _changed(splits: dict[str, Split], manifest: Any, bar: tqdm) -> list[str]:
             files.append((offsets_path(part.path), "offsets_sha256"))
         for path, key in files:
             expected = _of(manifest, "splits", name, key)
-            if expected is not None and _sha256(path, bar) != expected:
+            if expected is not None and sha256(path, bar.update) != expected:
                 wrong.append(
                     f"{path.name} is not the file that {MANIFEST} describes (its SHA-256 differs): "
                     "it was damaged or changed; make the data set again."
                 )
     return wrong
-
-
-def _sha256(path: Path, bar: tqdm) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**22):
-            digest.update(block)
-            bar.update(len(block))
-    return digest.hexdigest()
 
 
 def _read_manifest(folder: Path) -> Any:
@@ -216,15 +207,11 @@ def _of(manifest: Any, *keys: str) -> Any:
     return manifest
 
 
-def _data(clips: Clips) -> NDArray[np.floating]:
-    return clips.data if isinstance(clips, Ragged) else clips
-
-
 # --- the report ---------------------------------------------------------------------------------------------
 
 
 def _figures(folder: Path, splits: dict[str, Split], rate: int, known_rate: bool) -> list[str]:
-    kinds = ", ".join(sorted({str(_data(part.clips).dtype) for part in splits.values()}))
+    kinds = ", ".join(sorted({str(array_of(part.clips).dtype) for part in splits.values()}))
     source = f"from {MANIFEST}" if known_rate else "assumed"
     ragged = any(isinstance(part.clips, Ragged) for part in splits.values())
     length = "shortest-median-longest" if ragged else "length"

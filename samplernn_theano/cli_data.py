@@ -112,6 +112,17 @@ def check_unused(a: argparse.Namespace, parser: argparse.ArgumentParser, used: s
             raise DataError(f"--{name.replace('_', '-')} has no effect on {why}; leave it out.")
 
 
+def take_over(a: argparse.Namespace, parser: argparse.ArgumentParser, set_: str, name: str) -> bool:
+    """Take over the authors' own files if `--source` holds them; say whether it does."""
+    from samplernn_theano.adopt import adopt
+
+    if a.source is None or not (a.source / f"{name}_train.npy").is_file():
+        return False
+    check_unused(a, parser, "source out overwrite", "the authors' npy files")
+    report(adopt(a.source, a.out, set_, name, a.overwrite), a.out)
+    return True
+
+
 def report(manifest: dict[str, Any], out: Path) -> None:
     """Say what was made and how to go on."""
     from samplernn_theano.manifest import describe, printable

@@ -19,6 +19,9 @@ from samplernn_theano.errors import DataError
 
 SPLITS = ("train", "valid", "test")
 
+QUIET = 2**-10
+"""Of full scale: what stays below is silence."""
+
 _CHUNK = 2**22  # samples to hold in float64 at a time
 
 
@@ -53,6 +56,11 @@ type Clips = NDArray[np.floating] | Ragged
 def lengths(clips: Clips) -> NDArray[np.integer]:
     """Samples in each clip, (clips,)."""
     return clips.lengths if isinstance(clips, Ragged) else np.full(len(clips), clips.shape[1])
+
+
+def array_of(clips: Clips) -> NDArray[np.floating]:
+    """The one array that holds all samples: (clips, samples), or (samples,) where clips are ragged."""
+    return clips.data if isinstance(clips, Ragged) else clips
 
 
 def load_split(folder: str | Path, split: str) -> Clips:
@@ -126,19 +134,15 @@ def forget(clips: Clips) -> None:
 
     Without it, the resident set grows by all that was ever read, up to the size of the file.
     """
-    data = clips.data if isinstance(clips, Ragged) else clips
+    data = array_of(clips)
     mapped = getattr(data, "_mmap", None)
     if isinstance(mapped, mmap.mmap) and not data.flags.writeable:  # what was written would be lost
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-QUIET = 2**-10
-"""Of full scale: what stays below is silence."""
-
-
 def data_sha256(clips: Clips) -> str:
     """The SHA-256 of the lengths of the clips and of all samples, in hexadecimal digits."""
-    data = clips.data if isinstance(clips, Ragged) else clips.reshape(-1)
+    data = array_of(clips).reshape(-1)
     digest = hashlib.sha256(lengths(clips).astype("<i8").tobytes())
     for start in range(0, len(data), _CHUNK):
         digest.update(np.ascontiguousarray(data[start : start + _CHUNK]).data)
@@ -160,7 +164,7 @@ def statistics(clips: Clips) -> tuple[float, float]:
     DataError
         If all samples are equal, or some are no finite numbers.
     """
-    data = clips.data if isinstance(clips, Ragged) else clips.reshape(-1)
+    data = array_of(clips).reshape(-1)
     shift = np.float64(data[0])  # the sums are those of differences from one sample, lest they cancel
     total = squares = 0.0
     for start in range(0, len(data), _CHUNK):

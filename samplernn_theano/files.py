@@ -2,8 +2,9 @@
 
 import errno
 import fcntl
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -83,6 +84,16 @@ def write_text(path: str | os.PathLike[str], text: str, durable: bool = True) ->
     """Write `text` (UTF-8) to `path` atomically."""
     with atomic_write(path, durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path, told: Callable[[int], object] = lambda _: None) -> str:
+    """The SHA-256 of a file, in hexadecimal digits; `told` hears of every so many bytes that are read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**22):
+            digest.update(block)
+            told(len(block))
+    return digest.hexdigest()
 
 
 def sync(path: Path) -> None:

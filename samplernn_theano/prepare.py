@@ -26,11 +26,11 @@ from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.clips import is_silent, load_split, offsets_path, statistics
 from samplernn_theano.data_folder import check_out, move_in, save
 from samplernn_theano.errors import DataError
-from samplernn_theano.files import atomic_write, write_text
+from samplernn_theano.files import atomic_write, sha256, write_text
 from samplernn_theano.manifest import CLIPS, MANIFEST, Sizes, count_of, listed
 from samplernn_theano.original.python2 import shuffle
 from samplernn_theano.recipe import Recipe
-from samplernn_theano.recordings import Decoded, Found, Recording, Stream, decode_all, sha256, workshop
+from samplernn_theano.recordings import Decoded, Found, Recording, Stream, decode_all, workshop
 
 
 class Clip(NamedTuple):

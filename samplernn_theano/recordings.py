@@ -21,7 +21,7 @@ from samplernn_theano import __version__, audio
 from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.data_folder import save
 from samplernn_theano.errors import DataError
-from samplernn_theano.files import locked, write_text
+from samplernn_theano.files import locked, sha256, write_text
 
 SUFFIXES = audio.SUFFIXES + audio.FFMPEG_SUFFIXES
 """A file is a recording if its name ends so, in small or capital letters."""
@@ -265,9 +265,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
