@@ -13,7 +13,10 @@ from typing import Any
 
 from samplernn_theano import __version__
 from samplernn_theano.arguments import Parser, count, guarded, positive, positive_int, seed, weight
+from samplernn_theano.cli_convert import add_convert
 from samplernn_theano.cli_data import add_check_data, add_prepare
+from samplernn_theano.cli_files import add_inspect, add_show
+from samplernn_theano.cli_scores import add_compare, add_evaluate
 from samplernn_theano.errors import OutputError
 from samplernn_theano.flags import add_flags
 from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
@@ -46,7 +49,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_check_data(commands)
     _add_train(commands)
     _add_resume(commands)
+    add_show(commands)
     _add_generate(commands)
+    add_evaluate(commands)
+    add_compare(commands)
+    add_inspect(commands)
+    add_convert(commands)
     _add_conformance(commands)
     _add_info(commands)
     return parser
@@ -197,7 +205,7 @@ def _resume(a: argparse.Namespace) -> int:
 def _add_generate(commands: Any) -> None:
     parser = commands.add_parser("generate", help="make sound with a trained model")
     parser.add_argument(
-        "checkpoint", type=Path, help="a checkpoint (.npz) or the folder of a run (its best one)"
+        "checkpoint", type=Path, help="a checkpoint (.npz, or .pkl of the original's) or a run (its best one)"
     )
     parser.add_argument(
         "--seconds", type=positive, default=5.0, help="length of a sequence (default: %(default)s)"
@@ -222,12 +230,15 @@ def _add_generate(commands: Any) -> None:
 def _generate(a: argparse.Namespace) -> int:
     import time
 
-    from samplernn_theano import audio, generation, plots, runs
+    from samplernn_theano import audio, generation, plots, saved
 
-    path = runs.find_checkpoint(a.checkpoint)
-    params, hp = generation.load_model(path)
+    model = saved.read(a.checkpoint)
+    path, hp, params = model.path, model.hp, saved.build(model).parameters
     n_samples = max(1, round(a.seconds * audio.SAMPLE_RATE))
-    out = a.out or (path.parent.parent if path.parent.name == "checkpoints" else path.parent) / "samples"
+    out = (
+        a.out
+        or (path.parent.parent if path.parent.name in ("checkpoints", "params") else path.parent) / "samples"
+    )
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; choose another folder with --out.")
     beside = {str(p): audio.read_mono(p)[:n_samples] for p in a.beside}

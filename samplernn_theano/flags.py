@@ -75,6 +75,20 @@ def from_original_argv(family: type[HyperParameters], argv: Sequence[str]) -> tu
     return family(**{n: given[n] for n in names if given[n] is not None}), given["which_set"]
 
 
+def read_settings(family: type[HyperParameters], words: Sequence[str]) -> dict[str, Any]:
+    """Hyper-parameters of a family given as NAME=VALUE words.
+
+    Raises
+    ------
+    HyperParameterError
+        If a name is unknown or a value unfit.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    add_flags(parser, family)
+    given = vars(parser.parse_args([f"--{word}" for word in words]))
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def to_argv(hp: HyperParameters) -> list[str]:
     """The model's flags as the original's command line writes them; ours only where they are in use."""
     words: list[str] = []
@@ -119,7 +133,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser that raises instead of ending the process."""
 
     def error(self, message: str) -> Any:
-        raise HyperParameterError(f"The original's command line cannot be read: {message}.")
+        raise HyperParameterError(f"The hyper-parameters cannot be read: {message}.")
 
 
 def _word(value: Any) -> str:

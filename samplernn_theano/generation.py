@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from pytensor.tensor.variable import TensorVariable as Expression
 from tqdm import tqdm
 
-from samplernn_theano import audio, checkpoints, models
+from samplernn_theano import audio, models
 from samplernn_theano.backend import compile_function
-from samplernn_theano.errors import CheckpointError
 from samplernn_theano.hyperparameters import HyperParameters, Quantised
 from samplernn_theano.parameters import Parameters
 from samplernn_theano.quantize import dequantize
@@ -87,27 +86,6 @@ def take(blocks: Iterator[NDArray], n_samples: int, progress: bool = False) -> N
 
 
 BAR = {"bar_format": "{desc}{percentage:3.0f}% |{bar}| {n:.2f}/{total:.2f}{unit} [{elapsed}<{remaining}]"}
-
-
-def load_model(path: str | Path) -> tuple[Parameters, HyperParameters]:
-    """Parameters and hyper-parameters of a checkpoint, checked against each other.
-
-    Raises
-    ------
-    CheckpointError
-        If it cannot be read, lacks a parameter, has one too many or one of another shape, or holds a value
-        that is not finite.
-    """
-    checkpoint = checkpoints.load(path)
-    for name, value in checkpoint.parameters.items():
-        if not np.isfinite(value).all():
-            raise CheckpointError(
-                f"Parameter {name} of {path} holds values that are not finite; use another one."
-            )
-    params = Parameters(seed=None, values=checkpoint.parameters)
-    models.graph(params, checkpoint.hp)  # builds every parameter and so checks its name and shape
-    params.check_all_used()
-    return params, checkpoint.hp
 
 
 def waveform(samples: NDArray, hp: HyperParameters) -> NDArray[np.float32]:

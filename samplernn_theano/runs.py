@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.errors import OutputError
 from samplernn_theano.files import write_text
 
 
@@ -132,23 +132,3 @@ def read_log(run: Run) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return records
-
-
-def find_checkpoint(path: str | Path) -> Path:
-    """`path` itself, or the best checkpoint of the run in the folder `path`, else its last.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return path
-    run = Run(path)
-    for candidate in (run.best, run.last):
-        if candidate.exists():
-            return candidate
-    raise CheckpointError(
-        f"The folder {path} holds no checkpoint (checkpoints/best.npz or checkpoints/last.npz)."
-    )

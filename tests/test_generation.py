@@ -164,4 +164,4 @@ def test_a_checkpoint_that_does_not_fit_is_refused(params, tmp_path, change, wor
     path = tmp_path / "bad.npz"
     checkpoints.save(path, checkpoints.Checkpoint(HP, arrays))
     with pytest.raises(CheckpointError, match=words):
-        generation.load_model(path)
+        saved.build(saved.read(path))

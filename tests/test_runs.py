@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samplernn_theano import runs
-from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.errors import OutputError
 from samplernn_theano.runs import Run
 
 
@@ -142,26 +142,3 @@ def test_lines_that_follow_a_line_cut_short_are_not_lost(tmp_path):
 def test_a_log_that_cannot_be_written(tmp_path):
     with pytest.raises(OutputError, match="Could not write .*log.jsonl"):
         runs.append(Run(tmp_path / "gone"), "start")
-
-
-# --- checkpoints
-
-
-def test_the_best_checkpoint_is_found_before_the_last(tmp_path):
-    run = finished(tmp_path)
-    assert runs.find_checkpoint(tmp_path) == run.best
-    assert runs.find_checkpoint(str(tmp_path)) == run.best
-    run.best.unlink()
-    assert runs.find_checkpoint(tmp_path) == run.last
-
-
-def test_a_folder_without_a_checkpoint(tmp_path):
-    runs.create(tmp_path, {})
-    with pytest.raises(CheckpointError, match=f"{tmp_path} holds no checkpoint.*best.npz.*last.npz"):
-        runs.find_checkpoint(tmp_path)
-
-
-def test_the_name_of_a_file_is_taken_as_it_is(tmp_path):
-    run = finished(tmp_path)
-    assert runs.find_checkpoint(run.last) == run.last
-    assert runs.find_checkpoint(tmp_path / "gone.npz") == tmp_path / "gone.npz"  # reading it tells

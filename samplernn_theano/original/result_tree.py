@@ -324,9 +324,6 @@ def write_params(tree: ResultTree, name: ParamsName, arrays: Mapping[str, NDArra
     return path
 
 
-def append_log(tree: ResultTree, look: Mapping[str, float]) -> None:
-    """Add a look, one number under each of `LOG_KEYS`, to the log, which is made if it is missing."""
-    log = _stored_log(tree) if tree.log.exists() else {key: [] for key in LOG_KEYS}
-    for key in LOG_KEYS:
-        log[key] = [*log.get(key, []), look[key]]
-    pickles.write(tree.log, log)
+def write_log(tree: ResultTree, log: Mapping[str, list[Any]]) -> None:
+    """Write the log: under each of `LOG_KEYS` one number for each look."""
+    pickles.write(tree.log, dict(log))
