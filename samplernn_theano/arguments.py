@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -51,6 +52,14 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the options that say what computes."""
+    parser.add_argument(
+        "--backend", metavar="NAME", help="jax, numba or c (default: jax where installed, else numba)"
+    )
+    parser.add_argument("--threads", type=positive_int, help="at most so many threads (default: all cores)")
+
+
 def positive(word: str) -> float:
     """A positive number."""
     return _number(word, float, "a positive number", lambda value: 0 < value < float("inf"))
@@ -74,6 +83,16 @@ def count(word: str) -> int:
 def seed(word: str) -> int:
     """A seed that NumPy takes."""
     return _number(word, int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
+
+
+def duration(word: str) -> float:
+    """A length of time in seconds, written as 23.5h, 90m, 30s, 2d, or 23:30:00."""
+    if found := re.fullmatch(r"(\d+):(\d\d):(\d\d)", word):
+        hours, minutes, seconds = map(int, found.groups())
+        return 3600.0 * hours + 60 * minutes + seconds
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", word):
+        return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    raise argparse.ArgumentTypeError(f"{word!r} is no length of time such as 23.5h, 90m, 30s or 23:30:00")
 
 
 def _number(word: str, kind: Any, what: str, fits: Callable[[Any], bool]) -> Any:

@@ -8,9 +8,11 @@
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytensor
@@ -97,6 +99,27 @@ def compile_function(
     return call
 
 
+def devices(backend: str) -> str:
+    """The devices that `backend` finds, in words."""
+    cpu = f"cpu ({_processor()})"
+    if backend != "jax":
+        return cpu
+    import jax
+
+    return ", ".join(
+        cpu if d.platform == "cpu" else f"{d.platform} {d.id} ({d.device_kind})" for d in jax.devices()
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def describe(backend: str | None = None) -> dict[str, str]:
     """Versions, the backend and why, devices and threads: what `samplernn info` prints."""
     chosen = backend or default_backend()
@@ -108,12 +131,7 @@ def describe(backend: str | None = None) -> dict[str, str]:
             info[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             info[name] = "not installed"
-    if chosen == "jax":
-        import jax
-
-        info["devices"] = ", ".join(f"{d.platform} {d.id} ({d.device_kind})" for d in jax.devices())
-    else:
-        info["devices"] = "cpu"
+    info["devices"] = devices(chosen)
     info["C++ compiler"] = pytensor.config.cxx or "none: the backend c cannot be used"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTensor's own words on a missing BLAS, a paragraph long

@@ -8,6 +8,7 @@ floats (samples,), and ``<name>_<split>_offsets.npy``, integers (clips + 1,), sa
 
 import hashlib
 import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,25 @@ def load_split(folder: str | Path, split: str) -> Clips:
         If the folder or file is missing, ambiguous, or not such an array; if the offsets of ragged clips are
         missing or do not fit.
     """
+    path = split_path(folder, split)
+    clips = _map(path)
+    if clips.dtype.kind == "f" and clips.ndim == 1:
+        return _ragged(path, clips)
+    if clips.ndim != 2 or clips.dtype.kind != "f":
+        raise DataError(
+            f"{path} holds {clips.dtype} of shape {clips.shape}; floats (clips, samples) are needed."
+        )
+    return clips
+
+
+def split_path(folder: str | Path, split: str) -> Path:
+    """The file of one split, ``*_SPLIT.npy`` in `folder`.
+
+    Raises
+    ------
+    DataError
+        If the folder or file is missing, or there are several.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(
@@ -84,14 +104,27 @@ def load_split(folder: str | Path, split: str) -> Clips:
             f"The data folder {folder} {what} named *_{split}.npy and exactly one is needed; "
             f"make a data set with: samplernn prepare RECORDINGS --out {folder}"
         )
-    clips = _map(found[0])
-    if clips.dtype.kind == "f" and clips.ndim == 1:
-        return _ragged(found[0], clips)
-    if clips.ndim != 2 or clips.dtype.kind != "f":
+    return found[0]
+
+
+def check_unchanged(clips: Clips) -> None:
+    """Raise DataError if the file that `clips` are mapped from was removed or cut short since.
+
+    Reading behind the end of a mapped file would kill the process.
+    """
+    data = array_of(clips)
+    if not isinstance(data, np.memmap) or data.filename is None:
+        return
+    path = data.filename
+    try:
+        size = os.path.getsize(path)
+    except OSError as error:
         raise DataError(
-            f"{found[0]} holds {clips.dtype} of shape {clips.shape}; floats (clips, samples) are needed."
-        )
-    return clips
+            f"{path} has vanished while it was read ({error.strerror}); put it back, and samplernn resume "
+            "goes on."
+        ) from error
+    if size < data.offset + data.nbytes:
+        raise DataError(f"{path} was cut short while it was read; restore it, and samplernn resume goes on.")
 
 
 def offsets_path(path: Path) -> Path:

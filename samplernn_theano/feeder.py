@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.clips import Clips, Ragged, forget, lengths
+from samplernn_theano.clips import Clips, Ragged, check_unchanged, forget, lengths
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.original import python2
@@ -202,7 +202,14 @@ def _epoch(
 def _padded(
     clips: Clips, start: int, batch_size: int, seq_len: int
 ) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
-    """A batch of clips, (B, whole passes), zeros behind each, and where the mask of each ends, (B,)."""
+    """A batch of clips, (B, whole passes), zeros behind each, and where the mask of each ends, (B,).
+
+    Raises
+    ------
+    DataError
+        If the file they are mapped from has changed.
+    """
+    check_unchanged(clips)
     rows = [clips[i] for i in range(start, start + batch_size)]
     ends = np.array([len(row) for row in rows])
     length = -(-ends.max() // seq_len) * seq_len

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,6 +55,24 @@ def replace(source: Path, path: Path) -> None:
         sync(path.parent)
     except OSError as error:
         raise OutputError(explain(path, error)) from error
+
+
+def link(source: Path, path: Path) -> None:
+    """Give a finished file a second name, in place of what bears it; a copy where that cannot be done.
+
+    The two names may share their bytes: a file is never written into, only replaced.
+
+    Raises
+    ------
+    OutputError
+        If that cannot be done.
+    """
+    with atomic_write(path) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(source, temporary)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, temporary)
 
 
 @contextmanager

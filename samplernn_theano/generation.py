@@ -1,7 +1,7 @@
 """A checkpoint to a waveform."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -102,15 +102,13 @@ def waveform(samples: NDArray, hp: HyperParameters) -> NDArray[np.float32]:
     return x * np.float32(PEAK / peak) if peak > 1e-6 else np.zeros_like(x)
 
 
-def write_sequences(folder: str | Path, stem: str, sequences: NDArray, hp: HyperParameters) -> list[Path]:
-    """Write sequences (n_seqs, samples) as FOLDER/STEM_0.wav, STEM_1.wav, ... and return the paths.
+def write_sequences(paths: Sequence[Path], sequences: NDArray, hp: HyperParameters) -> None:
+    """Write sequences (n_seqs, samples) to a wav file each.
 
     Raises
     ------
     OutputError
         If a file cannot be written.
     """
-    paths = [Path(folder) / f"{stem}_{i}.wav" for i in range(len(sequences))]
     for path, sequence in zip(paths, sequences, strict=True):
         audio.write_wav(path, waveform(sequence, hp))
-    return paths

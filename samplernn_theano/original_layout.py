@@ -12,6 +12,7 @@ from samplernn_theano.original import model_settings, result_tree, tags
 from samplernn_theano.original.result_tree import (
     LOG_KEYS,
     LOWEST_VALID,
+    RESUMED,
     TEST,
     TEST_OF_LOWEST,
     ResultTree,
@@ -96,6 +97,31 @@ def write_look(tree: ResultTree, look: Look, arrays: Mapping[str, NDArray]) -> P
     path = result_tree.write_params(tree, moment(look), arrays)
     result_tree.write_log(tree, log_of([look], result_tree.read_log(tree) if tree.log.exists() else None))
     return path
+
+
+def rewind(tree: ResultTree, lost: Sequence[Mapping[str, Any]]) -> None:
+    """Take the looks among the records `lost` out of the log, and delete their parameters and sound.
+
+    Raises
+    ------
+    OutputError
+        If the log cannot be written.
+    """
+    looks = [record for record in lost if record["event"] == "monitor"]
+    if not looks:
+        return
+    if tree.log.exists():
+        log = result_tree.read_log(tree)
+        gone = {look["iteration"] for look in looks}
+        kept = [i for i, iteration in enumerate(log["iter"]) if iteration not in gone]
+        resumed = [index for index in log.pop(RESUMED, []) if index <= len(kept)]
+        after = {key: [values[i] for i in kept] for key, values in log.items()}
+        result_tree.write_log(tree, after | ({RESUMED: resumed} if resumed else {}))
+    for look in looks:
+        (tree.params / tags.params_name(*moment(look))).unlink(missing_ok=True)
+        stem = tags.params_name(*moment(look)).replace("params", "sample", 1).removesuffix(".pkl")
+        for path in tree.samples.glob(f"{stem}_*.wav"):
+            path.unlink()
 
 
 def log_of(looks: Sequence[Look], before: Mapping[str, list[Any]] | None = None) -> dict[str, list[Any]]:

@@ -3,19 +3,24 @@
 RUN/settings.json        what was asked for, and with which versions
 RUN/log.jsonl            one JSON object per line, for programs
 RUN/train_log.png        the learning curve
-RUN/checkpoints/last.npz, best.npz
+RUN/checkpoints/last.npz, best.npz, with --keep also i10000_v2.3456.npz
 RUN/samples/
+
+With --original-layout there are args.pkl, train_log.pkl, params/ ... beside them: see
+`samplernn_theano.original.result_tree`.
 """
 
 import json
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from samplernn_theano.errors import OutputError
 from samplernn_theano.files import write_text
+from samplernn_theano.original.result_tree import ResultTree
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,10 @@ class Run:
     def best(self) -> Path:
         """The checkpoint with the lowest validation NLL."""
         return self.folder / "checkpoints" / "best.npz"
+
+    def kept(self, iteration: int, valid: float) -> Path:
+        """The checkpoint of one look, where more than the last and the best are kept."""
+        return self.folder / "checkpoints" / f"i{iteration}_v{valid:.4f}.npz"
 
     @property
     def samples(self) -> Path:
@@ -85,9 +94,12 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
     run = Run(Path(folder))
     check_free(folder, overwrite)
     if run.folder.is_dir():
-        for path in (run.settings, run.log, run.plot, run.last, run.best):
+        tree = ResultTree(run.folder)
+        files = (run.settings, run.log, run.plot, tree.args, tree.model_settings, tree.log)
+        for path in files:
             path.unlink(missing_ok=True)
-        shutil.rmtree(run.samples, ignore_errors=True)
+        for folder in (run.last.parent, run.samples, tree.params, tree.best):
+            shutil.rmtree(folder, ignore_errors=True)
     write_text(run.settings, json.dumps(settings, indent=2) + "\n")
     return run
 
@@ -111,16 +123,50 @@ def append(run: Run, event: str, **values: Any) -> None:
         raise OutputError(f"Could not write {run.log}: {error.strerror or error}.") from error
 
 
-def rewind(run: Run, iteration: int) -> None:
-    """Take the lines of the log that tell of later iterations out of it, for these will be trained again.
+def undone(run: Run, iteration: int, look_due: bool) -> list[dict[str, Any]]:
+    """The records of the log that tell of what will be trained, or looked at, again.
+
+    Parameters
+    ----------
+    iteration : int
+        Of the checkpoint that the run goes on from.
+    look_due : bool
+        Whether the look at that iteration is still to be made.
+    """
+    return [
+        record
+        for record in read_log(run)
+        if record.get("iteration", 0) > iteration
+        or (look_due and record["event"] == "monitor" and record["iteration"] == iteration)
+    ]
+
+
+def rewind(run: Run, lost: Sequence[Mapping[str, Any]]) -> None:
+    """Take the records `lost` out of the log, and away what a killed process left half-written.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    kept = [record for record in read_log(run) if record.get("iteration", 0) <= iteration]
+    kept = [record for record in read_log(run) if record not in lost]
     write_text(run.log, "".join(json.dumps(record) + "\n" for record in kept))
+    for folder in (run.folder, run.folder / "checkpoints", run.samples, ResultTree(run.folder).params):
+        for path in folder.glob(".*.part*"):
+            path.unlink(missing_ok=True)
+
+
+def prune(run: Run, keep: int) -> None:
+    """Delete checkpoints of looks, but for the `keep` latest and the `keep` best."""
+    named = []
+    for path in (run.folder / "checkpoints").glob("i*_v*.npz"):
+        if found := re.fullmatch(r"i(\d+)_v(-?\d+\.\d+)", path.stem):
+            named.append((int(found[1]), float(found[2]), path))
+    latest = sorted(named, key=lambda item: item[0])[-keep:]
+    best = sorted(named, key=lambda item: item[1])[:keep]
+    for item in named:
+        if item not in latest and item not in best:
+            item[2].unlink(missing_ok=True)
 
 
 def read_log(run: Run) -> list[dict[str, Any]]:

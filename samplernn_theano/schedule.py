@@ -19,6 +19,8 @@ class Schedule:
     monitor_iters: int = 10_000
     monitor_minutes: float = 90.0
     save_minutes: float = 10.0  # of training between two checkpoints, if there is no look before
+    keep: int = 1  # checkpoints: of the latest looks, and of the best
+    patience: int | None = None  # stop after so many looks that did not improve on the best
     n_seqs: int = 0
     sample_seconds: float = 5.0
 
@@ -40,15 +42,24 @@ class Progress:
     best_valid: float | None = None
     best_test: float | None = None
     best_iteration: int = 0
-    last_monitor_iteration: int = 0
+    last_monitor_iteration: int = 0  # of the last regular look
     last_monitor_seconds: float = 0.0
-    cost_sum: float = 0.0  # of the minibatches since the last look
+    minibatch: float = 0.0  # cost of the last one
+    cost_sum: float = 0.0  # of the minibatches since the last regular look
     cost_count: int = 0
+    look_due: bool = False  # a look at this very moment is still to be made
+    looks_without_gain: int = 0  # since the best one
+
+
+def improved(progress: Progress, valid: float) -> bool:
+    """Whether a validation cost is the lowest so far."""
+    return progress.best_valid is None or valid < progress.best_valid
 
 
 def ended(schedule: Schedule, progress: Progress) -> bool:
     """Whether it is time to stop."""
-    return fraction(schedule, progress) >= 1
+    out_of_patience = schedule.patience is not None and progress.looks_without_gain >= schedule.patience
+    return out_of_patience or fraction(schedule, progress) >= 1
 
 
 def fraction(schedule: Schedule, progress: Progress) -> float:
@@ -65,12 +76,16 @@ def fraction(schedule: Schedule, progress: Progress) -> float:
 
 
 def due(schedule: Schedule, progress: Progress) -> bool:
-    """Whether it is time to monitor.
+    """Whether it is time for a look.
 
     Quirk: the look at the end of an epoch comes after the first minibatch of the next one.
     """
+    return regular(schedule, progress) or (progress.epoch > 0 and progress.batch == 1)
+
+
+def regular(schedule: Schedule, progress: Progress) -> bool:
+    """Whether so much was trained since the last regular look that it is time for the next."""
     return (
         progress.iteration - progress.last_monitor_iteration >= schedule.monitor_iters
         or progress.seconds - progress.last_monitor_seconds >= 60 * schedule.monitor_minutes
-        or (progress.epoch > 0 and progress.batch == 1)
     )

@@ -1,11 +1,11 @@
-"""The training loop: step, monitor, log, stop."""
+"""The training loop: step, look, log, stop, go on."""
 
-import importlib.metadata
+import json
 import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from itertools import islice
@@ -16,17 +16,23 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from samplernn_theano import checkpoints, feeder, generation, ops, plots, runs
-from samplernn_theano.audio import SAMPLE_RATE
+from samplernn_theano import checkpoints, feeder, ops, original_layout, plots, runs
 from samplernn_theano.backend import check_backend, default_backend
-from samplernn_theano.clips import SPLITS, Clips, data_sha256, load_split, statistics
+from samplernn_theano.clips import SPLITS, Clips, data_sha256, load_split, split_path, statistics
 from samplernn_theano.errors import DataError, DivergedError
-from samplernn_theano.files import locked
-from samplernn_theano.hyperparameters import HyperParameters, RealValued
+from samplernn_theano.files import locked, write_text
+from samplernn_theano.hyperparameters import FAMILIES, HyperParameters, RealValued
+from samplernn_theano.monitoring import Training, diverged, look, save
+from samplernn_theano.original import result_tree
+from samplernn_theano.original.result_tree import ResultTree
+from samplernn_theano.provenance import provenance
 from samplernn_theano.schedule import Progress, Schedule, due, ended, fraction, original_schedule
-from samplernn_theano.trainer import Trainer, batch_inputs, compile_trainer, evaluate
+from samplernn_theano.trainer import Trainer, batch_inputs, compile_trainer
 
 LOG_SECONDS = 5.0  # of training between two lines of the log
+
+OUT_OF_TIME = 124
+"""The exit code of a run that --max-time ended, as that of the command timeout."""
 
 
 def train(
@@ -41,6 +47,8 @@ def train(
     ip_weight: float = 0.0,
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
+    max_seconds: float | None = None,
+    exp: str | None = None,
 ) -> int:
     """Train a model on the clips in `data` and keep everything in the folder of the run.
 
@@ -56,21 +64,29 @@ def train(
         As in `compile_trainer`.
     settings : mapping, optional
         More to note down in settings.json.
+    max_seconds : float, optional
+        Stop with a checkpoint when this call has taken so long, compilation and looks included.
+    exp : str, optional
+        Also write what the original would, under its names, for an experiment of this name.
 
     Returns
     -------
     int
-        0 when the schedule's end was reached, else the number of the signal that stopped the run.
+        The exit code: 0 when the schedule's end was reached, 128 + its number when a signal stopped the run,
+        `OUT_OF_TIME` when `max_seconds` did.
 
     Raises
     ------
     DataError
-        If the data are missing or unfit.
+        If the data are missing or unfit, or vanish while they are read.
     OutputError
         If a file cannot be written.
     DivergedError
         If the cost is not a finite number; the last checkpoint is left as it was.
+    HyperParameterError
+        If `exp` is given and the original has no such model.
     """
+    began = time.monotonic()
     schedule = schedule or original_schedule(type(hp))
     learning_rate = learning_rate or hp.learning_rate
     check_backend(backend := backend or default_backend())
@@ -79,37 +95,52 @@ def train(
         mean, std = statistics(clips["train"])
         hp = replace(hp, mean=mean, std=std)
     runs.check_free(folder, overwrite)
+    which_set = original_layout.which_set(split_path(data, "train").name)
+    if exp is not None:
+        original_layout.place("", hp, which_set, exp, learning_rate)  # raises where there is no such model
     described = {
         "family": hp.family,
         "hyperparameters": asdict(hp),
         "schedule": asdict(schedule),
         "data": str(Path(data).absolute()),
-        "data_sha256": {split: data_sha256(of_split) for split, of_split in clips.items()},
+        "data_sha256": _sha256(clips),
+        "which_set": which_set,
+        "exp": exp,
+        "original_layout": exp is not None,
         "seed": seed,
         "learning_rate": learning_rate,
         "ip_weight": ip_weight,
         "backend": backend,
         "form": form,
-        "versions": _versions(),
+        **provenance(backend),
         **(settings or {}),
     }
-    print(f"Compiling {hp.family} for {backend} ...", file=sys.stderr)
-    trainer = replace(compile_trainer(hp, seed, learning_rate, backend, form, ip_weight), settings=described)
+    trainer = _compile(hp, described)
     with locked(Path(folder)):
         run = runs.create(folder, described, overwrite)
-        passes = feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len)
-        return _loop(trainer, clips, run, schedule, Progress(passes), trainer.graph.zero_states(), "start")
+        if exp is not None:
+            shapes = {p.name: p.type.shape for p in trainer.graph.parameters.trainable()}
+            original_layout.create(run.folder, hp, which_set, exp, learning_rate, schedule, shapes)
+        progress = Progress(feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len))
+        states = trainer.graph.zero_states()
+        return _loop(Training(trainer, clips, run, schedule, progress, states, began), "start", max_seconds)
 
 
 def resume(
     folder: str | Path,
     changes: Mapping[str, Any] | None = None,
     data: str | Path | None = None,
+    backend: str | None = None,
+    max_seconds: float | None = None,
 ) -> int:
     """Go on with a run from its last checkpoint, as if it had never been interrupted.
 
-    On the same machine and backend, costs and parameters are bit for bit those of the uninterrupted run. (The
-    original reloads parameters alone: neither Adam's moments nor the carried states.)
+    On the same machine and backend, costs and parameters are bit for bit those of the uninterrupted run.
+
+    In a results folder of the original it goes on by the original's rules: from the latest look whose
+    parameters are there, the minibatches of that epoch that are done left out, Adam's moments and the carried
+    states at zero, for the original saved neither (quirk); the log is cut to that look, and the folder gets
+    what our runs have.
 
     Parameters
     ----------
@@ -118,7 +149,11 @@ def resume(
     changes : mapping, optional
         Fields of the schedule that are to be others from now on, such as ``max_iters``.
     data : path, optional
-        Where the data set is now, if it was moved.
+        Where the data set is now, if it was moved; needed for a run of the original's.
+    backend : str, optional
+        Another one than before.
+    max_seconds : float, optional
+        As in `train`.
 
     Returns
     -------
@@ -134,32 +169,95 @@ def resume(
     OutputError
         If a file cannot be written, or another process works in the folder.
     """
+    began = time.monotonic()
     run = runs.Run(Path(folder))
     with locked(run.folder) if run.folder.is_dir() else nullcontext():
+        if result_tree.is_result_tree(run.folder) and not run.last.exists():
+            _take_over(run)
         checkpoint = checkpoints.load(run.last)
-        hp, settings = checkpoint.hp, checkpoint.settings
-        check_backend(settings["backend"])
+        hp, before = checkpoint.hp, checkpoint.settings
+        data = data or before.get("data")
+        if data is None:
+            raise DataError(
+                f"{run.folder} does not say which data set it was trained on; name it with --data."
+            )
+        clips = _load(data, hp)
+        settings = _settings_to_go_on(before, clips, data, backend)
         schedule = replace(Schedule(**settings["schedule"]), **(changes or {}))
-        clips = _load(data or settings["data"], hp)
-        for split, of_split in clips.items():
-            if data_sha256(of_split) != settings["data_sha256"][split]:
+        settings["schedule"] = asdict(schedule)
+        for split, digest in _sha256(clips).items():
+            if digest != settings["data_sha256"][split]:
                 raise DataError(
-                    f"The {split} split in {data or settings['data']} is not the one that {run.folder} was "
+                    f"The {split} split in {data} is not the one that {run.folder} was "
                     "trained on; say where that is with --data."
                 )
-        told = (
-            "" if settings["versions"] == _versions() else ", with other versions: not bit for bit the same"
-        )
-        print(f"Compiling {hp.family} for {settings['backend']}{told} ...", file=sys.stderr)
-        options = (settings[name] for name in ("seed", "learning_rate", "backend", "form", "ip_weight"))
-        trainer = replace(compile_trainer(hp, *options), settings={**settings, "schedule": asdict(schedule)})
+        passes = feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len)
+        progress = replace(Progress(**checkpoint.progress), batches_per_epoch=passes)
+        if progress.batch > passes:
+            raise DataError(
+                f"The train split in {data} has {passes} minibatches an epoch and {run.folder} has done "
+                f"{progress.batch} of one: it is not the one that it was trained on; name that with --data."
+            )
+        trainer = _compile(hp, settings)
         trainer.graph.parameters.assign(checkpoint.parameters)
-        for name, variable in trainer.adam.items():
-            variable.set_value(checkpoint.adam[name])
-        states = [checkpoint.states[name] for name in trainer.graph.states]
-        progress = Progress(**checkpoint.progress)
-        runs.rewind(run, progress.iteration)
-        return _loop(trainer, clips, run, schedule, progress, states, "resume")
+        for name, array in checkpoint.adam.items():
+            trainer.adam[name].set_value(array)
+        states = [checkpoint.states[name] for name in trainer.graph.states if name in checkpoint.states]
+        t = Training(trainer, clips, run, schedule, progress, states or trainer.graph.zero_states(), began)
+        lost = runs.undone(run, progress.iteration, progress.look_due)
+        if t.tree:
+            original_layout.rewind(t.tree, lost)
+        runs.rewind(run, lost)
+        runs.prune(run, schedule.keep)
+        return _loop(t, "resume", max_seconds)
+
+
+def _take_over(run: runs.Run) -> None:
+    """Make a run of ours of a results folder of the original's, in place."""
+    from samplernn_theano import conversion
+
+    tree = ResultTree(run.folder)
+    checkpoint = conversion.checkpoint_to_go_on(tree)
+    result_tree.carry_out(tree, result_tree.resumable(tree))
+    looks = conversion.looks_of(result_tree.read_log(tree))
+    write_text(run.log, "".join(json.dumps({"event": "monitor", **look}) + "\n" for look in looks))
+    settings = {**checkpoint.settings, "original_layout": True}
+    write_text(run.settings, json.dumps(settings, indent=2) + "\n")
+    checkpoints.save(run.last, replace(checkpoint, settings=settings))
+    print(
+        f"{run.folder} is the original's, which saved neither Adam's moments nor the carried states: both "
+        "start from zero, as when the original resumes.",
+        file=sys.stderr,
+    )
+
+
+def _settings_to_go_on(
+    before: Mapping[str, Any], clips: Mapping[str, Clips], data: str | Path, backend: str | None
+) -> dict[str, Any]:
+    """The settings of a run that goes on: those it had; for a run of the original's what it does not say."""
+    family = FAMILIES[before["family"]]
+    unsaid = {
+        "schedule": asdict(original_schedule(family)),
+        "data_sha256": None,
+        "seed": 123,
+        "ip_weight": 0.0,
+        "backend": default_backend(),
+        "form": "fast",
+    }
+    settings = {**unsaid, **before, "data": str(Path(data).absolute())}
+    settings["backend"] = backend or settings["backend"]
+    settings["data_sha256"] = settings["data_sha256"] or _sha256(clips)
+    check_backend(settings["backend"])
+    now = provenance(settings["backend"])
+    if "versions" in before and {name: before.get(name) for name in now} != now:
+        print("Other versions, devices or code than before: not bit for bit the same.", file=sys.stderr)
+    return settings | now
+
+
+def _compile(hp: HyperParameters, settings: Mapping[str, Any]) -> Trainer:
+    print(f"Compiling {hp.family} for {settings['backend']} ...", file=sys.stderr)
+    options = (settings[name] for name in ("seed", "learning_rate", "backend", "form", "ip_weight"))
+    return replace(compile_trainer(hp, *options), settings=settings)
 
 
 def _load(data: str | Path, hp: HyperParameters) -> dict[str, Clips]:
@@ -170,178 +268,99 @@ def _load(data: str | Path, hp: HyperParameters) -> dict[str, Clips]:
     return clips
 
 
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in ("pytensor", "numpy")}
+def _sha256(clips: Mapping[str, Clips]) -> dict[str, str]:
+    return {split: data_sha256(of_split) for split, of_split in clips.items()}
 
 
-def _loop(
-    trainer: Trainer,
-    clips: Mapping[str, Clips],
-    run: runs.Run,
-    schedule: Schedule,
-    progress: Progress,
-    states: list[Any],
-    event: str,
-) -> int:
-    """Train until the schedule ends or a signal comes; returns the signal or 0."""
-    hp, backend = trainer.hp, trainer.settings["backend"]
+# --- the loop -----------------------------------------------------------------------------------------------
+
+
+def _loop(t: Training, event: str, max_seconds: float | None) -> int:
+    """Train until the schedule ends, a signal comes or time is up; returns the exit code."""
+    progress, settings = t.progress, t.trainer.settings
     since_log: list[float] = []  # costs since the last line of the log
     next_log = next_save = progress.seconds
-    sample: generation.Blocks | None = None
-    runs.append(run, event, parameters=_count(trainer), backend=backend, iteration=progress.iteration)
-    compiled = False
-    with _signals() as received, _bar() as bar:
-        if ended(schedule, progress):
-            return _finish(trainer, run, states, progress, received, bar.write)
-        while True:
-            for batch in islice(feeder.feed(hp, clips["train"]), progress.batch, None):
+    made_with = {name: settings[name] for name in ("backend", "versions", "devices", "git_revision")}
+    runs.append(t.run, event, iteration=progress.iteration, parameters=_count(t.trainer), **made_with)
+    with _signals() as t.stopping, _bar() as bar:
+        t.say = bar.write
+        if progress.look_due:
+            look(t)
+        compiled = False
+        while not ended(t.schedule, progress):
+            for batch in _minibatches(t):
                 began = time.perf_counter()
-                cost, *states = trainer.step(*batch_inputs(batch), *states)
-                nll = float(cost)  # waits for the device
-                if not math.isfinite(nll):
-                    raise DivergedError(_diverged("cost", nll, progress, run))
-                progress.iteration += 1
-                progress.batch += 1
+                _step(t, batch)
                 if compiled:  # the first one compiles
                     progress.seconds += time.perf_counter() - began
                 compiled = True
-                since_log.append(nll)
-                progress.cost_sum += nll
-                progress.cost_count += 1
-
-                done = ended(schedule, progress)
-                if progress.seconds >= next_log or done or received:
+                since_log.append(progress.minibatch)
+                done = ended(t.schedule, progress)
+                out_of_time = max_seconds is not None and time.monotonic() - t.began >= max_seconds
+                stop = done or out_of_time or bool(t.stopping)
+                if progress.seconds >= next_log or stop:
                     next_log = progress.seconds + LOG_SECONDS
-                    mean = float(np.mean(since_log))
+                    _log(t, since_log)
                     since_log.clear()
-                    position = {"iteration": progress.iteration, "epoch": progress.epoch}
-                    runs.append(run, "train", **position, seconds=progress.seconds, nll_bits=mean)
-                _show(bar, schedule, progress, nll)
-                if not received and (done or due(schedule, progress)):
-                    monitor(trainer, clips, run, progress, states, bar.write)
-                    next_save = progress.seconds + 60 * schedule.save_minutes
-                    if schedule.n_seqs and schedule.sample_seconds and not received:
-                        sample = sample or generation.compile_sampler(
-                            trainer.graph.parameters, hp, schedule.n_seqs, backend
-                        )
-                        _write_samples(run, hp, sample, schedule, progress)
-                elif progress.seconds >= next_save:
-                    save(run.last, trainer, states, progress)
-                    next_save = progress.seconds + 60 * schedule.save_minutes
-                if done or received:
-                    return _finish(trainer, run, states, progress, received, bar.write)
-            progress.epoch += 1
-            progress.batch = 0
+                _show(bar, t)
+                progress.look_due = done or due(t.schedule, progress)
+                if progress.look_due and not (t.stopping or out_of_time):
+                    look(t)
+                    next_save = progress.seconds + 60 * t.schedule.save_minutes
+                elif progress.seconds >= next_save or stop:
+                    save(t, t.run.last)
+                    next_save = progress.seconds + 60 * t.schedule.save_minutes
+                if t.stopping or out_of_time:
+                    return _stopped(t)
+                if ended(t.schedule, progress):
+                    break
+            else:
+                progress.epoch += 1
+                progress.batch = 0
+        runs.append(t.run, "end", iteration=progress.iteration, seconds=progress.seconds)
+        return 0
 
 
-def _finish(
-    trainer: Trainer,
-    run: runs.Run,
-    states: list[Any],
-    progress: Progress,
-    received: list[int],
-    say: Callable[[str], Any],
-) -> int:
-    """The last words of a run; after a signal also a checkpoint. Returns the signal or 0."""
-    if received:
-        save(run.last, trainer, states, progress)
-        plots.learning_curve(run.plot, runs.read_log(run))
-        say(f"Stopped by a signal after iteration {progress.iteration}; the checkpoint is {run.last}")
-    event = "stopped" if received else "end"
-    runs.append(run, event, iteration=progress.iteration, seconds=progress.seconds)
-    return received[0] if received else 0
+def _minibatches(t: Training) -> Iterator[feeder.Minibatch]:
+    """The minibatches of this epoch that are to come; saves what was trained before an error of the data."""
+    try:
+        yield from islice(feeder.feed(t.trainer.hp, t.clips["train"]), t.progress.batch, None)
+    except DataError:
+        save(t, t.run.last)
+        raise
 
 
-def monitor(
-    trainer: Trainer,
-    clips: Mapping[str, Clips],
-    run: runs.Run,
-    progress: Progress,
-    states: list[Any],
-    say: Callable[[str], Any],
-) -> None:
-    """Save; score the valid split, and the test split where valid improved; save the best, log and draw."""
-    train_nll = progress.cost_sum / max(1, progress.cost_count)
-    progress.cost_sum, progress.cost_count = 0.0, 0
-    progress.last_monitor_iteration = progress.iteration
-    progress.last_monitor_seconds = progress.seconds
-    save(run.last, trainer, states, progress)  # before anything that may fail
-    valid, test = evaluate(trainer, clips["valid"]), None
-    if not math.isfinite(valid):
-        raise DivergedError(_diverged("validation cost", valid, progress, run))
-    improved = progress.best_valid is None or valid < progress.best_valid
-    if improved:
-        test = evaluate(trainer, clips["test"])
-        progress.best_valid, progress.best_test = valid, test
-        progress.best_iteration = progress.iteration
-        save(run.best, trainer, states, progress)
-        save(run.last, trainer, states, progress)
-    runs.append(
-        run,
-        "monitor",
-        iteration=progress.iteration,
-        epoch=progress.epoch,
-        seconds=progress.seconds,
-        train=train_nll,
-        valid=valid,
-        test=test,
-    )
-    plots.learning_curve(run.plot, runs.read_log(run))
-    tested = "" if test is None else f"  test {test:.4f} (best so far)"
-    nats = f" (valid {valid * math.log(2):.4f} nats)" if trainer.hp.real_valued else ""
-    say(
-        f"iteration {progress.iteration}  epoch {progress.epoch}  {progress.seconds / 60:.1f} min  "
-        f"train {train_nll:.4f}  valid {valid:.4f}{tested}  bits per sample{nats}"
-    )
+def _step(t: Training, batch: feeder.Minibatch) -> None:
+    """Train on one minibatch."""
+    progress = t.progress
+    cost, *states = t.trainer.step(*batch_inputs(batch), *t.states)
+    progress.minibatch = float(cost)  # waits for the device
+    if not math.isfinite(progress.minibatch):
+        raise DivergedError(diverged("cost", progress.minibatch, t))
+    t.states = states
+    progress.iteration += 1
+    progress.batch += 1
+    progress.cost_sum += progress.minibatch
+    progress.cost_count += 1
 
 
-def save(path: Path, trainer: Trainer, states: list[Any], progress: Progress) -> None:
-    """Write a checkpoint of this moment.
-
-    Raises
-    ------
-    DivergedError
-        If an array is not finite: a good checkpoint is not replaced by a broken one.
-    """
-    parameters = trainer.graph.parameters.arrays()
-    adam = {name: np.asarray(variable.get_value()) for name, variable in trainer.adam.items()}
-    carried = {name: np.asarray(s) for name, s in zip(trainer.graph.states, states, strict=True)}
-    for name, value in (parameters | adam | carried).items():
-        if not np.isfinite(value).all():
-            raise DivergedError(
-                f"{name} is not finite after {progress.iteration} updates; no checkpoint was "
-                f"written, and what {path} held before is kept. Try a smaller --learning-rate."
-            )
-    checkpoints.save(
-        path,
-        checkpoints.Checkpoint(
-            hp=trainer.hp,
-            parameters=parameters,
-            adam=adam,
-            states=carried,
-            progress=asdict(progress),
-            settings=trainer.settings,
-        ),
-    )
+def _stopped(t: Training) -> int:
+    """The last words of a run that was stopped; returns the exit code."""
+    why = signal.Signals(t.stopping[0]).name if t.stopping else "--max-time"
+    runs.append(t.run, "stopped", iteration=t.progress.iteration, seconds=t.progress.seconds, why=why)
+    plots.learning_curve(t.run.plot, runs.read_log(t.run))
+    after = f"after iteration {t.progress.iteration}"
+    t.say(f"Stopped by {why} {after}; go on with: samplernn resume {t.run.folder}")
+    return 128 + t.stopping[0] if t.stopping else OUT_OF_TIME
 
 
-def _write_samples(
-    run: runs.Run, hp: HyperParameters, sample: generation.Blocks, schedule: Schedule, progress: Progress
-) -> None:
-    levels = generation.take(sample(progress.iteration), round(schedule.sample_seconds * SAMPLE_RATE))
-    generation.write_sequences(run.samples, f"sample_i{progress.iteration}", levels, hp)
+def _log(t: Training, costs: list[float]) -> None:
+    position = {"iteration": t.progress.iteration, "epoch": t.progress.epoch}
+    runs.append(t.run, "train", **position, seconds=t.progress.seconds, nll_bits=float(np.mean(costs)))
 
 
 def _count(trainer: Trainer) -> int:
     return sum(math.prod(p.type.shape) for p in trainer.graph.parameters.trainable())
-
-
-def _diverged(what: str, nll: float, progress: Progress, run: runs.Run) -> str:
-    kept = f"the last good checkpoint is {run.last}" if run.last.exists() else "there is no checkpoint yet"
-    return (
-        f"The {what} became {nll} after {progress.iteration} updates; {kept}. "
-        "Try a smaller --learning-rate, --weight_norm True, or look for damaged clips."
-    )
 
 
 def _bar() -> tqdm:
@@ -353,25 +372,24 @@ def _bar() -> tqdm:
     )
 
 
-def _show(bar: tqdm, schedule: Schedule, progress: Progress, nll: float) -> None:
-    bar.n = min(1.0, fraction(schedule, progress))
+def _show(bar: tqdm, t: Training) -> None:
+    progress = t.progress
+    bar.n = min(1.0, fraction(t.schedule, progress))
     speed = (progress.iteration - 1) / progress.seconds if progress.seconds else 0.0
-    bar.set_postfix_str(
-        f"epoch {progress.epoch}  iteration {progress.iteration}  {speed:.2f} it/s  {nll:.3f} bits",
-        refresh=False,
-    )
+    position = f"epoch {progress.epoch}  iteration {progress.iteration}"
+    bar.set_postfix_str(f"{position}  {speed:.2f} it/s  {progress.minibatch:.3f} bits", refresh=False)
     bar.update(0)
 
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect the first SIGINT or SIGTERM in a list; a second one ends the process at once."""
+    """Collect the first SIGINT or SIGTERM in a list; a second one kills the process at once."""
     received: list[int] = []
 
     def handle(number: int, _: FrameType | None) -> None:
         received.append(number)
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        for name in before:
+            signal.signal(name, signal.SIG_DFL)
 
     before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
     for name in before:

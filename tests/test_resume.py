@@ -1,6 +1,7 @@
 """A run that was stopped goes on as if nothing had happened."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -13,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samplernn_theano import checkpoints, runs, training
-from samplernn_theano.errors import CheckpointError, DataError, OutputError
+from samplernn_theano import checkpoints, monitoring, original_layout, runs, training
+from samplernn_theano.errors import CheckpointError, DataError, DivergedError, OutputError
 from samplernn_theano.files import locked
 from samplernn_theano.hyperparameters import FAMILIES
+from samplernn_theano.original import result_tree
+from samplernn_theano.original.result_tree import ResultTree
 from samplernn_theano.presets import preset
 from samplernn_theano.schedule import Schedule
+from samplernn_theano.trainer import compile_trainer
 
 SCHEDULE = Schedule(max_iters=45, monitor_iters=1000)  # an epoch has 32 iterations
 SMALL = {"dim": 16, "batch_size": 4}
@@ -56,7 +60,26 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(data, tmp_path_factory) -> Path:
+def quick():
+    """Compilation done once: every training of the small one_tier starts with its initial values."""
+    trainer, compile_anew = compile_trainer(small("one_tier")), training.compile_trainer
+    variables = [*trainer.graph.parameters.values(), *trainer.adam.values()]
+    initial = [variable.get_value(borrow=False) for variable in variables]
+
+    def compiled(hp, *options):
+        if hp != trainer.hp:
+            return compile_anew(hp, *options)
+        for variable, value in zip(variables, initial, strict=True):
+            variable.set_value(value)
+        return trainer
+
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(training, "compile_trainer", compiled)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(quick, data, tmp_path_factory) -> Path:
     """A run that was not interrupted."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     assert training.train(small("one_tier"), data, folder, SCHEDULE) == 0
@@ -64,7 +87,7 @@ def whole(data, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stopped_once(data, tmp_path_factory) -> Path:
+def stopped_once(quick, data, tmp_path_factory) -> Path:
     """The same run, stopped at the end of the first epoch."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
     training.train(small("one_tier"), data, folder, replace(SCHEDULE, max_iters=32))
@@ -77,7 +100,7 @@ def stopped(stopped_once, tmp_path) -> Path:
     return Path(shutil.copytree(stopped_once, tmp_path / "stopped"))
 
 
-LOOKS = ("best_valid", "best_test", "best_iteration", "last_monitor_iteration", "cost_sum", "cost_count")
+LOOKS = ("best_valid", "best_test", "best_iteration", "looks_without_gain")
 
 
 def assert_same_training(one: Path, two: Path) -> None:
@@ -86,6 +109,185 @@ def assert_same_training(one: Path, two: Path) -> None:
     assert first.keys() == second.keys()
     for name in first.keys() - set(LOOKS):
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def monitored(folder: Path) -> list[dict]:
+    """What the log says of every look, but for the times."""
+    looks = [record for record in runs.read_log(runs.Run(folder)) if record["event"] == "monitor"]
+    return [{k: v for k, v in look.items() if "seconds" not in k} for look in looks]
+
+
+MANY_LOOKS = Schedule(
+    max_iters=45, monitor_iters=7, keep=2
+)  # looks at 7, 14, 21, 28, 33 (new epoch), 35, ...
+
+
+@pytest.fixture(scope="module")
+def watched(quick, data, tmp_path_factory) -> Path:
+    """A run with many looks that was not interrupted."""
+    folder = tmp_path_factory.mktemp("watched") / "run"
+    assert training.train(small("one_tier"), data, folder, MANY_LOOKS, exp="x") == 0
+    return folder
+
+
+def listed(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("where", "at"),
+    [
+        ("evaluate", 1),
+        ("evaluate", 7),
+        ("write_look", 3),
+        ("save of the look", 1),
+        ("save of the look", 8),
+        ("prune", 8),
+    ],
+)
+def test_a_look_that_was_cut_short_is_made_again(watched, data, tmp_path, monkeypatch, where, at):
+    class Killed(BaseException):
+        pass
+
+    owner, name = {
+        "evaluate": (monitoring, "evaluate"),
+        "write_look": (original_layout, "write_look"),
+        "save of the look": (monitoring, "_save_look"),
+        "prune": (runs, "prune"),
+    }[where]
+    real, calls = getattr(owner, name), []
+
+    def killed(*arguments):
+        calls.append(name)
+        if len(calls) == at:
+            raise Killed
+        return real(*arguments)
+
+    folder = tmp_path / "cut"
+    with monkeypatch.context() as context:
+        context.setattr(owner, name, killed)
+        with pytest.raises(Killed):
+            training.train(small("one_tier"), data, folder, MANY_LOOKS, exp="x")
+    assert training.resume(folder) == 0
+    assert_same(watched, folder)
+    assert monitored(watched) == monitored(folder)
+    assert listed(watched) == listed(folder)
+    logs = [result_tree.read_log(ResultTree(f)) for f in (watched, folder)]
+    for key in logs[0]:
+        assert "time" in key or logs[0][key] == logs[1][key]
+    best = [checkpoints.load(runs.Run(f).best).progress["iteration"] for f in (watched, folder)]
+    assert best[0] == best[1]
+
+
+def test_only_some_checkpoints_are_kept(watched):
+    names = {path.stem for path in runs.Run(watched).last.parent.iterdir()} - {"last", "best"}
+    looks = monitored(watched)
+    latest, best = looks[-2:], sorted(looks, key=lambda look: look["valid"])[:2]
+    assert names == {f"i{look['iteration']}_v{look['valid']:.4f}" for look in latest + best}
+    for name in names:
+        checkpoint = checkpoints.load(watched / "checkpoints" / f"{name}.npz")
+        assert checkpoint.progress["iteration"] == int(name[1:].split("_")[0])
+
+
+def test_a_signal_before_a_look_leaves_it_to_be_made(watched, data, tmp_path, monkeypatch):
+    folder, real = tmp_path / "cut", training._step
+
+    def step(t, batch):
+        real(t, batch)
+        if t.progress.iteration == 33:  # a look is due: a new epoch has begun
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as context:
+        context.setattr(training, "_step", step)
+        assert training.train(small("one_tier"), data, folder, MANY_LOOKS, exp="x") == 143
+    assert runs.read_log(runs.Run(folder))[-1]["why"] == "SIGTERM"
+    assert checkpoints.load(runs.Run(folder).last).progress["look_due"]
+    assert training.resume(folder) == 0
+    assert_same(watched, folder)
+    assert monitored(watched) == monitored(folder)
+
+
+def test_a_run_that_ran_out_of_time_goes_on(watched, data, tmp_path):
+    folder, code = tmp_path / "slices", training.OUT_OF_TIME
+    assert training.train(small("one_tier"), data, folder, MANY_LOOKS, max_seconds=0.4, exp="x") == code
+    assert runs.read_log(runs.Run(folder))[-1]["why"] == "--max-time"
+    slices = 1
+    while code == training.OUT_OF_TIME:
+        code = training.resume(folder, max_seconds=0.4)
+        slices += 1
+    assert code == 0 and slices > 2
+    assert_same(watched, folder)
+    assert monitored(watched) == monitored(folder)
+
+
+def test_a_run_stops_when_looks_do_not_improve(quick, data, tmp_path, monkeypatch):
+    costs = iter([5.0, 9.0, 4.0, 9.0, 4.5, 4.25, 4.125, 1.0])  # the test split is scored at 5 and 4 too
+    monkeypatch.setattr(monitoring, "evaluate", lambda *_: next(costs))
+    schedule = Schedule(max_iters=30, monitor_iters=2, patience=3)
+    assert training.train(small("one_tier"), data, tmp_path / "run", schedule) == 0
+    checkpoint = checkpoints.load(runs.Run(tmp_path / "run").last)
+    assert checkpoint.progress["iteration"] == 10 and checkpoint.progress["best_iteration"] == 4
+    assert training.resume(tmp_path / "run") == 0  # at its end
+    assert checkpoints.load(runs.Run(tmp_path / "run").last).progress["iteration"] == 10
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut"])
+def test_data_that_vanish_while_they_are_read(whole, data, tmp_path, monkeypatch, harm):
+    """What was trained is kept, and the run goes on when they are back."""
+    own = Path(shutil.copytree(data, tmp_path / "own"))
+    path, real = own / "x_train.npy", training._step
+    content = path.read_bytes()
+
+    def step(t, batch):
+        real(t, batch)
+        if t.progress.iteration == 3 and harm == "removed":
+            path.unlink()
+        elif t.progress.iteration == 3:
+            os.truncate(path, 1000)
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as context:
+        context.setattr(training, "_step", step)
+        with pytest.raises(DataError, match="x_train.npy (has vanished|was cut short) .* samplernn resume"):
+            training.train(small("one_tier"), own, folder, SCHEDULE)
+    assert checkpoints.load(runs.Run(folder).last).progress["iteration"] >= 3
+    path.write_bytes(content)
+    assert training.resume(folder) == 0
+    assert_same(whole, folder)
+
+
+def test_exploded_gradients_keep_the_last_checkpoint(quick, data, tmp_path, monkeypatch):
+    """A gradient that is not a number makes the parameters so, and the next cost."""
+    real = training._step
+
+    def step(t, batch):
+        real(t, batch)
+        if t.progress.iteration == 5:
+            name = "SampleLevel.L2.b"
+            t.trainer.graph.parameters.assign({name: np.full(16, np.nan)})
+
+    monkeypatch.setattr(training, "_step", step)
+    run = runs.Run(tmp_path / "run")
+    with pytest.raises(
+        DivergedError, match="cost became nan after 5 updates: the gradients have exploded.*last"
+    ):
+        training.train(small("one_tier"), data, run.folder, replace(SCHEDULE, save_minutes=1e6))
+    assert np.isfinite(checkpoints.load(run.last).parameters["SampleLevel.L2.b"]).all()
+
+
+def test_a_second_signal_kills_at_once():
+    """The first one waits for the end of the step, here of a call that does not return."""
+    script = (
+        "import os, signal\n"
+        "from samplernn_theano.training import _signals\n"
+        "with _signals():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('still here', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('too late', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, "still here\n")
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(data, whole, stopped, tmp_path):

@@ -1,0 +1,236 @@
+"""The commands that train: train, resume."""
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+from samplernn_theano.arguments import (
+    Parser,
+    add_backend,
+    count,
+    duration,
+    positive,
+    positive_int,
+    seed,
+    weight,
+)
+from samplernn_theano.errors import HyperParameterError
+from samplernn_theano.flags import add_flags
+from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.presets import PRESETS, preset
+
+# --- train --------------------------------------------------------------------------------------------------
+
+
+def add_train(commands: Any) -> None:
+    """Give `commands` the command train, with one command for each family."""
+    parser = commands.add_parser("train", help="train a model on a data set")
+    families = parser.add_subparsers(title="families", metavar="FAMILY", required=True, parser_class=Parser)
+    for name, family in FAMILIES.items():
+        _add_train_family(families, name, family)
+
+
+def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -> None:
+    parser = families.add_parser(name, help=f"train a {name} model")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with *_train.npy, *_valid.npy, *_test.npy"
+    )
+    parser.add_argument("--run", type=Path, help="folder of the run (default: runs/EXP)")
+    parser.add_argument("--exp", help="name of the experiment (default: FAMILY-PRESET)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    parser.add_argument(
+        "--preset",
+        default="best",
+        help=f"start from these values: {', '.join(PRESETS[name])} (default: %(default)s)",
+    )
+    add_flags(
+        parser.add_argument_group("hyper-parameters, named as in the original (default: the preset's)"),
+        family,
+    )
+
+    _add_schedule(parser, family)
+    parser.add_argument(
+        "--debug", action="store_true", help="60 iterations, a look every 20: does it work at all?"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run if it has begun (samplernn resume RUN)"
+    )
+    parser.add_argument(
+        "--original-layout",
+        action="store_true",
+        help="also write what the original would, under its names (default of --run: results_.../TAG)",
+    )
+
+    parser.add_argument(
+        "--seed", type=seed, default=123, help="of the initial parameters (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        "--learning_rate",
+        type=positive,
+        default=family.learning_rate,
+        help="of Adam (default: %(default)s)",
+    )
+    if family.independent_preds:
+        parser.add_argument(
+            "--ip-weight",
+            type=weight,
+            default=0.0,
+            help="add so much of the independent predictions' cost (default: none, as the original trains)",
+        )
+    parser.add_argument(
+        "--form",
+        choices=("fast", "reference"),
+        default="fast",
+        help="of the recurrent layers: the same function",
+    )
+    add_backend(parser)
+    parser.set_defaults(command=_train, family=name)
+
+
+def _add_schedule(parser: Any, family: type[HyperParameters] | None = None) -> None:
+    """When to stop, look and save; without `family` for a run that goes on."""
+    group = parser.add_argument_group("when to stop, look and save")
+    hours = f"{family.max_minutes / 60:.0f} hours" if family else ""
+    unless = f" (default, if no limit is given: {hours})" if family else ""
+
+    def default(value: object) -> str:
+        return f" (default: {value})" if family else ""
+
+    group.add_argument("--max-iters", type=positive_int, help="stop after so many iterations")
+    group.add_argument("--max-epochs", type=positive_int, help="stop after so many epochs")
+    group.add_argument("--max-minutes", type=positive, help=f"stop after so much training{unless}")
+    group.add_argument(
+        "--patience", type=positive_int, metavar="LOOKS", help="stop after so many looks without improvement"
+    )
+    group.add_argument(
+        "--max-time",
+        type=duration,
+        metavar="TIME",
+        help="end this process after so long, all included, such as 23.5h, 90m or 23:30:00; exit code 124",
+    )
+    group.add_argument(
+        "--monitor-iters", type=positive_int, help=f"look after so many iterations{default(10000)}"
+    )
+    group.add_argument("--monitor-minutes", type=positive, help=f"look after so much training{default(90)}")
+    group.add_argument("--save-minutes", type=positive, help=f"save after so much training{default(10)}")
+    group.add_argument(
+        "--keep",
+        type=positive_int,
+        metavar="N",
+        help=f"keep the checkpoints of the N latest and the N best looks{default(1)}",
+    )
+    group.add_argument(
+        "--n_seqs",
+        type=count,
+        help=f"sequences to generate at each look{default(f'{family.n_seqs}; 0: none' if family else '')}",
+    )
+    group.add_argument("--sample-seconds", type=positive, help=f"their length{default(5)}")
+
+
+DEBUG = {"max_iters": 60, "monitor_iters": 20, "n_seqs": 2, "sample_seconds": 0.25}
+
+
+def _train(a: argparse.Namespace) -> int:
+    from dataclasses import fields, replace
+
+    from samplernn_theano import clips, original_layout, runs, training
+    from samplernn_theano.original.result_tree import is_result_tree
+    from samplernn_theano.schedule import original_schedule
+
+    given = {f.name: getattr(a, f.name) for f in fields(FAMILIES[a.family]) if getattr(a, f.name) is not None}
+    hp = preset(a.family, a.preset, given)
+    asked = (DEBUG if a.debug else {}) | _asked_of_schedule(a)
+    schedule = original_schedule(type(hp))
+    if asked.keys() & {"max_iters", "max_epochs"}:
+        schedule = replace(schedule, max_minutes=None)
+    exp = a.exp or f"{a.family}-{a.preset}"
+    folder = a.run or Path("runs") / exp
+    if a.original_layout and not a.run:
+        which_set = original_layout.which_set(clips.split_path(a.data, "train").name)
+        folder = original_layout.place("", hp, which_set, exp, a.learning_rate)
+    if a.resume and (runs.Run(folder).last.exists() or is_result_tree(folder)):
+        _check_same_model(folder, hp, given, a)
+        code = training.resume(folder, asked, a.data, a.backend, a.max_time)
+    else:
+        code = training.train(
+            hp,
+            a.data,
+            folder,
+            replace(schedule, **asked),
+            seed=a.seed,
+            learning_rate=a.learning_rate,
+            backend=a.backend,
+            form=a.form,
+            ip_weight=getattr(a, "ip_weight", 0.0),
+            overwrite=a.overwrite,
+            settings={"command": shlex.join(["samplernn", *a.words])},
+            max_seconds=a.max_time,
+            exp=exp if a.original_layout else None,
+        )
+    return _told(folder, code)
+
+
+def _check_same_model(
+    folder: Path, hp: HyperParameters, given: dict[str, Any], a: argparse.Namespace
+) -> None:
+    """Raise HyperParameterError if a run that is to go on is not what is asked for."""
+    from dataclasses import asdict
+
+    from samplernn_theano import saved
+
+    old = saved.read(folder)
+    before = {"family": old.hp.family, **asdict(old.hp)}
+    asked = {"family": hp.family, **asdict(hp)}
+    if old.checkpoint:
+        names = [n for n in ("seed", "learning_rate", "form", "ip_weight") if hasattr(a, n)]
+        before |= {name: old.checkpoint.settings.get(name) for name in names}
+        asked |= {name: getattr(a, name) for name in names}
+    for name, value in asked.items():
+        # What was measured on the clips when the run began need not be given again.
+        if before.get(name) != value and not (name in ("mean", "std") and name not in given):
+            raise HyperParameterError(
+                f"{folder} holds a run with {name} {before.get(name)}, not {value}; go on with it by "
+                f"samplernn resume {folder}, or choose another folder with --run."
+            )
+
+
+def _asked_of_schedule(a: argparse.Namespace) -> dict[str, Any]:
+    from dataclasses import fields
+
+    from samplernn_theano.schedule import Schedule
+
+    asked = {f.name: getattr(a, f.name) for f in fields(Schedule)}
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _told(folder: Path, code: int) -> int:
+    print(f"The run is in {folder}. Its learning curve: {folder / 'train_log.png'}")
+    return code
+
+
+# --- resume -------------------------------------------------------------------------------------------------
+
+
+def add_resume(commands: Any) -> None:
+    """Give `commands` the command resume."""
+    parser = commands.add_parser("resume", help="go on with a run that was stopped")
+    parser.add_argument("run", type=Path, help="folder of the run, ours or the original's")
+    parser.add_argument("--data", type=Path, help="where the data set is now (default: where it was)")
+    _add_schedule(parser)
+    add_backend(parser)
+    parser.set_defaults(command=_resume)
+
+
+def _resume(a: argparse.Namespace) -> int:
+    from samplernn_theano import training
+
+    changes = _asked_of_schedule(a)
+    if limits := changes.keys() & LIMITS:
+        changes |= dict.fromkeys(LIMITS - limits)
+    return _told(a.run, training.resume(a.run, changes, a.data, a.backend, a.max_time))
+
+
+LIMITS = {"max_iters", "max_epochs", "max_minutes"}
+"""Naming one of them anew takes the place of all."""

@@ -1,0 +1,196 @@
+"""What a training stops for: a look at the validation set, a checkpoint."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samplernn_theano import checkpoints, files, generation, original_layout, plots, runs
+from samplernn_theano.audio import SAMPLE_RATE
+from samplernn_theano.clips import Clips
+from samplernn_theano.errors import DivergedError
+from samplernn_theano.original.result_tree import ResultTree
+from samplernn_theano.original.tags import sample_name
+from samplernn_theano.schedule import Progress, Schedule, improved, regular
+from samplernn_theano.trainer import Trainer, evaluate
+
+
+@dataclass
+class Training:
+    """A training under way: what does not change, and where it stands."""
+
+    trainer: Trainer
+    clips: Mapping[str, Clips]  # by split
+    run: runs.Run
+    schedule: Schedule
+    progress: Progress
+    states: list[Any]  # carried, in the order of the graph
+    began: float  # time.monotonic() at the start of this process
+    say: Callable[[str], Any] = print
+    stopping: list[int] = field(default_factory=list)  # the signal that asks for the end, once it has come
+    sampler: generation.Blocks | None = None
+
+    @property
+    def tree(self) -> ResultTree | None:
+        """The run's folder under the original's names, where these were asked for."""
+        return ResultTree(self.run.folder) if self.trainer.settings.get("original_layout") else None
+
+
+# --- looks --------------------------------------------------------------------------------------------------
+
+
+def look(t: Training) -> None:
+    """Score the valid split, and the test split where valid improved; log, draw, generate, save.
+
+    A checkpoint is written before, which says that this look is due: were the process killed, it would be
+    made again.
+
+    Raises
+    ------
+    DivergedError
+        If the validation cost or an array is not finite.
+    DataError
+        If the data cannot be read any more.
+    OutputError
+        If a file cannot be written.
+    """
+    progress, run = t.progress, t.run
+    progress.look_due = True
+    save(t, run.last)  # before anything that may fail
+    record = _score(t)
+    runs.append(run, "monitor", **record)
+    if t.tree:
+        original_layout.write_look(t.tree, record, t.trainer.graph.parameters.arrays())
+    plots.learning_curve(run.plot, runs.read_log(run))
+    _tell(t, record)
+    if t.schedule.n_seqs and t.schedule.sample_seconds and not t.stopping:
+        _generate(t, record)
+    if regular(t.schedule, progress):
+        # Quirk: the look at the end of an epoch starts neither the mean of the costs nor the wait anew.
+        progress.cost_sum, progress.cost_count = 0.0, 0
+        progress.last_monitor_iteration = progress.iteration
+        progress.last_monitor_seconds = progress.seconds
+    progress.look_due = False
+    _save_look(t, record)
+
+
+def _score(t: Training) -> dict[str, Any]:
+    """What the log says of a look. Costs in bits per sample; `test` is None where valid did not improve."""
+    progress, test, test_seconds = t.progress, None, None
+    valid, valid_seconds = _timed(lambda: evaluate(t.trainer, t.clips["valid"]))
+    if not math.isfinite(valid):
+        raise DivergedError(diverged("validation cost", valid, t))
+    if improved(progress, valid):
+        test, test_seconds = _timed(lambda: evaluate(t.trainer, t.clips["test"]))
+        progress.best_valid, progress.best_test = valid, test
+        progress.best_iteration = progress.iteration
+        progress.looks_without_gain = 0
+    else:
+        progress.looks_without_gain += 1
+    return {
+        "iteration": progress.iteration,
+        "epoch": progress.epoch,
+        "seconds": progress.seconds,
+        "train": progress.cost_sum / max(1, progress.cost_count),
+        "minibatch": progress.minibatch,
+        "valid": valid,
+        "test": test,
+        "best_valid": progress.best_valid,
+        "best_test": progress.best_test,
+        "valid_seconds": valid_seconds,
+        "test_seconds": test_seconds,
+        "wall_seconds": time.monotonic() - t.began,
+    }
+
+
+def _timed(score: Callable[[], float]) -> tuple[float, float]:
+    began = time.perf_counter()
+    return score(), time.perf_counter() - began
+
+
+def _tell(t: Training, record: Mapping[str, Any]) -> None:
+    tested = "" if record["test"] is None else f"  test {record['test']:.4f} (best so far)"
+    nats = f" (valid {record['valid'] * math.log(2):.4f} nats)" if t.trainer.hp.real_valued else ""
+    t.say(
+        f"iteration {record['iteration']}  epoch {record['epoch']}  {record['seconds'] / 60:.1f} min  "
+        f"train {record['train']:.4f}  valid {record['valid']:.4f}{tested}  bits per sample{nats}"
+    )
+
+
+def _generate(t: Training, record: Mapping[str, Any]) -> None:
+    hp, iteration = t.trainer.hp, t.progress.iteration
+    t.sampler = t.sampler or generation.compile_sampler(
+        t.trainer.graph.parameters, hp, t.schedule.n_seqs, t.trainer.settings["backend"]
+    )
+    sequences = generation.take(t.sampler(iteration), round(t.schedule.sample_seconds * SAMPLE_RATE))
+    names = [f"sample_i{iteration}_{i}.wav" for i in range(len(sequences))]
+    if t.tree:
+        names = [sample_name(*original_layout.moment(record), i) for i in range(len(sequences))]
+    generation.write_sequences([t.run.samples / name for name in names], sequences, hp)
+
+
+# --- checkpoints --------------------------------------------------------------------------------------------
+
+
+def save(t: Training, path: Path) -> None:
+    """Write a checkpoint of this moment.
+
+    Raises
+    ------
+    DivergedError
+        If an array is not finite: a good checkpoint is not replaced by a broken one.
+    OutputError
+        If it cannot be written.
+    """
+    graph = t.trainer.graph
+    parameters = graph.parameters.arrays()
+    adam = {name: np.asarray(variable.get_value()) for name, variable in t.trainer.adam.items()}
+    carried = {name: np.asarray(state) for name, state in zip(graph.states, t.states, strict=True)}
+    for name, value in (parameters | adam | carried).items():
+        if not np.isfinite(value).all():
+            raise DivergedError(
+                f"{name} is not finite after {t.progress.iteration} updates: the gradients have exploded. No "
+                f"checkpoint was written, and what {path} held before is kept. Try a smaller --learning-rate."
+            )
+    checkpoints.save(
+        path,
+        checkpoints.Checkpoint(
+            hp=t.trainer.hp,
+            parameters=parameters,
+            adam=adam,
+            states=carried,
+            progress=asdict(t.progress),
+            settings=t.trainer.settings,
+        ),
+    )
+
+
+def _save_look(t: Training, record: Mapping[str, Any]) -> None:
+    """The checkpoint after a look: the last, the best where valid improved, and with --keep one more name.
+
+    The last one is written at the end, for only then the look is done.
+    """
+    first, *others = [
+        *([t.run.kept(record["iteration"], record["valid"])] if t.schedule.keep > 1 else []),
+        *([t.run.best] if record["test"] is not None else []),
+        t.run.last,
+    ]
+    save(t, first)
+    for path in others:
+        files.link(first, path)
+    runs.prune(t.run, t.schedule.keep)
+
+
+def diverged(what: str, nll: float, t: Training) -> str:
+    """A sentence for a cost that is no finite number."""
+    last = t.run.last
+    kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
+    return (
+        f"The {what} became {nll} after {t.progress.iteration} updates: the gradients have exploded, or a "
+        f"clip is damaged; {kept}. Try a smaller --learning-rate or --weight_norm True, and samplernn "
+        "check-data."
+    )
