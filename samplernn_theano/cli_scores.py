@@ -1,11 +1,85 @@
-"""The commands that score models: evaluate, compare."""
+"""The commands that score models: `samplernn evaluate` and `samplernn compare`."""
 
+import argparse
+from pathlib import Path
 from typing import Any
+
+from samplernn_theano.arguments import add_backend
+from samplernn_theano.errors import OutputError
+
+SPLITS = ("train", "valid", "test")
+PICTURES = (".png", ".pdf", ".svg")
+MODEL = "a checkpoint (.npz, or .pkl of the original's) or a run (its best one)"
+
+# --- evaluate -----------------------------------------------------------------------------------------------
 
 
 def add_evaluate(commands: Any) -> None:
-    """Give `commands` the command evaluate."""
+    """Add the command `evaluate`."""
+    parser = commands.add_parser("evaluate", help="bits per sample of a trained model on a data set")
+    parser.add_argument("checkpoint", type=Path, help=MODEL)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="default: %(default)s")
+    parser.add_argument("--csv", type=Path, help="also write the bits per sample of each clip to this file")
+    _add_common(parser, "a hyper-parameter to take instead, such as batch_size=1 (may be repeated)")
+    parser.set_defaults(command=_evaluate)
+
+
+def _evaluate(a: argparse.Namespace) -> int:
+    from samplernn_theano import evaluation, saved
+
+    model = saved.read(a.checkpoint, a.set)
+    print(evaluation.describe(model), flush=True)
+    clips = evaluation.load_clips(model, a.data, a.split)
+    scores = evaluation.evaluate(model, clips, a.backend, progress=True)
+    print(evaluation.summary(scores, a.split, model.hp))
+    if a.csv:
+        evaluation.write_csv(a.csv, scores)
+        print(f"The bits of each clip are in {a.csv}")
+    return 0
+
+
+# --- compare ------------------------------------------------------------------------------------------------
 
 
 def add_compare(commands: Any) -> None:
-    """Give `commands` the command compare."""
+    """Add the command `compare`."""
+    parser = commands.add_parser("compare", help="what two trained models have in common, and do not")
+    parser.add_argument("a", metavar="A", type=Path, help=MODEL)
+    parser.add_argument("b", metavar="B", type=Path, help="another one, of ours or of the original's")
+    parser.add_argument("--data", type=Path, help="a data set: also score both on it")
+    parser.add_argument("--split", choices=SPLITS, default="valid", help="of --data (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="also draw it into this file, .png, .pdf or .svg")
+    _add_common(parser, "a hyper-parameter to take instead in both, such as batch_size=1 (may be repeated)")
+    parser.set_defaults(command=_compare)
+
+
+def _compare(a: argparse.Namespace) -> int:
+    from samplernn_theano import comparison, evaluation, plots, saved
+
+    if a.out and a.out.suffix not in PICTURES:
+        raise OutputError(f"{a.out} is no name of a picture; end it with .png, .pdf or .svg.")
+    one, other = (saved.read(path, a.set) for path in (a.a, a.b))
+    print(f"A is {evaluation.describe(one)}")
+    print(f"B is {evaluation.describe(other)}")
+    found = comparison.compare(one, other)
+    print(comparison.describe(found), flush=True)
+    per_clip = None
+    if a.data:
+        clips, _ = (evaluation.load_clips(model, a.data, a.split) for model in (one, other))
+        scores = comparison.score_both(one, other, clips, a.backend, progress=True)
+        per_clip = comparison.differences(*scores)
+        print(comparison.describe_scores(*scores, a.split, one.hp, other.hp))
+    if a.out:
+        relative = {name: (d.relative, d.effective) for name, d in found.distances.items()}
+        plots.comparison(a.out, relative, per_clip)
+        print(f"The picture is {a.out}")
+    return 0
+
+
+# --- options that both have ---------------------------------------------------------------------------------
+
+
+def _add_common(parser: argparse.ArgumentParser, set_help: str) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=set_help)
+    add_backend(parser)

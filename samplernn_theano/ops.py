@@ -123,11 +123,6 @@ def nll_bits(logits: Expression, targets: Expression) -> Expression:
     return (log_sum - picked) * constant(np.log2(np.e), logits)
 
 
-def masked_mean(values: Expression, mask: Expression) -> Expression:
-    """sum(values · mask) / sum(mask); NaN where the mask is all zero (quirk)."""
-    return pt.sum(values * mask) / pt.sum(mask)
-
-
 def categorical(logits: Expression, uniforms: Expression) -> Expression:
     """Draw from softmax(logits): logits (B, Q), uniforms (B,) in [0, 1); returns int32 (B,).
 

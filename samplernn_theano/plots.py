@@ -1,10 +1,11 @@
-"""Pictures: learning curves and spectrograms."""
+"""Pictures: learning curves, spectrograms, data sets, two models side by side."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
@@ -127,6 +128,60 @@ def data_set(
         panel.set_title(f"{split}, the first clip", fontsize=9)
         panel.set(xlabel="seconds", ylabel="kHz")
     _save(path, figure)
+
+
+def comparison(
+    path: str | Path,
+    distances: Mapping[str, tuple[float, float | None]],
+    differences: NDArray[np.float64] | None = None,
+) -> None:
+    """Draw how far the parameters of two models A and B are apart, and the difference of their costs.
+
+    Parameters
+    ----------
+    distances : mapping of name to relative distance and, or None, that of the effective weights
+        A distance of zero has no bar; an infinite one has the longest.
+    differences : (clips,), optional
+        Bits per sample, A's minus B's; they are drawn in rising order.
+
+    Raises
+    ------
+    OutputError
+        If the picture cannot be written.
+    """
+    heights = [1 + 0.19 * len(distances)] + ([] if differences is None else [3.2])
+    figure = Figure(figsize=(9, sum(heights)), layout="constrained")
+    bars, *below = figure.subplots(len(heights), height_ratios=heights, squeeze=False)[:, 0]
+    drawn = [d for pair in distances.values() for d in pair if d and np.isfinite(d)]
+    shortest, longest = (min(drawn) / 3, max(drawn) * 3) if drawn else (0.1, 1.0)
+    bars.set(xscale="log", xlim=(shortest, longest))  # before zeros are drawn, which have no logarithm
+    rows = np.arange(len(distances))
+    lengths = [relative for relative, _ in distances.values()]
+    bars.barh(rows, [min(length, longest) for length in lengths], color="tab:blue", height=0.7)
+    for row, length in zip(rows, lengths, strict=True):
+        bars.text(1.01, row, f"{length:.2g}", transform=bars.get_yaxis_transform(), va="center", fontsize=7)
+    marks = [(effective, i) for i, (_, effective) in enumerate(distances.values()) if effective]
+    if marks:
+        bars.plot(*zip(*marks, strict=True), "D", ms=4, color="tab:orange", label="of the effective weights")
+        bars.legend(fontsize=7, loc="lower right", bbox_to_anchor=(1, 1))
+    bars.set_yticks(rows, list(distances), fontsize=7)
+    bars.set(ylim=(len(rows) - 0.4, -0.6), xlabel="||A - B|| / ||A||")
+    title = "relative distance of each parameter" if distances else "no parameter to compare"
+    bars.set_title(title, loc="left")
+    bars.grid(axis="x", alpha=0.3)
+    if differences is not None:
+        _draw_differences(below[0], differences)
+    _save(path, figure)
+
+
+def _draw_differences(axes: Axes, differences: NDArray[np.float64]) -> None:
+    axes.plot(np.arange(1, len(differences) + 1), np.sort(differences), ".-", lw=0.8)
+    axes.axhline(0, color="black", lw=0.8)
+    axes.axhline(differences.mean(), color="tab:orange", lw=1, label=f"mean: {differences.mean():+.4f}")
+    axes.set(xlabel="clips, by their difference", ylabel="A - B (bits per sample)")
+    axes.set_title("difference of the cost of each clip", loc="left")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
 
 
 def _powers(x: NDArray[np.floating], window: int) -> NDArray[np.float64]:

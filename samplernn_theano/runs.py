@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.errors import OutputError
-from samplernn_theano.files import write_text
+from samplernn_theano.files import explain, write_text
 from samplernn_theano.original.result_tree import ResultTree
 
 
@@ -79,7 +79,8 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
             raise OutputError(
                 f"The folder {run.folder} holds a run; choose another with --run, or give --overwrite."
             )
-    elif any(run.folder.iterdir()) and not run.log.exists():
+    # One of the original's has the log of ours if a process was killed while it took it over.
+    elif any(run.folder.iterdir()) and (not run.log.exists() or ResultTree(run.folder).log.exists()):
         raise OutputError(f"The folder {run.folder} holds other files; choose an empty one with --run.")
 
 
@@ -95,11 +96,16 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
     check_free(folder, overwrite)
     if run.folder.is_dir():
         tree = ResultTree(run.folder)
-        files = (run.settings, run.log, run.plot, tree.args, tree.model_settings, tree.log)
-        for path in files:
+        for path in (run.settings, run.plot, tree.args, tree.model_settings, tree.log):
             path.unlink(missing_ok=True)
-        for folder in (run.last.parent, run.samples, tree.params, tree.best):
-            shutil.rmtree(folder, ignore_errors=True)
+        for old in (run.last.parent, run.samples, tree.params, tree.best):
+            shutil.rmtree(old, ignore_errors=True)
+        _remove_half_written(run)
+    try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        run.log.write_bytes(b"")  # here from first to last: by it the folder of a killed process is known
+    except OSError as error:
+        raise OutputError(explain(run.log, error)) from error
     write_text(run.settings, json.dumps(settings, indent=2) + "\n")
     return run
 
@@ -151,6 +157,10 @@ def rewind(run: Run, lost: Sequence[Mapping[str, Any]]) -> None:
     """
     kept = [record for record in read_log(run) if record not in lost]
     write_text(run.log, "".join(json.dumps(record) + "\n" for record in kept))
+    _remove_half_written(run)
+
+
+def _remove_half_written(run: Run) -> None:
     for folder in (run.folder, run.folder / "checkpoints", run.samples, ResultTree(run.folder).params):
         for path in folder.glob(".*.part*"):
             path.unlink(missing_ok=True)
@@ -162,8 +172,9 @@ def prune(run: Run, keep: int) -> None:
     for path in (run.folder / "checkpoints").glob("i*_v*.npz"):
         if found := re.fullmatch(r"i(\d+)_v(-?\d+\.\d+)", path.stem):
             named.append((int(found[1]), float(found[2]), path))
-    latest = sorted(named, key=lambda item: item[0])[-keep:]
-    best = sorted(named, key=lambda item: item[1])[:keep]
+    named.sort()
+    latest = named[-keep:]
+    best = sorted(named, key=lambda item: item[1])[:keep]  # of equals the earlier, whatever glob finds first
     for item in named:
         if item not in latest and item not in best:
             item[2].unlink(missing_ok=True)

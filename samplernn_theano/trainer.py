@@ -1,6 +1,6 @@
 """A model compiled for training and for evaluation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,10 +58,22 @@ def batch_inputs(batch: feeder.Minibatch) -> tuple[NDArray, NDArray, NDArray]:
     return batch.sequences, batch.mask, batch.reset
 
 
+def carried_through(
+    function: Callable[..., list[Any]], graph: Graph, hp: HyperParameters, clips: Clips
+) -> Iterator[tuple[feeder.Minibatch, list[NDArray]]]:
+    """Every minibatch of a split, and what a compiled `function` of `graph` says to it but for the states.
+
+    These are its last outputs, zero at the start and carried from pass to pass.
+    """
+    states = graph.zero_states()
+    for batch in feeder.feed(hp, clips):
+        outputs = function(*batch_inputs(batch), *states)
+        n_values = len(outputs) - len(states)
+        states = outputs[n_values:]
+        yield batch, [np.asarray(value) for value in outputs[:n_values]]
+
+
 def evaluate(trainer: Trainer, clips: Clips) -> float:
-    """The mean NLL in bits per sample over the minibatches of a split, states carried from pass to pass."""
-    states, costs = trainer.graph.zero_states(), []
-    for batch in feeder.feed(trainer.hp, clips):
-        cost, *states = trainer.evaluate(*batch_inputs(batch), *states)
-        costs.append(np.asarray(cost))
-    return float(np.mean(costs))
+    """The mean NLL in bits per sample over the minibatches of a split, as the original's monitor has it."""
+    outputs = carried_through(trainer.evaluate, trainer.graph, trainer.hp, clips)
+    return float(np.mean([cost for _, (cost,) in outputs]))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from samplernn_theano import checkpoints, feeder, ops, original_layout, plots, runs
+from samplernn_theano import checkpoints, conversion, feeder, ops, original_layout, plots, runs
 from samplernn_theano.backend import check_backend, default_backend
 from samplernn_theano.clips import SPLITS, Clips, data_sha256, load_split, split_path, statistics
 from samplernn_theano.errors import DataError, DivergedError
@@ -172,9 +172,11 @@ def resume(
     began = time.monotonic()
     run = runs.Run(Path(folder))
     with locked(run.folder) if run.folder.is_dir() else nullcontext():
-        if result_tree.is_result_tree(run.folder) and not run.last.exists():
-            _take_over(run)
-        checkpoint = checkpoints.load(run.last)
+        originals = result_tree.is_result_tree(run.folder) and not run.last.exists()
+        if originals:
+            checkpoint = conversion.checkpoint_to_go_on(ResultTree(run.folder))
+        else:
+            checkpoint = checkpoints.load(run.last)
         hp, before = checkpoint.hp, checkpoint.settings
         data = data or before.get("data")
         if data is None:
@@ -182,7 +184,9 @@ def resume(
                 f"{run.folder} does not say which data set it was trained on; name it with --data."
             )
         clips = _load(data, hp)
-        settings = _settings_to_go_on(before, clips, data, backend)
+        settings = _settings_to_go_on(before, clips, data, backend) | (
+            {"original_layout": True} if originals else {}
+        )
         schedule = replace(Schedule(**settings["schedule"]), **(changes or {}))
         settings["schedule"] = asdict(schedule)
         for split, digest in _sha256(clips).items():
@@ -204,6 +208,8 @@ def resume(
             trainer.adam[name].set_value(array)
         states = [checkpoint.states[name] for name in trainer.graph.states if name in checkpoint.states]
         t = Training(trainer, clips, run, schedule, progress, states or trainer.graph.zero_states(), began)
+        if originals:
+            _take_over(t)
         lost = runs.undone(run, progress.iteration, progress.look_due)
         if t.tree:
             original_layout.rewind(t.tree, lost)
@@ -212,20 +218,17 @@ def resume(
         return _loop(t, "resume", max_seconds)
 
 
-def _take_over(run: runs.Run) -> None:
+def _take_over(t: Training) -> None:
     """Make a run of ours of a results folder of the original's, in place."""
-    from samplernn_theano import conversion
-
-    tree = ResultTree(run.folder)
-    checkpoint = conversion.checkpoint_to_go_on(tree)
+    tree = ResultTree(t.run.folder)
     result_tree.carry_out(tree, result_tree.resumable(tree))
-    looks = conversion.looks_of(result_tree.read_log(tree))
-    write_text(run.log, "".join(json.dumps({"event": "monitor", **look}) + "\n" for look in looks))
-    settings = {**checkpoint.settings, "original_layout": True}
-    write_text(run.settings, json.dumps(settings, indent=2) + "\n")
-    checkpoints.save(run.last, replace(checkpoint, settings=settings))
+    names = [name for name, _ in result_tree.checkpoints(tree)]
+    records = conversion.records_of(result_tree.read_log(tree), names)
+    write_text(t.run.log, "".join(json.dumps(record) + "\n" for record in records))
+    write_text(t.run.settings, json.dumps(t.trainer.settings, indent=2) + "\n")
+    save(t, t.run.last)
     print(
-        f"{run.folder} is the original's, which saved neither Adam's moments nor the carried states: both "
+        f"{t.run.folder} is the original's, which saved neither Adam's moments nor the carried states: both "
         "start from zero, as when the original resumes.",
         file=sys.stderr,
     )

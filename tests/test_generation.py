@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from samplernn_theano import checkpoints, generation, models
+from samplernn_theano import checkpoints, generation, models, saved
 from samplernn_theano.cli import main
 from samplernn_theano.errors import CheckpointError
 from samplernn_theano.hyperparameters import FAMILIES, RNNGMM, ThreeTier, TwoTier, WaveNet

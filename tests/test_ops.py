@@ -124,14 +124,6 @@ def test_nll_of_equal_logits_is_log2_of_the_levels_even_if_they_are_huge():
     np.testing.assert_allclose(bits, 8)
 
 
-def test_mean_under_a_mask():
-    values, mask = random(3, 4), np.array([[1, 1, 0, 0], [0, 0, 0, 0], [0, 1, 1, 1]], np.float32)
-    v, m = (pt.tensor(n, dtype="float32", shape=(3, 4)) for n in "vm")
-    f = compile_function([v, m], [ops.masked_mean(v, m)])
-    np.testing.assert_allclose(f(values, mask)[0], values[mask == 1].mean(), rtol=1e-6)
-    assert np.isnan(f(values, 0 * mask)[0])  # quirk: 0 / 0
-
-
 def test_draws_take_the_first_level_whose_running_sum_exceeds_the_uniform():
     probabilities = np.array([[0.25, 0.0, 0.5, 0.25]] * 5, np.float32)
     uniforms = np.array([0.0, 0.25, 0.74, 0.76, 1.0], np.float32)  # 1.0: no sum exceeds it, which gives 0

@@ -282,7 +282,7 @@ def test_levels_are_predicted_by_a_softmax():
     uniforms = pt.tensor("uniforms", dtype="float32", shape=(B,))
     results = [
         output.cost(hp, logits, targets, mask),
-        ops.masked_mean(ops.nll_bits(logits, targets), mask),
+        ops.nll_bits(logits, targets),
         output.draw(hp, logits[:, 0], {"uniforms": uniforms}),
         ops.categorical(logits[:, 0], uniforms),
     ]
@@ -290,7 +290,9 @@ def test_levels_are_predicted_by_a_softmax():
     rng = np.random.RandomState(0)
     values = rng.normal(size=(B, T, 6)), rng.randint(0, 6, (B, T)), rng.uniform(size=(B, T)) < 0.7
     arrays = [v.astype(d) for v, d in zip(values, ("f4", "i4", "f4"), strict=True)]
-    cost, expected_cost, drawn, expected_drawn = map(np.asarray, f(*arrays, rng.uniform(size=B).astype("f4")))
-    assert cost == expected_cost > 0
+    draws = rng.uniform(size=B).astype("f4")
+    cost, nll, drawn, expected_drawn = map(np.asarray, f(*arrays, draws))
+    assert cost == pytest.approx(nll[arrays[2] == 1].mean(), rel=1e-6) and cost > 0
+    assert np.isnan(f(*arrays[:2], 0 * arrays[2], draws)[0])  # quirk: 0 / 0
     assert drawn.dtype == np.int32
     np.testing.assert_array_equal(drawn, expected_drawn)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samplernn_theano import checkpoints, generation, runs, training
+from samplernn_theano import checkpoints, runs, saved, training
 from samplernn_theano.clips import load_split, statistics
 from samplernn_theano.errors import DivergedError, OutputError
 from samplernn_theano.hyperparameters import FAMILIES, RNNGMM, ThreeTier, WaveNet

@@ -23,7 +23,8 @@ class Graph:
     reset: Expression  # () int32: 1 starts every sequence from the learned initial state
     states: dict[str, Expression]  # (B, R, state width)
     new_states: dict[str, Expression]
-    cost: Expression  # () mean NLL of the unmasked targets, bits per sample
+    cost: Expression  # () mean NLL of the unmasked targets, bits per sample: sum(nll) / sum(mask of targets)
+    nll: Expression  # (B, steps): of each target (rnn_gmm: of each vector of targets), bits; 0 where masked
     logits: Expression  # (B, T, Q) before the softmax; real-valued families: (B, steps, numbers of a mixture)
     ip_cost: Expression | None = None  # () bits per sample: three_tier's independent predictions
     ip_logits: Expression | None = None  # (B, T, Q)

@@ -71,6 +71,7 @@ def graph(params: Parameters, hp: OneTier | RNNGMM, form: ops.Form = "fast") -> 
         states={"h0": h0},
         new_states={"h0": new_h0},
         cost=output.cost(hp, outputs, targets, counts),
+        nll=output.nll(hp, outputs, targets, counts).T,
         logits=outputs.transpose(1, 0, 2),
     )
 

@@ -32,6 +32,14 @@ def width(hp: HyperParameters, n_samples: int = 1) -> int:
 def cost(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Expression) -> Expression:
     """The mean NLL of the unmasked samples, in bits per sample; NaN where the mask is all zero (quirk).
 
+    Arguments as of `nll`.
+    """
+    return pt.sum(nll(hp, outputs, targets, mask)) / pt.sum(mask)
+
+
+def nll(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Expression) -> Expression:
+    """The NLL of every prediction in bits, (...); 0 where it is masked.
+
     Parameters
     ----------
     outputs : (..., width)
@@ -41,8 +49,8 @@ def cost(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Ex
     if isinstance(hp, RealValued):
         if targets.ndim < outputs.ndim:
             targets, mask = targets[..., None], mask[..., None]
-        return pt.sum(mixture_nll_bits(outputs, targets, mask, hp.n_components)) / pt.sum(mask)
-    return ops.masked_mean(ops.nll_bits(outputs, targets), mask)
+        return mixture_nll_bits(outputs, targets, mask, hp.n_components)
+    return ops.nll_bits(outputs, targets) * mask
 
 
 def draw(hp: HyperParameters, outputs: Expression, noise: dict[str, Expression]) -> Expression:

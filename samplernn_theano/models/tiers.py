@@ -101,7 +101,7 @@ def sample_tier(
 
 
 def graph(params: Parameters, hp: Tiers, form: ops.Form = "fast") -> Graph:
-    """The model over one truncated-BPTT pass: cost, logits and new states."""
+    """The model over one truncated-BPTT pass: costs, logits and new states."""
     overlap, T, FS = hp.overlap, hp.seq_len, hp.tiers[-1].frame_size
     sequences, mask, reset = parts.pass_inputs(params, hp)
     states, new_states = _states(params, hp, hp.batch_size), {}
@@ -121,10 +121,11 @@ def graph(params: Parameters, hp: Tiers, form: ops.Form = "fast") -> Graph:
     previous = pt.stack([parts.frames(sequences[:, start : start + T], FS) for start in starts], axis=3)
     outputs = sample_tier(params, hp, previous, vectors, form)
 
-    def cost(outputs: Expression, size: int) -> Expression:
-        targets, counts = (parts.frames(x[:, overlap:], size) for x in (sequences, mask))
-        return output.cost(hp, outputs, targets, counts)
+    def targets(size: int) -> list[Expression]:
+        """Targets and their mask in frames, (T / size, B, size) each."""
+        return [parts.frames(x[:, overlap:], size) for x in (sequences, mask)]
 
+    nll = output.nll(hp, outputs, *targets(FS))  # (N, B, FS)
     return Graph(
         parameters=params,
         sequences=sequences,
@@ -132,9 +133,10 @@ def graph(params: Parameters, hp: Tiers, form: ops.Form = "fast") -> Graph:
         reset=reset,
         states=states,
         new_states=new_states,
-        cost=cost(outputs, FS),
+        cost=output.cost(hp, outputs, *targets(FS)),
+        nll=nll.transpose(1, 0, 2).reshape((hp.batch_size, T)),
         logits=parts.batch_first(outputs),
-        ip_cost=None if ip_logits is None else cost(ip_logits, overlap),
+        ip_cost=None if ip_logits is None else output.cost(hp, ip_logits, *targets(overlap)),
         ip_logits=None if ip_logits is None else parts.batch_first(ip_logits),
     )
 

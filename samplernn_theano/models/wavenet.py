@@ -115,6 +115,7 @@ def graph(params: Parameters, hp: WaveNet, form: ops.Form = "fast") -> Graph:
         states={},
         new_states={},
         cost=output.cost(hp, logits, targets, counts),
+        nll=output.nll(hp, logits, targets, counts),
         logits=logits,
     )
 

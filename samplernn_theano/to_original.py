@@ -1,0 +1,174 @@
+"""Our parameters and runs as the original has them."""
+
+import re
+import shutil
+from collections.abc import Callable, Container, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from samplernn_theano import clips, original_layout, plots, saved
+from samplernn_theano.checkpoints import Checkpoint
+from samplernn_theano.errors import CheckpointError, DataError, HyperParameterError, OutputError
+from samplernn_theano.hyperparameters import Quantised
+from samplernn_theano.new_folder import check_file_free, check_folder_free, whole_folder
+from samplernn_theano.original import model_settings, pickles, result_tree, tags
+from samplernn_theano.original.result_tree import RESUMED, ResultTree
+from samplernn_theano.original_layout import Look
+from samplernn_theano.runs import Run, read_log
+from samplernn_theano.saved import Saved
+
+NO_PLACE = "The original's files have no place for Adam's moments and the carried states."
+
+
+def write_parameters(source: Path, out: Path, settings: Sequence[str], overwrite: bool) -> str:
+    """Write the parameters of a checkpoint or run of ours as a file that the original loads.
+
+    The parameters are as in `samplernn_theano.conversion.convert`, and so is what is raised and returned.
+    """
+    check_file_free(out, overwrite)
+    model = read_fitting(source, settings)
+    if model.checkpoint is None:
+        raise OutputError(f"{model.path} is a file of the original's already; copy the file.")
+    _argv(model, "MUSIC", None, "")  # raises where the original has no such model
+    pickles.write(out, {name: np.asarray(value, np.float32) for name, value in model.parameters.items()})
+    return f"{out} holds the parameters of {model.path} as the original reads them. {NO_PLACE}"
+
+
+def write_tree(
+    source: Path, out: Path, settings: Sequence[str], which_set: str | None, exp: str | None, overwrite: bool
+) -> str:
+    """Make a results folder of the original's, `out`/results_3t/TAG, of a run of ours.
+
+    It has all the looks of the log, and the parameters and the sound of those that have a checkpoint or sound
+    still. The parameters are as in `samplernn_theano.conversion.convert`, and so is what is raised and
+    returned.
+    """
+    run, model = Run(source), saved.read(source, settings)
+    graph = saved.build(model)
+    about = model.checkpoint.settings if model.checkpoint else {}
+    looks, resumed = _looks(run)
+    asked = tags.Settings(
+        model.hp,
+        which_set or about.get("which_set") or _which_set(source, about),
+        about.get("learning_rate", model.hp.learning_rate),
+    )
+    argv = _argv(model, asked.which_set, exp, source.resolve().name)
+    place = result_tree.place(out.resolve(), model.hp.family, argv, asked.learning_rate).folder
+    check_folder_free(place, source, result_tree.is_result_tree(place), overwrite)
+    shapes = {p.name: p.type.shape for p in graph.parameters.trainable()}
+    schedule = {name.upper(): v for name, v in about.get("schedule", {}).items() if v is not None}
+    by_iteration = {look["iteration"]: look for look in looks}
+    with whole_folder(place, out.resolve(), overwrite) as folder:
+        tree = ResultTree(folder)
+        result_tree.create(tree, argv, model_settings.text(tree, argv, asked, schedule, shapes))
+        written: set[int] = set()
+        for path in tqdm(_checkpoints(run), unit=" checkpoints", disable=None):  # only in a terminal
+            at = read_fitting(path, settings, model)
+            iteration: int = at.checkpoint.progress.get("iteration", -1) if at.checkpoint else -1
+            if iteration in by_iteration.keys() - written:
+                name = original_layout.moment(by_iteration[iteration])
+                result_tree.write_params(tree, name, at.parameters)
+                written.add(iteration)
+        if not written:
+            raise CheckpointError(
+                f"No checkpoint of {source} is of a look that its log knows of; its parameters alone can be "
+                "written: name the output FILE.pkl."
+            )
+        result_tree.write_log(tree, original_layout.log_of(looks) | ({RESUMED: resumed} if resumed else {}))
+        plots.learning_curve(tree.plot, looks)
+        names = {i: original_layout.moment(look) for i, look in by_iteration.items()}
+        copy_samples(run.samples, tree.samples, lambda i, n: tags.sample_name(*names[i], n), names.keys())
+    return (
+        f"{place} is a results folder of the original's now: {len(looks)} looks, the parameters of "
+        f"{len(written)}. {NO_PLACE}"
+    )
+
+
+def _looks(run: Run) -> tuple[list[Look], list[int]]:
+    """The looks that the log of a run tells of, and how many there were wherever the run was resumed."""
+    unsaid = {"valid_seconds": 0.0, "test_seconds": 0.0, "wall_seconds": 0.0}  # by older logs
+    looks: list[Look] = []
+    resumed: list[int] = []
+    for record in read_log(run) if run.log.exists() else []:
+        if record["event"] == "monitor" and (looks or record["test"] is not None):
+            looks.append({"minibatch": record["train"]} | unsaid | record)
+        elif record["event"] == "resume" and looks and len(looks) not in resumed:
+            resumed.append(len(looks))
+    return looks, resumed
+
+
+def _checkpoints(run: Run) -> list[Path]:
+    """The checkpoints of a run; those of looks first, for the last one may be of another moment."""
+    found = sorted(path for path in run.last.parent.glob("*.npz") if not path.name.startswith("."))
+    return sorted(found, key=lambda path: [path == run.last, path == run.best])
+
+
+def _which_set(source: Path, about: Mapping[str, Any]) -> str:
+    """The original's name of the data set, by the name of its files."""
+    try:
+        return original_layout.which_set(clips.split_path(about["data"], "train").name)
+    except (KeyError, DataError):
+        raise CheckpointError(
+            f"Which data set {source} was trained on cannot be told; name it with --which_set MUSIC or BLIZZ."
+        ) from None
+
+
+def _argv(model: Saved, which_set: str, exp: str | None, unnamed: str) -> list[str]:
+    """The original's command line: the one that was kept, where it says the same, else a new one.
+
+    `unnamed` is the experiment's name where neither `exp` nor the run tells one.
+    """
+    hp, about = model.hp, model.checkpoint.settings if model.checkpoint else {}
+    try:
+        if isinstance(hp, Quantised) and hp.q_type == "a-law":
+            raise HyperParameterError("The original cannot compute --q_type a-law; choose linear or mu-law.")
+        argv = tags.original_argv(hp, which_set, exp or about.get("exp") or unnamed)
+    except HyperParameterError as error:
+        raise HyperParameterError(f"{model.path} cannot become the original's: {error}") from error
+    kept = about.get("original_argv")
+    if not kept or not kept[0].endswith(tags.SCRIPTS[hp.family]) or exp not in (None, experiment(kept)):
+        return argv
+    try:
+        return kept if tags.read_argv(kept, hp.family, "") == (hp, which_set) else argv
+    except CheckpointError:
+        return argv
+
+
+# --- what both directions need ------------------------------------------------------------------------------
+
+
+def read_fitting(path: Path, settings: Sequence[str], like: Saved | Checkpoint | None = None) -> Saved:
+    """Parameters that fit the model that they are said to be of, as those of `like` are known to do.
+
+    Raises
+    ------
+    CheckpointError
+        As of `saved.read` and `saved.build`.
+    """
+    model = saved.read(path, settings)
+    if like is None or model.hp != like.hp or _shapes(model) != _shapes(like):
+        saved.build(model)  # takes a while
+    return model
+
+
+def _shapes(model: Saved | Checkpoint) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in model.parameters.items()}
+
+
+def experiment(argv: Sequence[str]) -> str | None:
+    """The name of the experiment that a command line of the original says."""
+    return argv[argv.index("--exp") + 1] if "--exp" in argv[:-1] else None
+
+
+def copy_samples(
+    folder: Path, into: Path, name: Callable[[int, int], str], iterations: Container[int] | None = None
+) -> None:
+    """Copy generated sound, ours or the original's, under the name for its iteration and number."""
+    for path in sorted(folder.glob("sample_*.wav")):
+        found = re.fullmatch(r"sample_(?:e\d+_)?i(\d+)_(?:.*_)?(\d+)", path.stem)
+        if found and (iterations is None or int(found[1]) in iterations):
+            into.mkdir(exist_ok=True)
+            shutil.copyfile(path, into / name(int(found[1]), int(found[2])))

@@ -1,0 +1,125 @@
+"""Our runs under the original's names, and the original's runs gone on with, against the original's own."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samplernn_theano import checkpoints, original_layout, runs, training
+from samplernn_theano.errors import DataError, HyperParameterError
+from samplernn_theano.hyperparameters import KTier
+from samplernn_theano.original import pickles, result_tree
+from samplernn_theano.original.result_tree import RESULTS, ResultTree
+from samplernn_theano.schedule import Schedule
+
+GOLDEN = Path(__file__).parent / "golden"
+CORPUS = GOLDEN / "feeders" / "corpus" / "music"
+TREES = {
+    family: ResultTree(next((GOLDEN / "checkpoints" / folder).iterdir()))
+    for family, folder in RESULTS.items()
+}
+ANSWERS = json.loads((GOLDEN / "checkpoints" / "resume.json").read_text())
+
+
+def costs_of(monkeypatch) -> list[list[float]]:
+    """A list that is going to hold [iteration, cost] of every training step."""
+    real, costs = training._step, []
+
+    def step(t, batch):
+        real(t, batch)
+        costs.append([t.progress.iteration, t.progress.minibatch])
+
+    monkeypatch.setattr(training, "_step", step)
+    return costs
+
+
+@pytest.mark.parametrize("family", TREES)
+def test_a_run_leaves_what_the_original_left(family, tmp_path, monkeypatch):
+    """The same files, and in their names and in the log the same numbers; the times are the machine's own."""
+    golden, costs = TREES[family], costs_of(monkeypatch)
+    asked = result_tree.settings(golden)
+    folder = original_layout.place(tmp_path, asked.hp, "MUSIC", "CKPT", asked.learning_rate)
+    assert folder.parent.name == golden.folder.parent.name
+    n_seqs = 2 if family == "one_tier" else 0  # the others' samplers take long to compile
+    schedule = Schedule(max_iters=97, monitor_iters=40, n_seqs=n_seqs, sample_seconds=200 / 16000)
+    assert training.train(asked.hp, CORPUS, folder, schedule, exp="CKPT") == 0
+
+    tree = ResultTree(folder)
+    assert result_tree.settings(tree) == asked
+    ours, theirs = result_tree.checkpoints(tree), result_tree.checkpoints(golden)
+    for (name, path), (their_name, their_path) in zip(ours, theirs, strict=True):
+        assert (name.epoch, name.iteration, name.best) == (*their_name[:2], their_name.best)
+        assert (name.train, name.valid) == pytest.approx((their_name.train, their_name.valid), abs=1.01e-4)
+        arrays, their_arrays = pickles.read(path), pickles.read(their_path)
+        assert arrays.keys() == their_arrays.keys()
+        for key, array in their_arrays.items():
+            np.testing.assert_allclose(arrays[key], array, rtol=1e-3, atol=2e-5, err_msg=key)
+    log, their_log = result_tree.read_log(tree), result_tree.read_log(golden)
+    assert log.keys() == their_log.keys()
+    for key in (key for key in log if "time" not in key):
+        assert log[key] == pytest.approx(their_log[key], rel=1e-5), key
+    expected = ANSWERS[f"{family}/all_train_costs"][:97]
+    np.testing.assert_allclose(costs, expected, rtol=2e-5)  # float32 rounding has grown for 97 updates
+    if n_seqs:
+        assert {p.name for p in tree.samples.iterdir()} == {
+            f"sample_{path.stem.removeprefix('params_')}_{i}.wav" for _, path in ours for i in range(2)
+        }
+    assert list(tree.best.iterdir()) == []
+    assert "Total parameter count" in tree.model_settings.read_text()
+
+
+@pytest.mark.parametrize("family", TREES)
+def test_a_run_of_the_original_goes_on_as_the_original_did(family, tmp_path, monkeypatch, capsys):
+    """Parameters alone are reloaded: the costs are those of the original when it was restarted."""
+    folder, costs = tmp_path / RESULTS[family] / TREES[family].folder.name, costs_of(monkeypatch)
+    shutil.copytree(TREES[family].folder, folder)
+    before = {path.name: path.read_bytes() for path in (folder / "params").iterdir()}
+    changes = {"max_iters": 130, "max_minutes": None, "monitor_iters": 40, "n_seqs": 0}
+    assert training.resume(folder, changes, CORPUS) == 0
+    expected = ANSWERS[f"{family}/all_train_costs_after_resume"]
+    np.testing.assert_allclose(costs[:10], expected[:10], rtol=2e-6)
+    # Adam starts from zero, so each of its first steps is of full length whatever the gradient: rounding grows.
+    np.testing.assert_allclose(costs, expected, rtol=1e-4)
+    assert "neither Adam's moments nor the carried states" in capsys.readouterr().err
+
+    # What the original left is there still; the look at our end is added.
+    assert before.items() <= {path.name: path.read_bytes() for path in (folder / "params").iterdir()}.items()
+    log, answer = result_tree.read_log(ResultTree(folder)), ANSWERS[f"{family}/train_log_after_real_resume"]
+    assert log["iter"] == [40, 80, 97, 130]
+    for key, values in answer.items():
+        assert log[key][: len(values)] == pytest.approx(values)
+    looks = [r for r in runs.read_log(runs.Run(folder)) if r["event"] == "monitor"]
+    assert [look["iteration"] for look in looks] == [40, 80, 97, 130]
+    if family == "one_tier":  # from now on it is a run of ours
+        assert checkpoints.load(runs.Run(folder).last).progress["iteration"] == 130
+        assert training.resume(folder, {"max_iters": 132}) == 0
+        assert float(checkpoints.load(runs.Run(folder).last).adam["adam.t"]) == 35
+
+
+def test_a_run_of_the_original_needs_its_data(tmp_path):
+    folder = Path(shutil.copytree(TREES["two_tier"].folder, tmp_path / "results_2t" / "copy"))
+    with pytest.raises(DataError, match="--data"):
+        training.resume(folder)
+    other = tmp_path / "other"
+    other.mkdir()
+    for split in ("train", "valid", "test"):
+        np.save(other / f"x_{split}.npy", np.random.default_rng(0).uniform(-1, 1, (4, 100)).astype("f2"))
+    (folder / "params" / "params_e1_i97_t0.00_tr4.9473_v4.9141_best.pkl").unlink()  # so from iteration 80
+    with pytest.raises(DataError, match="has 2 minibatches an epoch .* 80 of one.*--data"):
+        training.resume(folder, data=other)
+
+
+def test_what_the_original_has_not_cannot_be_laid_out(small_data, tmp_path):
+    with pytest.raises(HyperParameterError, match="has no k_tier"):
+        training.train(KTier(dim=8, batch_size=4, seq_len=128), small_data, tmp_path / "run", exp="x")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("music_train.npy", "MUSIC"), ("Blizzard9k_train.npy", "BLIZZ"), ("my-voice_2_train.npy", "MYVOICE2")],
+)
+def test_the_names_of_data_sets(file, name):
+    assert original_layout.which_set(file) == name
