@@ -77,7 +77,8 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
     if run.last.exists() or run.best.exists():
         if not overwrite:
             raise OutputError(
-                f"The folder {run.folder} holds a run; choose another with --run, or give --overwrite."
+                f"The folder {run.folder} holds a run; go on with it by samplernn resume {run.folder}, "
+                "choose another with --run, or replace it with --overwrite."
             )
     # One of the original's has the log of ours if a process was killed while it took it over.
     elif any(run.folder.iterdir()) and (not run.log.exists() or ResultTree(run.folder).log.exists()):

@@ -35,7 +35,8 @@ class Standing:
     ----------
     folder : Path
     state : str
-        running, ended, stopped by ..., died, not begun, or the original's, which does not tell.
+        running, ended, stopped by ..., died, not begun, converted (from a run of the original's), or the
+        original's, which does not tell.
     family : str or None
         None where nothing tells.
     hp : HyperParameters or None
@@ -178,9 +179,11 @@ def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 def _state(run: Run, log: Sequence[Mapping[str, Any]]) -> str:
     if _is_locked(run.folder):
         return "running"
-    last = next((r for r in reversed(log) if r["event"] in ("start", "resume", "stopped", "end")), None)
-    if last is None:
-        return "not begun"
+    # A resume without a backend was the original's own.
+    ours = [r for r in log if r["event"] in ("start", "stopped", "end") or "backend" in r]
+    if not ours:
+        return "converted" if log else "not begun"
+    last = ours[-1]
     if last["event"] == "stopped":
         return f"stopped by {last.get('why') or 'a signal'}"
     return "ended" if last["event"] == "end" else "died"

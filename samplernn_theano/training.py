@@ -214,6 +214,7 @@ def resume(
         if t.tree:
             original_layout.rewind(t.tree, lost)
         runs.rewind(run, lost)
+        write_text(run.settings, json.dumps(settings, indent=2) + "\n")
         runs.prune(run, schedule.keep)
         return _loop(t, "resume", max_seconds)
 
@@ -225,7 +226,6 @@ def _take_over(t: Training) -> None:
     names = [name for name, _ in result_tree.checkpoints(tree)]
     records = conversion.records_of(result_tree.read_log(tree), names)
     write_text(t.run.log, "".join(json.dumps(record) + "\n" for record in records))
-    write_text(t.run.settings, json.dumps(t.trainer.settings, indent=2) + "\n")
     save(t, t.run.last)
     print(
         f"{t.run.folder} is the original's, which saved neither Adam's moments nor the carried states: both "

@@ -41,7 +41,7 @@ def test_the_layout(tmp_path):
 def test_settings_are_kept(tmp_path):
     run = runs.create(str(tmp_path / "a"), {"seed": 1, "hyperparameters": {"dim": 8}, "name": "♪"})
     assert json.loads(run.settings.read_text()) == {"seed": 1, "hyperparameters": {"dim": 8}, "name": "♪"}
-    assert files(run.folder) == ["settings.json"]
+    assert files(run.folder) == ["log.jsonl", "settings.json"]
 
 
 @pytest.mark.parametrize("left", ["checkpoints/best.npz", "checkpoints/last.npz"])
@@ -49,7 +49,7 @@ def test_a_run_is_not_overwritten_unasked(tmp_path, left):
     path = tmp_path / left
     path.parent.mkdir(exist_ok=True)
     path.write_text("old")
-    with pytest.raises(OutputError, match=f"{tmp_path} holds a run.*--run.*--overwrite"):
+    with pytest.raises(OutputError, match=f"{tmp_path} holds a run.*samplernn resume.*--run.*--overwrite"):
         runs.create(tmp_path, {})
     assert files(tmp_path) == [left] and path.read_text() == "old"
 
@@ -57,7 +57,8 @@ def test_a_run_is_not_overwritten_unasked(tmp_path, left):
 def test_a_run_that_ended_before_its_first_checkpoint_may_be_started_again(tmp_path):
     run = runs.create(tmp_path / "a", {"seed": 1})
     runs.append(run, "start")
-    assert files(runs.create(tmp_path / "a", {"seed": 2}).folder) == ["settings.json"]
+    assert files(runs.create(tmp_path / "a", {"seed": 2}).folder) == ["log.jsonl", "settings.json"]
+    assert runs.read_log(run) == []
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -74,7 +75,7 @@ def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(tmp
     finished(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     run = runs.create(tmp_path, {"seed": 2}, overwrite=True)
-    assert files(tmp_path) == ["notes.txt", "settings.json"]
+    assert files(tmp_path) == ["log.jsonl", "notes.txt", "settings.json"]
     assert json.loads(run.settings.read_text()) == {"seed": 2}
 
 

@@ -135,9 +135,12 @@ def test_states(tmp_path):
     assert state(run_folder(tmp_path / "a", [*begun, stopped])) == "stopped by a signal"
     assert state(run_folder(tmp_path / "b", [*begun, stopped | {"why": "SIGTERM"}])) == "stopped by SIGTERM"
     assert state(run_folder(tmp_path / "c", begun)) == "died"
-    resume = {"event": "resume", "iteration": 100}
+    resume = {"event": "resume", "iteration": 100, "backend": "c"}
     assert state(run_folder(tmp_path / "d", [*begun, stopped, resume])) == "died"
     assert state(run_folder(tmp_path / "e", [])) == "not begun"
+    look = next(record for record in RECORDS if record["event"] == "monitor")
+    resumed_there = {"event": "resume", "iteration": 100}
+    assert state(run_folder(tmp_path / "f", [look, resumed_there])) == "converted"
 
 
 def test_a_run_that_is_trained_now_is_not_disturbed(tmp_path):

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from samplernn_theano import checkpoints, runs, saved, training
+from samplernn_theano.cli import main
 from samplernn_theano.clips import load_split, statistics
 from samplernn_theano.errors import DivergedError, OutputError
 from samplernn_theano.hyperparameters import FAMILIES, RNNGMM, ThreeTier, WaveNet
+from samplernn_theano.monitoring import Training, look, save
 from samplernn_theano.schedule import Progress, Schedule, original_schedule
 from samplernn_theano.trainer import compile_trainer, evaluate
 
@@ -148,15 +150,17 @@ def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(s
 def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path):
     run = runs.create(tmp_path / "run", {})
     trainer = compile_trainer(HP)
-    states, progress = trainer.graph.zero_states(), Progress(iteration=7)
-    training.save(run.last, trainer, states, progress)
+    clips = {split: load_split(small_data, split) for split in ("valid", "test")}
+    under_way = Training(
+        trainer, clips, run, Schedule(), Progress(iteration=7), trainer.graph.zero_states(), began=0.0
+    )
+    save(under_way, run.last)
     good = run.last.read_bytes()
     trainer.graph.parameters.assign({"SampleLevel.L2.b": np.full(HP.dim, np.nan)})
     with pytest.raises(DivergedError, match="SampleLevel.L2.b is not finite after 7 updates"):
-        training.save(run.last, trainer, states, progress)
-    clips = {split: load_split(small_data, split) for split in ("valid", "test")}
+        save(under_way, run.last)
     with pytest.raises(DivergedError, match="is not finite"):
-        training.monitor(trainer, clips, run, progress, states, print)
+        look(under_way)
     assert run.last.read_bytes() == good
 
 
@@ -183,6 +187,36 @@ def test_a_full_disk_ends_the_run_with_a_sentence(small_data, tmp_path, monkeypa
     with pytest.raises(OutputError, match="No disk space left"):
         training.train(HP, small_data, tmp_path / "run", Schedule(max_iters=2, n_seqs=0))
     assert not list((tmp_path / "run" / "checkpoints").glob("*"))
+
+
+def test_the_same_command_starts_a_run_and_goes_on_with_it(small_data, tmp_path, capsys):
+    """What a cluster's queue wants: train --resume, again and again."""
+    run = runs.Run(tmp_path / "run")
+    command = ["train", "one_tier", "--data", str(small_data), "--run", str(run.folder), *FLAGS, "--resume"]
+    command += ["--n_seqs", "0", "--max-iters", "9"]
+    assert main([*command, "--max-time", "0.001s"]) == training.OUT_OF_TIME
+    assert "Stopped by --max-time after iteration 1; go on with: samplernn resume" in capsys.readouterr().out
+    assert main(command) == 0
+    assert checkpoints.load(run.last).progress["iteration"] == 9
+    told = [r["event"] for r in runs.read_log(run) if r["event"] not in ("train", "monitor")]
+    assert told == ["start", "stopped", "resume", "end"]
+    for other, words in ((["--dim", "8"], "dim 16, not 8"), (["--seed", "1"], "seed 123, not 1")):
+        assert main([*command, *other]) == 2
+        assert words in capsys.readouterr().err
+    assert main(["train", "two_tier", *command[2:]]) == 2
+    assert "family one_tier, not two_tier" in capsys.readouterr().err
+    assert checkpoints.load(run.last).progress["iteration"] == 9
+
+
+def test_a_run_says_what_it_was_made_with(trained):
+    settings = json.loads(trained.settings.read_text())
+    assert {"python", "samplernn-theano", "pytensor", "numpy", "jax"} <= settings["versions"].keys()
+    assert settings["devices"].startswith("cpu (")
+    assert set(settings["data_sha256"]) == {"train", "valid", "test"}
+    assert "git_revision" in settings and settings["backend"] == "jax"
+    start = runs.read_log(trained)[0]
+    assert start["event"] == "start" and start["versions"] == settings["versions"]
+    assert checkpoints.load(trained.last).settings == settings
 
 
 @pytest.mark.slow
