@@ -233,3 +233,11 @@ def test_the_training_benchmark_prints_its_table():
     assert float(rows["plain JAX"][3]) == 1.0  # the ratio to itself
     assert float(rows["jax"][0]) > 0 and float(rows["jax"][3]) > 0
     assert "sgemm peak" in done.stdout
+
+
+def test_checkpointing_measures_how_long_a_checkpoint_takes():
+    words = [sys.executable, ROOT / "benchmarks" / "checkpointing.py", "--family", "wavenet", "--repeat", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "a checkpoint of 12 MB" in done.stdout  # a million parameters, and two moments of each
+    assert re.search(r"as a run writes it +median \d+\.\d\d s", done.stdout)

@@ -1,0 +1,80 @@
+"""How long a checkpoint stops the training of the paper's three-tier model (dim 1024, batch 128).
+
+    python benchmarks/checkpointing.py [--family three_tier]
+
+A checkpoint is written as a run writes it: every array checked, written, synced, read back and renamed. Then
+the bytes alone are written and synced, which is what the disk can do. A look writes two checkpoints, and
+between looks there is one every ten minutes of training.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from machine import cpu_description
+
+from samplernn_theano import models, monitoring, runs
+from samplernn_theano.files import atomic_write
+from samplernn_theano.hyperparameters import FAMILIES
+from samplernn_theano.parameters import Parameters
+from samplernn_theano.presets import preset
+from samplernn_theano.schedule import Progress, Schedule
+from samplernn_theano.trainer import Trainer
+from samplernn_theano.updates import adam, objective
+
+
+def under_way(family: str, folder: Path) -> monitoring.Training:
+    """A training of the family's best model that was never compiled, its moments filled with noise."""
+    hp = preset(family, "best", {})
+    graph = models.graph(Parameters(123), hp)
+    _, moments = adam(*objective(graph, "train", 0.0), hp.learning_rate)
+    rng = np.random.default_rng(0)
+    for variable in moments.values():
+        variable.set_value(rng.random(variable.get_value().shape, "f"))
+    trainer = Trainer(hp, graph, moments, step=print, evaluate=print)
+    run = runs.Run(folder)
+    return monitoring.Training(trainer, {}, run, Schedule(), Progress(), graph.zero_states(), began=0.0)
+
+
+def seconds(repeat: int, work) -> list[float]:
+    """How long `work` takes, the fastest first."""
+    times = []
+    for _ in range(repeat):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return sorted(times)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write and sync, nothing else."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--family", choices=FAMILIES, default="three_tier")
+    parser.add_argument("--repeat", type=int, default=5)
+    a = parser.parse_args()
+    print(cpu_description())
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        training = under_way(a.family, Path(folder))
+        last = training.run.last
+        saves = seconds(a.repeat, lambda: monitoring.save(training, last))
+        size = os.path.getsize(last)
+        content = os.urandom(size)
+        disk = seconds(a.repeat, lambda: write_bytes(Path(folder) / "bytes", content))
+    print(f"{a.family}, best preset: a checkpoint of {size / 1e6:.0f} MB")
+    for name, times in (("as a run writes it", saves), ("the bytes alone", disk)):
+        print(f"{name:<20} median {times[len(times) // 2]:.2f} s, {times[0]:.2f} to {times[-1]:.2f} s")
+    slowest = saves[-1]
+    print(f"one every 10 minutes of training: at most {slowest / (600 + slowest):.2%} of the time")
+
+
+if __name__ == "__main__":
+    main()
