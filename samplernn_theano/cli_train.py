@@ -136,7 +136,7 @@ def _train(a: argparse.Namespace) -> int:
     from dataclasses import fields, replace
 
     from samplernn_theano import clips, original_layout, runs, training
-    from samplernn_theano.original.result_tree import is_result_tree
+    from samplernn_theano.original import result_tree
     from samplernn_theano.schedule import original_schedule
 
     given = {f.name: getattr(a, f.name) for f in fields(FAMILIES[a.family]) if getattr(a, f.name) is not None}
@@ -150,7 +150,7 @@ def _train(a: argparse.Namespace) -> int:
     if a.original_layout and not a.run:
         which_set = original_layout.which_set(clips.split_path(a.data, "train").name)
         folder = original_layout.place("", hp, which_set, exp, a.learning_rate)
-    if a.resume and (runs.Run(folder).last.exists() or is_result_tree(folder)):
+    if a.resume and (runs.Run(folder).last.exists() or result_tree.has_log(folder)):
         _check_same_model(folder, hp, given, a)
         code = training.resume(folder, asked, a.data, a.backend, a.max_time)
     else:

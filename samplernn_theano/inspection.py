@@ -288,7 +288,8 @@ def _parameter_table(arrays: Mapping[str, NDArray], trained: set[str] | None) ->
     """Name, shape, count and L2 norm of each; a star where it is not trained. `trained` None: not known."""
     rows = [["name", "shape", "count", "L2 norm"]]
     for name, array in arrays.items():
-        norm = f"{np.linalg.norm(array.astype(np.float64)):.4g}"
+        with np.errstate(over="ignore"):  # in a damaged file
+            norm = f"{np.linalg.norm(array.astype(np.float64)):.4g}"
         star = "" if trained is None or name in trained else " *"
         rows.append([name, "x".join(map(str, array.shape)), f"{array.size:,}", norm + star])
     rows = [[*row[:3], row[3] if row[3].endswith("*") else row[3] + "  "] for row in rows]
@@ -312,7 +313,7 @@ def _independent_preds(arrays: Mapping[str, NDArray]) -> tuple[list[str], set[st
         return [], set()
     never = not by_end["b"].any()
     if "g0" in by_end:
-        lengths = np.linalg.norm(by_end["W0"], axis=0)
+        lengths = np.linalg.norm(by_end["W0"].astype(np.float64), axis=0)
         never &= lengths.shape == by_end["g0"].shape and np.allclose(lengths, by_end["g0"], rtol=1e-5, atol=0)
     if never:
         return ["IndependentPreds were never trained: they are as they started."], names

@@ -68,10 +68,22 @@ def create(
         If a file cannot be written.
     """
     argv, tree = tags.original_argv(hp, which_set, exp), ResultTree(folder)
-    constants = {name.upper(): value for name, value in asdict(schedule).items() if value is not None}
     asked = tags.Settings(hp, which_set, learning_rate)
-    result_tree.create(tree, argv, model_settings.text(tree, argv, asked, constants, shapes))
+    text = model_settings.text(tree, argv, asked, constants(asdict(schedule)), shapes)
+    result_tree.create(tree, argv, text)
     return tree
+
+
+def constants(schedule: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `Schedule` that the original has, as the constants of its scripts."""
+    minutes = ("monitor_minutes", "max_minutes")
+    names = ("n_seqs", "monitor_iters", "monitor_minutes", "max_iters", "max_minutes")
+    constants = ("N_SEQS", "PRINT_ITERS", "PRINT_TIME", "STOP_ITERS", "STOP_TIME")
+    return {
+        constant: round(60 * schedule[name]) if name in minutes else schedule[name]
+        for constant, name in zip(constants, names, strict=True)
+        if schedule.get(name) is not None
+    } | {"TRAIN_MODE": "iters" if schedule.get("max_iters") else "time"}
 
 
 def moment(look: Look) -> ParamsName:

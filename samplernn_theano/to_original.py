@@ -59,7 +59,7 @@ def write_tree(
     place = result_tree.place(out.resolve(), model.hp.family, argv, asked.learning_rate).folder
     check_folder_free(place, source, result_tree.is_result_tree(place), overwrite)
     shapes = {p.name: p.type.shape for p in graph.parameters.trainable()}
-    schedule = {name.upper(): v for name, v in about.get("schedule", {}).items() if v is not None}
+    schedule = original_layout.constants(about.get("schedule", {}))
     by_iteration = {look["iteration"]: look for look in looks}
     with whole_folder(place, out.resolve(), overwrite) as folder:
         tree = ResultTree(folder)

@@ -23,6 +23,12 @@ TREES = {
 ANSWERS = json.loads((GOLDEN / "checkpoints" / "resume.json").read_text())
 
 
+def _constants(text: str) -> dict[str, str]:
+    """The lines of model_settings.txt that name a constant of the original's script."""
+    lines = [line.split(maxsplit=1) for line in text.splitlines() if line.startswith("\t")]
+    return {words[0]: words[1] for words in lines if len(words) == 2 and words[0].isupper()}
+
+
 def costs_of(monkeypatch) -> list[list[float]]:
     """A list that is going to hold [iteration, cost] of every training step."""
     real, costs = training._step, []
@@ -67,7 +73,12 @@ def test_a_run_leaves_what_the_original_left(family, tmp_path, monkeypatch):
             f"sample_{path.stem.removeprefix('params_')}_{i}.wav" for _, path in ours for i in range(2)
         }
     assert list(tree.best.iterdir()) == []
-    assert "Total parameter count" in tree.model_settings.read_text()
+    # What is for people says the same, but for versions, places and the order of the flags.
+    ours, theirs = (_constants(t.model_settings.read_text()) for t in (tree, golden))
+    assert theirs.keys() - ours.keys() == {"STOP_TIME"}  # no limit of time was asked for
+    elsewhere = {key for key in ours if key.endswith(("_PATH", "_PREFIX"))}
+    asked_otherwise = {"STOP_ITERS"} | ({"N_SEQS"} if not n_seqs else set())
+    assert {key for key in ours if ours[key] != theirs[key]} - elsewhere == asked_otherwise
 
 
 @pytest.mark.parametrize("family", TREES)
@@ -80,7 +91,7 @@ def test_a_run_of_the_original_goes_on_as_the_original_did(family, tmp_path, mon
     assert training.resume(folder, changes, CORPUS) == 0
     expected = ANSWERS[f"{family}/all_train_costs_after_resume"]
     np.testing.assert_allclose(costs[:10], expected[:10], rtol=2e-6)
-    # Adam starts from zero, so each of its first steps is of full length whatever the gradient: rounding grows.
+    # Adam starts from zero: its first steps are of full length whatever the gradient, so rounding grows.
     np.testing.assert_allclose(costs, expected, rtol=1e-4)
     assert "neither Adam's moments nor the carried states" in capsys.readouterr().err
 

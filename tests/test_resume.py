@@ -2,12 +2,10 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -314,39 +312,6 @@ def test_every_family_goes_on_as_if_it_had_not_been_stopped(data, tmp_path, fami
     for limit in (passes, passes + 1, end):  # the end of the epoch, the look after it
         assert training.resume(tmp_path / "parts", {"max_iters": limit}) == 0
     assert_same_training(tmp_path / "whole", tmp_path / "parts")
-
-
-def kill_until_done(command: list, folder: Path, kills: int, seed: int) -> None:
-    """Start a run that saves at each step; so often kill it after it saved, and go on with it."""
-    run, rng = runs.Run(folder), random.Random(seed)
-    while True:
-        seen = checkpoints.load(run.last).progress["iteration"] if run.last.exists() else 0
-        words = [sys.executable, "-m", "samplernn_theano", *map(str, command)]
-        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-            while kills and process.poll() is None:
-                if run.last.exists() and checkpoints.load(run.last).progress["iteration"] > seen:
-                    time.sleep(rng.random() / 20)
-                    process.kill()
-                    break
-                time.sleep(0.005)
-            _, errors = process.communicate(timeout=120)
-        if process.returncode == 0:
-            return
-        assert process.returncode == -signal.SIGKILL and kills, errors
-        kills -= 1
-        command = ["resume", folder]
-
-
-@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
-def test_a_process_that_is_killed_again_and_again_ends_as_the_one_that_was_not(data, whole, tmp_path, kills):
-    iterations = max(45, 2 * kills + 20)
-    flags = f"--preset tiny --dim 16 --batch_size 4 --max-iters {iterations} --monitor-iters 1000 --n_seqs 0"
-    command = ["train", "one_tier", "--data", data, "--run", tmp_path / "run", *flags.split()]
-    kill_until_done([*command, "--save-minutes", 1e-9], tmp_path / "run", kills, seed=kills)
-    if iterations != SCHEDULE.max_iters:
-        whole = tmp_path / "whole"
-        training.train(small("one_tier"), data, whole, replace(SCHEDULE, max_iters=iterations))
-    assert_same(whole, tmp_path / "run")
 
 
 def test_other_data_are_refused(stopped, data, tmp_path):

@@ -190,8 +190,10 @@ def test_a_full_disk_ends_the_run_with_a_sentence(small_data, tmp_path, monkeypa
 
 
 def test_the_same_command_starts_a_run_and_goes_on_with_it(small_data, tmp_path, capsys):
-    """What a cluster's queue wants: train --resume, again and again."""
+    """What a cluster's queue wants: train --resume, again and again; here after a start that was killed."""
     run = runs.Run(tmp_path / "run")
+    (run.folder / "params").mkdir(parents=True)  # of --original-layout
+    run.log.touch()
     command = ["train", "one_tier", "--data", str(small_data), "--run", str(run.folder), *FLAGS, "--resume"]
     command += ["--n_seqs", "0", "--max-iters", "9"]
     assert main([*command, "--max-time", "0.001s"]) == training.OUT_OF_TIME

@@ -111,6 +111,11 @@ def is_result_tree(folder: str | Path) -> bool:
     return ResultTree(Path(folder)).params.is_dir()
 
 
+def has_log(folder: str | Path) -> bool:
+    """Whether `folder` is laid out as the original does and at least one look was made in it."""
+    return is_result_tree(folder) and ResultTree(Path(folder)).log.exists()
+
+
 def family_of(tree: ResultTree) -> str:
     """The family, by the name of the folder around the run, else by the script that the run was started with.
 
