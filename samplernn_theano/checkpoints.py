@@ -21,6 +21,9 @@ FORMAT = "samplernn-theano checkpoint 1"
 class Checkpoint:
     """One moment of a run.
 
+    There is no random state in it, for training draws nothing after the initial parameters: the batches come
+    in one fixed order, and the sound of a look is seeded by its iteration.
+
     Attributes
     ----------
     hp : HyperParameters
