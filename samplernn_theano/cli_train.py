@@ -38,7 +38,11 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
     )
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/EXP)")
     parser.add_argument("--exp", help="name of the experiment (default: FAMILY-PRESET)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--overwrite", action="store_true", help="replace a run that is there")
+    there.add_argument(
+        "--resume", action="store_true", help="go on with a run that is there (samplernn resume RUN)"
+    )
     parser.add_argument(
         "--preset",
         default="best",
@@ -52,9 +56,6 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
     _add_schedule(parser, family)
     parser.add_argument(
         "--debug", action="store_true", help="60 iterations, a look every 20: does it work at all?"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with the run if it has begun (samplernn resume RUN)"
     )
     parser.add_argument(
         "--original-layout",
@@ -152,7 +153,7 @@ def _train(a: argparse.Namespace) -> int:
         folder = original_layout.place("", hp, which_set, exp, a.learning_rate)
     if a.resume and (runs.Run(folder).last.exists() or result_tree.has_log(folder)):
         _check_same_model(folder, hp, given, a)
-        code = training.resume(folder, asked, a.data, a.backend, a.max_time)
+        code = training.resume(folder, _changes(a), a.data, a.backend, a.max_time)
     else:
         code = training.train(
             hp,
@@ -184,8 +185,9 @@ def _check_same_model(
     before = {"family": old.hp.family, **asdict(old.hp)}
     asked = {"family": hp.family, **asdict(hp)}
     if old.checkpoint:
-        names = [n for n in ("seed", "learning_rate", "form", "ip_weight") if hasattr(a, n)]
-        before |= {name: old.checkpoint.settings.get(name) for name in names}
+        settings = old.checkpoint.settings
+        names = [n for n in ("seed", "learning_rate", "form", "ip_weight") if hasattr(a, n) and n in settings]
+        before |= {name: settings[name] for name in names}
         asked |= {name: getattr(a, name) for name in names}
     for name, value in asked.items():
         # What was measured on the clips when the run began need not be given again.
@@ -226,11 +228,11 @@ def add_resume(commands: Any) -> None:
 def _resume(a: argparse.Namespace) -> int:
     from samplernn_theano import training
 
-    changes = _asked_of_schedule(a)
-    if limits := changes.keys() & LIMITS:
-        changes |= dict.fromkeys(LIMITS - limits)
-    return _told(a.run, training.resume(a.run, changes, a.data, a.backend, a.max_time))
+    return _told(a.run, training.resume(a.run, _changes(a), a.data, a.backend, a.max_time))
 
 
-LIMITS = {"max_iters", "max_epochs", "max_minutes"}
-"""Naming one of them anew takes the place of all."""
+def _changes(a: argparse.Namespace) -> dict[str, Any]:
+    """What becomes of the schedule of a run that goes on: a limit that is named takes the place of all."""
+    limits = {"max_iters", "max_epochs", "max_minutes"}
+    asked = _asked_of_schedule(a)
+    return (dict.fromkeys(limits) if asked.keys() & limits else {}) | asked

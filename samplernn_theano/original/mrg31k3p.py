@@ -1,0 +1,100 @@
+"""MRG31k3p [1], the random numbers that the original's sampler takes from Theano, bit for bit.
+
+Two linear recurrences are combined. With m1 = 2^31 - 1 and m2 = 2^31 - 21069:
+
+    x_t = (2^22 x_{t-2} + (2^7 + 1) x_{t-3}) mod m1
+    y_t = (2^15 y_{t-1} + (2^15 + 1) y_{t-3}) mod m2
+    z_t = (x_t - y_t) mod m1, where 0 counts as m1
+    u_t = z_t / 2^31 (see `NORM`)
+
+The state is (x_t, x_{t-1}, x_{t-2}, y_t, y_{t-1}, y_{t-2}), and one step is a matrix for x and one for y. The
+sampler has a stream of its own for every sequence. The streams lie 2^72 steps apart on the same cycle.
+
+References
+----------
+.. [1] P. L'Ecuyer, R. Touzin, Fast combined multiple recursive generators with multipliers of the form
+   a = +-2^q +- 2^r, Proceedings of the 2000 Winter Simulation Conference.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.errors import SampleRNNError
+
+M1 = 2**31 - 1
+M2 = 2**31 - 21069
+STEP_X = np.array([[0, 2**22, 2**7 + 1], [1, 0, 0], [0, 1, 0]], np.uint64)
+STEP_Y = np.array([[2**15, 0, 2**15 + 1], [1, 0, 0], [0, 1, 0]], np.uint64)
+STREAM = 2**72  # steps from one stream to the next
+N_STREAMS = 15360  # what Theano keeps where it does not know how many sequences there will be
+
+# Quirk: not 2^-31 as in [1], but the float32 below it. With 2^-31 the 64 largest z would be rounded to u = 1.
+NORM = np.float32((1 - 2**-24) / 2**31)
+
+
+def states(seed: int = 234, n_streams: int = N_STREAMS) -> NDArray[np.int32]:
+    """The states of the first `n_streams` streams before any draw, (n_streams, 6) int32.
+
+    The first stream starts from six times the seed, which is 234 in the original. Sequence b uses stream b.
+    A sequence beyond the last of the original's 15,360 streams would share one there; here it has its own.
+
+    Raises
+    ------
+    SampleRNNError
+        If the seed is not in 1, ..., m2 - 1. (From 0 the recurrences would only give 0.)
+    """
+    if not 0 < seed < M2:
+        raise SampleRNNError(
+            f"The seed of the original's random streams cannot be {seed}: choose one from 1 to {M2 - 1}."
+        )
+    return _orbit(np.full(6, seed, np.int32), n_streams, STREAM)
+
+
+def uniforms(states: NDArray[np.int32], n_draws: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The next `n_draws` numbers of each stream.
+
+    Parameters
+    ----------
+    states : (n, 6) int32
+        Left as they are. The original moves only the streams that it draws from, as many as sequences.
+    n_draws : int
+        How many numbers per stream, 0 or more.
+
+    Returns
+    -------
+    states : (n, 6) int32
+        From which the next call goes on.
+    uniforms : (n_draws, n) float32
+        Greater than 0 and less than 1.
+    """
+    history = _orbit(states, n_draws + 1, 1)
+    z = history[1:, :, 0] - history[1:, :, 3]
+    z[z <= 0] += M1
+    return history[-1].copy(), z.astype(np.float32) * NORM
+
+
+def jump(states: NDArray[np.int32], steps: int) -> NDArray[np.int32]:
+    """`states` (..., 6) after `steps` steps, however many: powers of the two matrices take them there."""
+    x, y = np.split(states.astype(np.uint64), 2, axis=-1)
+    x = x @ _power(STEP_X, steps, M1).T % M1
+    y = y @ _power(STEP_Y, steps, M2).T % M2
+    return np.concatenate([x, y], axis=-1).astype(np.int32)
+
+
+def _orbit(state: NDArray[np.int32], n: int, stride: int) -> NDArray[np.int32]:
+    """`state` (..., 6) after 0, 1, ..., n - 1 times `stride` steps, (n, ..., 6): each pass doubles it."""
+    orbit = state[None]
+    while len(orbit) < n:
+        orbit = np.concatenate([orbit, jump(orbit[: n - len(orbit)], len(orbit) * stride)])
+    return orbit
+
+
+def _power(matrix: NDArray[np.uint64], exponent: int, modulus: int) -> NDArray[np.uint64]:
+    """`matrix` (3, 3) to the `exponent`, modulo `modulus` < 2^31: a sum of three products is below 2^64."""
+    result = np.eye(3, dtype=np.uint64)
+    while exponent:
+        if exponent % 2:
+            result = result @ matrix % modulus
+        matrix = matrix @ matrix % modulus
+        exponent //= 2
+    return result
