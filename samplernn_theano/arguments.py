@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from samplernn_theano.errors import SampleRNNError
@@ -60,6 +61,30 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive_int, help="at most so many threads (default: all cores)")
 
 
+def add_set(parser: argparse.ArgumentParser, what: str) -> None:
+    """Give `parser` the option --set NAME=VALUE."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"{what} (may be repeated)"
+    )
+
+
+def picture(word: str) -> Path:
+    """The name of a picture to draw."""
+    return _named(word, (".png", ".pdf", ".svg"))
+
+
+def csv_file(word: str) -> Path:
+    """The name of a table to write."""
+    return _named(word, (".csv",))
+
+
+def _named(word: str, endings: tuple[str, ...]) -> Path:
+    path = Path(word)
+    if path.suffix not in endings:
+        raise argparse.ArgumentTypeError(f"{word!r} does not end in {' or '.join(endings)}")
+    return path
+
+
 def positive(word: str) -> float:
     """A positive number."""
     return _number(word, float, "a positive number", lambda value: 0 < value < float("inf"))
@@ -87,11 +112,13 @@ def seed(word: str) -> int:
 
 def duration(word: str) -> float:
     """A length of time in seconds, written as 23.5h, 90m, 30s, 2d, or 23:30:00."""
+    seconds = 0.0
     if found := re.fullmatch(r"(\d+):(\d\d):(\d\d)", word):
-        hours, minutes, seconds = map(int, found.groups())
-        return 3600.0 * hours + 60 * minutes + seconds
-    if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", word):
-        return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+        seconds = 3600 * int(found[1]) + 60 * int(found[2]) + int(found[3])
+    elif found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", word):
+        seconds = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    if seconds > 0:
+        return seconds
     raise argparse.ArgumentTypeError(f"{word!r} is no length of time such as 23.5h, 90m, 30s or 23:30:00")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano import __version__
-from samplernn_theano.arguments import Parser, add_backend, guarded, positive, positive_int, seed
+from samplernn_theano.arguments import Parser, add_backend, add_set, guarded, positive, positive_int, seed
 from samplernn_theano.cli_convert import add_convert
 from samplernn_theano.cli_data import add_check_data, add_prepare
 from samplernn_theano.cli_files import add_inspect, add_show
@@ -82,6 +82,7 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument(
         "--beside", type=Path, action="append", default=[], help="a recording to compare with in the picture"
     )
+    add_set(parser, "a hyper-parameter that the original's files do not tell, such as q_type=mu-law")
     add_backend(parser)
     parser.set_defaults(command=_generate)
 
@@ -89,9 +90,10 @@ def _add_generate(commands: Any) -> None:
 def _generate(a: argparse.Namespace) -> int:
     import time
 
-    from samplernn_theano import audio, generation, plots, saved
+    from samplernn_theano import audio, evaluation, generation, plots, saved
 
-    model = saved.read(a.checkpoint)
+    model = saved.read(a.checkpoint, a.set)
+    print(evaluation.describe(model), flush=True)
     path, hp, params = model.path, model.hp, saved.build(model).parameters
     n_samples = max(1, round(a.seconds * audio.SAMPLE_RATE))
     out = (

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.arguments import add_set
+
 
 def add_convert(commands: Any) -> None:
     """Give `commands` the command convert."""
@@ -23,14 +25,7 @@ def add_convert(commands: Any) -> None:
         "file is made of its best parameters",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="a file .npz or .pkl, or a folder")
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a hyper-parameter that is not as the files tell, or that nothing tells (may be repeated)",
-    )
+    add_set(parser, "a hyper-parameter that is not as the files tell, or that nothing tells")
     parser.add_argument(
         "--which_set", metavar="NAME", help="the original's name of the data set (default: the run's)"
     )
@@ -45,6 +40,6 @@ def _convert(a: argparse.Namespace) -> int:
     from samplernn_theano import conversion
     from samplernn_theano.manifest import printable
 
-    said = conversion.convert(a.source, a.out, a.settings, a.which_set, a.exp, a.overwrite)
+    said = conversion.convert(a.source, a.out, a.set, a.which_set, a.exp, a.overwrite)
     print(printable(said))
     return 0

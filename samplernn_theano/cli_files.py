@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.arguments import picture
+
 
 def add_inspect(commands: Any) -> None:
     """Give `commands` the command inspect."""
@@ -30,7 +32,7 @@ def add_show(commands: Any) -> None:
         "runs", type=Path, nargs="+", metavar="RUN", help="folder of a run of ours or the original's"
     )
     parser.add_argument(
-        "--picture", type=Path, metavar="FILE.png", help="also draw the curves into this file"
+        "--picture", type=picture, metavar="FILE.png", help="also draw the curves into this file"
     )
     parser.set_defaults(command=_show)
 

@@ -4,11 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.arguments import add_backend
-from samplernn_theano.errors import OutputError
+from samplernn_theano.arguments import add_backend, add_set, csv_file, picture
 
 SPLITS = ("train", "valid", "test")
-PICTURES = (".png", ".pdf", ".svg")
 MODEL = "a checkpoint (.npz, or .pkl of the original's) or a run (its best one)"
 
 # --- evaluate -----------------------------------------------------------------------------------------------
@@ -20,8 +18,9 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("checkpoint", type=Path, help=MODEL)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--split", choices=SPLITS, default="test", help="default: %(default)s")
-    parser.add_argument("--csv", type=Path, help="also write the bits per sample of each clip to this file")
-    _add_common(parser, "a hyper-parameter to take instead, such as batch_size=1 (may be repeated)")
+    parser.add_argument("--csv", type=csv_file, help="also write the bits of each clip to this file")
+    add_set(parser, "a hyper-parameter to take instead, such as batch_size=1")
+    add_backend(parser)
     parser.set_defaults(command=_evaluate)
 
 
@@ -49,16 +48,15 @@ def add_compare(commands: Any) -> None:
     parser.add_argument("b", metavar="B", type=Path, help="another one, of ours or of the original's")
     parser.add_argument("--data", type=Path, help="a data set: also score both on it")
     parser.add_argument("--split", choices=SPLITS, default="valid", help="of --data (default: %(default)s)")
-    parser.add_argument("--out", type=Path, help="also draw it into this file, .png, .pdf or .svg")
-    _add_common(parser, "a hyper-parameter to take instead in both, such as batch_size=1 (may be repeated)")
+    parser.add_argument("--out", type=picture, help="also draw it into this file, .png, .pdf or .svg")
+    add_set(parser, "a hyper-parameter to take instead in both, such as batch_size=1")
+    add_backend(parser)
     parser.set_defaults(command=_compare)
 
 
 def _compare(a: argparse.Namespace) -> int:
     from samplernn_theano import comparison, evaluation, plots, saved
 
-    if a.out and a.out.suffix not in PICTURES:
-        raise OutputError(f"{a.out} is no name of a picture; end it with .png, .pdf or .svg.")
     one, other = (saved.read(path, a.set) for path in (a.a, a.b))
     print(f"A is {evaluation.describe(one)}")
     print(f"B is {evaluation.describe(other)}")
@@ -75,11 +73,3 @@ def _compare(a: argparse.Namespace) -> int:
         plots.comparison(a.out, relative, per_clip)
         print(f"The picture is {a.out}")
     return 0
-
-
-# --- options that both have ---------------------------------------------------------------------------------
-
-
-def _add_common(parser: argparse.ArgumentParser, set_help: str) -> None:
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help=set_help)
-    add_backend(parser)

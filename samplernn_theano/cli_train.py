@@ -8,6 +8,7 @@ from typing import Any
 from samplernn_theano.arguments import (
     Parser,
     add_backend,
+    add_set,
     count,
     duration,
     positive,
@@ -109,7 +110,8 @@ def _add_schedule(parser: Any, family: type[HyperParameters] | None = None) -> N
         "--max-time",
         type=duration,
         metavar="TIME",
-        help="end this process after so long, all included, such as 23.5h, 90m or 23:30:00; exit code 124",
+        help="end this process after so long (23.5h, 90m, 23:30:00), compilation included, when the step or "
+        "look in hand is done; exit code 124",
     )
     group.add_argument(
         "--monitor-iters", type=positive_int, help=f"look after so many iterations{default(10000)}"
@@ -136,7 +138,7 @@ DEBUG = {"max_iters": 60, "monitor_iters": 20, "n_seqs": 2, "sample_seconds": 0.
 def _train(a: argparse.Namespace) -> int:
     from dataclasses import fields, replace
 
-    from samplernn_theano import clips, original_layout, runs, training
+    from samplernn_theano import clips, original_layout, resuming, runs, training
     from samplernn_theano.original import result_tree
     from samplernn_theano.schedule import original_schedule
 
@@ -153,7 +155,7 @@ def _train(a: argparse.Namespace) -> int:
         folder = original_layout.place("", hp, which_set, exp, a.learning_rate)
     if a.resume and (runs.Run(folder).last.exists() or result_tree.has_log(folder)):
         _check_same_model(folder, hp, given, a)
-        code = training.resume(folder, _changes(a), a.data, a.backend, a.max_time)
+        code = resuming.resume(folder, _changes(a), a.data, a.backend, a.max_time)
     else:
         code = training.train(
             hp,
@@ -179,19 +181,21 @@ def _check_same_model(
     """Raise HyperParameterError if a run that is to go on is not what is asked for."""
     from dataclasses import asdict
 
-    from samplernn_theano import saved
+    from samplernn_theano import resuming, runs
 
-    old = saved.read(folder)
-    before = {"family": old.hp.family, **asdict(old.hp)}
-    asked = {"family": hp.family, **asdict(hp)}
-    if old.checkpoint:
-        settings = old.checkpoint.settings
-        names = [n for n in ("seed", "learning_rate", "form", "ip_weight") if hasattr(a, n) and n in settings]
-        before |= {name: settings[name] for name in names}
-        asked |= {name: getattr(a, name) for name in names}
+    old, originals = resuming.checkpoint_of(runs.Run(folder))
+    unsaid = {"seed": 123, "form": "fast", "ip_weight": 0.0}  # in a run of the original's
+    before = {"family": old.hp.family, **asdict(old.hp), **unsaid, **old.settings}
+    names = [name for name in (*unsaid, "learning_rate") if hasattr(a, name)]
+    asked = {"family": hp.family, **asdict(hp)} | {name: getattr(a, name) for name in names}
+    if a.original_layout:
+        asked["original_layout"], before["original_layout"] = (
+            True,
+            originals or old.settings.get("original_layout"),
+        )
     for name, value in asked.items():
         # What was measured on the clips when the run began need not be given again.
-        if before.get(name) != value and not (name in ("mean", "std") and name not in given):
+        if before[name] != value and not (name in ("mean", "std") and name not in given):
             raise HyperParameterError(
                 f"{folder} holds a run with {name} {before.get(name)}, not {value}; go on with it by "
                 f"samplernn resume {folder}, or choose another folder with --run."
@@ -221,14 +225,15 @@ def add_resume(commands: Any) -> None:
     parser.add_argument("run", type=Path, help="folder of the run, ours or the original's")
     parser.add_argument("--data", type=Path, help="where the data set is now (default: where it was)")
     _add_schedule(parser)
+    add_set(parser, "a hyper-parameter of a run of the original's that its files do not tell")
     add_backend(parser)
     parser.set_defaults(command=_resume)
 
 
 def _resume(a: argparse.Namespace) -> int:
-    from samplernn_theano import training
+    from samplernn_theano import resuming
 
-    return _told(a.run, training.resume(a.run, _changes(a), a.data, a.backend, a.max_time))
+    return _told(a.run, resuming.resume(a.run, _changes(a), a.data, a.backend, a.max_time, a.set))
 
 
 def _changes(a: argparse.Namespace) -> dict[str, Any]:

@@ -173,6 +173,12 @@ def checkpoint_to_go_on(
     log = {key: [np.asarray(value).item() for value in values] for key, values in resume.log.items()}
     looks = looks_of(log, [name for name, _ in result_tree.checkpoints(tree)])
     model = read_fitting(resume.params, settings)
+    if model.assumed:
+        unknown = " ".join(f"--set {name}=..." for name in model.assumed)
+        raise CheckpointError(
+            f"Nothing in {tree.folder} tells some hyper-parameters (args.pkl is missing, and the folder has "
+            f"another name than the original gave it); name them: {unknown}"
+        )
     return _checkpoint(model, _progress(looks), _about(model, tree.folder, which_set))
 
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from samplernn_theano.errors import OutputError
 
+LOCK = ".lock"
+"""The file in a folder that says, while it is locked, that a process works there."""
+
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], durable: bool = True) -> Iterator[Path]:
@@ -79,6 +82,9 @@ def link(source: Path, path: Path) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Keep other processes from working in `folder`, which is made, until the block ends.
 
+    A file in it, `LOCK`, is locked (which other machines see too if the file system is shared) and removed at
+    the end. One that a killed process left behind is not locked.
+
     Raises
     ------
     OutputError
@@ -86,17 +92,48 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = _lock(folder / LOCK)
+    except BlockingIOError as error:
+        raise OutputError(f"Another process works in {folder}; wait for it to end.") from error
     except OSError as error:
         raise OutputError(explain(folder, error)) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(f"Another process works in {folder}; wait for it to end.") from error
         yield
     finally:
+        with suppress(OSError):
+            (folder / LOCK).unlink()
         os.close(descriptor)
+
+
+def _lock(path: Path) -> int:
+    """A descriptor of the file `path`, locked."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # that file was removed meanwhile: its owner has just ended
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process works in `folder` under `locked`; changes nothing."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may look at once
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(descriptor)  # gives the lock back
+    return False
 
 
 def write_text(path: str | os.PathLike[str], text: str, durable: bool = True) -> None:

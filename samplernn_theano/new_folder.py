@@ -8,6 +8,7 @@ from pathlib import Path
 
 from samplernn_theano import files
 from samplernn_theano.errors import OutputError
+from samplernn_theano.runs import other_files
 
 
 def check_file_free(path: Path, overwrite: bool) -> None:
@@ -32,6 +33,10 @@ def check_folder_free(folder: Path, source: Path, is_run: bool, overwrite: bool)
         raise OutputError(f"The folder {folder} holds other files; name an empty or new one.")
     if source.resolve().is_relative_to(folder.resolve()):
         raise OutputError(f"{source} lies in {folder}, which would be replaced; name another folder.")
+    if others := other_files(folder):
+        raise OutputError(
+            f"The folder {folder} holds other files ({others[0].name}); name an empty or new one."
+        )
     if not overwrite:
         raise OutputError(f"The folder {folder} holds a run; name another one, or give --overwrite.")
 
@@ -55,7 +60,7 @@ def whole_folder(folder: Path, root: Path, overwrite: bool) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         if overwrite and folder.exists():
             with files.locked(folder):
-                _exchange(built, folder, scratch / "old")
+                _exchange(built, folder)
         else:
             os.replace(built, folder)  # fails where a folder has been filled meanwhile
         files.sync(folder.parent)
@@ -65,11 +70,13 @@ def whole_folder(folder: Path, root: Path, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _exchange(new: Path, folder: Path, old: Path) -> None:
-    """Give `new` the name `folder` and what bore it the name `old`, or change nothing."""
+def _exchange(new: Path, folder: Path) -> None:
+    """Give `new` the name `folder`, and delete what bore it; were that cut short, it lies beside as .old."""
+    old = folder.with_name(f"{folder.name}.old")
     os.replace(folder, old)
     try:
         os.replace(new, folder)
     except BaseException:
         os.replace(old, folder)
         raise
+    shutil.rmtree(old)

@@ -79,6 +79,8 @@ def constants(schedule: Mapping[str, Any]) -> dict[str, Any]:
     minutes = ("monitor_minutes", "max_minutes")
     names = ("n_seqs", "monitor_iters", "monitor_minutes", "max_iters", "max_minutes")
     constants = ("N_SEQS", "PRINT_ITERS", "PRINT_TIME", "STOP_ITERS", "STOP_TIME")
+    if not schedule:
+        return {}
     return {
         constant: round(60 * schedule[name]) if name in minutes else schedule[name]
         for constant, name in zip(constants, names, strict=True)

@@ -12,14 +12,14 @@ With --original-layout there are args.pkl, train_log.pkl, params/ ... beside the
 
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from samplernn_theano.errors import OutputError
-from samplernn_theano.files import explain, write_text
+from samplernn_theano.files import LOCK, explain, write_text
 from samplernn_theano.original.result_tree import ResultTree
 
 
@@ -64,6 +64,24 @@ class Run:
         return self.folder / "samples"
 
 
+OWN = re.compile(
+    r"settings\.json|log\.jsonl|train_log\.png|args\.pkl|train_log\w*\.pkl|(model_settings|th_conf)\.txt|\.lock"
+    r"|checkpoints/[^/]+\.npz|samples/[^/]+\.(wav|png)|params/params_[^/]+\.pkl|(.*/)?\.[^/]+\.part[^/]*"
+)
+"""The names of what a run leaves in its folder."""
+
+BEFORE_CHECKPOINT = re.compile(
+    r"settings\.json|log\.jsonl|args\.pkl|model_settings\.txt|\.lock|(.*/)?\.[^/]+\.part[^/]*"
+)
+"""The names of what it leaves there before its first checkpoint: nothing of value."""
+
+
+def other_files(folder: Path, own: re.Pattern[str] = OWN) -> list[Path]:
+    """The files below `folder` that have other names."""
+    files = (path for path in sorted(folder.rglob("*")) if not path.is_dir())
+    return [path for path in files if not own.fullmatch(path.relative_to(folder).as_posix())]
+
+
 def check_free(folder: str | Path, overwrite: bool = False) -> None:
     """Raise OutputError if a new run may not be made in `folder`.
 
@@ -75,14 +93,16 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
     if not run.folder.is_dir():
         raise OutputError(f"{run.folder} is a file; choose another folder with --run.")
     if run.last.exists() or run.best.exists():
-        if not overwrite:
-            raise OutputError(
-                f"The folder {run.folder} holds a run; go on with it by samplernn resume {run.folder}, "
-                "choose another with --run, or replace it with --overwrite."
-            )
-    # One of the original's has the log of ours if a process was killed while it took it over.
-    elif any(run.folder.iterdir()) and (not run.log.exists() or ResultTree(run.folder).log.exists()):
-        raise OutputError(f"The folder {run.folder} holds other files; choose an empty one with --run.")
+        if overwrite:
+            return
+        raise OutputError(
+            f"The folder {run.folder} holds a run; go on with it by samplernn resume {run.folder}, "
+            "choose another with --run, or replace it with --overwrite."
+        )
+    if others := other_files(run.folder, BEFORE_CHECKPOINT):
+        raise OutputError(
+            f"The folder {run.folder} holds other files ({others[0].name}); choose an empty one with --run."
+        )
 
 
 def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> Run:
@@ -95,13 +115,7 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
     """
     run = Run(Path(folder))
     check_free(folder, overwrite)
-    if run.folder.is_dir():
-        tree = ResultTree(run.folder)
-        for path in (run.settings, run.plot, tree.args, tree.model_settings, tree.log):
-            path.unlink(missing_ok=True)
-        for old in (run.last.parent, run.samples, tree.params, tree.best):
-            shutil.rmtree(old, ignore_errors=True)
-        _remove_half_written(run)
+    _clear(run)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         run.log.write_bytes(b"")  # here from first to last: by it the folder of a killed process is known
@@ -109,6 +123,17 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
         raise OutputError(explain(run.log, error)) from error
     write_text(run.settings, json.dumps(settings, indent=2) + "\n")
     return run
+
+
+def _clear(run: Run) -> None:
+    """Delete the files of an old run, but for its log, and folders that are empty then; nothing else."""
+    for path in sorted(run.folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        name = path.relative_to(run.folder).as_posix()
+        if path.is_dir():
+            with suppress(OSError):  # not empty
+                path.rmdir()
+        elif OWN.fullmatch(name) and path not in (run.log, run.folder / LOCK):
+            path.unlink(missing_ok=True)
 
 
 def append(run: Run, event: str, **values: Any) -> None:
@@ -182,11 +207,15 @@ def prune(run: Run, keep: int) -> None:
 
 
 def read_log(run: Run) -> list[dict[str, Any]]:
-    """The log's records; lines that were cut short are left out."""
+    """The log's records, none where there is no log; lines that were cut short or damaged are left out."""
+    if not run.log.exists():
+        return []
     records = []
-    for line in run.log.read_text(encoding="utf-8").splitlines():
+    for line in run.log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             continue
+        if isinstance(record, dict) and "event" in record:
+            records.append(record)
     return records

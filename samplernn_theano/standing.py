@@ -1,11 +1,8 @@
 """Where a run stands, by what its folder holds: ours and the original's."""
 
-import fcntl
 import json
 import math
-import os
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,6 +12,7 @@ import numpy as np
 
 from samplernn_theano import runs
 from samplernn_theano.errors import CheckpointError, HyperParameterError
+from samplernn_theano.files import is_locked
 from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.original import result_tree
 from samplernn_theano.original.result_tree import ResultTree
@@ -144,10 +142,8 @@ def _settings(run: Run) -> dict[str, Any]:
 def _log(run: Run) -> list[dict[str, Any]]:
     """The log's records; none where the run has not begun to write."""
     try:
-        return [r for r in runs.read_log(run) if isinstance(r, dict) and "event" in r]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
+        return runs.read_log(run)
+    except OSError as error:
         raise CheckpointError(f"{run.log} cannot be read: {error}.") from error
 
 
@@ -156,7 +152,7 @@ def _about(checkpoint: Path) -> dict[str, Any]:
     try:
         with np.load(checkpoint, allow_pickle=False) as archive:
             about = json.loads(str(archive["about"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except Exception:  # a damaged file can raise anything in zipfile, NumPy's header parser or json
         return {}
     return about if isinstance(about, dict) else {}
 
@@ -177,7 +173,7 @@ def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _state(run: Run, log: Sequence[Mapping[str, Any]]) -> str:
-    if _is_locked(run.folder):
+    if is_locked(run.folder):
         return "running"
     # A resume without a backend was the original's own.
     ours = [r for r in log if r["event"] in ("start", "stopped", "end") or "backend" in r]
@@ -187,20 +183,6 @@ def _state(run: Run, log: Sequence[Mapping[str, Any]]) -> str:
     if last["event"] == "stopped":
         return f"stopped by {last.get('why') or 'a signal'}"
     return "ended" if last["event"] == "end" else "died"
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a process holds the lock of `samplernn_theano.files.locked`."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may look at once
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(descriptor)  # gives the lock back
-    return False
 
 
 def _original(tree: ResultTree) -> Standing:

@@ -1,12 +1,11 @@
 """The training loop: step, look, log, stop, go on."""
 
-import json
 import math
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -16,15 +15,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from samplernn_theano import checkpoints, conversion, feeder, ops, original_layout, plots, runs
+from samplernn_theano import feeder, ops, original_layout, plots, runs
 from samplernn_theano.backend import check_backend, default_backend
 from samplernn_theano.clips import SPLITS, Clips, data_sha256, load_split, split_path, statistics
 from samplernn_theano.errors import DataError, DivergedError
-from samplernn_theano.files import locked, write_text
-from samplernn_theano.hyperparameters import FAMILIES, HyperParameters, RealValued
+from samplernn_theano.files import locked
+from samplernn_theano.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.monitoring import Training, diverged, look, save
-from samplernn_theano.original import result_tree
-from samplernn_theano.original.result_tree import ResultTree
 from samplernn_theano.provenance import provenance
 from samplernn_theano.schedule import Progress, Schedule, due, ended, fraction, original_schedule
 from samplernn_theano.trainer import Trainer, batch_inputs, compile_trainer
@@ -90,7 +87,7 @@ def train(
     schedule = schedule or original_schedule(type(hp))
     learning_rate = learning_rate or hp.learning_rate
     check_backend(backend := backend or default_backend())
-    clips = _load(data, hp)
+    clips = load_splits(data, hp)
     if isinstance(hp, RealValued) and hp.std is None:
         mean, std = statistics(clips["train"])
         hp = replace(hp, mean=mean, std=std)
@@ -103,7 +100,7 @@ def train(
         "hyperparameters": asdict(hp),
         "schedule": asdict(schedule),
         "data": str(Path(data).absolute()),
-        "data_sha256": _sha256(clips),
+        "data_sha256": hashes(clips),
         "which_set": which_set,
         "exp": exp,
         "original_layout": exp is not None,
@@ -115,155 +112,27 @@ def train(
         **provenance(backend),
         **(settings or {}),
     }
-    trainer = _compile(hp, described)
     with locked(Path(folder)):
+        trainer = compile_for(hp, described)
         run = runs.create(folder, described, overwrite)
         if exp is not None:
             shapes = {p.name: p.type.shape for p in trainer.graph.parameters.trainable()}
             original_layout.create(run.folder, hp, which_set, exp, learning_rate, schedule, shapes)
         progress = Progress(feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len))
         states = trainer.graph.zero_states()
-        return _loop(Training(trainer, clips, run, schedule, progress, states, began), "start", max_seconds)
-
-
-def resume(
-    folder: str | Path,
-    changes: Mapping[str, Any] | None = None,
-    data: str | Path | None = None,
-    backend: str | None = None,
-    max_seconds: float | None = None,
-) -> int:
-    """Go on with a run from its last checkpoint, as if it had never been interrupted.
-
-    On the same machine and backend, costs and parameters are bit for bit those of the uninterrupted run.
-
-    In a results folder of the original it goes on by the original's rules: from the latest look whose
-    parameters are there, the minibatches of that epoch that are done left out, Adam's moments and the carried
-    states at zero, for the original saved neither (quirk); the log is cut to that look, and the folder gets
-    what our runs have.
-
-    Parameters
-    ----------
-    folder : path
-        Of the run.
-    changes : mapping, optional
-        Fields of the schedule that are to be others from now on, such as ``max_iters``.
-    data : path, optional
-        Where the data set is now, if it was moved; needed for a run of the original's.
-    backend : str, optional
-        Another one than before.
-    max_seconds : float, optional
-        As in `train`.
-
-    Returns
-    -------
-    int
-        As of `train`.
-
-    Raises
-    ------
-    CheckpointError
-        If the run has no checkpoint, or a damaged one.
-    DataError
-        If the data are missing, or are not those that the run was trained on.
-    OutputError
-        If a file cannot be written, or another process works in the folder.
-    """
-    began = time.monotonic()
-    run = runs.Run(Path(folder))
-    with locked(run.folder) if run.folder.is_dir() else nullcontext():
-        originals = result_tree.is_result_tree(run.folder) and not run.last.exists()
-        if originals:
-            checkpoint = conversion.checkpoint_to_go_on(ResultTree(run.folder))
-        else:
-            checkpoint = checkpoints.load(run.last)
-        hp, before = checkpoint.hp, checkpoint.settings
-        data = data or before.get("data")
-        if data is None:
-            raise DataError(
-                f"{run.folder} does not say which data set it was trained on; name it with --data."
-            )
-        clips = _load(data, hp)
-        settings = _settings_to_go_on(before, clips, data, backend) | (
-            {"original_layout": True} if originals else {}
+        return train_on(
+            Training(trainer, clips, run, schedule, progress, states, began), "start", max_seconds
         )
-        schedule = replace(Schedule(**settings["schedule"]), **(changes or {}))
-        settings["schedule"] = asdict(schedule)
-        for split, digest in _sha256(clips).items():
-            if digest != settings["data_sha256"][split]:
-                raise DataError(
-                    f"The {split} split in {data} is not the one that {run.folder} was "
-                    "trained on; say where that is with --data."
-                )
-        passes = feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len)
-        progress = replace(Progress(**checkpoint.progress), batches_per_epoch=passes)
-        if progress.batch > passes:
-            raise DataError(
-                f"The train split in {data} has {passes} minibatches an epoch and {run.folder} has done "
-                f"{progress.batch} of one: it is not the one that it was trained on; name that with --data."
-            )
-        trainer = _compile(hp, settings)
-        trainer.graph.parameters.assign(checkpoint.parameters)
-        for name, array in checkpoint.adam.items():
-            trainer.adam[name].set_value(array)
-        states = [checkpoint.states[name] for name in trainer.graph.states if name in checkpoint.states]
-        t = Training(trainer, clips, run, schedule, progress, states or trainer.graph.zero_states(), began)
-        if originals:
-            _take_over(t)
-        lost = runs.undone(run, progress.iteration, progress.look_due)
-        if t.tree:
-            original_layout.rewind(t.tree, lost)
-        runs.rewind(run, lost)
-        write_text(run.settings, json.dumps(settings, indent=2) + "\n")
-        runs.prune(run, schedule.keep)
-        return _loop(t, "resume", max_seconds)
 
 
-def _take_over(t: Training) -> None:
-    """Make a run of ours of a results folder of the original's, in place."""
-    tree = ResultTree(t.run.folder)
-    result_tree.carry_out(tree, result_tree.resumable(tree))
-    names = [name for name, _ in result_tree.checkpoints(tree)]
-    records = conversion.records_of(result_tree.read_log(tree), names)
-    write_text(t.run.log, "".join(json.dumps(record) + "\n" for record in records))
-    save(t, t.run.last)
-    print(
-        f"{t.run.folder} is the original's, which saved neither Adam's moments nor the carried states: both "
-        "start from zero, as when the original resumes.",
-        file=sys.stderr,
-    )
-
-
-def _settings_to_go_on(
-    before: Mapping[str, Any], clips: Mapping[str, Clips], data: str | Path, backend: str | None
-) -> dict[str, Any]:
-    """The settings of a run that goes on: those it had; for a run of the original's what it does not say."""
-    family = FAMILIES[before["family"]]
-    unsaid = {
-        "schedule": asdict(original_schedule(family)),
-        "data_sha256": None,
-        "seed": 123,
-        "ip_weight": 0.0,
-        "backend": default_backend(),
-        "form": "fast",
-    }
-    settings = {**unsaid, **before, "data": str(Path(data).absolute())}
-    settings["backend"] = backend or settings["backend"]
-    settings["data_sha256"] = settings["data_sha256"] or _sha256(clips)
-    check_backend(settings["backend"])
-    now = provenance(settings["backend"])
-    if "versions" in before and {name: before.get(name) for name in now} != now:
-        print("Other versions, devices or code than before: not bit for bit the same.", file=sys.stderr)
-    return settings | now
-
-
-def _compile(hp: HyperParameters, settings: Mapping[str, Any]) -> Trainer:
+def compile_for(hp: HyperParameters, settings: Mapping[str, Any]) -> Trainer:
+    """Compile a model with the options that the settings of a run say."""
     print(f"Compiling {hp.family} for {settings['backend']} ...", file=sys.stderr)
     options = (settings[name] for name in ("seed", "learning_rate", "backend", "form", "ip_weight"))
     return replace(compile_trainer(hp, *options), settings=settings)
 
 
-def _load(data: str | Path, hp: HyperParameters) -> dict[str, Clips]:
+def load_splits(data: str | Path, hp: HyperParameters) -> dict[str, Clips]:
     """The three splits, checked."""
     clips = {split: load_split(data, split) for split in SPLITS}
     for split, of_split in clips.items():
@@ -271,14 +140,15 @@ def _load(data: str | Path, hp: HyperParameters) -> dict[str, Clips]:
     return clips
 
 
-def _sha256(clips: Mapping[str, Clips]) -> dict[str, str]:
+def hashes(clips: Mapping[str, Clips]) -> dict[str, str]:
+    """The SHA-256 of every split."""
     return {split: data_sha256(of_split) for split, of_split in clips.items()}
 
 
 # --- the loop -----------------------------------------------------------------------------------------------
 
 
-def _loop(t: Training, event: str, max_seconds: float | None) -> int:
+def train_on(t: Training, event: str, max_seconds: float | None) -> int:
     """Train until the schedule ends, a signal comes or time is up; returns the exit code."""
     progress, settings = t.progress, t.trainer.settings
     since_log: list[float] = []  # costs since the last line of the log

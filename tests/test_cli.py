@@ -153,7 +153,7 @@ def test_names_that_the_system_refuses_are_one_sentence(capsys, tmp_path):
 
 def test_generate_refuses_what_is_no_checkpoint(capsys, tmp_path):
     assert "There is no checkpoint" in refused(capsys, "generate", tmp_path / "none.npz")
-    assert "holds no checkpoint" in refused(capsys, "generate", tmp_path)
+    assert "holds no parameters" in refused(capsys, "generate", tmp_path)
     (tmp_path / "text.npz").write_text("hello")
     assert "text.npz" in refused(capsys, "generate", tmp_path / "text.npz")
     assert "--seconds" in refused(capsys, "generate", tmp_path, "--seconds", 0)

@@ -204,11 +204,16 @@ def test_models_that_share_little(tmp_path, capsys):
     assert "bits" not in out
 
 
+def test_a_picture_has_the_name_of_one(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run("compare", TWO_TIER, TWO_TIER, "--out", "a.npz")
+    assert "'a.npz' does not end in .png or .pdf or .svg" in capsys.readouterr().err
+
+
 def test_errors_are_a_sentence(tmp_path, capsys):
     checkpoints.save(tmp_path / "a.npz", Checkpoint(HP, model(replace(HP, dim=5)).parameters))
     for words, sentence in {
         (TWO_TIER, tmp_path / "gone"): "no checkpoint .*gone",
-        (TWO_TIER, TWO_TIER, "--out", "a.txt"): "a.txt is no name of a picture",
         (TWO_TIER, TWO_TIER, "--data", tmp_path): r"has no file named \*_valid.npy",
         (TWO_TIER, THREE_TIER, "--set", "n_frames=2"): "unrecognized arguments: --n_frames=2",
         (TWO_TIER, tmp_path / "a.npz", "--data", MUSIC): "a.npz .*has shape",

@@ -502,9 +502,13 @@ def test_a_run_in_the_way_is_replaced_when_asked_for(tmp_path):
     trees = sorted((tmp_path / "theirs" / "results_1t").iterdir())
     with pytest.raises(OutputError, match="holds a run; name another one, or give --overwrite"):
         convert(run.folder, tmp_path / "theirs", exp="b")
-    (trees[1] / "params" / "old").touch()
+    (trees[1] / "params" / "params_old.pkl").touch()
     convert(run.folder, tmp_path / "theirs", exp="b", overwrite=True)
-    assert not (trees[1] / "params" / "old").exists()
+    assert not (trees[1] / "params" / "params_old.pkl").exists()
+    (trees[1] / "notes.txt").touch()
+    with pytest.raises(OutputError, match="holds other files .notes.txt."):
+        convert(run.folder, tmp_path / "theirs", exp="b", overwrite=True)
+    (trees[1] / "notes.txt").unlink()
     assert sorted((tmp_path / "theirs" / "results_1t").iterdir()) == trees
     assert [p.name for p in (tmp_path / "theirs").iterdir()] == ["results_1t"]
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from test_resume import SMALL, assert_same, monitored, small
 
-from samplernn_theano import checkpoints, runs, training
+from samplernn_theano import checkpoints, resuming, runs, training
 from samplernn_theano.clips import load_split, statistics
 from samplernn_theano.errors import OutputError
 from samplernn_theano.hyperparameters import FAMILIES, HyperParameters, RealValued
@@ -225,7 +225,7 @@ class Forks:
         if self.operation:
             kill_before(self.operation, run)
         if runs.Run(run).last.exists():
-            code = training.resume(run)
+            code = resuming.resume(run)
         else:
             code = training.train(self.hp, self.data, run, self.schedule, backend=self.backend, exp=self.exp)
         sys.exit(code)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samplernn_theano import checkpoints, original_layout, runs, training
+from samplernn_theano import checkpoints, original_layout, resuming, runs, training
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.hyperparameters import KTier
 from samplernn_theano.original import pickles, result_tree
@@ -88,7 +88,7 @@ def test_a_run_of_the_original_goes_on_as_the_original_did(family, tmp_path, mon
     shutil.copytree(TREES[family].folder, folder)
     before = {path.name: path.read_bytes() for path in (folder / "params").iterdir()}
     changes = {"max_iters": 130, "max_minutes": None, "monitor_iters": 40, "n_seqs": 0}
-    assert training.resume(folder, changes, CORPUS) == 0
+    assert resuming.resume(folder, changes, CORPUS) == 0
     expected = ANSWERS[f"{family}/all_train_costs_after_resume"]
     np.testing.assert_allclose(costs[:10], expected[:10], rtol=2e-6)
     # Adam starts from zero: its first steps are of full length whatever the gradient, so rounding grows.
@@ -105,21 +105,21 @@ def test_a_run_of_the_original_goes_on_as_the_original_did(family, tmp_path, mon
     assert [look["iteration"] for look in looks] == [40, 80, 97, 130]
     if family == "one_tier":  # from now on it is a run of ours
         assert checkpoints.load(runs.Run(folder).last).progress["iteration"] == 130
-        assert training.resume(folder, {"max_iters": 132}) == 0
+        assert resuming.resume(folder, {"max_iters": 132}) == 0
         assert float(checkpoints.load(runs.Run(folder).last).adam["adam.t"]) == 35
 
 
 def test_a_run_of_the_original_needs_its_data(tmp_path):
     folder = Path(shutil.copytree(TREES["two_tier"].folder, tmp_path / "results_2t" / "copy"))
     with pytest.raises(DataError, match="--data"):
-        training.resume(folder)
+        resuming.resume(folder)
     other = tmp_path / "other"
     other.mkdir()
     for split in ("train", "valid", "test"):
         np.save(other / f"x_{split}.npy", np.random.default_rng(0).uniform(-1, 1, (4, 100)).astype("f2"))
     (folder / "params" / "params_e1_i97_t0.00_tr4.9473_v4.9141_best.pkl").unlink()  # so from iteration 80
     with pytest.raises(DataError, match="has 2 minibatches an epoch .* 80 of one.*--data"):
-        training.resume(folder, data=other)
+        resuming.resume(folder, data=other)
 
 
 def test_what_the_original_has_not_cannot_be_laid_out(small_data, tmp_path):

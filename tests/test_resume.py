@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samplernn_theano import checkpoints, monitoring, original_layout, runs, training
+from samplernn_theano import checkpoints, monitoring, original_layout, resuming, runs, training
 from samplernn_theano.errors import CheckpointError, DataError, DivergedError, OutputError
 from samplernn_theano.files import locked
 from samplernn_theano.hyperparameters import FAMILIES
@@ -166,7 +166,7 @@ def test_a_look_that_was_cut_short_is_made_again(watched, data, tmp_path, monkey
         context.setattr(owner, name, killed)
         with pytest.raises(Killed):
             training.train(small("one_tier"), data, folder, MANY_LOOKS, exp="x")
-    assert training.resume(folder) == 0
+    assert resuming.resume(folder) == 0
     assert_same(watched, folder)
     assert monitored(watched) == monitored(folder)
     assert listed(watched) == listed(folder)
@@ -200,7 +200,7 @@ def test_a_signal_before_a_look_leaves_it_to_be_made(watched, data, tmp_path, mo
         assert training.train(small("one_tier"), data, folder, MANY_LOOKS, exp="x") == 143
     assert runs.read_log(runs.Run(folder))[-1]["why"] == "SIGTERM"
     assert checkpoints.load(runs.Run(folder).last).progress["look_due"]
-    assert training.resume(folder) == 0
+    assert resuming.resume(folder) == 0
     assert_same(watched, folder)
     assert monitored(watched) == monitored(folder)
 
@@ -211,7 +211,7 @@ def test_a_run_that_ran_out_of_time_goes_on(watched, data, tmp_path):
     assert runs.read_log(runs.Run(folder))[-1]["why"] == "--max-time"
     slices = 1
     while code == training.OUT_OF_TIME:
-        code = training.resume(folder, max_seconds=0.4)
+        code = resuming.resume(folder, max_seconds=0.4)
         slices += 1
     assert code == 0 and slices > 2
     assert_same(watched, folder)
@@ -225,7 +225,7 @@ def test_a_run_stops_when_looks_do_not_improve(quick, data, tmp_path, monkeypatc
     assert training.train(small("one_tier"), data, tmp_path / "run", schedule) == 0
     checkpoint = checkpoints.load(runs.Run(tmp_path / "run").last)
     assert checkpoint.progress["iteration"] == 10 and checkpoint.progress["best_iteration"] == 4
-    assert training.resume(tmp_path / "run") == 0  # at its end
+    assert resuming.resume(tmp_path / "run") == 0  # at its end
     assert checkpoints.load(runs.Run(tmp_path / "run").last).progress["iteration"] == 10
 
 
@@ -250,7 +250,7 @@ def test_data_that_vanish_while_they_are_read(whole, data, tmp_path, monkeypatch
             training.train(small("one_tier"), own, folder, SCHEDULE)
     assert checkpoints.load(runs.Run(folder).last).progress["iteration"] >= 3
     path.write_bytes(content)
-    assert training.resume(folder) == 0
+    assert resuming.resume(folder) == 0
     assert_same(whole, folder)
 
 
@@ -293,7 +293,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(data, whole, stopped,
     run = runs.Run(stopped)
     with run.log.open("a") as log:
         log.write(json.dumps({"event": "train", "iteration": 99, "nll_bits": 1.0}) + "\n")
-    assert training.resume(stopped, {"max_iters": 45}, shutil.copytree(data, tmp_path / "moved")) == 0
+    assert resuming.resume(stopped, {"max_iters": 45}, shutil.copytree(data, tmp_path / "moved")) == 0
     assert_same_training(whole, stopped)
     log = runs.read_log(run)
     assert [record["iteration"] for record in log if record["event"] == "resume"] == [32]
@@ -310,7 +310,7 @@ def test_every_family_goes_on_as_if_it_had_not_been_stopped(data, tmp_path, fami
     training.train(hp, data, tmp_path / "whole", replace(SCHEDULE, max_iters=end))
     training.train(hp, data, tmp_path / "parts", replace(SCHEDULE, max_iters=5))
     for limit in (passes, passes + 1, end):  # the end of the epoch, the look after it
-        assert training.resume(tmp_path / "parts", {"max_iters": limit}) == 0
+        assert resuming.resume(tmp_path / "parts", {"max_iters": limit}) == 0
     assert_same_training(tmp_path / "whole", tmp_path / "parts")
 
 
@@ -320,18 +320,18 @@ def test_other_data_are_refused(stopped, data, tmp_path):
     clips[0, 0] += 0.25
     np.save(other / "x_valid.npy", clips)
     with pytest.raises(DataError, match="valid split .* is not the one .* --data"):
-        training.resume(stopped, {}, other)
+        resuming.resume(stopped, {}, other)
 
 
 def test_two_processes_do_not_work_in_one_run(stopped):
     with locked(stopped), pytest.raises(OutputError, match="Another process works in"):
-        training.resume(stopped)
+        resuming.resume(stopped)
 
 
 def test_what_cannot_be_resumed(stopped, tmp_path):
     with pytest.raises(CheckpointError, match="There is no checkpoint"):
-        training.resume(tmp_path / "nowhere")
+        resuming.resume(tmp_path / "nowhere")
     last = runs.Run(stopped).last
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="damaged"):
-        training.resume(stopped)
+        resuming.resume(stopped)

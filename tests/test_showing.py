@@ -146,14 +146,22 @@ def test_states(tmp_path):
 def test_a_run_that_is_trained_now_is_not_disturbed(tmp_path):
     """The lock is seen, and given back where nobody holds it; nothing is written."""
     folder = run_folder(tmp_path / "a", RECORDS[:3])
-    before = sorted((path, path.stat().st_mtime_ns) for path in [folder, *folder.rglob("*")])
+
+    def files():
+        return sorted((path, path.stat().st_mtime_ns) for path in [folder, *folder.rglob("*")])
+
     with locked(folder):
+        before = files()
         assert state(folder) == "running"
+        assert files() == before
+    before = files()
     assert state(folder) == "died"
+    assert files() == before
     with locked(folder):  # is free again
         pass
-    assert sorted((path, path.stat().st_mtime_ns) for path in [folder, *folder.rglob("*")]) == before
-    other = os.open(folder, os.O_RDONLY)  # another show looks at the same moment
+    (folder / ".lock").touch()  # a killed process left it
+    assert state(folder) == "died"
+    other = os.open(folder / ".lock", os.O_RDONLY)  # another show looks at the same moment
     fcntl.flock(other, fcntl.LOCK_SH)
     assert state(folder) == "died"
     os.close(other)
