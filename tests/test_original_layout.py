@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from samplernn_theano import checkpoints, original_layout, resuming, runs, training
+from samplernn_theano.cli import main
 from samplernn_theano.errors import DataError, HyperParameterError
+from samplernn_theano.flags import to_argv
 from samplernn_theano.hyperparameters import KTier
 from samplernn_theano.original import pickles, result_tree
 from samplernn_theano.original.result_tree import RESULTS, ResultTree
@@ -134,3 +136,31 @@ def test_what_the_original_has_not_cannot_be_laid_out(small_data, tmp_path):
 )
 def test_the_names_of_data_sets(file, name):
     assert original_layout.which_set(file) == name
+
+
+def test_what_the_files_of_a_run_do_not_tell_is_asked_for(tmp_path, capsys):
+    """The original's command line is lost, and the folder has another name."""
+    folder = Path(shutil.copytree(TREES["three_tier"].folder, tmp_path / "renamed"))
+    (folder / "args.pkl").unlink()
+    (tmp_path / "results_3t").mkdir()
+    folder = folder.rename(tmp_path / "results_3t" / "renamed")
+    assert main(["resume", str(folder), "--data", str(CORPUS)]) == 2
+    asked = capsys.readouterr().err
+    assert all(f"--set {name}=..." in asked for name in ("batch_size", "seq_len", "q_type", "learn_h0"))
+    words = [f"--set={name}={value}" for name, value in (("batch_size", 4), ("seq_len", 64))]
+    assert main(["resume", str(folder), "--data", str(CORPUS), *words]) == 2
+    assert "--set q_type=..." in capsys.readouterr().err
+
+
+def test_flags_that_contradict_a_run_that_goes_on_are_refused(tmp_path, capsys):
+    folder = Path(shutil.copytree(TREES["one_tier"].folder, tmp_path / "results_1t" / "run"))
+    hp = result_tree.settings(ResultTree(folder)).hp
+    command = ["train", "one_tier", *to_argv(hp), "--data", str(CORPUS), "--run", str(folder), "--resume"]
+    for other, words in (
+        (["--learning-rate", "0.05"], "learning_rate 0.001, not 0.05"),
+        (["--seed", "7"], "seed 123, not 7"),
+        (["--form", "reference"], "form fast, not reference"),
+        (["--dim", "8"], "dim 16, not 8"),
+    ):
+        assert main([*command, *other]) == 2
+        assert words in capsys.readouterr().err

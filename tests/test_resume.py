@@ -335,3 +335,39 @@ def test_what_cannot_be_resumed(stopped, tmp_path):
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="damaged"):
         resuming.resume(stopped)
+
+
+def test_a_run_that_has_ended_says_so_at_once(quick, data, tmp_path, capsys):
+    folder = tmp_path / "run"
+    training.train(small("one_tier"), data, folder, replace(SCHEDULE, max_iters=2))
+    capsys.readouterr()
+    assert resuming.resume(folder) == 0
+    said = capsys.readouterr()
+    assert "has ended, at iteration 2; for more give --max-iters" in said.out and "Compiling" not in said.err
+    assert [r["event"] for r in runs.read_log(runs.Run(folder))].count("end") == 1
+
+
+def test_a_lost_log_and_lost_settings_do_not_keep_a_run_from_going_on(stopped, data):
+    run = runs.Run(stopped)
+    run.log.unlink()
+    run.settings.unlink()
+    assert resuming.resume(stopped, {"max_iters": 34}) == 0
+    assert json.loads(run.settings.read_text())["schedule"]["max_iters"] == 34
+    assert runs.read_log(run)[-1]["iteration"] == 34
+
+
+def test_the_best_checkpoint_is_named_where_the_last_is_lost(stopped):
+    run = runs.Run(stopped)
+    run.last.unlink()
+    with pytest.raises(
+        CheckpointError, match="no checkpoint .*last.npz. To go on from the best one, copy .*best"
+    ):
+        resuming.resume(stopped)
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(stopped):
+    run = runs.Run(stopped)
+    checkpoint = checkpoints.load(run.last)
+    checkpoints.save(run.last, replace(checkpoint, progress={**checkpoint.progress, "novelty": 1}))
+    with pytest.raises(CheckpointError, match="written by another version .*novelty"):
+        resuming.resume(stopped)

@@ -143,3 +143,41 @@ def test_lines_that_follow_a_line_cut_short_are_not_lost(tmp_path):
 def test_a_log_that_cannot_be_written(tmp_path):
     with pytest.raises(OutputError, match="Could not write .*log.jsonl"):
         runs.append(Run(tmp_path / "gone"), "start")
+
+
+@pytest.mark.parametrize(
+    "name", ["params/my.txt", "params/params_e0_i1_t0.00_tr1.0_v1.0.pkl", "samples/my.wav"]
+)
+def test_a_folder_that_only_looks_like_a_run_is_left_alone(tmp_path, name):
+    """A log is not enough: before its first checkpoint a run has left nothing of value."""
+    runs.append(runs.create(tmp_path / "a", {}), "start")
+    path = tmp_path / "a" / name
+    path.parent.mkdir()
+    path.write_text("mine")
+    with pytest.raises(OutputError, match=f"holds other files .{path.name}."):
+        runs.create(tmp_path / "a", {})
+    assert path.read_text() == "mine"
+
+
+def test_what_is_not_of_a_run_stays_when_it_is_replaced(tmp_path):
+    run = finished(tmp_path / "a")
+    others = [
+        run.folder / name for name in ("params/my.txt", "best/my.txt", "samples/old/a.wav", "notes.txt")
+    ]
+    for path in others:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("mine")
+    runs.create(run.folder, {}, overwrite=True)
+    assert all(path.read_text() == "mine" for path in others)
+    assert not run.last.exists() and not run.best.exists() and run.log.read_text() == ""
+
+
+def test_a_log_that_was_damaged_is_read_as_far_as_it_goes(tmp_path):
+    run = runs.create(tmp_path / "a", {})
+    runs.append(run, "start")
+    with run.log.open("ab") as log:
+        log.write(b'5\n{"iteration": 3}\n\xff\xfe\n{"event": "tra')
+    runs.append(run, "end")
+    assert [record["event"] for record in runs.read_log(run)] == ["start", "end"]
+    run.log.unlink()
+    assert runs.read_log(run) == []
