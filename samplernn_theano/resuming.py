@@ -100,6 +100,12 @@ def resume(
             trainer.adam[name].set_value(array)
         states = [checkpoint.states[name] for name in trainer.graph.states if name in checkpoint.states]
         t = Training(trainer, clips, run, schedule, progress, states or trainer.graph.zero_states(), began)
+        if not checkpoint.adam:
+            print(
+                "The original saved neither Adam's moments nor the carried states: both start from zero, as "
+                "when it resumes.",
+                file=sys.stderr,
+            )
         if originals:
             _take_over(t)
         write_text(run.settings, json.dumps(settings, indent=2) + "\n")
@@ -198,11 +204,6 @@ def _take_over(t: Training) -> None:
     records = conversion.records_of(result_tree.read_log(tree), names)
     write_text(t.run.log, "".join(json.dumps(record) + "\n" for record in records))
     save(t, t.run.last)
-    print(
-        f"{t.run.folder} is the original's, which saved neither Adam's moments nor the carried states: both "
-        "start from zero, as when the original resumes.",
-        file=sys.stderr,
-    )
 
 
 def _settings_to_go_on(
