@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from samplernn_theano import checkpoints, files, plots
@@ -76,7 +75,7 @@ def convert(
     source, out = Path(source), Path(out)
     if not source.exists():
         raise CheckpointError(f"There is no {source}.")
-    to_tree = _holds_run(source) and out.suffix not in (".npz", ".pkl")
+    to_tree = Run(source).has_checkpoint and out.suffix not in (".npz", ".pkl")
     if exp is not None and not to_tree:
         raise OutputError(f"--exp has no effect on {out}, which names no experiment; leave it out.")
     if which_set is not None and out.suffix == ".pkl":
@@ -170,8 +169,7 @@ def checkpoint_to_go_on(
         If there is none, or the tree is damaged; see `result_tree.resumable`.
     """
     resume = result_tree.resumable(tree, count=False)
-    log = {key: [np.asarray(value).item() for value in values] for key, values in resume.log.items()}
-    looks = looks_of(log, [name for name, _ in result_tree.checkpoints(tree)])
+    looks = looks_of(result_tree.plain(resume.log), [name for name, _ in result_tree.checkpoints(tree)])
     model = read_fitting(resume.params, settings)
     if model.assumed:
         unknown = " ".join(f"--set {name}=..." for name in model.assumed)
@@ -203,7 +201,7 @@ def _to_run(source: Path, out: Path, settings: Sequence[str], which_set: str | N
         )
     if out.resolve() == Path.cwd():
         raise OutputError(f"{out} is the current folder; name one below it or elsewhere.")
-    check_folder_free(out, source, Run(out).log.exists() or _holds_run(out), overwrite)
+    check_folder_free(out, source, Run(out).log.exists() or Run(out).has_checkpoint, overwrite)
     found = sorted(result_tree.checkpoints(tree), key=lambda pair: pair[1].stat().st_mtime_ns)
     paths = {(name.epoch, name.iteration): path for name, path in found}  # of two, the newer
     log = result_tree.read_log(tree)
@@ -315,8 +313,3 @@ def _assumed(model: Saved) -> str:
         f" Nothing tells {', '.join(model.assumed)}: those of the authors' best model are assumed; name "
         "others with --set."
     )
-
-
-def _holds_run(folder: Path) -> bool:
-    """Whether `folder` is a run folder of ours with a checkpoint."""
-    return Run(folder).last.exists() or Run(folder).best.exists()

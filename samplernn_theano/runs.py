@@ -54,6 +54,11 @@ class Run:
         """The checkpoint with the lowest validation NLL."""
         return self.folder / "checkpoints" / "best.npz"
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is anything to go on from or to generate with."""
+        return self.last.exists() or self.best.exists()
+
     def kept(self, iteration: int, valid: float) -> Path:
         """The checkpoint of one look, where more than the last and the best are kept."""
         return self.folder / "checkpoints" / f"i{iteration}_v{valid:.4f}.npz"
@@ -92,7 +97,7 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
         return
     if not run.folder.is_dir():
         raise OutputError(f"{run.folder} is a file; choose another folder with --run.")
-    if run.last.exists() or run.best.exists():
+    if run.has_checkpoint:
         if overwrite:
             return
         raise OutputError(

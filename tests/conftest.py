@@ -24,3 +24,13 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pitch = rng.uniform(200, 800, (n, 1))
         np.save(folder / f"tones_{split}.npy", (0.5 * np.sin(2 * np.pi * pitch * time)).astype(np.float16))
     return folder
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """8 / 4 / 4 clips of 2,000 samples of noise."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 8), ("valid", 4), ("test", 4)):
+        np.save(folder / f"x_{split}.npy", rng.uniform(-1, 1, (n, 2000)).astype(np.float16))
+    return folder

@@ -37,16 +37,6 @@ type Life = subprocess.Popen | BaseProcess
 """A process that trains, from its start to its end."""
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """8 / 4 / 4 clips of 2,000 samples of noise."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for split, n in (("train", 8), ("valid", 4), ("test", 4)):
-        np.save(folder / f"x_{split}.npy", rng.uniform(-1, 1, (n, 2000)).astype(np.float16))
-    return folder
-
-
 # --- the same run -------------------------------------------------------------------------------------------
 
 

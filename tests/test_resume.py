@@ -48,16 +48,6 @@ def assert_same(one: Path, two: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    """8 / 4 / 4 clips of 1,000 samples of noise."""
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    for split, n in (("train", 8), ("valid", 4), ("test", 4)):
-        np.save(folder / f"x_{split}.npy", rng.uniform(-1, 1, (n, 2000)).astype(np.float16))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def quick():
     """Compilation done once: every training of the small one_tier starts with its initial values."""
     trainer, compile_anew = compile_trainer(small("one_tier")), training.compile_trainer

@@ -166,7 +166,12 @@ def read_log(tree: ResultTree) -> dict[str, list[Any]]:
     CheckpointError
         If it is missing or damaged.
     """
-    return {key: [_plain(value) for value in values] for key, values in _stored_log(tree).items()}
+    return plain(_stored_log(tree))
+
+
+def plain(log: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """A log whose NumPy numbers have become plain ones."""
+    return {key: [_plain(value) for value in values] for key, values in log.items()}
 
 
 def _stored_log(tree: ResultTree) -> dict[str, list[Any]]:
