@@ -10,3 +10,10 @@ def limit(threads: int) -> None:
     """Let every library use at most `threads` threads."""
     for name in THREAD_VARIABLES:
         os.environ[name] = str(threads)
+
+
+def allowed() -> int:
+    """How many threads may be used: the cores this process may run on, or fewer if `limit` said so."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limits = [int(os.environ[name]) for name in THREAD_VARIABLES if os.environ.get(name, "").isdecimal()]
+    return max(1, min([cores, *limits]))
