@@ -123,17 +123,6 @@ def nll_bits(logits: Expression, targets: Expression) -> Expression:
     return (log_sum - picked) * constant(np.log2(np.e), logits)
 
 
-def categorical(logits: Expression, uniforms: Expression) -> Expression:
-    """Draw from softmax(logits): logits (B, Q), uniforms (B,) in [0, 1); returns int32 (B,).
-
-    The first k whose running float32 sum of probabilities exceeds the uniform; 0 where none does (as Theano's
-    multinomial followed by argmax).
-    """
-    probabilities = pt.special.softmax(logits, axis=-1)
-    beyond = pt.gt(pt.cumsum(probabilities, axis=-1), uniforms[:, None])
-    return pt.argmax(beyond, axis=-1).astype("int32")
-
-
 # --- recurrent layers ---------------------------------------------------------------------------------------
 
 

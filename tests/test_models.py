@@ -158,10 +158,11 @@ def test_what_is_generated_is_what_the_model_predicts(model):
     silent = np.zeros(hp.seq_len, np.int32)
     silent[8:12] = 1
     previous = np.full((hp.batch_size, hp.overlap), hp.silence, sampler.previous.dtype)
+    ones = np.ones(hp.batch_size, np.float32)  # inverse temperatures
     rand = [(random.random(s.type.shape) - 0.5).astype(s.dtype) for s in sampler.states.values()]
     samples, *states = (
         np.asarray(v)
-        for v in model.generate(*noise.values(), silent, previous, np.asarray(1, np.int32), *rand)
+        for v in model.generate(*noise.values(), silent, previous, np.asarray(1, np.int32), ones, *rand)
     )
     assert samples.dtype == sampler.previous.dtype and samples.shape == (hp.batch_size, hp.seq_len)
     assert (samples[:, 8:12] == hp.silence).all()

@@ -124,18 +124,6 @@ def test_nll_of_equal_logits_is_log2_of_the_levels_even_if_they_are_huge():
     np.testing.assert_allclose(bits, 8)
 
 
-def test_draws_take_the_first_level_whose_running_sum_exceeds_the_uniform():
-    probabilities = np.array([[0.25, 0.0, 0.5, 0.25]] * 5, np.float32)
-    uniforms = np.array([0.0, 0.25, 0.74, 0.76, 1.0], np.float32)  # 1.0: no sum exceeds it, which gives 0
-    x = pt.tensor("x", dtype="float32", shape=(5, 4))
-    u = pt.tensor("u", dtype="float32", shape=(5,))
-    with np.errstate(divide="ignore"):
-        logits = np.log(probabilities)
-    (drawn,) = run([x, u], [ops.categorical(x, u)], [logits, uniforms])
-    assert drawn.dtype == np.int32
-    assert drawn.tolist() == [0, 2, 2, 3, 0]
-
-
 def test_rescaling_divides_by_an_integer_half():
     """Quirk: with an odd number of levels the highest becomes 2, with an even number less."""
     x = pt.tensor("x", dtype="int32", shape=(3,))

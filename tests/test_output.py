@@ -11,6 +11,7 @@ from samplernn_theano import ops
 from samplernn_theano.backend import compile_function
 from samplernn_theano.hyperparameters import RNNGMM, OneTier
 from samplernn_theano.models import output
+from samplernn_theano.models.draws import categorical
 
 K = 3  # components
 B, T = 4, 5  # vectors to predict in a test of the cost
@@ -198,7 +199,8 @@ def draw(request):
     uniforms = pt.tensor("uniforms", dtype="float32", shape=(N,))
     normals = pt.tensor("normals", dtype="float32", shape=(N,) if n == 1 else (N, n))
     noise = {"uniforms": uniforms, "normals": normals}
-    f = compile_function([outputs, uniforms, normals], [output.draw(mixture(n), outputs, noise)])
+    ones = pt.ones((N,), dtype="float32")  # inverse temperatures
+    f = compile_function([outputs, uniforms, normals], [output.draw(mixture(n), outputs, noise, ones)])
     return n, lambda *values: np.asarray(f(*(np.asarray(v, np.float32) for v in values))[0])
 
 
@@ -283,8 +285,8 @@ def test_levels_are_predicted_by_a_softmax():
     results = [
         output.cost(hp, logits, targets, mask),
         ops.nll_bits(logits, targets),
-        output.draw(hp, logits[:, 0], {"uniforms": uniforms}),
-        ops.categorical(logits[:, 0], uniforms),
+        output.draw(hp, logits[:, 0], {"uniforms": uniforms}, pt.ones((B,), dtype="float32")),
+        categorical(logits[:, 0], uniforms),
     ]
     f = compile_function([logits, targets, mask, uniforms], results)
     rng = np.random.RandomState(0)

@@ -7,12 +7,12 @@ import numpy as np
 import pytensor.tensor as pt
 import pytest
 
-from samplernn_theano import ops, updates
+from samplernn_theano import updates
 from samplernn_theano.backend import compile_function
 from samplernn_theano.cases import read_case
 from samplernn_theano.flags import from_original_argv
 from samplernn_theano.hyperparameters import WaveNet
-from samplernn_theano.models import wavenet
+from samplernn_theano.models import draws, wavenet
 from samplernn_theano.parameters import Parameters
 
 TINY = WaveNet(
@@ -169,7 +169,8 @@ def compiled_sampler(params, length):
     def generate(uniforms, silent, previous, reset, states=None):
         if states is None:
             states = [np.zeros(s.type.shape, s.dtype) for s in sampler.states.values()]
-        results = function(uniforms, silent, previous, np.asarray(reset, flag), *states)
+        ones = np.ones(N_SEQS, np.float32)  # inverse temperatures
+        results = function(uniforms, silent, previous, np.asarray(reset, flag), ones, *states)
         return [np.asarray(value) for value in results]
 
     return generate
@@ -194,7 +195,7 @@ def test_queues_give_what_computing_everything_anew_gives(params, generate):
 
     window = pt.tensor("window", dtype="int32", shape=(N_SEQS, TINY.overlap))
     uniform = pt.tensor("uniform", dtype="float32", shape=(N_SEQS,))
-    drawn = ops.categorical(wavenet.next_logits(params, TINY, window), uniform)
+    drawn = draws.categorical(wavenet.next_logits(params, TINY, window), uniform)
     draw = compile_function([window, uniform], [drawn])
     heard = SILENCE
     for t in range(2 * LENGTH):

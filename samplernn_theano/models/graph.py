@@ -48,6 +48,7 @@ class Sampler:
     silent: Expression  # (block length,) int32: 1 where silence takes the place of what is drawn
     previous: Expression  # (N, overlap): the samples before the block, of the dtype of a pass
     reset: Expression  # () int32: 1 at the start of the sequences
+    inverse_temperature: Expression  # (N,), of the parameters' dtype: 1 / temperature; see `output.draw`
     states: dict[str, Expression]
     new_states: dict[str, Expression]
     samples: Expression  # (N, block length), of the dtype of a pass
@@ -55,7 +56,8 @@ class Sampler:
     @property
     def inputs(self) -> list[Expression]:
         """What a compiled function of this graph is called with."""
-        return [*self.noise.values(), self.silent, self.previous, self.reset, *self.states.values()]
+        shared = [self.silent, self.previous, self.reset, self.inverse_temperature]
+        return [*self.noise.values(), *shared, *self.states.values()]
 
     def zero_states(self) -> list[NDArray]:
         """Carried states to start with; the first block resets them anyway."""

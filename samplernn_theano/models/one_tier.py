@@ -76,11 +76,13 @@ def graph(params: Parameters, hp: OneTier | RNNGMM, form: ops.Form = "fast") -> 
     )
 
 
-def sampler(params: Parameters, hp: OneTier | RNNGMM, n_seqs: int, n_samples: int) -> Sampler:
+def sampler(
+    params: Parameters, hp: OneTier | RNNGMM, n_seqs: int, n_samples: int, top_p: float = 1.0
+) -> Sampler:
     """The model as a generator: one scan over steps of FS samples."""
     FS = hp.overlap
     n_steps = max(1, n_samples // FS)
-    noise, silent, previous, reset = parts.block_inputs(params, hp, n_seqs, n_steps * FS)
+    noise, silent, previous, reset, inverse_temperature = parts.block_inputs(params, hp, n_seqs, n_steps * FS)
     h0 = parts.state_input(params, hp, "h0", n_seqs)
 
     def step(silent: Expression, *arguments: Expression) -> tuple[Expression, Expression]:
@@ -88,8 +90,8 @@ def sampler(params: Parameters, hp: OneTier | RNNGMM, n_seqs: int, n_samples: in
         uniforms, *normals, before, state = arguments
         outputs, state = network(params, hp, before[None], state, None, "step")
         drawn_with = {"uniforms": uniforms[0]} | ({"normals": normals[0].T} if normals else {})
-        drawn = output.draw(hp, outputs[0], drawn_with).reshape((n_seqs, FS))
-        return parts.heard(hp, silent[None], drawn), state
+        drawn = output.draw(hp, outputs[0], drawn_with, inverse_temperature, top_p)
+        return parts.heard(hp, silent[None], drawn.reshape((n_seqs, FS))), state
 
     samples, states = pytensor.scan(
         step,
@@ -106,6 +108,7 @@ def sampler(params: Parameters, hp: OneTier | RNNGMM, n_seqs: int, n_samples: in
         silent=silent,
         previous=previous,
         reset=reset,
+        inverse_temperature=inverse_temperature,
         states={"h0": h0},
         new_states={"h0": states[-1]},
         samples=samples.transpose(1, 0, 2).reshape((n_seqs, n_steps * FS)),

@@ -16,6 +16,7 @@ from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano import ops
 from samplernn_theano.hyperparameters import HyperParameters, RealValued
+from samplernn_theano.models import draws
 
 # The least deviation, in deviations of the data. Recordings are rounded to steps: without a floor a Gaussian
 # could shrink onto one step, and the density grow without limit.
@@ -53,14 +54,30 @@ def nll(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Exp
     return ops.nll_bits(outputs, targets) * mask
 
 
-def draw(hp: HyperParameters, outputs: Expression, noise: dict[str, Expression]) -> Expression:
-    """Draw from what the network predicts for N sequences: outputs (N, width).
+def draw(
+    hp: HyperParameters,
+    outputs: Expression,
+    noise: dict[str, Expression],
+    inverse_temperature: Expression,
+    top_p: float = 1.0,
+) -> Expression:
+    """Draw from what the network predicts for N sequences.
 
-    `noise` has "uniforms" (N,) and for a mixture "normals" (N,) or (N, n), whose shape the samples have.
+    Parameters
+    ----------
+    outputs : (N, width)
+    noise : dict
+        "uniforms" (N,) and for a mixture "normals" (N,) or (N, n), whose shape the samples have.
+    inverse_temperature : (N,)
+        1 / temperature of each sequence. It multiplies the logits; the deviations of a mixture are
+        multiplied by the root of the temperature (Ha & Eck 2017, A Neural Representation of Sketch Drawings).
+    top_p : float
+        Of `draws.categorical`; a mixture is drawn from as a whole.
     """
     if isinstance(hp, RealValued):
-        return draw_from_mixture(outputs, noise["uniforms"], noise["normals"], hp.n_components)
-    return ops.categorical(outputs, noise["uniforms"])
+        uniforms, normals = noise["uniforms"], noise["normals"]
+        return draw_from_mixture(outputs, uniforms, normals, hp.n_components, inverse_temperature)
+    return draws.categorical(outputs * inverse_temperature[:, None], noise["uniforms"], top_p)
 
 
 # --- mixtures of Gaussians ----------------------------------------------------------------------------------
@@ -82,19 +99,25 @@ def mixture_nll_bits(
 
 
 def draw_from_mixture(
-    outputs: Expression, uniforms: Expression, normals: Expression, n_components: int
+    outputs: Expression,
+    uniforms: Expression,
+    normals: Expression,
+    n_components: int,
+    inverse_temperature: Expression,
 ) -> Expression:
     """Draw a component by its weight, then from its Gaussian.
 
-    outputs (N, K (1 + 2 n)), uniforms (N,), normals (N,) where n is 1, or (N, n); returns as `normals`.
+    outputs (N, K (1 + 2 n)), uniforms (N,), normals (N,) where n is 1, or (N, n), inverse_temperature (N,);
+    returns as `normals`.
     """
     logits, means, log_deviations = _mixture(outputs, n_components)
-    component = ops.categorical(logits, uniforms)  # (N,)
+    component = draws.categorical(logits * inverse_temperature[:, None], uniforms)  # (N,)
     chosen = pt.eq(component[:, None], pt.arange(n_components, dtype="int32"))[..., None]  # (N, K, 1)
     zero = ops.constant(0, outputs)
     mean, log_deviation = (pt.sum(pt.switch(chosen, x, zero), axis=1) for x in (means, log_deviations))
     vectors = normals if normals.ndim == 2 else normals[:, None]
-    return (mean + pt.exp(log_deviation) * vectors).reshape(normals.type.shape)
+    deviation = pt.exp(log_deviation) / pt.sqrt(inverse_temperature)[:, None]
+    return (mean + deviation * vectors).reshape(normals.type.shape)
 
 
 def _mixture(outputs: Expression, n_components: int) -> tuple[Expression, Expression, Expression]:

@@ -25,14 +25,15 @@ def pass_inputs(params: Parameters, hp: HyperParameters) -> tuple[Expression, Ex
 
 def block_inputs(
     params: Parameters, hp: HyperParameters, n_seqs: int, length: int
-) -> tuple[dict[str, Expression], Expression, Expression, Expression]:
-    """The inputs of a block of generated samples: noise, silent, previous and reset, as in `Sampler`."""
+) -> tuple[dict[str, Expression], Expression, Expression, Expression, Expression]:
+    """Noise, silent, previous, reset and inverse_temperature of a block of samples, as in `Sampler`."""
     names = ("uniforms", "normals") if hp.real_valued else ("uniforms",)
     return (
         {name: pt.tensor(name, dtype=params.dtype, shape=(length, n_seqs)) for name in names},
         pt.tensor("silent", dtype="int32", shape=(length,)),
         pt.tensor("previous", dtype=samples_dtype(params, hp), shape=(n_seqs, hp.overlap)),
         pt.tensor("reset", dtype="int32", shape=()),
+        pt.tensor("inverse_temperature", dtype=params.dtype, shape=(n_seqs,)),
     )
 
 

@@ -141,7 +141,7 @@ def graph(params: Parameters, hp: Tiers, form: ops.Form = "fast") -> Graph:
     )
 
 
-def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int) -> Sampler:
+def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int, top_p: float = 1.0) -> Sampler:
     """The model as a generator: one scan over frames of the slowest tier.
 
     The body is one step of the slowest tier, and for each of its vectors one step of the tier below, down to
@@ -149,7 +149,9 @@ def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int) -> Sampl
     """
     overlap = hp.overlap
     n_steps = max(1, n_samples // overlap)
-    noise, silent, previous, reset = parts.block_inputs(params, hp, n_seqs, n_steps * overlap)
+    noise, silent, previous, reset, inverse_temperature = parts.block_inputs(
+        params, hp, n_seqs, n_steps * overlap
+    )
     states = _states(params, hp, n_seqs)
     tiers = _with_ratios(hp)
 
@@ -181,7 +183,8 @@ def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int) -> Sampl
             """One sample."""
             t = len(recent) - overlap
             outputs = sample_tier(params, hp, pt.stack(recent[-FS:], axis=1), conditioning, "step")
-            drawn = output.draw(hp, outputs, {name: values[t] for name, values in noise_of.items()})
+            noise_now = {name: values[t] for name, values in noise_of.items()}
+            drawn = output.draw(hp, outputs, noise_now, inverse_temperature, top_p)
             recent.append(parts.heard(hp, silent[t], drawn))
 
         step(0, None)
@@ -205,6 +208,7 @@ def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int) -> Sampl
         silent=silent,
         previous=previous,
         reset=reset,
+        inverse_temperature=inverse_temperature,
         states=states,
         new_states={name: values[-1] for name, values in zip(states, new_states, strict=True)},
         samples=samples.transpose(1, 0, 2).reshape((n_seqs, n_steps * overlap)),

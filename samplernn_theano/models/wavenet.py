@@ -201,7 +201,7 @@ def next_logits(params: Parameters, hp: WaveNet, window: Expression) -> Expressi
     return predict(params, hp, window)[:, 0]
 
 
-def sampler(params: Parameters, hp: WaveNet, n_seqs: int, n_samples: int) -> Sampler:
+def sampler(params: Parameters, hp: WaveNet, n_seqs: int, n_samples: int, top_p: float = 1.0) -> Sampler:
     """The model as a generator: one scan over samples.
 
     Every layer keeps a queue of the last d vectors that it read, so that a sample costs one step of each
@@ -211,7 +211,7 @@ def sampler(params: Parameters, hp: WaveNet, n_seqs: int, n_samples: int) -> Sam
     """
     C, L, K = hp.dim, hp.dilation_layers_per_block, hp.wavenet_blocks
     dilations = [2**i for i in range(L)]
-    noise, silent, previous, reset = parts.block_inputs(params, hp, n_seqs, n_samples)
+    noise, silent, previous, reset, inverse_temperature = parts.block_inputs(params, hp, n_seqs, n_samples)
     queues = {
         f"queue_{d}": pt.tensor(f"queue_{d}", dtype=params.dtype, shape=(d, K, n_seqs, C)) for d in dilations
     }
@@ -232,7 +232,8 @@ def sampler(params: Parameters, hp: WaveNet, n_seqs: int, n_samples: int) -> Sam
         x = _numbers(hp, before, params.dtype)[:, None]
         read, units = one_step(layers, x, lambda j, x: past[j % L, j // L])
         logits = pt.concatenate(units, axis=1) @ skip_weights @ W + b
-        drawn = parts.heard(hp, silent, output.draw(hp, logits, {"uniforms": uniforms}))
+        drawn = output.draw(hp, logits, {"uniforms": uniforms}, inverse_temperature, top_p)
+        drawn = parts.heard(hp, silent, drawn)
         newest = [pt.stack([_widened(x, 1, C) for x in read[i::L]]) for i in range(L)]  # (K, N, C) each
         new_queues = [pt.set_subtensor(q[row], new) for q, row, new in zip(queues, rows, newest, strict=True)]
         return [drawn, (time + 1) % dilations[-1], *new_queues]
@@ -261,10 +262,29 @@ def sampler(params: Parameters, hp: WaveNet, n_seqs: int, n_samples: int) -> Sam
         silent=silent,
         previous=previous,
         reset=reset,
+        inverse_temperature=inverse_temperature,
         states=states_in,
         new_states={name: values[-1] for name, values in zip(states_in, states, strict=True)},
         samples=samples.T,
     )
+
+
+def queues_after(params: Parameters, hp: WaveNet, samples: Expression) -> dict[str, Expression]:
+    """The sampler's queues when it has heard samples (N, overlap) and `time` is 0: a row for each moment.
+
+    The last of the samples is not in them: the sampler reads it first. With `time` at 0 row 0 is the oldest.
+    """
+    C, L, K = hp.dim, hp.dilation_layers_per_block, hp.wavenet_blocks
+    layers = dilated_layers(params, hp)
+    x = _numbers(hp, samples[:, :-1], params.dtype)[..., None]  # (N, moments, n_in)
+    read: list[Expression] = []
+    for layer in layers:
+        d, m = layer.dilation, matrices(layer)
+        read.append(_widened(x[:, -d:], 2, C).transpose(1, 0, 2))  # (d, N, C)
+        if len(read) < K * L:
+            z = gated(ops.matmul(x[:, :-d], m.past) + ops.matmul(x[:, d:], m.present) + m.b)
+            x = onward(m, x[:, d:], z)
+    return {f"queue_{2**i}": pt.stack(read[i::L], axis=1) for i in range(L)}
 
 
 def one_step(
@@ -284,7 +304,7 @@ def one_step(
 
 
 def _widened(x: Expression, axis: int, width: int) -> Expression:
-    """x (n, m) with zeros added along an axis, up to a width: the first layer reads one channel, not C."""
+    """x with zeros added along an axis, up to a width: the first layer reads one channel, not C."""
     missing = width - x.type.shape[axis]
     shape = tuple(missing if i == axis else n for i, n in enumerate(x.type.shape))
     return pt.concatenate([x, pt.zeros(shape, dtype=x.dtype)], axis=axis) if missing else x
