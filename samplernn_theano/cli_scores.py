@@ -1,10 +1,11 @@
-"""The commands that score models: `samplernn evaluate` and `samplernn compare`."""
+"""The commands that score models and recordings: `samplernn evaluate`, `compare` and `score`."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.arguments import add_backend, add_set, csv_file, picture
+from samplernn_theano.arguments import add_backend, add_set, csv_file, picture, positive
 
 SPLITS = ("train", "valid", "test")
 MODEL = "a checkpoint (.npz, or .pkl of the original's) or a run (its best one)"
@@ -73,3 +74,62 @@ def _compare(a: argparse.Namespace) -> int:
         plots.comparison(a.out, relative, per_clip)
         print(f"The picture is {a.out}")
     return 0
+
+
+# --- score --------------------------------------------------------------------------------------------------
+
+MOST_CURVES = 10  # in a picture
+
+
+def add_score(commands: Any) -> None:
+    """Add the command `score`."""
+    parser = commands.add_parser("score", help="bits per sample of any recordings under a trained model")
+    parser.add_argument(
+        "files", metavar="FILE", type=Path, nargs="+", help="a sound file, or a folder: all in it and below"
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True, help=MODEL)
+    parser.add_argument(
+        "--window", type=positive, default=0.1, help="seconds per point of the curve (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out",
+        type=picture,
+        help="draw the curves into this file, .png, .pdf or .svg; of one recording also the spectrogram",
+    )
+    parser.add_argument("--csv", type=csv_file, help="also write the bits of each window to this file")
+    add_set(parser, "a hyper-parameter to take instead, such as q_type=mu-law")
+    add_backend(parser)
+    parser.set_defaults(command=_score)
+
+
+def _score(a: argparse.Namespace) -> int:
+    from samplernn_theano import evaluation, saved, scoring
+
+    model = saved.read(a.checkpoint, a.set)
+    print(evaluation.describe(model), flush=True)
+    paths, problems = scoring.find(a.files)
+    scored: list[scoring.Scored] = []
+    if paths:
+        scorer = scoring.compile_scorer(model, a.backend)
+        scored, unfit = scoring.score_files(scorer, paths, a.window, progress=True)
+        problems += unfit
+    if scored:
+        print(scoring.describe(scored, model.hp), flush=True)
+    for problem in problems:
+        print(f"samplernn: {problem}", file=sys.stderr)
+    if scored and a.csv:
+        scoring.write_csv(a.csv, scored)
+        print(f"The bits of each window are in {a.csv}")
+    if scored and a.out:
+        _draw_scores(a.out, scored)
+    return 2 if problems else 0
+
+
+def _draw_scores(out: Path, scored: list[Any]) -> None:
+    from samplernn_theano import audio, plots, scoring
+
+    drawn = scored[:MOST_CURVES]
+    sound = audio.read_mono(drawn[0].path) if len(scored) == 1 else None
+    plots.nll_over_time(out, scoring.curves(drawn), sound)
+    which = f" of the {MOST_CURVES} lowest" if len(scored) > MOST_CURVES else ""
+    print(f"The picture{which} is {out}")

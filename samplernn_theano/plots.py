@@ -184,6 +184,59 @@ def _draw_differences(axes: Axes, differences: NDArray[np.float64]) -> None:
     axes.legend(fontsize=8)
 
 
+def nll_over_time(
+    path: str | Path,
+    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    sound: NDArray[np.floating] | None = None,
+) -> None:
+    """Draw the NLL of recordings over time, and below them the spectrogram of one, aligned in time.
+
+    Parameters
+    ----------
+    curves : mapping of title to edges (n + 1,) and bits (n,)
+        Where the windows begin and the last one ends, in seconds, and the bits per sample of each.
+    sound : amplitudes (samples,) at 16 kHz, optional
+        Of a long one, 2,000 columns are drawn, with gaps between them.
+
+    Raises
+    ------
+    OutputError
+        If the picture cannot be written.
+    """
+    heights = [3.5] + ([] if sound is None else [2.5])
+    figure = Figure(figsize=(10, sum(heights) + 0.2 * len(curves)), layout="constrained")
+    axes, *below = figure.subplots(len(heights), sharex=True, height_ratios=heights, squeeze=False)[:, 0]
+    for i, (title, (edges, bits)) in enumerate(curves.items()):
+        mean = np.average(bits, weights=np.diff(edges))
+        axes.stairs(bits, edges, baseline=None, lw=1, color=f"C{i}", label=f"{mean:.3f}  {title}")
+    axes.set_ylabel("NLL (bits per sample)")
+    axes.grid(alpha=0.3)
+    legend = axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), title="mean, recording")
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a dollar sign in a file's name
+    if sound is not None:
+        _draw_columns(below[0], sound)
+    figure.axes[-1].set_xlabel("seconds")
+    axes.set_xlim(0, max(edges[-1] for edges, _ in curves.values()))
+    _save(path, figure)
+
+
+def _draw_columns(axes: Axes, x: NDArray[np.floating]) -> None:
+    """Draw the spectrogram of x (samples,), each column around its time; about 2,000 at most."""
+    if len(x) < 512:
+        x = np.pad(x, (0, 512 - len(x)))  # the transform needs half a window
+    hop = max(256, len(x) // 2000)
+    n = 1 + len(x) // hop
+    transform = ShortTimeFFT(hann(1024, sym=False), hop=hop, fs=SAMPLE_RATE)
+    power = transform.spectrogram(x, p0=0, p1=n)
+    edges = (-0.5 * hop / SAMPLE_RATE, (n - 0.5) * hop / SAMPLE_RATE)
+    extent = (*edges, 0, SAMPLE_RATE / 2000)
+    axes.imshow(
+        _decibels(power), origin="lower", aspect="auto", extent=extent, vmin=-90, vmax=0, cmap="magma"
+    )
+    axes.set_ylabel("kHz")
+
+
 def _powers(x: NDArray[np.floating], window: int) -> NDArray[np.float64]:
     """The spectrogram of x (samples,): (window / 2 + 1, times)."""
     x = np.pad(
