@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano import __version__
-from samplernn_theano.arguments import Parser, add_backend, add_set, guarded, positive, positive_int, seed
+from samplernn_theano.arguments import Parser, add_backend, guarded
 from samplernn_theano.cli_convert import add_convert
 from samplernn_theano.cli_data import add_check_data, add_prepare
 from samplernn_theano.cli_files import add_inspect, add_show
-from samplernn_theano.cli_scores import add_compare, add_evaluate
+from samplernn_theano.cli_generate import add_generate
+from samplernn_theano.cli_scores import add_compare, add_evaluate, add_score
 from samplernn_theano.cli_train import add_resume, add_train
-from samplernn_theano.errors import OutputError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,84 +48,15 @@ def build_parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_resume(commands)
     add_show(commands)
-    _add_generate(commands)
+    add_generate(commands)
     add_evaluate(commands)
     add_compare(commands)
+    add_score(commands)
     add_inspect(commands)
     add_convert(commands)
     _add_conformance(commands)
     _add_info(commands)
     return parser
-
-
-# --- generate -----------------------------------------------------------------------------------------------
-
-
-def _add_generate(commands: Any) -> None:
-    parser = commands.add_parser("generate", help="make sound with a trained model")
-    parser.add_argument(
-        "checkpoint", type=Path, help="a checkpoint (.npz, or .pkl of the original's) or a run (its best one)"
-    )
-    parser.add_argument(
-        "--seconds", type=positive, default=5.0, help="length of a sequence (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--n_seqs", type=positive_int, default=4, help="sequences at once (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=seed, default=0, help="of the draws (default: %(default)s)")
-    parser.add_argument(
-        "--information-retention",
-        action="store_true",
-        help="feed silence in the third second: what does the model remember of the first two?",
-    )
-    parser.add_argument("--out", type=Path, help="folder of the sound files (default: samples of the run)")
-    parser.add_argument(
-        "--beside", type=Path, action="append", default=[], help="a recording to compare with in the picture"
-    )
-    add_set(parser, "a hyper-parameter that the original's files do not tell, such as q_type=mu-law")
-    add_backend(parser)
-    parser.set_defaults(command=_generate)
-
-
-def _generate(a: argparse.Namespace) -> int:
-    import time
-
-    from samplernn_theano import audio, evaluation, generation, plots, saved
-
-    model = saved.read(a.checkpoint, a.set)
-    print(evaluation.describe(model), flush=True)
-    path, hp, params = model.path, model.hp, saved.build(model).parameters
-    n_samples = max(1, round(a.seconds * audio.SAMPLE_RATE))
-    out = (
-        a.out
-        or (path.parent.parent if path.parent.name in ("checkpoints", "params") else path.parent) / "samples"
-    )
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out} is a file; choose another folder with --out.")
-    beside = {str(p): audio.read_mono(p)[:n_samples] for p in a.beside}
-    stem = f"{path.stem}_seed{a.seed}"
-    silent = range(0)
-    if a.information_retention:
-        silent, stem = generation.INFORMATION_RETENTION, stem + "_retention"
-        if n_samples <= silent.stop:
-            raise OutputError("--information-retention needs more than 3 seconds; give --seconds 5.")
-    blocks = generation.compile_sampler(params, hp, a.n_seqs, a.backend)(a.seed, silent)
-    began = time.perf_counter()
-    sequences = generation.take(blocks, n_samples, progress=True)
-    took = time.perf_counter() - began
-    paths = [out / f"{stem}_{i}.wav" for i in range(a.n_seqs)]
-    generation.write_sequences(paths, sequences, hp)
-    picture = out / f"{stem}_spectrograms.png"
-    shown = {p.name: generation.waveform(x, hp) for p, x in list(zip(paths, sequences, strict=True))[:8]}
-    plots.spectrograms(picture, beside | shown)
-    print(
-        f"{a.n_seqs} x {n_samples / audio.SAMPLE_RATE:.2f} s of sound in {took:.1f} s with compilation: "
-        f"{n_samples / took:,.0f} steps/s, "
-        f"{a.n_seqs * n_samples / audio.SAMPLE_RATE / took:.2f} times real time"
-    )
-    for p in (*paths, picture):
-        print(p)
-    return 0
 
 
 # --- conformance --------------------------------------------------------------------------------------------

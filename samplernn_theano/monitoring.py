@@ -9,13 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from samplernn_theano import checkpoints, files, generation, original_layout, plots, runs
-from samplernn_theano.audio import SAMPLE_RATE
+from samplernn_theano import (
+    checkpoints,
+    engines,
+    files,
+    generation,
+    like_original,
+    original_layout,
+    plots,
+    runs,
+)
+from samplernn_theano.audio import SAMPLE_RATE, write_wav
+from samplernn_theano.backend import devices
 from samplernn_theano.clips import Clips
 from samplernn_theano.errors import DivergedError
 from samplernn_theano.original.result_tree import ResultTree
 from samplernn_theano.original.tags import sample_name
 from samplernn_theano.schedule import Progress, Schedule, improved, regular
+from samplernn_theano.streams import OriginalStreams, OwnStreams
 from samplernn_theano.trainer import Trainer, evaluate
 
 
@@ -32,7 +43,7 @@ class Training:
     began: float  # time.monotonic() at the start of this process
     say: Callable[[str], Any] = print
     stopping: list[int] = field(default_factory=list)  # the signal that asks for the end, once it has come
-    sampler: generation.Blocks | None = None
+    engine: engines.Engine | None = None  # for the sound of a look
 
     @property
     def tree(self) -> ResultTree | None:
@@ -122,15 +133,38 @@ def _tell(t: Training, record: Mapping[str, Any]) -> None:
 
 
 def _generate(t: Training, record: Mapping[str, Any]) -> None:
-    hp, iteration = t.trainer.hp, t.progress.iteration
-    t.sampler = t.sampler or generation.compile_sampler(
-        t.trainer.graph.parameters, hp, t.schedule.n_seqs, t.trainer.settings["backend"]
-    )
-    sequences = generation.take(t.sampler(iteration), round(t.schedule.sample_seconds * SAMPLE_RATE))
-    names = [f"sample_i{iteration}_{i}.wav" for i in range(len(sequences))]
+    """Write sequences of this moment's model; with --original-layout, as the original does."""
+    hp, backend = t.trainer.hp, t.trainer.settings["backend"]
+    if t.engine is None:  # on a GPU the graph, which it computes; else what is fastest
+        on_gpu = not devices(backend).startswith("cpu")
+        t.engine = engines.create(
+            t.trainer.graph.parameters, hp, t.schedule.n_seqs, backend if on_gpu else None
+        )
+    t.engine.refresh()
+    n_samples = round(t.schedule.sample_seconds * SAMPLE_RATE)
     if t.tree:
-        names = [sample_name(*original_layout.moment(record), i) for i in range(len(sequences))]
-    generation.write_sequences([t.run.samples / name for name in names], sequences, hp)
+        _generate_like_original(t, t.engine, n_samples, record)
+        return
+    streams = OwnStreams(t.progress.iteration, t.schedule.n_seqs)
+    generator = generation.Generator(hp, t.engine, streams, t.engine.start())
+    for i, samples in enumerate(generation.take(generator, n_samples)):
+        path = t.run.samples / f"sample_i{t.progress.iteration}_{i}.wav"
+        write_wav(path, generation.waveform(generation.amplitudes(samples, hp)))
+
+
+def _generate_like_original(
+    t: Training, engine: engines.Engine, n_samples: int, record: Mapping[str, Any]
+) -> None:
+    hp = t.trainer.hp
+    streams = OriginalStreams(engine.n_seqs)
+    n_drawn = max(0, n_samples - like_original.samples_in_front(hp))
+    looks = sum(line["event"] == "monitor" for line in runs.read_log(t.run))
+    streams.draw("uniforms", (looks - 1) * n_drawn)  # the looks before; the original never seeds them anew
+    silent = like_original.silent(hp)
+    generator = generation.Generator(hp, engine, streams, engine.start(), silent)
+    for i, levels in enumerate(generation.take(generator, n_drawn)):
+        name = sample_name(*original_layout.moment(record), i)
+        like_original.write(t.run.samples / name, levels, hp)
 
 
 # --- checkpoints --------------------------------------------------------------------------------------------

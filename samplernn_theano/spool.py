@@ -1,0 +1,208 @@
+"""A generation that is written down block by block, and goes on after an interruption as if uninterrupted.
+
+A hidden folder beside the sound files holds, while a generation is under way,
+
+``request.json``  what was asked for: another request does not go on from here
+``samples``       blocks of raw samples (n_seqs, length), one after the other
+``state.npz``     after how many samples it stands, the model's state and that of the random streams
+
+Only when all samples are there are sound files made of them: the mean of a sequence and its largest
+magnitude are known only then.
+"""
+
+import json
+import math
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano import files, generation
+from samplernn_theano.engines import State
+from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.generation import Generator
+from samplernn_theano.hyperparameters import HyperParameters, Quantised
+
+PIECE = 2**20
+"""Samples that are read or drawn at once."""
+
+SAVE_SECONDS = 10.0
+"""Between two savings of the state: what a killed process has to generate again, at most."""
+
+
+@dataclass(frozen=True)
+class Spool:
+    """A generation in the folder `folder`."""
+
+    folder: Path
+    n_seqs: int
+    length: int  # samples of a block
+    dtype: np.dtype[Any]
+
+    @property
+    def samples(self) -> Path:
+        """Blocks of raw samples."""
+        return self.folder / "samples"
+
+    @property
+    def state(self) -> Path:
+        """Where it stands."""
+        return self.folder / "state.npz"
+
+    @property
+    def block_bytes(self) -> int:
+        """Of one block in the file of samples."""
+        return self.n_seqs * self.length * self.dtype.itemsize
+
+
+def open_spool(folder: Path, request: Mapping[str, Any], generator: Generator) -> Spool:
+    """The spool in `folder`: the one that is there, if it is of the same request; else a new one.
+
+    Raises
+    ------
+    OutputError
+        If there is one of another request, or it cannot be written.
+    """
+    hp, engine = generator.hp, generator.engine
+    spool = Spool(folder, engine.n_seqs, engine.length, _dtype(hp))
+    told = json.dumps({**request, "block": engine.length}, indent=1, sort_keys=True) + "\n"
+    path = folder / "request.json"
+    if path.exists():
+        if path.read_bytes() != told.encode():
+            raise OutputError(
+                "An unfinished generation of the same name was begun with another model or other settings: "
+                f"{folder}; finish it with those, or give --overwrite, which begins anew."
+            )
+    else:
+        files.write_text(path, told)
+    return spool
+
+
+def fill(
+    spool: Spool, generator: Generator, n_samples: int, told: Callable[[int], object] = lambda _: None
+) -> None:
+    """Generate until there are `n_samples` samples of each sequence.
+
+    `told` hears how many there are: at the start, and after every block.
+
+    Raises
+    ------
+    OutputError
+        If the files cannot be written.
+    CheckpointError
+        If the model generates numbers that are not finite.
+    """
+    position, state = _where(spool, generator)
+    _skip(generator, position)
+    told(position)
+    reached, kept = (position, state), position
+    n_blocks = max(0, math.ceil((n_samples - position) / spool.length))
+    try:
+        with open(spool.samples, "r+b" if spool.samples.exists() else "w+b") as file:
+            file.truncate(position // spool.length * spool.block_bytes)
+            file.seek(0, os.SEEK_END)
+            saved = time.monotonic()
+            try:
+                for samples, after in islice(generation.blocks(generator, state, position), n_blocks):
+                    _check(samples, after)
+                    file.write(np.ascontiguousarray(samples, spool.dtype).tobytes())
+                    reached = reached[0] + spool.length, after
+                    told(reached[0])
+                    if time.monotonic() - saved > SAVE_SECONDS:
+                        _save(spool, file, *reached)
+                        kept, saved = reached[0], time.monotonic()
+            finally:  # also where Ctrl-C or SIGTERM ends it
+                if reached[0] > kept:
+                    _save(spool, file, *reached)
+    except OSError as error:
+        raise OutputError(files.explain(spool.samples, error)) from error
+
+
+def raw(spool: Spool, sequence: int, n_samples: int) -> NDArray:
+    """The first `n_samples` samples of a sequence, (n_samples,): levels or normalised numbers."""
+    return np.concatenate(list(pieces(spool, sequence, n_samples)))
+
+
+def pieces(spool: Spool, sequence: int, n_samples: int) -> Iterator[NDArray]:
+    """The same in pieces (samples,)."""
+    n_blocks = math.ceil(n_samples / spool.length)
+    blocks = np.memmap(spool.samples, spool.dtype, "r", shape=(n_blocks, spool.n_seqs, spool.length))
+    at_once = max(1, PIECE // spool.length)
+    for first in range(0, n_blocks, at_once):
+        left = n_samples - first * spool.length
+        yield blocks[first : first + at_once, sequence].ravel()[:left]
+
+
+def remove(folder: Path) -> None:
+    """Remove a spool, if there is one.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be removed.
+    """
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise OutputError(files.explain(folder, error)) from error
+
+
+# --- helpers ------------------------------------------------------------------------------------------------
+
+
+def _dtype(hp: HyperParameters) -> np.dtype[Any]:
+    if isinstance(hp, Quantised):
+        return np.dtype(np.int16 if hp.q_levels <= 2**15 else np.int32)
+    return np.dtype(np.float32)
+
+
+def _where(spool: Spool, generator: Generator) -> tuple[int, State]:
+    """After how many samples it stands, and the state there."""
+    if not spool.state.exists():
+        return 0, generator.state
+    try:
+        with np.load(spool.state, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+        position = int(arrays.pop("position"))
+        whole = spool.samples.stat().st_size >= position // spool.length * spool.block_bytes
+        shapes = {name: array.shape for name, array in generator.state.items()}
+        fits = whole and {name: array.shape for name, array in arrays.items()} == shapes
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        fits = False
+    if not fits:
+        raise OutputError(f"{spool.folder} is damaged; give --overwrite, which begins anew.")
+    return position, arrays
+
+
+def _save(spool: Spool, file: BinaryIO, position: int, state: State) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    with files.atomic_write(spool.state) as temporary:
+        np.savez(temporary, position=position, **state)  # type: ignore[arg-type]
+
+
+def _skip(generator: Generator, n_samples: int) -> None:
+    """Let the random streams go on to where `n_samples` samples have been drawn."""
+    at_once = max(1, PIECE // generator.engine.n_seqs)
+    for name in generator.engine.noise:
+        for first in range(0, n_samples, at_once):
+            generator.streams.draw(name, min(at_once, n_samples - first))
+
+
+def _check(samples: NDArray, state: State) -> None:
+    for values in (samples, *state.values()):
+        if not np.isfinite(values).all():
+            raise CheckpointError(
+                "The model generates numbers that are not finite: its parameters are too large; use another "
+                "checkpoint."
+            )
