@@ -17,7 +17,7 @@ DEMO_DATA := demo/data
 DEMO_RUN := demo/run
 DEMO_TRAIN := train three_tier --preset demo --learning-rate 0.002 --max-minutes 2 --n_seqs 0 \
 	--data $(DEMO_DATA) --run $(DEMO_RUN) --overwrite
-DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0 \
+DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0 --overwrite \
 	--beside $(DEMO_DATA)/demo_example.wav
 
 .PHONY: help demo test lint clean

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from samplernn_theano import audio, engines, priming, saved
 from samplernn_theano.engines import Engine, State
-from samplernn_theano.errors import HyperParameterError
+from samplernn_theano.errors import CheckpointError, HyperParameterError
 from samplernn_theano.hyperparameters import HyperParameters, Quantised, RealValued
 from samplernn_theano.quantize import dequantize
 from samplernn_theano.saved import Saved
 from samplernn_theano.streams import OriginalStreams, OwnStreams, Streams
+
+COLDEST = 1e-30  # a temperature below has no inverse in float32
 
 PEAK = 0.9
 """The largest magnitude of what is written to a file: -0.9 dBFS."""
@@ -67,7 +69,7 @@ class Request:
     def __post_init__(self) -> None:
         if self.n_seqs < 1:
             raise HyperParameterError(f"--n_seqs is {self.n_seqs}; it must be 1 or more.")
-        if not all(0 < t < math.inf for t in self.temperature):
+        if not all(COLDEST <= t < math.inf for t in self.temperature):
             raise HyperParameterError("--temperature must be a positive number; 1 is the model as it is.")
         if len(self.temperature) not in (1, self.n_seqs):
             raise HyperParameterError(
@@ -135,6 +137,11 @@ def blocks(generator: Generator, state: State, first: int = 0) -> Iterator[tuple
     """Blocks of samples (n_seqs, length) without end, each with the state after it.
 
     They are levels, or normalised numbers in a real-valued family. `first` is the position of the first one.
+
+    Raises
+    ------
+    CheckpointError
+        If a sample or a state is not finite.
     """
     engine = generator.engine
     for start in itertools.count(first, engine.length):
@@ -142,6 +149,11 @@ def blocks(generator: Generator, state: State, first: int = 0) -> Iterator[tuple
         silent = ((times >= generator.silent.start) & (times < generator.silent.stop)).astype(np.int32)
         noise = {name: generator.streams.draw(name, engine.length) for name in engine.noise}
         samples, state = engine.run(state, noise, silent)
+        if not all(np.isfinite(values).all() for values in (samples, *state.values())):
+            raise CheckpointError(
+                "The model generates numbers that are not finite: its parameters are too large; use another "
+                "checkpoint."
+            )
         yield samples, state
 
 

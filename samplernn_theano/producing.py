@@ -91,7 +91,7 @@ def default_folder(checkpoint: Path) -> Path:
 def name_files(model: Saved, request: Request, folder: Path, suffix: str, float32: bool) -> Files:
     """Names that tell the run, the checkpoint, the seed, the temperature, and what else is not usual."""
     path = model.path.resolve()
-    # Checkpoints of ours have the same names in every run; those of the original tell, and its runs' are long.
+    # Checkpoints of ours bear the same names in every run. The original's tell; its runs' are long.
     run = f"{path.parent.parent.name[:40]}_" if path.parent.name == "checkpoints" else ""
     rest = f"_p{request.top_p:g}" * (request.top_p < 1)
     if request.silent:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano import files, generation
 from samplernn_theano.engines import State
-from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.errors import OutputError
 from samplernn_theano.generation import Generator
 from samplernn_theano.hyperparameters import HyperParameters, Quantised
 
@@ -98,7 +98,7 @@ def fill(
     OutputError
         If the files cannot be written.
     CheckpointError
-        If the model generates numbers that are not finite.
+        As `generation.blocks`.
     """
     position, state = _where(spool, generator)
     _skip(generator, position)
@@ -112,7 +112,6 @@ def fill(
             saved = time.monotonic()
             try:
                 for samples, after in islice(generation.blocks(generator, state, position), n_blocks):
-                    _check(samples, after)
                     file.write(np.ascontiguousarray(samples, spool.dtype).tobytes())
                     reached = reached[0] + spool.length, after
                     told(reached[0])
@@ -197,12 +196,3 @@ def _skip(generator: Generator, n_samples: int) -> None:
     for name in generator.engine.noise:
         for first in range(0, n_samples, at_once):
             generator.streams.draw(name, min(at_once, n_samples - first))
-
-
-def _check(samples: NDArray, state: State) -> None:
-    for values in (samples, *state.values()):
-        if not np.isfinite(values).all():
-            raise CheckpointError(
-                "The model generates numbers that are not finite: its parameters are too large; use another "
-                "checkpoint."
-            )

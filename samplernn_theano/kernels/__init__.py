@@ -7,4 +7,7 @@
 It covers the families with recurrent tiers and a softmax (`weights.FAMILIES`), computes what
 `samplernn_theano.models.sampler` computes, and is held against it and against the original's samples in the
 tests. The graph stays the reference, the way to a GPU, and the generator of the other families.
+
+Numba keeps what it has compiled beside this file, or in the user's cache, and compiles anew when loop.py is
+newer: after a change to another file here, delete __pycache__.
 """

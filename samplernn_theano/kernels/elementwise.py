@@ -23,6 +23,14 @@ _C = tuple(
 )
 
 
+def compiled(function):
+    """A function to call from Python; what is compiled is kept on the disk if there is a place for it."""
+    try:
+        return numba.njit(**OPTIONS, cache=True)(function)
+    except RuntimeError:  # neither this folder nor the user's cache can be written to
+        return numba.njit(**OPTIONS)(function)
+
+
 @inner
 def exponential(x):
     """exp(x) to 2 units in the last place; x outside of [-87, 88] counts as the nearer of the two."""

@@ -7,11 +7,10 @@ C-contiguous.
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.kernels.elementwise import OPTIONS, exponential, inner, sigmoid, tanh
+from samplernn_theano.kernels.elementwise import compiled, exponential, inner, sigmoid, tanh
 from samplernn_theano.kernels.product import accumulate
 from samplernn_theano.kernels.weights import Weights
 
@@ -44,7 +43,7 @@ def make_rooms(weights: Weights, n: int) -> tuple[Room, ...]:
     return tuple(rooms)
 
 
-@numba.njit(**OPTIONS, cache=True)
+@compiled
 def generate(weights, rooms, numbers, history, states, uniforms, silent, silence, sharpness, top_p):
     """Generate L samples for n sequences.
 
