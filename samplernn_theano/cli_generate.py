@@ -142,7 +142,9 @@ def _generate(a: argparse.Namespace) -> int:
         producing.make_way(wanted, a.overwrite)
     for request, wanted in zip(requests, all_wanted, strict=True):
         began = time.perf_counter()
-        record = producing.produce(model, request, wanted, n_samples, not a.without_prime, a.rank, say)
+        record = producing.produce(
+            model, request, wanted, n_samples, a.overwrite, not a.without_prime, a.rank, say
+        )
         took = time.perf_counter() - began
         producing.draw(wanted, record, beside)
         _tell(record, wanted, took)

@@ -124,8 +124,7 @@ def make_way(wanted: Files, overwrite: bool) -> None:
     """
     if wanted.folder.exists() and not wanted.folder.is_dir():
         raise OutputError(f"{wanted.folder} is a file; choose another folder with --out.")
-    if overwrite:
-        spool.remove(wanted.spool)
+    if overwrite or spool.is_begun(wanted.spool):  # some may be those of the generation that goes on
         return
     for path in wanted.sounds:
         if path.exists():
@@ -140,37 +139,46 @@ def produce(
     request: Request,
     wanted: Files,
     n_samples: int,
+    overwrite: bool = False,
     with_prime: bool = True,
     rank: bool = False,
     say: Callable[[str], object] = print,
 ) -> gallery.Record:
     """Generate, or go on where the same command was interrupted, and write the sounds and their record.
 
+    With `overwrite`, what another command left unfinished is begun anew.
+
     Raises
     ------
     SampleRNNError
         As `generation.prepare`, `spool.fill` and `sound_files.write`.
     """
-    with files.locked(wanted.spool):  # also makes the folder: whether it can be written shows before the work
-        generator = generation.prepare(model, request)
-        _tell_primes(request, generator, say)
-        primes = [prime.samples if with_prime else prime.samples[:0] for prime in generator.primes]
-        longest = max((len(prime) for prime in primes), default=0)
-        sound_files.check_size(wanted.sounds[0], longest + n_samples, wanted.float32)
-        at = spool.open_spool(wanted.spool, _identity(model, request, generator), generator)
-        _fill(at, generator, n_samples)
-        scores = _scores(model, at, n_samples, request.backend) if rank else [None] * request.n_seqs
-        sounds = []
-        for i, (path, nll_bits) in enumerate(zip(wanted.sounds, scores, strict=True)):
-            if request.like_original:
-                measured = _write_like_original(path, model.hp, spool.raw(at, i, n_samples))
-            else:
-                before = primes[i % len(primes)] if primes else np.zeros(0, np.int32)
-                measured = _write(path, model, request, wanted.float32, i, before, at, n_samples)
-            sounds.append(replace(measured, nll_bits=nll_bits))
-        record = _record(model, request, wanted, n_samples, sounds)
-        gallery.write_record(wanted.folder, record)
-    spool.remove(wanted.spool)
+    try:
+        with files.locked(
+            wanted.spool
+        ):  # makes the folders: whether they can be written shows before the work
+            generator = generation.prepare(model, request)
+            _tell_primes(request, generator, say)
+            primes = [prime.samples if with_prime else prime.samples[:0] for prime in generator.primes]
+            longest = max((len(prime) for prime in primes), default=0)
+            sound_files.check_size(wanted.sounds[0], longest + n_samples, wanted.float32)
+            at = spool.open_spool(wanted.spool, _identity(model, request, generator), generator, overwrite)
+            _fill(at, generator, n_samples)
+            scores = _scores(model, at, n_samples, request.backend) if rank else [None] * request.n_seqs
+            sounds = []
+            for i, (path, nll_bits) in enumerate(zip(wanted.sounds, scores, strict=True)):
+                if request.like_original:
+                    sound = _write_like_original(path, model.hp, spool.raw(at, i, n_samples))
+                else:
+                    before = primes[i % len(primes)] if primes else np.zeros(0, np.int32)
+                    sound = _write(path, model, request, wanted.float32, i, before, at, n_samples)
+                sounds.append(replace(sound, nll_bits=nll_bits))
+            record = _record(model, request, wanted, n_samples, sounds)
+            gallery.write_record(wanted.folder, record)
+            at.request.unlink()  # done
+    finally:
+        if not spool.is_begun(wanted.spool):
+            spool.remove(wanted.spool)
     return record
 
 

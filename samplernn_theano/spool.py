@@ -31,6 +31,8 @@ from samplernn_theano.errors import OutputError
 from samplernn_theano.generation import Generator
 from samplernn_theano.hyperparameters import HyperParameters, Quantised
 
+REQUEST = "request.json"
+
 PIECE = 2**20
 """Samples that are read or drawn at once."""
 
@@ -48,6 +50,11 @@ class Spool:
     dtype: np.dtype[Any]
 
     @property
+    def request(self) -> Path:
+        """What was asked for."""
+        return self.folder / REQUEST
+
+    @property
     def samples(self) -> Path:
         """Blocks of raw samples."""
         return self.folder / "samples"
@@ -63,26 +70,41 @@ class Spool:
         return self.n_seqs * self.length * self.dtype.itemsize
 
 
-def open_spool(folder: Path, request: Mapping[str, Any], generator: Generator) -> Spool:
+def is_begun(folder: Path) -> bool:
+    """Whether a generation in `folder` was begun, and not finished."""
+    return (folder / REQUEST).exists()
+
+
+def open_spool(folder: Path, request: Mapping[str, Any], generator: Generator, anew: bool) -> Spool:
     """The spool in `folder`: the one that is there, if it is of the same request; else a new one.
+
+    Parameters
+    ----------
+    anew : bool
+        Begin anew in place of one of another request, or a damaged one.
 
     Raises
     ------
     OutputError
-        If there is one of another request, or it cannot be written.
+        If there is one of another request, it is damaged, or it cannot be written.
     """
     hp, engine = generator.hp, generator.engine
     spool = Spool(folder, engine.n_seqs, engine.length, _dtype(hp))
     told = json.dumps({**request, "block": engine.length}, indent=1, sort_keys=True) + "\n"
-    path = folder / "request.json"
-    if path.exists():
-        if path.read_bytes() != told.encode():
+    if spool.request.exists():
+        if spool.request.read_bytes() != told.encode():
+            wrong = "is of another model or other settings"
+        elif not _is_whole(spool, generator):
+            wrong = "is damaged"
+        else:
+            return spool
+        if not anew:
             raise OutputError(
-                "An unfinished generation of the same name was begun with another model or other settings: "
-                f"{folder}; finish it with those, or give --overwrite, which begins anew."
+                f"The unfinished generation in {folder} {wrong}; give --overwrite, which begins anew."
             )
-    else:
-        files.write_text(path, told)
+        for path in (spool.state, spool.samples):
+            path.unlink(missing_ok=True)
+    files.write_text(spool.request, told)
     return spool
 
 
@@ -169,18 +191,20 @@ def _where(spool: Spool, generator: Generator) -> tuple[int, State]:
     """After how many samples it stands, and the state there."""
     if not spool.state.exists():
         return 0, generator.state
+    with np.load(spool.state, allow_pickle=False) as kept:
+        arrays = {name: kept[name] for name in kept.files}
+    return int(arrays.pop("position")), arrays
+
+
+def _is_whole(spool: Spool, generator: Generator) -> bool:
+    """Whether the samples up to where it stands are there, and the state is one of such a model."""
     try:
-        with np.load(spool.state, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in kept.files}
-        position = int(arrays.pop("position"))
-        whole = spool.samples.stat().st_size >= position // spool.length * spool.block_bytes
-        shapes = {name: array.shape for name, array in generator.state.items()}
-        fits = whole and {name: array.shape for name, array in arrays.items()} == shapes
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        fits = False
-    if not fits:
-        raise OutputError(f"{spool.folder} is damaged; give --overwrite, which begins anew.")
-    return position, arrays
+        position, state = _where(spool, generator)
+        if position and spool.samples.stat().st_size < position // spool.length * spool.block_bytes:
+            return False
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False
+    return {name: x.shape for name, x in state.items()} == {n: x.shape for n, x in generator.state.items()}
 
 
 def _save(spool: Spool, file: BinaryIO, position: int, state: State) -> None:
