@@ -247,7 +247,8 @@ def _powers(x: NDArray[np.floating], window: int) -> NDArray[np.float64]:
 
 
 def _decibels(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 10 * np.log10(np.maximum(power, 1e-20) / max(power.max(), 1e-20))
+    """Below the loudest point, 0 dB; digital silence is -100 dB throughout."""
+    return 10 * np.log10(np.maximum(power, 1e-20) / max(power.max(), 1e-10))
 
 
 def _save(path: str | Path, figure: Figure) -> None:

@@ -16,10 +16,10 @@ from samplernn_theano.kernels.weights import Weights
 
 
 class Room(NamedTuple):
-    """Where a tier works. (n, ...) if not said otherwise."""
+    """Where a tier works."""
 
     frame: NDArray  # (n, FS): the samples that a step reads
-    projected: NDArray  # (ratio of the tier above, n, M): what comes from above for each step, with the bias
+    projected: NDArray  # (n · ratio of the tier above, M): what comes from above for each step, with the bias
     gates: NDArray  # (n, R G H)
     units: NDArray  # (n, H)
     output: NDArray  # (n, H)
