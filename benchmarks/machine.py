@@ -3,16 +3,19 @@
     python benchmarks/machine.py
 
 prints the processor, its single-precision matrix-product (sgemm) peak through JAX and through NumPy's BLAS,
-with one thread and with all, and the floating-point operations of one three-tier training iteration.
+with one thread and with all, the rate at which memory of several sizes is read, and the floating-point
+operations of one three-tier training iteration.
 Linux only: threads are limited by binding a child process to as many processors.
 """
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 LIBRARIES = ("jax", "numpy")
@@ -56,8 +59,7 @@ def sgemm_peak(threads: int, library: str = "jax", size: int = 4096, repeats: in
     """
     if library not in LIBRARIES:
         raise ValueError(f"library must be one of {', '.join(LIBRARIES)}, not {library!r}.")
-    if not 1 <= threads <= usable_cpus():
-        raise ValueError(f"threads must be between 1 and {usable_cpus()}, not {threads}.")
+    _check_threads(threads)
     options = {"measure": library, "threads": threads, "size": size, "repeats": repeats}
     command = [sys.executable, os.path.abspath(__file__)]
     command += [f"--{option}={value}" for option, value in options.items()]
@@ -67,6 +69,43 @@ def sgemm_peak(threads: int, library: str = "jax", size: int = 4096, repeats: in
     if child.returncode:
         raise RuntimeError(f"Measuring sgemm with {library} failed: {child.stderr.strip()}")
     return float(child.stdout)
+
+
+def read_bandwidth(size: int, threads: int, repeats: int = 5) -> float:
+    """Best rate, in GB/s, at which `threads` threads together read, each its own `size` bytes over and over.
+
+    Where a thread's bytes fit into a cache, it is the cache's rate. Measured in this process.
+
+    Raises
+    ------
+    ValueError
+        If `threads` is not between 1 and `usable_cpus()`.
+    """
+    import numpy as np
+
+    _check_threads(threads)
+    # Not zeros: the system has one page for all of those that nobody wrote to.
+    arrays = [np.ones(size // 8, np.int64) for _ in range(threads)]
+    total = _compiled_sum()
+    total(arrays[0], 1)  # compiles
+    times = max(1, 2**30 // size)  # about 10 to 30 ms
+    seconds = []
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(repeats):
+            began = time.perf_counter()
+            list(pool.map(total, arrays, [times] * threads))
+            seconds.append(time.perf_counter() - began)
+    return threads * times * size / min(seconds) / 1e9
+
+
+def cache_sizes(folder: str | os.PathLike[str] = "/sys/devices/system/cpu/cpu0/cache") -> dict[int, int]:
+    """Bytes of the caches for data by their level: 1, 2, 3. Of a level that is not told, a usual size."""
+    sizes = {1: 2**15, 2: 2**20, 3: 2**25}
+    for index in Path(folder).glob("index*"):
+        kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
+        if kind != "Instruction" and size.endswith("K"):
+            sizes[int(level)] = int(size[:-1]) * 2**10
+    return sizes
 
 
 def forward_flops(
@@ -109,6 +148,28 @@ def flops_three_tier(batch: int, seq_len: int, dim: int, emb: int, q: int, frame
     than one part in a hundred at dim 256.)
     """
     return 3 * sum(forward_flops(batch, seq_len, dim, emb, q, frame, big_frame).values())
+
+
+def _check_threads(threads: int) -> None:
+    if not 1 <= threads <= usable_cpus():
+        raise ValueError(f"threads must be between 1 and {usable_cpus()}, not {threads}.")
+
+
+@functools.cache
+def _compiled_sum() -> Callable[..., object]:
+    import numba
+
+    @numba.njit(nogil=True)
+    def total(numbers, times):
+        """Reads all numbers so many times: what it writes keeps the compiler from reading them once."""
+        result = 0
+        for _ in range(times):
+            for i in range(len(numbers)):  # an iterator would not become vector instructions
+                result += numbers[i]
+            numbers[0] = result
+        return result
+
+    return total
 
 
 def _best_rate(product: Callable[[], object], size: int, repeats: int) -> float:
@@ -162,6 +223,9 @@ def main(argv: list[str] | None = None) -> None:
         for threads in sorted({1, usable_cpus()}):
             peak = sgemm_peak(threads, library, args.size, args.repeats)
             print(f"sgemm {args.size}^3, {library}, threads {threads}: {peak:.0f} GFLOP/s")
+    for kib in (2**k for k in range(7, 17)):
+        rates = [read_bandwidth(kib * 2**10, threads) for threads in sorted({1, usable_cpus()})]
+        print(f"reading {kib} KiB: " + ", ".join(f"{r:.0f}" for r in rates) + " GB/s (1 thread, all)")
     for batch, dim in ((16, 256), (128, 1024)):
         total = flops_three_tier(batch, 512, dim, 256, 256, 2, 8)
         print(f"three-tier iteration, dim {dim}, batch {batch}, seq_len 512: {total / 1e9:.1f} GFLOP")

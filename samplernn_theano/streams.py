@@ -26,11 +26,14 @@ class Streams(Protocol):
         Parameters
         ----------
         name : {"uniforms", "normals"}
-            "uniforms": at least 0 and less than 1; "normals": of mean 0 and variance 1, which only the
+            "uniforms": above 0 and less than 1; "normals": of mean 0 and variance 1, which only the
             real-valued families need. Drawing the one does not move the other.
         length : int
             0 or more.
         """
+
+
+LOWEST, BELOW_ONE = np.float32(2**-25), np.float32(1 - 2**-17)
 
 
 class OwnStreams:
@@ -38,6 +41,11 @@ class OwnStreams:
 
     Sequence i draws its uniforms from ``Generator(PCG64(SeedSequence([seed, i])))`` and its normals from
     ``Generator(PCG64(SeedSequence([seed, i], spawn_key=(1,))))``.
+
+    The uniforms are those times `BELOW_ONE`, and `LOWEST` at least. A draw is the first level whose running
+    sum of probabilities exceeds the uniform, or 0: at exactly 0 that would be the lowest level, however
+    improbable, and above a sum in float32 that ends short of 1 (by 2^-17 at most, for 256 levels) level 0
+    too: together some clicks an hour. The original has them.
 
     Parameters
     ----------
@@ -62,6 +70,8 @@ class OwnStreams:
                 generator.random(dtype=np.float32, out=row)
             else:
                 generator.standard_normal(dtype=np.float32, out=row)
+        if name == "uniforms":
+            drawn = np.maximum(drawn * BELOW_ONE, LOWEST)
         return np.ascontiguousarray(drawn.T)
 
 

@@ -12,6 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from samplernn_theano import models
+from samplernn_theano.hyperparameters import ThreeTier
+from samplernn_theano.kernels import weights
+from samplernn_theano.parameters import Parameters
+
 jax = pytest.importorskip("jax")
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +34,7 @@ def load(name: str) -> ModuleType:
 
 plain_jax = load("plain_jax")
 machine = load("machine")
+generate = load("generate")
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +247,54 @@ def test_checkpointing_measures_how_long_a_checkpoint_takes():
     assert done.returncode == 0, done.stderr
     assert "a checkpoint of 12 MB" in done.stdout  # a million parameters, and two moments of each
     assert re.search(r"as a run writes it +median \d+\.\d\d s", done.stdout)
+
+
+def test_read_bandwidth_is_measured():
+    for threads in {1, machine.usable_cpus()}:
+        assert 0.1 < machine.read_bandwidth(2**17, threads, repeats=2) < 10_000
+    with pytest.raises(ValueError, match="threads must be between 1 and"):
+        machine.read_bandwidth(2**17, 10_000)
+
+
+def test_cache_sizes_are_those_of_data(tmp_path):
+    for index, told in enumerate([("Data", 1, "48K"), ("Instruction", 1, "64K"), ("Unified", 2, "2048K")]):
+        folder = tmp_path / f"index{index}"
+        folder.mkdir()
+        for name, value in zip(("type", "level", "size"), told, strict=True):
+            (folder / name).write_text(f"{value}\n")
+    assert machine.cache_sizes(tmp_path) == {1: 48 * 2**10, 2: 2 * 2**20, 3: 32 * 2**20}
+
+
+def test_a_generated_sample_reads_each_matrix_as_often_as_its_tier_steps():
+    H, Q, G = 16, 32, 3  # width, levels, gates; big frames of 8 samples, frames of 2
+    hp = ThreeTier(dim=H, q_levels=Q, emb_size=4, seq_len=64)
+    params = Parameters(0)
+    models.graph(params, hp)
+    need = generate.work(weights.prepare(params.arrays(), hp))
+    gru = H * G * H  # state to gates and candidate
+    big, above, frame = 8 * G * H + gru + H * 4 * H, H * G * H, 2 * G * H + gru + H * 2 * H
+    sample = H * H + H * Q
+    biases = (G * H + H + 4 * H) / 8 + (G * H + H + 2 * H) / 2 + H + Q
+    assert need.bytes == 4 * ((big + above) / 8 + frame / 2 + sample + biases + 2 * H)
+    assert need.weights == 4 * (big + above + frame + sample + 2 * Q * H)
+    assert need.flops == 2 * (big / 8 + (above + frame) / 2 + sample)  # four vectors from above at once
+
+
+def test_the_generation_benchmark_prints_its_table():
+    script = ROOT / "benchmarks" / "generate.py"
+    words = "--cases three_tier/16x2 --turns 1 --seconds 0.01 --loops jax".split()
+    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if "three_tier" in line]
+    assert [what for _, what, *_ in rows] == ["kernels", "graph, jax", "loop, jax"]
+    assert all(model == "three_tier, dim 16, N = 2" for model, *_ in rows)
+    assert all(same == "2 of 2" for *_, same in rows)  # the same samples, whoever generates them
+    steps, _, times, *_ = zip(*(row[2:] for row in rows), strict=True)
+    assert float(times[2]) == 1.0 and float(times[0]) > 1
+    assert all(float(number.replace(",", "")) > 0 for number in steps)
+
+
+@pytest.mark.parametrize("case", ["three_tier", "three_tier/x4", "four_tier/16x1"])
+def test_the_generation_benchmark_refuses_a_case_it_does_not_know(case):
+    with pytest.raises(SystemExit, match=f"--cases: {case} is none"):
+        generate.Case.parse(case)

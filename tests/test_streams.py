@@ -62,7 +62,8 @@ def test_a_stream_can_be_had_with_numpy_alone():
     for i in range(3):
         seed = np.random.SeedSequence([2**40 + 5, i])
         np.testing.assert_array_equal(
-            uniforms[:, i], np.random.Generator(np.random.PCG64(seed)).random(40, np.float32)
+            uniforms[:, i],
+            np.random.Generator(np.random.PCG64(seed)).random(40, np.float32) * np.float32(1 - 2**-17),
         )
         seed = np.random.SeedSequence([2**40 + 5, i], spawn_key=(1,))
         np.testing.assert_array_equal(
@@ -81,10 +82,26 @@ def test_seeds_differ():
     assert not np.isin(OwnStreams(0, 2).draw("uniforms", 20), OwnStreams(1, 2).draw("uniforms", 20)).any()
 
 
+def test_no_uniform_number_gives_a_click():
+    """Neither exactly 0 nor above a running sum that ends short of 1: both would draw the lowest level."""
+    streams = OwnStreams(0, 1)
+    extremes = np.array([0, 1 - 2**-24], np.float32)
+
+    class Extreme:
+        def random(self, dtype, out):
+            out[:] = extremes
+
+    streams._generators["uniforms"] = [Extreme()]
+    drawn = streams.draw("uniforms", 2)
+    probabilities = np.random.default_rng(0).dirichlet(np.full(256, 0.3), 2000).astype(np.float32)
+    assert drawn.min() > 0
+    assert (np.cumsum(probabilities, axis=1, dtype=np.float32)[:, -1] > drawn.max()).all()
+
+
 def test_distributions():
     streams = OwnStreams(0, 10)
     u, z = streams.draw("uniforms", 20_000), streams.draw("normals", 20_000)
-    assert u.min() >= 0 and u.max() < 1
+    assert u.min() > 0 and u.max() < 1 - 2**-17 + 1e-7
     assert abs(u.mean() - 1 / 2) < 0.005 and abs(u.var() - 1 / 12) < 0.002
     assert abs(z.mean()) < 0.02 and abs(z.var() - 1) < 0.02
     assert abs(np.corrcoef(u.ravel(), z.ravel())[0, 1]) < 0.02
