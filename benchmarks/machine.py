@@ -1,4 +1,4 @@
-"""What the machine can do, and what a training iteration asks of it: the yardstick for every benchmark here.
+"""What the machine can do, what training and generating ask of it: the yardstick for every benchmark here.
 
     python benchmarks/machine.py
 
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 LIBRARIES = ("jax", "numpy")
 
@@ -148,6 +149,32 @@ def flops_three_tier(batch: int, seq_len: int, dim: int, emb: int, q: int, frame
     than one part in a hundred at dim 256.)
     """
     return 3 * sum(forward_flops(batch, seq_len, dim, emb, q, frame, big_frame).values())
+
+
+class Work(NamedTuple):
+    """What generating one sample of one sequence asks for."""
+
+    weights: int  # bytes of all matrices and tables
+    bytes: float  # of weights that are read
+    flops: float  # of matrix products
+
+
+def work(prepared) -> Work:
+    """Count the arrays of `samplernn_theano.kernels.weights.prepare`, each as often as it is read."""
+    read, multiplied, size = 0.0, 0.0, 0
+    period = prepared.tiers[0].frame_size  # samples from one vector from above to the next
+    for tier in prepared.tiers:
+        matrices = (tier.from_frame, tier.between, tier.gates, tier.candidates, tier.skips, tier.upsample)
+        biases = (tier.bias, tier.skip_bias, tier.upsample_bias)
+        steps = sum(W.nbytes for W in matrices)
+        read += (steps + sum(b.nbytes for b in biases)) / tier.frame_size
+        read += tier.from_above.nbytes / period + tier.from_level[:1].nbytes
+        multiplied += (steps + tier.from_above.nbytes) / tier.frame_size
+        size += steps + tier.from_above.nbytes + tier.from_level.nbytes
+        period = tier.frame_size
+    layers = sum(W.nbytes for W in prepared.layers)
+    read += layers + sum(b.nbytes for b in prepared.biases) + prepared.tables[:, 0].nbytes
+    return Work(size + layers + prepared.tables.nbytes, read, 2 * (multiplied + layers) / 4)
 
 
 def _check_threads(threads: int) -> None:

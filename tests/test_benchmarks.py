@@ -270,7 +270,7 @@ def test_a_generated_sample_reads_each_matrix_as_often_as_its_tier_steps():
     hp = ThreeTier(dim=H, q_levels=Q, emb_size=4, seq_len=64)
     params = Parameters(0)
     models.graph(params, hp)
-    need = generate.work(weights.prepare(params.arrays(), hp))
+    need = machine.work(weights.prepare(params.arrays(), hp))
     gru = H * G * H  # state to gates and candidate
     big, above, frame = 8 * G * H + gru + H * 4 * H, H * G * H, 2 * G * H + gru + H * 2 * H
     sample = H * H + H * Q
