@@ -108,7 +108,7 @@ def test_the_validation_score_is_the_mean_over_minibatches(trained, small_data):
 def test_a_run_generates(trained):
     done = samplernn("generate", trained.folder, "--seconds", 0.05, "--n_seqs", 1)
     assert done.returncode == 0, done.stderr
-    assert (trained.samples / "best_seed0_0.wav").exists()
+    assert (trained.samples / f"{trained.folder.name}_best_seed0_t1_0.wav").exists()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -233,7 +233,7 @@ def test_every_family_trains_and_generates_from_the_command_line(family, small_d
     assert costs[-1] < costs[0]
     done = samplernn("generate", run.folder, "--seconds", 0.1, "--n_seqs", 2)
     assert done.returncode == 0, done.stderr
-    assert (run.samples / "best_seed0_1.wav").exists()
+    assert (run.samples / f"{run.folder.name}_best_seed0_t1_1.wav").exists()
 
 
 def test_real_numbers_are_normalised_by_the_training_clips(small_data, tmp_path, capsys):
