@@ -3,7 +3,6 @@
 import argparse
 import re
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,10 +12,9 @@ from samplernn_theano.arguments import add_backend, add_set, positive, positive_
 from samplernn_theano.errors import HyperParameterError
 
 if TYPE_CHECKING:  # what is heavy to import is imported when the command runs
-    from samplernn_theano.gallery import Record
     from samplernn_theano.generation import Request
     from samplernn_theano.hyperparameters import HyperParameters
-    from samplernn_theano.producing import Files
+    from samplernn_theano.producing import Files, Made
 
 SUFFIXES = ("wav", "flac", "ogg")
 
@@ -123,31 +121,36 @@ def _stretch(word: str) -> tuple[float, float]:
 
 
 def _generate(a: argparse.Namespace) -> int:
-    from samplernn_theano import audio, evaluation, producing, saved
+    from samplernn_theano import audio, evaluation, producing, saved, spool
 
     model = saved.read(a.checkpoint, a.set)
     to_stdout = str(a.out) == "-"
     say = partial(print, file=sys.stderr if to_stdout else sys.stdout, flush=True)
     say(evaluation.describe(model))
     requests, n_samples = _requests(a, model.hp)
+    if a.float and a.format != "wav":
+        raise HyperParameterError("--float is for wav files; leave it out, or leave out --format.")
     if to_stdout:
-        if len(requests) > 1 or requests[0].n_seqs > 1 or a.like_original:
+        if requests[0].n_seqs > 1 or a.like_original:
             raise HyperParameterError("--out - is for one sequence; give --n_seqs 1, and no --like-original.")
-        producing.stream(model, requests[0], n_samples, sys.stdout.buffer, say)
+        if a.format != "wav" or a.float or a.beside or a.rank:
+            raise HyperParameterError(
+                "--out - writes raw 16-bit PCM alone; leave out --format, --float, --beside and --rank."
+            )
+        producing.stream(model, requests[0], n_samples, sys.stdout.buffer, not a.without_prime, say)
         return 0
     beside = {str(path): audio.read_mono(path) for path in a.beside}
     folder = a.out or producing.default_folder(model.path)
     all_wanted = [producing.name_files(model, request, folder, a.format, a.float) for request in requests]
-    for wanted in all_wanted:
+    begun = [i for i, wanted in enumerate(all_wanted) if spool.is_begun(wanted.spool)]
+    first = begun[0] if begun and not a.overwrite else 0  # those before one that was interrupted are done
+    for wanted in all_wanted[first:]:
         producing.make_way(wanted, a.overwrite)
-    for request, wanted in zip(requests, all_wanted, strict=True):
-        began = time.perf_counter()
-        record = producing.produce(
-            model, request, wanted, n_samples, a.overwrite, not a.without_prime, a.rank, say
+    for request, wanted in zip(requests[first:], all_wanted[first:], strict=True):
+        made = producing.produce(
+            model, request, wanted, n_samples, a.overwrite, not a.without_prime, a.rank, beside, say
         )
-        took = time.perf_counter() - began
-        producing.draw(wanted, record, beside)
-        _tell(record, wanted, took)
+        _tell(made, wanted)
     return 0
 
 
@@ -194,16 +197,17 @@ def _requests(a: argparse.Namespace, hp: "HyperParameters") -> tuple[list["Reque
     ], n_samples
 
 
-def _tell(record: "Record", wanted: "Files", seconds: float) -> None:
+def _tell(made: "Made", wanted: "Files") -> None:
     """What was written, where, at which level, and how fast."""
     from samplernn_theano import audio
 
-    n, length = len(record.sounds), record.seconds
+    sounds, speed = made.record.sounds, made.n_generated / made.seconds
+    n, length = len(sounds), made.n_generated / audio.SAMPLE_RATE
     print(
-        f"{n} x {length:.2f} s of sound in {seconds:.1f} s with compilation and writing: "
-        f"{length * audio.SAMPLE_RATE / seconds:,.0f} steps/s, {n * length / seconds:.2f} times real time"
+        f"{n} x {length:.2f} s of sound in {made.seconds:.1f} s with compilation and writing: "
+        f"{speed:,.0f} steps/s, {n * speed / audio.SAMPLE_RATE:.2f} times real time"
     )
-    ranked = sorted(record.sounds, key=lambda sound: sound.nll_bits or 0)
+    ranked = sorted(sounds, key=lambda sound: sound.nll_bits or 0)
     for sound in ranked[:LISTED]:
         rms = "silent" if sound.rms_dbfs is None else f"peak {sound.peak:.2f}, RMS {sound.rms_dbfs:.1f} dBFS"
         bits = "" if sound.nll_bits is None else f", {sound.nll_bits:.4f} bits per sample"

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ from samplernn_theano.saved import Saved
 HIGH_PASS = 5.0
 """Hz below which an offset is taken out of sound that is heard while it is made."""
 
-BAR = "{desc}{percentage:3.0f}% |{bar}| {n:.1f} of {total:.1f} s of sound [{elapsed}<{remaining}{postfix}]"
+BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.1f} of {total:.1f} s of sound [{elapsed}<{remaining}{postfix}]"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class Files:
     float32: bool
 
     @property
+    def record(self) -> Path:
+        """What the page says of them."""
+        return self.folder / f"{self.stem}.json"
+
+    @property
     def sheet(self) -> Path:
         """The picture of the spectrograms."""
         return self.folder / f"{self.stem}_spectrograms.png"
@@ -77,6 +83,15 @@ class Files:
     def spool(self) -> Path:
         """The hidden folder of a generation under way."""
         return self.folder / f".{self.stem}.part"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What `produce` made, and how fast."""
+
+    record: gallery.Record
+    n_generated: int  # samples of each sequence that were generated now, not before an interruption
+    seconds: float  # that this took, with compilation and writing
 
 
 # --- names --------------------------------------------------------------------------------------------------
@@ -102,13 +117,12 @@ def name_files(model: Saved, request: Request, folder: Path, suffix: str, float3
         return Files(folder, stem, [folder / f"{stem}_{i}.wav" for i in range(request.n_seqs)], True)
     low, high = min(request.temperature), max(request.temperature)
     stem = f"{first}_t{low:g}" + f"-{high:g}" * (high > low) + rest
-    if request.primes:
-        stem += f"_after-{request.primes[0].stem}" + f"-and-{len(request.primes) - 1}" * (
-            len(request.primes) > 1
-        )
+    primes = [path.stem[:40] for path in request.primes]
+    if primes:
+        stem += f"_after-{primes[0]}" + f"-and-{len(primes) - 1}" * (len(primes) > 1)
     names = []
     for i in range(request.n_seqs):
-        after = f"_after-{request.primes[i % len(request.primes)].stem}" if request.primes else ""
+        after = f"_after-{primes[i % len(primes)]}" if primes else ""
         number = f"{i:0{len(str(request.n_seqs - 1))}d}"
         names.append(f"{first}_t{request.temperature_of(i):g}{rest}{after}_{number}.{suffix}")
     return Files(folder, stem, [folder / name for name in names], float32)
@@ -126,7 +140,7 @@ def make_way(wanted: Files, overwrite: bool) -> None:
         raise OutputError(f"{wanted.folder} is a file; choose another folder with --out.")
     if overwrite or spool.is_begun(wanted.spool):  # some may be those of the generation that goes on
         return
-    for path in wanted.sounds:
+    for path in (*wanted.sounds, wanted.record):  # the record may be of files of other names
         if path.exists():
             raise OutputError(f"{path} is there already; give --overwrite, or another --seed or --out.")
 
@@ -142,29 +156,31 @@ def produce(
     overwrite: bool = False,
     with_prime: bool = True,
     rank: bool = False,
+    beside: Mapping[str, NDArray[np.float32]] | None = None,
     say: Callable[[str], object] = print,
-) -> gallery.Record:
-    """Generate, or go on where the same command was interrupted, and write the sounds and their record.
+) -> Made:
+    """Generate, or go on where the same command was interrupted; write the sounds, their record and the page.
 
-    With `overwrite`, what another command left unfinished is begun anew.
+    With `overwrite`, what another command left unfinished is begun anew. `beside` is as in `draw`.
 
     Raises
     ------
     SampleRNNError
-        As `generation.prepare`, `spool.fill` and `sound_files.write`.
+        As `generation.prepare`, `spool.fill`, `sound_files.write` and `draw`.
     """
-    try:
-        with files.locked(
-            wanted.spool
-        ):  # makes the folders: whether they can be written shows before the work
+    began = time.perf_counter()
+    with files.locked(wanted.spool):  # makes the folders: whether they can be written shows before the work
+        try:
+            _remove_half_written(wanted)
             generator = generation.prepare(model, request)
             _tell_primes(request, generator, say)
             primes = [prime.samples if with_prime else prime.samples[:0] for prime in generator.primes]
             longest = max((len(prime) for prime in primes), default=0)
             sound_files.check_size(wanted.sounds[0], longest + n_samples, wanted.float32)
+            scorer = scoring.compile_scorer(model, request.backend) if rank else None
             at = spool.open_spool(wanted.spool, _identity(model, request, generator), generator, overwrite)
-            _fill(at, generator, n_samples)
-            scores = _scores(model, at, n_samples, request.backend) if rank else [None] * request.n_seqs
+            n_generated = _fill(at, generator, n_samples)
+            scores = _scores(scorer, at, n_samples) if scorer else [None] * request.n_seqs
             sounds = []
             for i, (path, nll_bits) in enumerate(zip(wanted.sounds, scores, strict=True)):
                 if request.like_original:
@@ -175,11 +191,22 @@ def produce(
                 sounds.append(replace(sound, nll_bits=nll_bits))
             record = _record(model, request, wanted, n_samples, sounds)
             gallery.write_record(wanted.folder, record)
+            took = time.perf_counter() - began
+            draw(wanted, record, beside or {})
             at.request.unlink()  # done
-    finally:
-        if not spool.is_begun(wanted.spool):
-            spool.remove(wanted.spool)
-    return record
+        finally:
+            if not spool.is_begun(wanted.spool):
+                spool.remove(wanted.spool)
+    return Made(record, n_generated, took)
+
+
+def _remove_half_written(wanted: Files) -> None:
+    """What a process that was killed left of these files (`files.atomic_write`): it may be gigabytes."""
+    ours = {path.name for path in (*wanted.sounds, wanted.record, wanted.sheet)}
+    for path in wanted.folder.glob(".*.part.*"):
+        found = re.fullmatch(r"\.(.+)\.\d+\.part(\.\w+)", path.name)
+        if found and found[1] + found[2] in ours:
+            path.unlink(missing_ok=True)
 
 
 def _write(
@@ -229,36 +256,33 @@ def _tell_primes(request: Request, generator: Generator, say: Callable[[str], ob
             )
 
 
-def _fill(at: spool.Spool, generator: Generator, n_samples: int) -> None:
-    """`spool.fill` with a progress bar: seconds of sound, times real time, what is left."""
-    total = n_samples / SAMPLE_RATE
-    with tqdm(total=total, bar_format=BAR, desc="generate") as bar:
-        start: tuple[int, float] | None = None
+def _fill(at: spool.Spool, generator: Generator, n_samples: int) -> int:
+    """`spool.fill` with a progress bar: seconds of sound, times real time, what is left.
+
+    Returns how many samples of each sequence were generated.
+    """
+    total, start = n_samples / SAMPLE_RATE, spool.position(at, generator)
+    first = min(start / SAMPLE_RATE, total)
+    if start:
+        print(f"Going on after {first:.1f} s.", file=sys.stderr)
+    began = time.perf_counter()
+    with tqdm(total=total, initial=first, bar_format=BAR, desc="generate") as bar:
 
         def told(position: int) -> None:
-            nonlocal start
-            now = time.perf_counter()
-            if start is None:
-                if position:
-                    bar.write(f"Going on after {position / SAMPLE_RATE:.1f} s.", file=sys.stderr)
-                start = position, now
-                bar.reset(total)
-            elif now > start[1]:
-                speed = (position - start[0]) / SAMPLE_RATE / (now - start[1])
-                bar.set_postfix_str(f"{speed * at.n_seqs:.2f} x real time", refresh=False)
-            bar.n = min(position / SAMPLE_RATE, total)
-            bar.refresh()
+            speed = (position - start) / SAMPLE_RATE / (time.perf_counter() - began)
+            bar.set_postfix_str(f"{speed * at.n_seqs:.2f} x real time", refresh=False)
+            bar.update(min(position / SAMPLE_RATE, total) - bar.n)
 
         try:
             spool.fill(at, generator, n_samples, told)
         except (KeyboardInterrupt, SystemExit):
             bar.write("Stopped; the same command goes on from here.", file=sys.stderr)
             raise
+    return max(0, n_samples - start)
 
 
-def _scores(model: Saved, at: spool.Spool, n_samples: int, backend: str | None) -> list[float]:
+def _scores(scorer: scoring.Scorer, at: spool.Spool, n_samples: int) -> list[float]:
     """Bits per sample of each sequence under the model that generated it."""
-    scorer = scoring.compile_scorer(model, backend)
     names = [f"sequence {i}" for i in range(at.n_seqs)]
     raw = (spool.raw(at, i, n_samples) for i in range(at.n_seqs))
     return [
@@ -341,19 +365,28 @@ def _record(
 
 
 def stream(
-    model: Saved, request: Request, n_samples: int, out: BinaryIO, say: Callable[[str], object]
+    model: Saved,
+    request: Request,
+    n_samples: int,
+    out: BinaryIO,
+    with_prime: bool = True,
+    say: Callable[[str], object] = print,
 ) -> None:
     """Write the one sequence of a request to `out` while it is made, as raw PCM: int16, little-endian.
 
-    The mean is not known yet, so an offset is taken out by a high-pass filter at 5 Hz; a fixed factor of
-    0.45 keeps what the filter may make larger within 0.9 of full scale.
+    A prime is written first, where `with_prime`. The mean is not known yet, so an offset is taken out by a
+    high-pass filter at 5 Hz; a fixed factor of 0.45 keeps what the filter may make larger within 0.9 of full
+    scale.
     """
     generator = generation.prepare(model, request)
     _tell_primes(request, generator, say)
-    pole = 1 - 2 * math.pi * HIGH_PASS / SAMPLE_RATE
-    memory, left = np.zeros(1), n_samples
-    for samples, _ in generation.blocks(generator, generator.state):
-        x = generation.amplitudes(samples[0, :left], model.hp)
+    prime = generator.primes[0].samples if request.primes and with_prime else np.zeros(0, np.int32)
+    left = len(prime) + n_samples
+    heard = (prime[start : start + spool.PIECE] for start in range(0, len(prime), spool.PIECE))
+    made = (samples[0] for samples, _ in generation.blocks(generator, generator.state))
+    pole, memory = 1 - 2 * math.pi * HIGH_PASS / SAMPLE_RATE, np.zeros(1)
+    for samples in chain(heard, made):
+        x = generation.amplitudes(samples[:left], model.hp)
         x, memory = lfilter([1, -1], [1, -pole], x, zi=memory)
         out.write(sound_files.pcm_16(x * generation.PEAK / 2).astype("<i2").tobytes())
         out.flush()  # so that a player hears it at once

@@ -36,6 +36,9 @@ REQUEST = "request.json"
 PIECE = 2**20
 """Samples that are read or drawn at once."""
 
+MAPPED = 2**26
+"""Bytes of the file of samples that are mapped into memory at once: those of all sequences lie between."""
+
 SAVE_SECONDS = 10.0
 """Between two savings of the state: what a killed process has to generate again, at most."""
 
@@ -102,10 +105,18 @@ def open_spool(folder: Path, request: Mapping[str, Any], generator: Generator, a
             raise OutputError(
                 f"The unfinished generation in {folder} {wrong}; give --overwrite, which begins anew."
             )
+    try:  # also where there is no request: a process that had just ended its own may have been killed
         for path in (spool.state, spool.samples):
             path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(files.explain(folder, error)) from error
     files.write_text(spool.request, told)
     return spool
+
+
+def position(spool: Spool, generator: Generator) -> int:
+    """How many samples of each sequence there are."""
+    return _where(spool, generator)[0]
 
 
 def fill(
@@ -113,7 +124,7 @@ def fill(
 ) -> None:
     """Generate until there are `n_samples` samples of each sequence.
 
-    `told` hears how many there are: at the start, and after every block.
+    `told` hears how many there are after every block.
 
     Raises
     ------
@@ -122,18 +133,17 @@ def fill(
     CheckpointError
         As `generation.blocks`.
     """
-    position, state = _where(spool, generator)
-    _skip(generator, position)
-    told(position)
-    reached, kept = (position, state), position
-    n_blocks = max(0, math.ceil((n_samples - position) / spool.length))
+    start, state = _where(spool, generator)
+    _skip(generator, start)
+    reached, kept = (start, state), start
+    n_blocks = max(0, math.ceil((n_samples - start) / spool.length))
     try:
         with open(spool.samples, "r+b" if spool.samples.exists() else "w+b") as file:
-            file.truncate(position // spool.length * spool.block_bytes)
+            file.truncate(start // spool.length * spool.block_bytes)
             file.seek(0, os.SEEK_END)
             saved = time.monotonic()
             try:
-                for samples, after in islice(generation.blocks(generator, state, position), n_blocks):
+                for samples, after in islice(generation.blocks(generator, state, start), n_blocks):
                     file.write(np.ascontiguousarray(samples, spool.dtype).tobytes())
                     reached = reached[0] + spool.length, after
                     told(reached[0])
@@ -155,11 +165,11 @@ def raw(spool: Spool, sequence: int, n_samples: int) -> NDArray:
 def pieces(spool: Spool, sequence: int, n_samples: int) -> Iterator[NDArray]:
     """The same in pieces (samples,)."""
     n_blocks = math.ceil(n_samples / spool.length)
-    blocks = np.memmap(spool.samples, spool.dtype, "r", shape=(n_blocks, spool.n_seqs, spool.length))
-    at_once = max(1, PIECE // spool.length)
+    at_once = max(1, min(PIECE // spool.length, MAPPED // spool.block_bytes))
     for first in range(0, n_blocks, at_once):
-        left = n_samples - first * spool.length
-        yield blocks[first : first + at_once, sequence].ravel()[:left]
+        shape = (min(at_once, n_blocks - first), spool.n_seqs, spool.length)
+        blocks = np.memmap(spool.samples, spool.dtype, "r", first * spool.block_bytes, shape)
+        yield np.array(blocks[:, sequence]).ravel()[: n_samples - first * spool.length]
 
 
 def remove(folder: Path) -> None:
@@ -199,10 +209,10 @@ def _where(spool: Spool, generator: Generator) -> tuple[int, State]:
 def _is_whole(spool: Spool, generator: Generator) -> bool:
     """Whether the samples up to where it stands are there, and the state is one of such a model."""
     try:
-        position, state = _where(spool, generator)
-        if position and spool.samples.stat().st_size < position // spool.length * spool.block_bytes:
+        start, state = _where(spool, generator)
+        if start and spool.samples.stat().st_size < start // spool.length * spool.block_bytes:
             return False
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
         return False
     return {name: x.shape for name, x in state.items()} == {n: x.shape for n, x in generator.state.items()}
 
