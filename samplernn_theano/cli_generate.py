@@ -12,9 +12,10 @@ from samplernn_theano.arguments import add_backend, add_set, positive, positive_
 from samplernn_theano.errors import HyperParameterError
 
 if TYPE_CHECKING:  # what is heavy to import is imported when the command runs
+    from samplernn_theano.file_names import Files
     from samplernn_theano.generation import Request
     from samplernn_theano.hyperparameters import HyperParameters
-    from samplernn_theano.producing import Files, Made
+    from samplernn_theano.producing import Made
 
 SUFFIXES = ("wav", "flac", "ogg")
 
@@ -26,7 +27,9 @@ def add_generate(commands: Any) -> None:
     """Add the command `generate`."""
     parser = commands.add_parser("generate", help="make sound with a trained model")
     parser.add_argument(
-        "checkpoint", type=Path, help="a checkpoint (.npz, or .pkl of the original's) or a run (its best one)"
+        "checkpoint",
+        type=Path,
+        help="a checkpoint (.npz, or .pkl of the original's) or a run (its best one); it comes first",
     )
     asked = parser.add_argument_group("what to generate")
     asked.add_argument(
@@ -121,7 +124,7 @@ def _stretch(word: str) -> tuple[float, float]:
 
 
 def _generate(a: argparse.Namespace) -> int:
-    from samplernn_theano import audio, evaluation, producing, saved, spool
+    from samplernn_theano import audio, evaluation, file_names, producing, saved, streaming
 
     model = saved.read(a.checkpoint, a.set)
     to_stdout = str(a.out) == "-"
@@ -137,15 +140,14 @@ def _generate(a: argparse.Namespace) -> int:
             raise HyperParameterError(
                 "--out - writes raw 16-bit PCM alone; leave out --format, --float, --beside and --rank."
             )
-        producing.stream(model, requests[0], n_samples, sys.stdout.buffer, not a.without_prime, say)
+        streaming.stream(model, requests[0], n_samples, sys.stdout.buffer, not a.without_prime, say)
         return 0
-    beside = {str(path): audio.read_mono(path) for path in a.beside}
-    folder = a.out or producing.default_folder(model.path)
-    all_wanted = [producing.name_files(model, request, folder, a.format, a.float) for request in requests]
-    begun = [i for i, wanted in enumerate(all_wanted) if spool.is_begun(wanted.spool)]
-    first = begun[0] if begun and not a.overwrite else 0  # those before one that was interrupted are done
+    beside = {str(path): audio.read_mono(path)[: producing.MINUTE].copy() for path in a.beside}
+    folder = a.out or file_names.default_folder(model.path)
+    all_wanted = [file_names.name_files(model, request, folder, a.format, a.float) for request in requests]
+    first = 0 if a.overwrite else file_names.first_to_do(all_wanted)
     for wanted in all_wanted[first:]:
-        producing.make_way(wanted, a.overwrite)
+        file_names.make_way(wanted, a.overwrite)
     for request, wanted in zip(requests[first:], all_wanted[first:], strict=True):
         made = producing.produce(
             model, request, wanted, n_samples, a.overwrite, not a.without_prime, a.rank, beside, say
@@ -159,7 +161,7 @@ def _requests(a: argparse.Namespace, hp: "HyperParameters") -> tuple[list["Reque
     from samplernn_theano import audio, like_original
     from samplernn_theano.generation import Request
 
-    n_samples = max(1, round((a.seconds or 5.0) * audio.SAMPLE_RATE))
+    n_samples = max(1, round(a.seconds * audio.SAMPLE_RATE))
     silent = range(0)
     if a.silence:
         silent = range(*(round(t * audio.SAMPLE_RATE) for t in a.silence))
@@ -182,8 +184,10 @@ def _requests(a: argparse.Namespace, hp: "HyperParameters") -> tuple[list["Reque
         if a.generations > 1:
             raise HyperParameterError("--generations goes with --like-original; else choose other seeds.")
         return [request], n_samples
-    if hp.real_valued or hp.family == "k_tier":
-        raise HyperParameterError(f"The original has no {hp.family}; generate without --like-original.")
+    if not like_original.writes(hp):
+        raise HyperParameterError(
+            f"The original has no {hp.family} model of this kind; generate without --like-original."
+        )
     if a.silence or a.format != "wav" or a.float:
         raise HyperParameterError(
             "--like-original writes the original's wav files; leave out --silence, --format and --float."

@@ -302,9 +302,7 @@ def write_page(folder: str | os.PathLike[str]) -> Path:
         If something cannot be written, or the folder has a page of that name that is not ours.
     """
     folder = Path(folder)
-    path = folder / PAGE
-    if path.exists() and MARK.encode() not in path.read_bytes()[:1000]:
-        raise OutputError(f"{path} is a page that samplernn did not make; move it, or choose another folder.")
+    path = check_page(folder)
     records = read_records(folder)
     sections = "".join(_section(folder, number, record) for number, record in enumerate(records, 1))
     sounds = sum(len(record.sounds) for record in records)
@@ -331,6 +329,14 @@ A picture shows time from left to right and pitch from 0 Hz, below, to half the 
 </html>
 """
     write_text(path, page)
+    return path
+
+
+def check_page(folder: Path) -> Path:
+    """The page in a folder. Raise OutputError if there is one that is not ours."""
+    path = folder / PAGE
+    if path.exists() and MARK.encode() not in path.read_bytes()[:1000]:
+        raise OutputError(f"{path} is a page that samplernn did not make; move it, or choose another folder.")
     return path
 
 

@@ -69,6 +69,10 @@ class Request:
     def __post_init__(self) -> None:
         if self.n_seqs < 1:
             raise HyperParameterError(f"--n_seqs is {self.n_seqs}; it must be 1 or more.")
+        if not 0 <= self.seed < 2**32:
+            raise HyperParameterError(
+                f"--seed is {self.seed}; it must be a whole number from 0 to 4294967295."
+            )
         if not all(COLDEST <= t < math.inf for t in self.temperature):
             raise HyperParameterError("--temperature must be a positive number; 1 is the model as it is.")
         if len(self.temperature) not in (1, self.n_seqs):
@@ -106,7 +110,7 @@ class Generator:
     primes: Sequence[priming.Prime] = ()  # one per recording of the request
 
 
-def prepare(model: Saved, request: Request) -> Generator:
+def prepare(model: Saved, request: Request, progress: bool = False) -> Generator:
     """Build and compile what a request needs, and read its primes through the model.
 
     Raises
@@ -125,11 +129,11 @@ def prepare(model: Saved, request: Request) -> Generator:
     streams: Streams = OwnStreams(request.seed, n_seqs)
     if request.like_original:
         streams = OriginalStreams(n_seqs)
-        streams.draw("uniforms", (request.generation - 1) * request.draws)
+        streams.skip(("uniforms",), (request.generation - 1) * request.draws)
     state = engine.start()
     if primes:
         heard = [primes[i % len(primes)].samples for i in range(n_seqs)]
-        state = priming.prime(params, hp, heard, request.backend)
+        state = priming.prime(params, hp, heard, request.backend, progress)
     return Generator(hp, engine, streams, state, request.silent, primes)
 
 
@@ -149,7 +153,12 @@ def blocks(generator: Generator, state: State, first: int = 0) -> Iterator[tuple
         silent = ((times >= generator.silent.start) & (times < generator.silent.stop)).astype(np.int32)
         noise = {name: generator.streams.draw(name, engine.length) for name in engine.noise}
         samples, state = engine.run(state, noise, silent)
-        if not all(np.isfinite(values).all() for values in (samples, *state.values())):
+        # A draw from what is no distribution gives -1.
+        if (
+            samples.min() < 0
+            and not generator.hp.real_valued
+            or not all(np.isfinite(values).all() for values in (samples, *state.values()))
+        ):
             raise CheckpointError(
                 "The model generates numbers that are not finite: its parameters are too large; use another "
                 "checkpoint."
@@ -172,7 +181,7 @@ def generate(
     seed: int = 0,
     temperature: float | Sequence[float] = 1.0,
     top_p: float = 1.0,
-    primes: Sequence[str | Path] = (),
+    primes: str | Path | Sequence[str | Path] = (),
     silent: range = range(0),
     backend: str | None = None,
 ) -> Iterator[NDArray[np.float32]]:
@@ -200,24 +209,26 @@ def generate(
     SampleRNNError
         As `prepare` and `saved.read`, at the first block.
     """
-    one = isinstance(temperature, int | float)
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise HyperParameterError(f"seconds is {seconds}; it must be a positive number, or None: no end.")
+    one = [primes] if isinstance(primes, str | Path) else primes
     request = Request(
         n_seqs=n_seqs,
         seed=seed,
-        temperature=(float(temperature),) if one else tuple(map(float, temperature)),  # type: ignore[arg-type]
+        temperature=tuple(map(float, np.atleast_1d(temperature))),
         top_p=top_p,
-        primes=tuple(map(Path, primes)),
+        primes=tuple(map(Path, one)),
         silent=silent,
         backend=backend,
     )
     model = checkpoint if isinstance(checkpoint, Saved) else saved.read(checkpoint)
     generator = prepare(model, request)
-    left = math.inf if seconds is None else round(seconds * audio.SAMPLE_RATE)
+    left = math.inf if seconds is None else max(1, round(seconds * audio.SAMPLE_RATE))
     for samples, _ in blocks(generator, generator.state):
-        if left <= 0:
-            return
         yield amplitudes(samples[:, : int(min(left, samples.shape[1]))], model.hp)
         left -= samples.shape[1]
+        if left <= 0:
+            return
 
 
 def amplitudes(samples: NDArray, hp: HyperParameters) -> NDArray[np.float32]:

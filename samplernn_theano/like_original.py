@@ -18,6 +18,12 @@ def samples_in_front(hp: HyperParameters) -> int:
     return 0 if isinstance(hp, WaveNet) else hp.overlap
 
 
+def writes(hp: HyperParameters) -> bool:
+    """Whether the original has such a model, and writes its sound: it announces a-law, and lacks it."""
+    has = not hp.real_valued and hp.family != "k_tier"
+    return has and isinstance(hp, Quantised) and hp.q_type != "a-law"
+
+
 def silent(hp: HyperParameters) -> range:
     """The samples that are drawn, and then silenced.
 

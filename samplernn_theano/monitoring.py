@@ -142,13 +142,16 @@ def _generate(t: Training, record: Mapping[str, Any]) -> None:
         )
     t.engine.refresh()
     n_samples = round(t.schedule.sample_seconds * SAMPLE_RATE)
-    if t.tree:
+    if t.tree and like_original.writes(hp):
         _generate_like_original(t, t.engine, n_samples, record)
         return
     streams = OwnStreams(t.progress.iteration, t.schedule.n_seqs)
     generator = generation.Generator(hp, t.engine, streams, t.engine.start())
     for i, samples in enumerate(generation.take(generator, n_samples)):
-        path = t.run.samples / f"sample_i{t.progress.iteration}_{i}.wav"
+        name = f"sample_i{t.progress.iteration}_{i}.wav"
+        if t.tree:
+            name = sample_name(*original_layout.moment(record), i)
+        path = t.run.samples / name
         write_wav(path, generation.waveform(generation.amplitudes(samples, hp)))
 
 
@@ -159,7 +162,7 @@ def _generate_like_original(
     streams = OriginalStreams(engine.n_seqs)
     n_drawn = max(0, n_samples - like_original.samples_in_front(hp))
     looks = sum(line["event"] == "monitor" for line in runs.read_log(t.run))
-    streams.draw("uniforms", (looks - 1) * n_drawn)  # the looks before; the original never seeds them anew
+    streams.skip(("uniforms",), (looks - 1) * n_drawn)  # the looks before; the original never seeds them anew
     silent = like_original.silent(hp)
     generator = generation.Generator(hp, engine, streams, engine.start(), silent)
     for i, levels in enumerate(generation.take(generator, n_drawn)):

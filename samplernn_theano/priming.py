@@ -46,7 +46,7 @@ class Prime(NamedTuple):
     file_rate: int
     """Samples per second (Hz) in the file; if it is not `audio.SAMPLE_RATE`, they were resampled."""
     too_short: bool
-    """Whether it is shorter than the receptive field of a wavenet, which then hears silence before it."""
+    """Whether it is shorter than what the model reads at once, which then hears silence before it."""
 
 
 def read(path: str | Path, hp: HyperParameters) -> Prime:
@@ -90,7 +90,7 @@ def read(path: str | Path, hp: HyperParameters) -> Prime:
 
     for start in range(0, len(x), _BLOCK):
         samples[start : start + _BLOCK] = enter(x[start : start + _BLOCK])
-    return Prime(samples, sound.file_rate, isinstance(hp, WaveNet) and len(samples) < hp.overlap)
+    return Prime(samples, sound.file_rate, len(samples) < hp.overlap)
 
 
 # --- what is carried ----------------------------------------------------------------------------------------

@@ -11,16 +11,15 @@ from datetime import datetime
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 from tqdm import tqdm
 
 from samplernn_theano import (
     __version__,
-    audio,
     engines,
     files,
     gallery,
@@ -34,55 +33,16 @@ from samplernn_theano import (
 from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.backend import default_backend
 from samplernn_theano.errors import OutputError
+from samplernn_theano.file_names import Files
 from samplernn_theano.generation import Generator, Request
 from samplernn_theano.hyperparameters import HyperParameters
+from samplernn_theano.original.mrg31k3p import SEED as ORIGINAL_SEED
+from samplernn_theano.provenance import USED
 from samplernn_theano.saved import Saved
 
-HIGH_PASS = 5.0
-"""Hz below which an offset is taken out of sound that is heard while it is made."""
+MINUTE = 60 * SAMPLE_RATE
 
 BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.1f} of {total:.1f} s of sound [{elapsed}<{remaining}{postfix}]"
-
-
-@dataclass(frozen=True)
-class Files:
-    """Where the sounds of a request go.
-
-    Attributes
-    ----------
-    folder : Path
-    stem : str
-        What the names of all files begin with.
-    sounds : sequence of Path
-        One per sequence.
-    float32 : bool
-        32-bit floats in place of 16-bit integers.
-    """
-
-    folder: Path
-    stem: str
-    sounds: Sequence[Path]
-    float32: bool
-
-    @property
-    def record(self) -> Path:
-        """What the page says of them."""
-        return self.folder / f"{self.stem}.json"
-
-    @property
-    def sheet(self) -> Path:
-        """The picture of the spectrograms."""
-        return self.folder / f"{self.stem}_spectrograms.png"
-
-    @property
-    def page(self) -> Path:
-        """All that was generated into the folder."""
-        return self.folder / gallery.PAGE
-
-    @property
-    def spool(self) -> Path:
-        """The hidden folder of a generation under way."""
-        return self.folder / f".{self.stem}.part"
 
 
 @dataclass(frozen=True)
@@ -92,57 +52,6 @@ class Made:
     record: gallery.Record
     n_generated: int  # samples of each sequence that were generated now, not before an interruption
     seconds: float  # that this took, with compilation and writing
-
-
-# --- names --------------------------------------------------------------------------------------------------
-
-
-def default_folder(checkpoint: Path) -> Path:
-    """The folder of sounds for a file of parameters: samples in the run it is of, or beside it."""
-    in_run = checkpoint.parent.name in ("checkpoints", "params")
-    return (checkpoint.resolve().parent.parent if in_run else checkpoint.parent) / "samples"
-
-
-def name_files(model: Saved, request: Request, folder: Path, suffix: str, float32: bool) -> Files:
-    """Names that tell the run, the checkpoint, the seed, the temperature, and what else is not usual."""
-    path = model.path.resolve()
-    # Checkpoints of ours bear the same names in every run. The original's tell; its runs' are long.
-    run = f"{path.parent.parent.name[:40]}_" if path.parent.name == "checkpoints" else ""
-    rest = f"_p{request.top_p:g}" * (request.top_p < 1)
-    if request.silent:
-        rest += f"_silence{request.silent.start / SAMPLE_RATE:g}-{request.silent.stop / SAMPLE_RATE:g}"
-    first = f"{run}{path.stem}_seed{request.seed}"
-    if request.like_original:
-        stem = f"{run}{path.stem}_like-original_g{request.generation}"
-        return Files(folder, stem, [folder / f"{stem}_{i}.wav" for i in range(request.n_seqs)], True)
-    low, high = min(request.temperature), max(request.temperature)
-    stem = f"{first}_t{low:g}" + f"-{high:g}" * (high > low) + rest
-    primes = [path.stem[:40] for path in request.primes]
-    if primes:
-        stem += f"_after-{primes[0]}" + f"-and-{len(primes) - 1}" * (len(primes) > 1)
-    names = []
-    for i in range(request.n_seqs):
-        after = f"_after-{primes[i % len(primes)]}" if primes else ""
-        number = f"{i:0{len(str(request.n_seqs - 1))}d}"
-        names.append(f"{first}_t{request.temperature_of(i):g}{rest}{after}_{number}.{suffix}")
-    return Files(folder, stem, [folder / name for name in names], float32)
-
-
-def make_way(wanted: Files, overwrite: bool) -> None:
-    """See that the files can be written.
-
-    Raises
-    ------
-    OutputError
-        If one is there, or the folder is a file.
-    """
-    if wanted.folder.exists() and not wanted.folder.is_dir():
-        raise OutputError(f"{wanted.folder} is a file; choose another folder with --out.")
-    if overwrite or spool.is_begun(wanted.spool):  # some may be those of the generation that goes on
-        return
-    for path in (*wanted.sounds, wanted.record):  # the record may be of files of other names
-        if path.exists():
-            raise OutputError(f"{path} is there already; give --overwrite, or another --seed or --out.")
 
 
 # --- a folder of sounds -------------------------------------------------------------------------------------
@@ -172,24 +81,33 @@ def produce(
     with files.locked(wanted.spool):  # makes the folders: whether they can be written shows before the work
         try:
             _remove_half_written(wanted)
-            generator = generation.prepare(model, request)
-            _tell_primes(request, generator, say)
-            primes = [prime.samples if with_prime else prime.samples[:0] for prime in generator.primes]
-            longest = max((len(prime) for prime in primes), default=0)
+            say(f"Preparing {model.hp.family} ... (longer the first time)")
+            generator = generation.prepare(model, request, progress=True)
+            tell_primes(request, generator, say)
+            primes = [prime.samples for prime in generator.primes]
+            longest = max(map(len, primes), default=0) if with_prime else 0
             sound_files.check_size(wanted.sounds[0], longest + n_samples, wanted.float32)
             scorer = scoring.compile_scorer(model, request.backend) if rank else None
             at = spool.open_spool(wanted.spool, _identity(model, request, generator), generator, overwrite)
+            _check_length(at, generator, n_samples, overwrite)
             n_generated = _fill(at, generator, n_samples)
-            scores = _scores(scorer, at, n_samples) if scorer else [None] * request.n_seqs
-            sounds = []
+            heard = [primes[i % len(primes)] for i in range(at.n_seqs)] if primes else []
+            scores = _scores(scorer, at, n_samples, heard) if scorer else [None] * request.n_seqs
+            sounds, checkpoint = [], _checkpoint(model)
             for i, (path, nll_bits) in enumerate(zip(wanted.sounds, scores, strict=True)):
                 if request.like_original:
                     sound = _write_like_original(path, model.hp, spool.raw(at, i, n_samples))
                 else:
-                    before = primes[i % len(primes)] if primes else np.zeros(0, np.int32)
-                    sound = _write(path, model, request, wanted.float32, i, before, at, n_samples)
+                    before = [primes[i % len(primes)]] if with_prime and primes else []
+
+                    def pieces(i: int = i, before: list[NDArray] = before) -> Iterator[NDArray]:
+                        return chain(before, spool.pieces(at, i, n_samples))
+
+                    tags = _tags(path, model, checkpoint, request, i)
+                    sound = _write(path, tags, wanted.float32, generator, pieces, sum(map(len, before)))
                 sounds.append(replace(sound, nll_bits=nll_bits))
-            record = _record(model, request, wanted, n_samples, sounds)
+            record = _record(model, checkpoint, request, wanted, n_samples, sounds)
+            _remove_replaced(wanted)
             gallery.write_record(wanted.folder, record)
             took = time.perf_counter() - began
             draw(wanted, record, beside or {})
@@ -198,6 +116,26 @@ def produce(
             if not spool.is_begun(wanted.spool):
                 spool.remove(wanted.spool)
     return Made(record, n_generated, took)
+
+
+def _check_length(at: spool.Spool, generator: Generator, n_samples: int, overwrite: bool) -> None:
+    """Raise OutputError if more is there of an unfinished generation than is asked for."""
+    there = spool.position(at, generator)
+    if there >= n_samples + at.length and not overwrite:
+        raise OutputError(
+            f"{there / SAMPLE_RATE:.1f} s of an unfinished generation of this name are there; give "
+            f"--seconds {math.ceil(there / SAMPLE_RATE)} or more, or --overwrite, which drops the rest."
+        )
+
+
+def _remove_replaced(wanted: Files) -> None:
+    """The sounds of a generation of the same name that was replaced and had other numbers of sequences."""
+    kept = {path.name for path in wanted.sounds}
+    for old in gallery.read_records(wanted.folder):
+        if old.stem == wanted.stem:
+            for sound in old.sounds:
+                if sound.file not in kept:
+                    (wanted.folder / sound.file).unlink(missing_ok=True)
 
 
 def _remove_half_written(wanted: Files) -> None:
@@ -210,19 +148,29 @@ def _remove_half_written(wanted: Files) -> None:
 
 
 def _write(
-    path: Path, model: Saved, request: Request, float32: bool, i: int, prime: NDArray, at: spool.Spool, n: int
+    path: Path,
+    tags: Mapping[str, str],
+    float32: bool,
+    generator: Generator,
+    pieces: Callable[[], Iterator[NDArray]],
+    n_before: int,
 ) -> gallery.Sound:
-    """Write sequence i, in pieces: without its mean, its largest magnitude 0.9."""
+    """Write a sequence, whose samples come in `pieces`: without its mean, its largest magnitude 0.9.
 
-    def amplitudes() -> Iterator[NDArray[np.float32]]:
-        for samples in chain([prime], spool.pieces(at, i, n)):
-            if len(samples):
-                yield generation.amplitudes(samples, model.hp)
+    What is silenced, counted from `n_before`, is exactly 0.
+    """
+    mean, scale = generation.level(generation.amplitudes(x, generator.hp) for x in pieces())
 
-    mean, scale = generation.level(amplitudes())
-    tags = _tags(path, model, request, i)
-    sound_files.write(path, ((x - mean) * scale for x in amplitudes()), tags, float32)
-    return _measured(path, ((x - mean) * scale for x in amplitudes()))
+    def levelled() -> Iterator[NDArray[np.float32]]:
+        start, silent = -n_before, generator.silent
+        for samples in pieces():
+            x = (generation.amplitudes(samples, generator.hp) - mean) * scale
+            x[max(0, silent.start - start) : max(0, silent.stop - start)] = 0
+            start += len(x)
+            yield x
+
+    sound_files.write(path, levelled(), tags, float32)
+    return _measured(path, levelled())
 
 
 def _write_like_original(path: Path, hp: HyperParameters, levels: NDArray) -> gallery.Sound:
@@ -237,15 +185,16 @@ def draw(wanted: Files, record: gallery.Record, beside: Mapping[str, NDArray[np.
     """
     sounds = {sound.file: wanted.folder / sound.file for sound in record.sounds}
     if beside:
-        shown = {name: audio.read_mono(path) for name, path in list(sounds.items())[: gallery.SHOWN]}
-        minute = {name: x[: 60 * SAMPLE_RATE] for name, x in {**beside, **shown}.items()}
-        plots.spectrograms(wanted.sheet, minute)
+        first = list(sounds.items())[: gallery.SHOWN]
+        shown = {name: soundfile.read(path, MINUTE, dtype="float32")[0] for name, path in first}
+        plots.spectrograms(wanted.sheet, {**beside, **shown})
     else:
         gallery.write_sheet(wanted.sheet, sounds)
     gallery.write_page(wanted.folder)
 
 
-def _tell_primes(request: Request, generator: Generator, say: Callable[[str], object]) -> None:
+def tell_primes(request: Request, generator: Generator, say: Callable[[str], object]) -> None:
+    """Say what is worth knowing of the recordings to go on from."""
     for path, prime in zip(request.primes, generator.primes, strict=True):
         if prime.file_rate != SAMPLE_RATE:
             say(f"{path}: {prime.file_rate:,} Hz resampled to {SAMPLE_RATE:,} Hz")
@@ -265,13 +214,8 @@ def _fill(at: spool.Spool, generator: Generator, n_samples: int) -> int:
     first = min(start / SAMPLE_RATE, total)
     if start:
         print(f"Going on after {first:.1f} s.", file=sys.stderr)
-    began = time.perf_counter()
     with tqdm(total=total, initial=first, bar_format=BAR, desc="generate") as bar:
-
-        def told(position: int) -> None:
-            speed = (position - start) / SAMPLE_RATE / (time.perf_counter() - began)
-            bar.set_postfix_str(f"{speed * at.n_seqs:.2f} x real time", refresh=False)
-            bar.update(min(position / SAMPLE_RATE, total) - bar.n)
+        told = clock(bar, at.n_seqs, total)
 
         try:
             spool.fill(at, generator, n_samples, told)
@@ -281,14 +225,33 @@ def _fill(at: spool.Spool, generator: Generator, n_samples: int) -> int:
     return max(0, n_samples - start)
 
 
-def _scores(scorer: scoring.Scorer, at: spool.Spool, n_samples: int) -> list[float]:
-    """Bits per sample of each sequence under the model that generated it."""
-    names = [f"sequence {i}" for i in range(at.n_seqs)]
-    raw = (spool.raw(at, i, n_samples) for i in range(at.n_seqs))
-    return [
-        scoring.score(scorer, x, name, raw=True).bits
-        for name, x in zip(tqdm(names, "score", unit=" sequences"), raw, strict=True)
-    ]
+def clock(bar: tqdm, n_seqs: int, total: float) -> Callable[[int], None]:
+    """What moves the bar to a number of samples. The first block counts for no speed: it may compile."""
+    first: tuple[int, float] | None = None
+
+    def told(position: int) -> None:
+        nonlocal first
+        now = time.perf_counter()
+        if first is None:
+            first = position, now
+        elif now > first[1]:
+            speed = (position - first[0]) / SAMPLE_RATE / (now - first[1])
+            bar.set_postfix_str(f"{speed * n_seqs:.2f} x real time", refresh=False)
+        bar.update(min(position / SAMPLE_RATE, total) - bar.n)
+
+    return told
+
+
+def _scores(
+    scorer: scoring.Scorer, at: spool.Spool, n_samples: int, primes: Sequence[NDArray]
+) -> list[float]:
+    """Bits per sample of what was generated of each sequence, after its prime, under the same model."""
+    scores = []
+    for i in tqdm(range(at.n_seqs), "score", unit=" sequences"):
+        prime = primes[i] if primes else np.zeros(0, at.dtype)
+        samples = np.concatenate([prime.astype(at.dtype), spool.raw(at, i, n_samples)])
+        scores.append(scoring.score(scorer, samples, f"sequence {i}", raw=True, skip=len(prime)).bits)
+    return scores
 
 
 def _measured(path: Path, pieces: Iterator[NDArray[np.float32]]) -> gallery.Sound:
@@ -305,9 +268,7 @@ def _measured(path: Path, pieces: Iterator[NDArray[np.float32]]) -> gallery.Soun
 
 def _identity(model: Saved, request: Request, generator: Generator) -> dict[str, Any]:
     """All that the samples depend on, for `spool.open_spool`."""
-    digest = hashlib.sha256()
-    for name in sorted(model.parameters):
-        digest.update(name.encode() + np.ascontiguousarray(model.parameters[name]).tobytes())
+    digest = _digest(model)
     for prime in generator.primes:
         digest.update(prime.samples.tobytes())
     settings = asdict(request) | {"primes": [str(p) for p in request.primes]}
@@ -319,10 +280,31 @@ def _engine_name(request: Request, hp: HyperParameters) -> str:
     return request.backend or ("kernels" if engines.has_kernels(hp) else default_backend())
 
 
-def _tags(path: Path, model: Saved, request: Request, i: int) -> dict[str, str]:
+def _versions(request: Request, hp: HyperParameters) -> dict[str, str]:
+    """Of this package and of those that computed."""
+    graph = () if engines.has_kernels(hp) and not request.backend else USED[_engine_name(request, hp)]
+    names = dict.fromkeys(("pytensor", "numba", "numpy", *graph))
+    return {"samplernn-theano": __version__} | {name: version(name) for name in names}
+
+
+def _checkpoint(model: Saved) -> str:
+    """The file, and what tells it from a later one of the same name: its iteration, and a hash."""
+    progress = (model.checkpoint.progress if model.checkpoint else None) or {}
+    made = f"iteration {progress['iteration']}, " if "iteration" in progress else ""
+    return f"{model.path} ({made}{_digest(model).hexdigest()[:8]})"
+
+
+def _digest(model: Saved) -> "hashlib._Hash":
+    digest = hashlib.sha256()
+    for name in sorted(model.parameters):
+        digest.update(name.encode() + np.ascontiguousarray(model.parameters[name]).tobytes())
+    return digest
+
+
+def _tags(path: Path, model: Saved, checkpoint: str, request: Request, i: int) -> dict[str, str]:
     """What a file says of itself. No date: the same command makes the same file."""
     parts = [
-        f"{model.hp.family} {model.path}",
+        f"{model.hp.family} {checkpoint}",
         f"seed {request.seed}, sequence {i}",
         f"temperature {request.temperature_of(i):g}",
     ]
@@ -339,57 +321,28 @@ def _silence(request: Request) -> str:
 
 
 def _record(
-    model: Saved, request: Request, wanted: Files, n_samples: int, sounds: Sequence[gallery.Sound]
+    model: Saved,
+    checkpoint: str,
+    request: Request,
+    wanted: Files,
+    n_samples: int,
+    sounds: Sequence[gallery.Sound],
 ) -> gallery.Record:
-    names = ("samplernn-theano", "pytensor", "numba", "numpy")
+    like = f"; drawn and written as by the original, generation {request.generation}" * request.like_original
     return gallery.Record(
         stem=wanted.stem,
-        checkpoint=str(model.path),
+        checkpoint=checkpoint + like,
         family=model.hp.family,
-        seed=request.seed,
+        seed=ORIGINAL_SEED if request.like_original else request.seed,
         temperatures=tuple(request.temperature_of(i) for i in range(request.n_seqs)),
         top_p=request.top_p if request.top_p < 1 else None,
         seconds=n_samples / SAMPLE_RATE,
         backend=_engine_name(request, model.hp),
         date=datetime.now().astimezone().isoformat(timespec="seconds"),
-        versions={name: version(name) for name in names},
+        versions=_versions(request, model.hp),
         silence=_silence(request),
         primes=tuple(f"after {request.primes[i % len(request.primes)].name}" for i in range(request.n_seqs))
         if request.primes
         else (),
         sounds=tuple(sounds),
     )
-
-
-# --- standard output ----------------------------------------------------------------------------------------
-
-
-def stream(
-    model: Saved,
-    request: Request,
-    n_samples: int,
-    out: BinaryIO,
-    with_prime: bool = True,
-    say: Callable[[str], object] = print,
-) -> None:
-    """Write the one sequence of a request to `out` while it is made, as raw PCM: int16, little-endian.
-
-    A prime is written first, where `with_prime`. The mean is not known yet, so an offset is taken out by a
-    high-pass filter at 5 Hz; a fixed factor of 0.45 keeps what the filter may make larger within 0.9 of full
-    scale.
-    """
-    generator = generation.prepare(model, request)
-    _tell_primes(request, generator, say)
-    prime = generator.primes[0].samples if request.primes and with_prime else np.zeros(0, np.int32)
-    left = len(prime) + n_samples
-    heard = (prime[start : start + spool.PIECE] for start in range(0, len(prime), spool.PIECE))
-    made = (samples[0] for samples, _ in generation.blocks(generator, generator.state))
-    pole, memory = 1 - 2 * math.pi * HIGH_PASS / SAMPLE_RATE, np.zeros(1)
-    for samples in chain(heard, made):
-        x = generation.amplitudes(samples[:left], model.hp)
-        x, memory = lfilter([1, -1], [1, -pole], x, zi=memory)
-        out.write(sound_files.pcm_16(x * generation.PEAK / 2).astype("<i2").tobytes())
-        out.flush()  # so that a player hears it at once
-        left -= len(x)
-        if left <= 0:
-            return

@@ -71,8 +71,8 @@ class Run:
 
 OWN = re.compile(
     r"settings\.json|log\.jsonl|train_log\.png|args\.pkl|train_log\w*\.pkl|(model_settings|th_conf)\.txt|\.lock"
-    r"|checkpoints/[^/]+\.npz|samples/(spectrograms/)?[^/]+\.(wav|flac|ogg|png|json|html)"
-    r"|params/params_[^/]+\.pkl|(.*/)?\.[^/]+\.part[^/]*(/[^/]+)?"
+    r"|checkpoints/[^/]+\.npz|samples/(spectrograms/)?[^/]+\.(wav|flac|ogg|png)|samples/index\.html"
+    r"|samples/[^/]+_(seed\d+_t|like-original_g)[^/]+\.json|params/params_[^/]+\.pkl|(.*/)?\.[^/]+\.part[^/]*"
 )
 """The names of what a run leaves in its folder."""
 

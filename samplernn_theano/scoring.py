@@ -121,6 +121,7 @@ def score(
     window: float = WINDOW,
     told: Callable[[float], object] = lambda _: None,
     raw: bool = False,
+    skip: int = 0,
 ) -> Scored:
     """Score a recording, or what a model has generated.
 
@@ -134,6 +135,7 @@ def score(
     window : seconds per point of the curve, rounded to samples; at least one sample
     told : hears after every pass which share of the recording it was
     raw : whether `samples` are what the model reads and draws: levels, or (x - mean) / std
+    skip : samples at the start that are heard, and do not count in the mean
 
     Raises
     ------
@@ -149,14 +151,15 @@ def score(
         parts = _passes(scorer, samples, lambda part: _enter(part, extremes, scorer.hp))
     n, length = len(samples), max(1, round(window * SAMPLE_RATE))
     starts = np.arange(max(1, round(n / length))) * length
-    sums, first = np.zeros(len(starts)), 0
+    sums, first, total = np.zeros(len(starts)), 0, 0.0
     for part in parts:
         last = first + len(part)
         own = np.minimum(np.arange(first, last) // length, len(starts) - 1)  # the window of each sample
         sums[own[0] : own[-1] + 1] += np.bincount(own - own[0], part)
+        total += part[max(0, skip - first) :].sum(dtype=np.float64)
         told(len(part) / n)
         first = last
-    bits = float(sums.sum() / n)
+    bits = float(total / (n - skip))
     if not np.isfinite(bits):
         raise DataError(f"The score of {path} under this model is not finite; use another checkpoint.")
     return Scored(Path(path), n / SAMPLE_RATE, bits, starts / SAMPLE_RATE, sums / np.diff(starts, append=n))

@@ -40,7 +40,6 @@ def write(
     blocks: Iterable[NDArray[np.floating]],
     metadata: Mapping[str, str],
     float32: bool = False,
-    n_samples: int | None = None,
 ) -> None:
     """Write a mono sound of 16 kHz to `path`, in the format that its name ends in: .wav, .flac or .ogg.
 
@@ -60,8 +59,6 @@ def write(
         "software", to which libsndfile adds its version, after `LONGEST_SOFTWARE`. Empty ones are left out.
     float32 : bool
         Write a wav of 32-bit floats instead, which keeps the samples as they are, beyond full scale too.
-    n_samples : int, optional
-        The length, where it is known: a wav that would become too large is then refused at once.
 
     Raises
     ------
@@ -81,7 +78,6 @@ def write(
         raise OutputError(f"{path} was not written: samples of 32-bit floats need a name that ends in .wav.")
     if unknown := metadata.keys() - set(TAGS):
         raise ValueError(f"no such metadata: {', '.join(sorted(unknown))}; there are {', '.join(TAGS)}")
-    check_size(path, n_samples or 0, float32)
     with atomic_write(path) as temporary:
         try:
             _encode(path, temporary, blocks, metadata, float32)

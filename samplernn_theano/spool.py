@@ -34,7 +34,7 @@ from samplernn_theano.hyperparameters import HyperParameters, Quantised
 REQUEST = "request.json"
 
 PIECE = 2**20
-"""Samples that are read or drawn at once."""
+"""Samples that are read at once."""
 
 MAPPED = 2**26
 """Bytes of the file of samples that are mapped into memory at once: those of all sequences lie between."""
@@ -134,7 +134,7 @@ def fill(
         As `generation.blocks`.
     """
     start, state = _where(spool, generator)
-    _skip(generator, start)
+    generator.streams.skip(generator.engine.noise, start)
     reached, kept = (start, state), start
     n_blocks = max(0, math.ceil((n_samples - start) / spool.length))
     try:
@@ -222,11 +222,3 @@ def _save(spool: Spool, file: BinaryIO, position: int, state: State) -> None:
     os.fsync(file.fileno())
     with files.atomic_write(spool.state) as temporary:
         np.savez(temporary, position=position, **state)  # type: ignore[arg-type]
-
-
-def _skip(generator: Generator, n_samples: int) -> None:
-    """Let the random streams go on to where `n_samples` samples have been drawn."""
-    at_once = max(1, PIECE // generator.engine.n_seqs)
-    for name in generator.engine.noise:
-        for first in range(0, n_samples, at_once):
-            generator.streams.draw(name, min(at_once, n_samples - first))

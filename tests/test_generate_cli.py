@@ -324,11 +324,10 @@ def test_as_many_sequences_as_primes(model, primes, tmp_path, generate):
 
 def test_a_prime_shorter_than_a_receptive_field_is_told(primes, tmp_path, generate):
     path = save(tmp_path / "wavenet.npz", WAVENET)
-    words = ["--seconds", 0.005, "--n_seqs", 1, "--out", tmp_path / "out"]
-    said, _ = generate(path, *words, "--prime", primes / "short.wav")
+    words = ["--prime", primes / "short.wav", "--prime", primes / "talk.wav"]
+    said, _ = generate(path, *words, "--seconds", 0.005, "--n_seqs", 2, "--out", tmp_path / "out")
     assert f"short.wav has 3 samples, the model looks back over {WAVENET.overlap}: it hears silence" in said
-    said, _ = generate(path, *words, "--prime", primes / "talk.wav")
-    assert "looks back" not in said
+    assert said.count("looks back") == 1
 
 
 @pytest.mark.parametrize(
@@ -368,7 +367,6 @@ def test_a_prime_that_cannot_be_heard_is_refused(model, primes, tmp_path, genera
         ("--like-original --seed 1", "--like-original goes without"),
         ("--like-original --seconds 0.0001", "--seconds is too short"),
         ("--seconds 1e6", "cannot be larger than 4 GiB"),
-        ("--backend theano", "--backend theano is unknown; choose one of jax, numba, c"),
         ("--beside missing.wav", "no recording missing.wav"),
     ],
 )
@@ -411,20 +409,6 @@ def test_models_that_cannot_are_told(tmp_path, generate):
     nan = save(tmp_path / "nan.npz", SampleLevel_L2_b=broken)
     assert "SampleLevel.L2.b of" in generate(nan, "--out", out, code=2)[1]
     assert not list(out.glob("*"))
-
-
-def test_a_nan_that_comes_later_is_a_sentence_too(tmp_path, generate):
-    """The numbers of a mixture may grow without end."""
-    hp = replace(REAL, std=1e30)
-
-    def huge(weights):
-        weights *= 1e30
-
-    arrays = parameters(hp).arrays()
-    weights = [name for name in arrays if name.endswith(".W")]
-    path = save(tmp_path / "model.npz", hp, **{name.replace(".", "_"): huge for name in weights})
-    _, errors = generate(path, "--seconds", 0.05, "--n_seqs", 1, "--out", tmp_path / "out", code=2)
-    assert "numbers that are not finite: its parameters are too large" in errors
 
 
 # --- what is there already ----------------------------------------------------------------------------------
@@ -485,8 +469,9 @@ def test_a_page_of_somebody_else_is_kept(model, tmp_path, generate):
     assert "index.html is a page that samplernn did not make; move it" in generate(*words, code=2)[1]
     assert (tmp_path / "index.html").read_text() == "mine"
     (tmp_path / "index.html").unlink()
-    _, errors = generate(*words)  # it is not there already: it was not done
-    assert "Going on after" in errors and "model_seed0_t1_0.wav" in (tmp_path / "index.html").read_text()
+    assert not list(tmp_path.iterdir())  # it was refused before the work
+    generate(*words)
+    assert "model_seed0_t1_0.wav" in (tmp_path / "index.html").read_text()
 
 
 # --- interruptions ------------------------------------------------------------------------------------------
@@ -603,8 +588,8 @@ def test_a_second_generation_like_the_originals_goes_on_when_the_first_is_done(
     generate(*words, tmp_path / "whole")
     prepare = producing.generation.prepare
 
-    def second_fails(saved_model, request):
-        generator = prepare(saved_model, request)
+    def second_fails(saved_model, request, progress):
+        generator = prepare(saved_model, request, progress)
         if request.generation == 1:
             return generator
 
@@ -625,13 +610,13 @@ def test_a_second_generation_like_the_originals_goes_on_when_the_first_is_done(
 
 
 def test_a_terminated_process_is_gone_on_from(model, tmp_path, generate):
-    words = [str(model), "--seconds", "60", "--n_seqs", "2", "--out"]
+    words = [str(model), "--seconds", "30", "--n_seqs", "2", "--out"]
     whole = tmp_path / "whole"
     part = tmp_path / "a" / ".model_seed0_t1.part" / "samples"
     command = [sys.executable, "-m", "samplernn_theano", "generate", *words, str(tmp_path / "a")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
-        while not (part.exists() and part.stat().st_size > 200_000):
+        while not (part.exists() and part.stat().st_size > 20_000):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
@@ -720,4 +705,4 @@ def test_memory_does_not_grow_with_the_length_of_the_sound(model, tmp_path):
 def test_the_record_is_json(model, tmp_path, generate):
     generate(model, "--seconds", 0.05, "--n_seqs", 1, "--out", tmp_path)
     record = json.loads((tmp_path / "model_seed0_t1.json").read_text())
-    assert record["checkpoint"] == str(model) and record["sounds"][0]["file"] == "model_seed0_t1_0.wav"
+    assert record["checkpoint"].startswith(f"{model} (") and record["sounds"][0]["file"] == "model_seed0_t1_0.wav"

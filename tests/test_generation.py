@@ -194,7 +194,9 @@ def test_blocks_are_what_the_command_writes_but_for_the_level(checkpoint, tmp_pa
     assert len(np.unique(x[:, 1600:2400])) == 1
     for sequence, path in zip(x, sorted(tmp_path.glob("*.wav"), key=lambda p: p.stem[-1]), strict=True):
         written, _ = soundfile.read(path, dtype="float32")
-        np.testing.assert_allclose(written, generation.waveform(sequence), atol=1e-6)
+        expected = generation.waveform(sequence)
+        expected[1600:2400] = 0  # silence is silent in the file
+        np.testing.assert_allclose(written, expected, atol=1e-6)
 
 
 def test_a_sequence_depends_on_the_seed_and_on_its_number_alone(checkpoint):

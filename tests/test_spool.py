@@ -21,7 +21,17 @@ import soundfile
 from test_engines import RNNGMM, parameters
 from test_kills import in_a_new_process, kill_before
 
-from samplernn_theano import checkpoints, engines, gallery, generation, priming, producing, saved, spool
+from samplernn_theano import (
+    checkpoints,
+    engines,
+    file_names,
+    gallery,
+    generation,
+    priming,
+    producing,
+    saved,
+    spool,
+)
 from samplernn_theano.cli import main
 from samplernn_theano.engines import Engine
 from samplernn_theano.errors import CheckpointError, OutputError
@@ -287,9 +297,9 @@ def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
 
     def peak(n_samples: int) -> int:
         generator = simple(length=1600)
-        monkeypatch.setattr(generation, "prepare", lambda *_: generator)
+        monkeypatch.setattr(generation, "prepare", lambda *_, **__: generator)
         request = generation.Request(n_seqs=2)
-        wanted = producing.name_files(model, request, tmp_path / str(n_samples), "flac", False)
+        wanted = file_names.name_files(model, request, tmp_path / str(n_samples), "flac", False)
         tracemalloc.start()
         producing.produce(model, request, wanted, n_samples, say=lambda _: None)
         most = tracemalloc.get_traced_memory()[1]

@@ -195,7 +195,8 @@ def _first_sum(vectors, position, tables, history, now, x):
 def draw(logits, uniform, sharpness, top_p):
     """Draw a level from softmax(sharpness * logits) (Q,), which takes the place of the logits.
 
-    The first k whose running sum of probabilities exceeds the uniform number; 0 where none does.
+    The first k whose running sum of probabilities exceeds the uniform number; 0 where none does; -1 where the
+    logits are no numbers.
     """
     Q = len(logits)
     largest = logits[0]
@@ -207,6 +208,8 @@ def draw(logits, uniform, sharpness, top_p):
     total = np.float32(0)
     for k in range(Q):
         total += logits[k]
+    if not largest - largest + total - total == 0:  # NaN or infinite
+        return -1
     for k in range(Q):
         logits[k] /= total
     if top_p < 1:

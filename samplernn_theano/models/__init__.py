@@ -50,10 +50,10 @@ def sampler(
         If `top_p` is not in (0, 1], or below 1 for a model of real numbers, which has no levels.
     """
     if not 0 < top_p <= 1:
-        raise HyperParameterError(f"--top_p is {top_p}; it must be above 0, and 1 at most.")
+        raise HyperParameterError(f"--top-p is {top_p}; it must be above 0, and 1 at most.")
     if hp.real_valued and top_p < 1:
         raise HyperParameterError(
-            f"--top_p {top_p} needs levels to choose from, and {hp.family} draws real numbers; leave it out, "
+            f"--top-p {top_p} needs levels to choose from, and {hp.family} draws real numbers; leave it out, "
             "or lower --temperature."
         )
     return _MODULES[hp.family].sampler(params, hp, n_seqs, n_samples, top_p)

@@ -11,7 +11,7 @@ def categorical(logits: Expression, uniforms: Expression, top_p: float = 1.0) ->
     """Draw from softmax(logits): logits (N, Q), uniforms (N,) in [0, 1); returns int32 (N,).
 
     The first k whose running float32 sum of probabilities exceeds the uniform; 0 where none does (as Theano's
-    multinomial followed by argmax).
+    multinomial followed by argmax); -1 where the logits are no numbers.
 
     With `top_p` below 1 only the nucleus is drawn from (Holtzman et al. 2020, The Curious Case of Neural Text
     Degeneration): the fewest most probable levels that together have a probability of `top_p` at least, and
@@ -20,13 +20,17 @@ def categorical(logits: Expression, uniforms: Expression, top_p: float = 1.0) ->
     """
     probabilities = pt.special.softmax(logits, axis=-1)
     if top_p == 1:
-        return _first_beyond(probabilities, uniforms)
+        return _or_none(_first_beyond(probabilities, uniforms), probabilities)
     kept = nucleus(probabilities, top_p)
     zero = constant(0, probabilities)
     # Zero again outside: rounding can move the running sum where nothing is added to it.
     sums = pt.switch(kept, pt.cumsum(pt.switch(kept, probabilities, zero), axis=-1), zero)
     beyond = pt.gt(sums, uniforms[:, None] * pt.max(sums, axis=-1, keepdims=True))
-    return pt.argmax(beyond, axis=-1).astype("int32")
+    return _or_none(pt.argmax(beyond, axis=-1).astype("int32"), probabilities)
+
+
+def _or_none(level: Expression, probabilities: Expression) -> Expression:
+    return pt.switch(pt.isnan(probabilities[:, 0]), np.int32(-1), level)
 
 
 def nucleus(probabilities: Expression, top_p: float) -> Expression:

@@ -26,13 +26,14 @@ M2 = 2**31 - 21069
 STEP_X = np.array([[0, 2**22, 2**7 + 1], [1, 0, 0], [0, 1, 0]], np.uint64)
 STEP_Y = np.array([[2**15, 0, 2**15 + 1], [1, 0, 0], [0, 1, 0]], np.uint64)
 STREAM = 2**72  # steps from one stream to the next
+SEED = 234  # the original's
 N_STREAMS = 15360  # what Theano keeps where it does not know how many sequences there will be
 
 # Quirk: not 2^-31 as in [1], but the float32 below it. With 2^-31 the 64 largest z would be rounded to u = 1.
 NORM = np.float32((1 - 2**-24) / 2**31)
 
 
-def states(seed: int = 234, n_streams: int = N_STREAMS) -> NDArray[np.int32]:
+def states(seed: int = SEED, n_streams: int = N_STREAMS) -> NDArray[np.int32]:
     """The states of the first `n_streams` streams before any draw, (n_streams, 6) int32.
 
     The first stream starts from six times the seed, which is 234 in the original. Sequence b uses stream b.

@@ -1,0 +1,54 @@
+"""Sound on standard output while it is made: for a player, or for a program that reads a pipe."""
+
+import math
+from collections.abc import Callable
+from itertools import chain
+from typing import BinaryIO
+
+import numpy as np
+from scipy.signal import lfilter
+from tqdm import tqdm
+
+from samplernn_theano import generation, sound_files, spool
+from samplernn_theano.audio import SAMPLE_RATE
+from samplernn_theano.generation import Request
+from samplernn_theano.producing import BAR, clock, tell_primes
+from samplernn_theano.saved import Saved
+
+HIGH_PASS = 5.0
+"""Hz below which an offset is taken out."""
+
+
+def stream(
+    model: Saved,
+    request: Request,
+    n_samples: int,
+    out: BinaryIO,
+    with_prime: bool = True,
+    say: Callable[[str], object] = print,
+) -> None:
+    """Write the one sequence of a request to `out` while it is made, as raw PCM: int16, little-endian.
+
+    A prime is written first, where `with_prime`. The mean is not known yet, so an offset is taken out by a
+    high-pass filter at 5 Hz; a fixed factor of 0.45 keeps what the filter may make larger within 0.9 of full
+    scale.
+    """
+    generator = generation.prepare(model, request)
+    tell_primes(request, generator, say)
+    prime = generator.primes[0].samples if request.primes and with_prime else np.zeros(0, np.int32)
+    left = len(prime) + n_samples
+    heard = (prime[start : start + spool.PIECE] for start in range(0, len(prime), spool.PIECE))
+    made = (samples[0] for samples, _ in generation.blocks(generator, generator.state))
+    pole, memory = 1 - 2 * math.pi * HIGH_PASS / SAMPLE_RATE, np.zeros(1)
+    total = left / SAMPLE_RATE
+    with tqdm(total=total, bar_format=BAR, desc="generate", disable=None) as bar:  # if stderr is a terminal
+        told = clock(bar, 1, total)
+        for samples in chain(heard, made):
+            x = generation.amplitudes(samples[:left], model.hp)
+            x, memory = lfilter([1, -1], [1, -pole], x, zi=memory)
+            out.write(sound_files.pcm_16(x * generation.PEAK / 2).astype("<i2").tobytes())
+            out.flush()  # so that a player hears it at once
+            left -= len(x)
+            told(len(prime) + n_samples - left)
+            if left <= 0:
+                return
