@@ -154,11 +154,8 @@ def blocks(generator: Generator, state: State, first: int = 0) -> Iterator[tuple
         noise = {name: generator.streams.draw(name, engine.length) for name in engine.noise}
         samples, state = engine.run(state, noise, silent)
         # A draw from what is no distribution gives -1.
-        if (
-            samples.min() < 0
-            and not generator.hp.real_valued
-            or not all(np.isfinite(values).all() for values in (samples, *state.values()))
-        ):
+        no_level = samples.dtype.kind == "i" and samples.min() < 0
+        if no_level or not all(np.isfinite(values).all() for values in (samples, *state.values())):
             raise CheckpointError(
                 "The model generates numbers that are not finite: its parameters are too large; use another "
                 "checkpoint."

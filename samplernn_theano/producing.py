@@ -42,7 +42,13 @@ from samplernn_theano.saved import Saved
 
 MINUTE = 60 * SAMPLE_RATE
 
-BAR = "{desc}: {percentage:3.0f}% |{bar}| {n:.1f} of {total:.1f} s of sound [{elapsed}<{remaining}{postfix}]"
+BAR: dict[str, Any] = {
+    "desc": "generate",
+    "bar_format": "{desc}: {percentage:3.0f}% |{bar}| {n:.1f} of {total:.1f} s of sound "
+    "[{elapsed}<{remaining}{postfix}]",
+    "unit_scale": 1 / SAMPLE_RATE,  # it counts samples and shows seconds
+}
+"""A bar of the progress of a generation."""
 
 
 @dataclass(frozen=True)
@@ -210,13 +216,12 @@ def _fill(at: spool.Spool, generator: Generator, n_samples: int) -> int:
 
     Returns how many samples of each sequence were generated.
     """
-    total, start = n_samples / SAMPLE_RATE, spool.position(at, generator)
-    first = min(start / SAMPLE_RATE, total)
+    start = spool.position(at, generator)
+    first = min(start, n_samples)
     if start:
-        print(f"Going on after {first:.1f} s.", file=sys.stderr)
-    with tqdm(total=total, initial=first, bar_format=BAR, desc="generate") as bar:
-        told = clock(bar, at.n_seqs, total)
-
+        print(f"Going on after {first / SAMPLE_RATE:.1f} s.", file=sys.stderr)
+    with tqdm(total=n_samples, initial=first, **BAR) as bar:
+        told = clock(bar, at.n_seqs)
         try:
             spool.fill(at, generator, n_samples, told)
         except (KeyboardInterrupt, SystemExit):
@@ -225,7 +230,7 @@ def _fill(at: spool.Spool, generator: Generator, n_samples: int) -> int:
     return max(0, n_samples - start)
 
 
-def clock(bar: tqdm, n_seqs: int, total: float) -> Callable[[int], None]:
+def clock(bar: tqdm, n_seqs: int) -> Callable[[int], None]:
     """What moves the bar to a number of samples. The first block counts for no speed: it may compile."""
     first: tuple[int, float] | None = None
 
@@ -237,7 +242,7 @@ def clock(bar: tqdm, n_seqs: int, total: float) -> Callable[[int], None]:
         elif now > first[1]:
             speed = (position - first[0]) / SAMPLE_RATE / (now - first[1])
             bar.set_postfix_str(f"{speed * n_seqs:.2f} x real time", refresh=False)
-        bar.update(min(position / SAMPLE_RATE, total) - bar.n)
+        bar.update(min(position, bar.total) - bar.n)
 
     return told
 

@@ -40,9 +40,8 @@ def stream(
     heard = (prime[start : start + spool.PIECE] for start in range(0, len(prime), spool.PIECE))
     made = (samples[0] for samples, _ in generation.blocks(generator, generator.state))
     pole, memory = 1 - 2 * math.pi * HIGH_PASS / SAMPLE_RATE, np.zeros(1)
-    total = left / SAMPLE_RATE
-    with tqdm(total=total, bar_format=BAR, desc="generate", disable=None) as bar:  # if stderr is a terminal
-        told = clock(bar, 1, total)
+    with tqdm(total=left, disable=None, **BAR) as bar:  # if stderr is a terminal
+        told = clock(bar, 1)
         for samples in chain(heard, made):
             x = generation.amplitudes(samples[:left], model.hp)
             x, memory = lfilter([1, -1], [1, -pole], x, zi=memory)

@@ -208,7 +208,7 @@ def test_every_model_draws_by_temperature_and_top_p(hp):
 
 @pytest.mark.parametrize("top_p", [0.0, -0.1, 1.01, float("nan")])
 def test_top_p_out_of_range_is_refused(top_p):
-    with pytest.raises(HyperParameterError, match="--top_p"):
+    with pytest.raises(HyperParameterError, match="--top-p"):
         models.sampler(Parameters(), FAMILIES[0], 1, 8, top_p)
 
 

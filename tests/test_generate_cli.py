@@ -229,7 +229,7 @@ def test_silence_is_heard_and_written(model, tmp_path, generate):
     plain, silenced = (
         soundfile.read(tmp_path / f"model_seed0_t1{rest}_0.wav")[0] for rest in ("", "_silence0.05-0.1")
     )
-    assert np.ptp(silenced[800:1600]) == 0 and np.ptp(silenced[1600:]) > 0.5
+    assert not silenced[800:1600].any() and np.ptp(silenced[1600:]) > 0.5
     assert affine(plain[:800], silenced[:800]) < 1e-6  # the level of a file is its own
     assert affine(plain[1600:], silenced[1600:]) > 0.1
 
@@ -432,6 +432,17 @@ def test_what_is_there_is_kept_unless_told_otherwise(model, tmp_path, generate):
     assert len(after) == 4 and all(after[name] == before[name] for name in before if name.endswith(".wav"))
 
 
+def test_what_is_replaced_does_not_stay_under_other_names(model, tmp_path, generate):
+    words = (model, "--seconds", 0.05, "--out", tmp_path)
+    generate(*words, "--n_seqs", 3, "--seed", 1)
+    generate(*words, "--n_seqs", 12)
+    generate(*words, "--n_seqs", 2, "--overwrite")
+    assert [name.removesuffix(".wav") for name in sounds(tmp_path)] == [
+        *("model_seed0_t1_0", "model_seed0_t1_1"),
+        *("model_seed1_t1_0", "model_seed1_t1_1", "model_seed1_t1_2"),
+    ]
+
+
 @pytest.mark.parametrize("folder", ["file", "file/in", "/proc/nowhere"])
 def test_a_folder_that_cannot_be_written_is_told_before_the_work(
     model, tmp_path, generate, monkeypatch, folder
@@ -534,6 +545,19 @@ def test_another_length_goes_on_from_there_too(model, tmp_path, generate, interr
         in generate(model, "--seconds", 0.7, "--n_seqs", 1, "--out", tmp_path / "a")[1]
     )
     assert sounds(tmp_path / "a") == sounds(tmp_path / "whole")
+
+
+def test_less_than_is_there_is_not_what_was_interrupted(model, tmp_path, generate, interrupted):
+    words = (model, "--n_seqs", 1, "--out", tmp_path / "a", "--seconds")
+    undo = interrupted(5, KeyboardInterrupt())
+    generate(*words, 0.9, code=130)
+    undo()
+    _, errors = generate(*words, 0.3, code=2)
+    assert re.fullmatch(r"samplernn: .*0\.5.* s .*--overwrite.*\n", errors)
+    generate(*words, 0.3, "--overwrite")
+    assert soundfile.info(tmp_path / "a" / "model_seed0_t1_0.wav").frames == 4800
+    generate(model, "--n_seqs", 1, "--out", tmp_path / "b", "--seconds", 0.3)
+    assert sounds(tmp_path / "a") == sounds(tmp_path / "b")
 
 
 def test_other_settings_under_the_same_name_are_refused(model, tmp_path, generate, interrupted):
@@ -705,4 +729,23 @@ def test_memory_does_not_grow_with_the_length_of_the_sound(model, tmp_path):
 def test_the_record_is_json(model, tmp_path, generate):
     generate(model, "--seconds", 0.05, "--n_seqs", 1, "--out", tmp_path)
     record = json.loads((tmp_path / "model_seed0_t1.json").read_text())
-    assert record["checkpoint"].startswith(f"{model} (") and record["sounds"][0]["file"] == "model_seed0_t1_0.wav"
+    assert (
+        record["checkpoint"].startswith(f"{model} (")
+        and record["sounds"][0]["file"] == "model_seed0_t1_0.wav"
+    )
+
+
+def test_a_model_whose_numbers_overflow_is_refused_in_a_sentence(tmp_path, generate):
+    """Its parameters are finite, and so are its states, which hear nothing of the logits."""
+    path = save(tmp_path / "huge.npz", SampleLevel_L3_g0=lambda g: g.fill(1e38))
+    errors = generate(path, "--seconds", 0.1, "--n_seqs", 1, "--out", tmp_path / "out", code=2)[1]
+    assert "numbers that are not finite" in errors
+
+
+def test_a_shorter_command_does_not_drop_what_was_generated(model, tmp_path, generate, interrupted):
+    words = (model, "--n_seqs", 1, "--out", tmp_path)
+    go_on = interrupted(8, KeyboardInterrupt())
+    generate(*words, "--seconds", 2, code=130)
+    go_on()
+    assert "give --seconds 1 or more, or --overwrite" in generate(*words, "--seconds", 0.1, code=2)[1]
+    assert "Going on after 0.8 s" in generate(*words, "--seconds", 2)[1]

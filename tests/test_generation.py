@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from test_engines import parameters
@@ -137,6 +137,7 @@ def test_the_other_backends_generate_the_same(family, backend):
 sounds = hnp.arrays(np.float32, st.integers(1, 200), elements=st.floats(-1, 1, width=32))
 
 
+@settings(deadline=None)
 @given(sounds)
 def test_a_waveform_has_no_offset_and_a_stated_level(x):
     y = generation.waveform(x)

@@ -235,11 +235,15 @@ def test_a_nucleus_keeps_all_levels_that_are_as_probable_as_its_last():
 
 @pytest.mark.parametrize("top_p", [1.0, 0.5])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_level_comes_of_logits_that_are_no_numbers(bad, top_p):
-    for where in (0, 3, slice(None)):
+def test_of_logits_that_are_no_numbers_nothing_is_drawn(bad, top_p):
+    for where in (0, 3, 6, slice(None)):
         logits = np.zeros(7)
         logits[where] = bad
-        assert all(0 <= drawn(logits, u, top_p=top_p) < 7 for u in (0, 0.5, 0.999))
+        levels = {drawn(logits, u, top_p=top_p) for u in (1e-6, 0.5, 0.999)}
+        if bad == -np.inf and isinstance(where, int):  # a level that is never drawn
+            assert min(levels) >= 0 and where not in levels
+        else:
+            assert levels == {-1}
 
 
 # --- the whole, against the graph
