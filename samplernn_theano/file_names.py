@@ -54,7 +54,7 @@ class Files:
 
 def default_folder(checkpoint: Path) -> Path:
     """The folder of sounds for a file of parameters: samples in the run it is of, or beside it."""
-    folder = checkpoint.resolve().parent
+    folder = checkpoint.parent if checkpoint.parent.name else checkpoint.resolve().parent
     return (folder.parent if folder.name in ("checkpoints", "params") else folder) / "samples"
 
 

@@ -578,6 +578,16 @@ def test_other_settings_under_the_same_name_are_refused(model, tmp_path, generat
     assert sounds(tmp_path / "a") == sounds(tmp_path / "b") and not folder.exists()
 
 
+def test_a_prime_that_has_changed_is_another_one(model, primes, tmp_path, generate, interrupted):
+    (tmp_path / "a.wav").write_bytes((primes / "talk.wav").read_bytes())
+    words = (model, "--seconds", 0.5, "--prime", tmp_path / "a.wav", "--n_seqs", 1, "--out", tmp_path / "a")
+    undo = interrupted(2, KeyboardInterrupt())
+    generate(*words, code=130)
+    undo()
+    soundfile.write(tmp_path / "a.wav", soundfile.read(tmp_path / "a.wav")[0][::-1], 16000)
+    assert "is of another model or other settings" in generate(*words, code=2)[1]
+
+
 def test_what_a_killed_process_was_writing_is_removed(model, tmp_path, generate):
     ours = [".model_seed0_t1_0.77.part.wav", ".model_seed0_t1.78.part.json"]
     others = [".model_seed1_t1_0.77.part.wav", ".index.77.part.html", ".mine.part.wav"]
