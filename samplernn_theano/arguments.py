@@ -78,6 +78,11 @@ def csv_file(word: str) -> Path:
     return _named(word, (".csv",))
 
 
+def json_file(word: str) -> Path:
+    """The name of a JSON file to write."""
+    return _named(word, (".json",))
+
+
 def _named(word: str, endings: tuple[str, ...]) -> Path:
     path = Path(word)
     if path.suffix not in endings:

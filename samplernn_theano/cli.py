@@ -17,6 +17,7 @@ from samplernn_theano.cli_convert import add_convert
 from samplernn_theano.cli_data import add_check_data, add_prepare
 from samplernn_theano.cli_files import add_inspect, add_show
 from samplernn_theano.cli_generate import add_generate
+from samplernn_theano.cli_reproduce import add_reproduce
 from samplernn_theano.cli_scores import add_compare, add_evaluate, add_score
 from samplernn_theano.cli_train import add_resume, add_train
 
@@ -54,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_score(commands)
     add_inspect(commands)
     add_convert(commands)
+    add_reproduce(commands)
     _add_conformance(commands)
     _add_info(commands)
     return parser

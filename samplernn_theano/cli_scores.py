@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.arguments import add_backend, add_set, csv_file, picture, positive
+from samplernn_theano.arguments import add_backend, add_set, csv_file, json_file, picture, positive
 
 SPLITS = ("train", "valid", "test")
 MODEL = "a checkpoint (.npz, or .pkl of the original's) or a run (its best one)"
@@ -18,8 +18,9 @@ def add_evaluate(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="bits per sample of a trained model on a data set")
     parser.add_argument("checkpoint", type=Path, help=MODEL)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--split", choices=SPLITS, default="test", help="default: %(default)s")
+    parser.add_argument("--split", choices=SPLITS, action="append", help="may be repeated (default: test)")
     parser.add_argument("--csv", type=csv_file, help="also write the bits of each clip to this file")
+    parser.add_argument("--json", type=json_file, help="also write the scores to this file")
     add_set(parser, "a hyper-parameter to take instead, such as batch_size=1")
     add_backend(parser)
     parser.set_defaults(command=_evaluate)
@@ -30,12 +31,19 @@ def _evaluate(a: argparse.Namespace) -> int:
 
     model = saved.read(a.checkpoint, a.set)
     print(evaluation.describe(model), flush=True)
-    clips = evaluation.load_clips(model, a.data, a.split)
-    scores = evaluation.evaluate(model, clips, a.backend, progress=True)
-    print(evaluation.summary(scores, a.split, model.hp))
+    splits = list(dict.fromkeys(a.split or ["test"]))
+    clips = {split: evaluation.load_clips(model, a.data, split) for split in splits}
+    scorer = evaluation.compile_scorer(model, a.backend)
+    scores = {}
+    for split in splits:
+        scores[split] = evaluation.score(scorer, clips[split], progress=True)
+        print(evaluation.summary(scores[split], split, model.hp), flush=True)
     if a.csv:
         evaluation.write_csv(a.csv, scores)
         print(f"The bits of each clip are in {a.csv}")
+    if a.json:
+        evaluation.write_json(a.json, model, scores)
+        print(f"The scores are in {a.json}")
     return 0
 
 

@@ -31,3 +31,7 @@ class OutputError(SampleRNNError):
 
 class DivergedError(SampleRNNError):
     """Training met a cost that is not a finite number."""
+
+
+class ReproductionError(SampleRNNError):
+    """A cell, scale or published number that is unknown or malformed, or a workflow that cannot run."""

@@ -1,6 +1,7 @@
 """The NLL of a saved model on a data set: as the original's monitor computes it, and per clip."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,13 +168,39 @@ def _spread(error: float, n: int) -> str:
     return f"standard error {error:.4f} over {n} clips" if n > 1 else "one clip"
 
 
-def write_csv(path: str | Path, scores: Scores) -> None:
-    """Write one line per clip: its number in the split, from 0, and its bits per sample.
+def write_csv(path: str | Path, scores: Mapping[str, Scores]) -> None:
+    """Write one line per clip: the split, its number there, from 0, and its bits per sample.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    lines = [f"{i},{bits!r}" for i, bits in enumerate(scores.clips.tolist())]
-    write_text(path, "\n".join(["clip,nll_bits", *lines]) + "\n")
+    lines = [
+        f"{split},{i},{bits!r}" for split in scores for i, bits in enumerate(scores[split].clips.tolist())
+    ]
+    write_text(path, "\n".join(["split,clip,nll_bits", *lines]) + "\n")
+
+
+def write_json(path: str | Path, model: Saved, scores: Mapping[str, Scores]) -> None:
+    """Write the score of each split, its standard error over clips, and what was scored.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    told: dict[str, Any] = {
+        "checkpoint": str(model.path),
+        "family": model.hp.family,
+        "unit": "bits per sample",
+    }
+    for split, of_split in scores.items():
+        told[split] = {"score": of_split.bits, "clips": len(of_split.clips), "left_out": of_split.left_out}
+        if len(of_split.clips) > 1:
+            told[split]["standard_error"] = of_split.standard_error
+        if isinstance(model.hp, RealValued):
+            told[split]["score_nats"] = of_split.bits * float(np.log(2))
+        if of_split.ip_bits is not None:
+            told[split]["independent_predictions"] = of_split.ip_bits
+    write_text(path, json.dumps(told, indent=2) + "\n")

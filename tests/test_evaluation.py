@@ -145,7 +145,7 @@ def test_evaluate_says_the_score_and_what_was_left_out(tones, tmp_path):
     assert "32/32" in done.stderr  # passes
 
     header, *lines = (tmp_path / "new" / "a.csv").read_text().splitlines()
-    assert header == "clip,nll_bits" and [line.split(",")[0] for line in lines] == ["0", "1", "2"]
+    assert header == "split,clip,nll_bits" and [line.split(",")[1] for line in lines] == ["0", "1", "2"]
     bits = [float(line.split(",")[1]) for line in lines]
     assert numbers(score)[:2] == [
         round(np.mean(bits), 4),
@@ -210,7 +210,7 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(tones, tmp_path, capsys)
 def test_a_table_that_cannot_be_written(tmp_path):
     scores = evaluation.Scores(1.0, np.ones(2), 0)
     with pytest.raises(OutputError, match="Is a directory"):
-        evaluation.write_csv(tmp_path, scores)
+        evaluation.write_csv(tmp_path, {"test": scores})
 
 
 def test_one_clip_has_no_standard_error():

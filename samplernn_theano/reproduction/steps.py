@@ -1,0 +1,240 @@
+"""Do one step of a workflow, and keep a record of it: what was run, where, for how long, how it ended.
+
+The workflow's engine calls `python -m samplernn_theano.reproduction.steps OUT STEP UNIT [SEED]`.
+"""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from samplernn_theano import runs, threads
+from samplernn_theano.arguments import guarded
+from samplernn_theano.clips import SPLITS, lengths, load_split, statistics
+from samplernn_theano.errors import SampleRNNError
+from samplernn_theano.files import write_text
+from samplernn_theano.manifest import MANIFEST
+from samplernn_theano.reproduction import files, plan, scales
+from samplernn_theano.reproduction.plan import Command, Workflow
+from samplernn_theano.text import duration
+
+STOPPED = (124, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""Exit codes of a step that goes on when it is run again."""
+
+
+def run(out: Path, step: str, unit: str, seed: int | None = None) -> int:
+    """Do a step and return its exit code; it prints a line, and the commands' words go into its .log file."""
+    workflow = plan.load(out)
+    path = plan.record_path(out, step, unit, seed)
+    record: dict[str, Any] = {"step": step, "cell": unit, "seed": seed, "scale": workflow.scale}
+    record |= {"status": "running", "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    record["machine"] = machine(scales.read(files.folder(), workflow.scale).resources.threads)
+    began = time.monotonic()
+    code, message = 0, ""
+    try:
+        record["command"] = command = plan.command(workflow, step, unit, seed)
+        _write(path, record)
+        if command:
+            code, message = call(command, path.with_suffix(".log"), workflow.out)
+        if code == 0:
+            record["result"] = _result(workflow, step, unit, seed)
+    except SampleRNNError as error:
+        code, message = 2, str(error)
+    status = "done" if code == 0 else "stopped" if code in STOPPED else "failed"
+    record |= {"status": status, "exit_code": code, "seconds": round(time.monotonic() - began, 1)}
+    if code:
+        record["message"] = message or f"ended with exit code {code}"
+    _write(path, record)
+    _tell(record)
+    return code
+
+
+def call(command: Command, log: Path, out: Path) -> tuple[int, str]:
+    """Run a command line, its words added to the file `log`; its exit code and the last line of its errors.
+
+    SIGTERM and Ctrl-C are passed on, and waited for: a training saves before it ends.
+    """
+    words = _executable(command)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as file:
+        file.write(f"$ {shlex.join(command)}\n".encode())
+        file.flush()
+        mark = file.tell()
+        with subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=_environment(out), cwd=files.root()
+        ) as process:
+
+            def pass_on(number: int, _: FrameType | None) -> None:
+                process.send_signal(number)
+
+            before = {s: signal.signal(s, pass_on) for s in (signal.SIGTERM, signal.SIGINT)}
+            try:
+                code = process.wait()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+    if code < 0:
+        return 128 - code, f"{command[0]} was ended by signal {-code}"
+    return code, _last_line(log, mark) if code else ""
+
+
+def _executable(command: Command) -> Command:
+    if command[0] == "python":
+        return [sys.executable, *command[1:]]
+    return [sys.executable, "-m", "samplernn_theano", *command[1:]]
+
+
+def _environment(out: Path) -> dict[str, str]:
+    """No progress bars in the log; what XLA compiled is kept for the other steps of the workflow."""
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(out / ".cache" / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return {**os.environ, **cache, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _last_line(log: Path, mark: int) -> str:
+    with open(log, "rb") as file:
+        file.seek(mark)
+        lines = file.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
+    told = [line for line in lines if line.startswith("samplernn: ")] or [
+        line for line in lines if line.strip()
+    ]
+    return told[-1].removeprefix("samplernn: ") if told else ""
+
+
+# --- results ------------------------------------------------------------------------------------------------
+
+
+def _result(workflow: Workflow, step: str, unit: str, seed: int | None) -> dict[str, Any]:
+    if step == "data":
+        return _data_result(workflow, unit)
+    if step == "listening":
+        return {"folder": unit}
+    assert seed is not None
+    if step == "train":
+        return _train_result(plan.run_folder(workflow, unit, seed))
+    if step == "evaluate":
+        path = plan.record_path(workflow.out, step, unit, seed).with_name("scores.json")
+        return json.loads(path.read_text(encoding="utf-8"))
+    if step == "retention":
+        path = plan.retention_folder(workflow, unit, seed) / "retention.json"
+        return json.loads(path.read_text(encoding="utf-8"))
+    folder = plan.samples_folder(workflow, unit, seed)
+    sounds = sorted(path for path in folder.iterdir() if path.suffix == ".wav")
+    return {"files": [path.relative_to(workflow.out).as_posix() for path in sounds]}
+
+
+def _train_result(folder: Path) -> dict[str, Any]:
+    log = runs.read_log(runs.Run(folder))
+    last = [entry for entry in log if "seconds" in entry][-1]
+    looks = [entry for entry in log if entry["event"] == "monitor"]
+    best = min(looks, key=lambda look: look["valid"])
+    return {
+        "parameters": next(entry["parameters"] for entry in log if entry["event"] == "start"),
+        "iterations": last["iteration"],
+        "epochs": looks[-1]["epoch"],
+        "train_seconds": last["seconds"],
+        "seconds_per_iteration": last["seconds"] / max(1, last["iteration"]),
+        "best_valid": best["valid"],
+        "best_iteration": best["iteration"],
+    }
+
+
+def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
+    folder = plan.data_folder(workflow, name)
+    if name == plan.DEMO:
+        _cut_into_pieces(folder)
+    splits = {split: load_split(folder, split) for split in SPLITS}
+    mean, std = statistics(splits["train"])
+    manifest = folder / MANIFEST
+    told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None
+    return {
+        "folder": str(folder),
+        "about": workflow.about.get(name),
+        "manifest": told and {key: told.get(key) for key in ("set", "options", "layout", "splits")},
+        "splits": {
+            split: {"clips": len(clips), "seconds": float(np.sum(lengths(clips))) / 16000}
+            for split, clips in splits.items()
+        },
+        "train_mean": mean,
+        "train_std": std,
+    }
+
+
+def _cut_into_pieces(folder: Path) -> None:
+    """Twenty sounds of 1 to 2 s from the demo set, of which the smaller sets of the scale smoke are made."""
+    clips = load_split(folder, "train")
+    (folder / "pieces").mkdir(exist_ok=True)
+    for i in range(20):
+        samples = np.asarray(clips[i][: 16000 + 800 * i], dtype=np.float32)
+        soundfile.write(folder / "pieces" / f"{i:02}.wav", samples, 16000)
+
+
+# --- the machine, the record --------------------------------------------------------------------------------
+
+
+def machine(used: int) -> dict[str, Any]:
+    """What this step runs on: processor, threads that are used, cores, memory, GPUs."""
+    processor = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    memory = [line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
+    return {
+        "cpu": processor[0].partition(":")[2].strip() if processor else None,
+        "cores": threads.allowed(),
+        "threads": used,
+        "memory_gib": round(int(memory[0].split()[1]) / 2**20, 1) if memory else None,
+        "gpu": _gpus() or None,
+    }
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        return []
+
+
+def _gpus() -> list[str]:
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def _write(path: Path, record: dict[str, Any]) -> None:
+    write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def _tell(record: dict[str, Any]) -> None:
+    seed = f" seed {record['seed']}" if record["seed"] is not None else ""
+    about = f"{record['step']:9} {record['cell']}{seed}: {record['status']}, {duration(record['seconds'])}"
+    if record["status"] != "done":
+        about += f": {record['message']}"
+    elif record["step"] == "train":
+        about += f", best valid {record['result']['best_valid']:.4f} bits"
+    elif record["step"] == "evaluate":
+        about += f", test {record['result']['test']['score']:.4f} bits"
+    print(about, flush=True)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command line: OUT STEP UNIT [SEED]."""
+    out, step, unit, *seed = words
+    return guarded(lambda: run(Path(out), step, unit, int(seed[0]) if seed else None))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
