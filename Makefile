@@ -20,13 +20,19 @@ DEMO_TRAIN := train three_tier --preset demo --learning-rate 0.002 --max-minutes
 DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0 --overwrite \
 	--beside $(DEMO_DATA)/demo_example.wav
 
-.PHONY: help demo test lint clean
+# Where the tables of the paper are made anew, and how: make table1 SCALE=laptop REPRODUCE="--data music=FOLDER".
+SCALE := paper
+REPRODUCE :=
+
+.PHONY: help demo test lint clean reproduce-smoke table1 table2 table3 table4
 .NOTPARALLEL:
 
 help:
 	@echo "make demo    make the demo data, train a small model on it and generate audio, in $(DEMO_RUN)"
 	@echo "make test    run the tests (two processes)"
 	@echo "make lint    check style, format and types"
+	@echo "make reproduce-smoke    run every step of every cell of the paper's tables, some seconds each"
+	@echo "make table1 SCALE=laptop REPRODUCE='--data blizzard=FOLDER ...'    make a table anew (also 2, 3, 4)"
 	@echo "make clean   delete caches and built packages"
 
 demo: $(ENV)/.samplernn-test
@@ -34,6 +40,12 @@ demo: $(ENV)/.samplernn-test
 	$(RUN) -m samplernn_theano $(DEMO_TRAIN)
 	$(RUN) -m samplernn_theano $(DEMO_GENERATE)
 	@echo "Compare with the data: $(DEMO_DATA)/demo_example.wav. The learning curve: $(DEMO_RUN)/train_log.png"
+
+reproduce-smoke: $(ENV)/.samplernn-test
+	$(RUN) -m samplernn_theano reproduce all --scale smoke
+
+table1 table2 table3 table4: $(ENV)/.samplernn-test
+	$(RUN) -m samplernn_theano reproduce $@ --scale $(SCALE) $(REPRODUCE)
 
 test: $(ENV)/.samplernn-test
 	$(ONE_THREAD) $(RUN) -m pytest -n 2

@@ -16,10 +16,16 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 METADATA = PROJECT["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+WORKFLOW = yaml.safe_load((ROOT / "reproduce" / "environment.yml").read_text(encoding="utf-8"))
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 
 # PyPI's name -> conda-forge's, where they differ.
-CONDA_NAME = {"soundfile": "pysoundfile", "matplotlib": "matplotlib-base"}
+CONDA_NAME = {"soundfile": "pysoundfile", "matplotlib": "matplotlib-base", "playwright": "playwright-python"}
+# On bioconda.
+BIOCONDA = {
+    "snakemake": "snakemake-minimal",
+    "snakemake-executor-plugin-slurm": "snakemake-executor-plugin-slurm",
+}
 # What conda needs and pyproject.toml cannot say.
 CONDA_ONLY = {"pip"}
 
@@ -39,10 +45,11 @@ def requirements() -> dict[str, frozenset[str]]:
         *METADATA["dependencies"],
         *extras["jax"],
         *extras["datasets"],
-        *(spec for spec in extras["test"] if spec != f"{METADATA['name']}[datasets]"),
+        *extras["reproduce"],
+        *extras["test"],
     ]
-    pairs = (name_and_ranges(spec) for spec in specs)
-    return {CONDA_NAME.get(name, name): ranges for name, ranges in pairs}
+    pairs = (name_and_ranges(spec) for spec in specs if not spec.startswith(METADATA["name"]))
+    return {CONDA_NAME.get(name, name): ranges for name, ranges in pairs if name not in BIOCONDA}
 
 
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -61,6 +68,15 @@ def test_conda_environment_and_pyproject_ask_for_the_same() -> None:
     entries = [name_and_ranges(entry) for entry in CONDA["dependencies"]]
     assert len(entries) == len(dict(entries)), "a package is listed twice"
     assert {name: ranges for name, ranges in entries if name not in CONDA_ONLY} == requirements()
+
+
+def test_the_workflows_conda_environment_and_pyproject_ask_for_the_same() -> None:
+    assert WORKFLOW["channels"] == ["conda-forge", "bioconda"] and WORKFLOW["name"] == CONDA["name"]
+    extras = METADATA["optional-dependencies"]
+    specs = [*extras["reproduce"], *extras["slurm"]]
+    pairs = [name_and_ranges(spec) for spec in specs if not spec.startswith(METADATA["name"])]
+    asked = {BIOCONDA[name]: ranges for name, ranges in pairs if name in BIOCONDA}
+    assert dict(map(name_and_ranges, WORKFLOW["dependencies"])) == asked
 
 
 def test_gpu_extra_asks_for_the_same_jax() -> None:
