@@ -15,10 +15,14 @@ from samplernn_theano import __version__
 from samplernn_theano.arguments import Parser, add_backend, guarded
 from samplernn_theano.cli_convert import add_convert
 from samplernn_theano.cli_data import add_check_data, add_prepare
+from samplernn_theano.cli_figures import add_figure
 from samplernn_theano.cli_files import add_inspect, add_show
 from samplernn_theano.cli_generate import add_generate
+from samplernn_theano.cli_listening import add_listening_test
 from samplernn_theano.cli_reproduce import add_reproduce
+from samplernn_theano.cli_retention import add_retention
 from samplernn_theano.cli_scores import add_compare, add_evaluate, add_score
+from samplernn_theano.cli_search import add_search
 from samplernn_theano.cli_train import add_resume, add_train
 
 
@@ -56,6 +60,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_inspect(commands)
     add_convert(commands)
     add_reproduce(commands)
+    add_retention(commands)
+    add_listening_test(commands)
+    add_search(commands)
+    add_figure(commands)
     _add_conformance(commands)
     _add_info(commands)
     return parser

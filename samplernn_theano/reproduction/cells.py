@@ -17,7 +17,7 @@ A cell that changes nothing of its base's training shows its base's run.
 import difflib
 import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,29 +119,28 @@ def _paths(files: Path) -> Iterable[tuple[str, Path]]:
         yield path.relative_to(top).with_suffix("").as_posix(), path
 
 
-def _cell(name: str, texts: Mapping[str, Mapping[str, Any]]) -> Cell:
+def _cell(name: str, texts: Mapping[str, Mapping[str, Any]], upon: Sequence[str] = ()) -> Cell:
+    """The cell `name`; `upon` are those that have it as a base, directly or not."""
     own = texts[name]
     if "base" not in own:
         merged: dict[str, Any] = {"retention": False, **own}
         merged.setdefault("flags", {})
         _check(name, merged)
         return Cell(name=name, run=name, **merged)
-    if own["base"] not in texts or own["base"] == name:
+    if own["base"] not in texts:
         raise ReproductionError(f"The cell {name} has the base {own['base']}, which is not there.")
-    base = _cell(own["base"], texts)
+    if own["base"] in (name, *upon):
+        raise ReproductionError(f"The cell {name} has the base {own['base']}, which has {name} as its own.")
+    base = _cell(own["base"], texts, [*upon, name])
     merged = {field.name: getattr(base, field.name) for field in fields(base)}
     changes = {key: value for key, value in own.items() if key != "base"}
     merged |= changes | {"flags": {**base.flags, **changes.get("flags", {})}, "name": name}
     merged["run"] = name
     _check(name, merged)
     cell = Cell(**merged)
-    same = (cell.family, cell.data, cell.flags, cell.retention) == (
-        base.family,
-        base.data,
-        base.flags,
-        base.retention,
-    )
-    return Cell(**merged | {"run": base.run}) if same else cell
+    training = ("family", "data", "flags", "retention")
+    same = all(getattr(cell, key) == getattr(base, key) for key in training)
+    return replace(cell, run=base.run) if same else cell
 
 
 def _check(name: str, found: Mapping[str, Any]) -> None:

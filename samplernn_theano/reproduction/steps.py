@@ -22,7 +22,7 @@ import soundfile
 from samplernn_theano import runs, threads
 from samplernn_theano.arguments import guarded
 from samplernn_theano.clips import SPLITS, lengths, load_split, statistics
-from samplernn_theano.errors import SampleRNNError
+from samplernn_theano.errors import DataError, SampleRNNError
 from samplernn_theano.files import write_text
 from samplernn_theano.manifest import MANIFEST
 from samplernn_theano.reproduction import files, plan, scales
@@ -158,6 +158,8 @@ def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
         _cut_into_pieces(folder)
     splits = {split: load_split(folder, split) for split in SPLITS}
     mean, std = statistics(splits["train"])
+    if not np.isfinite(std):
+        raise DataError(f"The training clips in {folder} hold NaN or infinite samples; make the set anew.")
     manifest = folder / MANIFEST
     told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None
     return {

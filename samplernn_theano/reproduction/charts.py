@@ -1,0 +1,145 @@
+"""Pictures of the report: tables as points with error bars, table 3 over the lengths, learning curves."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from samplernn_theano.files import atomic_write
+from samplernn_theano.reproduction.document import Picture
+from samplernn_theano.reproduction.results import Attempt
+from samplernn_theano.reproduction.scores import Score
+from samplernn_theano.reproduction.tables import Filled
+from samplernn_theano.text import visible
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's, told apart by the colour-blind."""
+
+MARKERS = "osD^vP*"
+PUBLISHED = "#8a8a8a"
+WIDTH, DOTS = 5.2, 150  # inches, per inch: letters stay readable on a phone
+
+
+def table(path: Path, filled: Filled) -> Picture:
+    """Our scores (with standard errors) and the published ones: a panel per column, a line per model."""
+    columns = filled.layout.columns
+    heights = 0.7 + 0.3 * len(filled.scores)
+    figure = Figure(figsize=(WIDTH, heights * len(columns) + 0.6), layout="constrained")
+    panels = figure.subplots(len(columns), squeeze=False, sharex=len({c.unit for c in columns}) == 1)[:, 0]
+    for i, (axes, column) in enumerate(zip(panels, columns, strict=True)):
+        scores = filled.column(i)
+        _points(axes, scores)
+        axes.set_yticks(range(len(scores)), [visible(score.title) for score in scores], fontsize=9)
+        axes.set_ylim(len(scores) - 0.5, -0.5)
+        axes.set_title(column.title, fontsize=10, loc="left")
+        axes.grid(axis="x", alpha=0.3)
+        if i == len(columns) - 1 or columns[i + 1].unit != column.unit:
+            axes.set_xlabel(f"NLL ({column.unit})")
+    handles, labels = _legend(panels)
+    figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=9)
+    return _save(path, figure, f"{filled.layout.title}: ours and the published numbers as points")
+
+
+def _points(axes: Axes, scores: Sequence[Score]) -> None:
+    for y, score in enumerate(scores):
+        if score.published is not None:
+            axes.plot(score.published, y, "D", color=PUBLISHED, ms=6, label="published")
+        if score.value is not None:
+            label = f"ours ({score.mark})" if score.mark else "ours"
+            axes.errorbar(
+                score.value, y, xerr=score.error, fmt="o", color=COLOURS[0], ms=5, capsize=3, label=label
+            )
+
+
+def _legend(panels: Iterable[Axes]) -> tuple[list[Artist], list[str]]:
+    """Each label once."""
+    found: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return list(found.values()), list(found)
+
+
+def lengths(path: Path, filled: Filled) -> Picture:
+    """Table 3 as curves over the length of the subsequences."""
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    axes = figure.subplots()
+    scores = list(zip([int(column.title) for column in filled.layout.columns], filled.scores[0], strict=True))
+    theirs = [(x, score.published) for x, score in scores if score.published is not None]
+    axes.plot(*zip(*theirs, strict=True), "D--", color=PUBLISHED, ms=6, label="published")
+    ours = [(x, score.value, score.error or 0) for x, score in scores if score.value is not None]
+    if ours:
+        marks = dict.fromkeys(score.mark for score in filled.shown if score.mark)
+        x, values, errors = zip(*ours, strict=True)
+        label = f"ours ({', '.join(marks)})" if marks else "ours"
+        axes.errorbar(x, values, yerr=errors, fmt="o-", color=COLOURS[0], ms=5, capsize=3, label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([x for x, _ in scores], [str(x) for x, _ in scores])
+    axes.minorticks_off()
+    axes.set(xlabel="length of the subsequences (samples)", ylabel="validation NLL\n(bits per sample)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=9)
+    return _save(path, figure, "Table 3: validation NLL over the length of subsequences, ours and published")
+
+
+def curves(path: Path, title: str, runs: Mapping[str, Sequence[Attempt]]) -> Picture | None:
+    """Validation NLL of all runs of a table and set, over minutes of training and over iterations.
+
+    Parameters
+    ----------
+    runs : mapping of a model's title to its attempts
+    """
+    looked = {name: [a for a in attempts if a.looks] for name, attempts in runs.items()}
+    if not any(looked.values()):
+        return None
+    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    over_time, over_iterations = figure.subplots(2)
+    for i, (name, attempts) in enumerate(looked.items()):
+        style = {
+            "marker": MARKERS[i % len(MARKERS)],
+            "color": COLOURS[i % len(COLOURS)],
+            "ms": 3.5,
+            "lw": 1.2,
+        }
+        for j, attempt in enumerate(attempts):
+            scale = attempt.scale or "scale unknown"
+            label = f"{visible(name)} ({scale})" if j == 0 else None
+            valid = [look["valid"] for look in attempt.looks]
+            over_time.plot([look["seconds"] / 60 for look in attempt.looks], valid, label=label, **style)
+            over_iterations.plot([look["iteration"] for look in attempt.looks], valid, **style)
+    over_time.set(xlabel="minutes of training", ylabel="validation NLL\n(bits per sample)")
+    over_iterations.set(xlabel="iterations", ylabel="validation NLL\n(bits per sample)")
+    over_iterations.xaxis.set_major_formatter("{x:,.0f}")
+    for axes in (over_time, over_iterations):
+        axes.grid(alpha=0.3)
+    over_time.legend(fontsize=8)
+    over_time.set_title(title, fontsize=10, loc="left", parse_math=False)
+    for text in over_time.get_legend().get_texts():
+        text.set_parse_math(False)
+    return _save(path, figure, f"{title}: validation NLL over minutes of training and over iterations")
+
+
+def retention(path: Path, rows: Sequence[tuple[str, float, float, float]]) -> Picture:
+    """Shares of clips that keep the voice (title, share, low, high), and the line at 50 %."""
+    figure = Figure(figsize=(WIDTH, 1.3 + 0.4 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for y, (_, share, low, high) in enumerate(rows):
+        axes.barh(y, 100 * share, color=COLOURS[0], height=0.5)
+        axes.plot([100 * low, 100 * high], [y, y], color="black", lw=1.5, marker="|")
+    axes.axvline(50, color="black", ls="--", lw=1, label="50 %: a fixed receptive field")
+    axes.set_yticks(range(len(rows)), [visible(title) for title, *_ in rows], fontsize=9)
+    axes.set(
+        xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5), xlabel="clips that keep the voice (%), 95 % interval"
+    )
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, 1.35 if len(rows) == 1 else 1.2))
+    return _save(path, figure, "Share of clips that keep the voice, with 95 % intervals and the 50 % line")
+
+
+def _save(path: Path, figure: Figure, alt: str) -> Picture:
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=DOTS)
+    width, height = figure.get_size_inches()
+    file = f"{path.parent.name}/{path.name}"
+    return Picture(file, alt, round(width * DOTS), round(height * DOTS))

@@ -1,0 +1,82 @@
+"""The sounds of the report: short copies of generated sounds, and one clip of the data beside them."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from samplernn_theano import gallery, sound_files
+from samplernn_theano.audio import SAMPLE_RATE
+from samplernn_theano.clips import load_split
+from samplernn_theano.errors import DataError
+from samplernn_theano.reproduction.document import Sound
+from samplernn_theano.reproduction.results import Attempt, Results, part, text
+from samplernn_theano.text import duration
+
+FOLDER = "sounds"
+"""Beside the page."""
+
+
+def of_attempt(attempt: Attempt, report: Path, title: str, most: int, seconds: float) -> list[Sound]:
+    """Copies of the first `most` sounds of an attempt, cut to `seconds`; but none that cannot be decoded."""
+    shown: list[Sound] = []
+    for path in attempt.sounds:
+        if len(shown) == most:
+            break
+        x = _read(path, seconds)
+        if x is not None:
+            stem = f"{attempt.cell.replace('/', '_')}_seed{attempt.seed}_{len(shown)}"
+            shown.append(_copy(x, report, stem, f"{title}, sound {len(shown) + 1}"))
+    return shown
+
+
+def of_data(results: Results, name: str, report: Path, seconds: float) -> list[Sound]:
+    """The loudest of the first clips of a set's test split; nothing if it cannot be read."""
+    folder = results.given.get(name) or text(part(results.data.get(name, {}), "result").get("folder"))
+    for place in (Path(folder) if folder else None, results.out / "data" / name):
+        if place is None or not place.is_dir():
+            continue
+        try:
+            clips = load_split(place, "test")
+            first = [np.asarray(clips[i], np.float32) for i in range(min(8, len(clips)))]
+        except DataError:
+            continue
+        loudest = max(first, key=lambda clip: float(np.std(clip)))[: round(seconds * SAMPLE_RATE)]
+        return [
+            _copy(np.nan_to_num(loudest), report, f"data_{name}", f"data: {name}, a clip of the test set")
+        ]
+    return []
+
+
+def _read(path: Path, seconds: float) -> NDArray[np.float32] | None:
+    """The beginning of a sound, (samples,), or None."""
+    try:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
+            if file.samplerate != SAMPLE_RATE:
+                return None
+            x = file.read(round(seconds * SAMPLE_RATE), dtype="float32", always_2d=True).mean(axis=1)
+    except (soundfile.LibsndfileError, OSError):
+        return None
+    return x if len(x) and np.isfinite(x).all() else None
+
+
+def _copy(x: NDArray[np.float32], report: Path, stem: str, title: str) -> Sound:
+    """Write a sound and its spectrogram, unless they are there: their names tell what is in them."""
+    stem += f"_{hashlib.sha256(x.tobytes()).hexdigest()[:8]}"
+    file, picture = f"{FOLDER}/{stem}.ogg", f"{FOLDER}/{stem}.png"
+    if not (report / file).is_file():
+        sound_files.write(report / file, [np.clip(x, -1, 1)], {"title": title})
+    gallery._draw_small(report / file, report / picture)
+    return Sound(title, file, picture, _level(x))
+
+
+def _level(x: Sequence[float] | NDArray[np.float32]) -> str:
+    samples = np.asarray(x, np.float64)
+    length, peak, square = duration(len(samples) / SAMPLE_RATE), np.abs(samples).max(), np.mean(samples**2)
+    if square == 0:
+        return f"{length}; silent"
+    return f"{length}; peak {peak:.2f}, RMS {10 * np.log10(square):.1f} dBFS"

@@ -1,0 +1,197 @@
+"""The paper's tables 1 to 4 as they stand there, ours beside the published numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from samplernn_theano.reproduction import origin
+from samplernn_theano.reproduction.cells import Cell
+from samplernn_theano.reproduction.deviations import Deviation, applying
+from samplernn_theano.reproduction.document import Block, Entry, Heading, Line, Paragraph, Span, Table, line
+from samplernn_theano.reproduction.published import Number
+from samplernn_theano.reproduction.results import Results
+from samplernn_theano.reproduction.scores import BITS, NATS, Score, lines, score
+
+MODELS = ("one_tier", "wavenet", "two_tier", "three_tier")
+SETS = ("blizzard", "onomatopoeia", "music")
+GREY = "In grey the published numbers, and ours minus published"
+
+LENGTHS = ("32", "64", "128", "256", "512")
+VARIANTS = ("two_tier", "without_embedding_one_hot", "without_embedding_real", "multi_softmax")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, or a group of columns: what is scored, on which set, in which unit."""
+
+    title: str
+    split: str
+    unit: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the cells of a table stand.
+
+    Attributes
+    ----------
+    name : str
+        Such as table1.
+    title : str
+    columns : sequence of Column
+    rows : sequence of (title, cells)
+        The name of a cell for each column.
+    """
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A table with its scores, (rows, columns)."""
+
+    layout: Layout
+    scores: Sequence[Sequence[Score]]
+
+    def column(self, i: int) -> list[Score]:
+        """The scores of a column."""
+        return [row[i] for row in self.scores]
+
+    @property
+    def shown(self) -> list[Score]:
+        """Those that have a value."""
+        return [own for row in self.scores for own in row if own.value is not None]
+
+
+def layouts(cells: Mapping[str, Cell]) -> list[Layout]:
+    """The four tables."""
+    return [
+        Layout(
+            "table1",
+            "Table 1: test NLL, bits per sample",
+            [Column(name.capitalize(), "test", BITS, name) for name in SETS],
+            [(cells[f"table1/music/{m}"].title, [f"table1/{s}/{m}" for s in SETS]) for m in MODELS],
+        ),
+        Layout(
+            "table2",
+            "Table 2: test NLL of real-valued output, Blizzard",
+            [Column(unit, "test", unit, "blizzard") for unit in (NATS, BITS)],
+            [(cells[f"table2/{m}"].title, [f"table2/{m}"] * 2) for m in ("rnn_gmm", "samplernn_gmm")],
+        ),
+        Layout(
+            "table3",
+            "Table 3: validation NLL by the length of subsequences, 3-tier, Blizzard, bits per sample",
+            [Column(length, "valid", BITS, "blizzard") for length in LENGTHS],
+            [("NLL", [f"table3/{length}" for length in LENGTHS])],
+        ),
+        Layout(
+            "table4",
+            "Table 4: variants of the 2-tier model, Blizzard, bits per sample",
+            [
+                Column(name, split, BITS, "blizzard")
+                for name, split in (("Test", "test"), ("Validation", "valid"))
+            ],
+            [(cells[f"table4/{v}"].title, [f"table4/{v}"] * 2) for v in VARIANTS],
+        ),
+    ]
+
+
+def ordered(cells: Mapping[str, Cell]) -> dict[str, Cell]:
+    """The cells in the order of the tables, then all others."""
+    names = [name for layout in layouts(cells) for _, row in layout.rows for name in row]
+    return {name: cells[name] for name in dict.fromkeys([*names, *cells])}
+
+
+def groups(cells: Mapping[str, Cell]) -> dict[str, list[str]]:
+    """The names of the cells of each table and set."""
+    found: dict[str, list[str]] = {}
+    for name in cells:
+        found.setdefault(name.rpartition("/")[0], []).append(name)
+    return found
+
+
+def fill(layout: Layout, results: Results, cells: Mapping[str, Cell], numbers: Sequence[Number]) -> Filled:
+    """Put the scores into a table."""
+    scores = [
+        [
+            score(
+                results, cells[name], column.split, column.unit, numbers, origin.differs(results, column.data)
+            )
+            for name, column in zip(names, layout.columns, strict=True)
+        ]
+        for _, names in layout.rows
+    ]
+    return Filled(layout, scores)
+
+
+def blocks(
+    filled: Filled, results: Results, cells: Mapping[str, Cell], known: Sequence[Deviation], files: Path
+) -> list[Block]:
+    """The table, what its errors are over, and the deviations of all its cells.
+
+    A deviation that concerns all numbers shown stands below the table, any other beside its number.
+    """
+    layout = filled.layout
+    own = {score.cell: _deviations(score, results, cells, known) for score in filled.shown}
+    common = set.intersection(*map(set, own.values())) if own else set()
+    rows: list[list[Entry]] = [
+        [
+            [line(title)],
+            *(lines(score, [d for d in own.get(score.cell, []) if d not in common]) for score in scores),
+        ]
+        for (title, _), scores in zip(layout.rows, filled.scores, strict=True)
+    ]
+    head = _head(layout.columns, results, files)
+    told: list[Block] = [
+        Heading(3, layout.title),
+        Table(GREY, head, rows),
+        Paragraph(_errors(filled)),
+    ]
+    if common:
+        told.append(Paragraph(_common(sorted(common))))
+    return told
+
+
+def _deviations(
+    shown: Score, results: Results, cells: Mapping[str, Cell], known: Sequence[Deviation]
+) -> list[int]:
+    """The numbers of those that concern a score; of the cell that shows it and of the one that was run."""
+    run = cells[shown.cell].run
+    scales = {attempt.scale for attempt in results.of(run)}
+    found = {d.number for name in (shown.cell, run) for scale in scales for d in applying(known, name, scale)}
+    return sorted(found)
+
+
+def _head(columns: Sequence[Column], results: Results, files: Path) -> list[Entry]:
+    """The titles of the columns, and what stands in for the paper's data: once, if all have the same."""
+    where = [origin.describe(results, column.data, files) for column in columns]
+    stand_in = [[line(Span(words, "mark"))] if words else [] for words in where]
+    if len({column.data for column in columns}) == 1:
+        return [stand_in[0] or [line("")], *([line(column.title)] for column in columns)]
+    titled = zip(columns, stand_in, strict=True)
+    return [[line("")], *([line(column.title), *words] for column, words in titled)]
+
+
+def _errors(filled: Filled) -> Line:
+    """What stands behind ±."""
+    over = {score.over for score in filled.shown}
+    words = []
+    if "seeds" in over:
+        words.append("means over seeds ± their standard error over seeds")
+    if "clips" in over:
+        counts = sorted({score.n for score in filled.shown if score.over == "clips"})
+        clips = " to ".join(f"{n:,}" for n in dict.fromkeys([counts[0], counts[-1]]))
+        words.append(
+            f"one seed ± the standard error over clips ({clips}), which knows nothing of other seeds"
+        )
+    told = f"Ours: {'; or '.join(words)}." if words else "None of these has been scored yet."
+    return line(Span(told, "quiet"))
+
+
+def _common(numbers: Sequence[int]) -> Line:
+    spans = [Span(f"{', ' * (i > 0)}{n}", "", f"#deviation-{n}") for i, n in enumerate(numbers)]
+    return line("Deviations that concern all of our numbers in this table: ", *spans, ".")
