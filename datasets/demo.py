@@ -3,21 +3,29 @@
 The notes are written below, so nothing is downloaded, and every run on one machine gives the same bytes. The
 sound is plain (five partials per note, little polyphony, slow tempi), to suit a small model.
 Layout and order are those of the paper's Music set: clips of 8 s at 16 kHz, shuffled, float16.
+
+With --voices, a set of two speakers in its place, for what a model remembers of a voice (`samplernn
+retention`): a low and a high voice that babble vowels, with pauses, laid out as by `samplernn prepare
+--speakers`.
 """
 
 import argparse
 import functools
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
+from scipy.signal import lfilter
 
-from samplernn_theano import plots
+from samplernn_theano import plots, prepare, recordings
 from samplernn_theano.audio import write_wav
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.files import atomic_write, sha256, write_text
+from samplernn_theano.manifest import CLIPS, Sizes
 from samplernn_theano.original.python2 import shuffle
+from samplernn_theano.recipe import Recipe
 
 RATE = 16000  # samples per second
 CLIP = 8 * RATE  # samples per clip
@@ -31,6 +39,16 @@ STRING_SECONDS = 6.0  # longer than any written note
 PARTIALS = np.arange(1, 6)
 INHARMONICITY = 2e-4  # partial k sounds at k f sqrt(1 + INHARMONICITY k^2)
 ATTACK, RELEASE = 0.012, 0.15  # seconds
+
+VOICES = {"high": (220.0, 1.2), "low": (110.0, 1.0)}  # pitch in Hz, formants as multiples of those below
+VOWELS = {  # formants in Hz, about those of a man
+    "a": (730, 1090, 2440),
+    "e": (530, 1840, 2480),
+    "i": (270, 2290, 3010),
+    "o": (570, 840, 2410),
+    "u": (300, 870, 2240),
+}
+BANDWIDTHS = (80, 100, 140)  # of the formants, in Hz
 
 # A theme is the seconds of one unit of length, then its voices, the melody first. A voice is a row of notes
 # such as A4, F#3, Bb2 (C4 is middle C), chords such as D3+A3, and rests r. ":3" gives the length in units and
@@ -163,6 +181,58 @@ def recital(samples: int, everything: bool) -> np.ndarray:
     return np.concatenate(sound)[:samples].astype(np.float16)
 
 
+def syllable(pitch: float, formants: tuple[float, ...], seconds: float, glide: float) -> np.ndarray:
+    """Say a vowel, float64 (samples,): pulses of the glottis through resonators, one after the other.
+
+    The pitch, in Hz, changes by the factor `glide` until the end.
+    """
+    t = np.linspace(0, 1, round(seconds * RATE))
+    periods = np.cumsum(pitch * glide**t / RATE)
+    pulses = np.diff(np.floor(periods), prepend=-1.0)
+    sound = lfilter([1], [1, -0.9], pulses)  # the glottis: less of the high partials
+    for formant, bandwidth in zip(formants, BANDWIDTHS, strict=True):
+        radius = np.exp(-np.pi * bandwidth / RATE)
+        recursion = [1, -2 * radius * np.cos(2 * np.pi * formant / RATE), radius**2]
+        sound = lfilter([sum(recursion)], recursion, sound)
+    sound -= sound.mean()
+    return sound / np.abs(sound).max() * np.sin(np.pi * t) ** 0.5
+
+
+def babble(voice: str, samples: int, random: np.random.RandomState) -> np.ndarray:
+    """Let a voice say drawn vowels, with a pause after one in four: float64 (samples,), faint hiss below."""
+    pitch, stretch = VOICES[voice]
+    sound, now = 0.0005 * random.randn(samples), 0
+    while now < samples:
+        formants = tuple(stretch * hertz for hertz in VOWELS[random.choice(list(VOWELS))])
+        spoken = syllable(
+            pitch * random.uniform(0.9, 1.1), formants, random.uniform(0.15, 0.35), random.uniform(0.85, 1.1)
+        )[: samples - now]
+        sound[now : now + len(spoken)] += PEAK * random.uniform(0.5, 1.0) * spoken
+        now += len(spoken) + (random.randint(RATE // 5, RATE // 2) if random.rand() < 0.25 else RATE // 50)
+    return sound
+
+
+def write_voices(out: Path) -> None:
+    """Write the two voices, as many clips of each, as `samplernn prepare --speakers` does.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    count, random = sum(SPLITS.values()), np.random.RandomState(SEED)
+    recipe = Recipe(
+        set="demo voices", name="demo", sizes=lambda _: Sizes(*SPLITS.values()), by_speaker=True, seed=SEED
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for voice in VOICES:
+            path = Path(folder) / voice / "babble.wav"
+            write_wav(path, babble(voice, count // len(VOICES) * CLIP, random), RATE)
+        manifest = prepare.build(recordings.find(folder), out, recipe, overwrite=True, progress=False)
+    manifest |= {"voices": True, "everything": False, "script_sha256": sha256(Path(__file__))}
+    write_text(out / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+
+
 def write(out: Path, everything: bool) -> None:
     """Write demo_{train,valid,test}.npy, float16 (clips, CLIP), and last of all manifest.json.
 
@@ -186,15 +256,17 @@ def write(out: Path, everything: bool) -> None:
             manifest["train_mean"] = part.mean(dtype=np.float64)
             manifest["train_std"] = part.std(dtype=np.float64)
     manifest["script_sha256"] = sha256(Path(__file__))
+    (out / CLIPS).unlink(missing_ok=True)  # of the voices, which may have been there before
     write_text(out / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
 
-def intact(out: Path, everything: bool) -> bool:
+def intact(out: Path, everything: bool, voices: bool = False) -> bool:
     """Say whether `out` holds a set made by this very script, its files as the manifest's hashes say."""
     try:
         manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
         splits = manifest["splits"]
-        made_so = manifest["everything"] == everything and manifest["script_sha256"] == sha256(Path(__file__))
+        asked = manifest["everything"] == everything and manifest.get("voices", False) == voices
+        made_so = asked and manifest["script_sha256"] == sha256(Path(__file__))
         return made_so and all(
             splits[split]["sha256"] == sha256(out / f"demo_{split}.npy") for split in SPLITS
         )
@@ -206,16 +278,21 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0, or 2 after an error that the user can mend."""
     parser = argparse.ArgumentParser(description="Make the demo set: Beethoven themes on a synthetic piano.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the set")
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--everything", action="store_true", help="all five themes, accompanied, in three keys"
     )
+    which.add_argument("--voices", action="store_true", help="no piano: two voices that babble vowels")
     parser.add_argument("--example", action="store_true", help="also write a clip as sound, some as pictures")
     options = parser.parse_args(arguments)
     try:
-        if intact(options.out, options.everything):
+        if intact(options.out, options.everything, options.voices):
             print(f"The demo set in {options.out} is there and intact.")
         else:
-            write(options.out, options.everything)
+            if options.voices:
+                write_voices(options.out)
+            else:
+                write(options.out, options.everything)
             print(f"Wrote {' / '.join(map(str, SPLITS.values()))} clips of 8 s to {options.out}.")
         if options.example:
             clips = np.load(options.out / "demo_train.npy", allow_pickle=False)[:3]

@@ -180,6 +180,31 @@ def test_an_intact_set_is_left_alone(copy, capsys):
     assert "intact" in capsys.readouterr().out
 
 
+def test_the_voices_take_the_place_of_the_piano_and_leave_it_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "SPLITS", {"train": 6, "valid": 3, "test": 3})
+    for words, voices in [([], False), (["--voices"], True), (["--voices"], True), ([], False)]:
+        assert demo.main(["--out", str(tmp_path), *words]) == 0
+        manifest = json.loads((tmp_path / "manifest.json").read_text())
+        assert manifest.get("voices", False) == voices == (tmp_path / "clips.csv").exists()
+    intact = ["intact" in line for line in capsys.readouterr().out.splitlines()]
+    assert intact == [False, False, True, False]
+
+
+def test_the_voices_are_the_same_bytes_each_time_and_of_two_pitches(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "SPLITS", {"train": 6, "valid": 3, "test": 3})
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        demo.write_voices(folder)
+    for name in [*FILES, "clips.csv"]:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    table = (tmp_path / "a" / "clips.csv").read_text().splitlines()[1:]
+    names = [line.rsplit(",", 1)[1] for line in table]
+    assert names.count("low") == names.count("high") == 6
+    clips = np.concatenate([np.load(tmp_path / "a" / name) for name in FILES[:3]]).astype(np.float64)
+    spectra = np.abs(np.fft.rfft(clips * np.hanning(128000))) ** 2  # 8 bins per Hz
+    below = spectra[:, 8 * 80 : 8 * 140].sum(axis=1) / spectra[:, 8 * 80 : 8 * 280].sum(axis=1)
+    assert [share > 0.1 for share in below] == [name == "low" for name in names]
+
+
 @pytest.mark.parametrize(
     "damage", ["a changed byte", "a missing split", "a cut manifest", "a foreign manifest", "an older script"]
 )

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,15 +20,18 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from samplernn_theano import runs, threads
+from samplernn_theano import runs
 from samplernn_theano.arguments import guarded
 from samplernn_theano.clips import SPLITS, lengths, load_split, statistics
-from samplernn_theano.errors import DataError, SampleRNNError
+from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.files import write_text
 from samplernn_theano.manifest import MANIFEST
-from samplernn_theano.reproduction import files, plan, scales
+from samplernn_theano.reproduction import files, listing, plan, scales
 from samplernn_theano.reproduction.plan import Command, Workflow
 from samplernn_theano.text import duration
+
+CORES = "SAMPLERNN_CORES"
+"""The environment variable that says how many cores of this machine the workflow uses; not set in a cluster."""
 
 STOPPED = (124, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes of a step that goes on when it is run again."""
@@ -40,7 +44,7 @@ def run(out: Path, step: str, unit: str, seed: int | None = None) -> int:
     record: dict[str, Any] = {"step": step, "cell": unit, "seed": seed, "scale": workflow.scale}
     record |= {"status": "running", "started": datetime.now(UTC).isoformat(timespec="seconds")}
     record["machine"] = machine(scales.read(files.folder(), workflow.scale).resources.threads)
-    began = time.monotonic()
+    began, energy = time.monotonic(), _energy()
     code, message = 0, ""
     try:
         record["command"] = command = plan.command(workflow, step, unit, seed)
@@ -53,10 +57,12 @@ def run(out: Path, step: str, unit: str, seed: int | None = None) -> int:
         code, message = 2, str(error)
     status = "done" if code == 0 else "stopped" if code in STOPPED else "failed"
     record |= {"status": status, "exit_code": code, "seconds": round(time.monotonic() - began, 1)}
+    if energy is not None and (now := _energy()) is not None and now > energy:
+        record["energy_joules"] = round(now - energy)
     if code:
         record["message"] = message or f"ended with exit code {code}"
     _write(path, record)
-    _tell(record)
+    print(_told(record) + _ahead(workflow, done=code == 0), flush=True)
     return code
 
 
@@ -158,8 +164,6 @@ def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
         _cut_into_pieces(folder)
     splits = {split: load_split(folder, split) for split in SPLITS}
     mean, std = statistics(splits["train"])
-    if not np.isfinite(std):
-        raise DataError(f"The training clips in {folder} hold NaN or infinite samples; make the set anew.")
     manifest = folder / MANIFEST
     told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None
     return {
@@ -193,7 +197,7 @@ def machine(used: int) -> dict[str, Any]:
     memory = [line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     return {
         "cpu": processor[0].partition(":")[2].strip() if processor else None,
-        "cores": threads.allowed(),
+        "cores": os.cpu_count(),
         "threads": used,
         "memory_gib": round(int(memory[0].split()[1]) / 2**20, 1) if memory else None,
         "gpu": _gpus() or None,
@@ -216,20 +220,48 @@ def _gpus() -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
+def _energy() -> float | None:
+    """Joules that the processors' own meters have counted, whatever ran on them; None if none can be read."""
+    meters = Path("/sys/class/powercap").glob("intel-rapl:?/energy_uj")
+    try:
+        counted = [int(meter.read_text()) for meter in meters]
+    except OSError:  # they are for root alone on most machines
+        return None
+    return sum(counted) / 1e6 if counted else None
+
+
 def _write(path: Path, record: dict[str, Any]) -> None:
     write_text(path, json.dumps(record, indent=2) + "\n")
 
 
-def _tell(record: dict[str, Any]) -> None:
+def _told(record: dict[str, Any]) -> str:
     seed = f" seed {record['seed']}" if record["seed"] is not None else ""
     about = f"{record['step']:9} {record['cell']}{seed}: {record['status']}, {duration(record['seconds'])}"
     if record["status"] != "done":
-        about += f": {record['message']}"
-    elif record["step"] == "train":
+        return f"{about}: {record['message']}"
+    if record["step"] == "train":
         about += f", best valid {record['result']['best_valid']:.4f} bits"
-    elif record["step"] == "evaluate":
+    if record["step"] == "evaluate":
         about += f", test {record['result']['test']['score']:.4f} bits"
-    print(about, flush=True)
+    return about
+
+
+def _ahead(workflow: Workflow, done: bool) -> str:
+    """How many steps are done, and how long those ahead will take, by what others of their kind took."""
+    ahead, took = [], defaultdict[str, list[float]](list)
+    steps = listing.steps(workflow)
+    for step, unit, seed in steps:
+        path = plan.record_path(workflow.out, step, unit, seed)
+        if path.with_suffix(".done").exists():
+            took[step].append(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+        else:
+            ahead.append(step)
+    text = f" [{len(steps) - len(ahead) + done} of {len(steps)}"
+    if CORES in os.environ and all(took[step] for step in ahead):
+        at_once = int(os.environ[CORES]) / scales.read(files.folder(), workflow.scale).resources.threads
+        seconds = sum(float(np.mean(took[step])) for step in ahead) / max(1, at_once)
+        text += f", {duration(seconds)} to go"
+    return text + "]"
 
 
 def main(words: Sequence[str]) -> int:

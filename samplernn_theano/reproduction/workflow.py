@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,7 @@ from samplernn_theano.errors import ReproductionError
 from samplernn_theano.files import locked
 from samplernn_theano.reproduction import files, plan
 from samplernn_theano.reproduction.plan import Workflow
+from samplernn_theano.reproduction.steps import CORES
 
 
 def join(new: Workflow) -> Workflow:
@@ -71,7 +72,8 @@ def run(workflow: Workflow, cores: int, options: Sequence[str] = ()) -> int:
         raise ReproductionError('Snakemake is not installed: pip install -e ".[jax,reproduce]".')
     with locked(workflow.out):
         path = plan.save(workflow)
-        code = _snakemake(workflow.out, [*_options(path, workflow.out, cores), *options])
+        here = {} if "--profile" in options else {CORES: str(cores)}
+        code = _snakemake(workflow.out, [*_options(path, workflow.out, cores), *options], here)
         print(f"The report is {report.write(workflow.out, files.folder())}")
     return code
 
@@ -99,14 +101,17 @@ def _options(path: Path, out: Path, cores: int) -> list[str]:
             str(out),
         ],
         *["--cores", str(cores), "--keep-going", "--nolock", "--rerun-incomplete"],
-        *["--rerun-triggers", "mtime", "input", "--quiet", "host", "reason", "rules"],
+        *["--rerun-triggers", "mtime", "input", "--quiet", "all"],
     ]
 
 
-def _snakemake(out: Path, options: Sequence[str]) -> int:
+def _snakemake(out: Path, options: Sequence[str], variables: Mapping[str, str]) -> int:
     """Run Snakemake in a process group of its own, to which Ctrl-C and SIGTERM are passed on."""
     command = [sys.executable, "-m", "snakemake", *options]
-    with subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL) as process:
+    environment = {**os.environ, **variables}
+    with subprocess.Popen(
+        command, start_new_session=True, stdin=subprocess.DEVNULL, env=environment
+    ) as process:
         stopped_by: list[int] = []
 
         def pass_on(number: int, _: FrameType | None) -> None:
