@@ -1,0 +1,310 @@
+"""A small server for a listening test: it shows the page and stores each listener's result once."""
+
+import errno
+import hashlib
+import json
+import signal
+import socketserver
+import sqlite3
+import sys
+import time
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from samplernn_theano.errors import DataError, OutputError
+from samplernn_theano.listening import results
+from samplernn_theano.text import visible
+
+PATIENCE = 30.0
+"""Seconds that a client has for its request, and a thread for its turn to write."""
+
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "media-src data: blob:; connect-src 'self' data: blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+"""What the page may do: all that it needs is in it, and it talks to this server alone."""
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS results (
+    id INTEGER PRIMARY KEY,
+    test TEXT NOT NULL,
+    listener TEXT NOT NULL,
+    received TEXT NOT NULL,
+    started TEXT NOT NULL,
+    finished TEXT NOT NULL,
+    votes INTEGER NOT NULL,
+    raw TEXT NOT NULL,
+    UNIQUE (test, listener)
+)"""
+
+INSERT = """
+INSERT INTO results (test, listener, received, started, finished, votes, raw) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+
+# --- serving ------------------------------------------------------------------------------------------------
+
+
+def serve(folder: Path, host: str, port: int) -> None:
+    """Serve the listening test in `folder` until Ctrl-C or SIGTERM.
+
+    Raises
+    ------
+    DataError
+        If the folder has no listening test, or its results are damaged.
+    OutputError
+        If results cannot be stored, or the address cannot be had.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with make(folder, host, port) as server:
+            print(
+                f"The listening test is at http://{host}:{server.server_port}/ (Ctrl-C ends it)", flush=True
+            )
+            server.serve_forever()
+    except KeyboardInterrupt:
+        print(f"The server has ended; the results are in {folder / results.STORE}", flush=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def make(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
+    """A server of the listening test in `folder`, bound to `host` and `port` (0: any that is free).
+
+    Raises
+    ------
+    DataError
+        If the folder has no listening test, or its results are damaged.
+    OutputError
+        If results cannot be stored, or the address cannot be had.
+    """
+    test = results.read_test(folder)
+    try:
+        page = (folder / "index.html").read_bytes()
+    except OSError as error:
+        raise DataError(f"There is no page index.html in {folder}; make the test again.") from error
+    store = folder / results.STORE
+    try:
+        count_stored(store, test)
+    except sqlite3.DatabaseError as error:
+        status, why = _explain(error)
+        kind = OutputError if status == HTTPStatus.INSUFFICIENT_STORAGE else DataError
+        raise kind(f"Results cannot be stored in {store}: {why}") from error
+    try:
+        return Server((host, port), test, page, store)
+    except OverflowError as error:
+        raise OutputError(f"There is no port {port}; give one from 0 to 65535 by --port.") from error
+    except OSError as error:
+        raise OutputError(_no_address(host, port, error)) from error
+
+
+def _no_address(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} of {host} is in use; give another one by --port."
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"Not allowed to open port {port}; give one from 1024 on by --port."
+    return f"Cannot serve at {host}: {error.strerror or error}; give an address of this machine by --host."
+
+
+class Server(ThreadingHTTPServer):
+    """Answers every request in a thread of its own."""
+
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], test: results.Test, page: bytes, store: Path) -> None:
+        self.test, self.page, self.store = test, page, store
+        self.tag = f'"{hashlib.sha256(page).hexdigest()[:32]}"'
+        super().__init__(address, Handler)
+
+    def server_bind(self) -> None:
+        """Bind without asking for the name of the machine, which can take long."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that went away or were too slow."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request: the page, or a result. Nothing else in the folder has an address."""
+
+    server: Server
+    server_version = "samplernn"
+    sys_version = ""
+
+    def setup(self) -> None:
+        """Wait for a client no longer than `PATIENCE`."""
+        self.request.settimeout(PATIENCE)
+        super().setup()
+
+    def do_GET(self) -> None:
+        """Send the page, unless the browser has it."""
+        if urlsplit(self.path).path not in ("/", "/index.html"):
+            self._answer(HTTPStatus.NOT_FOUND, "There is nothing here.")
+        elif self.headers.get("If-None-Match") == self.server.tag:
+            self._send(HTTPStatus.NOT_MODIFIED, None, b"")
+        else:
+            self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        """Take the result of a listener."""
+        if (raw := self._body()) is None:
+            return
+        if urlsplit(self.path).path != "/results":
+            return self._answer(HTTPStatus.NOT_FOUND, "There is nothing here.")
+        # Other sites' pages can post in this type only if the server allows it, which it does not.
+        if self.headers.get_content_type() != "application/json":
+            return self._answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Results must be application/json.")
+        try:
+            listener, said = results.parse(raw, self.server.test)
+        except DataError as error:
+            return self._answer(HTTPStatus.BAD_REQUEST, str(error))
+        try:
+            count = add(self.server.store, self.server.test, said)
+        except sqlite3.IntegrityError:
+            return self._answer(HTTPStatus.CONFLICT, "The votes of this listener were accepted before.")
+        except sqlite3.Error as error:
+            status, why = _explain(error)
+            print(f"samplernn: A result could not be stored: {why}", file=sys.stderr, flush=True)
+            return self._answer(status, f"The votes could not be stored: {why} Please keep the file.")
+        with suppress(OSError):  # a terminal that is gone must not cost the listener the answer
+            print(f"{visible(listener.name)}: accepted, {_listeners(count)} so far", flush=True)
+        self._answer(HTTPStatus.OK, "Your votes were accepted. Thank you!")
+
+    def _body(self) -> bytes | None:
+        """What the client sent; None if that was refused."""
+        try:
+            length = int(self.headers.get("Content-Length") or "")
+        except ValueError:
+            length = -1
+        if length < 0:
+            self._answer(HTTPStatus.LENGTH_REQUIRED, "The request does not say how long it is.")
+            return None
+        body = self._read(min(length, 8 * results.LARGEST))  # what is refused is read too: else no answer
+        if length > results.LARGEST:
+            self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A result may have 1 MiB at most.")
+            return None
+        if len(body) < length:
+            self._answer(HTTPStatus.BAD_REQUEST, "The request was cut short; send it again.")
+            return None
+        return body
+
+    def _read(self, length: int) -> bytes:
+        """At most `length` bytes: fewer from a client that stops, or is too slow."""
+        end = time.monotonic() + PATIENCE
+        body = bytearray()
+        try:
+            while len(body) < length and (left := end - time.monotonic()) > 0:
+                self.connection.settimeout(left)
+                block = self.rfile.read1(min(2**16, length - len(body)))
+                if not block:
+                    break
+                body += block
+        except TimeoutError:
+            pass
+        self.connection.settimeout(PATIENCE)
+        return bytes(body)
+
+    def _answer(self, status: HTTPStatus, message: str) -> None:
+        said = json.dumps({"ok": status == HTTPStatus.OK, "message": message})
+        self._send(status, "application/json", said.encode())
+
+    def _send(self, status: HTTPStatus, kind: str | None, body: bytes) -> None:
+        self.send_response(status)
+        if kind:
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+        is_page = kind != "application/json"
+        self.send_header("Cache-Control", "no-cache" if is_page else "no-store")
+        if is_page:
+            self.send_header("ETag", self.server.tag)
+        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing of single requests."""
+
+
+def _listeners(count: int) -> str:
+    return f"{count} listener" + "s" * (count != 1)
+
+
+# --- storing ------------------------------------------------------------------------------------------------
+
+
+def add(store: Path, test: results.Test, said: Any) -> int:
+    """Store a checked result, on the disk when this returns; how many listeners there are then.
+
+    Raises
+    ------
+    sqlite3.IntegrityError
+        If this listener's result is there already.
+    sqlite3.Error
+        If it cannot be stored; then nothing of it is.
+    """
+    row = (
+        test.id,
+        said["listener"],
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        said["started"],
+        said["finished"],
+        len(said["votes"]),
+        json.dumps(said),
+    )
+    with closing(_open(store)) as database:
+        with database:
+            database.execute(INSERT, row)
+        return _count(database, test)
+
+
+def count_stored(store: Path, test: results.Test) -> int:
+    """How many listeners of `test` are in the file `store`, which is made if it is missing.
+
+    Raises
+    ------
+    sqlite3.Error
+        If the file is damaged or cannot be written.
+    """
+    with closing(_open(store)) as database:
+        with database:
+            database.execute("BEGIN IMMEDIATE")  # fails where writing will
+        return _count(database, test)
+
+
+def _count(database: sqlite3.Connection, test: results.Test) -> int:
+    return database.execute("SELECT COUNT(*) FROM results WHERE test = ?", (test.id,)).fetchone()[0]
+
+
+def _open(store: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(store, timeout=PATIENCE)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")  # a commit outlives a power failure
+        database.execute(TABLE)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _explain(error: sqlite3.Error) -> tuple[HTTPStatus, str]:
+    name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_FULL":
+        return HTTPStatus.INSUFFICIENT_STORAGE, "The disk is full; free some space."
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return HTTPStatus.INSUFFICIENT_STORAGE, "The folder of the test cannot be written to; allow it."
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return HTTPStatus.INTERNAL_SERVER_ERROR, f"The file {results.STORE} is damaged; move it away."
+    return HTTPStatus.INTERNAL_SERVER_ERROR, f"The database failed ({error})."

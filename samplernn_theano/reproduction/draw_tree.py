@@ -1,0 +1,92 @@
+"""The first dilated layers of a WaveNet, drawn as the tree that one prediction depends on."""
+
+from matplotlib.axes import Axes
+
+from samplernn_theano.audio import SAMPLE_RATE
+from samplernn_theano.hyperparameters import WaveNet
+from samplernn_theano.reproduction import sheet, unrolling
+from samplernn_theano.reproduction.sheet import MARGIN, SIZE, SMALL
+
+LEFT, RIGHT = 1.0, 1.5  # inches beside the tree: for the names of the layers, for the output
+STEP = 0.5  # from layer to layer
+BOX, ARROW = 0.22, 0.14
+RADIUS = 0.065
+NODE = (
+    "A node is a gated convolution, tanh · sigmoid, of the two nodes below it.",
+    "A linear map of it goes on, added to the node straight below it (not in layer 1);",
+    "another one is its skip.",
+)
+
+
+def draw(hp: WaveNet) -> Axes:
+    """A sheet with the model of these hyper-parameters; the samples that it reads are at the bottom."""
+    tree = unrolling.tree(hp)
+    top_layer = len(tree.dilations)
+    axes = sheet.new(2.75 + STEP * top_layer + 0.2 * len(tree.left_out))
+    top = sheet.heading(axes, hp.family, _about(hp))
+    for i, line in enumerate(NODE):
+        axes.text(MARGIN, top - i * sheet.LINE, line, size=SMALL, va="top")
+    for layer in range(top_layer + 1):
+        _draw_layer(axes, tree, layer)
+    y = _place(tree, -1, top_layer)[1] + 0.2
+    for words in tree.left_out:
+        y += 0.2
+        axes.text(LEFT, y, f"⋮   {words}", size=SIZE, va="center")
+    _draw_output(axes, tree, hp, y + 0.2)
+    return axes
+
+
+def _about(hp: WaveNet) -> str:
+    milliseconds = 1000 * hp.overlap / SAMPLE_RATE
+    K, L = hp.wavenet_blocks, hp.dilation_layers_per_block
+    return (
+        f"{K} block{'s' * (K > 1)} of {L} dilated layer{'s' * (L > 1)}, {hp.dim} channels; "
+        f"$x_i$ depends on the {hp.overlap:,} samples before it ({milliseconds:.3g} ms)"
+    )
+
+
+def _place(tree: unrolling.Tree, node: int, layer: int) -> tuple[float, float]:
+    """Where the output of a layer at a sample is; layer 0: the sample itself."""
+    column = (sheet.WIDTH - LEFT - RIGHT) / tree.n_samples
+    return LEFT + (node + tree.n_samples + 0.5) * column, 0.48 + layer * STEP
+
+
+def _draw_layer(axes: Axes, tree: unrolling.Tree, layer: int) -> None:
+    """The outputs of a layer, those that x_i depends on filled, and what they read."""
+    y = _place(tree, -1, layer)[1]
+    name = f"layer {layer}, dilation {tree.dilations[layer - 1]}" if layer else "samples"
+    axes.text(MARGIN, y, name, size=SMALL, va="center")
+    known = -tree.n_samples + sum(tree.dilations[:layer])  # before that a layer looks beyond the picture
+    for node in range(known, 0):
+        x, needed = _place(tree, node, layer)[0], node in tree.nodes[layer]
+        colour = (sheet.TINTS[0] if layer else sheet.READ) if needed else sheet.UNUSED
+        gid = "needed" if needed else "other"
+        axes.plot(x, y, "o", ms=2 * RADIUS * 72, mfc=colour, mec="0.35", mew=0.7, gid=gid, zorder=3)
+        if layer == 0:
+            sheet.text(axes, x, y - 0.2, sheet.sample(node), SMALL)
+        for back in (0, tree.dilations[layer - 1]) if layer else ():
+            ends = zip(_place(tree, node - back, layer - 1), (x, y), strict=True)
+            axes.plot(
+                *ends,
+                color=sheet.VECTOR if needed else "0.85",
+                lw=1.1 if needed else 0.6,
+                gid="edge" if needed else "other edge",
+                zorder=2 if needed else 1,
+            )
+
+
+def _draw_output(axes: Axes, tree: unrolling.Tree, hp: WaveNet, y: float) -> None:
+    """The skips of all layers, their sum, and what becomes of it; from y upwards."""
+    bus = sheet.WIDTH - RIGHT + 0.75
+    for layer in range(1, len(tree.nodes)):
+        x, height = _place(tree, -1, layer)
+        axes.plot([x, bus], [height, height], color=sheet.VECTOR, lw=0.8, zorder=1, gid="skip")
+    sheet.text(axes, bus - 0.36, _place(tree, -1, 1)[1] + 0.08, "skip", SMALL)
+    sheet.arrow(axes, (bus, _place(tree, -1, 1)[1]), (bus, y), sheet.VECTOR, "skips")
+    for words in ("sum of all skips", f"3 linear layers: {hp.dim}", f"softmax: {hp.q_levels} levels"):
+        sheet.box(axes, bus - 0.58, bus + 0.58, y + BOX, BOX, sheet.TINTS[1], "box")
+        sheet.text(axes, bus, y + BOX / 2, words, SMALL)
+        sheet.arrow(axes, (bus, y + BOX), (bus, y + BOX + ARROW), sheet.VECTOR, "onward")
+        y += BOX + ARROW
+    sheet.box(axes, bus - 0.13, bus + 0.13, y + BOX, BOX, sheet.PREDICTED, "predicted")
+    sheet.text(axes, bus, y + BOX / 2, sheet.sample(0), SIZE)
