@@ -30,6 +30,7 @@ from samplernn_theano.recipe import Recipe
 RATE = 16000  # samples per second
 CLIP = 8 * RATE  # samples per clip
 SPLITS = {"train": 64, "valid": 8, "test": 8}  # clips per split, taken in this order
+VOICE_SPLITS = {"train": 32, "valid": 4, "test": 4}  # of the two voices, as many clips of each
 SEED = 123
 PEAK = 0.7  # largest absolute sample of each performance
 SHIFTS = (0, 2, 4)  # transpositions, in semitones
@@ -220,9 +221,13 @@ def write_voices(out: Path) -> None:
     OutputError
         If a file cannot be written.
     """
-    count, random = sum(SPLITS.values()), np.random.RandomState(SEED)
+    count, random = sum(VOICE_SPLITS.values()), np.random.RandomState(SEED)
     recipe = Recipe(
-        set="demo voices", name="demo", sizes=lambda _: Sizes(*SPLITS.values()), by_speaker=True, seed=SEED
+        set="demo voices",
+        name="demo",
+        sizes=lambda _: Sizes(*VOICE_SPLITS.values()),
+        by_speaker=True,
+        seed=SEED,
     )
     with tempfile.TemporaryDirectory() as folder:
         for voice in VOICES:
@@ -293,7 +298,8 @@ def main(arguments: list[str] | None = None) -> int:
                 write_voices(options.out)
             else:
                 write(options.out, options.everything)
-            print(f"Wrote {' / '.join(map(str, SPLITS.values()))} clips of 8 s to {options.out}.")
+            sizes = VOICE_SPLITS if options.voices else SPLITS
+            print(f"Wrote {' / '.join(map(str, sizes.values()))} clips of 8 s to {options.out}.")
         if options.example:
             clips = np.load(options.out / "demo_train.npy", allow_pickle=False)[:3]
             write_wav(options.out / "demo_example.wav", clips[0], RATE)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import IO, BinaryIO, NamedTuple
 
 import numpy as np
+import scipy
 import soundfile
 from scipy.io import wavfile
-from scipy.signal import resample_poly
 
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.files import atomic_write
@@ -144,10 +144,10 @@ def resample(blocks: Iterator[np.ndarray], file_rate: int, rate: int) -> Iterato
         waiting = np.concatenate([waiting, block])
         count = (len(waiting) - 2 * reach) // down
         if count > 0:
-            converted = resample_poly(waiting[: count * down + 2 * reach], up, down)
+            converted = scipy.signal.resample_poly(waiting[: count * down + 2 * reach], up, down)
             yield converted[skip : skip + count * up]
             waiting = waiting[count * down :]
-    yield resample_poly(waiting, up, down)[skip:]
+    yield scipy.signal.resample_poly(waiting, up, down)[skip:]
 
 
 def write_wav(path: str | os.PathLike[str], samples: np.ndarray, rate: int = SAMPLE_RATE) -> None:

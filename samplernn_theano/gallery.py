@@ -14,11 +14,10 @@ from urllib.parse import quote
 
 import matplotlib.image
 import numpy as np
+import scipy
 import soundfile
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.fft import rfft
-from scipy.signal.windows import hann
 
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.files import atomic_write, write_text
@@ -197,7 +196,7 @@ def _powers(file: soundfile.SoundFile, hops: int) -> Iterator[tuple[int, NDArray
 
     The window of hop i is centred at the sample i * HOP, as in `plots`; around the sound is silence.
     """
-    window = hann(WINDOW, sym=False).astype(np.float32)
+    window = scipy.signal.windows.hann(WINDOW, sym=False).astype(np.float32)
     waiting, done, ended = np.zeros(WINDOW // 2, np.float32), 0, False
     while done < hops and not ended:
         block = file.read(1024 * HOP, dtype="float32", always_2d=True).mean(axis=1)
@@ -207,7 +206,7 @@ def _powers(file: soundfile.SoundFile, hops: int) -> Iterator[tuple[int, NDArray
         waiting = np.concatenate([waiting, np.nan_to_num(block, posinf=1, neginf=-1)])
         if len(waiting) >= WINDOW:
             frames = np.lib.stride_tricks.sliding_window_view(waiting, WINDOW)[::HOP][: hops - done]
-            yield done, np.abs(rfft(frames * window)) ** 2
+            yield done, np.abs(scipy.fft.rfft(frames * window)) ** 2
             done += len(frames)
             waiting = waiting[len(frames) * HOP :]
 

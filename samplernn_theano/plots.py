@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 
 from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.files import atomic_write
@@ -227,7 +226,7 @@ def _draw_columns(axes: Axes, x: NDArray[np.floating]) -> None:
         x = np.pad(x, (0, 512 - len(x)))  # the transform needs half a window
     hop = max(256, len(x) // 2000)
     n = 1 + len(x) // hop
-    transform = ShortTimeFFT(hann(1024, sym=False), hop=hop, fs=SAMPLE_RATE)
+    transform = scipy.signal.ShortTimeFFT(scipy.signal.windows.hann(1024, sym=False), hop=hop, fs=SAMPLE_RATE)
     power = transform.spectrogram(x, p0=0, p1=n)
     edges = (-0.5 * hop / SAMPLE_RATE, (n - 0.5) * hop / SAMPLE_RATE)
     extent = (*edges, 0, SAMPLE_RATE / 2000)
@@ -242,7 +241,9 @@ def _powers(x: NDArray[np.floating], window: int) -> NDArray[np.float64]:
     x = np.pad(
         np.asarray(x, np.float64), (0, max(0, window // 2 - len(x)))
     )  # the transform needs half a window
-    transform = ShortTimeFFT(hann(window, sym=False), hop=window // 4, fs=SAMPLE_RATE)
+    transform = scipy.signal.ShortTimeFFT(
+        scipy.signal.windows.hann(window, sym=False), hop=window // 4, fs=SAMPLE_RATE
+    )
     return transform.spectrogram(x, p0=0, p1=max(1, len(x) // (window // 4)))
 
 

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import BinaryIO
 
 import numpy as np
-from scipy.signal import lfilter
+import scipy
 from tqdm import tqdm
 
 from samplernn_theano import generation, sound_files, spool
@@ -44,7 +44,7 @@ def stream(
         told = clock(bar, 1)
         for samples in chain(heard, made):
             x = generation.amplitudes(samples[:left], model.hp)
-            x, memory = lfilter([1, -1], [1, -pole], x, zi=memory)
+            x, memory = scipy.signal.lfilter([1, -1], [1, -pole], x, zi=memory)
             out.write(sound_files.pcm_16(x * generation.PEAK / 2).astype("<i2").tobytes())
             out.flush()  # so that a player hears it at once
             left -= len(x)

@@ -253,10 +253,12 @@ def _listening(workflow: Workflow, scale: Scale, test: ListeningTest, known: Map
     sounds = [
         f"{known[name].title}={samples_folder(workflow, known[name].run, seed)}" for name in test.systems
     ]
-    how = [f"--{name}={value}" for name, value in scale.listening.items()]
-    noise = ["--leave-out-noise"] if test.leave_out_noise else []
+    how = dict(scale.listening)
+    noise_too = how.pop("noise_too", False)
+    noise = ["--leave-out-noise"] if test.leave_out_noise and not noise_too else []
+    words = [f"--{name}={value}" for name, value in how.items()]
     out = ["--out", str(workflow.out / test.name), "--title", test.title, "--overwrite"]
-    return ["samplernn", "listening-test", "make", *sounds, *out, *how, *noise]
+    return ["samplernn", "listening-test", "make", *sounds, *out, *words, *noise]
 
 
 def _threads(scale: Scale) -> Command:

@@ -34,7 +34,8 @@ class Scale:
     train : mapping
         Options of `samplernn train`, such as max_minutes.
     generate, retention, listening : mapping
-        n_seqs and seconds of the generated sound; clips; clips, pairs and seconds.
+        n_seqs and seconds of the generated sound; clips; clips, pairs and seconds, and noise_too where no
+        sound is left out.
     demo_data : bool
         Whether small synthetic sets stand in for all data.
     retries : int
