@@ -101,6 +101,24 @@ def data(out: Path, name: str, scale: str = "laptop", **changes) -> None:
     write_json(out / "steps" / "data" / f"{name}.json", record | {"result": result | changes})
 
 
+def listen(folder: Path) -> None:
+    """Write a listening test, and what two listeners said of the same four pairs."""
+    test = {"format": "samplernn listening test 1", "id": "0123456789abcdef", "title": "Music", "pairs": 4}
+    test |= {"seconds": 1.0, "post": False, "systems": {"s0": ["0"], "s1": ["1"]}}
+    write_json(folder / "test.json", test)
+    key = {"test": test["id"], "systems": {"s0": HOSTILE, "s1": "B"}, "sounds": {}}
+    write_json(folder / "key.json", key)
+    for listener, said in {"x": "aabn", "y": "aaan"}.items():
+        votes = [
+            {"pair": i, "a": "0", "b": "1", "vote": {"n": "none"}.get(vote, vote), "seconds": 3.0}
+            | {"plays_a": 1, "plays_b": 1}
+            for i, vote in enumerate(said)
+        ]
+        result = {"format": test["format"], "test": test["id"], "listener": listener, "votes": votes}
+        result |= {"started": "2026-11-23T08:00:00Z", "finished": "2026-11-23T08:05:00Z"}
+        write_json(folder / "results" / f"{listener}.json", result)
+
+
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are empty files, which takes no time."""
@@ -166,8 +184,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = {"clips": 90, "share": 0.61, "low": 0.51, "high": 0.7, "cannot_tell": 10, "chance": 0.5}
     kept["classifier"] = {"test": {"accuracy": 0.97}}
     step(out, "information_retention/three_tier", "retention", kept)
-    votes = {"a": HOSTILE, "b": "B", "a_votes": 11, "none": 4, "b_votes": 5, "p_value": 0.21}
-    write_json(out / "listening/music/summary.json", {"listeners": 2, "votes": 20, "pairs": [votes]})
+    listen(out / "listening/music")
+    failure = {"status": "failed", "message": f"All clips of {HOSTILE} are silent."}
+    write_json(out / "steps/listening/blizzard/listening.json", failure)
     report.write(out, FILES)
     return out
 
@@ -303,7 +322,11 @@ def test_a_cell_that_was_trained_says_what_it_waits_for(tmp_path):
 def test_retention_and_votes_are_shown(mixed):
     found = read(mixed / "report/index.html")
     assert "61 % (51 to 70) laptop" in cell_with(found, "61 %") and "97 %" in found.cells
-    assert "2 listeners, 20 votes" in found.text
+    assert "2 listeners, 8 votes" in found.text
+    assert f"{HOSTILE} or B" in found.cells
+    assert any(re.fullmatch(r"5 \(62 %, \d+ to \d+\)", cell) for cell in found.cells)
+    assert (mixed / "report/pictures/listening_music.png").is_file()
+    assert f"failed: All clips of {HOSTILE} are silent." in found.text
 
 
 @pytest.mark.parametrize(

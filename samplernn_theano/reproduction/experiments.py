@@ -1,13 +1,14 @@
 """The report on information retention and on listening tests."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 
-from samplernn_theano.files import atomic_write
+from samplernn_theano.errors import SampleRNNError
+from samplernn_theano.listening import analysis
+from samplernn_theano.manifest import count_of
 from samplernn_theano.reproduction import charts, origin
 from samplernn_theano.reproduction.cells import Cell, ListeningTest
 from samplernn_theano.reproduction.document import (
@@ -22,10 +23,13 @@ from samplernn_theano.reproduction.document import (
     line,
 )
 from samplernn_theano.reproduction.published import Number
-from samplernn_theano.reproduction.results import Attempt, Results, number, part, text
+from samplernn_theano.reproduction.results import Attempt, Results, number, part
 from samplernn_theano.reproduction.scores import mark
 
 PICTURES = "pictures"
+
+SHARES = {"a_votes": "share_a", "none": "share_none", "b_votes": "share_b"}
+"""Of a pair in the summary of a listening test: a count, and where its share stands."""
 
 EMPTY: list[Entry] = [[line("")]] * 4
 """The columns of what has no numbers."""
@@ -130,64 +134,75 @@ def listening(
     ]
     for test in tests.values():
         told.append(Heading(3, test.title))
-        summary = results.listening.get(test.name, {})
-        pairs = [pair for pair in summary.get("pairs") or [] if isinstance(pair, dict)]
-        if pairs:
-            told += _votes(test, summary, pairs, results, known)
-            told += _preference(results.out / test.name / "preference.png", report, test)
+        found = _summary(results.out / test.name) if test.name in results.pages else {}
+        if found.get("votes"):
+            told += _votes(test, found, results, known)
+            told.append(_preferences(found, report, test))
         else:
-            told.append(Paragraph(_how(test, results)))
+            told.append(Paragraph(_how(test, results, found)))
     return told
 
 
+def _summary(folder: Path) -> Mapping[str, Any]:
+    """What the votes say; where they cannot be read, why."""
+    try:
+        return analysis.summary(folder)
+    except SampleRNNError as error:
+        return {"problems": [str(error)]}
+
+
 def _votes(
-    test: ListeningTest,
-    summary: Mapping[str, Any],
-    pairs: Sequence[Mapping[str, Any]],
-    results: Results,
-    known: Mapping[str, Cell],
+    test: ListeningTest, found: Mapping[str, Any], results: Results, known: Mapping[str, Cell]
 ) -> list[Block]:
     rows: list[list[Entry]] = [
         [
-            [line(f"{text(pair.get('a'))} or {text(pair.get('b'))}")],
-            *([line(_count(pair.get(key)))] for key in ("a_votes", "none", "b_votes")),
-            [line("" if (p := number(pair.get("p_value"))) is None else f"{p:.3g}")],
+            [line(f"{pair['a']} or {pair['b']}")],
+            *([line(_share(pair[votes], pair[share]))] for votes, share in SHARES.items()),
+            [line("" if pair["p_holm"] is None else f"{pair['p_holm']:.3g}")],
         ]
-        for pair in pairs
+        for pair in found["pairs"]
     ]
-    head = ["A or B", "prefer A", "no preference", "prefer B", "p (sign test)"]
-    attempts = [attempt for name in test.systems for attempt in results.of(name)]
+    head = ["A or B", "prefer A", "no preference", "prefer B", "p (sign test, Holm)"]
+    attempts = [attempt for name in test.systems for attempt in results.of(known[name].run)]
     marked = mark(attempts, any(origin.differs(results, known[name].data) for name in test.systems))
-    who = line(f"{_count(summary.get('listeners'))} listeners, {_count(summary.get('votes'))} votes. ")
+    who = line(f"{count_of(found['listeners'], 'listener')}, {count_of(found['votes'], 'vote')}. ")
     marks = [Span(marked, "mark"), Span(" sounds of these systems.")] if marked else []
-    return [Table(f"{test.title}: votes", [[line(name)] for name in head], rows), Paragraph([*who, *marks])]
+    return [
+        Table(f"{test.title}: votes, and shares with 95 % intervals", [[line(name)] for name in head], rows),
+        Paragraph([*who, *marks]),
+        *(Paragraph(line(problem)) for problem in found["problems"]),
+    ]
 
 
-def _preference(source: Path, report: Path, test: ListeningTest) -> list[Block]:
-    """A copy of the picture that the analysis drew."""
-    target = report / PICTURES / f"{test.name.replace('/', '_')}.png"
-    try:
-        height, width = matplotlib.image.imread(source).shape[:2]
-    except (OSError, ValueError, SyntaxError):
-        return []
-    with atomic_write(target) as temporary:
-        shutil.copyfile(source, temporary)
-    return [Picture(f"{PICTURES}/{target.name}", f"{test.title}: preferences as bars", width, height)]
+def _share(votes: int, share: Mapping[str, Any]) -> str:
+    if share["value"] is None:
+        return f"{votes}"
+    return f"{votes} ({100 * share['value']:.0f} %, {100 * share['low']:.0f} to {100 * share['high']:.0f})"
 
 
-def _how(test: ListeningTest, results: Results) -> Line:
+def _preferences(found: Mapping[str, Any], report: Path, test: ListeningTest) -> Block:
+    """The bars of the paper's figures 3 and 4."""
+    path = report / PICTURES / f"{test.name.replace('/', '_')}.png"
+    analysis.draw(path, found)
+    height, width = matplotlib.image.imread(path).shape[:2]
+    return Picture(f"{PICTURES}/{path.name}", f"{test.title}: preferences as bars", width, height)
+
+
+def _how(test: ListeningTest, results: Results, found: Mapping[str, Any]) -> Line:
     place = f"OUT/{test.name}"
     if test.name in results.pages:
+        problems = "".join(f"{problem} " for problem in found["problems"])
         return line(
-            "Nobody has listened yet. ",
+            f"{problems}Nobody has listened yet. ",
             Span(f"samplernn listening-test serve {place}", "code"),
             " shows the page to listeners; ",
             Span(f"samplernn listening-test analyse {place}", "code"),
             " counts their votes.",
         )
-    systems = " ".join(test.systems)
+    if failure := results.failures.get(test.name):
+        return line(f"failed: {failure}")
     return line(
         "Not run. ",
-        Span(f"samplernn reproduce {systems} {test.name} --out OUT", "code"),
+        Span(f"samplernn reproduce {test.name} --out OUT", "code"),
         " makes the page with pairs of sounds.",
     )

@@ -257,7 +257,7 @@ def _listening(workflow: Workflow, scale: Scale, test: ListeningTest, known: Map
     noise_too = how.pop("noise_too", False)
     noise = ["--leave-out-noise"] if test.leave_out_noise and not noise_too else []
     words = [f"--{name}={value}" for name, value in how.items()]
-    out = ["--out", str(workflow.out / test.name), "--title", test.title, "--overwrite"]
+    out = ["--out", str(workflow.out / test.name), "--title", test.title, "--post", "--overwrite"]
     return ["samplernn", "listening-test", "make", *sounds, *out, *words, *noise]
 
 

@@ -109,8 +109,8 @@ class Results:
         By the name of the cell, in the order of the seeds.
     data : mapping of str to record
         The steps that made or checked the data sets.
-    listening : mapping of str to dict
-        Summaries of listening tests, by their names.
+    failures : mapping of str to str
+        Why the page of a listening test could not be made.
     pages : sequence of str
         Listening tests that have a page.
     """
@@ -122,7 +122,7 @@ class Results:
     given: Mapping[str, str] = field(default_factory=dict)
     attempts: Mapping[str, Sequence[Attempt]] = field(default_factory=dict)
     data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    listening: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    failures: Mapping[str, str] = field(default_factory=dict)
     pages: Sequence[str] = ()
 
     def of(self, cell: str) -> Sequence[Attempt]:
@@ -153,9 +153,14 @@ def read(out: Path, names: Iterable[str]) -> Results:
         given={k: str(v) for k, v in given.items()} if isinstance(given, dict) else {},
         attempts={name: found for name, found in attempts.items() if found},
         data={name: record for name, record in data.items() if record},
-        listening={name: found for name in names if (found := _json(out / name / "summary.json"))},
+        failures={name: why for name in names if (why := _failure(out / "steps" / name / "listening.json"))},
         pages=[name for name in names if (out / name / "test.json").is_file()],
     )
+
+
+def _failure(path: Path) -> str:
+    record = _record(path)
+    return text(record.get("message")) if record.get("status") == "failed" else ""
 
 
 def _seeds(out: Path, cell: str, asked: Sequence[int]) -> list[int]:

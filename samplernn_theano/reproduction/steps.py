@@ -31,7 +31,7 @@ from samplernn_theano.reproduction.plan import Command, Workflow
 from samplernn_theano.text import duration
 
 CORES = "SAMPLERNN_CORES"
-"""The environment variable that says how many cores of this machine the workflow uses; not set in a cluster."""
+"""The environment variable that says how many cores of this machine a workflow uses; not set in clusters."""
 
 STOPPED = (124, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes of a step that goes on when it is run again."""
