@@ -144,22 +144,26 @@ def _set(name: str, record: Mapping[str, Any]) -> list[Entry]:
 
 
 def commands(results: Results) -> list[Block]:
-    """The exact command of each step that was begun, and how long it took."""
+    """The command of each step that was begun, and how long it took; OUT and the like stand for folders."""
+    names = {str(results.out.absolute()): "OUT"}
+    names |= {folder: name.upper() for name, folder in results.given.items()}
     told: list[Block] = []
     for name, record in results.data.items():
-        told += _command(f"data: {name}", [record])
+        told += _command(f"data: {name}", [record], names)
     for attempts in results.attempts.values():
         for attempt in attempts:
             records = [attempt.steps[step] for step in STEPS if step in attempt.steps]
-            told += _command(f"{attempt.cell}, seed {attempt.seed}", records)
+            told += _command(f"{attempt.cell}, seed {attempt.seed}", records, names)
     return told or [Paragraph(line("No step has been run yet."))]
 
 
-def _command(title: str, records: Iterable[Mapping[str, Any]]) -> list[Block]:
+def _command(title: str, records: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> list[Block]:
     lines: list[str] = []
     for record in records:
         words = record.get("command")
         shown = shlex.join(map(str, words)) if isinstance(words, list) else "# used as it was given"
+        for folder, name in names.items():
+            shown = shown.replace(folder, name)
         seconds = number(record.get("seconds"))
         took = f", {duration(seconds)}" if seconds is not None else ""
         lines += [f"# {text(record.get('step'))}: {record['status']}{took}", shown]

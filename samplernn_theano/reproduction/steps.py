@@ -60,9 +60,10 @@ def run(out: Path, step: str, unit: str, seed: int | None = None) -> int:
     if energy is not None and (now := _energy()) is not None and now > energy:
         record["energy_joules"] = round(now - energy)
     if code:
-        record["message"] = message or f"ended with exit code {code}"
+        goes_on = "it goes on when the workflow is run again" if status == "stopped" else ""
+        record["message"] = goes_on or message or f"ended with exit code {code}"
     _write(path, record)
-    print(_told(record) + _ahead(workflow, done=code == 0), flush=True)
+    print(_told(record) + _ahead(workflow, None if code else (step, unit, seed)), flush=True)
     return code
 
 
@@ -246,18 +247,21 @@ def _told(record: dict[str, Any]) -> str:
     return about
 
 
-def _ahead(workflow: Workflow, done: bool) -> str:
-    """How many steps are done, and how long those ahead will take, by what others of their kind took."""
+def _ahead(workflow: Workflow, last: tuple[str, str, int | None] | None) -> str:
+    """How many steps are done, and how long those ahead will take, by what others of their kind took.
+
+    `last` is the one that has just been done, whose mark Snakemake has not written yet.
+    """
     ahead, took = [], defaultdict[str, list[float]](list)
     steps = listing.steps(workflow)
-    for step, unit, seed in steps:
-        path = plan.record_path(workflow.out, step, unit, seed)
-        if path.with_suffix(".done").exists():
-            took[step].append(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+    for one in steps:
+        path = plan.record_path(workflow.out, *one)
+        if one == last or path.with_suffix(".done").exists():
+            took[one[0]].append(json.loads(path.read_text(encoding="utf-8"))["seconds"])
         else:
-            ahead.append(step)
-    text = f" [{len(steps) - len(ahead) + done} of {len(steps)}"
-    if CORES in os.environ and all(took[step] for step in ahead):
+            ahead.append(one[0])
+    text = f" [{len(steps) - len(ahead)} of {len(steps)}"
+    if ahead and CORES in os.environ and all(took[step] for step in ahead):
         at_once = int(os.environ[CORES]) / scales.read(files.folder(), workflow.scale).resources.threads
         seconds = sum(float(np.mean(took[step])) for step in ahead) / max(1, at_once)
         text += f", {duration(seconds)} to go"
