@@ -250,7 +250,7 @@ def write_sheet(path: str | os.PathLike[str], sounds: Mapping[str, str | os.Path
     _save(Path(path), figure)
 
 
-def _draw_small(sound: Path, picture: Path) -> None:
+def draw_small(sound: Path, picture: Path) -> None:
     """Write the spectrogram of `sound` without axes, unless `picture` is newer than it."""
     if picture.exists() and picture.stat().st_mtime_ns > sound.stat().st_mtime_ns:
         return
@@ -381,7 +381,7 @@ def _item(folder: Path, record: Record, i: int) -> str:
     facts += [record.primes[i]] if len(set(record.primes)) > 1 else []
     try:
         picture = f"{sound.file}.png"
-        _draw_small(folder / sound.file, folder / PICTURES / picture)
+        draw_small(folder / sound.file, folder / PICTURES / picture)
         shown = (
             f'<img src="{PICTURES}/{_url(picture)}" alt="Spectrogram of {name}" loading="lazy" '
             f'width="{WIDTH}" height="{HEIGHT}">'

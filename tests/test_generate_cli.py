@@ -74,7 +74,7 @@ def quick(monkeypatch):
         monkeypatch.setattr(module, "compile_function", interpreted)
     monkeypatch.setattr(engines, "GRAPH_BLOCK", 40)
     monkeypatch.setattr(gallery, "write_sheet", lambda path, sounds: path.touch())
-    monkeypatch.setattr(gallery, "_draw_small", lambda *_: None)
+    monkeypatch.setattr(gallery, "draw_small", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -236,7 +236,7 @@ def test_silence_is_heard_and_written(model, tmp_path, generate):
 
 def test_hundreds_of_sequences_are_told_of_in_short(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr(gallery, "_draw_small", lambda *_: None)
+    monkeypatch.setattr(gallery, "draw_small", lambda *_: None)
     words = ["--seconds", "0.01", "--n_seqs", "300", "--out", str(tmp_path)]
     assert main(["generate", str(model), *words]) == 0
     assert [p.name for p in sorted(tmp_path.glob("*.wav"))] == [

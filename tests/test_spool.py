@@ -337,7 +337,7 @@ class Lives:
         engines._with_graph = once(engines._with_graph)
         engines.compile_function = priming.compile_function = interpreted
         gallery.write_sheet = lambda path, sounds: path.touch()
-        gallery._draw_small = lambda *_: None
+        gallery.draw_small = lambda *_: None
         os.fsync = lambda descriptor: None
         self.whole = folder / "whole"
         with (folder / "whole.txt").open("w") as said, contextlib.redirect_stdout(said):

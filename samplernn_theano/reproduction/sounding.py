@@ -27,7 +27,7 @@ def of_attempt(attempt: Attempt, report: Path, title: str, most: int, seconds: f
     for path in attempt.sounds:
         if len(shown) == most:
             break
-        x = _read(path, seconds)
+        x = read(path, seconds)
         if x is not None:
             stem = f"{attempt.cell.replace('/', '_')}_seed{attempt.seed}_{len(shown)}"
             shown.append(_copy(x, report, stem, f"{title}, sound {len(shown) + 1}"))
@@ -35,7 +35,16 @@ def of_attempt(attempt: Attempt, report: Path, title: str, most: int, seconds: f
 
 
 def of_data(results: Results, name: str, report: Path, seconds: float) -> list[Sound]:
-    """The loudest of the first clips of a set's test split; nothing if it cannot be read."""
+    """A clip of a set's test split; nothing if it cannot be read."""
+    clip = clip_of(results, name)
+    if clip is None:
+        return []
+    title = f"data: {name}, a clip of the test set"
+    return [_copy(clip[: round(seconds * SAMPLE_RATE)], report, f"data_{name}", title)]
+
+
+def clip_of(results: Results, name: str) -> NDArray[np.float32] | None:
+    """The loudest of the first clips of a set's test split, (samples,); None if it cannot be read."""
     folder = results.given.get(name) or text(part(results.data.get(name, {}), "result").get("folder"))
     for place in (Path(folder) if folder else None, results.out / "data" / name):
         if place is None or not place.is_dir():
@@ -45,14 +54,11 @@ def of_data(results: Results, name: str, report: Path, seconds: float) -> list[S
             first = [np.asarray(clips[i], np.float32) for i in range(min(8, len(clips)))]
         except DataError:
             continue
-        loudest = max(first, key=lambda clip: float(np.std(clip)))[: round(seconds * SAMPLE_RATE)]
-        return [
-            _copy(np.nan_to_num(loudest), report, f"data_{name}", f"data: {name}, a clip of the test set")
-        ]
-    return []
+        return np.nan_to_num(max(first, key=lambda clip: float(np.std(clip))))
+    return None
 
 
-def _read(path: Path, seconds: float) -> NDArray[np.float32] | None:
+def read(path: Path, seconds: float) -> NDArray[np.float32] | None:
     """The beginning of a sound, (samples,), or None."""
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
@@ -70,7 +76,7 @@ def _copy(x: NDArray[np.float32], report: Path, stem: str, title: str) -> Sound:
     file, picture = f"{FOLDER}/{stem}.ogg", f"{FOLDER}/{stem}.png"
     if not (report / file).is_file():
         sound_files.write(report / file, [np.clip(x, -1, 1)], {"title": title})
-    gallery._draw_small(report / file, report / picture)
+    gallery.draw_small(report / file, report / picture)
     return Sound(title, file, picture, _level(x))
 
 
