@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import optuna
@@ -31,7 +30,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from samplernn_theano import feeder, runs, search_ranges, search_tables
+from samplernn_theano import feeder, runs, search_ranges, search_tables, signals
 from samplernn_theano.clips import SPLITS, data_sha256, load_split
 from samplernn_theano.errors import DataError, HyperParameterError, OutputError, ReproductionError
 from samplernn_theano.files import explain
@@ -80,6 +79,11 @@ class Stop:
     child: subprocess.Popen | None = None
     passed_on: bool = False
 
+    def take(self, number: int) -> None:
+        """Note a signal down, and pass it on."""
+        self.signals.append(number)
+        self.pass_on()
+
     def pass_on(self) -> None:
         """Ask the training to end, once: a second signal would kill it."""
         if self.signals and self.child and not self.passed_on:
@@ -113,7 +117,8 @@ def search(task: Task, train: Train | None = None) -> int:
     about = _about(task)
     with _together(task):
         study = _open_study(task, about)
-    with _signals() as stop:
+    stop = Stop()
+    with signals.caught(stop.take):
         while not stop.signals:
             with _together(task):
                 taken = _take(study, task)
@@ -318,27 +323,6 @@ def _why(code: int, output: Path) -> str:
     if last.startswith("samplernn: "):
         return last.removeprefix("samplernn: ")
     return f"Exit code {code}: {last or 'no word'}; see {output.name}."
-
-
-@contextmanager
-def _signals() -> Iterator[Stop]:
-    """Collect the first SIGINT or SIGTERM and pass it on; a second one kills this process at once."""
-    stop = Stop()
-
-    def handle(number: int, _: FrameType | None) -> None:
-        stop.signals.append(number)
-        for name in before:
-            signal.signal(name, signal.SIG_DFL)
-        stop.pass_on()
-
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    for name in before:
-        signal.signal(name, handle)
-    try:
-        yield stop
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
 # --- what the tables tell -----------------------------------------------------------------------------------

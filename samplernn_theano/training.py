@@ -5,17 +5,15 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from samplernn_theano import feeder, ops, original_layout, plots, runs
+from samplernn_theano import feeder, ops, original_layout, plots, runs, signals
 from samplernn_theano.backend import check_backend, default_backend
 from samplernn_theano.clips import SPLITS, Clips, data_sha256, load_split, split_path, statistics
 from samplernn_theano.errors import DataError, DivergedError
@@ -155,7 +153,7 @@ def train_on(t: Training, event: str, max_seconds: float | None) -> int:
     next_log = next_save = progress.seconds
     made_with = {name: settings[name] for name in ("backend", "versions", "devices", "git_revision")}
     runs.append(t.run, event, iteration=progress.iteration, parameters=_count(t.trainer), **made_with)
-    with _signals() as t.stopping, _bar() as bar:
+    with signals.caught(t.stopping.append), _bar() as bar:
         t.say = bar.write
         if progress.look_due:
             look(t)
@@ -252,23 +250,3 @@ def _show(bar: tqdm, t: Training) -> None:
     position = f"epoch {progress.epoch}  iteration {progress.iteration}"
     bar.set_postfix_str(f"{position}  {speed:.2f} it/s  {progress.minibatch:.3f} bits", refresh=False)
     bar.update(0)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect the first SIGINT or SIGTERM in a list; a second one kills the process at once."""
-    received: list[int] = []
-
-    def handle(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        for name in before:
-            signal.signal(name, signal.SIG_DFL)
-
-    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    for name in before:
-        signal.signal(name, handle)
-    try:
-        yield received
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

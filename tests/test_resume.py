@@ -267,8 +267,8 @@ def test_a_second_signal_kills_at_once():
     """The first one waits for the end of the step, here of a call that does not return."""
     script = (
         "import os, signal\n"
-        "from samplernn_theano.training import _signals\n"
-        "with _signals():\n"
+        "from samplernn_theano import signals\n"
+        "with signals.caught(lambda _: None):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    print('still here', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

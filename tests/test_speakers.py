@@ -19,7 +19,7 @@ SPEC.loader.exec_module(demo)
 def make_voices(folder: Path) -> Path:
     """A set of the two synthetic voices: 12 / 6 / 6 clips of 8 s."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "SPLITS", {"train": 12, "valid": 6, "test": 6})
+        patch.setattr(demo, "VOICE_SPLITS", {"train": 12, "valid": 6, "test": 6})
         demo.write_voices(folder)
     return folder
 

@@ -14,13 +14,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import soundfile
 
-from samplernn_theano import runs
+from samplernn_theano import runs, signals
 from samplernn_theano.arguments import guarded
 from samplernn_theano.clips import SPLITS, lengths, load_split, statistics
 from samplernn_theano.errors import SampleRNNError
@@ -81,16 +80,8 @@ def call(command: Command, log: Path, out: Path) -> tuple[int, str]:
         with subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=_environment(out), cwd=files.root()
         ) as process:
-
-            def pass_on(number: int, _: FrameType | None) -> None:
-                process.send_signal(number)
-
-            before = {s: signal.signal(s, pass_on) for s in (signal.SIGTERM, signal.SIGINT)}
-            try:
+            with signals.caught(process.send_signal, first_only=False):
                 code = process.wait()
-            finally:
-                for number, handler in before.items():
-                    signal.signal(number, handler)
     if code < 0:
         return 128 - code, f"{command[0]} was ended by signal {-code}"
     return code, _last_line(log, mark) if code else ""

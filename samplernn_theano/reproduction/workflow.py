@@ -3,15 +3,14 @@
 import importlib.util
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from samplernn_theano import signals
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.files import locked
 from samplernn_theano.reproduction import files, plan
@@ -92,14 +91,8 @@ def options(profile: str | None, words: str) -> list[str]:
 def _options(path: Path, out: Path, cores: int) -> list[str]:
     """Our lock on the folder stands for Snakemake's own, which a killed process leaves behind."""
     return [
-        *[
-            "--snakefile",
-            str(files.folder() / "Snakefile"),
-            "--configfile",
-            str(path),
-            "--directory",
-            str(out),
-        ],
+        *["--snakefile", str(files.folder() / "Snakefile")],
+        *["--configfile", str(path), "--directory", str(out)],
         *["--cores", str(cores), "--keep-going", "--nolock", "--rerun-incomplete"],
         *["--rerun-triggers", "mtime", "input", "--quiet", "all"],
     ]
@@ -114,16 +107,12 @@ def _snakemake(out: Path, options: Sequence[str], variables: Mapping[str, str]) 
     ) as process:
         stopped_by: list[int] = []
 
-        def pass_on(number: int, _: FrameType | None) -> None:
+        def pass_on(number: int) -> None:
             stopped_by.append(number)
             os.killpg(process.pid, number)
 
-        before = {s: signal.signal(s, pass_on) for s in (signal.SIGTERM, signal.SIGINT)}
-        try:
+        with signals.caught(pass_on, first_only=False):
             code = process.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
     if stopped_by:
         print(f"Stopped; the same command goes on from here. What is done is in {out}.")
         return 128 + stopped_by[0]
