@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,8 +11,18 @@ import pytest
 import soundfile
 from matplotlib.figure import Figure
 
+from samplernn_theano import presets
 from samplernn_theano.files import locked
-from samplernn_theano.reproduction import cells, document, markdown, page, published, report, results
+from samplernn_theano.reproduction import (
+    cells,
+    document,
+    illustrations,
+    markdown,
+    page,
+    published,
+    report,
+    results,
+)
 
 FILES = Path(__file__).parents[1] / "reproduce"
 HOSTILE = "<script>alert(1)</script> | `x` *y* [z](javascript:0)"
@@ -406,3 +417,25 @@ def test_names_of_files_are_no_addresses():
     blocks = [document.Picture("javascript:alert(1)", "a", 1, 1)]
     text = page.render(document.Document("t", "2026-01-01T00:00+00:00", blocks))
     assert 'href="javascript%3Aalert%281%29"' in text
+
+
+def test_figures_1_and_2_show_what_was_trained_and_generated(tmp_path):
+    """A model by its own hyper-parameters; of each set one pair of sounds, if it can be of a 3-tier model."""
+    workflow(tmp_path)
+    data(tmp_path, "music")
+    clips = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 32000)).astype(np.float16)
+    (tmp_path / "data/music").mkdir(parents=True)
+    np.save(tmp_path / "data/music/music_test.npy", clips)
+    for family, hp in (("one_tier", presets.preset("one_tier", "tiny", {})), ("three_tier", None)):
+        cell = f"table1/music/{family}"
+        done(tmp_path, cell, 3.0)
+        sounds(tmp_path, cell, 1, 2.5)
+        settings = {"family": family, "hyperparameters": asdict(hp) if hp else {"damaged": 1}}
+        write_json(tmp_path / "runs" / cell / "seed123" / "settings.json", settings)
+    text = (report.write(tmp_path, FILES).parent / "report.md").read_text()
+    assert "Figure 1: one\\_tier as it was trained here" in text and "Figure 1: three" not in text
+    assert (tmp_path / "report/pictures/unrolled_one_tier.png").is_file()
+    assert text.count("Figure 2: waveforms") == 1
+    columns = illustrations.columns(results.read(tmp_path, ["table1/music/three_tier"]), cells.read(FILES))
+    assert list(columns) == ["music, three_tier"]
+    np.testing.assert_array_equal(columns["music, three_tier"][0], clips[np.argmax(clips.std(1))])

@@ -46,22 +46,28 @@ def _hyperparameters(attempt: Attempt) -> HyperParameters | None:
 
 
 def _waveforms(results: Results, cells: Mapping[str, Cell], report: Path) -> list[Block]:
-    columns: dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]] = {}
-    for cell in sorted(cells.values(), key=lambda cell: cell.family != "three_tier"):
-        title = f"{cell.data}, {cell.family}"
-        sound = _first(results.of(cell.run))
-        clip = sounding.clip_of(results, cell.data) if sound is not None else None
-        new = all(not known.startswith(f"{cell.data}, ") for known in columns)
-        if sound is not None and clip is not None and new:
-            columns[title] = (clip, sound)
-    if not columns:
+    sounds = columns(results, cells)
+    if not sounds:
         return []
     path = report / "pictures" / "waveforms.png"
     try:
-        figures.waveforms(path, dict(sorted(columns.items())))
+        figures.waveforms(path, sounds)
     except SampleRNNError as error:
         return [Paragraph(line(f"Figure 2 is not drawn: {error}"))]
     return [_picture(path, "Figure 2: waveforms of data and of generated sound, 2 s and 100 ms of them")]
+
+
+def columns(
+    results: Results, cells: Mapping[str, Cell]
+) -> dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]]:
+    """By titles, of each set a clip and a generated sound, (samples,), of a 3-tier model if there is one."""
+    found: dict[str, tuple[str, NDArray[np.floating], NDArray[np.floating]]] = {}
+    for cell in sorted(cells.values(), key=lambda cell: cell.family != "three_tier"):
+        if cell.data in found or (sound := _first(results.of(cell.run))) is None:
+            continue
+        if (clip := sounding.clip_of(results, cell.data)) is not None:
+            found[cell.data] = (f"{cell.data}, {cell.family}", clip, sound)
+    return {title: (clip, sound) for title, clip, sound in found.values()}
 
 
 def _first(attempts: Sequence[Attempt]) -> NDArray[np.floating] | None:
