@@ -1,5 +1,6 @@
 """Scores: the original's are met, each clip has its own, and what cannot be scored is refused."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -146,18 +147,29 @@ def test_evaluate_says_the_score_and_what_was_left_out(tones, tmp_path):
 
     header, *lines = (tmp_path / "new" / "a.csv").read_text().splitlines()
     assert header == "split,clip,nll_bits" and [line.split(",")[1] for line in lines] == ["0", "1", "2"]
-    bits = [float(line.split(",")[1]) for line in lines]
+    bits = [float(line.split(",")[2]) for line in lines]
     assert numbers(score)[:2] == [
         round(np.mean(bits), 4),
         round(evaluation.standard_error(np.array(bits)), 4),
     ]
 
 
-def test_a_setting_and_a_split_are_taken(tones, capsys):
+def test_a_setting_and_splits_are_taken(tones, capsys, tmp_path):
     path, data = tones
-    assert run("evaluate", path, "--data", data, "--split", "valid", "--set", "batch_size=1") == 0
+    words = ["--split", "valid", "--split", "test", "--set", "batch_size=1", "--json", tmp_path / "s.json"]
+    assert run("evaluate", path, "--data", data, *words, "--csv", tmp_path / "s.csv") == 0
     out = capsys.readouterr().out
     assert "valid: " in out and "over 4 clips" in out and "left out" not in out
+
+    told = json.loads((tmp_path / "s.json").read_text())
+    assert told["family"] == "three_tier" and told["unit"] == "bits per sample"
+    table = [line.split(",") for line in (tmp_path / "s.csv").read_text().splitlines()[1:]]
+    for split in ("valid", "test"):
+        bits = [float(value) for name, _, value in table if name == split]
+        assert told[split]["score"] == pytest.approx(np.mean(bits), rel=1e-6)
+        assert told[split]["standard_error"] == pytest.approx(np.std(bits, ddof=1) / 2)
+        assert (told[split]["clips"], told[split]["left_out"]) == (4, 0)
+        assert f"{split}: {told[split]['score']:.4f} bits" in out
 
 
 def test_real_numbers_are_scored_in_nats_too(small_data, tmp_path, capsys):
