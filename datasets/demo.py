@@ -265,6 +265,13 @@ def write(out: Path, everything: bool) -> None:
     write_text(out / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
 
+def write_pieces(out: Path) -> None:
+    """Write twenty sounds of 1 to 2 s, pieces/00.wav to 19.wav, of which to make sets."""
+    clips = np.load(out / "demo_train.npy", allow_pickle=False)
+    for i in range(20):
+        write_wav(out / "pieces" / f"{i:02}.wav", clips[i][: RATE + RATE // 20 * i], RATE)
+
+
 def intact(out: Path, everything: bool, voices: bool = False) -> bool:
     """Say whether `out` holds a set made by this very script, its files as the manifest's hashes say."""
     try:
@@ -289,6 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     which.add_argument("--voices", action="store_true", help="no piano: two voices that babble vowels")
     parser.add_argument("--example", action="store_true", help="also write a clip as sound, some as pictures")
+    parser.add_argument("--pieces", action="store_true", help="also write twenty short sounds")
     options = parser.parse_args(arguments)
     try:
         if intact(options.out, options.everything, options.voices):
@@ -300,6 +308,8 @@ def main(arguments: list[str] | None = None) -> int:
                 write(options.out, options.everything)
             sizes = VOICE_SPLITS if options.voices else SPLITS
             print(f"Wrote {' / '.join(map(str, sizes.values()))} clips of 8 s to {options.out}.")
+        if options.pieces:
+            write_pieces(options.out)
         if options.example:
             clips = np.load(options.out / "demo_train.npy", allow_pickle=False)[:3]
             write_wav(options.out / "demo_example.wav", clips[0], RATE)

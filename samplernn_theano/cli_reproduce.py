@@ -83,17 +83,18 @@ def _reproduce(a: argparse.Namespace) -> int:
         raise ReproductionError("Name a cell, such as table1/music/three_tier; --list names them all.")
     from samplernn_theano.reproduction import workflow
 
+    seeds = [plan.FIRST_SEED + i for i in range(a.seeds)]
     known = [*cells.read(folder), *cells.listening_tests(folder)]
     asked = plan.Workflow(
         out=out,
         scale=a.scale,
-        cells=cells.select(a.cells, known),
-        seeds=[plan.FIRST_SEED + i for i in range(a.seeds)],
+        cells=dict.fromkeys(cells.select(a.cells, known), seeds),
         data=_absolute(a.data),
         recordings=_absolute(a.recordings),
         about=dict(a.about),
         max_minutes=a.max_minutes,
     )
+    plan.check_use(asked)
     whole = workflow.join(asked)
     plan.check_data(whole)
     if a.dry_run:

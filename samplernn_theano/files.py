@@ -79,11 +79,12 @@ def link(source: Path, path: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[int]:
     """Keep other processes from working in `folder`, which is made, until the block ends.
 
     A file in it, `LOCK`, is locked (which other machines see too if the file system is shared) and removed at
-    the end. One that a killed process left behind is not locked.
+    the end. One that a killed process left behind is not locked. Yields the lock's descriptor: a process that
+    inherits it holds the lock as well.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(explain(folder, error)) from error
     try:
-        yield
+        yield descriptor
     finally:
         with suppress(OSError):
             (folder / LOCK).unlink()

@@ -24,7 +24,9 @@ def write(folder: Path, name: str, text: str) -> None:
 
 def workflow(tmp_path: Path, scale: str, *names: str, **more) -> plan.Workflow:
     data = {name: "/sets/" + name for name in cells.SETS} if scale != "smoke" else {}
-    return plan.Workflow(out=tmp_path, scale=scale, cells=names, **{"data": data, **more})
+    return plan.Workflow(
+        out=tmp_path, scale=scale, cells=dict.fromkeys(names, [123]), **{"data": data, **more}
+    )
 
 
 # --- the paper's --------------------------------------------------------------------------------------------
@@ -100,7 +102,7 @@ def test_the_commands_of_the_listening_tests_can_be_read(tmp_path, scale):
 
 
 def test_a_command_is_what_a_person_would_type():
-    w = plan.Workflow(Path("/out"), "laptop", ["table3/64"], data={"blizzard": "/b"}, max_minutes=1.5)
+    w = plan.Workflow(Path("/out"), "laptop", {"table3/64": [124]}, data={"blizzard": "/b"}, max_minutes=1.5)
     assert shlex.join(plan.command(w, "train", "table3/64", 124)) == (
         "samplernn train three_tier --preset demo --seq_len 64 --big_frame_size 8 --frame_size 2 "
         "--monitor-minutes 1.5 --n_seqs 0 --max-minutes 1.5 --seed 124 --data /b "
@@ -125,15 +127,18 @@ def test_sets_that_cannot_be_downloaded_are_asked_for(tmp_path):
 def test_a_listening_test_trains_what_it_compares(tmp_path):
     names = plan.trained(workflow(tmp_path, "smoke", "listening/music", "table3/512"))
     assert names == [
-        *("table1/music/one_tier", "table1/music/two_tier", "table1/music/three_tier"),
-        "table1/blizzard/three_tier",
+        (name, 123)
+        for name in (
+            *("table1/music/one_tier", "table1/music/two_tier", "table1/music/three_tier"),
+            "table1/blizzard/three_tier",
+        )
     ]
 
 
 def test_a_workflow_can_be_read_again(tmp_path):
-    w = workflow(tmp_path, "smoke", "table3/32", seeds=[123, 124], about={"music": "mine"}, max_minutes=2.0)
+    w = workflow(tmp_path, "smoke", "table3/32", about={"music": "mine"}, max_minutes=2.0)
     plan.save(w)
-    assert plan.load(tmp_path) == plan.Workflow(**vars(w) | {"cells": ["table3/32"]})
+    assert plan.load(tmp_path) == w
     with pytest.raises(ReproductionError, match="holds no workflow"):
         plan.load(tmp_path / "elsewhere")
     (tmp_path / plan.WORKFLOW).write_text("{")

@@ -181,7 +181,7 @@ def test_an_intact_set_is_left_alone(copy, capsys):
 
 
 def test_the_voices_take_the_place_of_the_piano_and_leave_it_again(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(demo, "SPLITS", {"train": 6, "valid": 3, "test": 3})
+    monkeypatch.setattr(demo, "VOICE_SPLITS", {"train": 6, "valid": 3, "test": 3})
     for words, voices in [([], False), (["--voices"], True), (["--voices"], True), ([], False)]:
         assert demo.main(["--out", str(tmp_path), *words]) == 0
         manifest = json.loads((tmp_path / "manifest.json").read_text())
@@ -191,7 +191,7 @@ def test_the_voices_take_the_place_of_the_piano_and_leave_it_again(tmp_path, mon
 
 
 def test_the_voices_are_the_same_bytes_each_time_and_of_two_pitches(tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "SPLITS", {"train": 6, "valid": 3, "test": 3})
+    monkeypatch.setattr(demo, "VOICE_SPLITS", {"train": 6, "valid": 3, "test": 3})
     for folder in (tmp_path / "a", tmp_path / "b"):
         demo.write_voices(folder)
     for name in [*FILES, "clips.csv"]:

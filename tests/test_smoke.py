@@ -1,14 +1,16 @@
 """Every cell of the paper's tables at the scale smoke, then each command that reproduce/README.md shows.
 
-It takes some minutes on two cores, so it runs when it is asked for: pytest -m smoke.
+It takes some minutes on two cores, so it runs when it is asked for: pytest -m smoke. SAMPLERNN_SMOKE names the
+folder that `make reproduce-smoke` has filled, to look at that.
 """
 
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,6 @@ from samplernn_theano.reproduction import cells, files, listing, plan
 pytestmark = pytest.mark.smoke
 
 ROOT = Path(__file__).parents[1]
-LIMIT = 240  # seconds, for all steps of all cells
 
 
 def samplernn(*words: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
@@ -28,27 +29,27 @@ def samplernn(*words: str, timeout: float = 600) -> subprocess.CompletedProcess[
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory) -> Path:
-    """Run the whole graph once."""
+    """The whole graph, run once."""
+    if "SAMPLERNN_SMOKE" in os.environ:
+        return Path(os.environ["SAMPLERNN_SMOKE"]).absolute()
     out = tmp_path_factory.mktemp("smoke") / "out"
-    began = time.monotonic()
     done = samplernn("reproduce", "all", "--scale", "smoke", "--out", str(out))
-    seconds = time.monotonic() - began
     assert done.returncode == 0, done.stdout + done.stderr
-    print(f"\nAll cells at the scale smoke: {seconds:.0f} s")
-    assert seconds < LIMIT
     return out
 
 
 def test_every_step_is_done(out):
-    for step, unit, seed in listing.steps(plan.load(out)):
+    everything = plan.load(out)
+    for step, unit, seed in listing.steps(replace(everything, cells=everything.before)):
         record = json.loads(plan.record_path(out, step, unit, seed).read_text())
         assert record["status"] == "done", record
-    assert set(plan.load(out).cells) == {*cells.read(files.folder()), *cells.listening_tests(files.folder())}
+    assert set(plan.load(out).before) == {*cells.read(files.folder()), *cells.listening_tests(files.folder())}
 
 
 def test_the_report_has_a_number_for_every_cell_marked_with_its_scale(out):
     text = (out / "report" / "report.md").read_text()
     assert "not run" not in text and "failed" not in text
+    assert "Figure 1: three" in text and "Figure 2: waveforms" in text
     for cell in cells.read(files.folder()).values():
         scores = json.loads(plan.record_path(out, "evaluate", cell.run, 123).read_text())["result"]
         for split in cell.splits:
@@ -57,7 +58,7 @@ def test_the_report_has_a_number_for_every_cell_marked_with_its_scale(out):
 
 def test_again_nothing_is_left_to_do(out):
     done = samplernn("reproduce", "all", "--scale", "smoke", "--out", str(out))
-    assert done.returncode == 0 and "train" not in done.stdout
+    assert done.returncode == 0 and "0 steps to do" in done.stdout
 
 
 def commands() -> list[str]:

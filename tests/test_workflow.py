@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samplernn_theano.reproduction import plan, steps
+from samplernn_theano.reproduction import plan, steps, workflow
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,11 +44,16 @@ def test_the_list_has_cells_and_published_numbers():
     ("words", "sentence"),
     [
         ([], "Name a cell"),
-        (["table1/music/four_tier"], "did you mean table1/music/"),
+        (["table1/musik"], "did you mean table1/music?"),
+        (["zzz"], "There is no cell zzz; samplernn reproduce --list"),
         (["table3/32", "--scale", "huge"], "There is no scale huge"),
         (["table3/32"], "The set blizzard cannot be downloaded"),
         (["table3/32", "--data", "blizzard=/nowhere"], "--data blizzard: there is no folder /nowhere"),
         (["table1/music", "--recordings", "music=/nowhere"], "--recordings music: there is no folder"),
+        (
+            ["table1/music", "--data", "blizzard=/tmp"],
+            "No cell named here reads the set blizzard; they read music",
+        ),
         (["table3/32", "--data", "speech=/tmp"], "is not SET=..., with one of the sets blizzard"),
         (["table3/32", "--scale", "smoke", "--profile", "mine"], "There is no profile mine"),
         (["--report", "--out", "/nowhere"], "/nowhere holds no workflow"),
@@ -70,21 +75,33 @@ def test_a_dry_run_prints_commands_and_makes_nothing(tmp_path):
 
 
 def test_other_settings_want_another_folder(tmp_path):
-    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells=["table3/32"], data={"music": "/a"}))
+    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells={"table3/32": [123]}, data={"music": "/a"}))
     for words, sentence in {
-        ("--scale", "laptop"): "with scale smoke, not laptop",
-        ("--scale", "smoke", "--max-minutes", "1"): "with max_minutes None, not 1.0",
+        ("--scale", "laptop"): "of the scale smoke, not laptop",
+        ("--scale", "smoke", "--max-minutes", "1"): "with --max-minutes none, not 1",
         ("--scale", "smoke", "--data", f"music={tmp_path}"): "with --data music=/a",
     }.items():
         done = reproduce("table1/music", "--out", tmp_path, *words, "--dry-run")
         assert done.returncode == 2 and sentence in done.stderr, done.stderr
 
 
+def test_only_what_is_named_is_done_and_all_that_was_ever_named_is_known(tmp_path):
+    first = workflow.join(plan.Workflow(tmp_path, "smoke", {"table3/32": [123], "table3/64": [123]}))
+    plan.save(first)
+    second = workflow.join(
+        plan.Workflow(tmp_path, "smoke", {"table3/64": [123, 124]}, about={"music": "mine"})
+    )
+    assert plan.trained(second) == [("table3/64", 123), ("table3/64", 124)]
+    assert second.before == {"table3/32": [123], "table3/64": [123, 124]} and second.about == {
+        "music": "mine"
+    }
+
+
 # --- a step -------------------------------------------------------------------------------------------------
 
 
 def test_a_step_that_fails_leaves_its_sentence(tmp_path, capsys):
-    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells=["table3/32"]))
+    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells={"table3/32": [123]}))
     assert steps.run(tmp_path, "evaluate", "table3/32", 123) == 2
     found = record(tmp_path, "table3/32", "evaluate")
     assert found["status"] == "failed" and found["exit_code"] == 2
@@ -93,6 +110,10 @@ def test_a_step_that_fails_leaves_its_sentence(tmp_path, capsys):
     assert "evaluate  table3/32 seed 123: failed" in capsys.readouterr().out
     log = tmp_path / "steps/table3/32/seed123/evaluate.log"
     assert log.read_text().startswith("$ samplernn evaluate ")
+
+    written = log.read_text()  # another attempt would fail again
+    assert steps.run(tmp_path, "evaluate", "table3/32", 123, attempt=2) == 2 and log.read_text() == written
+    assert steps.run(tmp_path, "evaluate", "table3/32", 123) == 2 and log.read_text() != written
 
 
 # --- all together -------------------------------------------------------------------------------------------
@@ -107,7 +128,7 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
 
 
 def test_a_killed_workflow_goes_on_and_a_cell_that_fails_does_not_stop_the_others(tmp_path):
-    out, bad = tmp_path / "out", tmp_path / "bad"
+    out, bad = tmp_path / "an out é{x}'y", tmp_path / "bad"
     bad.mkdir()
     for split in ("train", "valid", "test"):
         np.save(bad / f"bad_{split}.npy", np.full((8, 16000), np.nan, np.float16))
@@ -123,9 +144,12 @@ def test_a_killed_workflow_goes_on_and_a_cell_that_fails_does_not_stop_the_other
     )
     wait_for(out / "steps/table1/music/one_tier/seed123/train.json", killed)
     began = json.loads((out / "steps/data/music.json").read_text())["started"]
-    for group in {killed.pid, *groups_of(out)}:
-        os.killpg(group, signal.SIGKILL)
+    killed.kill()
     killed.wait()
+    refused = reproduce(*words)  # Snakemake and the training are still at work
+    assert refused.returncode == 2 and "Another process works in" in refused.stderr, refused.stderr
+    for group in groups_of(out):
+        os.killpg(group, signal.SIGKILL)
     assert not (out / "steps/table1/music/one_tier/seed123/train.done").exists()
 
     done = reproduce(*words)
@@ -139,8 +163,9 @@ def test_a_killed_workflow_goes_on_and_a_cell_that_fails_does_not_stop_the_other
     page = (out / "report" / "index.html").read_text()
     assert "NaN" in page and f"{scored['test']['score']:.3f}" in page
 
-    again = reproduce(*words[:1], *words[2:])  # the cell that is done, and the one that failed before
-    assert again.returncode == 1 and "train " not in again.stdout
+    again = reproduce(words[0], *words[2:6])  # the cell that is done, without the one that failed
+    assert again.returncode == 0 and "0 steps to do" in again.stdout, again.stdout + again.stderr
+    assert f"{scored['test']['score']:.3f}" in (out / "report" / "report.md").read_text()
 
 
 def groups_of(out: Path) -> set[int]:

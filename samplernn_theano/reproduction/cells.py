@@ -179,7 +179,8 @@ def select(patterns: Sequence[str], known: Iterable[str]) -> list[str]:
             if word == "all" or fnmatch.fnmatch(name, word) or fnmatch.fnmatch(name, f"{word}/*")
         ]
         if not found:
-            near = difflib.get_close_matches(word, names, 1)
+            groups = {name.rsplit("/", n)[0] for name in names for n in (1, 2)}
+            near = difflib.get_close_matches(word, [*names, *sorted(groups)], 1, cutoff=0.8)
             hint = f"; did you mean {near[0]}?" if near else "; samplernn reproduce --list names them all."
             raise ReproductionError(f"There is no cell {pattern}{hint}")
         chosen |= dict.fromkeys(found)

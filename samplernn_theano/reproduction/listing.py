@@ -15,7 +15,11 @@ def describe_cells(folder: Path) -> str:
     numbers = published.numbers(folder)
     rows = []
     for cell in cells.read(folder).values():
-        told = [f"{number.split} {number.value:g}" for number in numbers if number.cell == cell.name]
+        told = [
+            f"{number.split} {number.value:g}" if number.split else f"{number.value:g} {number.unit}"
+            for number in numbers
+            if number.cell == cell.name
+        ]
         rows.append([cell.name, cell.title, cell.data, ", ".join(told)])
     for test in cells.listening_tests(folder).values():
         rows.append([test.name, test.title, "", f"{len(test.systems)} systems"])
@@ -24,13 +28,17 @@ def describe_cells(folder: Path) -> str:
 
 def commands(workflow: Workflow) -> str:
     """The command of each step that is not done, as a shell takes it from the checkout's folder."""
-    lines = []
-    for step, unit, seed in steps(workflow):
-        if not plan.record_path(workflow.out, step, unit, seed).with_suffix(".done").exists():
-            command = plan.command(workflow, step, unit, seed)
-            if command:
-                lines.append(shlex.join(command))
-    return "\n".join(lines) or "Everything is done."
+    found = [plan.command(workflow, *step) for step in missing(workflow)]
+    return "\n".join(shlex.join(command) for command in found if command) or "Everything is done."
+
+
+def missing(workflow: Workflow) -> list[tuple[str, str, int | None]]:
+    """The steps that are not done."""
+    return [
+        step
+        for step in steps(workflow)
+        if not plan.record_path(workflow.out, *step).with_suffix(".done").exists()
+    ]
 
 
 def steps(workflow: Workflow) -> list[tuple[str, str, int | None]]:
@@ -41,8 +49,8 @@ def steps(workflow: Workflow) -> list[tuple[str, str, int | None]]:
         source = plan.made_of(workflow, name)
         names += [("data", source, None)] if source and ("data", source, None) not in names else []
         names.append(("data", name, None))
-    for cell in plan.trained(workflow):
+    for cell, seed in plan.trained(workflow):
         of_cell = ["train", "evaluate", "generate"] + ["retention"] * known[cell].retention
-        names += [(step, cell, seed) for seed in workflow.seeds for step in of_cell]
+        names += [(step, cell, seed) for step in of_cell]
     tests = cells.listening_tests(files.folder())
     return names + [("listening", name, None) for name in workflow.cells if name in tests]

@@ -34,10 +34,8 @@ class Workflow:
     out : Path
         Folder of all that is made; absolute.
     scale : str
-    cells : sequence of str
-        Names, listening tests among them.
-    seeds : sequence of int
-        Of the initial parameters: each cell is trained with each.
+    cells : mapping of str to sequence of int
+        What is to be done now: names of cells and listening tests, and seeds of the initial parameters.
     data : mapping of str to str
         Prepared sets that are used as they are: name of the set and folder.
     recordings : mapping of str to str
@@ -46,16 +44,18 @@ class Workflow:
         What a set is, where it is not the paper's.
     max_minutes : float or None
         Of training, in place of the scale's.
+    before : mapping of str to sequence of int
+        As `cells`: all that was ever asked for in this folder.
     """
 
     out: Path
     scale: str
-    cells: Sequence[str]
-    seeds: Sequence[int] = (FIRST_SEED,)
+    cells: Mapping[str, Sequence[int]]
     data: Mapping[str, str] = field(default_factory=dict)
     recordings: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
     max_minutes: float | None = None
+    before: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def save(workflow: Workflow) -> Path:
@@ -82,7 +82,7 @@ def load(out: Path) -> Workflow:
         ) from error
     except (ValueError, TypeError) as error:
         raise ReproductionError(
-            f"{out / WORKFLOW} is damaged ({error}); give the command that began it again."
+            f"{out / WORKFLOW} is damaged ({error}); delete it and repeat the command, what is done stays."
         ) from error
 
 
@@ -146,20 +146,28 @@ def check_data(workflow: Workflow) -> None:
         _data(workflow, scale, name)
 
 
+def check_use(workflow: Workflow) -> None:
+    """Raise ReproductionError if data are given that no cell reads."""
+    used = sets(workflow)
+    for name in [*workflow.data, *workflow.recordings]:
+        if name not in used:
+            raise ReproductionError(f"No cell named here reads the set {name}; they read {', '.join(used)}.")
+
+
 def sets(workflow: Workflow) -> list[str]:
     """The data sets that the cells of a workflow need."""
     known = cells.read(files.folder())
-    return sorted({known[name].data for name in trained(workflow)})
+    return sorted({known[name].data for name, _ in trained(workflow)})
 
 
-def trained(workflow: Workflow) -> list[str]:
-    """The cells that are trained: those asked for, or whose runs these show, or that a test compares."""
+def trained(workflow: Workflow) -> list[tuple[str, int]]:
+    """The cells and seeds to train: those asked for, or whose runs these show, or that a test compares."""
     folder = files.folder()
     known, tests = cells.read(folder), cells.listening_tests(folder)
-    names: dict[str, None] = {}
-    for name in workflow.cells:
-        systems = tests[name].systems if name in tests else [name]
-        names |= dict.fromkeys(known[system].run for system in systems)
+    names: dict[tuple[str, int], None] = {}
+    for name, seeds in workflow.cells.items():
+        systems, wanted = (tests[name].systems, seeds[:1]) if name in tests else ([name], seeds)
+        names |= dict.fromkeys((known[system].run, seed) for system in systems for seed in wanted)
     return list(names)
 
 
@@ -189,7 +197,7 @@ def made_of(workflow: Workflow, name: str) -> str | None:
 def _demo(workflow: Workflow, name: str, out: str) -> Command:
     pieces = str(workflow.out / "data" / DEMO / "pieces")
     if name == DEMO:
-        return ["python", "datasets/demo.py", "--out", out]
+        return ["python", "datasets/demo.py", "--out", out, "--pieces"]
     if name == "huckleberry":
         return ["python", "datasets/demo.py", "--voices", "--out", out]
     split = ["--valid-fraction", "0.2", "--test-fraction", "0.2", "--name", name]
@@ -249,7 +257,7 @@ def retention_folder(workflow: Workflow, cell: str, seed: int) -> Path:
 
 
 def _listening(workflow: Workflow, scale: Scale, test: ListeningTest, known: Mapping[str, Cell]) -> Command:
-    seed = workflow.seeds[0]
+    seed = workflow.cells[test.name][0]
     sounds = [
         f"{known[name].title}={samples_folder(workflow, known[name].run, seed)}" for name in test.systems
     ]

@@ -1,6 +1,6 @@
 """Do one step of a workflow, and keep a record of it: what was run, where, for how long, how it ended.
 
-The workflow's engine calls `python -m samplernn_theano.reproduction.steps OUT STEP UNIT [SEED]`.
+The workflow's engine calls `python -m samplernn_theano.reproduction.steps OUT STEP UNIT [SEED [ATTEMPT]]`.
 """
 
 import json
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from samplernn_theano import runs, signals
 from samplernn_theano.arguments import guarded
@@ -36,10 +35,15 @@ STOPPED = (124, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes of a step that goes on when it is run again."""
 
 
-def run(out: Path, step: str, unit: str, seed: int | None = None) -> int:
-    """Do a step and return its exit code; it prints a line, and the commands' words go into its .log file."""
+def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int = 1) -> int:
+    """Do a step and return its exit code; it prints a line, and the command's words go into its .log file.
+
+    A further `attempt` is made only at what was stopped or killed: what failed would fail again.
+    """
     workflow = plan.load(out)
     path = plan.record_path(out, step, unit, seed)
+    if attempt > 1 and (code := failed(path)):
+        return code
     record: dict[str, Any] = {"step": step, "cell": unit, "seed": seed, "scale": workflow.scale}
     record |= {"status": "running", "started": datetime.now(UTC).isoformat(timespec="seconds")}
     record["machine"] = machine(scales.read(files.folder(), workflow.scale).resources.threads)
@@ -152,8 +156,6 @@ def _train_result(folder: Path) -> dict[str, Any]:
 
 def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
     folder = plan.data_folder(workflow, name)
-    if name == plan.DEMO:
-        _cut_into_pieces(folder)
     splits = {split: load_split(folder, split) for split in SPLITS}
     mean, std = statistics(splits["train"])
     manifest = folder / MANIFEST
@@ -171,15 +173,6 @@ def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
     }
 
 
-def _cut_into_pieces(folder: Path) -> None:
-    """Twenty sounds of 1 to 2 s from the demo set, of which the smaller sets of the scale smoke are made."""
-    clips = load_split(folder, "train")
-    (folder / "pieces").mkdir(exist_ok=True)
-    for i in range(20):
-        samples = np.asarray(clips[i][: 16000 + 800 * i], dtype=np.float32)
-        soundfile.write(folder / "pieces" / f"{i:02}.wav", samples, 16000)
-
-
 # --- the machine, the record --------------------------------------------------------------------------------
 
 
@@ -192,7 +185,7 @@ def machine(used: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": used,
         "memory_gib": round(int(memory[0].split()[1]) / 2**20, 1) if memory else None,
-        "gpu": _gpus() or None,
+        "gpu": gpus() or None,
     }
 
 
@@ -203,7 +196,8 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
+    """Names and memory of the NVIDIA GPUs of this machine."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
@@ -220,6 +214,15 @@ def _energy() -> float | None:
     except OSError:  # they are for root alone on most machines
         return None
     return sum(counted) / 1e6 if counted else None
+
+
+def failed(path: Path) -> int:
+    """The exit code of a step that failed, else 0."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
+    return record["exit_code"] if record["status"] == "failed" else 0
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
@@ -260,9 +263,9 @@ def _ahead(workflow: Workflow, last: tuple[str, str, int | None] | None) -> str:
 
 
 def main(words: Sequence[str]) -> int:
-    """Run the command line: OUT STEP UNIT [SEED]."""
-    out, step, unit, *seed = words
-    return guarded(lambda: run(Path(out), step, unit, int(seed[0]) if seed else None))
+    """Run the command line: OUT STEP UNIT [SEED [ATTEMPT]]."""
+    out, step, unit, *numbers = words
+    return guarded(lambda: run(Path(out), step, unit, *map(int, numbers)))
 
 
 if __name__ == "__main__":

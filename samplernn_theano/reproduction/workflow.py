@@ -8,18 +8,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from samplernn_theano import signals
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.files import locked
-from samplernn_theano.reproduction import files, plan
+from samplernn_theano.manifest import count_of
+from samplernn_theano.reproduction import files, listing, plan, scales, steps
 from samplernn_theano.reproduction.plan import Workflow
 from samplernn_theano.reproduction.steps import CORES
 
 
 def join(new: Workflow) -> Workflow:
-    """What was asked for in the same folder before, and now: the cells and seeds of both.
+    """`new`, with the data that are known from earlier commands in its folder.
 
     Raises
     ------
@@ -27,25 +27,33 @@ def join(new: Workflow) -> Workflow:
         If the folder holds another scale, other data or another length of training.
     """
     if not (new.out / plan.WORKFLOW).exists():
-        return new
+        return replace(new, before=new.cells)
     old = plan.load(new.out)
-    for name in ("scale", "max_minutes"):
-        if getattr(old, name) != getattr(new, name):
-            raise ReproductionError(
-                f"{new.out} holds results with {name} {getattr(old, name)}, not {getattr(new, name)}; choose "
-                "another folder with --out."
-            )
-    mappings: dict[str, Any] = {"about": {**old.about, **new.about}}
+    elsewhere = "choose another folder with --out."
+    if old.scale != new.scale:
+        raise ReproductionError(
+            f"{new.out} holds results of the scale {old.scale}, not {new.scale}; {elsewhere}"
+        )
+    if old.max_minutes != new.max_minutes:
+        limits = [f"{w.max_minutes:g}" if w.max_minutes else "none" for w in (old, new)]
+        raise ReproductionError(
+            f"{new.out} holds results with --max-minutes {limits[0]}, not {limits[1]}; {elsewhere}"
+        )
     for name in ("data", "recordings"):
         before, now = getattr(old, name), getattr(new, name)
         for key in before.keys() & now.keys():
             if before[key] != now[key]:
                 raise ReproductionError(
-                    f"{new.out} holds results with --{name} {key}={before[key]}; choose another with --out."
+                    f"{new.out} holds results with --{name} {key}={before[key]}; {elsewhere}"
                 )
-        mappings[name] = {**before, **now}
-    both = list(dict.fromkeys([*old.cells, *new.cells]))
-    return replace(new, cells=both, seeds=sorted({*old.seeds, *new.seeds}), **mappings)
+    asked = {**old.before, **new.cells}
+    return replace(
+        new,
+        before={name: sorted({*old.before.get(name, ()), *new.cells.get(name, ())}) for name in asked},
+        data={**old.data, **new.data},
+        recordings={**old.recordings, **new.recordings},
+        about={**old.about, **new.about},
+    )
 
 
 def run(workflow: Workflow, cores: int, options: Sequence[str] = ()) -> int:
@@ -69,12 +77,38 @@ def run(workflow: Workflow, cores: int, options: Sequence[str] = ()) -> int:
 
     if importlib.util.find_spec("snakemake") is None:
         raise ReproductionError('Snakemake is not installed: pip install -e ".[jax,reproduce]".')
-    with locked(workflow.out):
+    here = "--profile" not in options
+    with locked(workflow.out) as lock:
         path = plan.save(workflow)
-        here = {} if "--profile" in options else {CORES: str(cores)}
-        code = _snakemake(workflow.out, [*_options(path, workflow.out, cores), *options], here)
+        print(_announcement(workflow, here), flush=True)
+        known = [*_options(path, workflow.out, cores), *(_limits() if here else []), *options]
+        code = _snakemake(known, {CORES: str(cores)} if here else {}, lock)
+        print(_outcome(workflow, code))
         print(f"The report is {report.write(workflow.out, files.folder())}")
     return code
+
+
+def _announcement(workflow: Workflow, here: bool) -> str:
+    """What is going to be done."""
+    missing = listing.missing(workflow)
+    trainings = sum(step == "train" for step, *_ in missing)
+    text = f"{count_of(len(missing), 'step')} to do in {workflow.out}"
+    text += f", {count_of(trainings, 'training')} among them."
+    if trainings and here and scales.read(files.folder(), workflow.scale).resources.gpus and not steps.gpus():
+        text += "\nNo GPU is found here, and this scale wants one: without it the models will not get far."
+    return text
+
+
+def _outcome(workflow: Workflow, code: int) -> str:
+    """What is done, and what is not."""
+    missing = listing.missing(workflow)
+    total = len(listing.steps(workflow))
+    text = f"{total - len(missing)} of {count_of(total, 'step')} are done."
+    if code >= 128:
+        return f"{text} Stopped; the same command goes on."
+    if code and not any(steps.failed(plan.record_path(workflow.out, *step)) for step in missing):
+        return f"{text} Snakemake ended before its time; its own words are in {workflow.out}/.snakemake/log."
+    return text
 
 
 def options(profile: str | None, words: str) -> list[str]:
@@ -98,12 +132,24 @@ def _options(path: Path, out: Path, cores: int) -> list[str]:
     ]
 
 
-def _snakemake(out: Path, options: Sequence[str], variables: Mapping[str, str]) -> int:
-    """Run Snakemake in a process group of its own, to which Ctrl-C and SIGTERM are passed on."""
+def _limits() -> list[str]:
+    """One GPU, which JAX takes whole, and most of the memory of this machine."""
+    memory = int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)
+    return ["--resources", "gpu=1", f"mem_mb={memory}"]
+
+
+def _snakemake(options: Sequence[str], variables: Mapping[str, str], lock: int) -> int:
+    """Run Snakemake in a process group of its own, to which Ctrl-C and SIGTERM are passed on.
+
+    It holds our lock on the folder as well: if this process alone is killed, Snakemake goes on.
+    """
     command = [sys.executable, "-m", "snakemake", *options]
-    environment = {**os.environ, **variables}
     with subprocess.Popen(
-        command, start_new_session=True, stdin=subprocess.DEVNULL, env=environment
+        command,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=(lock,),
     ) as process:
         stopped_by: list[int] = []
 
@@ -113,7 +159,6 @@ def _snakemake(out: Path, options: Sequence[str], variables: Mapping[str, str]) 
 
         with signals.caught(pass_on, first_only=False):
             code = process.wait()
-    if stopped_by:
-        print(f"Stopped; the same command goes on from here. What is done is in {out}.")
+    if stopped_by and code:
         return 128 + stopped_by[0]
     return 1 if code else 0
