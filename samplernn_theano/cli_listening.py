@@ -130,10 +130,12 @@ def _add_analyse(actions: Any) -> None:
     parser.add_argument("test", type=Path, help=TEST)
     parser.add_argument(
         "results",
-        metavar="RESULTS.json",
+        metavar="RESULTS",
         type=Path,
         nargs="*",
-        help="files that listeners sent (default: what the server collected, and results/*.json)",
+        help="more results of listeners: .json files that the page exported, or save-*.xml of the Web Audio "
+        "Evaluation Tool; results.sqlite and results/*.json and *.xml in the folder of the test are always "
+        "read",
     )
     parser.add_argument("--out", type=picture, help="draw the preferences into this file, .png, .pdf or .svg")
     parser.add_argument("--csv", type=csv_file, help="also write the numbers to this file")

@@ -63,7 +63,6 @@ def _pair(word: str) -> tuple[str, str]:
 
 
 def _reproduce(a: argparse.Namespace) -> int:
-    from samplernn_theano import threads
     from samplernn_theano.errors import ReproductionError
     from samplernn_theano.reproduction import cells, files, listing, plan, scales
 
@@ -100,7 +99,7 @@ def _reproduce(a: argparse.Namespace) -> int:
     if a.dry_run:
         print(listing.commands(whole))
         return 0
-    return workflow.run(whole, a.cores or threads.allowed(), workflow.options(a.profile, a.snakemake))
+    return workflow.run(whole, a.cores, workflow.options(a.profile, a.snakemake))
 
 
 def _absolute(pairs: list[tuple[str, str]]) -> dict[str, str]:

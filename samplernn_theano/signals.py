@@ -13,13 +13,13 @@ def caught(told: Callable[[int], object], first_only: bool = True) -> Iterator[N
     Parameters
     ----------
     first_only : bool
-        Leave any but the first to the system: the second one kills this process at once.
+        Leave a second Ctrl-C to the system: it kills this process at once. A second SIGTERM never does, for
+        the queue of a cluster sends several when a job's time is up.
     """
 
     def handle(number: int, _: FrameType | None) -> None:
         if first_only:
-            for name in before:
-                signal.signal(name, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         told(number)
 
     before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}

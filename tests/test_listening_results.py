@@ -441,7 +441,8 @@ def test_counts_by_hand(folder, tmp_path, capsys):
         ("3-tier", "2-tier"): (3, 0, 1),
         ("RNN", "2-tier"): (2, 0, 0),
     }
-    assert [p["p_value"] for p in found["pairs"]] == pytest.approx([1, 0.625, 0.5])
+    # differences of Ann, Bob and Cat: 0, 0 and 1; 1, 1 and 0; 1, 1 and 0
+    assert [p["p_value"] for p in found["pairs"]] == pytest.approx([1, 0.5, 0.5])
     assert [p["p_holm"] for p in found["pairs"]] == pytest.approx([1, 1, 1])
     assert found["matrix"][0][0] is None
     assert [found["matrix"][0][1]["value"], found["matrix"][1][0]["value"]] == pytest.approx([1 / 3, 0])
@@ -450,15 +451,47 @@ def test_counts_by_hand(folder, tmp_path, capsys):
     rows = list(csv.DictReader((tmp_path / "pairs.csv").open()))
     assert [(r["a"], r["b"], r["votes"]) for r in rows][1] == ("3-tier", "2-tier", "4")
     assert float(rows[1]["share_a_wilson_low"]) == pytest.approx(0.3006, abs=1e-4)
+    assert [float(r["p_sign_flip_over_listeners"]) for r in rows] == [1, 0.5, 0.5]
+    assert [float(r["p_sign_flip_over_listeners_holm"]) for r in rows] == [1, 1, 1]
 
 
 def test_numbers_that_are_known():
-    assert statistics.sign_test(8, 2) == pytest.approx(112 / 1024)
-    assert statistics.sign_test(0, 0) == 1
     assert statistics.holm([0.04, None, 0.01, 0.03]) == pytest.approx([0.06, None, 0.03, 0.06])
     assert statistics.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # Newcombe 1998, table 1
     assert statistics.wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
     assert statistics.wilson(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ([], 1),
+        ([0, 0], 1),
+        ([20], 1),  # one listener alone shows nothing, however often they vote
+        ([3, 3], 1 / 2),
+        ([1, 2, 3], 2 / 8),  # 6: only all or none flipped
+        ([1, 2, -3], 1),  # 0
+        ([-1, 2, 3], 4 / 8),  # 4: of the sums 0, 2, 4 and 6, the last two
+        ([0, 2, -1, 0, 3], 4 / 8),  # who has no difference changes nothing
+        ([-1, -1, -1, -1, 2], 24 / 32),  # -2: all but the eight sums that are 0
+        ([1] * 5, 2 / 32),
+        ([7] * 6, 2 / 64),
+        ([1] * 8 + [-1] * 2, 112 / 1024),  # one vote each: the sign test of 8 to 2
+        ([1] * 30, 2**-29),
+    ],
+)
+def test_signs_are_flipped_by_hand(differences, p):
+    assert statistics.sign_flip_test(np.array(differences, np.int64)) == pytest.approx(p, rel=1e-9)
+    assert statistics.sign_flip_test(-np.array(differences, np.int64)) == pytest.approx(p, rel=1e-9)
+
+
+@pytest.mark.parametrize(("shape", "listeners", "votes"), [(1, 10, 20), (1, 20, 7), (3, 10, 20), (3, 20, 3)])
+def test_listeners_who_differ_are_no_preference(shape, listeners, votes):
+    rng = np.random.default_rng(0)
+    chances = rng.beta(shape, shape, (1500, listeners))  # of each listener, to prefer A; on average even
+    differences = 2 * rng.binomial(votes, chances) - votes
+    found = np.mean([statistics.sign_flip_test(row) <= 0.05 for row in differences])
+    assert 0.02 < found < 0.063  # 0.05 and at most 2.3 standard errors
 
 
 def simulate(folder, listeners, strength, seed=0):
@@ -537,8 +570,14 @@ def test_sides_change_nothing(everyone):
 def test_intervals_hold_their_value(part, rest):
     low, high = statistics.wilson(part, part + rest)
     assert 0 <= low <= part / (part + rest) <= high <= 1
-    p = statistics.sign_test(part, rest)
-    assert 0 < p <= 1 and p == statistics.sign_test(rest, part)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(-20, 20), min_size=1, max_size=40))
+def test_p_values_are_within_their_limits(differences):
+    p = statistics.sign_flip_test(np.array(differences))
+    voted = len([d for d in differences if d])
+    assert statistics.smallest_p(voted) <= p * (1 + 1e-9) and p <= 1
 
 
 def test_listeners_count_once_and_other_files_are_named(folder, tmp_path, capsys):
@@ -588,11 +627,34 @@ def test_without_votes_there_is_a_sentence(folder, tmp_path):
 def test_one_listener_is_enough_for_a_table(folder, tmp_path, capsys):
     put(folder, result("Ann"))
     assert analysis.run(folder, [], tmp_path / "bars.svg", None) == 0
-    assert "Music: 1 listener, 3 votes" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Music: 1 listener, 3 votes" in said
+    assert "With so few listeners p cannot be below 1, nor p (Holm) below 1, however" in said
     found = analysis.summary(folder)
     assert found["pairs"][0]["share_a"]["bootstrap"] is None
     assert found["ranking"][0]["score"]["low"] is None
     json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(("listeners", "said"), [(5, (0.062, 0.19)), (6, (0.031, 0.094)), (7, None)])
+def test_too_few_listeners_are_told_so(folder, capsys, listeners, said):
+    for name in range(listeners):
+        put(folder, result(str(name), [("0c0", "1c0", "a"), ("1c1", "2c1", "a"), ("0c2", "2c2", "a")]))
+    assert analysis.run(folder, [], None, None) == 0
+    out = capsys.readouterr().out
+    assert "p of a sign-flip test over listeners" in out
+    assert ("significant" in out) == bool(said)
+    if said:
+        assert "p cannot be below {}, nor p (Holm) below {}, however".format(*said) in out
+    else:  # three pairs of systems
+        assert [p["p_holm"] for p in analysis.summary(folder)["pairs"]] == pytest.approx([3 / 64] * 3)
+
+
+def test_a_listener_weighs_as_much_as_their_votes_differ(folder):
+    for name, said in (("Ann", "aaa"), ("Bob", "aaa"), ("Cat", "abb")):
+        put(folder, result(name, [("0c0", "1c0", vote) for vote in said]))
+    found = analysis.summary(folder)["pairs"]
+    assert [p["p_value"] for p in found if p["p_value"]] == [4 / 8]  # 3, 3 and -1; 1, 1 and -1 would give 1
 
 
 def test_a_title_is_drawn_as_it_is(tmp_path):

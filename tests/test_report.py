@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,8 +14,10 @@ from matplotlib.figure import Figure
 
 from samplernn_theano import presets
 from samplernn_theano.files import locked
+from samplernn_theano.hyperparameters import FAMILIES
 from samplernn_theano.reproduction import (
     cells,
+    conclusions,
     document,
     illustrations,
     markdown,
@@ -22,6 +25,8 @@ from samplernn_theano.reproduction import (
     published,
     report,
     results,
+    scores,
+    tables,
 )
 
 FILES = Path(__file__).parents[1] / "reproduce"
@@ -52,7 +57,7 @@ def step(out: Path, cell: str, name: str, result: dict | None = None, seed: int 
     write_json(out / "steps" / cell / f"seed{seed}" / f"{name}.json", record | changes)
 
 
-def log(out: Path, cell: str, seed: int, iterations: list[int]) -> None:
+def log(out: Path, cell: str, seed: int, iterations: list[int], **settings) -> None:
     folder = out / "runs" / cell / f"seed{seed}"
     looks = [
         {"event": "monitor", "iteration": i, "epoch": 0, "seconds": i / 2, "valid": 3 + 100 / i}
@@ -60,7 +65,17 @@ def log(out: Path, cell: str, seed: int, iterations: list[int]) -> None:
     ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks) + '{"event": "mo')
-    write_json(folder / "settings.json", {"versions": {"numpy": "2.3"}, "git_revision": "abc123"})
+    made_with = {"versions": {"numpy": "2.3"}, "git_revision": "abc123"}
+    write_json(folder / "settings.json", made_with | settings)
+
+
+def like_the_authors(cell: str) -> dict:
+    """The settings of a training at the paper's scale."""
+    own = cells.read(FILES)[cell]
+    flags = {"learning_rate": FAMILIES[own.family].learning_rate, **own.flags}
+    rate = flags.pop("learning_rate")
+    hp = presets.preset(own.family, "best", flags)
+    return {"family": own.family, "hyperparameters": asdict(hp), "learning_rate": rate}
 
 
 def score(value: float, error: float = 0.01, **more: float) -> dict:
@@ -74,14 +89,19 @@ def done(
     seed: int = 123,
     scale: str = "laptop",
     valid: float = 3.0,
+    hours: float = 72,
+    settings: dict | None = None,
     **more: float,
 ) -> None:
-    """A cell that was trained and scored."""
+    """A cell that was trained and scored; at the paper's scale for `hours`, `settings` beside its own."""
     trained = {"iterations": 600, "epochs": 1, "train_seconds": 300.0, "seconds_per_iteration": 0.5}
+    if scale == "paper":
+        trained["train_seconds"] = hours * 3600
+        settings = like_the_authors(cell) | (settings or {})
     step(out, cell, "train", trained | {"parameters": 12345}, seed, scale=scale)
     found = {"valid": score(valid, **more), "test": score(test, **more), "unit": "bits per sample"}
     step(out, cell, "evaluate", found, seed, scale=scale)
-    log(out, cell, seed, [100, 300, 600])
+    log(out, cell, seed, [100, 300, 600], **(settings or {}))
 
 
 def sounds(out: Path, cell: str, n: int, seconds: float) -> None:
@@ -94,7 +114,8 @@ def sounds(out: Path, cell: str, n: int, seconds: float) -> None:
 
 def workflow(out: Path, scale: str = "laptop", seeds: tuple[int, ...] = (123,), **changes) -> None:
     names = [name for name in cells.read(FILES) if name.startswith("table")]
-    write_json(out / "workflow.json", {"scale": scale, "cells": names, "seeds": list(seeds)} | changes)
+    asked = dict.fromkeys(names, list(seeds))
+    write_json(out / "workflow.json", {"scale": scale, "cells": asked, "before": {}} | changes)
 
 
 def data(out: Path, name: str, scale: str = "laptop", **changes) -> None:
@@ -132,7 +153,8 @@ def listen(folder: Path) -> None:
 
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures are empty files, which takes no time."""
+    """Pictures are empty files, and figures 1 and 2 are left out, which takes no time."""
+    monkeypatch.setattr(illustrations, "drawn", lambda *_: [])
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: Path(path).write_bytes(b""))
 
 
@@ -195,6 +217,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = {"clips": 90, "share": 0.61, "low": 0.51, "high": 0.7, "cannot_tell": 10, "chance": 0.5}
     kept["classifier"] = {"test": {"accuracy": 0.97}}
     step(out, "information_retention/three_tier", "retention", kept)
+    done(out, "information_retention/wavenet", 2.9, settings={"git_revision": "def456"})
+    unheard = kept | dict.fromkeys(("share", "low", "high", "chance")) | {"clips": 4, "cannot_tell": 4}
+    step(out, "information_retention/wavenet", "retention", unheard)
     listen(out / "listening/music")
     failure = {"status": "failed", "message": f"All clips of {HOSTILE} are silent."}
     write_json(out / "steps/listening/blizzard/listening.json", failure)
@@ -285,6 +310,82 @@ def test_only_the_papers_scale_on_the_papers_data_bears_no_mark(tmp_path, no_pic
     assert "Music" in found.cells
 
 
+PAPERS = "table1/music/two_tier"
+
+
+@pytest.mark.parametrize(
+    "cell, hours, settings, mark",
+    [
+        (PAPERS, 68.5, {}, ""),
+        (PAPERS, 68.3, {}, "paper models, 4,098 min"),
+        (PAPERS, 1 / 60, {}, "paper models, 1 min"),
+        (PAPERS, 0.001, {}, "paper models, under 1 min"),
+        (PAPERS, float("nan"), {}, "paper models, 5 min"),  # by the log
+        ("table1/music/wavenet", 58, {}, ""),
+        (PAPERS, 58, {}, "paper models, 3,480 min"),
+        (
+            PAPERS,
+            72,
+            {"hyperparameters": asdict(presets.preset("two_tier", "small", {}))},
+            "other hyper-parameters",
+        ),
+        (PAPERS, 72, {"hyperparameters": {}}, "other hyper-parameters"),
+        (PAPERS, 72, {"learning_rate": 0.01}, "other hyper-parameters"),
+        (PAPERS, 72, like_the_authors("table1/music/one_tier"), "other hyper-parameters"),
+        ("table4/multi_softmax", 72, {}, ""),
+        ("table4/multi_softmax", 72, like_the_authors(PAPERS), "other hyper-parameters"),
+        ("table2/rnn_gmm", 72, {}, ""),
+    ],
+)
+def test_only_the_papers_models_and_time_bear_no_mark(tmp_path, cell, hours, settings, mark):
+    """Whatever the workflow was meant to be, the mark comes from what was trained."""
+    if cell == "table2/rnn_gmm":
+        settings = like_the_authors(cell)
+        settings["hyperparameters"] |= {"mean": 0.1, "std": 0.2}
+    done(tmp_path, cell, 1.1, scale="paper", hours=hours, settings=settings)
+    known = cells.read(FILES)
+    found = results.read(tmp_path, known)
+    shown = scores.score(found, known[cell], "test", scores.BITS, [], stand_in=False)
+    assert shown.mark == mark and shown.extent == "600 iterations, 1 epoch"
+
+
+def test_a_short_training_at_the_papers_scale_is_never_held_against_the_paper(tmp_path, no_pictures):
+    workflow(tmp_path, "paper")
+    data(tmp_path, "music", "paper")
+    done(tmp_path, PAPERS, 1.1, scale="paper", hours=1)
+    done(tmp_path, "table1/music/three_tier", 1.2, scale="paper", hours=1)
+    sounds(tmp_path, PAPERS, 1, 0.1)
+    path = report.write(tmp_path, FILES)
+    shown = cell_with(read(path), "1.100 ±").splitlines()
+    assert shown[0].startswith("1.100 ± 0.010 paper models, 60 min")
+    assert shown[1] == "600 iterations, 1 epoch"
+    found, text = read(path).text, path.read_text()
+    assert "Cannot: compare" in found and "Can: compare" not in found
+    assert "Cannot: rank the models. Each was trained for 60.0 minutes" in found
+    assert "Only numbers without a mark had them" in found
+    assert f"{PAPERS} (paper models, 60 min), sound 1" in found
+    assert ">difference" in text and "<br>difference" not in text
+
+
+def test_what_stands_in_for_a_set_is_marked_in_the_head_and_told_below(mixed):
+    found = read(mixed / "report/index.html")
+    assert "Music\nstand-in" in found.cells
+    told = "stand-in for Music: rendered scores; 9.64 h."
+    assert told in found.text
+    rows = (mixed / "report/report.md").read_text().splitlines()
+    assert f"<kbd>stand-in</kbd>{told.removeprefix('stand-in')}" in rows
+    assert "| Music<br><kbd>stand-in</kbd> |" in next(row for row in rows if "Onomatopoeia" in row)
+
+
+def test_what_is_said_of_a_set_later_counts(tmp_path, no_pictures):
+    workflow(tmp_path, "paper", about={"music": "a piano in Turin", "blizzard": 3})
+    data(tmp_path, "music", "paper", about="an organ")
+    done(tmp_path, PAPERS, 1.1, scale="paper")
+    found = read(report.write(tmp_path, FILES))
+    assert "other data" in cell_with(found, "1.100 ±")
+    assert "a piano in Turin; 9.64 h" in found.text and "organ" not in found.text
+
+
 def test_a_difference_is_plain_grey_unless_it_is_the_papers_experiment(mixed):
     text = (mixed / "report/index.html").read_text()
     assert set(re.findall(r'<span class="(\w+)">difference', text)) == {"quiet"}
@@ -305,6 +406,75 @@ def test_the_largest_difference_is_held_against_its_error(mixed):
     told = "the largest difference is 0.089 (SampleRNN (2-tier) above SampleRNN (3-tier)), 6.3 times"
     assert f"Table 1, Music: {told}" in text
     assert "trained for 5.0 minutes" in text
+
+
+@pytest.mark.parametrize(
+    "first, second, clear",
+    [
+        ((1.0, 1.1), (1.3, 1.4), False),  # 4.2 standard errors, where two seeds each need 4.3
+        ((1.0, 1.1), (1.33, 1.43), True),  # 4.7
+        ((1.0, 1.1, 1.2), (1.25, 1.35, 1.45), True),  # 3.1, where three seeds each need 2.8
+        ((1.0, 1.1, 1.2), (1.2, 1.3, 1.4), False),  # 2.4
+        ((1.0, 1.1), (1.4,), False),  # 6.9; one of two seeds, errors over clips beside it
+        ((1.0,), (1.03,), True),  # 2.1 over clips
+        ((1.0,), (1.027,), False),  # 1.9
+    ],
+)
+def test_a_difference_over_few_seeds_must_be_large_to_be_clear(tmp_path, first, second, clear):
+    for cell, values in (("two_tier", first), ("three_tier", second)):
+        for seed, value in enumerate(values):
+            done(tmp_path, f"table1/music/{cell}", value, seed)
+    known = cells.read(FILES)
+    found = results.read(tmp_path, known)
+    told = conclusions.statements(found, [tables.fill(tables.layouts(known)[0], found, known, [])])
+    (words,) = [said[0].text for said in told if "largest difference" in said[0].text]
+    assert f"; {1 - clear} of 1 pairs do not differ clearly." in words
+
+
+# --- what was asked for -------------------------------------------------------------------------------------
+
+
+def test_what_was_asked_for_before_is_still_asked_for(tmp_path, no_pictures):
+    asked = {
+        "cells": {"table3/32": [123, 7], "table3/64": [123]},
+        "before": {"table3/32": [5], "table3/128": [9]},
+    }
+    write_json(tmp_path / "workflow.json", {"scale": "laptop"} | asked)
+    found = results.read(tmp_path, ["table3/32", "table3/64"])
+    assert found.cells == ["table3/32", "table3/128", "table3/64"]
+    assert found.seeds == [5, 7, 9, 123]
+    done(tmp_path, "table3/32", 3.4, valid=3.3)
+    done(tmp_path, "table3/64", 3.4, valid=3.1)
+    shown = read(report.write(tmp_path, FILES))
+    assert "1 of 3 seeds" in cell_with(shown, "3.300") and "2 of 3 seeds: not run" in cell_with(
+        shown, "3.300"
+    )
+    assert "seeds" not in cell_with(shown, "3.100")
+    assert "2 of 3 cells asked for are done" in shown.text
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"cells": ["table3/32"], "seeds": [1]}, {"cells": {"table3/32": 3}}, {"before": "table3/32"}, []],
+)
+def test_what_is_no_mapping_of_cells_to_seeds_asks_for_nothing(tmp_path, asked):
+    write_json(tmp_path / "workflow.json", asked)
+    found = results.read(tmp_path, ["table3/32"])
+    assert found.cells == [] and found.seeds == []
+
+
+def test_what_was_run_of_a_cell_that_is_no_more_is_still_shown(tmp_path, no_pictures):
+    files = tmp_path / "reproduce"
+    shutil.copytree(FILES, files)
+    for name in ("table4/multi_softmax", "table3/32", "table2/rnn_gmm", "table1/onomatopoeia/two_tier"):
+        (files / "cells" / f"{name}.toml").unlink()
+    out = tmp_path / "out"
+    workflow(out, data={})
+    done(out, "table4/multi_softmax", 3.456)
+    found = read(report.write(out, files))
+    assert cell_with(found, "3.456 ±").startswith("3.456 ± 0.010 laptop")
+    assert "multi_softmax" in found.cells and "rnn_gmm" in found.cells
+    assert "table4/multi_softmax\nseed 123 laptop" in found.cells
 
 
 # --- what was not run, failed, runs -------------------------------------------------------------------------
@@ -330,6 +500,13 @@ def test_a_cell_that_was_trained_says_what_it_waits_for(tmp_path):
     assert attempt.standing("evaluate") == "failed: evaluate: no space left"
 
 
+def test_retention_without_voices_says_so_and_shows_what_is_known(mixed):
+    cells_shown = read(mixed / "report/index.html").cells
+    start = next(i for i, cell in enumerate(cells_shown) if "no clip can be judged" in cell)
+    assert cells_shown[start].startswith("no clip can be judged: 4 of 4 without voice laptop")
+    assert cells_shown[start + 1 : start + 5] == ["4", "4", "", "97 %"]
+
+
 def test_retention_and_votes_are_shown(mixed):
     found = read(mixed / "report/index.html")
     assert "61 % (51 to 70) laptop" in cell_with(found, "61 %") and "97 %" in found.cells
@@ -353,6 +530,19 @@ def test_damaged_records_count_as_not_there(tmp_path, no_pictures, content):
 
 
 # --- the files ----------------------------------------------------------------------------------------------
+
+
+def test_versions_that_differ_only_in_the_revision_are_said_once(mixed):
+    text = read(mixed / "report/index.html").text
+    assert text.count("Made with") == 1
+    assert "Made with numpy 2.3; revisions abc123, def456." in text
+
+
+def test_pictures_have_their_place_before_they_are_loaded(mixed):
+    """One that is loaded only when it is scrolled to makes the page grow under the reader."""
+    text = (mixed / "report/index.html").read_text()
+    assert 'loading="' not in text and 'preload="none"' in text
+    assert len(re.findall(r'<img [^>]* width="\d+" height="\d+">', text)) == text.count("<img ")
 
 
 def test_what_came_from_elsewhere_is_text(mixed):

@@ -263,12 +263,13 @@ def test_exploded_gradients_keep_the_last_checkpoint(quick, data, tmp_path, monk
     assert np.isfinite(checkpoints.load(run.last).parameters["SampleLevel.L2.b"]).all()
 
 
-def test_a_second_signal_kills_at_once():
-    """The first one waits for the end of the step, here of a call that does not return."""
+def test_a_second_ctrl_c_kills_at_once():
+    """The first signal waits for the end of the step, here of a call that does not return; so do others."""
     script = (
         "import os, signal\n"
         "from samplernn_theano import signals\n"
         "with signals.caught(lambda _: None):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    print('still here', flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

@@ -1,7 +1,7 @@
 """Every cell of the paper's tables at the scale smoke, then each command that reproduce/README.md shows.
 
-It takes some minutes on two cores, so it runs when it is asked for: pytest -m smoke. SAMPLERNN_SMOKE names the
-folder that `make reproduce-smoke` has filled, to look at that.
+It takes some minutes on two cores, so it runs when it is asked for: pytest -m smoke. SAMPLERNN_SMOKE names
+the folder that `make reproduce-smoke` has filled, to look at that.
 """
 
 import json

@@ -85,12 +85,13 @@ def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
     dict
         ``title``; ``listeners`` and ``votes``, counts; ``seconds``, of a sound; ``systems``, names, the most
         preferred first; ``pairs``, each with ``a``, ``b`` (names), ``a_votes``, ``none``, ``b_votes``,
-        ``p_value`` (exact sign test without ties), ``p_holm`` (both None without votes) and ``share_a``,
-        ``share_none``, ``share_b``; ``matrix``, of rows, the share of votes for the row's system against the
-        column's (None on the diagonal); ``ranking``, each with ``system`` and ``score``, its mean preference;
-        ``checks``, sentences about single listeners; ``problems``, sentences about what is left out;
-        ``duplicates``, how many results came twice. Shares and scores are mappings with ``value`` and its
-        95 % interval ``low`` and ``high`` (None without votes); see `statistics.share`.
+        ``p_value`` (sign-flip test over listeners), ``p_holm`` (corrected; both None without votes) and
+        ``share_a``, ``share_none``, ``share_b``; ``matrix``, of rows, the share of votes for the row's system
+        against the column's (None on the diagonal); ``ranking``, each with ``system`` and ``score``, its mean
+        preference; ``checks``, sentences about single listeners; ``problems``, sentences about what is left
+        out; ``duplicates``, how many results came twice. Shares and scores are mappings with ``value`` and
+        its 95 % interval ``low`` and ``high`` (None without votes); see `statistics.share`. The interval
+        of a score is the bootstrap's alone: too narrow with fewer than about 20 listeners, None with one.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
     pairs = list(combinations(systems, 2))  # the preferred one of a pair is its A
     counts = count(listeners, test, names, pairs)
     drawn = statistics.bootstrap(counts) if len(listeners) > 1 else None
-    described = _describe_pairs(counts.sum(axis=0), pairs, drawn)
+    described = _describe_pairs(counts, pairs, drawn)
     return {
         "title": test.title,
         "listeners": len(listeners),
@@ -149,14 +150,15 @@ def _describe_pairs(
 ) -> list[dict[str, Any]]:
     described = []
     for i, (a, b) in enumerate(pairs):
-        votes, whole = counts[i], int(counts[i].sum())
+        votes, whole = counts[:, i].sum(axis=0), int(counts[:, i].sum())
+        differences = counts[:, i, A] - counts[:, i, B]
         pair: dict[str, Any] = {
             "a": a,
             "b": b,
             "a_votes": int(votes[A]),
             "none": int(votes[NONE]),
             "b_votes": int(votes[B]),
-            "p_value": statistics.sign_test(int(votes[A]), int(votes[B])) if whole else None,
+            "p_value": statistics.sign_flip_test(differences) if whole else None,
         }
         shares = None
         if drawn is not None:
@@ -263,21 +265,25 @@ def describe(found: Mapping[str, Any]) -> str:
     for name, row in zip(found["systems"], found["matrix"], strict=True):
         matrix.append([name, *(_percent(cell) if cell else "-" for cell in row)])
     ranking = [[entry["system"], _percent(entry["score"])] for entry in found["ranking"]]
-    lines = [
-        said + twice,
-        "",
-        "Votes for A, for none and for B, with 95 % intervals:",
-        *table(rows, right=(2,)),
-    ]
+    head = "Votes for A, for none and for B, with 95 % intervals; p of a sign-flip test over listeners:"
+    lines = [said + twice, "", head, *table(rows, right=(2,)), *_few(found)]
     lines += ["", "The row is preferred to the column:", *table(matrix)]
-    lines += ["", "Mean preference over the other systems (no preference is half):", *table(ranking)]
+    head = "Mean preference over the other systems (no preference is half); 95 % intervals over listeners,"
+    lines += ["", head, "which are too narrow with fewer than about 20:", *table(ranking)]
     if found["checks"]:
-        lines += [
-            "",
-            "Look at these listeners (all are counted):",
-            *(f"  {said}" for said in found["checks"]),
-        ]
+        checks = [f"  {said}" for said in found["checks"]]
+        lines += ["", "Look at these listeners (all are counted):", *checks]
     return "\n".join(lines)
+
+
+def _few(found: Mapping[str, Any]) -> list[str]:
+    """A note if the listeners are too few for any corrected p-value to fall to 0.05."""
+    p = statistics.smallest_p(found["listeners"])
+    voted = sum(pair["p_value"] is not None for pair in found["pairs"])
+    if p * voted <= 0.05:
+        return []
+    said = f"p cannot be below {p:.2g}, nor p (Holm) below {min(1.0, p * voted):.2g}"
+    return [f"With so few listeners {said}, however they vote: no difference is significant at 5 %."]
 
 
 _COUNTS = (("a_votes", "share_a"), ("none", "share_none"), ("b_votes", "share_b"))
@@ -313,7 +319,8 @@ def write_csv(path: Path, found: Mapping[str, Any]) -> None:
         heads += [which, f"{which}_low", f"{which}_high", *(f"{which}_{limit}" for limit in limits)]
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*heads, "p_value", "p_holm"])
+        test = "p_sign_flip_over_listeners"
+        writer.writerow([*heads, test, f"{test}_holm"])
         for pair in found["pairs"]:
             counts = [pair["a_votes"], pair["none"], pair["b_votes"]]
             row = [pair["a"], pair["b"], sum(counts), *counts]
@@ -355,8 +362,8 @@ def draw(path: Path, found: Mapping[str, Any]) -> None:
     for side in (axes, right):
         side.tick_params(axis="y", length=0)
         side.spines[["top", "left", "right"]].set_visible(False)
-    people = f"{found['listeners']} listeners, 95 % intervals"
-    figure.suptitle(f"{found['title']} ({people})", fontsize=11, parse_math=False)
+    how = f"listeners: {found['listeners']}; 95 % intervals; p of a sign-flip test over listeners (Holm)"
+    figure.suptitle(f"{found['title']}\n{how}", fontsize=10, parse_math=False)
     labels = ("left preferred", "no preference", "right preferred")
     handles = [Patch(facecolor=colour, label=label) for colour, label in zip(COLOURS, labels, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9, frameon=False)

@@ -1,11 +1,11 @@
-"""What can be concluded from votes: shares with intervals, an exact test, a ranking."""
+"""What can be concluded from votes: shares with intervals, a test over listeners, a ranking."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
 DRAWS = 10000
 """Of the bootstrap."""
@@ -87,9 +87,36 @@ def share(part: int, whole: int, drawn: NDArray[np.float64] | None) -> dict[str,
     return {"value": part / whole, "low": low, "high": high, "bootstrap": resampled, "wilson": limits}
 
 
-def sign_test(a: int, b: int) -> float:
-    """The exact two-sided p-value of a votes against b, were both equally likely; ties are left out."""
-    return float(binomtest(a, a + b).pvalue) if a + b else 1.0
+def sign_flip_test(differences: NDArray[np.int64]) -> float:
+    """The exact two-sided p-value of a sign-flip test over listeners.
+
+    The null hypothesis is that the difference of each listener is as likely to have the other sign. Listeners
+    are tested, not votes: the votes of one person are not independent. p is the share of all ways to flip the
+    signs whose sum is as far from 0 as the sum found, or further. (Fisher, The Design of Experiments, 1935,
+    section 21.)
+
+    Parameters
+    ----------
+    differences : (listeners,)
+        Of each listener, votes for A less votes for B. A difference of 0 changes nothing.
+
+    Returns
+    -------
+    float
+        At least `smallest_p` of the listeners whose difference is not 0: however often one listener votes,
+        p is 1 for one alone, and fewer than 6 cannot bring it to 0.05.
+    """
+    sizes = np.abs(differences)
+    chance = np.ones(1)  # of each sum, from 0 upwards, of the differences that are flipped to be positive
+    for size in sizes:
+        chance = (np.pad(chance, (0, size)) + np.pad(chance, (size, 0))) / 2
+    sums = 2 * np.arange(len(chance)) - sizes.sum()
+    return min(1.0, float(chance[np.abs(sums) >= abs(differences.sum())].sum()))
+
+
+def smallest_p(listeners: int) -> float:
+    """The smallest p-value that `sign_flip_test` can have, when all listeners prefer the same system."""
+    return min(1.0, 2.0 ** (1 - listeners))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -4,16 +4,18 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from scipy.stats import t
+
 from samplernn_theano.reproduction.document import Line, line
-from samplernn_theano.reproduction.results import Results, number
-from samplernn_theano.reproduction.scores import PAPER, Score
+from samplernn_theano.reproduction.results import PAPER, Results, number
+from samplernn_theano.reproduction.scores import Score
 from samplernn_theano.reproduction.tables import Filled
 
 CHANCE = 8.0
 """Bits per sample of a model that knows nothing of 256 levels."""
 
-CLEAR = 2.0
-"""Standard errors from which a difference is called clear."""
+CONFIDENCE = 0.95
+"""At which a difference is called clear (Welch's t-test, two-sided)."""
 
 
 def banner(scale: str) -> tuple[str, str]:
@@ -21,7 +23,8 @@ def banner(scale: str) -> tuple[str, str]:
     words = {
         "smoke": "A test that every step runs. The numbers mean nothing.",
         "laptop": "Small models, trained for minutes. Not the paper's experiment, and not its numbers.",
-        PAPER: "The authors' hyper-parameters and time, as far as they are known.",
+        PAPER: "Meant to have the authors' hyper-parameters and time, as far as they are known. Only numbers "
+        "without a mark had them.",
     }
     return f"Scale: {scale or 'unknown'}", words.get(
         scale, "Not one of the scales that come with the package."
@@ -60,21 +63,23 @@ def _learned(scores: Sequence[Score]) -> list[Line]:
 
 def _short(results: Results) -> list[Line]:
     """How long was trained, where that is not the paper's time."""
-    if results.scale == PAPER:
-        return []
-    minutes = [
-        seconds / 60
+    trained = [
+        (attempt.scale, seconds / 60)
         for attempts in results.attempts.values()
         for attempt in attempts
         if (seconds := number(attempt.result("train").get("train_seconds"))) is not None
     ]
+    minutes = [own for scale, own in trained if scale != PAPER]
     if not minutes:
         return []
+    models = (
+        "the models" if len(minutes) == len(trained) else "the models that had less than the paper's time"
+    )
     low, high = min(minutes), max(minutes)
     told = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
     return [
         line(
-            f"Cannot: rank the models. Each was trained for {told} minutes; which one is ahead then says how "
+            f"Cannot: rank {models}. Each was trained for {told} minutes; which one is ahead then says how "
             "fast it learns on this machine at this size, not where it ends. Only the order of "
             "magnitude is worth reading."
         )
@@ -87,20 +92,21 @@ def _differences(tables: Sequence[Filled]) -> list[Line]:
     over_clips = False
     for name, scores in (column for table in tables for column in _compared(table)):
         known = [s for s in scores if s.value is not None and s.error is not None]
-        pairs = [(abs(_gap(a, b)), _error(a, b), a, b) for a, b in itertools.combinations(known, 2)]
+        pairs = [(abs(_gap(a, b)), a, b) for a, b in itertools.combinations(known, 2)]
         if not pairs:
             continue
         over_clips |= any(score.over == "clips" for score in known)
-        gap, error, a, b = max(pairs, key=lambda pair: pair[0])
+        gap, a, b = max(pairs, key=lambda pair: pair[0])
         low, high = sorted((a, b), key=lambda s: s.value or 0)
-        close = sum(pair[0] < CLEAR * pair[1] for pair in pairs)
+        close = sum(own <= _limit(*pair) * _error(*pair) for own, *pair in pairs)
         told.append(
             line(
                 f"{name}: the largest difference is {gap:.3f} ({high.title} above {low.title}), "
-                f"{_times(gap, error)}; {close} of {len(pairs)} pairs differ by less than {CLEAR:g} "
-                "standard errors."
+                f"{_times(gap, a, b)}; {close} of {len(pairs)} pairs do not differ clearly."
             )
         )
+    if told:
+        told.append(line(f"Clear: by Welch's t-test at {100 * CONFIDENCE:g} %, of each pair by itself."))
     if over_clips:
         told.append(
             line("These errors are over clips alone: the same model from another seed may differ by more.")
@@ -126,8 +132,20 @@ def _error(a: Score, b: Score) -> float:
     return math.hypot(a.error or 0, b.error or 0)
 
 
-def _times(gap: float, error: float) -> str:
-    return f"{gap / error:.1f} times its standard error ({error:.3f})" if error else "with no error known"
+def _limit(a: Score, b: Score) -> float:
+    """Standard errors from which the difference is clear: many, if they are over two or three seeds."""
+    spread = sum((s.error or 0) ** 4 / (s.n - 1) for s in (a, b) if s.n > 1)
+    freedom = _error(a, b) ** 4 / spread if spread else math.inf
+    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+
+def _times(gap: float, a: Score, b: Score) -> str:
+    error = _error(a, b)
+    if not error:
+        return "with no error known"
+    return (
+        f"{gap / error:.1f} times its standard error ({error:.3f}), where {_limit(a, b):.1f} times is clear"
+    )
 
 
 def _against_published(scores: Sequence[Score]) -> list[Line]:

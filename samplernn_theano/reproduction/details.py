@@ -20,8 +20,7 @@ from samplernn_theano.reproduction.document import (
     Table,
     line,
 )
-from samplernn_theano.reproduction.results import STEPS, Attempt, Results, number, part, text
-from samplernn_theano.reproduction.scores import mark
+from samplernn_theano.reproduction.results import PAPER, STEPS, Attempt, Results, number, part, text
 from samplernn_theano.text import duration
 
 # --- machines -----------------------------------------------------------------------------------------------
@@ -37,21 +36,16 @@ def machines(results: Results) -> list[Block]:
     head = ["run", "state", "machine", "training", "iterations", "s per iteration", "parameters", "energy"]
     rows: list[list[Entry]] = [[[line(word)] for word in _machine(attempt)] for attempt in attempts]
     for row, attempt in zip(rows, attempts, strict=True):
-        row[0] = [line(attempt.cell), line(f"seed {attempt.seed} ", *_mark(attempt))]
+        scale = Span(attempt.scale or "scale unknown", "mark" if attempt.scale != PAPER else "")
+        row[0] = [line(attempt.cell), line(f"seed {attempt.seed} ", scale)]
     total = sum(number(a.result("train").get("train_seconds")) or 0 for a in attempts)
-    versions = dict.fromkeys(filter(None, map(_versions, attempts)))
     told: list[Block] = [
         Table("Trainings", [[line(name)] for name in head], rows),
         Paragraph(line(f"{duration(total)} of training in all.")),
     ]
-    if versions:
+    if versions := _versions(attempts):
         told.append(Items([line(f"Made with {version}.") for version in versions]))
     return told
-
-
-def _mark(attempt: Attempt) -> list[Span]:
-    marked = mark([attempt], False)
-    return [Span(marked, "mark")] if marked else []
 
 
 def _machine(attempt: Attempt) -> list[str]:
@@ -88,11 +82,19 @@ def _figure(value: Any, form: str) -> str:
     return "" if found is None else format(found, form)
 
 
-def _versions(attempt: Attempt) -> str:
-    names = part(attempt.settings, "versions")
-    told = ", ".join(f"{name} {version}" for name, version in names.items())
-    revision = text(attempt.settings.get("git_revision"))
-    return ", ".join(filter(None, [told, f"revision {revision}" if revision else ""]))
+def _versions(attempts: Sequence[Attempt]) -> list[str]:
+    """The versions, each with all revisions of the code that were run with them."""
+    found: dict[str, dict[str, None]] = {}
+    for attempt in attempts:
+        names = part(attempt.settings, "versions")
+        told = ", ".join(f"{name} {version}" for name, version in names.items())
+        found.setdefault(told, {})[text(attempt.settings.get("git_revision"))] = None
+    lines = []
+    for told, revisions in found.items():
+        known = list(filter(None, revisions))
+        code = f"revision{'s' * (len(known) > 1)} {', '.join(known)}" if known else ""
+        lines.append("; ".join(filter(None, [told, code])))
+    return list(filter(None, lines))
 
 
 # --- data ---------------------------------------------------------------------------------------------------
@@ -110,7 +112,7 @@ def data(results: Results, where: Mapping[str, str]) -> list[Block]:
     head = ["set", "clips: train, valid, test", "sound", "stride", "train: mean, standard deviation"]
     rows: list[list[Entry]] = [
         [
-            [line(name), *([line(Span(where[name], "mark"))] if where.get(name) else [])],
+            [line(name), *([line(Span(f"stand-in: {where[name]}", "mark"))] if where.get(name) else [])],
             *_set(name, record),
         ]
         for name, record in results.data.items()
@@ -175,7 +177,7 @@ def _command(title: str, records: Iterable[Mapping[str, Any]], names: Mapping[st
 
 def deviations(known: Sequence[Deviation], results: Results, cells: Mapping[str, Cell]) -> list[Block]:
     """Those that concern a cell that was begun; if none was, all of the scale."""
-    begun = [(name, {a.scale for a in found}) for name, found in results.attempts.items()]
+    begun = [(name, {a.planned_scale for a in found}) for name, found in results.attempts.items()]
     shown = {cell.name for cell in cells.values() if any(cell.run == name for name, _ in begun)}
     scales = {scale for _, of_cell in begun for scale in of_cell} or {results.scale}
     names = shown or set(cells)

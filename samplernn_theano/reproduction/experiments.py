@@ -32,7 +32,7 @@ SHARES = {"a_votes": "share_a", "none": "share_none", "b_votes": "share_b"}
 """Of a pair in the summary of a listening test: a count, and where its share stands."""
 
 EMPTY: list[Entry] = [[line("")]] * 4
-"""The columns of what has no numbers."""
+"""The columns of what has no result."""
 
 
 # --- information retention ----------------------------------------------------------------------------------
@@ -57,11 +57,12 @@ def retention(
             title = (
                 cell.title if attempt is None or len(attempts) == 1 else f"{cell.title}, seed {attempt.seed}"
             )
-            rows.append([[line(title)], *_retained(attempt, published, differs)])
-            found = attempt.result("retention") if attempt else {}
-            interval = _interval(found)
-            if attempt and interval:
-                marked = mark([attempt], differs)
+            if attempt is None:
+                rows.append([[line(title)], [line("not run"), published], *EMPTY])
+                continue
+            marked = mark([(attempt, cell)], differs)
+            rows.append([[line(title)], *_retained(attempt, published, marked)])
+            if interval := _interval(attempt.result("retention")):
                 drawn.append((f"{title} ({marked})" if marked else title, *interval))
     head = ["", "kept", "clips", "cannot tell", "by chance", "classifier on the test set"]
     told: list[Block] = [
@@ -85,19 +86,13 @@ def _interval(found: Mapping[str, Any]) -> tuple[float, float, float] | None:
     return None if share is None or low is None or high is None else (share, low, high)
 
 
-def _retained(attempt: Attempt | None, published: Line, differs: bool) -> list[Entry]:
+def _retained(attempt: Attempt, published: Line, marked: str) -> list[Entry]:
     """The columns of an attempt."""
-    if attempt is None:
-        return [[line("not run"), published], *EMPTY]
-    found = attempt.result("retention")
-    interval = _interval(found)
-    if interval is None:
-        why = attempt.standing("retention") or "the record has no share"
+    if why := attempt.standing("retention"):
         return [[line(Span(why, "bad" if "failed" in why else "")), published], *EMPTY]
-    share, low, high = interval
-    marked = mark([attempt], differs)
+    found = attempt.result("retention")
     marks = [Span(" "), Span(marked, "mark")] if marked else []
-    ours = line(Span(f"{100 * share:.0f} %", "strong"), f" ({100 * low:.0f} to {100 * high:.0f})", *marks)
+    ours = [*_kept(found), *marks]
     accuracy = number(part(found, "classifier", "test").get("accuracy"))
     rest: list[str] = [
         _count(found.get("clips")),
@@ -106,6 +101,17 @@ def _retained(attempt: Attempt | None, published: Line, differs: bool) -> list[E
         _percent(accuracy),
     ]
     return [[ours, published], *([line(words)] for words in rest)]
+
+
+def _kept(found: Mapping[str, Any]) -> Line:
+    """The share with its limits, or why there is none."""
+    if interval := _interval(found):
+        share, low, high = interval
+        return line(Span(f"{100 * share:.0f} %", "strong"), f" ({100 * low:.0f} to {100 * high:.0f})")
+    clips = number(found.get("clips"))
+    if clips and clips == number(found.get("cannot_tell")):
+        return line(f"no clip can be judged: {clips:,.0f} of {clips:,.0f} without voice")
+    return line("the record has no share")
 
 
 def _count(value: Any) -> str:
@@ -162,8 +168,8 @@ def _votes(
         ]
         for pair in found["pairs"]
     ]
-    head = ["A or B", "prefer A", "no preference", "prefer B", "p (sign test, Holm)"]
-    attempts = [attempt for name in test.systems for attempt in results.of(known[name].run)]
+    head = ["A or B", "prefer A", "no preference", "prefer B", "p (over listeners, Holm)"]
+    attempts = [(attempt, known[name]) for name in test.systems for attempt in results.of(known[name].run)]
     marked = mark(attempts, any(origin.differs(results, known[name].data) for name in test.systems))
     who = line(f"{count_of(found['listeners'], 'listener')}, {count_of(found['votes'], 'vote')}. ")
     marks = [Span(marked, "mark"), Span(" sounds of these systems.")] if marked else []

@@ -15,8 +15,12 @@ cutting changes them a little, other recordings by far more."""
 
 def differs(results: Results, name: str) -> bool:
     """Whether the set `name` is known not to be the paper's, or cannot be told to be."""
-    result = part(results.data.get(name, {}), "result")
-    return bool(text(result.get("about"))) or not _is_authors(results, name)
+    return bool(_about(results, name)) or not _is_authors(results, name)
+
+
+def _about(results: Results, name: str) -> str:
+    """What the set is said to be: when the workflow was last asked for, else when the set was made."""
+    return results.about.get(name) or text(part(results.data.get(name, {}), "result").get("about"))
 
 
 def _is_authors(results: Results, name: str) -> bool:
@@ -33,18 +37,17 @@ def _is_authors(results: Results, name: str) -> bool:
 
 def describe(results: Results, name: str, files: Path) -> str:
     """What stands in for the paper's set, in words; nothing if it is the paper's or was not made."""
-    record = results.data.get(name, {})
-    result = part(record, "result")
+    result = part(results.data.get(name, {}), "result")
     if not result or not differs(results, name):
         return ""
-    about = text(result.get("about"))
+    about = _about(results, name)
     if not about and _is_demo(results, name, files):
         about = "synthetic demo set"
     seconds = sum(number(part(result, "splits", split).get("seconds")) or 0 for split in SPLITS)
     if not about:
         known = name in AUTHORS
         about = "size and level are not the authors'" if known else "the authors' recordings are not public"
-    return f"stand-in: {about}; {hours(seconds)}"
+    return f"{about}; {hours(seconds)}"
 
 
 def _is_demo(results: Results, name: str, files: Path) -> bool:

@@ -122,7 +122,7 @@ def _(block: Table) -> str:
 def _(block: Picture) -> str:
     file = _url(block.file)
     return (
-        f'<a class="picture" href="{file}"><img src="{file}" alt="{_text(block.alt)}" loading="lazy" '
+        f'<a class="picture" href="{file}"><img src="{file}" alt="{_text(block.alt)}" '
         f'width="{block.width}" height="{block.height}"></a>'
     )
 
@@ -132,7 +132,7 @@ def _(block: Sounds) -> str:
     items = "\n".join(
         f"""<li>
 <p>{_text(sound.title)}</p>
-<img src="{_url(sound.picture)}" alt="Spectrogram of {_text(sound.title)}" loading="lazy" \
+<img src="{_url(sound.picture)}" alt="Spectrogram of {_text(sound.title)}" \
 width="{gallery.WIDTH}" height="{gallery.HEIGHT}">
 <audio controls preload="none" src="{_url(sound.file)}" aria-label="{_text(sound.title)}"></audio>
 <p class="quiet">{_text(sound.facts)}</p>

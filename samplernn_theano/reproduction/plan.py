@@ -201,7 +201,7 @@ def _demo(workflow: Workflow, name: str, out: str) -> Command:
     if name == "huckleberry":
         return ["python", "datasets/demo.py", "--voices", "--out", out]
     split = ["--valid-fraction", "0.2", "--test-fraction", "0.2", "--name", name]
-    length = ["--variable-length"] if name == "onomatopoeia" else ["--clip-seconds", "1"]
+    length = ["--variable-length"] if name == "onomatopoeia" else ["--clip-seconds", "0.5"]
     return ["samplernn", "prepare", pieces, "--out", out, *length, *split]
 
 

@@ -106,7 +106,7 @@ def _head(results: Results, cells: Mapping[str, Cell], filled: Sequence[Filled])
     asked = [name for name in results.cells if name in cells] or list(cells)
     done = [n for n in asked if any(not a.standing("evaluate") for a in results.of(cells[n].run))]
     failed = [n for n in asked if any("failed" in a.standing("evaluate") for a in results.of(cells[n].run))]
-    seeds = f", {len(results.seeds)} seeds each" if len(results.seeds) > 1 else ""
+    seeds = f", seeds {', '.join(map(str, results.seeds))}" if len(results.seeds) > 1 else ""
     told = f"{len(done)} of {len(asked)} cells asked for are done{seeds}"
     told += f"; {len(failed)} failed." if failed else "."
     return [

@@ -14,11 +14,18 @@ from typing import Any
 
 from samplernn_theano import runs
 from samplernn_theano.files import is_locked
+from samplernn_theano.hyperparameters import FAMILIES
 
 STEPS = ("train", "evaluate", "generate", "retention")
 """Of a cell, in their order."""
 
 STATUSES = ("not run", "running", "stopped", "failed", "done")
+
+PAPER = "paper"
+"""The scale of the authors' experiment."""
+
+ENOUGH = 0.95
+"""Of the time of the authors' training: from there on, ours counts as long as theirs."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,22 @@ class Attempt:
         return found if self.status(step) == "done" and isinstance(found, dict) else {}
 
     @property
-    def scale(self) -> str:
-        """Of the training, on which all numbers rest."""
+    def planned_scale(self) -> str:
+        """The scale of the workflow that trained it."""
         return text(self.steps.get("train", {}).get("scale"))
+
+    @property
+    def scale(self) -> str:
+        """What the training came to, on which all numbers rest: "paper" only if it took the paper's time."""
+        if self.planned_scale != PAPER:
+            return self.planned_scale
+        family = FAMILIES.get(text(self.settings.get("family")))
+        seconds = number(self.result("train").get("train_seconds"))
+        if family is not None and seconds is not None and seconds >= ENOUGH * 60 * family.max_minutes:
+            return PAPER
+        if seconds is None:
+            seconds = max((look["seconds"] for look in self.looks), default=0)
+        return f"paper models, {seconds / 60:,.0f} min" if seconds >= 60 else "paper models, under 1 min"
 
     @property
     def iteration(self) -> int:
@@ -100,11 +120,12 @@ class Results:
     out : Path
     scale : str
         Of the workflow; empty if it does not say.
-    cells : sequence of str
-        That were asked for.
-    seeds : sequence of int
+    asked : mapping of str to list of int
+        The cells that were ever asked for in the folder, and with which seeds.
     given : mapping of str to str
         Prepared data sets that were given: name and folder.
+    about : mapping of str to str
+        What a set is, where it is not the paper's: by whoever began the workflow.
     attempts : mapping of str to list of Attempt
         By the name of the cell, in the order of the seeds.
     data : mapping of str to record
@@ -117,13 +138,23 @@ class Results:
 
     out: Path
     scale: str
-    cells: Sequence[str]
-    seeds: Sequence[int]
+    asked: Mapping[str, Sequence[int]] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
     attempts: Mapping[str, Sequence[Attempt]] = field(default_factory=dict)
     data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     pages: Sequence[str] = ()
+
+    @property
+    def cells(self) -> list[str]:
+        """Those that were asked for."""
+        return list(self.asked)
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those that any cell was asked for with."""
+        return sorted({seed for seeds in self.asked.values() for seed in seeds})
 
     def of(self, cell: str) -> Sequence[Attempt]:
         """The attempts at a cell; none if it was not begun."""
@@ -131,31 +162,41 @@ class Results:
 
 
 def read(out: Path, names: Iterable[str]) -> Results:
-    """What lies in `out` of the cells and listening tests `names`.
+    """What lies in `out` of the cells and listening tests `names`, and of others that were asked for.
 
     A training that is said to run while no process works in its folder counts as stopped.
     """
-    names = list(names)
-    asked = _json(out / "workflow.json")
-    seeds = [seed for seed in _list(asked.get("seeds")) if type(seed) is int]
+    workflow = _json(out / "workflow.json")
+    asked = _asked(workflow)
+    names = list(dict.fromkeys([*names, *asked]))
     attempts = {
-        name: [_attempt(out, name, seed) for seed in _seeds(out, name, seeds)]
+        name: [_attempt(out, name, seed) for seed in _seeds(out, name, asked.get(name, []))]
         for name in names
         if (out / "steps" / name).is_dir()
     }
     data = {path.stem: _record(path) for path in sorted((out / "steps" / "data").glob("*.json"))}
-    given = asked.get("data")
     return Results(
         out=out,
-        scale=text(asked.get("scale")),
-        cells=[name for name in _list(asked.get("cells")) if name in names],
-        seeds=seeds,
-        given={k: str(v) for k, v in given.items()} if isinstance(given, dict) else {},
+        scale=text(workflow.get("scale")),
+        asked=asked,
+        given=_texts(workflow.get("data")),
+        about=_texts(workflow.get("about")),
         attempts={name: found for name, found in attempts.items() if found},
         data={name: record for name, record in data.items() if record},
         failures={name: why for name in names if (why := _failure(out / "steps" / name / "listening.json"))},
         pages=[name for name in names if (out / name / "test.json").is_file()],
     )
+
+
+def _asked(workflow: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The cells and seeds of all that was ever asked for: what was before, then what was last."""
+    asked: dict[str, list[int]] = {}
+    for name in ("before", "cells"):
+        for cell, seeds in part(workflow, name).items():
+            if isinstance(seeds, list):
+                found = [seed for seed in seeds if type(seed) is int]
+                asked[cell] = list(dict.fromkeys([*asked.get(cell, []), *found]))
+    return asked
 
 
 def _failure(path: Path) -> str:
@@ -202,8 +243,9 @@ def _json(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _texts(value: Any) -> dict[str, str]:
+    """The texts in an object, by their names."""
+    return {k: v for k, v in value.items() if isinstance(v, str)} if isinstance(value, dict) else {}
 
 
 def number(value: Any) -> float | None:

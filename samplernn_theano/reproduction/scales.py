@@ -38,6 +38,8 @@ class Scale:
         sound is left out.
     demo_data : bool
         Whether small synthetic sets stand in for all data.
+    environment : mapping of str to str
+        Variables for every step.
     retries : int
         How often a step that failed, or was cut off after its minutes, is begun again.
     """
@@ -52,6 +54,7 @@ class Scale:
     families: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     demo_data: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
     retries: int = 0
 
 

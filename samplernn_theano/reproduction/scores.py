@@ -1,16 +1,18 @@
 """One number of ours beside the published one: what the cell of a table shows."""
 
+import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from samplernn_theano import presets
+from samplernn_theano.errors import HyperParameterError
+from samplernn_theano.hyperparameters import FAMILIES
 from samplernn_theano.reproduction.cells import Cell
 from samplernn_theano.reproduction.document import Line, Span, line
 from samplernn_theano.reproduction.published import Number
-from samplernn_theano.reproduction.results import Attempt, Results, number, part
-
-PAPER = "paper"
-"""The only scale whose numbers bear no mark."""
+from samplernn_theano.reproduction.results import PAPER, Attempt, Results, number, part
 
 BITS, NATS = "bits per sample", "nats per sample"
 
@@ -35,12 +37,15 @@ class Score:
     seeds : tuple of int
         How many seeds are done, and how many were begun or asked for.
     mark : str
-        The scale, or that the data are not the paper's; empty only at the paper's scale on its data.
+        The scale, or what is not the paper's; empty only for the authors' hyper-parameters, trained for
+        their time on their data.
     problems : tuple of str
         Of seeds that have no number: why.
     published : float or None
     doubt : str
         What is uncertain about the published number, in a few words.
+    extent : str
+        Iterations and epochs of the training, if it was meant to be the paper's.
     """
 
     cell: str
@@ -54,6 +59,7 @@ class Score:
     problems: tuple[str, ...]
     published: float | None
     doubt: str = ""
+    extent: str = ""
 
     @property
     def difference(self) -> float | None:
@@ -69,7 +75,7 @@ def score(
     found = [(attempt, _value(attempt, split, unit)) for attempt in attempts]
     done = [(attempt, *pair) for attempt, pair in found if pair is not None]
     values = [value for _, value, _ in done]
-    asked = max(1, len(attempts), len(results.seeds))
+    asked = max(1, len(attempts), len({*results.asked.get(cell.name, ()), *results.asked.get(cell.run, ())}))
     theirs = _published(numbers, cell.name, split)
     mean, error, over, n = _summary(values)
     if over == "clips":
@@ -83,10 +89,11 @@ def score(
         over=over,
         n=n,
         seeds=(len(values), asked),
-        mark=mark([attempt for attempt, *_ in done], stand_in),
+        mark=mark([(attempt, cell) for attempt, *_ in done], stand_in),
         problems=_problems(attempts, [attempt.seed for attempt, *_ in done], asked),
         published=None if theirs is None else theirs.value,
         doubt=_doubt(theirs, unit),
+        extent=_extent([attempt for attempt, *_ in done]),
     )
 
 
@@ -110,13 +117,57 @@ def _summary(values: Sequence[float]) -> tuple[float | None, float | None, str, 
     return mean, math.sqrt(variance / len(values)), "seeds", len(values)
 
 
-def mark(attempts: Sequence[Attempt], stand_in: bool) -> str:
-    """What says that numbers of these attempts are not the paper's experiment; nothing if they are."""
-    scales = dict.fromkeys(attempt.scale or "scale unknown" for attempt in attempts)
-    words = [scale for scale in scales if scale != PAPER]
+def mark(attempts: Sequence[tuple[Attempt, Cell]], stand_in: bool) -> str:
+    """What says that numbers of these attempts are not the paper's experiment; nothing if they are.
+
+    Parameters
+    ----------
+    attempts : sequence of (attempt, the cell that it trained)
+    """
+    found = dict.fromkeys(_departure(attempt, cell) for attempt, cell in attempts)
+    words = [word for word in found if word]
     if attempts and stand_in and not words:
         words = ["other data"]
     return ", ".join(words)
+
+
+def _departure(attempt: Attempt, cell: Cell) -> str:
+    """How a training differs from the paper's: by its scale or time, or by its hyper-parameters."""
+    if attempt.planned_scale != PAPER:
+        return attempt.scale or "scale unknown"
+    if not _is_best(attempt.settings, cell):
+        return "other hyper-parameters"
+    return attempt.scale if attempt.scale != PAPER else ""
+
+
+def _is_best(settings: Mapping[str, Any], cell: Cell) -> bool:
+    """Whether a training had the hyper-parameters of the authors' best model, but for the cell's own flags.
+
+    The moments of the data, by which real-valued models normalise, are none.
+    """
+    if cell.family not in FAMILIES or settings.get("family") != cell.family:
+        return False
+    flags = {"learning_rate": FAMILIES[cell.family].learning_rate, **cell.flags}
+    rate = flags.pop("learning_rate")
+    try:
+        best = asdict(presets.preset(cell.family, "best", flags))
+    except HyperParameterError:  # a cell that cannot be trained
+        return False
+    wanted = json.loads(json.dumps(best | {"mean": None, "std": None}))
+    had = {**part(settings, "hyperparameters"), "mean": None, "std": None}
+    return had == wanted and settings.get("learning_rate") == rate
+
+
+def _extent(attempts: Sequence[Attempt]) -> str:
+    """How far the trainings went that were meant to be the paper's."""
+    trained = [attempt.result("train") for attempt in attempts if attempt.planned_scale == PAPER]
+    told = []
+    for name in ("iterations", "epochs"):
+        values = [value for result in trained if (value := number(result.get(name))) is not None]
+        if values:
+            counts = dict.fromkeys(f"{value:,.0f}" for value in (min(values), max(values)))
+            told.append(f"{' to '.join(counts)} {name.removesuffix('s') if max(values) == 1 else name}")
+    return ", ".join(told)
 
 
 def _problems(attempts: Sequence[Attempt], done: Sequence[int], asked: int) -> tuple[str, ...]:
@@ -155,6 +206,8 @@ def lines(shown: Score, deviations: Sequence[int] = ()) -> list[Line]:
     told: list[Line] = []
     if shown.value is not None:
         told.append(line(Span(ours(shown), "strong"), *_marks(shown, deviations)))
+        if shown.extent:
+            told.append(line(Span(shown.extent, "quiet")))
         if shown.over == "seeds" or shown.seeds[1] > 1:
             told.append(line(Span(f"{shown.seeds[0]} of {shown.seeds[1]} seeds", "quiet")))
     for problem in shown.problems:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
         record["command"] = command = plan.command(workflow, step, unit, seed)
         _write(path, record)
         if command:
-            code, message = call(command, path.with_suffix(".log"), workflow.out)
+            code, message = call(command, path.with_suffix(".log"), _environment(workflow))
         if code == 0:
             record["result"] = _result(workflow, step, unit, seed)
     except SampleRNNError as error:
@@ -70,7 +70,7 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
     return code
 
 
-def call(command: Command, log: Path, out: Path) -> tuple[int, str]:
+def call(command: Command, log: Path, environment: Mapping[str, str]) -> tuple[int, str]:
     """Run a command line, its words added to the file `log`; its exit code and the last line of its errors.
 
     SIGTERM and Ctrl-C are passed on, and waited for: a training saves before it ends.
@@ -82,7 +82,7 @@ def call(command: Command, log: Path, out: Path) -> tuple[int, str]:
         file.flush()
         mark = file.tell()
         with subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=_environment(out), cwd=files.root()
+            words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, cwd=files.root()
         ) as process:
             with signals.caught(process.send_signal, first_only=False):
                 code = process.wait()
@@ -97,13 +97,14 @@ def _executable(command: Command) -> Command:
     return [sys.executable, "-m", "samplernn_theano", *command[1:]]
 
 
-def _environment(out: Path) -> dict[str, str]:
+def _environment(workflow: Workflow) -> dict[str, str]:
     """No progress bars in the log; what XLA compiled is kept for the other steps of the workflow."""
     cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(out / ".cache" / "jax"),
+        "JAX_COMPILATION_CACHE_DIR": str(workflow.out / ".cache" / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    return {**os.environ, **cache, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+    own = scales.read(files.folder(), workflow.scale).environment
+    return {**os.environ, **cache, **own, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _last_line(log: Path, mark: int) -> str:
@@ -186,6 +187,7 @@ def machine(used: int) -> dict[str, Any]:
         "threads": used,
         "memory_gib": round(int(memory[0].split()[1]) / 2**20, 1) if memory else None,
         "gpu": gpus() or None,
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
 
 

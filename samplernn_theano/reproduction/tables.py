@@ -1,6 +1,6 @@
 """The paper's tables 1 to 4 as they stand there, ours beside the published numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from samplernn_theano.reproduction.scores import BITS, NATS, Score, lines, score
 
 MODELS = ("one_tier", "wavenet", "two_tier", "three_tier")
 SETS = ("blizzard", "onomatopoeia", "music")
+STAND_IN = Span("stand-in", "mark")
 GREY = "In grey the published numbers, and ours minus published"
 
 LENGTHS = ("32", "64", "128", "256", "512")
@@ -69,18 +70,19 @@ class Filled:
 
 def layouts(cells: Mapping[str, Cell]) -> list[Layout]:
     """The four tables."""
+    rows1 = [[f"table1/{s}/{m}" for s in SETS] for m in MODELS]
     return [
         Layout(
             "table1",
             "Table 1: test NLL, bits per sample",
             [Column(name.capitalize(), "test", BITS, name) for name in SETS],
-            [(cells[f"table1/music/{m}"].title, [f"table1/{s}/{m}" for s in SETS]) for m in MODELS],
+            [(_title(cells, names), names) for names in rows1],
         ),
         Layout(
             "table2",
             "Table 2: test NLL of real-valued output, Blizzard",
             [Column(unit, "test", unit, "blizzard") for unit in (NATS, BITS)],
-            [(cells[f"table2/{m}"].title, [f"table2/{m}"] * 2) for m in ("rnn_gmm", "samplernn_gmm")],
+            [(_title(cells, [name]), [name] * 2) for name in ("table2/rnn_gmm", "table2/samplernn_gmm")],
         ),
         Layout(
             "table3",
@@ -95,15 +97,27 @@ def layouts(cells: Mapping[str, Cell]) -> list[Layout]:
                 Column(name, split, BITS, "blizzard")
                 for name, split in (("Test", "test"), ("Validation", "valid"))
             ],
-            [(cells[f"table4/{v}"].title, [f"table4/{v}"] * 2) for v in VARIANTS],
+            [(_title(cells, [f"table4/{v}"]), [f"table4/{v}"] * 2) for v in VARIANTS],
         ),
     ]
+
+
+def _title(cells: Mapping[str, Cell], names: Sequence[str]) -> str:
+    """Of the first of these cells that is there, else a part of its name."""
+    titles = [cells[name].title for name in names if name in cells]
+    return titles[0] if titles else names[0].rpartition("/")[2]
+
+
+def _cell(cells: Mapping[str, Cell], name: str, data: str) -> Cell:
+    """A cell; if its file is gone, one without a family, so that what was run of it is still shown."""
+    empty = Cell(name, _title(cells, [name]), "", data, flags={}, splits=(), retention=False, run=name)
+    return cells.get(name, empty)
 
 
 def ordered(cells: Mapping[str, Cell]) -> dict[str, Cell]:
     """The cells in the order of the tables, then all others."""
     names = [name for layout in layouts(cells) for _, row in layout.rows for name in row]
-    return {name: cells[name] for name in dict.fromkeys([*names, *cells])}
+    return {name: cells[name] for name in dict.fromkeys([*names, *cells]) if name in cells}
 
 
 def groups(cells: Mapping[str, Cell]) -> dict[str, list[str]]:
@@ -116,22 +130,19 @@ def groups(cells: Mapping[str, Cell]) -> dict[str, list[str]]:
 
 def fill(layout: Layout, results: Results, cells: Mapping[str, Cell], numbers: Sequence[Number]) -> Filled:
     """Put the scores into a table."""
-    scores = [
-        [
-            score(
-                results, cells[name], column.split, column.unit, numbers, origin.differs(results, column.data)
-            )
-            for name, column in zip(names, layout.columns, strict=True)
-        ]
-        for _, names in layout.rows
-    ]
+
+    def filled(name: str, column: Column) -> Score:
+        cell, stand_in = _cell(cells, name, column.data), origin.differs(results, column.data)
+        return score(results, cell, column.split, column.unit, numbers, stand_in)
+
+    scores = [[filled(*pair) for pair in zip(names, layout.columns, strict=True)] for _, names in layout.rows]
     return Filled(layout, scores)
 
 
 def blocks(
     filled: Filled, results: Results, cells: Mapping[str, Cell], known: Sequence[Deviation], files: Path
 ) -> list[Block]:
-    """The table, what its errors are over, and the deviations of all its cells.
+    """The table, what stands in for data, what its errors are over, and the deviations of all its cells.
 
     A deviation that concerns all numbers shown stands below the table, any other beside its number.
     """
@@ -145,10 +156,15 @@ def blocks(
         ]
         for (title, _), scores in zip(layout.rows, filled.scores, strict=True)
     ]
-    head = _head(layout.columns, results, files)
+    sets = dict.fromkeys(column.data for column in layout.columns)
+    stand_ins = {name: words for name in sets if (words := origin.describe(results, name, files))}
     told: list[Block] = [
         Heading(3, layout.title),
-        Table(GREY, head, rows),
+        Table(GREY, _head(layout.columns, stand_ins), rows),
+        *(
+            Paragraph(line(STAND_IN, f" for {name.capitalize()}: {words}."))
+            for name, words in stand_ins.items()
+        ),
         Paragraph(_errors(filled)),
     ]
     if common:
@@ -160,20 +176,20 @@ def _deviations(
     shown: Score, results: Results, cells: Mapping[str, Cell], known: Sequence[Deviation]
 ) -> list[int]:
     """The numbers of those that concern a score; of the cell that shows it and of the one that was run."""
-    run = cells[shown.cell].run
-    scales = {attempt.scale for attempt in results.of(run)}
+    run = cells[shown.cell].run if shown.cell in cells else shown.cell
+    scales = {attempt.planned_scale for attempt in results.of(run)}
     found = {d.number for name in (shown.cell, run) for scale in scales for d in applying(known, name, scale)}
     return sorted(found)
 
 
-def _head(columns: Sequence[Column], results: Results, files: Path) -> list[Entry]:
-    """The titles of the columns, and what stands in for the paper's data: once, if all have the same."""
-    where = [origin.describe(results, column.data, files) for column in columns]
-    stand_in = [[line(Span(words, "mark"))] if words else [] for words in where]
+def _head(columns: Sequence[Column], stand_ins: Container[str]) -> list[Entry]:
+    """The titles of the columns, and where the data are a stand-in: once, if all have the same."""
     if len({column.data for column in columns}) == 1:
-        return [stand_in[0] or [line("")], *([line(column.title)] for column in columns)]
-    titled = zip(columns, stand_in, strict=True)
-    return [[line("")], *([line(column.title), *words] for column, words in titled)]
+        first = STAND_IN if columns[0].data in stand_ins else Span("")
+        return [[line(first)], *([line(column.title)] for column in columns)]
+    marks = [[line(STAND_IN)] if column.data in stand_ins else [] for column in columns]
+    titled = zip(columns, marks, strict=True)
+    return [[line("")], *([line(column.title), *own] for column, own in titled)]
 
 
 def _errors(filled: Filled) -> Line:

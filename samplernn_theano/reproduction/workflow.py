@@ -3,13 +3,14 @@
 import importlib.util
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from samplernn_theano import signals
+from samplernn_theano import signals, threads
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.files import locked
 from samplernn_theano.manifest import count_of
@@ -56,13 +57,13 @@ def join(new: Workflow) -> Workflow:
     )
 
 
-def run(workflow: Workflow, cores: int, options: Sequence[str] = ()) -> int:
+def run(workflow: Workflow, cores: int | None, options: Sequence[str] = ()) -> int:
     """Do what is missing, write the report, and return an exit code: 0, or 1 if a step failed.
 
     Parameters
     ----------
-    cores : int
-        To be used at once on this machine.
+    cores : int, optional
+        To be used at once, here or in the whole cluster (default: all of this machine; no limit there).
     options : sequence of str
         More words for Snakemake, as `options` gives them.
 
@@ -78,10 +79,11 @@ def run(workflow: Workflow, cores: int, options: Sequence[str] = ()) -> int:
     if importlib.util.find_spec("snakemake") is None:
         raise ReproductionError('Snakemake is not installed: pip install -e ".[jax,reproduce]".')
     here = "--profile" not in options
+    cores = cores or (threads.allowed() if here else None)
     with locked(workflow.out) as lock:
         path = plan.save(workflow)
         print(_announcement(workflow, here), flush=True)
-        known = [*_options(path, workflow.out, cores), *(_limits() if here else []), *options]
+        known = [*_options(path, workflow.out), *(_here(cores) if here else _cluster(cores)), *options]
         code = _snakemake(known, {CORES: str(cores)} if here else {}, lock)
         print(_outcome(workflow, code))
         print(f"The report is {report.write(workflow.out, files.folder())}")
@@ -122,20 +124,25 @@ def options(profile: str | None, words: str) -> list[str]:
     return ["--profile", str(found), *shlex.split(words)]
 
 
-def _options(path: Path, out: Path, cores: int) -> list[str]:
+def _options(path: Path, out: Path) -> list[str]:
     """Our lock on the folder stands for Snakemake's own, which a killed process leaves behind."""
     return [
         *["--snakefile", str(files.folder() / "Snakefile")],
         *["--configfile", str(path), "--directory", str(out)],
-        *["--cores", str(cores), "--keep-going", "--nolock", "--rerun-incomplete"],
-        *["--rerun-triggers", "mtime", "input", "--quiet", "all"],
+        *["--keep-going", "--nolock", "--rerun-incomplete", "--scheduler", "greedy"],
+        *["--rerun-triggers", "mtime", "input"],
     ]
 
 
-def _limits() -> list[str]:
-    """One GPU, which JAX takes whole, and most of the memory of this machine."""
+def _cluster(cores: int | None) -> list[str]:
+    """What the steps print goes into the cluster's files, so Snakemake tells of its jobs."""
+    return ["--quiet", "host", "reason", "rules", *(["--cores", str(cores)] if cores else [])]
+
+
+def _here(cores: int | None) -> list[str]:
+    """One GPU, which JAX takes whole, and most of the memory; the steps tell of themselves."""
     memory = int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)
-    return ["--resources", "gpu=1", f"mem_mb={memory}"]
+    return ["--quiet", "all", "--cores", str(cores), "--resources", "gpu=1", f"mem_mb={memory}"]
 
 
 def _snakemake(options: Sequence[str], variables: Mapping[str, str], lock: int) -> int:
@@ -155,7 +162,8 @@ def _snakemake(options: Sequence[str], variables: Mapping[str, str], lock: int) 
 
         def pass_on(number: int) -> None:
             stopped_by.append(number)
-            os.killpg(process.pid, number)
+            # In a cluster, SIGTERM would only make Snakemake wait for its jobs.
+            os.killpg(process.pid, number if CORES in variables else signal.SIGINT)
 
         with signals.caught(pass_on, first_only=False):
             code = process.wait()
