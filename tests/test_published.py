@@ -3,6 +3,7 @@
 import fnmatch
 import math
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -279,7 +280,7 @@ def test_a_missing_file_is_named(tmp_path, read):
 
 
 def test_the_readme_has_a_row_for_every_cell_with_its_published_numbers():
-    text = (FILES / "README.md").read_text(encoding="utf-8")
+    text = (FILES / "README.md").read_text(encoding="utf-8").partition("## Laptop scale")[0]
     rows = dict(
         re.findall(r"^\| `((?:table|info|listen)[a-z_0-9/]+)` \| ([^|]+) \|", text, flags=re.MULTILINE)
     )
@@ -293,6 +294,14 @@ def test_the_readme_has_a_row_for_every_cell_with_its_published_numbers():
             assert rows[name] == f"{test:.3f} ({valid:.3f})"
         else:
             assert rows[name] == f"{valid if test is None else test:.3f}"
+
+
+def test_the_readme_says_how_long_a_laptop_trains():
+    scale = tomllib.loads((FILES / "scales" / "laptop.toml").read_text(encoding="utf-8"))
+    words = {3: "three"}[scale["train"]["max_minutes"]]
+    text = (FILES / "README.md").read_text(encoding="utf-8")
+    assert f"{scale['train']['max_minutes']} minutes on one core" in text
+    assert f"{words} minutes\nof training each" in text
 
 
 def test_the_readme_lists_the_deviations_in_order():

@@ -49,13 +49,12 @@ def statements(results: Results, tables: Sequence[Filled]) -> list[Line]:
 
 def _learned(scores: Sequence[Score]) -> list[Line]:
     bits = [s for s in scores if not s.cell.startswith("table2/") and s.value is not None]
-    below = {s.cell for s in bits if s.value is not None and s.value < CHANCE}
-    cells = {s.cell for s in bits}
-    if not cells:
+    below = [s for s in bits if s.value is not None and s.value < CHANCE]
+    if not bits:
         return []
     return [
         line(
-            f"Can: {len(below)} of {len(cells)} quantised models scored lie below {CHANCE:g} bits per "
+            f"Can: {len(below)} of {len(bits)} scores of quantised models lie below {CHANCE:g} bits per "
             "sample, what guessing among 256 levels costs, so they learned something."
         )
     ]
