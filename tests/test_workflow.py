@@ -116,6 +116,30 @@ def test_a_step_that_fails_leaves_its_sentence(tmp_path, capsys):
     assert steps.run(tmp_path, "evaluate", "table3/32", 123) == 2 and log.read_text() != written
 
 
+def test_the_energy_is_what_the_meters_counted_if_they_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "METERS", tmp_path)
+    assert steps._energy() is None
+    for package, joules in enumerate((2, 3)):
+        meter = tmp_path / f"intel-rapl:{package}" / "energy_uj"
+        meter.parent.mkdir()
+        meter.write_text(f"{joules}000000\n")
+    assert steps._energy() == 5.0
+
+    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells={"table3/32": [123]}))
+    counted = iter([5.0, 9.0])
+    monkeypatch.setattr(steps, "_energy", lambda: next(counted))
+    steps.run(tmp_path, "evaluate", "table3/32", 123)
+    assert record(tmp_path, "table3/32", "evaluate")["energy_joules"] == 4
+
+
+def test_what_will_be_done_is_said_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "gpus", lambda: [])
+    asked = plan.Workflow(tmp_path, "paper", {"table1/music/three_tier": [123, 124]})
+    said = workflow._announcement(asked, here=True)
+    assert said.startswith(f"7 steps to do in {tmp_path}, 2 trainings among them.") and "No GPU" in said
+    assert "No GPU" not in workflow._announcement(asked, here=False)
+
+
 # --- all together -------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 The workflow's engine calls `python -m samplernn_theano.reproduction.steps OUT STEP UNIT [SEED [ATTEMPT]]`.
 """
 
+import hashlib
 import json
 import os
 import shlex
@@ -30,6 +31,9 @@ from samplernn_theano.text import duration
 
 CORES = "SAMPLERNN_CORES"
 """The environment variable that says how many cores of this machine a workflow uses; not set in clusters."""
+
+METERS = Path("/sys/class/powercap")
+"""Where Linux shows the energy meters of processors."""
 
 STOPPED = (124, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes of a step that goes on when it is run again."""
@@ -98,9 +102,11 @@ def _executable(command: Command) -> Command:
 
 
 def _environment(workflow: Workflow) -> dict[str, str]:
-    """No progress bars in the log; what XLA compiled is kept for the other steps of the workflow."""
+    """No progress bars in the log; what XLA compiled is kept for other steps on processors of the same kind."""
+    kind = {line for line in _lines("/proc/cpuinfo") if line.startswith(("model name", "flags"))}
+    name = hashlib.sha256("".join(sorted(kind)).encode()).hexdigest()[:8]
     cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(workflow.out / ".cache" / "jax"),
+        "JAX_COMPILATION_CACHE_DIR": str(workflow.out / ".cache" / f"jax-{name}"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     own = scales.read(files.folder(), workflow.scale).environment
@@ -210,7 +216,7 @@ def gpus() -> list[str]:
 
 def _energy() -> float | None:
     """Joules that the processors' own meters have counted, whatever ran on them; None if none can be read."""
-    meters = Path("/sys/class/powercap").glob("intel-rapl:?/energy_uj")
+    meters = METERS.glob("intel-rapl:?/energy_uj")
     try:
         counted = [int(meter.read_text()) for meter in meters]
     except OSError:  # they are for root alone on most machines
