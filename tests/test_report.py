@@ -510,7 +510,7 @@ def test_retention_without_voices_says_so_and_shows_what_is_known(mixed):
 def test_retention_and_votes_are_shown(mixed):
     found = read(mixed / "report/index.html")
     assert "61 % (51 to 70) laptop" in cell_with(found, "61 %") and "97 %" in found.cells
-    assert "2 listeners, 8 votes" in found.text
+    assert "2 listeners, 8 votes" in found.text and "With so few listeners" in found.text
     assert f"{HOSTILE} or B" in found.cells
     assert any(re.fullmatch(r"5 \(62 %, \d+ to \d+\)", cell) for cell in found.cells)
     assert (mixed / "report/pictures/listening_music.png").is_file()

@@ -50,7 +50,8 @@ def test_the_report_has_a_number_for_every_cell_marked_with_its_scale(out):
     text = (out / "report" / "report.md").read_text()
     assert "not run" not in text and "failed" not in text
     assert "Figure 1: three" in text and "Figure 2: waveforms" in text
-    for cell in cells.read(files.folder()).values():
+    of_tables = [cell for cell in cells.read(files.folder()).values() if not cell.retention]
+    for cell in of_tables:
         scores = json.loads(plan.record_path(out, "evaluate", cell.run, 123).read_text())["result"]
         for split in cell.splits:
             assert re.search(rf"\*\*{scores[split]['score']:.3f}\b.*?\*\* *<kbd>smoke</kbd>", text), cell.name
@@ -104,4 +105,4 @@ def served(words: list[str]) -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert "http://127.0.0.1:" in process.stdout.readline()
         process.terminate()
-        assert process.wait(20) == 143
+        assert process.wait(20) == 0

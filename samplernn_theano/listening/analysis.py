@@ -266,7 +266,7 @@ def describe(found: Mapping[str, Any]) -> str:
         matrix.append([name, *(_percent(cell) if cell else "-" for cell in row)])
     ranking = [[entry["system"], _percent(entry["score"])] for entry in found["ranking"]]
     head = "Votes for A, for none and for B, with 95 % intervals; p of a sign-flip test over listeners:"
-    lines = [said + twice, "", head, *table(rows, right=(2,)), *_few(found)]
+    lines = [said + twice, "", head, *table(rows, right=(2,)), *few(found)]
     lines += ["", "The row is preferred to the column:", *table(matrix)]
     head = "Mean preference over the other systems (no preference is half); 95 % intervals over listeners,"
     lines += ["", head, "which are too narrow with fewer than about 20:", *table(ranking)]
@@ -276,7 +276,7 @@ def describe(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _few(found: Mapping[str, Any]) -> list[str]:
+def few(found: Mapping[str, Any]) -> list[str]:
     """A note if the listeners are too few for any corrected p-value to fall to 0.05."""
     p = statistics.smallest_p(found["listeners"])
     voted = sum(pair["p_value"] is not None for pair in found["pairs"])

@@ -176,7 +176,7 @@ def _votes(
     return [
         Table(f"{test.title}: votes, and shares with 95 % intervals", [[line(name)] for name in head], rows),
         Paragraph([*who, *marks]),
-        *(Paragraph(line(problem)) for problem in found["problems"]),
+        *(Paragraph(line(words)) for words in [*found["problems"], *analysis.few(found)]),
     ]
 
 

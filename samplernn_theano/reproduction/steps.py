@@ -102,7 +102,7 @@ def _executable(command: Command) -> Command:
 
 
 def _environment(workflow: Workflow) -> dict[str, str]:
-    """No progress bars in the log; what XLA compiled is kept for other steps on processors of the same kind."""
+    """No progress bars in the log; what XLA compiled is kept for steps on processors of the same kind."""
     kind = {line for line in _lines("/proc/cpuinfo") if line.startswith(("model name", "flags"))}
     name = hashlib.sha256("".join(sorted(kind)).encode()).hexdigest()[:8]
     cache = {
