@@ -192,6 +192,24 @@ def test_a_killed_workflow_goes_on_and_a_cell_that_fails_does_not_stop_the_other
     assert f"{scored['test']['score']:.3f}" in (out / "report" / "report.md").read_text()
 
 
+def test_a_workflow_that_is_told_to_end_lets_the_training_save(tmp_path):
+    out = tmp_path / "out"
+    words = ["table1/music/one_tier", "--scale", "smoke", "--max-minutes", "10", "--out", out]
+    log = out / "runs/table1/music/one_tier/seed123/log.jsonl"
+    with subprocess.Popen(command(*words), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        wait_for(log, process)
+        for _ in range(600):
+            if '"train"' in log.read_text():
+                break
+            time.sleep(0.1)
+        process.terminate()
+        said = process.communicate(timeout=120)[0]
+    assert process.returncode == 143, said
+    assert "Stopped; the same command goes on." in said
+    assert record(out, "table1/music/one_tier", "train")["status"] == "stopped"
+    assert (log.parent / "checkpoints" / "last.npz").is_file() and '"stopped"' in log.read_text()
+
+
 def groups_of(out: Path) -> set[int]:
     """The process groups of all processes that have `out` on their command line."""
     found = set()

@@ -77,7 +77,8 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
 def call(command: Command, log: Path, environment: Mapping[str, str]) -> tuple[int, str]:
     """Run a command line, its words added to the file `log`; its exit code and the last line of its errors.
 
-    SIGTERM and Ctrl-C are passed on, and waited for: a training saves before it ends.
+    SIGTERM and Ctrl-C are passed on, and waited for: a training saves before it ends. It has a session of its
+    own, lest a Ctrl-C for the whole group reaches it twice, which would end it at once.
     """
     words = _executable(command)
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,13 @@ def call(command: Command, log: Path, environment: Mapping[str, str]) -> tuple[i
         file.flush()
         mark = file.tell()
         with subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, cwd=files.root()
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=environment,
+            cwd=files.root(),
+            start_new_session=True,
         ) as process:
             with signals.caught(process.send_signal, first_only=False):
                 code = process.wait()
@@ -117,9 +124,8 @@ def _last_line(log: Path, mark: int) -> str:
     with open(log, "rb") as file:
         file.seek(mark)
         lines = file.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
-    told = [line for line in lines if line.startswith("samplernn: ")] or [
-        line for line in lines if line.strip()
-    ]
+    lines = [line for line in lines if line.strip()]
+    told = [line for line in lines if line.startswith("samplernn: ")] or lines
     return told[-1].removeprefix("samplernn: ") if told else ""
 
 

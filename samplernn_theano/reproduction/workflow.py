@@ -162,8 +162,8 @@ def _snakemake(options: Sequence[str], variables: Mapping[str, str], lock: int) 
 
         def pass_on(number: int) -> None:
             stopped_by.append(number)
-            # In a cluster, SIGTERM would only make Snakemake wait for its jobs.
-            os.killpg(process.pid, number if CORES in variables else signal.SIGINT)
+            # SIGTERM would only make Snakemake wait for its jobs, and begin again those that are stopped.
+            os.killpg(process.pid, signal.SIGINT)
 
         with signals.caught(pass_on, first_only=False):
             code = process.wait()
