@@ -46,8 +46,8 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
     """
     workflow = plan.load(out)
     path = plan.record_path(out, step, unit, seed)
-    if attempt > 1 and (code := failed(path)):
-        return code
+    if attempt > 1 and status(path) == "failed":
+        return 2
     record: dict[str, Any] = {"step": step, "cell": unit, "seed": seed, "scale": workflow.scale}
     record |= {"status": "running", "started": datetime.now(UTC).isoformat(timespec="seconds")}
     record["machine"] = machine(scales.read(files.folder(), workflow.scale).resources.threads)
@@ -62,12 +62,12 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
             record["result"] = _result(workflow, step, unit, seed)
     except SampleRNNError as error:
         code, message = 2, str(error)
-    status = "done" if code == 0 else "stopped" if code in STOPPED else "failed"
-    record |= {"status": status, "exit_code": code, "seconds": round(time.monotonic() - began, 1)}
+    ended = "done" if code == 0 else "stopped" if code in STOPPED else "failed"
+    record |= {"status": ended, "exit_code": code, "seconds": round(time.monotonic() - began, 1)}
     if energy is not None and (now := _energy()) is not None and now > energy:
         record["energy_joules"] = round(now - energy)
     if code:
-        goes_on = "it goes on when the workflow is run again" if status == "stopped" else ""
+        goes_on = "it goes on when the workflow is run again" if ended == "stopped" else ""
         record["message"] = goes_on or message or f"ended with exit code {code}"
     _write(path, record)
     print(_told(record) + _ahead(workflow, None if code else (step, unit, seed)), flush=True)
@@ -230,13 +230,12 @@ def _energy() -> float | None:
     return sum(counted) / 1e6 if counted else None
 
 
-def failed(path: Path) -> int:
-    """The exit code of a step that failed, else 0."""
+def status(path: Path) -> str:
+    """Of the record of a step: running, done, stopped or failed; empty where there is none."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 0
-    return record["exit_code"] if record["status"] == "failed" else 0
+        return json.loads(path.read_text(encoding="utf-8"))["status"]
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:

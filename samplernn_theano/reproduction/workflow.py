@@ -106,9 +106,10 @@ def _outcome(workflow: Workflow, code: int) -> str:
     missing = listing.missing(workflow)
     total = len(listing.steps(workflow))
     text = f"{total - len(missing)} of {count_of(total, 'step')} are done."
-    if code >= 128:
+    found = {steps.status(plan.record_path(workflow.out, *step)) for step in missing}
+    if code >= 128 or "stopped" in found:
         return f"{text} Stopped; the same command goes on."
-    if code and not any(steps.failed(plan.record_path(workflow.out, *step)) for step in missing):
+    if code and "failed" not in found:
         return f"{text} Snakemake ended before its time; its own words are in {workflow.out}/.snakemake/log."
     return text
 
