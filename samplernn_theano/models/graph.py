@@ -1,6 +1,7 @@
 """All that training, evaluation and generation need to know of a model."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,22 @@ class Graph:
     reset: Expression  # () int32: 1 starts every sequence from the learned initial state
     states: dict[str, Expression]  # (B, R, state width)
     new_states: dict[str, Expression]
-    cost: Expression  # () mean NLL of the unmasked targets, bits per sample: sum(nll) / sum(mask of targets)
+    total: Expression  # () NLL of all unmasked targets together, bits
+    count: Expression  # () how many these are: the sum of their mask
     nll: Expression  # (B, steps): of each target (rnn_gmm: of each vector of targets), bits; 0 where masked
     logits: Expression  # (B, T, Q) before the softmax; real-valued families: (B, steps, numbers of a mixture)
-    ip_cost: Expression | None = None  # () bits per sample: three_tier's independent predictions
+    ip_total: Expression | None = None  # () bits: the same of three_tier's independent predictions
     ip_logits: Expression | None = None  # (B, T, Q)
+
+    @cached_property
+    def cost(self) -> Expression:
+        """() mean NLL of the unmasked targets, bits per sample; NaN where the mask is all zero (quirk)."""
+        return self.total / self.count
+
+    @cached_property
+    def ip_cost(self) -> Expression | None:
+        """() bits per sample: the same of three_tier's independent predictions."""
+        return None if self.ip_total is None else self.ip_total / self.count
 
     @property
     def inputs(self) -> list[Expression]:

@@ -7,6 +7,7 @@ Shapes: B clips, T samples per pass, FS samples per step (one_tier: 1), D the wi
 """
 
 import pytensor
+import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano import ops
@@ -63,6 +64,7 @@ def graph(params: Parameters, hp: OneTier | RNNGMM, form: ops.Form = "fast") -> 
     targets, counts = parts.frames(sequences[:, FS:], FS), parts.frames(mask[:, FS:], FS)
     if not hp.real_valued:
         targets, counts = targets[..., 0], counts[..., 0]
+    nll = output.nll(hp, outputs, targets, counts)  # (T / FS, B)
     return Graph(
         parameters=params,
         sequences=sequences,
@@ -70,8 +72,9 @@ def graph(params: Parameters, hp: OneTier | RNNGMM, form: ops.Form = "fast") -> 
         reset=reset,
         states={"h0": h0},
         new_states={"h0": new_h0},
-        cost=output.cost(hp, outputs, targets, counts),
-        nll=output.nll(hp, outputs, targets, counts).T,
+        total=pt.sum(nll),
+        count=pt.sum(counts),
+        nll=nll.T,
         logits=outputs.transpose(1, 0, 2),
     )
 

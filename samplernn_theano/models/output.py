@@ -30,14 +30,6 @@ def width(hp: HyperParameters, n_samples: int = 1) -> int:
     return hp.q_levels
 
 
-def cost(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Expression) -> Expression:
-    """The mean NLL of the unmasked samples, in bits per sample; NaN where the mask is all zero (quirk).
-
-    Arguments as of `nll`.
-    """
-    return pt.sum(nll(hp, outputs, targets, mask)) / pt.sum(mask)
-
-
 def nll(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Expression) -> Expression:
     """The NLL of every prediction in bits, (...); 0 where it is masked.
 

@@ -133,10 +133,11 @@ def graph(params: Parameters, hp: Tiers, form: ops.Form = "fast") -> Graph:
         reset=reset,
         states=states,
         new_states=new_states,
-        cost=output.cost(hp, outputs, *targets(FS)),
+        total=pt.sum(nll),
+        count=pt.sum(mask[:, overlap:]),
         nll=nll.transpose(1, 0, 2).reshape((hp.batch_size, T)),
         logits=parts.batch_first(outputs),
-        ip_cost=None if ip_logits is None else output.cost(hp, ip_logits, *targets(overlap)),
+        ip_total=None if ip_logits is None else pt.sum(output.nll(hp, ip_logits, *targets(overlap))),
         ip_logits=None if ip_logits is None else parts.batch_first(ip_logits),
     )
 

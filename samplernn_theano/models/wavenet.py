@@ -107,6 +107,7 @@ def graph(params: Parameters, hp: WaveNet, form: ops.Form = "fast") -> Graph:
     sequences, mask, reset = parts.pass_inputs(params, hp)
     logits = predict(params, hp, sequences[:, :-1], form)
     targets, counts = (x[:, hp.overlap :] for x in (sequences, mask))
+    nll = output.nll(hp, logits, targets, counts)
     return Graph(
         parameters=params,
         sequences=sequences,
@@ -114,8 +115,9 @@ def graph(params: Parameters, hp: WaveNet, form: ops.Form = "fast") -> Graph:
         reset=reset,
         states={},
         new_states={},
-        cost=output.cost(hp, logits, targets, counts),
-        nll=output.nll(hp, logits, targets, counts),
+        total=pt.sum(nll),
+        count=pt.sum(counts),
+        nll=nll,
         logits=logits,
     )
 
