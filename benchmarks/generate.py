@@ -143,7 +143,9 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
     import numpy as np
     import pytensor.tensor as pt
 
+    from samplernn_theano import merging
     from samplernn_theano.backend import compile_function
+    from samplernn_theano.merging import Mapped
     from samplernn_theano.models import output, tiers
 
     (big, frame), dtype = hp.tiers, params.dtype
@@ -154,10 +156,11 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
         samples = pt.tensor("samples", dtype="int32", shape=(n, tier.frame_size))
         state = pt.tensor("state", dtype=dtype, shape=(n, hp.n_rnn, hp.state_width))
         above = pt.tensor("above", dtype=dtype, shape=(n, hp.dim))
-        conditioning = None if tier == big else above[None]
-        vectors, _, new_state = tiers.frame_tier(
-            params, hp, tier, ratio, samples[None], conditioning, state, None, "step"
+        from_above = None if tier == big else Mapped(above[None])
+        below, _, new_state = tiers.frame_tier(
+            params, hp, tier, ratio, samples[None], from_above, state, None, "step"
         )
+        vectors = merging.carry_out(below)
         inputs = [samples, state] if tier == big else [samples, state, above]
         return compile_function(
             inputs, [new_state, *(vectors[0, :, i] for i in range(ratio))], backend=backend
@@ -166,7 +169,10 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
     previous = pt.tensor("previous", dtype="int32", shape=(n, FS))
     above = pt.tensor("above", dtype=dtype, shape=(n, hp.dim))
     uniforms_now = pt.tensor("uniforms", dtype=dtype, shape=(n,))
-    logits = tiers.sample_tier(params, hp, previous, above, "reference")  # "fast" would make tables each time
+    above_sample = Mapped(above)
+    logits = tiers.sample_tier(
+        params, hp, previous, above_sample, "reference"
+    )  # "fast" would make tables each time
     drawn = output.draw(hp, logits, {"uniforms": uniforms_now}, pt.ones((n,), dtype=dtype))
     big_step, frame_step = recurrent(big, BFS // FS), recurrent(frame, FS)
     sample_step = compile_function([previous, above, uniforms_now], [drawn], backend=backend)

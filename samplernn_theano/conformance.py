@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano import feeder, models, ops, updates
+from samplernn_theano import feeder, models, recurrent, updates
 from samplernn_theano.backend import check_backend, compile_function, default_backend
 from samplernn_theano.cases import Case, find_cases, find_corpus, read_case
 from samplernn_theano.clips import SPLITS, Clips, load_split
@@ -94,7 +94,7 @@ class Check:
 
 
 def check_case(
-    case: Case, backend: str | None = None, form: ops.Form = "fast", corpus: Path | None = None
+    case: Case, backend: str | None = None, form: recurrent.Form = "fast", corpus: Path | None = None
 ) -> Iterator[Check]:
     """Compare everything that `case` holds, quantity by quantity.
 
@@ -341,7 +341,7 @@ def run(
     names: Sequence[str] | None = None,
     corpus: str | Path | None = None,
     backend: str | None = None,
-    form: ops.Form = "fast",
+    form: recurrent.Form = "fast",
     brief: bool = False,
 ) -> int:
     """Check every case in `folder`, print a line per quantity, a summary, and return 0 if all passed, else 1.

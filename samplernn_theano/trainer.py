@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano import feeder, models, ops, updates
+from samplernn_theano import feeder, models, recurrent, updates
 from samplernn_theano.backend import compile_function
 from samplernn_theano.clips import Clips
 from samplernn_theano.hyperparameters import HyperParameters
@@ -32,7 +32,7 @@ def compile_trainer(
     seed: int = 123,
     learning_rate: float | None = None,
     backend: str | None = None,
-    form: ops.Form = "fast",
+    form: recurrent.Form = "fast",
     ip_weight: float = 0.0,
 ) -> Trainer:
     """Draw the initial parameters and compile the training step and the evaluation.

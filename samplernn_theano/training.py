@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from samplernn_theano import feeder, ops, original_layout, plots, runs, signals
+from samplernn_theano import feeder, original_layout, plots, recurrent, runs, signals
 from samplernn_theano.backend import check_backend, default_backend
 from samplernn_theano.clips import SPLITS, Clips, data_sha256, load_split, split_path, statistics
 from samplernn_theano.errors import DataError, DivergedError
@@ -38,7 +38,7 @@ def train(
     seed: int = 123,
     learning_rate: float | None = None,
     backend: str | None = None,
-    form: ops.Form = "fast",
+    form: recurrent.Form = "fast",
     ip_weight: float = 0.0,
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,

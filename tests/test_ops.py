@@ -5,7 +5,7 @@ import pytensor
 import pytensor.tensor as pt
 import pytest
 
-from samplernn_theano import ops
+from samplernn_theano import ops, recurrent
 from samplernn_theano.backend import compile_function
 from samplernn_theano.parameters import Parameters
 
@@ -33,7 +33,7 @@ def test_fast_and_reference_forms_agree_in_values_and_gradients(rnn_type, weight
     params = Parameters()
     outputs = []
     for form in ("reference", "fast"):
-        ys, new_state = ops.stacked_rnn(params, "L", x, state, rnn_type, True, weight_norm, form)
+        ys, new_state = recurrent.stacked_rnn(params, "L", x, state, rnn_type, True, weight_norm, form)
         # Every output matters, the last state too: its gradient comes in by another way.
         cost = pt.sum(ys * random(*ys.type.shape, seed=2)) + pt.sum(new_state * values[1])
         wrt = [x, state, *params.trainable()]
@@ -51,10 +51,10 @@ def test_fast_and_reference_forms_agree_in_values_and_gradients(rnn_type, weight
 def test_one_step_at_a_time_gives_the_sequence(rnn_type):
     x, state, values = stack_inputs(rnn_type, 3)
     params = Parameters()
-    ys, last = ops.stacked_rnn(params, "L", x, state, rnn_type, True, True, "fast")
+    ys, last = recurrent.stacked_rnn(params, "L", x, state, rnn_type, True, True, "fast")
     steps, carried = [], state
     for t in range(T):
-        y, carried = ops.stacked_rnn(params, "L", x[t : t + 1], carried, rnn_type, True, True, "step")
+        y, carried = recurrent.stacked_rnn(params, "L", x[t : t + 1], carried, rnn_type, True, True, "step")
         steps.append(y[0])
     ys, last, steps, carried = run([x, state], [ys, last, pt.stack(steps), carried], values)
     np.testing.assert_allclose(steps, ys, atol=2e-6)
@@ -65,7 +65,7 @@ def test_one_step_at_a_time_gives_the_sequence(rnn_type):
 def test_other_backends_agree_with_jax_on_a_gru_and_its_gradient(backend):
     x, state, values = stack_inputs("GRU", 1)
     params = Parameters()
-    ys, _ = ops.stacked_rnn(params, "L", x, state, "GRU", False, False, "fast")
+    ys, _ = recurrent.stacked_rnn(params, "L", x, state, "GRU", False, False, "fast")
     outputs = [ys, *pytensor.grad(pt.sum(ys**2), params.trainable())]
     for ours, jax in zip(
         run([x, state], outputs, values, backend), run([x, state], outputs, values), strict=True
@@ -79,7 +79,7 @@ def test_skip_connections_are_named_as_in_the_original():
     for rnn_type in ("GRU", "LSTM"):
         x, state, _ = stack_inputs(rnn_type, 2)
         params = Parameters()
-        ops.stacked_rnn(params, f"F.{rnn_type}", x, state, rnn_type, True, False, "reference")
+        recurrent.stacked_rnn(params, f"F.{rnn_type}", x, state, rnn_type, True, False, "reference")
         names[rnn_type] = [name for name in params if "skip" in name]
     assert names["GRU"] == [
         "F.GRU.outskip1y.W0",

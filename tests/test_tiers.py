@@ -11,6 +11,7 @@ from pytensor.compile.mode import Mode
 from samplernn_theano import models, updates
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.hyperparameters import RNNGMM, KTier, OneTier, SampleRNNGMM, ThreeTier, TwoTier
+from samplernn_theano.merging import Mapped
 from samplernn_theano.models import tiers
 from samplernn_theano.original import lapack
 from samplernn_theano.parameters import Parameters
@@ -166,7 +167,8 @@ def test_real_input_reads_the_previous_samples_as_numbers(q_levels, levels, numb
     params = Parameters()
     previous = pt.tensor("previous", dtype="int32", shape=(1, 4))
     conditioning = pt.tensor("conditioning", dtype="float32", shape=(1, hp.dim))
-    logits = tiers.sample_tier(params, hp, previous, conditioning, "fast")
+    above = Mapped(conditioning)
+    logits = tiers.sample_tier(params, hp, previous, above, "fast")
     assert params["SampleLevel.L1_PrevSamples.W0"].type.shape == (4, hp.dim)
     from_above = np.linspace(-1, 1, hp.dim, dtype=np.float32)[None]
     f = pytensor.function([previous, conditioning], logits, mode=INTERPRETED)

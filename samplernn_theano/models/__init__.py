@@ -9,8 +9,8 @@ from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.hyperparameters import HyperParameters
 from samplernn_theano.models import one_tier, tiers, wavenet
 from samplernn_theano.models.graph import Graph, Sampler
-from samplernn_theano.ops import Form
 from samplernn_theano.parameters import Parameters
+from samplernn_theano.recurrent import Form
 
 _MODULES = {
     "three_tier": tiers,

@@ -10,8 +10,9 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano import ops
+from samplernn_theano import ops, recurrent
 from samplernn_theano.hyperparameters import RNNGMM, OneTier
+from samplernn_theano.merging import Mapped
 from samplernn_theano.models import output, parts
 from samplernn_theano.models.graph import Graph, Sampler
 from samplernn_theano.parameters import Parameters
@@ -23,7 +24,7 @@ def network(
     previous: Expression,
     state: Expression,
     reset: Expression | None,
-    form: ops.Form,
+    form: recurrent.Form,
 ) -> tuple[Expression, Expression]:
     """The network over time.
 
@@ -41,11 +42,12 @@ def network(
         Logits, or the numbers of a mixture.
     new_state : (B, R, state width)
     """
-    x = previous
+    x: recurrent.Input = previous
     if isinstance(hp, OneTier):
-        x = ops.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)[previous[..., 0]]
+        table = ops.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)
+        x = (Mapped(previous[..., 0], table),)
     state = parts.initial_state(params, "SampleLevel.h0", hp, state, reset)
-    x, new_state = ops.stacked_rnn(
+    x, new_state = recurrent.stacked_rnn(
         params, f"SampleLevel.{hp.rnn_type}", x, state, hp.rnn_type, hp.skip_conn, hp.weight_norm, form
     )
     for name in ("L1", "L2", "L3"):
@@ -55,7 +57,7 @@ def network(
     return ops.affine(last, x), new_state
 
 
-def graph(params: Parameters, hp: OneTier | RNNGMM, form: ops.Form = "fast") -> Graph:
+def graph(params: Parameters, hp: OneTier | RNNGMM, form: recurrent.Form = "fast") -> Graph:
     """The model over one truncated-BPTT pass: cost, logits and new states."""
     FS = hp.overlap
     sequences, mask, reset = parts.pass_inputs(params, hp)

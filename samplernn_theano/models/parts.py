@@ -86,12 +86,6 @@ def split_last(x: Expression, n: int) -> Expression:
     return x.reshape((N, B, n, width // n))
 
 
-def in_sequence(x: Expression) -> Expression:
-    """(N, B, n, width), n vectors for each step, as a sequence of N · n steps: (N · n, B, width)."""
-    N, B, n, width = x.type.shape
-    return x.transpose(0, 2, 1, 3).reshape((N * n, B, width))
-
-
 def batch_first(x: Expression) -> Expression:
     """(N, B, n, Q) as (B, N · n, Q)."""
     N, B, n, Q = x.type.shape

@@ -16,8 +16,9 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano import ops
+from samplernn_theano import merging, ops, recurrent
 from samplernn_theano.hyperparameters import KTier, SampleRNNGMM, ThreeTier, Tier, TwoTier
+from samplernn_theano.merging import Mapped
 from samplernn_theano.models import output, parts
 from samplernn_theano.models.graph import Graph, Sampler
 from samplernn_theano.parameters import Parameters, he
@@ -31,11 +32,11 @@ def frame_tier(
     tier: Tier,
     ratio: int,
     frames: Expression,
-    conditioning: Expression | None,
+    above: Mapped | None,
     state: Expression,
     reset: Expression | None,
-    form: ops.Form,
-) -> tuple[Expression, Expression, Expression]:
+    form: recurrent.Form,
+) -> tuple[Mapped, Expression, Expression]:
     """A recurrent tier (paper, equations 2 to 9).
 
     Parameters
@@ -44,30 +45,30 @@ def frame_tier(
         Steps of the tier below for one step of this one.
     frames : (N, B, FS)
         What each step reads.
-    conditioning : (N, B, D) or None
-        A vector for each step from the tier above; the slowest tier has none.
+    above : Mapped or None
+        What gives a vector (D,) for each step, of the tier above; the slowest tier has none.
     state : (B, R, state width)
     reset : () int32 or None
         Where 1, the learned initial state takes the place of `state`; None keeps `state`.
 
     Returns
     -------
-    vectors : (N, B, ratio, D)
-        What conditions the steps of the tier below.
+    below : Mapped
+        What gives (N, B, ratio, D), a vector for each step of the tier below.
     outputs : (N, B, D)
         Of the recurrent layers.
     new_state : (B, R, state width)
     """
-    x = _numbers(params, hp, frames)
-    if conditioning is not None:
+    x: recurrent.Input = _numbers(params, hp, frames)
+    if above is not None:
         expand = parts.he_linear(params, hp, f"{tier.name}.InputExpand", tier.frame_size, hp.dim)
-        x = ops.affine(expand, x) + conditioning
+        x = (merging.put_off(expand, x), above)  # no nonlinearity before the recurrent layers' Input
     state = parts.initial_state(params, f"{tier.name}.h0", hp, state, reset)
-    outputs, new_state = ops.stacked_rnn(
+    outputs, new_state = recurrent.stacked_rnn(
         params, f"{tier.name}.{hp.rnn_type}", x, state, hp.rnn_type, hp.skip_conn, hp.weight_norm, form
     )
     upsample = parts.he_linear(params, hp, f"{tier.name}.Output", hp.dim, ratio * hp.dim)
-    return parts.split_last(ops.affine(upsample, outputs), ratio), outputs, new_state
+    return merging.put_off(upsample, outputs, ratio), outputs, new_state
 
 
 def independent_predictions(params: Parameters, hp: Tiers, tier: Tier, outputs: Expression) -> Expression:
@@ -81,45 +82,44 @@ def independent_predictions(params: Parameters, hp: Tiers, tier: Tier, outputs: 
 
 
 def sample_tier(
-    params: Parameters, hp: Tiers, previous: Expression, conditioning: Expression, form: ops.Form
+    params: Parameters, hp: Tiers, previous: Expression, above: Mapped, form: recurrent.Form
 ) -> Expression:
-    """The fastest tier: the FS samples before each target (..., FS), its vector from above (..., D).
+    """The fastest tier: the FS samples before each target (..., FS), what gives its vector from above.
 
     Returns what predicts the target: logits (..., Q), or the numbers of a mixture. With `multi_softmax` the
     previous samples are not read: all samples of a frame are predicted at once.
     """
-    x = conditioning
-    if isinstance(hp, SampleRNNGMM) or not hp.multi_softmax:
-        x = _read_previous(params, hp, previous, form) + x  # no nonlinearity here
+    read = isinstance(hp, SampleRNNGMM) or not hp.multi_softmax
+    maps = [*_read_previous(params, hp, previous, form), above] if read else [above]
     L2 = parts.he_linear(params, hp, "SampleLevel.L2", hp.dim, hp.dim)
     L3 = parts.he_linear(params, hp, "SampleLevel.L3", hp.dim, hp.dim)
     # Quirk: the initialisation is left to the default, so it is orthogonal where dim equals q_levels.
     last = ops.linear(params, "SampleLevel.Output", hp.dim, output.width(hp), weight_norm=hp.weight_norm)
-    x = ops.relu(ops.affine(L2, x))
+    x = ops.relu(merging.affine(L2, maps, form))  # no nonlinearity before L2
     x = ops.relu(ops.affine(L3, x))
     return ops.affine(last, x)
 
 
-def graph(params: Parameters, hp: Tiers, form: ops.Form = "fast") -> Graph:
+def graph(params: Parameters, hp: Tiers, form: recurrent.Form = "fast") -> Graph:
     """The model over one truncated-BPTT pass: costs, logits and new states."""
     overlap, T, FS = hp.overlap, hp.seq_len, hp.tiers[-1].frame_size
     sequences, mask, reset = parts.pass_inputs(params, hp)
     states, new_states = _states(params, hp, hp.batch_size), {}
-    vectors: Expression | None = None
+    below: Mapped | None = None
     ip_logits: Expression | None = None
     for tier, ratio in _with_ratios(hp):
         first = overlap - tier.frame_size
         frames = parts.frames(sequences[:, first : first + T], tier.frame_size)
-        conditioning = None if vectors is None else parts.in_sequence(vectors)
-        vectors, outputs, new_states[tier.state] = frame_tier(
-            params, hp, tier, ratio, frames, conditioning, states[tier.state], reset, form
+        below, outputs, new_states[tier.state] = frame_tier(
+            params, hp, tier, ratio, frames, below, states[tier.state], reset, form
         )
         if hp.independent_preds and tier == hp.tiers[0]:
             ip_logits = independent_predictions(params, hp, tier, outputs)
     # The FS samples before each target: (N, B, FS) targets, FS samples each.
     starts = range(overlap - FS, overlap)
     previous = pt.stack([parts.frames(sequences[:, start : start + T], FS) for start in starts], axis=3)
-    outputs = sample_tier(params, hp, previous, vectors, form)
+    assert below is not None  # there is a recurrent tier
+    outputs = sample_tier(params, hp, previous, below, form)
 
     def targets(size: int) -> list[Expression]:
         """Targets and their mask in frames, (T / size, B, size) each."""
@@ -166,24 +166,23 @@ def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int, top_p: f
         recent = [before[:, i] for i in range(overlap)]  # all samples so far, n_seqs of each
         state = dict(zip(states, carried, strict=True))
 
-        def step(k: int, conditioning: Expression | None) -> None:
+        def step(k: int, above: Mapped | None) -> None:
             """One step of tier k, and of everything below it."""
             tier, ratio = tiers[k]
             frame = pt.stack(recent[-tier.frame_size :], axis=1)
-            conditioning = None if conditioning is None else conditioning[None]
-            vectors, _, state[tier.state] = frame_tier(
-                params, hp, tier, ratio, frame[None], conditioning, state[tier.state], None, "step"
+            below, _, state[tier.state] = frame_tier(
+                params, hp, tier, ratio, frame[None], above, state[tier.state], None, "step"
             )
             for i in range(ratio):
                 if k + 1 < len(tiers):
-                    step(k + 1, vectors[0, :, i])
+                    step(k + 1, merging.only(below, i))
                 else:
-                    draw(vectors[0, :, i], tier.frame_size)
+                    draw(merging.only(below, i), tier.frame_size)
 
-        def draw(conditioning: Expression, FS: int) -> None:
+        def draw(above: Mapped, FS: int) -> None:
             """One sample."""
             t = len(recent) - overlap
-            outputs = sample_tier(params, hp, pt.stack(recent[-FS:], axis=1), conditioning, "step")
+            outputs = sample_tier(params, hp, pt.stack(recent[-FS:], axis=1)[None], above, "step")[0]
             noise_now = {name: values[t] for name, values in noise_of.items()}
             drawn = output.draw(hp, outputs, noise_now, inverse_temperature, top_p)
             recent.append(parts.heard(hp, silent[t], drawn))
@@ -237,22 +236,21 @@ def _numbers(params: Parameters, hp: Tiers, samples: Expression) -> Expression:
     return ops.rescale(samples, hp.q_levels, params.dtype)
 
 
-def _read_previous(params: Parameters, hp: Tiers, previous: Expression, form: ops.Form) -> Expression:
+def _read_previous(params: Parameters, hp: Tiers, previous: Expression, form: recurrent.Form) -> list[Mapped]:
     """The FS previous samples (..., FS) side by side, embedded, one-hot or as numbers, mapped to (..., D)."""
     FS = previous.type.shape[-1]
     if isinstance(hp, SampleRNNGMM) or hp.sample_input == "real":
-        return ops.matmul(_numbers(params, hp, previous), _L1(params, hp, FS))
+        return [Mapped(_numbers(params, hp, previous), _L1(params, hp, FS))]
     Q, size = hp.q_levels, hp.emb_size or hp.q_levels
     table = ops.embedding(params, "SampleLevel.Embedding", Q, size) if hp.emb_size else None
     W = _L1(params, hp, FS * size)
     if form == "reference":
         vectors = ops.one_hot(previous, Q, params.dtype) if table is None else table[previous]
-        return ops.matmul(vectors.reshape((*previous.type.shape[:-1], FS * size)), W)
+        return [Mapped(vectors.reshape((*previous.type.shape[:-1], FS * size)), W)]
     # The same sum, products first: a table (Q, D) for each of the FS positions, then look-ups.
     slices = [W[k * size : (k + 1) * size] for k in range(FS)]
     tables = slices if table is None else [table @ part for part in slices]
-    looked_up = [tables[k][previous[..., k]] for k in range(FS)]
-    return sum(looked_up[1:], start=looked_up[0])
+    return [Mapped(previous[..., k], tables[k]) for k in range(FS)]
 
 
 def _L1(params: Parameters, hp: Tiers, n_in: int) -> Expression:

@@ -20,7 +20,7 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano import ops
+from samplernn_theano import ops, recurrent
 from samplernn_theano.hyperparameters import WaveNet
 from samplernn_theano.models import output, parts
 from samplernn_theano.models.graph import Graph, Sampler
@@ -102,7 +102,7 @@ def merged_output(params: Parameters, hp: WaveNet) -> tuple[Expression, Expressi
 # --- the model over time ------------------------------------------------------------------------------------
 
 
-def graph(params: Parameters, hp: WaveNet, form: ops.Form = "fast") -> Graph:
+def graph(params: Parameters, hp: WaveNet, form: recurrent.Form = "fast") -> Graph:
     """The model over one pass: cost and logits."""
     sequences, mask, reset = parts.pass_inputs(params, hp)
     logits = predict(params, hp, sequences[:, :-1], form)
@@ -122,7 +122,9 @@ def graph(params: Parameters, hp: WaveNet, form: ops.Form = "fast") -> Graph:
     )
 
 
-def predict(params: Parameters, hp: WaveNet, samples: Expression, form: ops.Form = "fast") -> Expression:
+def predict(
+    params: Parameters, hp: WaveNet, samples: Expression, form: recurrent.Form = "fast"
+) -> Expression:
     """Logits (B, T, Q) of the samples that follow each receptive field in samples (B, overlap + T - 1)."""
     T = samples.type.shape[1] - hp.overlap + 1
     numbers = _numbers(hp, samples, params.dtype)
