@@ -169,10 +169,8 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
     previous = pt.tensor("previous", dtype="int32", shape=(n, FS))
     above = pt.tensor("above", dtype=dtype, shape=(n, hp.dim))
     uniforms_now = pt.tensor("uniforms", dtype=dtype, shape=(n,))
-    above_sample = Mapped(above)
-    logits = tiers.sample_tier(
-        params, hp, previous, above_sample, "reference"
-    )  # "fast" would make tables each time
+    # "fast" would make tables each time
+    logits = tiers.predict(tiers.sample_tier(params, hp, previous, Mapped(above), "reference"))
     drawn = output.draw(hp, logits, {"uniforms": uniforms_now}, pt.ones((n,), dtype=dtype))
     big_step, frame_step = recurrent(big, BFS // FS), recurrent(frame, FS)
     sample_step = compile_function([previous, above, uniforms_now], [drawn], backend=backend)

@@ -67,12 +67,12 @@ def pays(m: Mapped, V: Expression) -> bool:
     return n * n_in * n_out * n_next + on_rows * n_next < on_rows * n_out + rows * n * n_out * n_next
 
 
-def times(m: Mapped, V: Expression, in_loop: bool = False) -> Expression:
+def times(m: Mapped, V: Expression, in_loop: bool = False) -> Mapped:
     """What `m` gives, times V (n_out, width), in the order that takes fewer multiplications.
 
     `in_loop` says that this stands in a loop over data: W V is made once, outside, and costs nothing.
     """
-    return carry_out(merge(m, V)) if in_loop or pays(m, V) else ops.matmul(carry_out(m), V)
+    return merge(m, V) if in_loop or pays(m, V) else Mapped(carry_out(m), V)
 
 
 def only(m: Mapped, i: int) -> Mapped:
@@ -82,24 +82,16 @@ def only(m: Mapped, i: int) -> Mapped:
     return Mapped(m.source, m.W[:, part], None if m.b is None else m.b[part])
 
 
-def affine(layer: ops.Linear, maps: Sequence[Mapped], form: str) -> Expression:
-    """A linear layer on the sum of what `maps` give."""
-    if form == "reference":
-        ys = [carry_out(m) for m in maps]
-        return ops.affine(layer, sum(ys[1:], start=ys[0]))
-    ys = [times(m, ops.weight(layer), form == "step") for m in maps]
-    return sum(ys[1:], start=ys[0]) + layer.b
-
-
 def add_up(maps: Sequence[Mapped]) -> Expression:
-    """The sum of what `maps` give, as a sequence (T, B, n_out)."""
-    ys = [in_time(carry_out(m), m) for m in maps]
+    """The sum of what `maps` give, all of one shape."""
+    ys = [carry_out(m) for m in maps]
     return sum(ys[1:], start=ys[0])
 
 
-def in_time(y: Expression, m: Mapped) -> Expression:
-    """What comes of `m`, (N, B, n, width) where it has an n, as a sequence (N · n, B, width)."""
-    if m.n is None:
+def in_time(m: Mapped) -> Expression:
+    """What `m` gives, (N, B, width) or (N, B, n, width), as a sequence (N · n, B, width)."""
+    y = carry_out(m)
+    if y.ndim == 3:
         return y
     N, B, n, last = y.type.shape
     return y.transpose(0, 2, 1, 3).reshape((N * n, B, last))

@@ -186,7 +186,8 @@ def _gru_fast(p: Expression, h0: Expression, Wg: Expression, Wc: Expression) -> 
     the weights do not: they are one large product each, formed after the backward scan.
     """
 
-    def backward_step(dh_out, zr, c, h_prev, dh, WgT, WcT):
+    def backward_step(t, dh, dhs_out, zrs, cs, h_prevs, WgT, WcT):
+        dh_out, zr, c, h_prev = dhs_out[t], zrs[t], cs[t], h_prevs[t]
         H = h_prev.type.shape[-1]
         z, r = zr[:, :H], zr[:, H:]
         one = constant(1, z)
@@ -205,17 +206,16 @@ def _gru_fast(p: Expression, h0: Expression, Wg: Expression, Wc: Expression) -> 
         h_prev = pt.concatenate([h0[None], hs[:-1]])
         dhs, dzrs, dcs = pytensor.scan(
             backward_step,
-            sequences=[gradients[0], zrs, cs, h_prev],
+            sequences=[_backwards(hs)],
             outputs_info=[pt.zeros_like(h0), None, None],
-            non_sequences=[Wg.T, Wc.T],
-            go_backwards=True,
+            non_sequences=[gradients[0], zrs, cs, h_prev, Wg.T, Wc.T],
             strict=True,
             return_updates=False,
         )
-        dzrs, dcs = dzrs[::-1], dcs[::-1]
-        dWg = _rows(h_prev, H).T @ _rows(dzrs, 2 * H)
-        dWc = _rows(h_prev * zrs[:, :, H:], H).T @ _rows(dcs, H)
-        return [pt.concatenate([dzrs, dcs], axis=2), dhs[-1], dWg, dWc]
+        # dzrs and dcs are in the loop's order, the last step first; in products over time any order does.
+        dWg = _rows(h_prev[::-1], H).T @ _rows(dzrs, 2 * H)
+        dWc = _rows((h_prev * zrs[:, :, H:])[::-1], H).T @ _rows(dcs, H)
+        return [pt.concatenate([dzrs, dcs], axis=2)[::-1], dhs[-1], dWg, dWc]
 
     inputs = [v.type() for v in (p, h0, Wg, Wc)]
     outputs = pytensor.scan(
@@ -234,7 +234,8 @@ def _lstm_fast(
 ) -> tuple[Expression, Expression]:
     """All states s and c (T, B, H) of an LSTM over projected inputs p (T, B, 4 H); as `_gru_fast`."""
 
-    def backward_step(ds_out, dc_out, gates, c, c_prev, ds, dc, WrT):
+    def backward_step(t, ds, dc, dss_out, dcs_out, all_gates, cs, c_prevs, WrT):
+        ds_out, dc_out, gates, c, c_prev = (x[t] for x in (dss_out, dcs_out, all_gates, cs, c_prevs))
         H = c.type.shape[-1]
         i, f, o, g = (gates[:, k * H : (k + 1) * H] for k in range(4))
         one = constant(1, c)
@@ -262,16 +263,14 @@ def _lstm_fast(
         )
         dss, dcs, dpres = pytensor.scan(
             backward_step,
-            sequences=[ds_out, dc_out, gates, cs, pt.concatenate([c0[None], cs[:-1]])],
+            sequences=[_backwards(ss)],
             outputs_info=[pt.zeros_like(s0), pt.zeros_like(c0), None],
-            non_sequences=[Wr.T],
-            go_backwards=True,
+            non_sequences=[ds_out, dc_out, gates, cs, pt.concatenate([c0[None], cs[:-1]]), Wr.T],
             strict=True,
             return_updates=False,
         )
-        dpres = dpres[::-1]
-        dWr = _rows(pt.concatenate([s0[None], ss[:-1]]), H).T @ _rows(dpres, 4 * H)
-        return [dpres, dss[-1], dcs[-1], dWr]
+        dWr = _rows(pt.concatenate([s0[None], ss[:-1]])[::-1], H).T @ _rows(dpres, 4 * H)
+        return [dpres[::-1], dss[-1], dcs[-1], dWr]
 
     inputs = [v.type() for v in (p, s0, c0, Wr)]
     outputs = pytensor.scan(
@@ -293,7 +292,7 @@ def _projected(layer: Linear, inputs: Sequence[Input], form: Form) -> Expression
         rows = W[first : first + _width([x])]
         first += _width([x])
         if isinstance(x, tuple):
-            products += [merging.in_time(merging.times(m, rows, form == "step"), m) for m in x]
+            products += [merging.in_time(merging.times(m, rows, form == "step")) for m in x]
         else:
             products.append(matmul(x, rows))
     if layer.b is not None:
@@ -303,7 +302,7 @@ def _projected(layer: Linear, inputs: Sequence[Input], form: Form) -> Expression
 
 def _concatenated(inputs: Sequence[Input]) -> Expression:
     """`inputs` side by side: (T, B, n_in)."""
-    xs = [merging.add_up(x) if isinstance(x, tuple) else x for x in inputs]
+    xs = [sum(map(merging.in_time, x)) if isinstance(x, tuple) else x for x in inputs]
     return pt.concatenate(xs, axis=2)
 
 
@@ -314,6 +313,11 @@ def _width(inputs: Sequence[Input]) -> int:
 def _over_time(outputs: Expression, x: Expression, width: int) -> Expression:
     """Tell PyTensor the static shape (T, B, width) that a scan over x (T, B, n) forgets."""
     return pt.specify_shape(outputs, (*x.type.shape[:2], width))
+
+
+def _backwards(x: Expression) -> Expression:
+    """The steps of x (T, ...), the last first: to index with, where a reversed copy would be large."""
+    return pt.arange(x.shape[0] - 1, -1, -1, dtype="int32")
 
 
 def _rows(x: Expression, width: int) -> Expression:

@@ -168,7 +168,7 @@ def test_real_input_reads_the_previous_samples_as_numbers(q_levels, levels, numb
     previous = pt.tensor("previous", dtype="int32", shape=(1, 4))
     conditioning = pt.tensor("conditioning", dtype="float32", shape=(1, hp.dim))
     above = Mapped(conditioning)
-    logits = tiers.sample_tier(params, hp, previous, above, "fast")
+    logits = tiers.predict(tiers.sample_tier(params, hp, previous, above, "fast"))
     assert params["SampleLevel.L1_PrevSamples.W0"].type.shape == (4, hp.dim)
     from_above = np.linspace(-1, 1, hp.dim, dtype=np.float32)[None]
     f = pytensor.function([previous, conditioning], logits, mode=INTERPRETED)

@@ -12,11 +12,15 @@ Shapes: B clips, T samples per pass, N frames per pass, FS samples per frame, D 
 per stack. Time comes first inside the model: (N, B, ...).
 """
 
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano import merging, ops, recurrent
+from samplernn_theano import chunks, merging, ops, recurrent
 from samplernn_theano.hyperparameters import KTier, SampleRNNGMM, ThreeTier, Tier, TwoTier
 from samplernn_theano.merging import Mapped
 from samplernn_theano.models import output, parts
@@ -24,6 +28,9 @@ from samplernn_theano.models.graph import Graph, Sampler
 from samplernn_theano.parameters import Parameters, he
 
 Tiers = ThreeTier | TwoTier | KTier | SampleRNNGMM
+
+# In a chunk of the fastest tier. With dim 1024 each of its layers is 32 MiB then.
+MOST_SAMPLES = 8192
 
 
 def frame_tier(
@@ -81,13 +88,21 @@ def independent_predictions(params: Parameters, hp: Tiers, tier: Tier, outputs: 
     return parts.split_last(ops.affine(layer, outputs), tier.frame_size)
 
 
+class SampleTier(NamedTuple):
+    """The fastest tier, a multilayer perceptron, with what it reads."""
+
+    maps: tuple[Mapped, ...]  # their sum, and b, is what the first ReLU reads
+    b: Expression  # (D,)
+    L3: ops.Linear
+    last: ops.Linear  # to logits (..., Q), or to the numbers of a mixture
+
+
 def sample_tier(
     params: Parameters, hp: Tiers, previous: Expression, above: Mapped, form: recurrent.Form
-) -> Expression:
-    """The fastest tier: the FS samples before each target (..., FS), what gives its vector from above.
+) -> SampleTier:
+    """The fastest tier on the FS samples before each target (..., FS), and what gives its vector from above.
 
-    Returns what predicts the target: logits (..., Q), or the numbers of a mixture. With `multi_softmax` the
-    previous samples are not read: all samples of a frame are predicted at once.
+    With `multi_softmax` the previous samples are not read: all samples of a frame are predicted at once.
     """
     read = isinstance(hp, SampleRNNGMM) or not hp.multi_softmax
     maps = [*_read_previous(params, hp, previous, form), above] if read else [above]
@@ -95,9 +110,42 @@ def sample_tier(
     L3 = parts.he_linear(params, hp, "SampleLevel.L3", hp.dim, hp.dim)
     # Quirk: the initialisation is left to the default, so it is orthogonal where dim equals q_levels.
     last = ops.linear(params, "SampleLevel.Output", hp.dim, output.width(hp), weight_norm=hp.weight_norm)
-    x = ops.relu(merging.affine(L2, maps, form))  # no nonlinearity before L2
-    x = ops.relu(ops.affine(L3, x))
-    return ops.affine(last, x)
+    if form == "reference":
+        through_L2 = [Mapped(merging.add_up(maps), ops.weight(L2))]
+    else:  # no nonlinearity before L2
+        through_L2 = [merging.times(m, ops.weight(L2), in_loop=form == "step") for m in maps]
+    return SampleTier(tuple(through_L2), L2.b, *(ops.Linear(ops.weight(x), None, x.b) for x in (L3, last)))
+
+
+def predict(tier: SampleTier) -> Expression:
+    """What predicts the targets: logits (..., Q), or the numbers of a mixture."""
+    x = ops.relu(merging.add_up(tier.maps) + tier.b)
+    x = ops.relu(ops.affine(tier.L3, x))
+    return ops.affine(tier.last, x)
+
+
+def total_nll(hp: Tiers, tier: SampleTier, targets: Expression, mask: Expression) -> Expression:
+    """The NLL, (), of all targets (N, B, FS) together, bits; in chunks, lest a pass fill the memory."""
+    maps = sorted(tier.maps, key=lambda m: m.source.dtype.startswith("int"))  # look-ups last
+    moved = [m.source for m in maps if not m.source.dtype.startswith("int")]
+    fixed = [*(m.source for m in maps[len(moved) :]), targets, mask]
+    weights = [w for m in maps for w in (m.W, m.b) if w is not None]
+    others = [tier.b, tier.L3.W, tier.L3.b, tier.last.W, tier.last.b]
+
+    def of_chunk(varying: Sequence[Expression], weights: Sequence[Expression]) -> Expression:
+        *sources, targets, mask = varying
+        rest = iter(weights)
+        own = [
+            Mapped(source, next(rest), None if m.b is None else next(rest), m.n)
+            for source, m in zip(sources, maps, strict=True)
+        ]
+        b, W3, b3, W, b_last = rest
+        now = SampleTier(tuple(own), b, ops.Linear(W3, None, b3), ops.Linear(W, None, b_last))
+        return pt.sum(output.nll(hp, predict(now), targets, mask))
+
+    n_samples = math.prod(targets.type.shape)
+    n = chunks.number(targets.type.shape[0], n_samples, MOST_SAMPLES)
+    return chunks.total(of_chunk, moved, fixed, [*weights, *others], n)
 
 
 def graph(params: Parameters, hp: Tiers, form: recurrent.Form = "fast") -> Graph:
@@ -119,7 +167,8 @@ def graph(params: Parameters, hp: Tiers, form: recurrent.Form = "fast") -> Graph
     starts = range(overlap - FS, overlap)
     previous = pt.stack([parts.frames(sequences[:, start : start + T], FS) for start in starts], axis=3)
     assert below is not None  # there is a recurrent tier
-    outputs = sample_tier(params, hp, previous, below, form)
+    samples = sample_tier(params, hp, previous, below, form)
+    outputs = predict(samples)
 
     def targets(size: int) -> list[Expression]:
         """Targets and their mask in frames, (T / size, B, size) each."""
@@ -133,7 +182,7 @@ def graph(params: Parameters, hp: Tiers, form: recurrent.Form = "fast") -> Graph
         reset=reset,
         states=states,
         new_states=new_states,
-        total=pt.sum(nll),
+        total=pt.sum(nll) if form == "reference" else total_nll(hp, samples, *targets(FS)),
         count=pt.sum(mask[:, overlap:]),
         nll=nll.transpose(1, 0, 2).reshape((hp.batch_size, T)),
         logits=parts.batch_first(outputs),
@@ -182,7 +231,8 @@ def sampler(params: Parameters, hp: Tiers, n_seqs: int, n_samples: int, top_p: f
         def draw(above: Mapped, FS: int) -> None:
             """One sample."""
             t = len(recent) - overlap
-            outputs = sample_tier(params, hp, pt.stack(recent[-FS:], axis=1)[None], above, "step")[0]
+            tier = sample_tier(params, hp, pt.stack(recent[-FS:], axis=1)[None], above, "step")
+            outputs = predict(tier)[0]
             noise_now = {name: values[t] for name, values in noise_of.items()}
             drawn = output.draw(hp, outputs, noise_now, inverse_temperature, top_p)
             recent.append(parts.heard(hp, silent[t], drawn))
