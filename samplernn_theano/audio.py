@@ -17,7 +17,6 @@ from typing import IO, BinaryIO, NamedTuple
 import numpy as np
 import scipy
 import soundfile
-from scipy.io import wavfile
 
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.files import atomic_write
@@ -165,7 +164,7 @@ def write_wav(path: str | os.PathLike[str], samples: np.ndarray, rate: int = SAM
         raise OutputError(f"{path} was not written: the sound holds NaN or infinite samples.")
     integers = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
     with atomic_write(path) as temporary:
-        wavfile.write(temporary, rate, integers)
+        scipy.io.wavfile.write(temporary, rate, integers)
 
 
 def _open(path: Path) -> BinaryIO:

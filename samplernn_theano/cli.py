@@ -6,13 +6,13 @@ Exit codes: 0 done, 1 a conformance check failed, 2 something the user can put r
 """
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano import __version__
-from samplernn_theano.arguments import Parser, add_backend, guarded
+from samplernn_theano.arguments import Parser, add_backend, add_devices, add_precision, guarded
 from samplernn_theano.cli_convert import add_convert
 from samplernn_theano.cli_data import add_check_data, add_prepare
 from samplernn_theano.cli_figures import add_figure
@@ -38,6 +38,9 @@ def _run(words: list[str]) -> int:
         from samplernn_theano import threads
 
         threads.limit(arguments.threads)
+    # A graph is hundreds of thousands of objects, nearly all of them kept: looking for rubbish among them as
+    # often as Python does by default (700) takes a twentieth of the time to the first training step.
+    gc.set_threshold(10_000)
     return arguments.command(arguments)
 
 
@@ -46,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="samplernn", description="SampleRNN (ICLR 2017), faithful to the authors' code, on PyTensor."
     )
-    parser.add_argument("--version", action="version", version=f"samplernn-theano {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     add_prepare(commands)
     add_check_data(commands)
@@ -69,6 +72,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Version(argparse.Action):
+    """Prints the version, which is looked up only then: that takes as long as all parsers together."""
+
+    def __call__(self, *_: Any) -> None:
+        from samplernn_theano import __version__
+
+        print(f"samplernn-theano {__version__}")
+        raise SystemExit(0)
+
+
 # --- conformance --------------------------------------------------------------------------------------------
 
 
@@ -89,13 +102,16 @@ def _add_conformance(commands: Any) -> None:
     )
     parser.add_argument("--brief", action="store_true", help="a line per kind of quantity, and what fails")
     add_backend(parser)
+    add_precision(parser)
+    add_devices(parser)
     parser.set_defaults(command=_conformance)
 
 
 def _conformance(a: argparse.Namespace) -> int:
     from samplernn_theano import conformance
 
-    return conformance.run(a.folder, a.family, a.case, a.corpus, a.backend, a.form, a.brief)
+    how = (a.backend, a.form, a.brief, a.precision or "highest", a.devices or 1)
+    return conformance.run(a.folder, a.family, a.case, a.corpus, *how)
 
 
 # --- info ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from samplernn_theano import models, threads
 from samplernn_theano.backend import compile_function
 from samplernn_theano.hyperparameters import HyperParameters, OneTier, SampleRNN
-from samplernn_theano.kernels import loop, weights
+from samplernn_theano.kernels import FAMILIES
 from samplernn_theano.parameters import Parameters
 
 State = dict[str, NDArray]
@@ -83,14 +83,14 @@ def create(
     """
     sharpness = (1 / np.broadcast_to(np.asarray(temperature, np.float64), n_seqs)).astype(np.float32)
     if backend is None and has_kernels(hp):
-        assert isinstance(hp, weights.FAMILIES)
+        assert isinstance(hp, FAMILIES)
         return _with_kernels(params, hp, sharpness, top_p)
     return _with_graph(params, hp, sharpness, top_p, backend)
 
 
 def has_kernels(hp: HyperParameters) -> bool:
     """Whether the kernels can generate with such a model."""
-    return isinstance(hp, weights.FAMILIES)
+    return isinstance(hp, FAMILIES)
 
 
 # --- the graph ----------------------------------------------------------------------------------------------
@@ -136,6 +136,8 @@ def _after(state: State, samples: NDArray) -> State:
 
 def _with_kernels(params: Parameters, hp: SampleRNN | OneTier, sharpness: NDArray, top_p: float) -> Engine:
     """Every thread generates some of the sequences; none waits for another within a block."""
+    from samplernn_theano.kernels import loop, weights  # with them comes Numba, which is slow to load
+
     n_seqs, overlap = len(sharpness), hp.overlap
     samples = min(KERNEL_BLOCK, KERNEL_SAMPLES // n_seqs)
     length = max(1, samples // overlap) * overlap

@@ -12,17 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import matplotlib.image
 import numpy as np
 import scipy
 import soundfile
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.files import atomic_write, write_text
 from samplernn_theano.manifest import count_of
-from samplernn_theano.plots import _save
+from samplernn_theano.plots import _save, new
 from samplernn_theano.text import duration, visible
 
 PAGE = "index.html"
@@ -196,7 +194,7 @@ def _powers(file: soundfile.SoundFile, hops: int) -> Iterator[tuple[int, NDArray
 
     The window of hop i is centred at the sample i * HOP, as in `plots`; around the sound is silence.
     """
-    window = scipy.signal.windows.hann(WINDOW, sym=False).astype(np.float32)
+    window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)  # periodic; scipy.signal is slow to import
     waiting, done, ended = np.zeros(WINDOW // 2, np.float32), 0, False
     while done < hops and not ended:
         block = file.read(1024 * HOP, dtype="float32", always_2d=True).mean(axis=1)
@@ -235,7 +233,7 @@ def write_sheet(path: str | os.PathLike[str], sounds: Mapping[str, str | os.Path
         If the picture cannot be written.
     """
     shown = dict(islice(sounds.items(), SHOWN))
-    figure = Figure(figsize=(10, 0.6 + 1.9 * len(shown)), layout="constrained")
+    figure = new(10, 0.6 + 1.9 * len(shown))
     if len(sounds) > len(shown):
         figure.suptitle(
             f"{len(shown)} of {len(sounds)} sounds; {len(sounds) - len(shown)} more are not drawn"
@@ -254,11 +252,13 @@ def draw_small(sound: Path, picture: Path) -> None:
     """Write the spectrogram of `sound` without axes, unless `picture` is newer than it."""
     if picture.exists() and picture.stat().st_mtime_ns > sound.stat().st_mtime_ns:
         return
+    from matplotlib.image import imsave  # slow to import
+
     power, _, _ = spectrogram(sound, WIDTH)
     decibels = _decibels(power[:-1].reshape(HEIGHT, -1, power.shape[1]).mean(axis=1))
     steps = 2 * np.rint(decibels / 2)  # nobody sees the difference, and the file is half as large
     with atomic_write(picture, durable=False) as temporary:
-        matplotlib.image.imsave(temporary, steps, **COLOURS)
+        imsave(temporary, steps, **COLOURS)
 
 
 # --- the page -----------------------------------------------------------------------------------------------

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def learning_curve(path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
@@ -27,7 +29,7 @@ def learning_curve(path: str | Path, records: Sequence[Mapping[str, Any]]) -> No
     OutputError
         If the picture cannot be written.
     """
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = new(8, 4.5)
     axes = figure.subplots()
     train = [r for r in records if r["event"] == "train"]
     monitor = [r for r in records if r["event"] == "monitor"]
@@ -59,7 +61,7 @@ def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -
     OutputError
         If the picture cannot be written.
     """
-    figure = Figure(figsize=(10, 4 + 1.9 * len(sounds)), layout="constrained")
+    figure = new(10, 4 + 1.9 * len(sounds))
     *panels, last = figure.subplots(len(sounds) + 1)
     for axes, (title, x) in zip(panels, sounds.items(), strict=True):
         power = _powers(x, 1024)
@@ -100,7 +102,7 @@ def data_set(
     OutputError
         If the picture cannot be written.
     """
-    figure = Figure(figsize=(8, 3 + 1.9 * len(clips)), layout="constrained")
+    figure = new(8, 3 + 1.9 * len(clips))
     axes, *panels = figure.subplots(1 + len(clips), height_ratios=[1.5] + [1] * len(clips), squeeze=False)[
         :, 0
     ]
@@ -149,7 +151,7 @@ def comparison(
         If the picture cannot be written.
     """
     heights = [1 + 0.19 * len(distances)] + ([] if differences is None else [3.2])
-    figure = Figure(figsize=(9, sum(heights)), layout="constrained")
+    figure = new(9, sum(heights))
     bars, *below = figure.subplots(len(heights), height_ratios=heights, squeeze=False)[:, 0]
     drawn = [d for pair in distances.values() for d in pair if d and np.isfinite(d)]
     shortest, longest = (min(drawn) / 3, max(drawn) * 3) if drawn else (0.1, 1.0)
@@ -173,7 +175,7 @@ def comparison(
     _save(path, figure)
 
 
-def _draw_differences(axes: Axes, differences: NDArray[np.float64]) -> None:
+def _draw_differences(axes: "Axes", differences: NDArray[np.float64]) -> None:
     axes.plot(np.arange(1, len(differences) + 1), np.sort(differences), ".-", lw=0.8)
     axes.axhline(0, color="black", lw=0.8)
     axes.axhline(differences.mean(), color="tab:orange", lw=1, label=f"mean: {differences.mean():+.4f}")
@@ -203,7 +205,7 @@ def nll_over_time(
         If the picture cannot be written.
     """
     heights = [3.5] + ([] if sound is None else [2.5])
-    figure = Figure(figsize=(10, sum(heights) + 0.2 * len(curves)), layout="constrained")
+    figure = new(10, sum(heights) + 0.2 * len(curves))
     axes, *below = figure.subplots(len(heights), sharex=True, height_ratios=heights, squeeze=False)[:, 0]
     for i, (title, (edges, bits)) in enumerate(curves.items()):
         mean = np.average(bits, weights=np.diff(edges))
@@ -220,7 +222,7 @@ def nll_over_time(
     _save(path, figure)
 
 
-def _draw_columns(axes: Axes, x: NDArray[np.floating]) -> None:
+def _draw_columns(axes: "Axes", x: NDArray[np.floating]) -> None:
     """Draw the spectrogram of x (samples,), each column around its time; about 2,000 at most."""
     if len(x) < 512:
         x = np.pad(x, (0, 512 - len(x)))  # the transform needs half a window
@@ -252,6 +254,13 @@ def _decibels(power: NDArray[np.float64]) -> NDArray[np.float64]:
     return 10 * np.log10(np.maximum(power, 1e-20) / max(power.max(), 1e-10))
 
 
-def _save(path: str | Path, figure: Figure) -> None:
+def new(width: float, height: float) -> "Figure":
+    """A figure of so many inches, empty."""
+    from matplotlib.figure import Figure  # takes half a second, and a training may never draw
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(path: str | Path, figure: "Figure") -> None:
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110)

@@ -19,11 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano import hyperparameters
-from samplernn_theano.hyperparameters import KTier, OneTier, SampleRNN, ThreeTier, TwoTier
+from samplernn_theano.hyperparameters import OneTier, SampleRNN
 from samplernn_theano.kernels.product import LANES, pack
-
-FAMILIES = (ThreeTier, TwoTier, KTier, OneTier)
-"""What the loop can generate with."""
 
 Arrays = Mapping[str, NDArray]
 

@@ -10,8 +10,8 @@ Quirk: a constant sequence is divided by its range, which is 0, and becomes a fi
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.io import wavfile
 
 from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.errors import HyperParameterError
@@ -33,7 +33,8 @@ def write(path: Path, levels: NDArray[np.integer], q_type: str) -> None:
     """
     x = amplitudes(levels, q_type)
     with atomic_write(path) as temporary:
-        wavfile.write(temporary, SAMPLE_RATE, x)  # SciPy's header is still that of 2016; a test compares
+        # SciPy's header is still that of 2016; a test compares.
+        scipy.io.wavfile.write(temporary, SAMPLE_RATE, x)
 
 
 def amplitudes(levels: NDArray[np.integer], q_type: str) -> NDArray[np.float32]:
