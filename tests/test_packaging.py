@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -16,11 +17,17 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 METADATA = PROJECT["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+GPU = yaml.safe_load((ROOT / "environment-gpu.yml").read_text(encoding="utf-8"))
 WORKFLOW = yaml.safe_load((ROOT / "reproduce" / "environment.yml").read_text(encoding="utf-8"))
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 
 # PyPI's name -> conda-forge's, where they differ.
-CONDA_NAME = {"soundfile": "pysoundfile", "matplotlib": "matplotlib-base", "playwright": "playwright-python"}
+CONDA_NAME = {
+    "soundfile": "pysoundfile",
+    "matplotlib": "matplotlib-base",
+    "playwright": "playwright-python",
+    "flatbuffers": "python-flatbuffers",
+}
 # On bioconda.
 BIOCONDA = {
     "snakemake": "snakemake-minimal",
@@ -77,6 +84,17 @@ def test_the_workflows_conda_environment_and_pyproject_ask_for_the_same() -> Non
     pairs = [name_and_ranges(spec) for spec in specs if not spec.startswith(METADATA["name"])]
     asked = {BIOCONDA[name]: ranges for name, ranges in pairs if name in BIOCONDA}
     assert dict(map(name_and_ranges, WORKFLOW["dependencies"])) == asked
+
+
+def test_conda_environment_for_gpus_is_the_other_one_with_jax_on_cuda() -> None:
+    assert (GPU["name"], GPU["channels"]) == (CONDA["name"], CONDA["channels"])
+    added = [entry for entry in GPU["dependencies"] if entry not in CONDA["dependencies"]]
+    jaxlib, cuda = (MatchSpec(entry, strict=True) for entry in added)
+    assert [entry for entry in GPU["dependencies"] if entry not in added] == CONDA["dependencies"]
+    assert (jaxlib.name.normalized, cuda.name.normalized) == ("jaxlib", "cuda-version")
+    assert name_and_ranges(added[0])[1] == requirements()["jax"]
+    # conda-forge calls its builds cpu_py312h..._0 and cuda129_py312h..._200.
+    assert fnmatch("cuda129_py312hdc4fd5f_202", jaxlib.build) and not fnmatch("cpu_py312h1_2", jaxlib.build)
 
 
 def test_gpu_extra_asks_for_the_same_jax() -> None:

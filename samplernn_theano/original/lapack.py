@@ -23,8 +23,9 @@ References
 import math
 
 import numpy as np
+import scipy
+import threadpoolctl
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dlasd4, dormqr
 
 Array = NDArray[np.float64]
 
@@ -53,10 +54,11 @@ def orthogonal_factor(a: Array) -> Array:
     numpy.linalg.LinAlgError
         If the singular values do not converge.
     """
-    u = np.linalg.svd(a, full_matrices=False)[0]
-    d, e, reflectors, tau = bidiagonalise(a)
-    u_b = signed_left_vectors(d, e)
-    qt_u = dormqr("L", "T", reflectors, tau, u, lwork=max(1, 64 * len(d)))[0]
+    with threadpoolctl.threadpool_limits(1, "blas"):  # with two, 20 times as slow on a busy machine
+        u = np.linalg.svd(a, full_matrices=False)[0]
+        d, e, reflectors, tau = bidiagonalise(a)
+        u_b = signed_left_vectors(d, e)
+        qt_u = scipy.linalg.lapack.dormqr("L", "T", reflectors, tau, u, lwork=max(1, 64 * len(d)))[0]
     return u * np.where(np.sum(qt_u * u_b, axis=0) < 0, -1.0, 1.0)
 
 
@@ -216,7 +218,7 @@ def secular(poles: Array, z: Array) -> tuple[Array, Array, Array]:
     roots, gaps = np.zeros(k), np.zeros((k, k))  # gaps[i, j] = poles[i]^2 - roots[j]^2, without cancellation
     norm = float(np.linalg.norm(z))
     for j in range(k):
-        difference, roots[j], total, info = dlasd4(j, poles, z / norm, norm * norm)
+        difference, roots[j], total, info = scipy.linalg.lapack.dlasd4(j, poles, z / norm, norm * norm)
         if info != 0:
             raise np.linalg.LinAlgError("the secular equation for the orthogonal factor has no solution")
         gaps[:, j] = difference * total
