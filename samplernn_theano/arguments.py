@@ -61,6 +61,25 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=positive_int, help="at most so many threads (default: all cores)")
 
 
+def add_precision(parser: argparse.ArgumentParser, default: str = "highest") -> None:
+    """Give `parser` the option --precision."""
+    parser.add_argument(
+        "--precision",
+        choices=("highest", "tf32", "bf16"),
+        help=f"of the matrix products on a GPU, jax only (default: {default})",
+    )
+
+
+def add_devices(parser: argparse.ArgumentParser, default: str = "1") -> None:
+    """Give `parser` the option --devices."""
+    parser.add_argument(
+        "--devices",
+        type=positive_int,
+        metavar="N",
+        help=f"share every batch among N devices, jax only (default: {default})",
+    )
+
+
 def add_set(parser: argparse.ArgumentParser, what: str) -> None:
     """Give `parser` the option --set NAME=VALUE."""
     parser.add_argument(

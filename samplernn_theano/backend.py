@@ -2,7 +2,7 @@
 
 ``jax``    compiled by XLA; the default where JAX is installed, and the only way to a GPU
 ``numba``  compiled by Numba, which PyTensor always brings
-``c``      PyTensor's own C code; needs a C++ compiler, and to be fast a BLAS named in `blas__ldflags`
+``c``      PyTensor's own C code; needs a C++ compiler, and links a BLAS that `samplernn_theano.blas` finds
 """
 
 import importlib.metadata
@@ -10,23 +10,28 @@ import importlib.util
 import os
 import platform
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytensor
+from numpy.typing import NDArray
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.tensor.variable import TensorVariable as Expression
 
+from samplernn_theano import blas
 from samplernn_theano.errors import BackendError
 from samplernn_theano.threads import THREAD_VARIABLES
 
 BACKENDS = ("jax", "numba", "c")
 
+PRECISIONS = ("highest", "tf32", "bf16")
+"""Of the matrix products of a GPU: float32 throughout; or of factors cut to 10 or 7 bits of mantissa, summed
+in float32. On a CPU all are the highest."""
+
 BLAS_WARNING = "PyTensor could not link to a BLAS"  # `samplernn info` says it
-# PyTensor asks for 64-bit accumulators and indices, which JAX rightly declines at 32 bits.
-NARROWING_WARNING = "Explicitly requested dtype (float|int)64"
 
 
 def default_backend() -> str:
@@ -46,17 +51,66 @@ def check_backend(backend: str) -> None:
         raise BackendError("--backend c needs a C++ compiler (g++), which was not found; use jax or numba.")
 
 
+def check_precision(backend: str, precision: str) -> None:
+    """Raise BackendError if `backend` does not compute in `precision`."""
+    if precision not in PRECISIONS:
+        raise BackendError(f"--precision {precision} is unknown; choose one of {', '.join(PRECISIONS)}.")
+    if precision != "highest" and backend != "jax":
+        raise BackendError(
+            f"--backend {backend} computes in the highest precision only; leave --precision {precision} out, "
+            "or use --backend jax."
+        )
+
+
+def check_devices(backend: str, n_devices: int, batch_size: int) -> None:
+    """Raise BackendError if a batch cannot be shared by so many devices."""
+    if n_devices == 1:
+        return
+    if backend != "jax":
+        raise BackendError(
+            f"--backend {backend} uses one device; leave --devices {n_devices} out, or use --backend jax."
+        )
+    if batch_size % n_devices:
+        raise BackendError(
+            f"--devices {n_devices} cannot share a batch evenly: --batch_size {batch_size} is no multiple."
+        )
+    import jax
+
+    if (there := jax.device_count()) < n_devices:
+        raise BackendError(
+            f"--devices {n_devices} asks for more than the {there} that JAX finds here; for a trial on a CPU "
+            f"set XLA_FLAGS=--xla_force_host_platform_device_count={n_devices}."
+        )
+
+
 def compile_function(
     inputs: Sequence[Expression],
     outputs: Sequence[Expression],
     updates: Mapping[SharedVariable, Expression] | None = None,
     backend: str | None = None,
+    precision: str = "highest",
+    n_devices: int = 1,
+    donate: Collection[Expression] = (),
+    by_row: Collection[Expression] = (),
 ) -> Callable[..., list[Any]]:
     """Compile a graph whose shapes are all static.
 
     The callable trusts its inputs: give arrays of exactly the graph's dtypes and shapes. On jax the outputs
     are device arrays, computed asynchronously; pass them back in as they are, or use `numpy.asarray` to wait
-    for them. Updates stay on the device.
+    for them. Updates stay on the device, and take the place of the old values in its memory.
+
+    Parameters
+    ----------
+    precision : str
+        Of matrix products, one of `PRECISIONS`; those of a float64 graph are always of the highest.
+    n_devices : int
+        How many devices run the graph, each on its part of a batch. The graph is that of one part; its sums
+        over the batch are those of `samplernn_theano.allsum`.
+    donate : collection of expression
+        Inputs whose arrays, if they are JAX's, are given away: their memory is used for the results.
+    by_row : collection of expression
+        Inputs and outputs with a row for each sequence of the batch. With several devices the callable takes
+        and returns those of the whole batch.
 
     Raises
     ------
@@ -69,10 +123,11 @@ def compile_function(
     # NumPy-like promotion of integers can ask for floatX: float64 would leak into a float32 graph.
     dtype = "float64" if any(v.dtype == "float64" for v in outputs) else "float32"
     # JAX makes arrays of a graph's constants now, in the precision in force.
-    precision = _jax_precision(dtype) if backend == "jax" else nullcontext()
-    with pytensor.config.change_flags(floatX=dtype), precision, warnings.catch_warnings():
+    flags = {"floatX": dtype} | (
+        {"blas__ldflags": blas.linker_flags(blas.loaded())} if backend == "c" else {}
+    )
+    with pytensor.config.change_flags(**flags), _precision(backend, dtype), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=BLAS_WARNING)
-        warnings.filterwarnings("ignore", message=NARROWING_WARNING)
         function = pytensor.function(
             list(inputs),
             list(outputs),
@@ -81,22 +136,45 @@ def compile_function(
             on_unused_input="ignore",
             trust_input=True,
         )
+        if backend != "jax":
+            return function
+        from samplernn_theano import jax_runtime
+
+        of_layout = {"devices": n_devices, "dtype": dtype, "precision": precision}
+        return jax_runtime.compile_graph(function, inputs, outputs, donate, by_row, **of_layout)
+
+
+def _precision(backend: str, dtype: str) -> AbstractContextManager[None]:
     if backend != "jax":
-        return function
+        return nullcontext()
+    from samplernn_theano import jax_runtime
 
-    def call(*arguments: Any) -> list[Any]:
-        # The graph is traced at its first call, and cached by JAX under the precision in force.
-        with _jax_precision(dtype), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=NARROWING_WARNING)
-            try:
-                return function(*arguments)
-            except RuntimeError as error:
-                if "RESOURCE_EXHAUSTED" in str(error):  # JAX's own word, on any device
-                    raise MemoryError(str(error)) from error
-                raise
+    return jax_runtime.precision(dtype)
 
-    call.pytensor_function = function  # type: ignore[attr-defined]
-    return call
+
+def read(value: Any) -> float:
+    """A number that a compiled function returned; waits for it.
+
+    Raises
+    ------
+    MemoryError
+        If the device ran out of memory over it.
+    """
+    if isinstance(value, np.ndarray):
+        return float(value)
+    from samplernn_theano import jax_runtime
+
+    with jax_runtime.memory_errors():
+        return float(value)
+
+
+def full(values: Sequence[Any]) -> list[NDArray]:
+    """Arrays that a compiled function returned as NumPy has them; waits for them."""
+    if all(isinstance(value, np.ndarray) for value in values):
+        return list(values)
+    from samplernn_theano import jax_runtime
+
+    return jax_runtime.full(values)
 
 
 def devices(backend: str) -> str:
@@ -133,20 +211,10 @@ def describe(backend: str | None = None) -> dict[str, str]:
             info[name] = "not installed"
     info["devices"] = devices(chosen)
     info["C++ compiler"] = pytensor.config.cxx or "none: the backend c cannot be used"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTensor's own words on a missing BLAS, a paragraph long
-        blas = pytensor.config.blas__ldflags
-    info["BLAS of the backend c"] = blas or "none: the backend c will be slow"
+    libraries = blas.loaded()
+    info["BLAS of the backend c"] = blas.describe_linked(libraries)
+    info["OpenBLAS"] = blas.describe_openblas(libraries, blas.cpu_flags())
     info["cores"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
     info["threads"] = ", ".join(limits) or "no limit set: all cores"
     return info
-
-
-@contextmanager
-def _jax_precision(dtype: str) -> Iterator[None]:
-    """The graph's own precision: no silent narrowing of float64, no TF32 in the matrix products of a GPU."""
-    import jax
-
-    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-        yield

@@ -5,7 +5,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.arguments import add_backend, add_set, csv_file, json_file, picture, positive
+from samplernn_theano.arguments import (
+    add_backend,
+    add_precision,
+    add_set,
+    csv_file,
+    json_file,
+    picture,
+    positive,
+)
 
 SPLITS = ("train", "valid", "test")
 MODEL = "a checkpoint (.npz, or .pkl of the original's) or a run (its best one)"
@@ -23,6 +31,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--json", type=json_file, help="also write the scores to this file")
     add_set(parser, "a hyper-parameter to take instead, such as batch_size=1")
     add_backend(parser)
+    add_precision(parser)
     parser.set_defaults(command=_evaluate)
 
 
@@ -33,7 +42,7 @@ def _evaluate(a: argparse.Namespace) -> int:
     print(evaluation.describe(model), flush=True)
     splits = list(dict.fromkeys(a.split or ["test"]))
     clips = {split: evaluation.load_clips(model, a.data, split) for split in splits}
-    scorer = evaluation.compile_scorer(model, a.backend)
+    scorer = evaluation.compile_scorer(model, a.backend, a.precision or "highest")
     scores = {}
     for split in splits:
         scores[split] = evaluation.score(scorer, clips[split], progress=True)

@@ -7,15 +7,22 @@ another.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano import feeder, models, recurrent, updates
-from samplernn_theano.backend import check_backend, compile_function, default_backend
+from samplernn_theano.allsum import with_rows
+from samplernn_theano.backend import (
+    check_backend,
+    check_devices,
+    check_precision,
+    compile_function,
+    default_backend,
+)
 from samplernn_theano.cases import Case, find_cases, find_corpus, read_case
 from samplernn_theano.clips import SPLITS, Clips, load_split
 from samplernn_theano.errors import DataError
@@ -23,83 +30,24 @@ from samplernn_theano.flags import from_original_argv
 from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.models.graph import Graph
 from samplernn_theano.parameters import Parameters
+from samplernn_theano.tolerances import TOLERANCES, Check, tolerance
+from samplernn_theano.trainer import graph_of_one_device, zero_states
 
 CORPUS_FOLDERS = {"MUSIC": "music", "BLIZZ": "Blizzard"}
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a quantity may be from the original's, relative, and why no closer."""
-
-    limit: float
-    measured: float  # the worst over the cases, backend jax
-    reason: str
-
-
-# Two cases show it. 3t_lstm2_h0F: depending on rounding its 30 updates end 4e-7 or 2e-5 from the original's
-# parameters. 2t_lstm2_skip: float32 and float64 disagree by 1e-6 in the first gradients, by 2e-4 in the 28th,
-# and in the 29th, where one ReLU falls on the other side, by 9e-3; the original's two runs part there too.
-KINK = "along the updates rounding grows, and a ReLU near zero can fall on the other side"
-
-TOLERANCES = {
-    "random state": Tolerance(0, 0, "the same draws, bit for bit"),
-    "initial, drawn": Tolerance(0, 0, "the same draws, bit for bit"),
-    "initial, orthogonal": Tolerance(1e-6, 0, "another LAPACK computes the SVD"),
-    "minibatches": Tolerance(0, 0, "integers"),
-    "cost": Tolerance(1e-6, 3.4e-7, "float32 sums in another order"),
-    "states": Tolerance(1e-6, 3.7e-7, "float32 sums in another order"),
-    "logits": Tolerance(2e-6, 6.3e-7, "float32 sums in another order"),
-    "gradient": Tolerance(5e-6, 1.8e-6, "float32 sums in another order"),
-    "costs": Tolerance(2e-5, 6.3e-6, KINK),
-    "states after training": Tolerance(5e-3, 8.2e-4, KINK),
-    "parameters after training": Tolerance(1e-4, 2.0e-5, KINK),
-}
-
-FLOAT64 = Tolerance(1e-9, 1.4e-13, "float64 sums in another order")
-
-
-def tolerance(kind: str, dtype: str) -> Tolerance:
-    """What is allowed where the original computed in `dtype`; what must be exact, must be so in both."""
-    usual = TOLERANCES[kind]
-    return FLOAT64 if usual.limit and dtype == "float64" else usual
-
-
-@dataclass(frozen=True)
-class Check:
-    """One quantity of one case, compared."""
-
-    case: str
-    quantity: str
-    kind: str  # a key of TOLERANCES
-    absolute: float  # largest absolute difference
-    relative: float  # norm of the difference over the norm of the original's
-    note: str = ""
-    dtype: str = "float32"  # that the original computed in
-
-    @property
-    def limit(self) -> float:
-        """The largest relative error that is allowed."""
-        return tolerance(self.kind, self.dtype).limit
-
-    @property
-    def passed(self) -> bool:
-        """Whether the relative error is within the tolerance."""
-        return self.relative <= self.limit
-
-    def line(self) -> str:
-        """The check as one line of text."""
-        verdict = "pass" if self.passed else "FAIL"
-        numbers = f"abs {self.absolute:7.1e}  rel {self.relative:7.1e}  tol {self.limit:5.0e}"
-        return f"{self.case}  {self.quantity:<60}  {numbers}  {verdict}  {self.note}".rstrip()
-
-
 def check_case(
-    case: Case, backend: str | None = None, form: recurrent.Form = "fast", corpus: Path | None = None
+    case: Case,
+    backend: str | None = None,
+    form: recurrent.Form = "fast",
+    corpus: Path | None = None,
+    precision: str = "highest",
+    n_devices: int = 1,
 ) -> Iterator[Check]:
     """Compare everything that `case` holds, quantity by quantity.
 
     Without `corpus` the minibatches and monitor costs are left out. A case whose parameters have other names
-    or shapes than ours is not followed further.
+    or shapes than ours is not followed further. `precision` and `n_devices` are as in `compile_function`.
 
     Raises
     ------
@@ -108,7 +56,8 @@ def check_case(
     """
     hp, which_set = from_original_argv(FAMILIES[case.family], case.settings["argv"])
     params = Parameters(dtype=case.dtype)
-    graph = models.graph(params, hp, form)
+    graph = graph_of_one_device(params, hp, form, n_devices)
+    how = {"backend": backend, "precision": precision, "n_devices": n_devices, "by_row": with_rows(graph)}
     initial = list(_initial(case, hp, graph))
     yield from initial
     if not all(np.isfinite(check.absolute) for check in initial):
@@ -119,12 +68,12 @@ def check_case(
         clips = {split: load_split(corpus / CORPUS_FOLDERS[which_set], split) for split in SPLITS}
         yield from _minibatches(case, hp, clips["train"])
 
-    evaluate = _evaluator(graph, backend)
-    yield from _evaluations(case, graph, evaluate)
-    yield from _training(case, hp, graph, "train", backend, evaluate)
+    evaluate = _evaluator(graph, how)
+    yield from _evaluations(case, hp, graph, evaluate)
+    yield from _training(case, hp, graph, "train", how, evaluate)
     if graph.ip_cost is not None:
-        yield from _training(case, hp, graph, "ip", backend, evaluate)
-        yield from _training(case, hp, graph, "other", backend, evaluate)
+        yield from _training(case, hp, graph, "ip", how, evaluate)
+        yield from _training(case, hp, graph, "other", how, evaluate)
     if clips is not None:
         for moment in ("init", "after30"):
             params.assign(case.group("init/"))
@@ -171,12 +120,12 @@ def _minibatches(case: Case, hp: HyperParameters, clips: Clips) -> Iterator[Chec
         yield _compare(case, f"first {n} minibatches: {name}", "minibatches", ours, case.arrays[f"mb/{name}"])
 
 
-def _evaluations(case: Case, graph: Graph, evaluate: Callable) -> Iterator[Check]:
+def _evaluations(case: Case, hp: HyperParameters, graph: Graph, evaluate: Callable) -> Iterator[Check]:
     """Cost, states, logits and gradients at the initial parameters: two passes, then one with a mask."""
     graph.parameters.assign(case.group("init/"))
     sequences = case.arrays["mb/sequences"]
     ones = np.ones(sequences[0].shape, graph.mask.dtype)
-    zeros = graph.zero_states()
+    zeros = zero_states(graph, hp)
     first = evaluate(sequences[0], ones, 1, zeros)
     states = [first["new_" + name] for name in graph.states]
     second = evaluate(sequences[1], ones, 0, states)
@@ -218,20 +167,20 @@ def _training(
     hp: HyperParameters,
     graph: Graph,
     which: updates.Objective,
-    backend: str | None,
+    how: Mapping[str, Any],
     evaluate: Callable,
 ) -> Iterator[Check]:
     """A number of updates from the initial parameters, with states carried from pass to pass."""
     params = graph.parameters
     params.assign(case.group("init/"))
     cost, trained = updates.objective(graph, which)
-    step_updates, _ = updates.adam(cost, trained, hp.learning_rate)
-    step = compile_function(graph.inputs, [cost, *graph.new_states.values()], step_updates, backend)
+    step_updates, _ = updates.adam(cost, trained, hp.learning_rate, n_devices=how["n_devices"])
+    step = compile_function(graph.inputs, [cost, *graph.new_states.values()], step_updates, **how)
     prefix, after = ("train/", "after") if which == "train" else (f"{which}_train/", f"{which}_train/after")
 
     sequences, resets = case.arrays["mb/sequences"], case.arrays["mb/reset"]
     mask = np.ones(sequences[0].shape, graph.mask.dtype)
-    states, costs = graph.zero_states(), []
+    states, costs = zero_states(graph, hp), []
     for i in range(len(case.arrays[prefix + "costs"])):
         cost_i, *states = step(sequences[i], mask, np.asarray(resets[i], np.int32), *states)
         costs.append(np.asarray(cost_i))
@@ -244,7 +193,7 @@ def _training(
         if (key := f"{prefix}final_new_{name}") in case.arrays:
             yield _compare(case, key, "states after training", np.asarray(state), case.arrays[key])
     if (key := prefix + "ip_test_cost_mb0_after3") in case.arrays:
-        ours = evaluate(sequences[0], mask, 1, graph.zero_states())
+        ours = evaluate(sequences[0], mask, 1, zero_states(graph, hp))
         yield _compare(case, key, "costs", ours["ip_cost"], case.arrays[key])
 
 
@@ -259,7 +208,7 @@ def _monitor(
     """The cost of every minibatch of the valid and test splits."""
     for split in ("valid", "test"):
         key = f"monitor_{moment}/{split}_costs"
-        states, costs = graph.zero_states(), []
+        states, costs = zero_states(graph, hp), []
         for batch in feeder.feed(hp, clips[split]):
             ours = evaluate(batch.sequences, batch.mask.astype(graph.mask.dtype), batch.reset, states)
             states = [ours["new_" + name] for name in graph.states]
@@ -270,16 +219,17 @@ def _monitor(
 # --- helpers ------------------------------------------------------------------------------------------------
 
 
-def _evaluator(graph: Graph, backend: str | None) -> Callable[..., dict[str, NDArray]]:
+def _evaluator(graph: Graph, how: Mapping[str, Any]) -> Callable[..., dict[str, NDArray]]:
     """A function (sequences, mask, reset, states) -> everything that can be known of one pass, by name."""
-    trainable = graph.parameters.trainable()
+    trainable, n_devices = graph.parameters.trainable(), how["n_devices"]
     outputs = {"cost": graph.cost, "logits": graph.logits}
     outputs |= {f"new_{name}": state for name, state in graph.new_states.items()}
-    outputs |= {f"grad/{p.name}": g for p, g in updates.gradients(graph.cost, trainable).items()}
+    outputs |= {f"grad/{p.name}": g for p, g in updates.gradients(graph.cost, trainable, n_devices).items()}
     if graph.ip_cost is not None:
         outputs |= {"ip_cost": graph.ip_cost, "ip_logits": graph.ip_logits}
-        outputs |= {f"ip_grad/{p.name}": g for p, g in updates.gradients(graph.ip_cost, trainable).items()}
-    function = compile_function(graph.inputs, list(outputs.values()), backend=backend)
+        ip_gradients = updates.gradients(graph.ip_cost, trainable, n_devices)
+        outputs |= {f"ip_grad/{p.name}": g for p, g in ip_gradients.items()}
+    function = compile_function(graph.inputs, list(outputs.values()), **how)
     unreached = {f"grad/{p.name}": np.zeros(p.type.shape, p.dtype) for p in trainable}
 
     def evaluate(sequences: NDArray, mask: NDArray, reset: int, states: list[NDArray]) -> dict[str, NDArray]:
@@ -343,10 +293,13 @@ def run(
     backend: str | None = None,
     form: recurrent.Form = "fast",
     brief: bool = False,
+    precision: str = "highest",
+    n_devices: int = 1,
 ) -> int:
     """Check every case in `folder`, print a line per quantity, a summary, and return 0 if all passed, else 1.
 
-    A case of a family that is not implemented fails; with `families`, cases of other families are left out.
+    A case of a family that is not implemented fails; with `families`, cases of other families are left out,
+    and with several devices those whose batch they cannot share evenly.
 
     Raises
     ------
@@ -354,6 +307,8 @@ def run(
         If there is nothing to check, or a case cannot be read.
     """
     check_backend(backend := backend or default_backend())
+    check_precision(backend, precision)
+    check_devices(backend, n_devices, batch_size=n_devices)
     cases = [read_case(path) for path in find_cases(folder)]
     cases = [c for c in cases if (not families or c.family in families) and (not names or c.name in names)]
     if not cases:
@@ -362,14 +317,17 @@ def run(
     if clips is None:
         print("No corpus beside the cases: minibatches and monitor costs are not checked (see --corpus).")
     done: list[Check] = []
-    absent = incomplete = 0
+    absent = incomplete = uneven = 0
     for case in cases:
         if case.family not in FAMILIES:
             absent += 1
             print(f"{case.name}  the family {case.family} is not implemented  FAIL")
             continue
+        if len(case.arrays["mb/sequences"][0]) % n_devices:
+            uneven += 1
+            continue
         try:
-            for check in check_case(case, backend, form, clips):
+            for check in check_case(case, backend, form, clips, precision, n_devices):
                 done.append(check)
                 if not brief or not check.passed:
                     print(check.line(), flush=True)
@@ -378,8 +336,14 @@ def run(
             print(f"{case.name}  the case lacks {error}, which every case of its family has  FAIL")
     _summarise(done, backend, form)
     failed = sum(not check.passed for check in done)
-    print(f"{len(done) - failed} checks passed, {failed} failed, in {len(cases) - absent} cases", end="")
+    print(
+        f"{len(done) - failed} checks passed, {failed} failed, in {len(cases) - absent - uneven} cases",
+        end="",
+    )
     print(f"; {absent} cases of families that are not implemented" if absent else "", end="")
+    print(
+        f"; {uneven} cases left out, whose batch {n_devices} devices cannot share" if uneven else "", end=""
+    )
     print(f"; {incomplete} cases incomplete" if incomplete else "")
     return 1 if failed or absent or incomplete else 0
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from samplernn_theano import feeder, saved
-from samplernn_theano.backend import compile_function
+from samplernn_theano.backend import check_precision, compile_function, default_backend
 from samplernn_theano.clips import Clips, load_split
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.files import write_text
@@ -93,18 +93,21 @@ def load_clips(model: Saved, folder: str | Path, split: str) -> Clips:
     return clips
 
 
-def compile_scorer(model: Saved, backend: str | None = None) -> Scorer:
+def compile_scorer(model: Saved, backend: str | None = None, precision: str = "highest") -> Scorer:
     """Build and compile a saved model.
 
     Raises
     ------
     CheckpointError
         If the parameters do not fit the hyper-parameters.
+    BackendError
+        If the backend cannot work here, or not in that precision.
     """
+    check_precision(backend or default_backend(), precision)
     graph = saved.build(model)
     costs = [graph.cost] if graph.ip_cost is None else [graph.cost, graph.ip_cost]
     outputs = [graph.nll, *costs, *graph.new_states.values()]
-    return Scorer(model.hp, graph, compile_function(graph.inputs, outputs, backend=backend))
+    return Scorer(model.hp, graph, compile_function(graph.inputs, outputs, None, backend, precision))
 
 
 def score(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:

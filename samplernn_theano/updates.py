@@ -9,6 +9,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorVariable as Expression
 
+from samplernn_theano.allsum import all_sum
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.models.graph import Graph
 
@@ -40,20 +41,27 @@ def objective(
     if which == "train":
         weight = pt.constant(ip_weight, dtype=graph.cost.dtype)
         return graph.cost + weight * graph.ip_cost if ip_weight else graph.cost, trainable
-    reached = set(ancestors([graph.ip_cost]))
+    reached = set(ancestors([graph.ip_logits]))
     if which == "ip":
         return graph.ip_cost, [p for p in trainable if p in reached]
     return graph.cost, [p for p in trainable if p not in reached]
 
 
-def gradients(cost: Expression, parameters: list[SharedVariable]) -> dict[SharedVariable, Expression]:
+def gradients(
+    cost: Expression, parameters: list[SharedVariable], n_devices: int = 1
+) -> dict[SharedVariable, Expression]:
     """The gradient of `cost` with respect to each parameter that it reaches.
+
+    With several devices each has the gradient of its own part of the batch; they are summed in one exchange.
 
     A parameter that the cost does not reach has no entry: its gradient is zero and Adam would leave it as it
     is (quirk: `BigFrameLevel.IndependentPreds` is such a one in three_tier's training, and never moves).
     """
     grads = pytensor.grad(cost, parameters, disconnected_inputs="ignore", return_disconnected="none")
-    return {p: g for p, g in zip(parameters, grads, strict=True) if g is not None}
+    reached = {p: g for p, g in zip(parameters, grads, strict=True) if g is not None}
+    if n_devices == 1:
+        return reached
+    return dict(zip(reached, all_sum(*reached.values()), strict=True))
 
 
 def adam(
@@ -64,6 +72,7 @@ def adam(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
+    n_devices: int = 1,
 ) -> tuple[Updates, dict[str, SharedVariable]]:
     """One step of Adam on elementwise clipped gradients, as Lasagne writes it.
 
@@ -84,19 +93,27 @@ def adam(
     def number(value: float) -> Expression:
         return pt.constant(value, dtype=dtype)
 
-    t_before = pytensor.shared(np.zeros((), dtype), name="adam.t", shape=())
+    grads = gradients(cost, parameters, n_devices)
+    state = adam_state(list(grads), dtype)
+    t_before = state["adam.t"]
     t = t_before + number(1)
     a_t = number(learning_rate) * pt.sqrt(number(1) - number(beta2) ** t) / (number(1) - number(beta1) ** t)
     updates: Updates = {t_before: t}
-    state = {"adam.t": t_before}
-    for parameter, grad in gradients(cost, parameters).items():
+    for parameter, grad in grads.items():
         grad = pt.clip(grad, number(-clip), number(clip))
-        zero = np.zeros(parameter.type.shape, dtype)
-        m_before = pytensor.shared(zero.copy(), name=f"adam.m.{parameter.name}", shape=zero.shape)
-        v_before = pytensor.shared(zero.copy(), name=f"adam.v.{parameter.name}", shape=zero.shape)
+        m_before, v_before = state[f"adam.m.{parameter.name}"], state[f"adam.v.{parameter.name}"]
         m = number(beta1) * m_before + number(1 - beta1) * grad
         v = number(beta2) * v_before + number(1 - beta2) * grad**2
         updates[m_before], updates[v_before] = m, v
         updates[parameter] = parameter - a_t * m / (pt.sqrt(v) + number(epsilon))
-        state |= {str(m_before.name): m_before, str(v_before.name): v_before}
     return updates, state
+
+
+def adam_state(parameters: list[SharedVariable], dtype: str) -> dict[str, SharedVariable]:
+    """Adam's variables before the first step, all zero: ``adam.t``, ``adam.m.NAME``, ``adam.v.NAME``, ..."""
+    state = {"adam.t": pytensor.shared(np.zeros((), dtype), name="adam.t", shape=())}
+    for parameter in parameters:
+        shape = parameter.type.shape
+        for name in (f"adam.m.{parameter.name}", f"adam.v.{parameter.name}"):
+            state[name] = pytensor.shared(np.zeros(shape, dtype), name=name, shape=shape)
+    return state

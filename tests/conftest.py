@@ -1,11 +1,18 @@
 """What several test files share."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# Compiled steps are kept for the tests that follow, in all their processes, but not in the user's own folder.
+if "SAMPLERNN_CACHE" not in os.environ:
+    _kept = tempfile.TemporaryDirectory(prefix="samplernn-tests-", ignore_cleanup_errors=True)
+    os.environ["SAMPLERNN_CACHE"] = _kept.name
 
 
 @pytest.fixture(scope="session")

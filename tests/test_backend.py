@@ -6,13 +6,16 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytensor
 import pytensor.tensor as pt
 import pytest
 
-from samplernn_theano import backend
+from samplernn_theano import backend, jax_runtime
 from samplernn_theano.errors import BackendError
+from samplernn_theano.hyperparameters import OneTier
+from samplernn_theano.trainer import compile_trainer
 
 
 def test_unknown_and_unusable_backends_are_refused_with_the_remedy(monkeypatch):
@@ -104,6 +107,91 @@ def test_threads_are_limited_before_anything_heavy_is_loaded():
     done = run(Path(sys.executable), "-c", program)
     assert done.returncode == 0, done.stderr
     assert "NPROC=1" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    """A tiny model, trained a step."""
+    trainer = compile_trainer(
+        OneTier(dim=8, emb_size=4, q_levels=16, seq_len=32, batch_size=2), backend="jax"
+    )
+    trainer.step(*minibatch(), *trainer.zero_states())
+    return trainer
+
+
+def minibatch():
+    sequences = np.random.default_rng(0).integers(0, 16, (2, 33), np.int32)
+    return sequences, np.ones((2, 33), np.float32), np.asarray(0, np.int32)
+
+
+def test_between_steps_nothing_leaves_the_device(trainer):
+    (state,) = trainer.step(*minibatch(), *trainer.zero_states())[1:]
+    batch = [jax.device_put(array) for array in minibatch()]
+    trainer.evaluate(*batch, state)  # compiles
+    with jax.transfer_guard("disallow"):
+        with pytest.raises(Exception, match="Disallowed host-to-device"):
+            jax.numpy.ones(2) + np.ones(2)
+        for _ in range(3):
+            cost, state = trainer.step(*batch, state)
+        score, _ = trainer.evaluate(*batch, state)
+    assert np.isfinite([cost, score]).all()
+    for variable in (*trainer.graph.parameters.trainable(), *trainer.adam.values()):
+        assert isinstance(variable.get_value(borrow=True), jax.Array), variable
+
+
+def test_a_step_writes_over_what_it_was_given(trainer):
+    """Parameters, Adam's variables and states are in memory once."""
+    moved = [*(trainer.graph.parameters[n[7:]] for n in trainer.adam if ".m." in n), *trainer.adam.values()]
+    (state,) = trainer.step(*minibatch(), *trainer.zero_states())[1:]
+    before = [variable.get_value(borrow=True) for variable in moved]
+    trainer.step(*minibatch(), state)
+    assert all(array.is_deleted() for array in (*before, state))
+    aliases = trainer.step.compiled().as_text().splitlines()[0].count("-alias)")
+    assert aliases == len(moved) + 1
+
+
+def test_what_the_caller_holds_is_left_alone(trainer):
+    """Arrays of NumPy, copies of parameters, the states that an evaluation is given."""
+    zeros, (weights, *_) = trainer.zero_states(), trainer.graph.parameters.trainable()
+    copy = weights.get_value()
+    kept = np.array(copy)
+    _, state = trainer.step(*minibatch(), *zeros)
+    trainer.evaluate(*minibatch(), state)
+    seen = np.asarray(state)
+    trainer.step(*minibatch(), state)
+    assert not zeros[0].any() and seen.any() and (np.asarray(copy) == kept).all()
+    assert (np.asarray(weights.get_value()) != kept).any()
+
+
+def test_a_value_that_is_set_is_the_one_that_counts(trainer):
+    weights = trainer.graph.parameters.trainable()[0]
+    score, _ = trainer.evaluate(*minibatch(), *trainer.zero_states())
+    before = weights.get_value()
+    weights.set_value(np.zeros(weights.type.shape, np.float32))
+    other, _ = trainer.evaluate(*minibatch(), *trainer.zero_states())
+    weights.set_value(before)
+    again, _ = trainer.evaluate(*minibatch(), *trainer.zero_states())
+    assert other != score == again
+
+
+def test_a_lack_of_memory_is_said_so():
+    with pytest.raises(MemoryError), jax_runtime.memory_errors():
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
+
+
+def test_what_a_backend_cannot_compute_in_is_refused():
+    for wrong, words in (
+        (("jax", "half"), "choose one of highest"),
+        (("c", "tf32"), "highest precision only"),
+    ):
+        with pytest.raises(BackendError, match=words):
+            backend.check_precision(*wrong)
+    for name in backend.PRECISIONS:
+        x = pt.matrix("x", shape=(4, 4), dtype="float32")
+        (product,) = backend.compile_function([x], [x @ x], backend="jax", precision=name)(
+            np.eye(4, dtype="f")
+        )
+        assert (np.asarray(product) == np.eye(4)).all()
 
 
 def test_a_float64_graph_keeps_its_precision_after_a_float32_one():

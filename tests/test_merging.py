@@ -1,4 +1,4 @@
-"""Linear maps that are multiplied beforehand, and sums made in chunks, compute what the plain forms compute."""
+"""Linear maps multiplied beforehand, and sums made in chunks, compute what the plain forms compute."""
 
 import numpy as np
 import pytensor
@@ -84,7 +84,6 @@ def test_chunks_are_equal_and_as_few_as_can_be(length, rows, most, n):
 LEVELS = {"dim": 6, "batch_size": 2, "emb_size": 3, "q_levels": 10}
 FAMILIES = {
     "three_tier": ThreeTier(**LEVELS, seq_len=32),
-    "two_tier": TwoTier(**LEVELS, n_frames=8, frame_size=4, n_rnn=1),
     "k_tier": KTier(**LEVELS, seq_len=32, frame_sizes=(8, 4, 2)),
     "multi_softmax": TwoTier(**LEVELS, n_frames=8, frame_size=4, n_rnn=1, multi_softmax=True),
     "real": TwoTier(**LEVELS, n_frames=8, frame_size=4, n_rnn=1, sample_input="real"),
