@@ -2,12 +2,15 @@
 
 import argparse
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from samplernn_theano.arguments import (
     Parser,
     add_backend,
+    add_devices,
+    add_precision,
     add_set,
     count,
     duration,
@@ -16,7 +19,7 @@ from samplernn_theano.arguments import (
     seed,
     weight,
 )
-from samplernn_theano.errors import HyperParameterError
+from samplernn_theano.errors import BackendError, HyperParameterError
 from samplernn_theano.flags import add_flags
 from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.presets import PRESETS, preset
@@ -88,6 +91,9 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
         help="of the recurrent layers: the same function",
     )
     add_backend(parser)
+    add_precision(parser)
+    add_devices(parser)
+    _add_distributed(parser)
     parser.set_defaults(command=_train, family=name)
 
 
@@ -132,13 +138,49 @@ def _add_schedule(parser: Any, family: type[HyperParameters] | None = None) -> N
     group.add_argument("--sample-seconds", type=positive, help=f"their length{default(5)}")
 
 
+def _add_distributed(parser: Any) -> None:
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="be one of several processes that train together, as srun, mpirun or JAX_COORDINATOR_ADDRESS, "
+        "JAX_NUM_PROCESSES and JAX_PROCESS_ID say; with all their devices",
+    )
+
+
+def _together(a: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -> int:
+    """Do the work of a command, in several processes if that is asked for."""
+    if not a.distributed:
+        return work(a)
+    from samplernn_theano import distributed
+    from samplernn_theano.backend import check_backend, default_backend
+
+    check_backend(backend := a.backend or default_backend())
+    if backend != "jax" or a.devices:
+        raise BackendError(
+            "--distributed needs --backend jax and takes all devices of all processes; leave "
+            f"{'--devices' if a.devices else '--backend ' + backend} out."
+        )
+
+    def with_all_devices() -> int:
+        import jax
+
+        a.devices = jax.device_count()
+        return work(a)
+
+    return distributed.together(with_all_devices)
+
+
 DEBUG = {"max_iters": 60, "monitor_iters": 20, "n_seqs": 2, "sample_seconds": 0.25}
 
 
 def _train(a: argparse.Namespace) -> int:
+    return _together(a, _train_here)
+
+
+def _train_here(a: argparse.Namespace) -> int:
     from dataclasses import fields, replace
 
-    from samplernn_theano import clips, original_layout, resuming, runs, training
+    from samplernn_theano import clips, distributed, original_layout, resuming, runs, training
     from samplernn_theano.original import result_tree
     from samplernn_theano.schedule import original_schedule
 
@@ -153,9 +195,11 @@ def _train(a: argparse.Namespace) -> int:
     if a.original_layout and not a.run:
         which_set = original_layout.which_set(clips.split_path(a.data, "train").name)
         folder = original_layout.place("", hp, which_set, exp, a.learning_rate)
-    if a.resume and (runs.Run(folder).last.exists() or result_tree.has_log(folder)):
+    found = runs.Run(folder).last.exists() or result_tree.has_log(folder)
+    (found_by_first,), _ = distributed.agree(found)  # so that all processes do the same
+    if a.resume and found_by_first:
         _check_same_model(folder, hp, given, a)
-        code = resuming.resume(folder, _changes(a), a.data, a.backend, a.max_time)
+        code = resuming.resume(folder, _changes(a), a.data, a.backend, a.max_time, (), a.precision, a.devices)
     else:
         code = training.train(
             hp,
@@ -167,6 +211,8 @@ def _train(a: argparse.Namespace) -> int:
             backend=a.backend,
             form=a.form,
             ip_weight=getattr(a, "ip_weight", 0.0),
+            precision=a.precision or "highest",
+            n_devices=a.devices or 1,
             overwrite=a.overwrite,
             settings={"command": shlex.join(["samplernn", *a.words])},
             max_seconds=a.max_time,
@@ -227,13 +273,21 @@ def add_resume(commands: Any) -> None:
     _add_schedule(parser)
     add_set(parser, "a hyper-parameter of a run of the original's that its files do not tell")
     add_backend(parser)
+    add_precision(parser, "as before")
+    add_devices(parser, "as before")
+    _add_distributed(parser)
     parser.set_defaults(command=_resume)
 
 
 def _resume(a: argparse.Namespace) -> int:
+    return _together(a, _resume_here)
+
+
+def _resume_here(a: argparse.Namespace) -> int:
     from samplernn_theano import resuming
 
-    return _told(a.run, resuming.resume(a.run, _changes(a), a.data, a.backend, a.max_time, a.set))
+    how = (a.backend, a.max_time, a.set, a.precision, a.devices)
+    return _told(a.run, resuming.resume(a.run, _changes(a), a.data, *how))
 
 
 def _changes(a: argparse.Namespace) -> dict[str, Any]:

@@ -24,10 +24,15 @@ class Minibatch(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """A batch of clips, ready to be cut into passes."""
+    """A batch of clips, or some rows of one, ready to be cut into passes."""
 
-    samples: NDArray  # (B, overlap + whole passes), int32 or float32
-    ends: NDArray[np.integer]  # (B,): samples of each clip that count, the overlap not among them
+    samples: NDArray  # (rows, overlap + whole passes), int32 or float32
+    ends: NDArray[np.integer]  # (rows,): samples of each clip that count, the overlap not among them
+    longest: np.integer | int  # the largest end of the whole batch
+
+
+ALL_ROWS = slice(None)
+"""Of every minibatch, where one process feeds them all."""
 
 
 # --- checks -------------------------------------------------------------------------------------------------
@@ -117,6 +122,7 @@ def minibatches(
     q_levels: int,
     q_type: str = "linear",
     normalisation: str = "min-max",
+    rows: slice = ALL_ROWS,
 ) -> Iterator[Minibatch]:
     """One epoch of minibatches of levels, int32.
 
@@ -130,6 +136,10 @@ def minibatches(
     this one follows what is known of that of Onomatopoeia. Their mask is 0 over the padding. That of clips of
     one length is 1 everywhere (quirk: over the padding too). In every pass at least one target counts.
 
+    With `rows`, only these of every minibatch, and no other clip is read: the share of one process where
+    several train together. The order, the passes and the padding are those of the whole batch, so in the rows
+    of a pass it may be that nothing counts.
+
     Raises
     ------
     DataError
@@ -139,11 +149,17 @@ def minibatches(
     def levels(batch: NDArray[np.floating]) -> NDArray[np.integer]:
         return quantize(batch, q_levels, q_type, normalisation)
 
-    return _epoch(clips, batch_size, seq_len, overlap, levels, np.int32, q_levels // 2)
+    return _epoch(clips, batch_size, seq_len, overlap, levels, np.int32, q_levels // 2, rows)
 
 
 def real_minibatches(
-    clips: Clips, batch_size: int, seq_len: int, overlap: int, mean: float, std: float
+    clips: Clips,
+    batch_size: int,
+    seq_len: int,
+    overlap: int,
+    mean: float,
+    std: float,
+    rows: slice = ALL_ROWS,
 ) -> Iterator[Minibatch]:
     """One epoch of minibatches of real numbers (x - mean) / std, float32.
 
@@ -154,11 +170,11 @@ def real_minibatches(
     def numbers(batch: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.stack([((clip.astype(np.float64) - mean) / std).astype(np.float32) for clip in batch])
 
-    return _epoch(clips, batch_size, seq_len, overlap, numbers, np.float32, 0.0)
+    return _epoch(clips, batch_size, seq_len, overlap, numbers, np.float32, 0.0, rows)
 
 
-def feed(hp: HyperParameters, clips: Clips) -> Iterator[Minibatch]:
-    """One epoch of minibatches as a model with these hyper-parameters reads them.
+def feed(hp: HyperParameters, clips: Clips, rows: slice = ALL_ROWS) -> Iterator[Minibatch]:
+    """One epoch of minibatches, or of some `rows` of each, as a model with these hyper-parameters reads them.
 
     Raises
     ------
@@ -167,10 +183,10 @@ def feed(hp: HyperParameters, clips: Clips) -> Iterator[Minibatch]:
     """
     shape = hp.batch_size, hp.seq_len, hp.overlap
     if not isinstance(hp, RealValued):
-        return minibatches(clips, *shape, hp.q_levels, hp.q_type, hp.normalisation)
+        return minibatches(clips, *shape, hp.q_levels, hp.q_type, hp.normalisation, rows)
     if hp.mean is None or hp.std is None:
         raise HyperParameterError("--mean and --std are not known; give those of the training clips.")
-    return real_minibatches(clips, *shape, hp.mean, hp.std)
+    return real_minibatches(clips, *shape, hp.mean, hp.std, rows)
 
 
 def _epoch(
@@ -181,17 +197,21 @@ def _epoch(
     enter: Callable[[NDArray[np.floating]], NDArray],
     dtype: type[np.generic],
     silence: float,
+    rows: slice,
 ) -> Iterator[Minibatch]:
     """One epoch of minibatches of what `enter` makes of a batch of padded clips, `silence` in front."""
+    all_lengths = lengths(clips)
 
     def prepare(start: int) -> _Prepared:
-        batch, ends = _padded(clips, start, batch_size, seq_len)
-        samples = np.full((batch_size, overlap + batch.shape[1]), silence, dtype)
+        longest = all_lengths[start : start + batch_size].max()
+        own = range(start, start + batch_size)[rows]
+        batch, ends = _padded(clips, own, -(-longest // seq_len) * seq_len)
+        samples = np.full((len(own), overlap + batch.shape[1]), silence, dtype)
         try:
             samples[:, overlap:] = enter(batch)
         except DataError as error:
-            raise DataError(f"In the clips {start} to {start + batch_size - 1}: {error}") from error
-        return _Prepared(samples, ends)
+            raise DataError(f"In the clips {own[0]} to {own[-1]}: {error}") from error
+        return _Prepared(samples, ends, longest)
 
     starts = list(range(0, len(clips) // batch_size * batch_size, batch_size))
     python2.shuffle(starts)
@@ -199,10 +219,8 @@ def _epoch(
         yield from _passes(prepared, seq_len, overlap)
 
 
-def _padded(
-    clips: Clips, start: int, batch_size: int, seq_len: int
-) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
-    """A batch of clips, (B, whole passes), zeros behind each, and where the mask of each ends, (B,).
+def _padded(clips: Clips, numbers: range, length: int) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
+    """Clips with zeros behind each, (rows, length), and where the mask of each ends, (rows,).
 
     Raises
     ------
@@ -210,22 +228,21 @@ def _padded(
         If the file they are mapped from has changed.
     """
     check_unchanged(clips)
-    rows = [clips[i] for i in range(start, start + batch_size)]
-    ends = np.array([len(row) for row in rows])
-    length = -(-ends.max() // seq_len) * seq_len
-    batch = np.zeros((batch_size, length), rows[0].dtype)
-    for i, row in enumerate(rows):
-        batch[i, : len(row)] = row
+    read = [clips[i] for i in numbers]
+    batch = np.zeros((len(read), length), read[0].dtype)
+    for row, clip in zip(batch, read, strict=True):
+        row[: len(clip)] = clip
+    ends = np.array([len(clip) if isinstance(clips, Ragged) else length for clip in read])
     forget(clips)  # lest a set larger than the memory fills it
-    return batch, ends if isinstance(clips, Ragged) else np.full(batch_size, length)
+    return batch, ends
 
 
 def _passes(prepared: _Prepared, seq_len: int, overlap: int) -> Iterator[Minibatch]:
     """The passes over one batch, up to the end of its longest clip.
 
-    So the mask of a pass is never zero over all targets, where the cost would be 0 / 0.
+    So the mask of a pass is never zero over all targets of a batch, where the cost would be 0 / 0.
     """
-    for first in range(0, prepared.ends.max(), seq_len):
+    for first in range(0, prepared.longest, seq_len):
         last = first + overlap + seq_len
         sequences = np.ascontiguousarray(prepared.samples[:, first:last])
         mask = (np.arange(first, last) < overlap + prepared.ends[:, None]).astype(np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 
 from samplernn_theano import (
     checkpoints,
+    distributed,
     engines,
     files,
     generation,
@@ -20,7 +21,7 @@ from samplernn_theano import (
     runs,
 )
 from samplernn_theano.audio import SAMPLE_RATE, write_wav
-from samplernn_theano.backend import devices
+from samplernn_theano.backend import devices, full, read
 from samplernn_theano.clips import Clips
 from samplernn_theano.errors import DivergedError
 from samplernn_theano.original.result_tree import ResultTree
@@ -44,11 +45,32 @@ class Training:
     say: Callable[[str], Any] = print
     stopping: list[int] = field(default_factory=list)  # the signal that asks for the end, once it has come
     engine: engines.Engine | None = None  # for the sound of a look
+    costs: list[float] = field(default_factory=list)  # since the last line of the log
+    pending: Any = None  # the cost of the last iteration, where it is not read yet
 
     @property
     def tree(self) -> ResultTree | None:
         """The run's folder under the original's names, where these were asked for."""
         return ResultTree(self.run.folder) if self.trainer.settings.get("original_layout") else None
+
+
+def settle(t: Training) -> None:
+    """Read the cost of the last iteration, if that is still to be done; waits for the device.
+
+    Raises
+    ------
+    DivergedError
+        If it is not a finite number.
+    """
+    if t.pending is None:
+        return
+    cost, t.pending = read(t.pending), None
+    if not math.isfinite(cost):
+        raise DivergedError(diverged("cost", cost, t, t.progress.iteration - 1))
+    t.progress.minibatch = cost
+    t.progress.cost_sum += cost
+    t.progress.cost_count += 1
+    t.costs.append(cost)
 
 
 # --- looks --------------------------------------------------------------------------------------------------
@@ -73,20 +95,27 @@ def look(t: Training) -> None:
     progress.look_due = True
     save(t, run.last)  # before anything that may fail
     record = _score(t)
-    runs.append(run, "monitor", **record)
-    if t.tree:
-        original_layout.write_look(t.tree, record, t.trainer.graph.parameters.arrays())
-    plots.learning_curve(run.plot, runs.read_log(run))
-    _tell(t, record)
-    if t.schedule.n_seqs and t.schedule.sample_seconds and not t.stopping:
-        _generate(t, record)
+    if distributed.is_first():
+        _publish(t, record)
     if regular(t.schedule, progress):
         # Quirk: the look at the end of an epoch starts neither the mean of the costs nor the wait anew.
         progress.cost_sum, progress.cost_count = 0.0, 0
         progress.last_monitor_iteration = progress.iteration
         progress.last_monitor_seconds = progress.seconds
     progress.look_due = False
+    distributed.agree()  # the others wait for process 0, which has generated
     _save_look(t, record)
+
+
+def _publish(t: Training, record: Mapping[str, Any]) -> None:
+    """Log, draw, tell and generate."""
+    runs.append(t.run, "monitor", **record)
+    if t.tree:
+        original_layout.write_look(t.tree, record, t.trainer.graph.parameters.arrays())
+    plots.learning_curve(t.run.plot, runs.read_log(t.run))
+    _tell(t, record)
+    if t.schedule.n_seqs and t.schedule.sample_seconds and not t.stopping:
+        _generate(t, record)
 
 
 def _score(t: Training) -> dict[str, Any]:
@@ -94,7 +123,7 @@ def _score(t: Training) -> dict[str, Any]:
     progress, test, test_seconds = t.progress, None, None
     valid, valid_seconds = _timed(lambda: evaluate(t.trainer, t.clips["valid"]))
     if not math.isfinite(valid):
-        raise DivergedError(diverged("validation cost", valid, t))
+        raise DivergedError(diverged("validation cost", valid, t, progress.iteration))
     if improved(progress, valid):
         test, test_seconds = _timed(lambda: evaluate(t.trainer, t.clips["test"]))
         progress.best_valid, progress.best_test = valid, test
@@ -174,7 +203,7 @@ def _generate_like_original(
 
 
 def save(t: Training, path: Path) -> None:
-    """Write a checkpoint of this moment.
+    """Write a checkpoint of this moment. All processes give their parts of it, and process 0 writes it.
 
     Raises
     ------
@@ -183,16 +212,19 @@ def save(t: Training, path: Path) -> None:
     OutputError
         If it cannot be written.
     """
+    settle(t)
     graph = t.trainer.graph
     parameters = graph.parameters.arrays()
-    adam = {name: np.asarray(variable.get_value()) for name, variable in t.trainer.adam.items()}
-    carried = {name: np.asarray(state) for name, state in zip(graph.states, t.states, strict=True)}
+    adam = {name: np.array(variable.get_value(borrow=True)) for name, variable in t.trainer.adam.items()}
+    carried = dict(zip(graph.states, full(t.states), strict=True))
     for name, value in (parameters | adam | carried).items():
         if not np.isfinite(value).all():
             raise DivergedError(
                 f"{name} is not finite after {t.progress.iteration} updates: the gradients have exploded. No "
                 f"checkpoint was written, and what {path} held before is kept. Try a smaller --learning-rate."
             )
+    if not distributed.is_first():
+        return
     checkpoints.save(
         path,
         checkpoints.Checkpoint(
@@ -217,17 +249,19 @@ def _save_look(t: Training, record: Mapping[str, Any]) -> None:
         t.run.last,
     ]
     save(t, first)
+    if not distributed.is_first():
+        return
     for path in others:
         files.link(first, path)
     runs.prune(t.run, t.schedule.keep)
 
 
-def diverged(what: str, nll: float, t: Training) -> str:
+def diverged(what: str, nll: float, t: Training, updates: int) -> str:
     """A sentence for a cost that is no finite number."""
     last = t.run.last
     kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
     return (
-        f"The {what} became {nll} after {t.progress.iteration} updates: the gradients have exploded, or a "
+        f"The {what} became {nll} after {updates} updates: the gradients have exploded, or a "
         f"clip is damaged; {kept}. Try a smaller --learning-rate or --weight_norm True, and samplernn "
         "check-data."
     )

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano import checkpoints, conversion, feeder, original_layout, runs
-from samplernn_theano.backend import check_backend, default_backend
+from samplernn_theano import checkpoints, conversion, distributed, feeder, original_layout, runs
+from samplernn_theano.backend import check_backend, check_devices, check_precision, default_backend
 from samplernn_theano.clips import Clips
 from samplernn_theano.errors import CheckpointError, DataError
 from samplernn_theano.files import locked, write_text
@@ -20,6 +20,7 @@ from samplernn_theano.original import result_tree
 from samplernn_theano.original.result_tree import ResultTree
 from samplernn_theano.provenance import provenance
 from samplernn_theano.schedule import Progress, Schedule, ended, original_schedule
+from samplernn_theano.trainer import prepare_memory
 from samplernn_theano.training import compile_for, hashes, load_splits, train_on
 
 
@@ -30,6 +31,8 @@ def resume(
     backend: str | None = None,
     max_seconds: float | None = None,
     words: Sequence[str] = (),
+    precision: str | None = None,
+    n_devices: int | None = None,
 ) -> int:
     """Go on with a run from its last checkpoint, as if it had never been interrupted.
 
@@ -48,8 +51,8 @@ def resume(
         Fields of the schedule that are to be others from now on, such as ``max_iters``.
     data : path, optional
         Where the data set is now, if it was moved; needed for a run of the original's.
-    backend : str, optional
-        Another one than before.
+    backend, precision, n_devices : optional
+        Others than before.
     max_seconds : float, optional
         As in `samplernn_theano.training.train`.
     words : sequence of str
@@ -71,16 +74,19 @@ def resume(
     """
     began = time.monotonic()
     run = runs.Run(Path(folder))
-    with locked(run.folder) if run.folder.is_dir() else nullcontext():
+    with locked(run.folder) if run.folder.is_dir() and distributed.is_first() else nullcontext():
         checkpoint, originals = checkpoint_of(run, words)
         hp, before = checkpoint.hp, checkpoint.settings
+        prepare_memory(hp)
         data = data or before.get("data")
         if data is None:
             raise DataError(
                 f"{run.folder} does not say which data set it was trained on; name it with --data."
             )
         clips = load_splits(data, hp)
-        settings = _settings_to_go_on(before, clips, data, backend)
+        how = {"backend": backend, "precision": precision, "n_devices": n_devices}
+        settings = _settings_to_go_on(before, clips, data, how)
+        check_devices(settings["backend"], settings["n_devices"], hp.batch_size)
         schedule, progress = _where_it_stands(run, checkpoint, {**settings["schedule"], **(changes or {})})
         settings |= {
             "schedule": asdict(schedule),
@@ -88,27 +94,30 @@ def resume(
         }
         progress.batches_per_epoch = feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len)
         _check_same_data(run, clips, data, settings, progress)
-        if not originals:
+        distributed.meet()  # all have read the folder, before process 0 changes it
+        if not originals and distributed.is_first():
             _forget_what_is_undone(run, settings, progress)
         if ended(schedule, progress) and not progress.look_due:
             return _ended_before(run, progress)
-        _tell_what_differs(before, settings)
-        print(f"Going on after iteration {progress.iteration}.", file=sys.stderr)
+        if distributed.is_first():
+            _tell_what_differs(before, settings)
+            print(f"Going on after iteration {progress.iteration}.", file=sys.stderr)
         trainer = compile_for(hp, settings)
         trainer.graph.parameters.assign(checkpoint.parameters)
         for name, array in checkpoint.adam.items():
             trainer.adam[name].set_value(array)
         states = [checkpoint.states[name] for name in trainer.graph.states if name in checkpoint.states]
-        t = Training(trainer, clips, run, schedule, progress, states or trainer.graph.zero_states(), began)
-        if not checkpoint.adam:
+        t = Training(trainer, clips, run, schedule, progress, states or trainer.zero_states(), began)
+        if not checkpoint.adam and distributed.is_first():
             print(
                 "The original saved neither Adam's moments nor the carried states: both start from zero, as "
                 "when it resumes.",
                 file=sys.stderr,
             )
-        if originals:
-            _take_over(t)
-        write_text(run.settings, json.dumps(settings, indent=2) + "\n")
+        if distributed.is_first():
+            if originals:
+                _take_over(t)
+            write_text(run.settings, json.dumps(settings, indent=2) + "\n")
         return train_on(t, "resume", max_seconds)
 
 
@@ -183,7 +192,7 @@ def _forget_what_is_undone(run: runs.Run, settings: Mapping[str, Any], progress:
 
 def _ended_before(run: runs.Run, progress: Progress) -> int:
     """A run that is at its end already."""
-    if not any(record["event"] == "end" for record in runs.read_log(run)):
+    if distributed.is_first() and not any(record["event"] == "end" for record in runs.read_log(run)):
         runs.append(run, "end", iteration=progress.iteration, seconds=progress.seconds)
     at = f"at iteration {progress.iteration}"
     print(f"{run.folder} has ended, {at}; for more give --max-iters or another limit.")
@@ -191,8 +200,9 @@ def _ended_before(run: runs.Run, progress: Progress) -> int:
 
 
 def _tell_what_differs(before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    names = [name for name in ("versions", "devices", "git_revision", "backend") if name in before]
-    if other := [name.replace("_", " ") for name in names if before[name] != settings[name]]:
+    names = {name: name.replace("_", " ") for name in ("versions", "devices", "git_revision", "backend")}
+    names |= {"precision": "precision", "n_devices": "number of devices"}
+    if other := [told for name, told in names.items() if before.get(name, settings[name]) != settings[name]]:
         print(f"Not as before: {', '.join(other)}; so not bit for bit the same.", file=sys.stderr)
 
 
@@ -207,7 +217,7 @@ def _take_over(t: Training) -> None:
 
 
 def _settings_to_go_on(
-    before: Mapping[str, Any], clips: Mapping[str, Clips], data: str | Path, backend: str | None
+    before: Mapping[str, Any], clips: Mapping[str, Clips], data: str | Path, how: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The settings of a run that goes on: those it had; for a run of the original's what it does not say."""
     family = FAMILIES[before["family"]]
@@ -219,9 +229,12 @@ def _settings_to_go_on(
         "ip_weight": 0.0,
         "backend": default_backend(),
         "form": "fast",
+        "precision": "highest",
+        "n_devices": 1,
     }
     settings = {**unsaid, **before, "data": str(Path(data).absolute())}
-    settings["backend"] = backend or settings["backend"]
+    settings |= {name: value for name, value in how.items() if value is not None}
     settings["data_sha256"] = settings["data_sha256"] or hashes(clips)
     check_backend(settings["backend"])
+    check_precision(settings["backend"], settings["precision"])
     return settings | provenance(settings["backend"])

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -13,16 +14,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from samplernn_theano import feeder, original_layout, plots, recurrent, runs, signals
-from samplernn_theano.backend import check_backend, default_backend
+from samplernn_theano import distributed, feeder, original_layout, plots, recurrent, runs, signals
+from samplernn_theano.backend import check_backend, check_devices, check_precision, default_backend
 from samplernn_theano.clips import SPLITS, Clips, data_sha256, load_split, split_path, statistics
-from samplernn_theano.errors import DataError, DivergedError
+from samplernn_theano.errors import DataError
 from samplernn_theano.files import locked
 from samplernn_theano.hyperparameters import HyperParameters, RealValued
-from samplernn_theano.monitoring import Training, diverged, look, save
+from samplernn_theano.monitoring import Training, look, save, settle
 from samplernn_theano.provenance import provenance
 from samplernn_theano.schedule import Progress, Schedule, due, ended, fraction, original_schedule
-from samplernn_theano.trainer import Trainer, batch_inputs, compile_trainer
+from samplernn_theano.trainer import Trainer, batch_inputs, compile_trainer, prepare_memory
 
 LOG_SECONDS = 5.0  # of training between two lines of the log
 
@@ -40,6 +41,8 @@ def train(
     backend: str | None = None,
     form: recurrent.Form = "fast",
     ip_weight: float = 0.0,
+    precision: str = "highest",
+    n_devices: int = 1,
     overwrite: bool = False,
     settings: Mapping[str, Any] | None = None,
     max_seconds: float | None = None,
@@ -55,7 +58,7 @@ def train(
         Of the run; made new.
     schedule : Schedule, optional
         The original's where it is None.
-    learning_rate, ip_weight
+    learning_rate, ip_weight, precision, n_devices
         As in `compile_trainer`.
     settings : mapping, optional
         More to note down in settings.json.
@@ -85,11 +88,15 @@ def train(
     schedule = schedule or original_schedule(type(hp))
     learning_rate = learning_rate or hp.learning_rate
     check_backend(backend := backend or default_backend())
+    check_precision(backend, precision)
+    check_devices(backend, n_devices, hp.batch_size)
+    prepare_memory(hp)
     clips = load_splits(data, hp)
     if isinstance(hp, RealValued) and hp.std is None:
         mean, std = statistics(clips["train"])
         hp = replace(hp, mean=mean, std=std)
-    runs.check_free(folder, overwrite)
+    if distributed.is_first():
+        runs.check_free(folder, overwrite)
     which_set = original_layout.which_set(split_path(data, "train").name)
     if exp is not None:
         original_layout.place("", hp, which_set, exp, learning_rate)  # raises where there is no such model
@@ -107,17 +114,21 @@ def train(
         "ip_weight": ip_weight,
         "backend": backend,
         "form": form,
+        "precision": precision,
+        "n_devices": n_devices,
         **provenance(backend),
         **(settings or {}),
     }
-    with locked(Path(folder)):
+    with locked(Path(folder)) if distributed.is_first() else nullcontext():
         trainer = compile_for(hp, described)
-        run = runs.create(folder, described, overwrite)
-        if exp is not None:
+        run = runs.Run(Path(folder))
+        if distributed.is_first():
+            run = runs.create(folder, described, overwrite)
+        if distributed.is_first() and exp is not None:
             shapes = {p.name: p.type.shape for p in trainer.graph.parameters.trainable()}
             original_layout.create(run.folder, hp, which_set, exp, learning_rate, schedule, shapes)
         progress = Progress(feeder.passes_per_epoch(clips["train"], hp.batch_size, hp.seq_len))
-        states = trainer.graph.zero_states()
+        states = trainer.zero_states()
         return train_on(
             Training(trainer, clips, run, schedule, progress, states, began), "start", max_seconds
         )
@@ -125,9 +136,10 @@ def train(
 
 def compile_for(hp: HyperParameters, settings: Mapping[str, Any]) -> Trainer:
     """Compile a model with the options that the settings of a run say."""
-    print(f"Compiling {hp.family} for {settings['backend']} ...", file=sys.stderr)
-    options = (settings[name] for name in ("seed", "learning_rate", "backend", "form", "ip_weight"))
-    return replace(compile_trainer(hp, *options), settings=settings)
+    if distributed.is_first():
+        print(f"Compiling {hp.family} for {settings['backend']} ...", file=sys.stderr)
+    names = ("seed", "learning_rate", "backend", "form", "ip_weight", "precision", "n_devices")
+    return replace(compile_trainer(hp, *(settings[name] for name in names)), settings=settings)
 
 
 def load_splits(data: str | Path, hp: HyperParameters) -> dict[str, Clips]:
@@ -147,87 +159,108 @@ def hashes(clips: Mapping[str, Clips]) -> dict[str, str]:
 
 
 def train_on(t: Training, event: str, max_seconds: float | None) -> int:
-    """Train until the schedule ends, a signal comes or time is up; returns the exit code."""
+    """Train until the schedule ends, a signal comes or time is up; returns the exit code.
+
+    Of several processes all do the same steps, looks and saves, and only process 0 writes files and speaks.
+    """
     progress, settings = t.progress, t.trainer.settings
-    since_log: list[float] = []  # costs since the last line of the log
     next_log = next_save = progress.seconds
     made_with = {name: settings[name] for name in ("backend", "versions", "devices", "git_revision")}
-    runs.append(t.run, event, iteration=progress.iteration, parameters=_count(t.trainer), **made_with)
+    _append(t, event, iteration=progress.iteration, parameters=_count(t.trainer), **made_with)
     with signals.caught(t.stopping.append), _bar() as bar:
         t.say = bar.write
         if progress.look_due:
             look(t)
-        compiled = False
+        clock: float | None = None  # when what follows began to count
         while not ended(t.schedule, progress):
             for batch in _minibatches(t):
-                began = time.perf_counter()
                 _step(t, batch)
-                if compiled:  # the first one compiles
-                    progress.seconds += time.perf_counter() - began
-                compiled = True
-                since_log.append(progress.minibatch)
+                if clock is None:  # the first one compiles
+                    settle(t)
+                else:
+                    progress.seconds += time.perf_counter() - clock
+                clock = time.perf_counter()
+                halted = _halted(t, max_seconds)
                 done = ended(t.schedule, progress)
-                out_of_time = max_seconds is not None and time.monotonic() - t.began >= max_seconds
-                stop = done or out_of_time or bool(t.stopping)
-                if progress.seconds >= next_log or stop:
+                if progress.seconds >= next_log or done or halted:
                     next_log = progress.seconds + LOG_SECONDS
-                    _log(t, since_log)
-                    since_log.clear()
+                    _log(t)
                 _show(bar, t)
                 progress.look_due = done or due(t.schedule, progress)
-                if progress.look_due and not (t.stopping or out_of_time):
+                if progress.look_due and not halted:
                     look(t)
+                    halted = _halted(t, None)
                     next_save = progress.seconds + 60 * t.schedule.save_minutes
-                elif progress.seconds >= next_save or stop:
+                    clock = time.perf_counter()
+                elif progress.seconds >= next_save or done or halted:
                     save(t, t.run.last)
                     next_save = progress.seconds + 60 * t.schedule.save_minutes
-                if t.stopping or out_of_time:
-                    return _stopped(t)
+                    clock = time.perf_counter()
+                if halted:
+                    return _stopped(t, halted)
                 if ended(t.schedule, progress):
                     break
             else:
                 progress.epoch += 1
                 progress.batch = 0
-        runs.append(t.run, "end", iteration=progress.iteration, seconds=progress.seconds)
+        _append(t, "end", iteration=progress.iteration, seconds=progress.seconds)
         return 0
+
+
+def _halted(t: Training, max_seconds: float | None) -> int:
+    """The exit code if a signal or the clock asks for the end, else 0: the same in all processes."""
+    out_of_time = max_seconds is not None and time.monotonic() - t.began >= max_seconds
+    told = t.stopping[0] if t.stopping else 0
+    (t.progress.seconds, late), number = distributed.agree(t.progress.seconds, out_of_time, stop=told)
+    return 128 + number if number else OUT_OF_TIME * bool(late)
 
 
 def _minibatches(t: Training) -> Iterator[feeder.Minibatch]:
     """The minibatches of this epoch that are to come; saves what was trained before an error of the data."""
+    hp = t.trainer.hp
     try:
-        yield from islice(feeder.feed(t.trainer.hp, t.clips["train"]), t.progress.batch, None)
+        fed = feeder.feed(hp, t.clips["train"], distributed.rows(hp.batch_size))
+        yield from islice(fed, t.progress.batch, None)
     except DataError:
-        save(t, t.run.last)
+        if distributed.n_processes() == 1:  # the others, which it takes to save, may know of no error
+            save(t, t.run.last)
         raise
 
 
 def _step(t: Training, batch: feeder.Minibatch) -> None:
-    """Train on one minibatch."""
+    """Train on one minibatch. A device computes while this goes on; its cost is read with the next one."""
     progress = t.progress
-    cost, *states = t.trainer.step(*batch_inputs(batch), *t.states)
-    progress.minibatch = float(cost)  # waits for the device
-    if not math.isfinite(progress.minibatch):
-        raise DivergedError(diverged("cost", progress.minibatch, t))
-    t.states = states
+    cost, *t.states = t.trainer.step(*batch_inputs(batch), *t.states)
+    settle(t)
+    t.pending = cost
     progress.iteration += 1
     progress.batch += 1
-    progress.cost_sum += progress.minibatch
-    progress.cost_count += 1
+    if isinstance(cost, np.ndarray):  # computed already
+        settle(t)
 
 
-def _stopped(t: Training) -> int:
-    """The last words of a run that was stopped; returns the exit code."""
-    why = signal.Signals(t.stopping[0]).name if t.stopping else "--max-time"
-    runs.append(t.run, "stopped", iteration=t.progress.iteration, seconds=t.progress.seconds, why=why)
-    plots.learning_curve(t.run.plot, runs.read_log(t.run))
-    after = f"after iteration {t.progress.iteration}"
-    t.say(f"Stopped by {why} {after}; go on with: samplernn resume {t.run.folder}")
-    return 128 + t.stopping[0] if t.stopping else OUT_OF_TIME
+def _stopped(t: Training, code: int) -> int:
+    """The last words of a run that was stopped; returns the exit code, `code`."""
+    why = "--max-time" if code == OUT_OF_TIME else signal.Signals(code - 128).name
+    _append(t, "stopped", iteration=t.progress.iteration, seconds=t.progress.seconds, why=why)
+    if distributed.is_first():
+        plots.learning_curve(t.run.plot, runs.read_log(t.run))
+        after = f"after iteration {t.progress.iteration}"
+        t.say(f"Stopped by {why} {after}; go on with: samplernn resume {t.run.folder}")
+    return code
 
 
-def _log(t: Training, costs: list[float]) -> None:
+def _log(t: Training) -> None:
+    settle(t)
     position = {"iteration": t.progress.iteration, "epoch": t.progress.epoch}
-    runs.append(t.run, "train", **position, seconds=t.progress.seconds, nll_bits=float(np.mean(costs)))
+    _append(t, "train", **position, seconds=t.progress.seconds, nll_bits=float(np.mean(t.costs)))
+    t.costs.clear()
+
+
+def _append(t: Training, event: str, **about: Any) -> None:
+    """Write a line of the log, if that is this process's part."""
+    if distributed.is_first():
+        runs.append(t.run, event, **about)
 
 
 def _count(trainer: Trainer) -> int:
@@ -240,6 +273,7 @@ def _bar() -> tqdm:
         smoothing=0,
         mininterval=0.5,
         bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}",
+        disable=not distributed.is_first(),
     )
 
 

@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -268,7 +269,7 @@ def test_a_pass_in_which_nothing_counts_is_left_out():
     """Its cost would be 0 / 0, and the parameters NaN. That the overlap counts is not enough."""
     samples = np.arange(2 * 14).reshape(2, 14)  # an overlap of two and three passes of four
     for ends, passes in (([12, 1], 3), ([8, 5], 2), ([9, 0], 3), ([1, 4], 1), ([0, 0], 0)):
-        fed = list(feeder._passes(feeder._Prepared(samples, np.array(ends)), 4, 2))
+        fed = list(feeder._passes(feeder._Prepared(samples, np.array(ends), max(ends)), 4, 2))
         assert len(fed) == passes
         assert all(batch.mask[:, 2:].any() for batch in fed)
 
@@ -301,6 +302,58 @@ def test_ragged_clips_are_checked_before_they_are_fed():
     noise[-1] = np.nan
     with pytest.raises(DataError, match="Clip 1 of the train split holds NaN"):
         feeder.check_split(ragged(short, noise), "train", hp)
+
+
+# --- the share of a process
+
+LENGTHS = [3, 25, 9, 10, 40, 1, 1, 2, 17, 8, 16, 24]
+
+
+@pytest.mark.parametrize("n", [2, 4])
+@pytest.mark.parametrize("lengths", [[24] * 12, [20] * 9, LENGTHS], ids=["equal", "padded", "ragged"])
+@pytest.mark.parametrize(
+    "hp",
+    [
+        OneTier(seq_len=8, batch_size=4),
+        OneTier(seq_len=8, batch_size=4, q_type="mu-law", normalisation="absmax"),
+        TwoTier(n_frames=2, frame_size=4, batch_size=4),
+        RNNGMM(seq_len=8, frame_size=2, batch_size=4, mean=0.25, std=2.0),
+    ],
+    ids=["levels", "mu-law", "two_tier", "real"],
+)
+def test_the_shares_of_processes_make_the_minibatches_of_one(hp, lengths, n):
+    """The same passes in the same order, padded alike; one process's clips may end long before another's."""
+    rng = np.random.RandomState(0)
+    noise = [rng.uniform(-1, 1, length).astype(np.float16) for length in lengths]
+    clips = np.stack(noise) if len(set(lengths)) == 1 else ragged(*noise)
+    if isinstance(clips, Ragged):
+        hp = replace(hp, normalisation="absmax") if not hp.real_valued else hp  # a clip of one sample
+    size = hp.batch_size // n
+    shares = [feeder.feed(hp, clips, slice(i * size, (i + 1) * size)) for i in range(n)]
+    whole = list(feeder.feed(hp, clips))
+    for together, *parts in zip(whole, *shares, strict=True):
+        for name in ("sequences", "mask"):
+            joined = np.concatenate([getattr(part, name) for part in parts])
+            np.testing.assert_array_equal(joined, getattr(together, name))
+            assert joined.dtype == getattr(together, name).dtype
+        assert all(part.reset == together.reset for part in parts)
+    if isinstance(clips, Ragged):
+        masks = [batch.mask[i * size : (i + 1) * size, hp.overlap :] for batch in whole for i in range(n)]
+        assert any(not mask.any() for mask in masks)
+
+
+def test_a_process_reads_only_its_share():
+    clips = watched()
+    list(feeder.minibatches(clips, 4, 8, 1, 256, rows=slice(2, 4)))
+    assert sorted(i for i, _ in clips.read) == [2, 3, 6, 7, 10, 11]
+
+
+def test_a_clip_of_a_share_is_named_by_its_place_in_the_set():
+    clips = NOISE.copy()
+    clips[6] = 0.5
+    with pytest.raises(DataError, match="clips 6 to 7: Clip 0 is constant"):
+        list(feeder.minibatches(clips, 4, 8, 1, 256, rows=slice(2, 4)))
+    list(feeder.minibatches(clips, 4, 8, 1, 256, rows=slice(0, 2)))
 
 
 # --- other normalisations
