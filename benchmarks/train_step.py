@@ -1,11 +1,12 @@
-"""One training iteration of three_tier: ours on every backend, plain JAX, and the machine's sgemm peak.
+"""One training iteration: ours on every backend, plain JAX, and the machine's sgemm peak.
 
-    python benchmarks/train_step.py                       dim 256, batch 16, every backend
-    python benchmarks/train_step.py --dim 1024 --batch 128 --backends jax
-    python benchmarks/train_step.py --gpu                 the paper's shape on JAX's accelerator
+    python benchmarks/train_step.py                       three_tier, dim 256, batch 16, every backend
+    python benchmarks/train_step.py three_tier/best --backends jax --iterations 1
+    python benchmarks/train_step.py --backends jax one_tier/small wavenet/small three_tier/small/rnn_type=LSTM
 
-Every row is measured in a process of its own. The jax row and plain JAX are measured in turns, several times
-each, and the ratio is taken from the medians: these are the figures that a noisy machine leaves intact.
+A model is FAMILY/PRESET or FAMILY/PRESET/NAME=VALUE,... Every row is measured in a process of its own, and
+all rows of a model in turns, several times each; ratios are taken from the medians: these are the figures
+that a noisy machine leaves intact. For a GPU there is benchmarks/gpu.py.
 """
 
 import argparse
@@ -18,13 +19,19 @@ import sys
 import time
 from pathlib import Path
 
+import flops
+
 HERE = Path(__file__).parent
+PLAIN = "plain JAX"
 
 
-def measure(what: str, dim: int, batch: int, seq_len: int, iterations: int) -> dict[str, float]:
+# --- one process --------------------------------------------------------------------------------------------
+
+
+def measure(what: str, model: str, iterations: int) -> dict[str, float]:
     """Compile one kind of step in this process and time it: seconds, MiB."""
     began = time.perf_counter()
-    run = _plain_jax(dim, batch, seq_len) if what == "plain JAX" else _ours(what, dim, batch, seq_len)
+    run = _plain_jax(model) if what == PLAIN else _ours(what, model)
     run()  # traces and compiles
     compiled = time.perf_counter() - began
     times = []
@@ -33,23 +40,26 @@ def measure(what: str, dim: int, batch: int, seq_len: int, iterations: int) -> d
         cost = run()
         times.append(time.perf_counter() - began)
     assert cost == cost, "the cost is NaN"
-    peak = _device_mib() or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"compile": compiled, "seconds": statistics.median(times), "best": min(times), "MiB": peak}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"compile": compiled, "seconds": statistics.median(times), "MiB": peak}
 
 
-def _ours(backend: str, dim: int, batch: int, seq_len: int):
+def _ours(what: str, model: str):
     import numpy as np
 
-    from samplernn_theano.hyperparameters import ThreeTier
     from samplernn_theano.trainer import compile_trainer
 
-    form = "reference" if backend.endswith(" reference") else "fast"
-    hp = ThreeTier(dim=dim, batch_size=batch, seq_len=seq_len)
-    trainer = compile_trainer(hp, backend=backend.split()[0], form=form)
-    shape = (batch, seq_len + hp.overlap)
-    sequences = np.random.RandomState(0).randint(0, hp.q_levels, shape).astype(np.int32)
+    hp = flops.model(model)
+    form = "reference" if what.endswith(" reference") else "fast"
+    trainer = compile_trainer(hp, backend=what.split()[0], form=form)
+    shape, rng = (hp.batch_size, hp.seq_len + hp.overlap), np.random.RandomState(0)
+    sequences = (
+        rng.normal(size=shape).astype(np.float32)
+        if hp.real_valued
+        else rng.randint(0, hp.q_levels, shape).astype(np.int32)
+    )
     mask, reset = np.ones(shape, np.float32), np.asarray(0, np.int32)
-    states = trainer.graph.zero_states()
+    states = trainer.zero_states()
 
     def run() -> float:
         nonlocal states
@@ -59,15 +69,15 @@ def _ours(backend: str, dim: int, batch: int, seq_len: int):
     return run
 
 
-def _plain_jax(dim: int, batch: int, seq_len: int):
-    sys.path.insert(0, str(HERE))
+def _plain_jax(model: str):
     import numpy as np
     import plain_jax
 
-    dims = plain_jax.Dims(dim=dim)
+    hp = flops.model(model)
+    dims = plain_jax.Dims(hp.dim, hp.emb_size, hp.q_levels, hp.frame_size, hp.big_frame_size)
     rng = np.random.default_rng(0)
-    state, h0s = plain_jax.start(plain_jax.init(rng, dims), batch)
-    sequences = rng.integers(0, 256, (batch, seq_len + 8), dtype=np.int32)
+    state, h0s = plain_jax.start(plain_jax.init(rng, dims), hp.batch_size)
+    sequences = rng.integers(0, hp.q_levels, (hp.batch_size, hp.seq_len + hp.overlap), dtype=np.int32)
     held = [state, h0s]
 
     def run() -> float:
@@ -77,123 +87,70 @@ def _plain_jax(dim: int, batch: int, seq_len: int):
     return run
 
 
-def _device_mib() -> float | None:
-    """Peak memory of the accelerator that this process used; None on a CPU."""
-    if "jax" not in sys.modules:
-        return None
-    import jax
-
-    stats = jax.devices()[0].memory_stats() or {}
-    return stats["peak_bytes_in_use"] / 2**20 if "peak_bytes_in_use" in stats else None
+# --- all of them --------------------------------------------------------------------------------------------
 
 
-def in_child(what: str, a: argparse.Namespace) -> dict[str, float]:
-    """The same in a new process, so that memory and caches are its own."""
-    words = [
-        "--row",
-        what,
-        "--dim",
-        a.dim,
-        "--batch",
-        a.batch,
-        "--seq-len",
-        a.seq_len,
-        "--iterations",
-        a.iterations,
-    ]
-    # The same precision for both: on a GPU plain JAX would take TF32.
-    environment = os.environ | {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
-    done = subprocess.run(
-        [sys.executable, __file__, *map(str, words)], stdout=subprocess.PIPE, text=True, env=environment
-    )
+def in_child(*words: object) -> dict[str, float]:
+    """What this program prints with these words, in a new process: memory and caches are its own."""
+    environment = os.environ | {"SAMPLERNN_CACHE": "off"}
+    command = [sys.executable, __file__, *map(str, words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
     if done.returncode:
-        raise SystemExit(f"The benchmark of {what} failed.")
+        raise SystemExit(f"The benchmark failed: {' '.join(map(str, words))}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def report(model: str, a: argparse.Namespace, peak: float) -> None:
+    """Measure every row of a model and print it: GFLOP/s unmerged, the share of the peak, times plain JAX."""
+    counted = in_child("--count", model)
+    unmerged, done = counted["unmerged"] / 1e9, counted["done"] / 1e9
+    hp = flops.model(model)
+    has_peer = hp.family == "three_tier" and hp.rnn_type == "GRU" and hp.n_rnn == 1
+    rows = [*([PLAIN] if has_peer else []), *a.backends.split(",")]
+    turns: dict[str, list[dict[str, float]]] = {what: [] for what in rows}
+    for _ in range(a.turns):
+        for what, results in turns.items():
+            results.append(in_child("--row", what, "--iterations", a.iterations, model))
+    print(
+        f"\n{model}: dim {hp.dim}, batch {hp.batch_size}, {hp.seq_len} samples a pass; {unmerged:.1f} GFLOP "
+        f"unmerged, {done:.1f} done in the fast form ({done / unmerged:.0%})"
+    )
+    print(f"{'step':<16}{'s/iter':>9}{'GFLOP/s':>10}{'of peak':>9}{'x plain':>9}{'compile s':>11}{'MiB':>8}")
+    seconds = {what: statistics.median(r["seconds"] for r in results) for what, results in turns.items()}
+    for what, results in turns.items():
+        rate = unmerged / seconds[what]
+        ratio = f"{seconds[PLAIN] / seconds[what]:9.2f}" if has_peer else " " * 9
+        compiled, memory = min(r["compile"] for r in results), max(r["MiB"] for r in results)
+        speed = f"{seconds[what]:9.4f}{rate:10.0f}{rate / peak:9.0%}{ratio}"
+        print(f"{what:<16}{speed}{compiled:11.1f}{memory:8.0f}", flush=True)
+
+
 def main() -> None:
-    """Print one table."""
+    """Print a table for each model."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--seq-len", type=int, default=512)
-    parser.add_argument(
-        "--iterations",
-        type=int,
-        default=10,
-        choices=range(1, 10000),
-        metavar="N",
-        help="timed iterations per turn",
-    )
-    parser.add_argument(
-        "--turns",
-        type=int,
-        default=3,
-        choices=range(1, 100),
-        metavar="N",
-        help="turns of our jax step and plain JAX",
-    )
+    parser.add_argument("models", nargs="*", default=["three_tier/small"])
+    count = {"type": int, "choices": range(1, 10000), "metavar": "N"}
+    parser.add_argument("--iterations", default=10, help="timed iterations per turn", **count)
+    parser.add_argument("--turns", default=3, help="turns of every row", **count)
     parser.add_argument("--backends", default="jax,jax reference,numba,c")
-    parser.add_argument(
-        "--gpu", action="store_true", help="the paper's shape, jax only, on JAX's default device"
-    )
     parser.add_argument("--row", help=argparse.SUPPRESS)
+    parser.add_argument("--count", action="store_true", help=argparse.SUPPRESS)
     a = parser.parse_args()
-    if a.row:
-        print(json.dumps(measure(a.row, a.dim, a.batch, a.seq_len, a.iterations)))
+    if a.count:
+        print(json.dumps(dict(zip(("unmerged", "done"), flops.of_step(a.models[0]), strict=True))))
         return
-    if a.gpu:
-        a.dim, a.batch, a.backends = 1024, 128, "jax"
-    report(a)
-
-
-def report(a: argparse.Namespace) -> None:
-    """Measure every row and print it with GFLOP/s, the fraction of the peak and the ratio to plain JAX."""
-    sys.path.insert(0, str(HERE))
+    if a.row:
+        print(json.dumps(measure(a.row, a.models[0], a.iterations)))
+        return
     import machine
 
-    flops = machine.flops_three_tier(a.batch, a.seq_len, a.dim, 256, 256, 2, 8)
-    print(f"three_tier GRU x 1, dim {a.dim}, batch {a.batch}, seq_len {a.seq_len}: {flops / 1e9:.1f} GFLOP")
-    executed = (
-        flops
-        - 3 * machine.forward_flops(a.batch, a.seq_len, a.dim, 256, 256, 2, 8)["SampleLevel.L1_PrevSamples"]
-    )
-    peak = None
-    if a.gpu:
-        program = "import jax; print('device:', *(d.device_kind for d in jax.devices()))"
-        print(
-            subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True).stdout.strip()
-        )
-    else:
-        peaks = {library: machine.sgemm_peak(machine.usable_cpus(), library) for library in ("jax", "numpy")}
-        peak = max(peaks.values())
-        print(machine.cpu_description())
-        print(
-            "sgemm peak, all threads: " + ", ".join(f"{p:.0f} GFLOP/s ({name})" for name, p in peaks.items())
-        )
-    backends = a.backends.split(",")
-    turns: dict[str, list[dict[str, float]]] = {what: [] for what in ("plain JAX", *backends)}
-    for turn in range(a.turns):
-        for what, rows in turns.items():
-            if turn == 0 or what in ("plain JAX", "jax"):
-                rows.append(in_child(what, a))
-    seconds = {what: statistics.median(row["seconds"] for row in rows) for what, rows in turns.items()}
-    print(f"{'step':<16}{'s/iter':>9}{'GFLOP/s':>10}{'of peak':>9}{'x plain':>9}{'compile s':>11}{'MiB':>8}")
-    for what, rows in turns.items():
-        rate = flops / seconds[what] / 1e9
-        fraction = f"{rate / peak:9.0%}" if peak else f"{'':>9}"
-        ratio = seconds["plain JAX"] / seconds[what]
-        compiled = min(row["compile"] for row in rows)
-        memory = max(row["MiB"] for row in rows)
-        print(
-            f"{what:<16}{seconds[what]:9.4f}{rate:10.0f}{fraction}{ratio:9.2f}{compiled:11.1f}{memory:8.0f}"
-        )
-    print(
-        f"GFLOP/s and the fraction of the peak count {flops / 1e9:.1f} GFLOP, with a dense first layer of "
-        f"the sample tier.\nOur fast form looks that layer up in tables: it does {executed / 1e9:.1f} GFLOP."
-    )
+    peaks = {library: machine.sgemm_peak(machine.usable_cpus(), library) for library in ("jax", "numpy")}
+    print(machine.cpu_description())
+    print("sgemm peak, all threads: " + ", ".join(f"{p:.0f} GFLOP/s ({name})" for name, p in peaks.items()))
+    for model in a.models:
+        report(model, a, max(peaks.values()))
 
 
 if __name__ == "__main__":

@@ -231,7 +231,8 @@ def test_sgemm_refuses_an_unknown_library():
 
 
 def test_the_training_benchmark_prints_its_table():
-    words = "--dim 8 --batch 2 --seq-len 16 --iterations 1 --turns 1 --backends jax".split()
+    model = "three_tier/tiny/dim=8,batch_size=2,seq_len=16"
+    words = [model, *"--iterations 1 --turns 1 --backends jax".split()]
     script = Path(__file__).parents[1] / "benchmarks" / "train_step.py"
     done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
