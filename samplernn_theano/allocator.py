@@ -2,7 +2,7 @@
 
 XLA asks for all intermediate results of a step in one piece, and frees it after the step. glibc gives a
 piece of that size back to the system at once, which hands it out anew page by page: with a model of dim 256 a
-sixth of a step went there. Kept, the memory is there for the next step; a process's peak is the same.
+sixth of a step went there. Kept, the memory is there for the next step.
 """
 
 import ctypes
@@ -14,12 +14,16 @@ MANY = 2**20
 """Numbers in one layer over a pass from which on it pays: one arena for all threads slows compiling."""
 
 
+TOO_MANY = 2**24
+"""From which on a piece is so large that none of the same size may be free, and the process grows instead."""
+
+
 def keep_freed_memory(numbers: int) -> None:
     """Keep what is freed, where a layer has so many `numbers` that it pays; before JAX's first use.
 
     glibc alone has these switches: elsewhere nothing happens.
     """
-    if numbers < MANY or not sys.platform.startswith("linux"):
+    if not MANY <= numbers < TOO_MANY or not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version"):

@@ -17,9 +17,9 @@ from pytensor.tensor.variable import TensorVariable as Expression
 Total = Callable[[Sequence[Expression], Sequence[Expression]], Expression]
 
 
-def number(length: int, rows: int, most: int) -> int:
-    """The least number of equal chunks of `length` steps, `rows` rows in all, with `most` rows in each."""
-    return next(n for n in range(1, length + 1) if length % n == 0 and (rows <= n * most or n == length))
+def number(length: int, size: int, most: int) -> int:
+    """The least number of equal chunks of `length` steps, of `size` in all, with `most` in each."""
+    return next(n for n in range(1, length + 1) if length % n == 0 and (size <= n * most or n == length))
 
 
 def total(

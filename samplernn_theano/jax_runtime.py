@@ -176,6 +176,8 @@ class Program:
             value = variable.container.storage[0]
             if value is not self._placed[i][0]:
                 placed = to_devices(value, *self._avals[first + i], self._shardings[first + i])
+                if i in self.layout.updated:  # to be replaced soon: NumPy's array is needed no more
+                    value = variable.container.storage[0] = placed
                 self._placed[i] = value, placed
             yield self._placed[i][1]
 

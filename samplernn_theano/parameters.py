@@ -83,7 +83,7 @@ class Parameters(Mapping[str, SharedVariable]):
 
     def arrays(self) -> dict[str, NDArray]:
         """A copy of every parameter as a NumPy array, in building order."""
-        return {name: np.array(v.get_value(), dtype=self.dtype) for name, v in self._variables.items()}
+        return {name: np.array(v.get_value(borrow=True), self.dtype) for name, v in self._variables.items()}
 
     def assign(self, arrays: Mapping[str, NDArray]) -> None:
         """Give every parameter named in `arrays` that value."""

@@ -1,14 +1,17 @@
-"""The workflow on a real SLURM: one node on this machine, as tests/cluster/start.sh makes it."""
+"""The workflow, and a training in two tasks, on a real SLURM of one node: see tests/cluster/start.sh."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+
+from samplernn_theano import checkpoints, runs
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent / "cluster"
@@ -81,3 +84,68 @@ def _jobs(environment: dict[str, str]) -> list[dict[str, str]]:
     """What SLURM knows of the jobs that it has had: a line of words NAME=VALUE for each."""
     lines = _call(["scontrol", "--oneliner", "show", "jobs"], environment).stdout.splitlines()
     return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+
+
+# --- one training in several tasks
+
+
+def script_for_several_nodes() -> str:
+    """The one in docs/cluster.md, for this cluster: two tasks on one node without GPUs, and a small model."""
+    blocks = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8").split("```bash\n")[1:]
+    (script,) = (block.split("```")[0] for block in blocks if "#SBATCH --nodes=2" in block)
+    small = "--preset tiny --dim 16 --emb_size 8 --q_levels 32 --n_seqs 0"
+    for words, instead in {
+        "--nodes=2": "--nodes=1",
+        "--ntasks-per-node=4": "--ntasks-per-node=2",
+        "#SBATCH --gpus-per-node=4\n": "",
+        "--cpus-per-task=4": "--cpus-per-task=1",
+        "--mem=64G": "--mem=4G",
+        "train three_tier": f"train three_tier {small} --max-iters 100000 --monitor-iters 1000",
+        "--max-time 23.5h": "$LIMIT",
+    }.items():
+        assert script.count(words) == 1, words
+        script = script.replace(words, instead)
+    return script
+
+
+def test_two_tasks_train_one_model_are_put_back_into_the_queue_and_go_on(
+    cluster: dict[str, str], small_data: Path, tmp_path: Path
+) -> None:
+    """The job runs out of time, goes on, and is told to end by scancel: it saves and stays ended."""
+    script, run = tmp_path / "script.sh", runs.Run(tmp_path / "run")
+    script.write_text(script_for_several_nodes())
+    path = os.pathsep.join([str(Path(sys.executable).parent), cluster["PATH"]])
+    environment = cluster | {"PATH": path, "DATA": str(small_data), "RUN": str(run.folder)}
+    environment |= {"LIMIT": "--max-time 30s", "OMP_NUM_THREADS": "1", "NPROC": "1"}
+    output = tmp_path / "job.txt"
+    submitted = _call(["sbatch", "--parsable", f"--output={output}", script], environment)
+    number = submitted.stdout.strip()
+
+    def state() -> str:
+        (job,) = (job for job in _jobs(cluster) if job["JobId"] == number)
+        return job["JobState"]
+
+    def events() -> list[str]:
+        return [line["event"] for line in runs.read_log(run)] if run.log.exists() else []
+
+    _wait_for(lambda: "stopped" in events(), 300, output)
+    (stopped,) = [line for line in runs.read_log(run) if line["event"] == "stopped"]
+    assert stopped["why"] == "--max-time"
+    _wait_for(lambda: state() == "PENDING", 100, output)
+    _call(["scontrol", "update", f"jobid={number}", "StartTime=now"], cluster)  # it would wait two minutes
+    _wait_for(lambda: "resume" in events() and events()[-1] == "train", 300, output)
+    _call(["scancel", "--signal=TERM", number], cluster)
+    _wait_for(lambda: events().count("stopped") == 2, 100, output)
+    assert [line["why"] for line in runs.read_log(run) if line["event"] == "stopped"][1] == "SIGTERM"
+    _call(["scancel", number], cluster)
+    said = output.read_text()
+    assert said.count("Compiling three_tier") == 2 and "Stopped by --max-time" in said, said
+    saved = checkpoints.load(run.last)
+    assert saved.settings["n_devices"] == 2 and saved.progress["iteration"] > stopped["iteration"]
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float, output: Path) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, output.read_text() if output.exists() else "It has not begun."
+        time.sleep(0.5)

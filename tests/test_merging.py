@@ -75,10 +75,10 @@ def test_maps_are_merged_where_that_takes_fewer_multiplications(rows, n_in, n_ou
 
 
 @pytest.mark.parametrize(
-    "length, rows, most, n", [(256, 65536, 8192, 8), (256, 8192, 8192, 1), (6, 60, 25, 3), (7, 70, 25, 7)]
+    "length, size, most, n", [(256, 65536, 8192, 8), (256, 8192, 8192, 1), (6, 60, 25, 3), (7, 70, 25, 7)]
 )
-def test_chunks_are_equal_and_as_few_as_can_be(length, rows, most, n):
-    assert chunks.number(length, rows, most) == n
+def test_chunks_are_equal_and_as_few_as_can_be(length, size, most, n):
+    assert chunks.number(length, size, most) == n
 
 
 LEVELS = {"dim": 6, "batch_size": 2, "emb_size": 3, "q_levels": 10}
@@ -98,8 +98,8 @@ def test_cost_and_gradient_in_chunks_are_those_of_the_whole(name, monkeypatch):
     sequences = random(*shape) if hp.real_valued else RNG.randint(0, 10, shape).astype(np.int32)
     mask = (RNG.uniform(size=shape) < 0.7).astype(np.float32)
     results = []
-    for most in (10**6, 16):
-        monkeypatch.setattr(tiers, "MOST_SAMPLES", most)
+    for most in (10**6, 16 * hp.dim):
+        monkeypatch.setattr(tiers, "MOST_NUMBERS", most)
         graph = models.graph(Parameters(), hp)
         grads = updates.gradients(graph.cost, graph.parameters.trainable())
         f = pytensor.function(graph.inputs, [graph.cost, *grads.values()], mode=INTERPRETED)
@@ -112,7 +112,7 @@ def test_without_the_gradient_nothing_of_it_is_computed(monkeypatch):
     """Evaluation in chunks has one scan more than the recurrent tiers, and that gives the sum alone."""
     from pytensor.scan.op import Scan
 
-    monkeypatch.setattr(tiers, "MOST_SAMPLES", 16)
+    monkeypatch.setattr(tiers, "MOST_NUMBERS", 96)
     hp = FAMILIES["three_tier"]
     graph = models.graph(Parameters(), hp)
     f = pytensor.function(graph.inputs, [graph.total], mode="JAX", on_unused_input="ignore")

@@ -29,8 +29,8 @@ from samplernn_theano.parameters import Parameters, he
 
 Tiers = ThreeTier | TwoTier | KTier | SampleRNNGMM
 
-# In a chunk of the fastest tier. With dim 1024 each of its layers is 32 MiB then.
-MOST_SAMPLES = 8192
+# In a layer of a chunk of the fastest tier: 16 MiB.
+MOST_NUMBERS = 2**22
 
 
 def frame_tier(
@@ -143,8 +143,8 @@ def total_nll(hp: Tiers, tier: SampleTier, targets: Expression, mask: Expression
         now = SampleTier(tuple(own), b, ops.Linear(W3, None, b3), ops.Linear(W, None, b_last))
         return pt.sum(output.nll(hp, predict(now), targets, mask))
 
-    n_samples = math.prod(targets.type.shape)
-    n = chunks.number(targets.type.shape[0], n_samples, MOST_SAMPLES)
+    numbers = math.prod(targets.type.shape) * hp.dim
+    n = chunks.number(targets.type.shape[0], numbers, MOST_NUMBERS)
     return chunks.total(of_chunk, moved, fixed, [*weights, *others], n)
 
 
