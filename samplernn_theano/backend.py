@@ -78,8 +78,9 @@ def check_devices(backend: str, n_devices: int, batch_size: int) -> None:
 
     if (there := jax.device_count()) < n_devices:
         raise BackendError(
-            f"--devices {n_devices} asks for more than the {there} that JAX finds here; for a trial on a CPU "
-            f"set XLA_FLAGS=--xla_force_host_platform_device_count={n_devices}."
+            f"{n_devices} devices are wanted (--devices, or as the run had before) and JAX finds {there}; give "
+            f"--devices {there}, or for a trial on a CPU set "
+            f"XLA_FLAGS=--xla_force_host_platform_device_count={n_devices}."
         )
 
 
