@@ -204,3 +204,19 @@ def test_a_float64_graph_keeps_its_precision_after_a_float32_one():
         sums = pytensor.scan(lambda y, s, c: s + y * c, [x], [start[0]], [constant[0]], return_updates=False)
         (last,) = backend.compile_function([x], [sums[-1]], backend="jax")(np.ones(2, dtype))
         assert np.asarray(last) == 2 * np.dtype(dtype).type(third) and last.dtype == dtype
+
+
+def test_a_program_that_needs_much_memory_is_compiled_to_need_less(monkeypatch):
+    x = pt.tensor("x", dtype="float32", shape=(64, 64))
+    values = np.random.RandomState(0).normal(size=(64, 64)).astype(np.float32)
+
+    def result(much):
+        monkeypatch.setattr(jax_runtime, "MUCH_MEMORY", much)
+        f = backend.compile_function([x], [pt.tanh(x @ x) @ x], backend="jax")
+        return np.asarray(f(values)[0])
+
+    np.testing.assert_allclose(result(-1), result(10**12), rtol=1e-6)
+    monkeypatch.setattr(jax_runtime, "SAVE_MEMORY", {"no_such_option": "1"})
+    result(10**12)
+    with pytest.raises(RuntimeError, match="no_such_option"):
+        result(-1)
