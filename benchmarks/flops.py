@@ -15,7 +15,7 @@ import numpy as np
 
 
 def of_program(jaxpr) -> int:
-    """Operations of the matrix products and convolutions in a jaxpr and in those within it."""
+    """Operations of the matrix products in a jaxpr and in those within it."""
     total = 0
     for equation in jaxpr.eqns:
         times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1

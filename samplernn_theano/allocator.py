@@ -21,7 +21,8 @@ TOO_MANY = 2**24
 def keep_freed_memory(numbers: int) -> None:
     """Keep what is freed, where a layer has so many `numbers` that it pays; before JAX's first use.
 
-    glibc alone has these switches: elsewhere nothing happens.
+    glibc alone has these switches: elsewhere nothing happens. Several processes use JAX to meet before this
+    is called, so some of its threads have arenas of their own there, and less is kept.
     """
     if not MANY <= numbers < TOO_MANY or not sys.platform.startswith("linux"):
         return

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano import blas
+from samplernn_theano import blas, cache
 from samplernn_theano.errors import BackendError
 from samplernn_theano.threads import THREAD_VARIABLES
 
@@ -57,8 +57,8 @@ def check_precision(backend: str, precision: str) -> None:
         raise BackendError(f"--precision {precision} is unknown; choose one of {', '.join(PRECISIONS)}.")
     if precision != "highest" and backend != "jax":
         raise BackendError(
-            f"--backend {backend} computes in the highest precision only; leave --precision {precision} out, "
-            "or use --backend jax."
+            f"--backend {backend} computes in the highest precision only, not in {precision}, as is wanted "
+            "or as the run had before; give --precision highest, or use --backend jax."
         )
 
 
@@ -68,7 +68,8 @@ def check_devices(backend: str, n_devices: int, batch_size: int) -> None:
         return
     if backend != "jax":
         raise BackendError(
-            f"--backend {backend} uses one device; leave --devices {n_devices} out, or use --backend jax."
+            f"--backend {backend} uses one device, not {n_devices}, as are wanted or the run had before; "
+            "give --devices 1, or use --backend jax."
         )
     if batch_size % n_devices:
         raise BackendError(
@@ -78,8 +79,8 @@ def check_devices(backend: str, n_devices: int, batch_size: int) -> None:
 
     if (there := jax.device_count()) < n_devices:
         raise BackendError(
-            f"{n_devices} devices are wanted (--devices, or as the run had before) and JAX finds {there}; give "
-            f"--devices {there}, or for a trial on a CPU set "
+            f"{n_devices} devices are wanted (--devices, or as the run had before) and JAX finds {there}; "
+            f"give --devices {there}, or for a trial on a CPU set "
             f"XLA_FLAGS=--xla_force_host_platform_device_count={n_devices}."
         )
 
@@ -216,6 +217,7 @@ def describe(backend: str | None = None) -> dict[str, str]:
     info["BLAS of the backend c"] = blas.describe_linked(libraries)
     info["OpenBLAS"] = blas.describe_openblas(libraries, blas.cpu_flags())
     info["cores"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    info["kept programs"] = str(cache.folder() or "off")
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
     info["threads"] = ", ".join(limits) or "no limit set: all cores"
     return info

@@ -334,7 +334,12 @@ def run(
         except KeyError as error:
             incomplete += 1
             print(f"{case.name}  the case lacks {error}, which every case of its family has  FAIL")
-    _summarise(done, backend, form)
+    if uneven == len(cases):
+        raise DataError(
+            f"{n_devices} devices can share the batch of none of the {uneven} cases in {folder}; give fewer "
+            "--devices."
+        )
+    _summarise(done, f"backend {backend}, form {form}, precision {precision}, devices {n_devices}")
     failed = sum(not check.passed for check in done)
     print(
         f"{len(done) - failed} checks passed, {failed} failed, in {len(cases) - absent - uneven} cases",
@@ -348,9 +353,9 @@ def run(
     return 1 if failed or absent or incomplete else 0
 
 
-def _summarise(checks: list[Check], backend: str, form: str) -> None:
+def _summarise(checks: list[Check], how: str) -> None:
     for dtype in sorted({check.dtype for check in checks}):
-        print(f"\nWorst of each kind, {dtype}, backend {backend}, form {form}:")
+        print(f"\nWorst of each kind, {dtype}, {how}:")
         print(f"{'kind':<28}{'absolute':>10}{'relative':>10}{'usual':>10}{'tolerance':>11}", end="")
         print("   where; why a tolerance")
         for kind in TOLERANCES:

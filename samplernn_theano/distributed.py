@@ -36,6 +36,9 @@ START_SECONDS = 300.0
 GRACE_SECONDS = 10.0
 """So long a process may take to end by itself once another one has."""
 
+LINE_SECONDS = 5.0
+"""So long a process may take to say who it is."""
+
 _ADDRESS = "samplernn-theano/address"  # of process 0, among the values that JAX's runtime keeps
 
 
@@ -331,9 +334,13 @@ def _server(backlog: int) -> socket.socket:
 
 
 def _read_line(connection: socket.socket) -> str:
+    """The first line that comes; what there is of it if it takes long, as from whoever scans for ports."""
     line = bytearray()
-    while (byte := connection.recv(1)) not in (b"", b"\n") and len(line) < 200:
-        line += byte
+    connection.settimeout(LINE_SECONDS)
+    with suppress(OSError):
+        while (byte := connection.recv(1)) not in (b"", b"\n") and len(line) < 200:
+            line += byte
+    connection.settimeout(None)
     return line.decode("ascii", "replace")
 
 

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytensor.tensor as pt
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -105,6 +106,7 @@ def compile_scorer(model: Saved, backend: str | None = None, precision: str = "h
     """
     check_precision(backend or default_backend(), precision)
     graph = saved.build(model)
+    graph = replace(graph, total=pt.sum(graph.nll))  # in one forward pass with the scores of the targets
     costs = [graph.cost] if graph.ip_cost is None else [graph.cost, graph.ip_cost]
     outputs = [graph.nll, *costs, *graph.new_states.values()]
     return Scorer(model.hp, graph, compile_function(graph.inputs, outputs, None, backend, precision))

@@ -55,8 +55,9 @@ def local_devices(environment: Mapping[str, str]) -> list[int] | None:
         return None
     if all(name in environment for name in _SLURM):
         # 2(x3),1: two tasks on each of three machines, one on the fourth
-        counts = environment.get("SLURM_STEP_TASKS_PER_NODE", "1").split(",")[0]
-        n_here, here = int(counts.partition("(")[0]), int(environment["SLURM_LOCALID"])
+        words = [w.partition("(x") for w in environment.get("SLURM_STEP_TASKS_PER_NODE", "1").split(",")]
+        tasks = [int(n) for n, _, times in words for _ in range(int(times.rstrip(")") or 1))]
+        n_here, here = tasks[int(environment.get("SLURM_NODEID", "0"))], int(environment["SLURM_LOCALID"])
         chosen = {"SLURM_GPUS_PER_TASK", "SLURM_TRES_PER_TASK"} & environment.keys()
     else:
         n_here = int(environment.get("OMPI_COMM_WORLD_LOCAL_SIZE", "1"))

@@ -202,6 +202,7 @@ def _ended_before(run: runs.Run, progress: Progress) -> int:
 def _tell_what_differs(before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     names = {name: name.replace("_", " ") for name in ("versions", "devices", "git_revision", "backend")}
     names |= {"precision": "precision", "n_devices": "number of devices"}
+    before = {"precision": "highest", "n_devices": 1, **before}  # of runs that say nothing of it
     if other := [told for name, told in names.items() if before.get(name, settings[name]) != settings[name]]:
         print(f"Not as before: {', '.join(other)}; so not bit for bit the same.", file=sys.stderr)
 

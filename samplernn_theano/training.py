@@ -89,8 +89,8 @@ def train(
     learning_rate = learning_rate or hp.learning_rate
     check_backend(backend := backend or default_backend())
     check_precision(backend, precision)
-    check_devices(backend, n_devices, hp.batch_size)
     prepare_memory(hp)
+    check_devices(backend, n_devices, hp.batch_size)
     clips = load_splits(data, hp)
     if isinstance(hp, RealValued) and hp.std is None:
         mean, std = statistics(clips["train"])
@@ -187,6 +187,8 @@ def train_on(t: Training, event: str, max_seconds: float | None) -> int:
                     _log(t)
                 _show(bar, t)
                 progress.look_due = done or due(t.schedule, progress)
+                if progress.look_due or progress.seconds >= next_save or halted:
+                    clock = _wait(t, clock)
                 if progress.look_due and not halted:
                     look(t)
                     halted = _halted(t, None)
@@ -205,6 +207,14 @@ def train_on(t: Training, event: str, max_seconds: float | None) -> int:
                 progress.batch = 0
         _append(t, "end", iteration=progress.iteration, seconds=progress.seconds)
         return 0
+
+
+def _wait(t: Training, clock: float) -> float:
+    """Wait for the step in hand, which counts as training, alike in all processes; returns the time."""
+    settle(t)
+    now = time.perf_counter()
+    (t.progress.seconds,), _ = distributed.agree(t.progress.seconds + now - clock)
+    return now
 
 
 def _halted(t: Training, max_seconds: float | None) -> int:

@@ -10,6 +10,7 @@ import pytest
 from samplernn_theano import cases as case_files
 from samplernn_theano import conformance
 from samplernn_theano.cli import main
+from samplernn_theano.models import tiers
 
 QUICK = [
     "1t_gru1",
@@ -64,6 +65,14 @@ def check(folder, name, backend="jax", form="fast"):
 def test_our_model_is_the_authors(cases, name):
     checks = check(cases, name)
     assert {c.dtype for c in checks} == {"float32"}
+
+
+@pytest.mark.parametrize("name", ["3t_gru1_nowm", *slow(["2t_lstm2_skip", "3t_gru2_skip"])])
+def test_a_sample_tier_in_chunks_is_the_authors_too(cases, name, monkeypatch):
+    """Models of the paper's size are always computed so; the cases are small, so the limit is lowered."""
+    monkeypatch.setenv("SAMPLERNN_CACHE", "off")
+    monkeypatch.setattr(tiers, "MOST_NUMBERS", 500)
+    check(cases, name)
 
 
 @pytest.mark.parametrize("name", [*DOUBLE_QUICK, *slow(DOUBLE_LONG)])

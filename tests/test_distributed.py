@@ -78,6 +78,8 @@ FOUR = {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}
         (slurm(5, 8, STEP_TASKS_PER_NODE="4(x2)") | FOUR, [1]),
         (slurm(5, 8, STEP_TASKS_PER_NODE="2(x4)", LOCALID="1") | FOUR, [2, 3]),
         (slurm(1, 2, STEP_TASKS_PER_NODE="1(x2)", LOCALID="0") | FOUR, [0, 1, 2, 3]),
+        (slurm(5, 7, STEP_TASKS_PER_NODE="2(x3),1", NODEID="2", LOCALID="1") | FOUR, [2, 3]),
+        (slurm(6, 7, STEP_TASKS_PER_NODE="2(x3),1", NODEID="3", LOCALID="0") | FOUR, [0, 1, 2, 3]),
         (
             slurm(5, 8, STEP_TASKS_PER_NODE="4(x2)", GPUS_PER_TASK="2") | {"CUDA_VISIBLE_DEVICES": "2,3"},
             [0, 1],

@@ -91,6 +91,20 @@ def test_each_clip_has_its_own_score_whatever_the_batches():
     assert batches.standard_error == pytest.approx(np.std(batches.clips, ddof=1) / 3)
 
 
+def test_scoring_is_one_forward_pass():
+    """The mean and the scores of the targets, of which it is one, are not computed one beside the other."""
+    hp = ThreeTier(dim=8, emb_size=4, q_levels=16, batch_size=2, seq_len=16)
+    scorer = evaluation.compile_scorer(model_of(hp), "jax")
+    alone = compile_function(scorer.graph.inputs, [scorer.graph.nll], backend="jax")
+    # The independent predictions have a product of their own.
+    assert products_of(scorer.run) == products_of(alone) + 1 > 4
+
+
+def products_of(program) -> int:
+    nodes = program.pytensor_function.maker.fgraph.apply_nodes
+    return sum(type(node.op).__name__ in ("Dot", "Dot22", "BatchedDot") for node in nodes)
+
+
 def test_padding_of_ragged_clips_does_not_count():
     """Vectors of 4 samples, some masked in part. The mean over minibatches weighs all passes alike."""
     hp = RNNGMM(dim=5, seq_len=16, frame_size=4, n_components=2, batch_size=2, mean=0.0, std=0.5)

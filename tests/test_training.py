@@ -16,7 +16,7 @@ from samplernn_theano.cli import main
 from samplernn_theano.clips import load_split, statistics
 from samplernn_theano.errors import DivergedError, OutputError
 from samplernn_theano.hyperparameters import FAMILIES, RNNGMM, ThreeTier, WaveNet
-from samplernn_theano.monitoring import Training, look, save
+from samplernn_theano.monitoring import Training, look, save, settle
 from samplernn_theano.schedule import Progress, Schedule, original_schedule
 from samplernn_theano.trainer import compile_trainer, evaluate
 
@@ -145,6 +145,37 @@ def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(s
     assert "Traceback" not in done.stderr
     if run.last.exists():
         assert all(np.isfinite(a).all() for a in checkpoints.load(run.last).parameters.values())
+
+
+class Late:
+    """A cost that a device has ready after a while."""
+
+    def __float__(self):
+        time.sleep(0.05)
+        return 1.0
+
+
+@pytest.mark.parametrize("monitor_iters", [1, 1000])
+def test_all_steps_count_as_training_and_looks_do_not(monitor_iters, small_data, tmp_path, monkeypatch):
+    """Also the step that a look waits for: but for the first one, which compiles."""
+
+    def slow_look(t):
+        settle(t)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(training, "look", slow_look)
+    trainer = compile_trainer(HP)
+    states = trainer.zero_states()
+    settings = dict.fromkeys(("backend", "versions", "devices", "git_revision"), "none")
+    trainer = replace(trainer, step=lambda *_: [Late(), *states], settings=settings)
+    clips = {"train": load_split(small_data, "train")}
+    schedule = Schedule(max_iters=6, monitor_iters=monitor_iters, max_minutes=None)
+    run = runs.create(tmp_path / "run", {})
+    t = Training(
+        trainer, clips, run, schedule, Progress(batches_per_epoch=1000), states, began=time.monotonic()
+    )
+    assert training.train_on(t, "start", None) == 0
+    assert 5 * 0.05 <= t.progress.seconds < 5 * 0.05 + 0.2
 
 
 def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path):

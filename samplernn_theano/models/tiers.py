@@ -91,7 +91,7 @@ def independent_predictions(params: Parameters, hp: Tiers, tier: Tier, outputs: 
 class SampleTier(NamedTuple):
     """The fastest tier, a multilayer perceptron, with what it reads."""
 
-    maps: tuple[Mapped, ...]  # their sum, and b, is what the first ReLU reads
+    maps: tuple[Mapped, ...]  # their sum, and b, is what the first ReLU reads; look-ups come last
     b: Expression  # (D,)
     L3: ops.Linear
     last: ops.Linear  # to logits (..., Q), or to the numbers of a mixture
@@ -105,7 +105,7 @@ def sample_tier(
     With `multi_softmax` the previous samples are not read: all samples of a frame are predicted at once.
     """
     read = isinstance(hp, SampleRNNGMM) or not hp.multi_softmax
-    maps = [*_read_previous(params, hp, previous, form), above] if read else [above]
+    maps = [above, *_read_previous(params, hp, previous, form)] if read else [above]
     L2 = parts.he_linear(params, hp, "SampleLevel.L2", hp.dim, hp.dim)
     L3 = parts.he_linear(params, hp, "SampleLevel.L3", hp.dim, hp.dim)
     # Quirk: the initialisation is left to the default, so it is orthogonal where dim equals q_levels.
@@ -126,10 +126,9 @@ def predict(tier: SampleTier) -> Expression:
 
 def total_nll(hp: Tiers, tier: SampleTier, targets: Expression, mask: Expression) -> Expression:
     """The NLL, (), of all targets (N, B, FS) together, bits; in chunks, lest a pass fill the memory."""
-    maps = sorted(tier.maps, key=lambda m: m.source.dtype.startswith("int"))  # look-ups last
-    moved = [m.source for m in maps if not m.source.dtype.startswith("int")]
-    fixed = [*(m.source for m in maps[len(moved) :]), targets, mask]
-    weights = [w for m in maps for w in (m.W, m.b) if w is not None]
+    moved = [m.source for m in tier.maps if not m.source.dtype.startswith("int")]
+    fixed = [*(m.source for m in tier.maps[len(moved) :]), targets, mask]
+    weights = [w for m in tier.maps for w in (m.W, m.b) if w is not None]
     others = [tier.b, tier.L3.W, tier.L3.b, tier.last.W, tier.last.b]
 
     def of_chunk(varying: Sequence[Expression], weights: Sequence[Expression]) -> Expression:
@@ -137,7 +136,7 @@ def total_nll(hp: Tiers, tier: SampleTier, targets: Expression, mask: Expression
         rest = iter(weights)
         own = [
             Mapped(source, next(rest), None if m.b is None else next(rest), m.n)
-            for source, m in zip(sources, maps, strict=True)
+            for source, m in zip(sources, tier.maps, strict=True)
         ]
         b, W3, b3, W, b_last = rest
         now = SampleTier(tuple(own), b, ops.Linear(W3, None, b3), ops.Linear(W, None, b_last))
