@@ -164,10 +164,12 @@ def read(value: Any) -> float:
     """
     if isinstance(value, np.ndarray):
         return float(value)
+    import jax
+
     from samplernn_theano import jax_runtime
 
     with jax_runtime.memory_errors():
-        return float(value)
+        return float(jax.device_get(value))
 
 
 def full(values: Sequence[Any]) -> list[NDArray]:

@@ -35,6 +35,8 @@ def load(name: str) -> ModuleType:
 plain_jax = load("plain_jax")
 machine = load("machine")
 generate = load("generate")
+gpu = load("gpu")
+gpu_rows = load("gpu_rows")
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +242,8 @@ def test_the_training_benchmark_prints_its_table():
     assert float(rows["plain JAX"][3]) == 1.0  # the ratio to itself
     assert float(rows["jax"][0]) > 0 and float(rows["jax"][3]) > 0
     assert "sgemm peak" in done.stdout
+    counted = re.search(r"dim 8, batch 2, 16 samples a pass; [\d.]+ GFLOP unmerged, [\d.]+ done", done.stdout)
+    assert counted, done.stdout
 
 
 def test_checkpointing_measures_how_long_a_checkpoint_takes():
@@ -299,3 +303,69 @@ def test_the_generation_benchmark_prints_its_table():
 def test_the_generation_benchmark_refuses_a_case_it_does_not_know(case):
     with pytest.raises(SystemExit, match=f"--cases: {case} is none"):
         generate.Case.parse(case)
+
+
+def cells(printed: str) -> list[dict[str, str]]:
+    """The rows of a table in Markdown by its columns."""
+    columns, _, *rows = ([cell.strip() for cell in row.split("|")[1:-1]] for row in printed.splitlines())
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def test_the_gpu_benchmark_prints_every_kind_of_row_on_a_cpu():
+    words = [sys.executable, ROOT / "benchmarks" / "gpu.py", "--cpu", "--minutes", "30"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    device, product, step, bits, rounded, cases, batch, generated, unrolled = cells(done.stdout)
+    assert device["how"] == "cpu" and "JAX" in device["notes"]
+    for row in (product, step, unrolled):
+        assert float(row["ms"]) > 0 and float(row["TFLOP/s"]) > 0
+    assert step["of peak"].endswith("%") and "min per epoch of Music (957,000 iterations)" in step["notes"]
+    # A CPU knows one precision.
+    assert rounded["notes"] == f"{bits['notes']}, +0.0000 beside the highest precision"
+    assert 2 < float(bits["notes"].split()[0]) < 5  # of 16 levels
+    assert " 0 failed, in 1 cases" in cases["notes"]
+    assert batch["notes"].startswith("4 or more in 8 GB")
+    assert "x real time together" in generated["notes"]
+
+
+def test_a_row_of_the_gpu_benchmark_that_fails_says_so():
+    now = gpu.time.monotonic()
+    unknown = gpu._step("three_tier/nonsense", "highest")
+    device = gpu.Row("device", "device", limit=0.01)
+    large = gpu.Row("matmul", "product", options={"precision": "highest", "size": 10**6})
+    rows = list(gpu.results([unknown, device, large], now + 1000, cpu=True))
+    *notes, memory = (result["notes"] for _, result in rows)
+    assert "Error: " in memory and "Out of memory" in memory
+    assert notes == [
+        "failed: samplernn_theano.errors.HyperParameterError: --preset nonsense is unknown; "
+        "choose one of best, small, demo, tiny.",
+        "not done within 0 s",
+    ]
+    assert gpu.measured(device, now, cpu=True) == {"notes": "no time left"}
+    assert cells(
+        gpu.line(device, {"notes": "a | b"}).join(["| " + " | ".join(gpu.COLUMNS) + " |\n-\n", ""])
+    ) == [dict.fromkeys(gpu.COLUMNS, "") | {"what": "device", "notes": "a / b"}]
+
+
+def test_what_fits_into_a_card_is_what_xla_plans(monkeypatch):
+    asked = []
+
+    def program(hp, precision):
+        asked.append(hp.batch_size)
+        return hp.batch_size, []
+
+    monkeypatch.setitem(sys.modules, "flops", load("flops"))
+    monkeypatch.setattr(gpu_rows, "_training_program", program)
+    monkeypatch.setattr(gpu_rows, "_planned", lambda size: size * 10**8)
+    said = gpu_rows.memory("three_tier/best", [32, 64, 128, 256, 512, 1024, 2048], 1000.0)["notes"]
+    # Three quarters of a card: 6, 12, 18 and 60 GB.
+    assert said.startswith("32 in 8 GB, 64 in 16 GB, 128 in 24 GB, 512 in 80 GB, of which JAX takes 75%")
+    assert asked == [32, 64, 128, 256, 512, 1024]
+    said = gpu_rows.memory("three_tier/best/dim=8", [32, 64], 1000.0)["notes"]
+    assert "64 or more in 80 GB" in said and "64 in 16 GB" not in said.replace("64 or more", "")
+
+
+def test_without_a_gpu_the_benchmark_says_what_to_do(capsys, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    with pytest.raises(SystemExit, match="JAX finds no GPU.*--cpu"):
+        gpu.report(gpu.rows(cpu=False)[:1], 1.0, cpu=False)
