@@ -219,7 +219,7 @@ def describe(backend: str | None = None) -> dict[str, str]:
     info["BLAS of the backend c"] = blas.describe_linked(libraries)
     info["OpenBLAS"] = blas.describe_openblas(libraries, blas.cpu_flags())
     info["cores"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-    info["kept programs"] = str(cache.folder() or "off")
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
     info["threads"] = ", ".join(limits) or "no limit set: all cores"
+    info["kept programs"] = str(cache.folder() or "off")
     return info

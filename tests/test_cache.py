@@ -1,9 +1,18 @@
 """Compiled programs that are kept: used by the next process, never instead of another program."""
 
-import numpy as np
-import pytest
+import os
+import time
+import warnings
+from types import SimpleNamespace
 
-from samplernn_theano import cache, trainer
+import jax
+import jaxlib
+import numpy as np
+import pytensor
+import pytest
+from jax._src import compilation_cache
+
+from samplernn_theano import backend, cache, trainer
 from samplernn_theano.hyperparameters import OneTier
 
 HP = OneTier(dim=8, emb_size=4, q_levels=16, seq_len=32, batch_size=2)
@@ -13,6 +22,19 @@ HP = OneTier(dim=8, emb_size=4, q_levels=16, seq_len=32, batch_size=2)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("SAMPLERNN_CACHE", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def start(folder, monkeypatch):
+    """JAX as in a process that has compiled nothing yet."""
+    options = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in options}
+    monkeypatch.setattr(compilation_cache, "_cache", None)
+    monkeypatch.setattr(cache, "COMPILED_SECONDS", 0)
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield cache.keep_compiled
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def programs(folder):
@@ -70,21 +92,98 @@ def test_nothing_is_kept_where_it_is_not_wanted_or_cannot_be(folder, monkeypatch
     monkeypatch.setenv("SAMPLERNN_CACHE", "off")
     cache.keep({}, {}, b"x")
     assert cache.folder() is None and cache.find({}) is None
+    assert backend.describe("numba")["kept programs"] == "off"
     (folder / "file").touch()
     monkeypatch.setenv("SAMPLERNN_CACHE", str(folder / "file"))
     cache.keep({}, {}, b"x")
     assert cache.find({}) is None
+    assert backend.describe("numba")["kept programs"] == str(folder / "file")
     monkeypatch.delenv("SAMPLERNN_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     assert cache.folder() == folder / "samplernn-theano"
 
 
-def test_the_oldest_make_room(folder, monkeypatch):
-    monkeypatch.setattr(cache, "MOST_PROGRAMS", 3)
+@pytest.mark.parametrize("flag", ["optimizer", "optimizer_including", "optimizer_excluding"])
+def test_other_flags_and_versions_make_another_program(folder, monkeypatch, flag):
+    flags = {"optimizer": "o4", "optimizer_including": "", "optimizer_excluding": ""}
+    monkeypatch.setattr(pytensor, "config", SimpleNamespace(**flags))  # some cannot be set in a process
+    cache.keep({}, {}, b"x")
+    assert cache.find({})
+    with monkeypatch.context() as context:
+        context.setattr(pytensor.config, flag, "another")
+        assert cache.find({}) is None
+    assert cache.find({})
+    monkeypatch.setattr(jaxlib, "__version__", "another")
+    assert cache.find({}) is None
+
+
+def test_what_was_used_longest_ago_makes_room(folder, monkeypatch):
+    monkeypatch.setattr(cache, "MOST_FILES", 3)
+    compiled = cache.CompiledFiles(folder / "xla-0123abcd")
     for i in range(5):
         cache.keep({"i": i}, {}, b"x")
-        assert cache.find({"i": 0}) if i < 3 else True  # used: not the oldest
-    assert len(programs(folder)) == 3
-    monkeypatch.setattr(cache, "MOST_BYTES", 250)
-    cache.keep({"i": 9}, {}, b"x" * 100)
-    assert cache.find({"i": 9}) and len(programs(folder)) < 3
+        compiled.put(str(i), b"x")
+        time.sleep(0.02)  # what a file system's clock can tell apart
+        if i < 3:
+            assert cache.find({"i": 0}) and compiled.get("0")
+            time.sleep(0.02)
+    assert [i for i in range(5) if cache.find({"i": i})] == [0, 3, 4]
+    assert [i for i in range(5) if compiled.get(str(i))] == [0, 3, 4]
+    time.sleep(0.02)
+    monkeypatch.setattr(cache, "MOST_BYTES", 1000)
+    cache.keep({"i": 9}, {}, b"x" * 900)
+    assert len(programs(folder)) == 1 and cache.find({"i": 9})
+    assert compiled.get("0")  # these have their own bound
+    compiled.put("9", b"x" * 900)
+    assert compiled.get("9") and not compiled.get("0")
+
+
+def test_files_of_others_are_left_alone(folder, monkeypatch):
+    ours = f"programs/.{'0' * 64}.1234.part.jax", f"xla-0123abcd/{'0' * 64}.xla"
+    foreign = (
+        "programs/notes.jax",
+        "programs/notes.txt",
+        "programs/models/a.jax",
+        f"photos/{'0' * 64}.jax",
+        f"photos/{'0' * 64}.xla",
+        f"{'0' * 64}.jax",
+        "xla-0123abcd/dump.xla",
+        "xla-0123abcd/jit_f-0-cache",
+        "thesis/chapter",
+    )
+    for name in (*ours, *foreign):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("text")
+        os.utime(folder / name, (0, 0))
+    monkeypatch.setattr(cache, "MOST_FILES", 0)
+    cache.keep({}, {}, b"x")
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == set(foreign)
+
+
+def test_jax_takes_what_xla_compiled_and_what_is_damaged_is_made_again(folder, start, monkeypatch):
+    found, get = [], cache.CompiledFiles.get
+    monkeypatch.setattr(
+        cache.CompiledFiles, "get", lambda self, key: found.append(get(self, key)) or found[-1]
+    )
+
+    def run():
+        with warnings.catch_warnings(action="error"):
+            assert float(jax.jit(lambda x: 2 * x + 1)(np.float32(3))) == 7
+        return found[-1] is not None
+
+    start()
+    assert [run(), run()] == [False, True]
+    (path,) = folder.glob("xla-*/*.xla")
+    whole = path.read_bytes()
+    for damaged in (whole[:-9], b"", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+        path.write_bytes(damaged)
+        assert [run(), run()] == [False, True]
+
+
+def test_jax_keeps_nothing_in_a_folder_that_cannot_be_made(folder, start, monkeypatch):
+    (folder / "file").touch()
+    monkeypatch.setenv("SAMPLERNN_CACHE", str(folder / "file"))
+    start()
+    assert jax.config.jax_compilation_cache_dir is None
+    with warnings.catch_warnings(action="error"):
+        assert float(jax.jit(lambda x: 2 * x + 2)(np.float32(3))) == 8
