@@ -280,7 +280,8 @@ def shardings(devices: int) -> tuple[Sharding, Sharding]:
     if devices == 1:
         one = SingleDeviceSharding(jax.local_devices()[0])
         return one, one
-    return tuple(NamedSharding(mesh(devices), PartitionSpec(*axis)) for axis in ((AXIS,), ()))  # type: ignore[return-value]
+    on = mesh(devices)
+    return NamedSharding(on, PartitionSpec(AXIS)), NamedSharding(on, PartitionSpec())
 
 
 def to_devices(value: Any, shape: tuple[int, ...], dtype: str, sharding: Sharding) -> jax.Array:
