@@ -3,7 +3,6 @@
 The workflow's engine calls `python -m samplernn_theano.reproduction.steps OUT STEP UNIT [SEED [ATTEMPT]]`.
 """
 
-import hashlib
 import json
 import os
 import shlex
@@ -109,15 +108,10 @@ def _executable(command: Command) -> Command:
 
 
 def _environment(workflow: Workflow) -> dict[str, str]:
-    """No progress bars in the log; what XLA compiled is kept for steps on processors of the same kind."""
-    kind = {line for line in _lines("/proc/cpuinfo") if line.startswith(("model name", "flags"))}
-    name = hashlib.sha256("".join(sorted(kind)).encode()).hexdigest()[:8]
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(workflow.out / ".cache" / f"jax-{name}"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    """No progress bars in the log; what is compiled is kept for the other steps."""
+    kept = {"SAMPLERNN_CACHE": str(workflow.out / ".cache")}
     own = scales.read(files.folder(), workflow.scale).environment
-    return {**os.environ, **cache, **own, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+    return {**kept, **os.environ, **own, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def _last_line(log: Path, mark: int) -> str:
