@@ -223,7 +223,7 @@ def _leave_alone(code: int) -> NoReturn:
         _links.ends.set()
         _links.send(end=code)
         if is_first():
-            _links.wait(GRACE_SECONDS + 1)
+            _links.wait(GRACE_SECONDS + 5)
     _exit(code)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samplernn_theano import checkpoints, original_layout, resuming, runs, training
+from samplernn_theano import checkpoints, monitoring, original_layout, resuming, runs, training
 from samplernn_theano.cli import main
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.flags import to_argv
@@ -37,6 +37,7 @@ def costs_of(monkeypatch) -> list[list[float]]:
 
     def step(t, batch):
         real(t, batch)
+        monitoring.settle(t)
         costs.append([t.progress.iteration, t.progress.minibatch])
 
     monkeypatch.setattr(training, "_step", step)
