@@ -121,7 +121,11 @@ def compile_function(
     """
     backend = backend or default_backend()
     check_backend(backend)
-    mode = {"jax": "JAX", "numba": "NUMBA", "c": "CVM"}[backend]
+    mode = pytensor.compile.mode.get_mode({"jax": "JAX", "numba": "NUMBA", "c": "CVM"}[backend])
+    if backend == "c":
+        # It would write float32 constants into the code as doubles of a few digits: 0.999 in place of
+        # float32(0.999), which in Adam's first steps makes a difference of 1.5e-5.
+        mode = mode.excluding("local_inline_composite_constants")
     # NumPy-like promotion of integers can ask for floatX: float64 would leak into a float32 graph.
     dtype = "float64" if any(v.dtype == "float64" for v in outputs) else "float32"
     # JAX makes arrays of a graph's constants now, in the precision in force.

@@ -7,6 +7,7 @@ another.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,14 @@ def check_case(
     HyperParameterError
         If the case's command line cannot be read.
     """
+    backend = backend or default_backend()
+    for check in _checks(case, backend, form, corpus, precision, n_devices):
+        yield replace(check, backend=backend)
+
+
+def _checks(
+    case: Case, backend: str, form: recurrent.Form, corpus: Path | None, precision: str, n_devices: int
+) -> Iterator[Check]:
     hp, which_set = from_original_argv(FAMILIES[case.family], case.settings["argv"])
     params = Parameters(dtype=case.dtype)
     graph = graph_of_one_device(params, hp, form, n_devices)
@@ -339,7 +348,7 @@ def run(
             f"{n_devices} devices can share the batch of none of the {uneven} cases in {folder}; give fewer "
             "--devices."
         )
-    _summarise(done, f"backend {backend}, form {form}, precision {precision}, devices {n_devices}")
+    _summarise(done, backend, f"backend {backend}, form {form}, precision {precision}, devices {n_devices}")
     failed = sum(not check.passed for check in done)
     print(
         f"{len(done) - failed} checks passed, {failed} failed, in {len(cases) - absent - uneven} cases",
@@ -353,7 +362,7 @@ def run(
     return 1 if failed or absent or incomplete else 0
 
 
-def _summarise(checks: list[Check], how: str) -> None:
+def _summarise(checks: list[Check], backend: str, how: str) -> None:
     for dtype in sorted({check.dtype for check in checks}):
         print(f"\nWorst of each kind, {dtype}, {how}:")
         print(f"{'kind':<28}{'absolute':>10}{'relative':>10}{'usual':>10}{'tolerance':>11}", end="")
@@ -362,6 +371,6 @@ def _summarise(checks: list[Check], how: str) -> None:
             found = [check for check in checks if check.kind == kind and check.dtype == dtype]
             if found:
                 worst, allowed = max(found, key=lambda check: check.relative), tolerance(kind, dtype)
-                numbers = "".join(f"{x:>10.1e}" for x in (worst.absolute, worst.relative, allowed.measured))
+                numbers = "".join(f"{x:>10.1e}" for x in (worst.absolute, worst.relative, allowed.usual(backend)))
                 where = f"{worst.case} {worst.quantity}; {allowed.reason}"
-                print(f"{kind:<28}{numbers}{allowed.limit:>11.0e}   {where}")
+                print(f"{kind:<28}{numbers}{allowed.limit(backend):>11.1e}   {where}")

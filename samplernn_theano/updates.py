@@ -81,6 +81,9 @@ def adam(
     a_t = lr · sqrt(1 - b2^t) / (1 - b1^t); m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²;
     w = w - a_t · m / (sqrt(v) + epsilon): epsilon stands outside the root and is not corrected.
 
+    Every constant is an expression in the dtype of the cost, as in Theano: in float32, 1 - b2 is
+    1 - float32(0.999) = 9.9998713e-4, not 0.001.
+
     Returns
     -------
     updates : dict
@@ -97,13 +100,14 @@ def adam(
     state = adam_state(list(grads), dtype)
     t_before = state["adam.t"]
     t = t_before + number(1)
-    a_t = number(learning_rate) * pt.sqrt(number(1) - number(beta2) ** t) / (number(1) - number(beta1) ** t)
+    one, b1, b2 = number(1), number(beta1), number(beta2)
+    a_t = number(learning_rate) * pt.sqrt(one - b2**t) / (one - b1**t)
     updates: Updates = {t_before: t}
     for parameter, grad in grads.items():
         grad = pt.clip(grad, number(-clip), number(clip))
         m_before, v_before = state[f"adam.m.{parameter.name}"], state[f"adam.v.{parameter.name}"]
-        m = number(beta1) * m_before + number(1 - beta1) * grad
-        v = number(beta2) * v_before + number(1 - beta2) * grad**2
+        m = b1 * m_before + (one - b1) * grad
+        v = b2 * v_before + (one - b2) * grad**2
         updates[m_before], updates[v_before] = m, v
         updates[parameter] = parameter - a_t * m / (pt.sqrt(v) + number(epsilon))
     return updates, state
