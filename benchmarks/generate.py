@@ -143,9 +143,8 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
     import numpy as np
     import pytensor.tensor as pt
 
-    from samplernn_theano import merging
     from samplernn_theano.backend import compile_function
-    from samplernn_theano.merging import Mapped
+    from samplernn_theano.merging import Mapped, carry_out
     from samplernn_theano.models import output, tiers
 
     (big, frame), dtype = hp.tiers, params.dtype
@@ -160,7 +159,7 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
         below, _, new_state = tiers.frame_tier(
             params, hp, tier, ratio, samples[None], from_above, state, None, "step"
         )
-        vectors = merging.carry_out(below)
+        vectors = carry_out(below)
         inputs = [samples, state] if tier == big else [samples, state, above]
         return compile_function(
             inputs, [new_state, *(vectors[0, :, i] for i in range(ratio))], backend=backend
@@ -169,8 +168,8 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
     previous = pt.tensor("previous", dtype="int32", shape=(n, FS))
     above = pt.tensor("above", dtype=dtype, shape=(n, hp.dim))
     uniforms_now = pt.tensor("uniforms", dtype=dtype, shape=(n,))
-    # "fast" would make tables each time
-    logits = tiers.predict(tiers.sample_tier(params, hp, previous, Mapped(above), "reference"))
+    tier = tiers.sample_tier(params, hp, previous, Mapped(above), "reference")  # "fast" would make tables
+    logits = tiers.predict(tier)
     drawn = output.draw(hp, logits, {"uniforms": uniforms_now}, pt.ones((n,), dtype=dtype))
     big_step, frame_step = recurrent(big, BFS // FS), recurrent(frame, FS)
     sample_step = compile_function([previous, above, uniforms_now], [drawn], backend=backend)

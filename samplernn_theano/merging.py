@@ -41,7 +41,7 @@ def carry_out(m: Mapped) -> Expression:
     """(..., n_out), or (..., n, n_out) where there is an n."""
     if m.W is None:
         return m.source
-    y = m.W[m.source] if _looks_up(m) else ops.matmul(m.source, m.W)
+    y = m.W[m.source] if looks_up(m) else ops.matmul(m.source, m.W)
     if m.b is not None:
         y = y + m.b
     return y if m.n is None else y.reshape((*y.type.shape[:-1], m.n, width(m)))
@@ -62,8 +62,8 @@ def pays(m: Mapped, V: Expression) -> bool:
     if m.W is None:
         return True
     n_in, n_out, n, n_next = m.W.type.shape[0], width(m), m.n or 1, V.type.shape[1]
-    rows = math.prod(m.source.type.shape) // (1 if _looks_up(m) else n_in)
-    on_rows = 0 if _looks_up(m) else rows * n_in * n
+    rows = math.prod(m.source.type.shape) // (1 if looks_up(m) else n_in)
+    on_rows = 0 if looks_up(m) else rows * n_in * n
     return n * n_in * n_out * n_next + on_rows * n_next < on_rows * n_out + rows * n * n_out * n_next
 
 
@@ -97,5 +97,6 @@ def in_time(m: Mapped) -> Expression:
     return y.transpose(0, 2, 1, 3).reshape((N * n, B, last))
 
 
-def _looks_up(m: Mapped) -> bool:
+def looks_up(m: Mapped) -> bool:
+    """Whether the source is of integers."""
     return m.source.dtype.startswith("int")

@@ -126,7 +126,7 @@ def predict(tier: SampleTier) -> Expression:
 
 def total_nll(hp: Tiers, tier: SampleTier, targets: Expression, mask: Expression) -> Expression:
     """The NLL, (), of all targets (N, B, FS) together, bits; in chunks, lest a pass fill the memory."""
-    moved = [m.source for m in tier.maps if not m.source.dtype.startswith("int")]
+    moved = [m.source for m in tier.maps if not merging.looks_up(m)]
     fixed = [*(m.source for m in tier.maps[len(moved) :]), targets, mask]
     weights = [w for m in tier.maps for w in (m.W, m.b) if w is not None]
     others = [tier.b, tier.L3.W, tier.L3.b, tier.last.W, tier.last.b]
