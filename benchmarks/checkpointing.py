@@ -16,27 +16,29 @@ from pathlib import Path
 import numpy as np
 from machine import cpu_description
 
-from samplernn_theano import models, monitoring, runs
-from samplernn_theano.files import atomic_write
-from samplernn_theano.hyperparameters import FAMILIES
-from samplernn_theano.parameters import Parameters
-from samplernn_theano.presets import preset
-from samplernn_theano.schedule import Progress, Schedule
-from samplernn_theano.trainer import Trainer
-from samplernn_theano.updates import adam, objective
+from samplernn_theano.checkpoints import run_folder
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.config.presets import preset
+from samplernn_theano.config.schedule import Progress, Schedule
+from samplernn_theano.models.build import build_graph
+from samplernn_theano.models.parameters import Parameters
+from samplernn_theano.training import state
+from samplernn_theano.training.optimizer import adam, objective
+from samplernn_theano.training.state import Trainer
+from samplernn_theano.utils.files import atomic_write
 
 
-def under_way(family: str, folder: Path) -> monitoring.Training:
+def under_way(family: str, folder: Path) -> state.Training:
     """A training of the family's best model that was never compiled, its moments filled with noise."""
     hp = preset(family, "best", {})
-    graph = models.graph(Parameters(123), hp)
+    graph = build_graph(Parameters(123), hp)
     _, moments = adam(*objective(graph, "train", 0.0), hp.learning_rate)
     rng = np.random.default_rng(0)
     for variable in moments.values():
         variable.set_value(rng.random(variable.get_value().shape, "f"))
     trainer = Trainer(hp, graph, moments, step=print, evaluate=print)
-    run = runs.Run(folder)
-    return monitoring.Training(trainer, {}, run, Schedule(), Progress(), graph.zero_states(), began=0.0)
+    run = run_folder.Run(folder)
+    return state.Training(trainer, {}, run, Schedule(), Progress(), graph.zero_states(), began=0.0)
 
 
 def seconds(repeat: int, work) -> list[float]:
@@ -65,7 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         training = under_way(a.family, Path(folder))
         last = training.run.last
-        saves = seconds(a.repeat, lambda: monitoring.save(training, last))
+        saves = seconds(a.repeat, lambda: state.save(training, last))
         size = os.path.getsize(last)
         content = os.urandom(size)
         disk = seconds(a.repeat, lambda: write_bytes(Path(folder) / "bytes", content))

@@ -19,11 +19,13 @@ from pathlib import Path
 import numpy as np
 from machine import cpu_description
 
-from samplernn_theano import feeder, training
-from samplernn_theano.clips import load_split
-from samplernn_theano.hyperparameters import ThreeTier
-from samplernn_theano.schedule import Schedule
-from samplernn_theano.trainer import batch_inputs, compile_trainer
+from samplernn_theano.config.hyperparameters import ThreeTier
+from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.data import minibatches
+from samplernn_theano.data.dataset import load_split
+from samplernn_theano.data.minibatches import batch_inputs
+from samplernn_theano.training.run import train
+from samplernn_theano.training.step import compile_trainer
 
 LENGTH = 128_000  # samples in a clip, 8 s
 
@@ -47,14 +49,14 @@ def share(folder: Path, dim: int, batch: int, seq_len: int, iterations: int) -> 
     hp = ThreeTier(dim=dim, batch_size=batch, seq_len=seq_len)
 
     began = time.perf_counter()
-    feed = feeder.feed(hp, clips)
+    feed = minibatches.feed(hp, clips)
     next(feed)
     alone = time.perf_counter() - began
     feed.close()
 
     trainer = compile_trainer(hp)
     states = trainer.graph.zero_states()
-    feed = feeder.feed(hp, clips)
+    feed = minibatches.feed(hp, clips)
     feeding, stepping = [], []
     for _ in range(iterations):
         began = time.perf_counter()
@@ -82,7 +84,7 @@ def share(folder: Path, dim: int, batch: int, seq_len: int, iterations: int) -> 
 def train_big(folder: Path, iterations: int) -> None:
     """Check and train on the set in `folder` and print the peak resident set of this process."""
     hp = ThreeTier(dim=32, emb_size=16, batch_size=16, seq_len=1280)
-    training.train(hp, folder, folder / "run", Schedule(max_iters=iterations))
+    train(hp, folder, folder / "run", Schedule(max_iters=iterations))
     peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     assert peak is not None
     print(f"peak resident set: {int(peak[1]) / 2**20:.2f} GiB")

@@ -33,7 +33,7 @@ def of_program(jaxpr) -> int:
 
 def model(text: str):
     """Hyper-parameters by FAMILY/PRESET or FAMILY/PRESET/NAME=VALUE,...: three_tier/small/rnn_type=LSTM."""
-    from samplernn_theano.presets import preset
+    from samplernn_theano.config.presets import preset
 
     family, name, *changes = text.split("/")
     pairs = [pair.split("=") for pair in changes[0].split(",")] if changes else []
@@ -43,9 +43,10 @@ def model(text: str):
 def of_step(text: str) -> tuple[int, int]:
     """Operations of one training iteration of a model, unmerged and done; nothing is compiled or run."""
     os.environ["SAMPLERNN_CACHE"] = "off"  # a program that was kept cannot be looked into
-    from samplernn_theano import models, updates
-    from samplernn_theano.backend import compile_function
-    from samplernn_theano.parameters import Parameters
+    from samplernn_theano.backends.compile import compile_function
+    from samplernn_theano.models.build import build_graph
+    from samplernn_theano.models.parameters import Parameters
+    from samplernn_theano.training import optimizer
 
     class Undrawn(Parameters):
         def new(self, name, shape, draw, trainable=True):
@@ -57,9 +58,9 @@ def of_step(text: str) -> tuple[int, int]:
         return of_program(compile_function(graph.inputs, outputs, moves, "jax").jaxpr())
 
     hp = model(text)
-    forward = count(models.graph(Undrawn(), hp, "reference"))
-    graph = models.graph(Undrawn(), hp)
-    moves, _ = updates.adam(*updates.objective(graph, "train"))
+    forward = count(build_graph(Undrawn(), hp, "reference"))
+    graph = build_graph(Undrawn(), hp)
+    moves, _ = optimizer.adam(*optimizer.objective(graph, "train"))
     return 3 * forward, count(graph, moves)
 
 

@@ -7,7 +7,7 @@
 A case is FAMILY/DIMxN, N sequences at once; "start" (how long until the first block) and "limit" go beside.
 What is compared in a case is a process of its own each. They generate in turns, and the best turn counts.
 
-``kernels``     what `samplernn generate` uses: `samplernn_theano.kernels`
+``kernels``     what `samplernn generate` uses: `samplernn_theano.generation.kernels`
 ``graph, jax``  the graph of a block, compiled for jax
 ``loop, ...``   the original's scheme: a Python loop over three compiled functions (a step of either
                 recurrent tier, and a sample), each of which normalises its weights in every call. On c and
@@ -71,7 +71,7 @@ class Case(NamedTuple):
 
 def contend(what: str, case: Case, seconds: float) -> None:
     """Compile, generate the first block, and say so; then a turn for every line that is read."""
-    from samplernn_theano.streams import OwnStreams
+    from samplernn_theano.generation.random_streams import OwnStreams
 
     hp, params = model(case)
     streams = OwnStreams(0, case.n)
@@ -92,9 +92,9 @@ def model(case: Case):
     """Hyper-parameters and parameters. The original's initial draws of dim 1024 would take a minute."""
     import numpy as np
 
-    from samplernn_theano import models
-    from samplernn_theano.hyperparameters import FAMILIES
-    from samplernn_theano.parameters import Parameters
+    from samplernn_theano.config.hyperparameters import FAMILIES
+    from samplernn_theano.models.build import build_sampler
+    from samplernn_theano.models.parameters import Parameters
 
     class Plain(Parameters):
         def new(self, name, shape, draw, trainable=True):
@@ -106,7 +106,7 @@ def model(case: Case):
             return super().new(name, shape, lambda rng: np.ones(shape))
 
     hp, params = FAMILIES[case.family](dim=case.dim), Plain()
-    models.sampler(params, hp, 1, 1)
+    build_sampler(params, hp, 1, 1)
     return hp, params
 
 
@@ -119,11 +119,11 @@ def _make(what: str, params, hp, n: int) -> tuple[Run, int]:
         return whole_receptive_fields(params, hp, n, backend), NAIVE
     import numpy as np
 
-    from samplernn_theano import engines
+    from samplernn_theano.generation import samplers
 
     # A turn would take long: one sample of 20 sequences at dim 1024 is 0.26 GFLOP.
-    engines.GRAPH_BLOCK = min(engines.GRAPH_BLOCK, engines.KERNEL_SAMPLES // n)
-    engine = engines.create(params, hp, n, backend or None)
+    samplers.GRAPH_BLOCK = min(samplers.GRAPH_BLOCK, samplers.KERNEL_SAMPLES // n)
+    engine = samplers.create(params, hp, n, backend or None)
     state, silent = engine.start(), np.zeros(engine.length, np.int32)
 
     def run(uniforms):
@@ -143,9 +143,9 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
     import numpy as np
     import pytensor.tensor as pt
 
-    from samplernn_theano.backend import compile_function
-    from samplernn_theano.merging import Mapped, carry_out
-    from samplernn_theano.models import output, tiers
+    from samplernn_theano.backends.compile import compile_function
+    from samplernn_theano.models import distributions, samplernn
+    from samplernn_theano.models.lazy_linear import Mapped, carry_out
 
     (big, frame), dtype = hp.tiers, params.dtype
     BFS, FS = big.frame_size, frame.frame_size
@@ -156,7 +156,7 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
         state = pt.tensor("state", dtype=dtype, shape=(n, hp.n_rnn, hp.state_width))
         above = pt.tensor("above", dtype=dtype, shape=(n, hp.dim))
         from_above = None if tier == big else Mapped(above[None])
-        below, _, new_state = tiers.frame_tier(
+        below, _, new_state = samplernn.frame_tier(
             params, hp, tier, ratio, samples[None], from_above, state, None, "step"
         )
         vectors = carry_out(below)
@@ -168,9 +168,9 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
     previous = pt.tensor("previous", dtype="int32", shape=(n, FS))
     above = pt.tensor("above", dtype=dtype, shape=(n, hp.dim))
     uniforms_now = pt.tensor("uniforms", dtype=dtype, shape=(n,))
-    tier = tiers.sample_tier(params, hp, previous, Mapped(above), "reference")  # "fast" would make tables
-    logits = tiers.predict(tier)
-    drawn = output.draw(hp, logits, {"uniforms": uniforms_now}, pt.ones((n,), dtype=dtype))
+    tier = samplernn.sample_tier(params, hp, previous, Mapped(above), "reference")  # "fast" would make tables
+    logits = samplernn.predict(tier)
+    drawn = distributions.draw(hp, logits, {"uniforms": uniforms_now}, pt.ones((n,), dtype=dtype))
     big_step, frame_step = recurrent(big, BFS // FS), recurrent(frame, FS)
     sample_step = compile_function([previous, above, uniforms_now], [drawn], backend=backend)
 
@@ -201,13 +201,13 @@ def whole_receptive_fields(params, hp, n: int, backend: str) -> Run:
     import numpy as np
     import pytensor.tensor as pt
 
-    from samplernn_theano.backend import compile_function
-    from samplernn_theano.models import output, wavenet
+    from samplernn_theano.backends.compile import compile_function
+    from samplernn_theano.models import distributions, wavenet
 
     window = pt.tensor("window", dtype="int32", shape=(n, hp.overlap))
     uniforms_now = pt.tensor("uniforms", dtype=params.dtype, shape=(n,))
     logits = wavenet.next_logits(params, hp, window)
-    drawn = output.draw(hp, logits, {"uniforms": uniforms_now}, pt.ones((n,), dtype=params.dtype))
+    drawn = distributions.draw(hp, logits, {"uniforms": uniforms_now}, pt.ones((n,), dtype=params.dtype))
     step = compile_function([window, uniforms_now], [drawn], backend=backend)
     heard = np.full((n, hp.overlap), hp.silence, np.int32)
 
@@ -314,7 +314,7 @@ def limits(rates: dict[str, dict[str, float]]) -> None:
     """The machine's read bandwidth, and what it allows in each three-tier case that was run."""
     from machine import cache_sizes, read_bandwidth, sgemm_peak, usable_cpus, work
 
-    from samplernn_theano.kernels.weights import prepare
+    from samplernn_theano.generation.kernels.weights import prepare
 
     cpus, caches = usable_cpus(), cache_sizes()
     sizes = {"L2": caches[2] // 2, "L3": 4 * caches[2], "memory": max(2 * caches[3], 2**26)}

@@ -47,10 +47,10 @@ def matmul(precision: str, size: int) -> dict[str, Any]:
     """The rate of a matrix product."""
     import jax
 
-    from samplernn_theano import jax_runtime
+    from samplernn_theano.backends import jax_program
 
     x = jax.random.normal(jax.random.key(0), (size, size), "float32")
-    with jax_runtime.precision("float32", precision):
+    with jax_program.precision("float32", precision):
         product = jax.jit(lambda a: a @ a).lower(x).compile()
     product(x).block_until_ready()
     seconds = min(_seconds(lambda: product(x).block_until_ready()) for _ in range(10))
@@ -107,8 +107,9 @@ def bits(model: str, precision: str, iterations: int, nudge: float) -> dict[str,
     import flops
     import numpy as np
 
-    from samplernn_theano import feeder
-    from samplernn_theano.trainer import batch_inputs, compile_trainer
+    from samplernn_theano.data import minibatches
+    from samplernn_theano.data.minibatches import batch_inputs
+    from samplernn_theano.training.step import compile_trainer
 
     sys.path.insert(0, str(HERE.parent / "datasets"))
     import demo
@@ -121,7 +122,7 @@ def bits(model: str, precision: str, iterations: int, nudge: float) -> dict[str,
         parameter.set_value((parameter.get_value() * (1 + nudge * noise)).astype(np.float32))
     clips = demo.recital(2 * hp.batch_size * demo.CLIP, everything=True).reshape(-1, demo.CLIP)
     states, costs = trainer.zero_states(), []
-    for batch in islice(_epochs(lambda: feeder.feed(hp, clips)), iterations):
+    for batch in islice(_epochs(lambda: minibatches.feed(hp, clips)), iterations):
         cost, *states = trainer.step(*batch_inputs(batch), *states)
         costs.append(cost)
     n_last = max(1, iterations // 10)
@@ -130,10 +131,10 @@ def bits(model: str, precision: str, iterations: int, nudge: float) -> dict[str,
 
 def conformance(case: str) -> dict[str, Any]:
     """How many quantities of a case of the original's are as they should be."""
-    from samplernn_theano import conformance
+    from samplernn_theano.conformance import verify
 
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        conformance.run(CASES, names=[case], backend="jax", brief=True)
+        verify.run(CASES, names=[case], backend="jax", brief=True)
     return {"notes": said.getvalue().splitlines()[-1]}
 
 
@@ -163,11 +164,11 @@ def generation(dim: int, n: int, seconds: float) -> dict[str, Any]:
     import generate
     import numpy as np
 
-    from samplernn_theano import engines
-    from samplernn_theano.streams import OwnStreams
+    from samplernn_theano.generation import samplers
+    from samplernn_theano.generation.random_streams import OwnStreams
 
     hp, params = generate.model(generate.Case("three_tier", dim, n))
-    engine = engines.create(params, hp, n, "jax")
+    engine = samplers.create(params, hp, n, "jax")
     state, silent, streams = engine.start(), np.zeros(engine.length, np.int32), OwnStreams(0, n)
 
     def block() -> None:
@@ -184,15 +185,16 @@ def generation(dim: int, n: int, seconds: float) -> dict[str, Any]:
 
 
 def _training_program(hp: Any, precision: str) -> tuple[Any, list[Any]]:
-    """A training step as `samplernn_theano.trainer` compiles it, and its first states.
+    """A training step as `samplernn_theano.training.step` compiles it, and its first states.
 
     The parameters are random numbers: the original's draws would take a minute at dim 1024.
     """
     import numpy as np
 
-    from samplernn_theano import models, updates
-    from samplernn_theano.backend import compile_function
-    from samplernn_theano.parameters import Parameters
+    from samplernn_theano.backends.compile import compile_function
+    from samplernn_theano.models.build import build_graph
+    from samplernn_theano.models.parameters import Parameters
+    from samplernn_theano.training import optimizer
 
     class Plain(Parameters):
         def new(self, name, shape, draw, trainable=True):
@@ -201,8 +203,8 @@ def _training_program(hp: Any, precision: str) -> tuple[Any, list[Any]]:
             scale = np.prod(shape[:-1]) ** -0.5
             return super().new(name, shape, lambda rng: rng.normal(0, scale, shape), trainable)
 
-    graph = models.graph(Plain(), hp)
-    moves, _ = updates.adam(*updates.objective(graph, "train"))
+    graph = build_graph(Plain(), hp)
+    moves, _ = optimizer.adam(*optimizer.objective(graph, "train"))
     outputs, states = [graph.cost, *graph.new_states.values()], list(graph.states.values())
     program = compile_function(graph.inputs, outputs, moves, "jax", precision, donate=states)
     return program, graph.zero_states()

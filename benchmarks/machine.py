@@ -160,7 +160,8 @@ class Work(NamedTuple):
 
 
 def work(prepared) -> Work:
-    """Count the arrays of `samplernn_theano.kernels.weights.prepare`, each as often as it is read."""
+    """Count the arrays of `samplernn_theano.generation.kernels.weights.prepare`, each as often as it is
+    read."""
     read, multiplied, size = 0.0, 0.0, 0
     period = prepared.tiers[0].frame_size  # samples from one vector from above to the next
     for tier in prepared.tiers:

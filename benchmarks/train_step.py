@@ -47,7 +47,7 @@ def measure(what: str, model: str, iterations: int) -> dict[str, float]:
 def _ours(what: str, model: str):
     import numpy as np
 
-    from samplernn_theano.trainer import compile_trainer
+    from samplernn_theano.training.step import compile_trainer
 
     hp = flops.model(model)
     form = "reference" if what.endswith(" reference") else "fast"

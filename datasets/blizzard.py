@@ -11,12 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from samplernn_theano import prepare, recordings
-from samplernn_theano.arguments import Parser, guarded, positive_int, seed
-from samplernn_theano.cli_data import add_common, add_cutting, report, take_over
-from samplernn_theano.data_folder import check_out
+from samplernn_theano.cli.data import add_common, add_cutting, report, take_over
+from samplernn_theano.cli.options import Parser
+from samplernn_theano.config.argument_types import positive_int, seed
+from samplernn_theano.data import prepare, recordings
+from samplernn_theano.data.recipes import Recipe, by_units
+from samplernn_theano.data.set_folder import check_out
 from samplernn_theano.errors import DataError
-from samplernn_theano.recipe import Recipe, by_units
+from samplernn_theano.utils.commands import run_command
 
 NAME = "Blizzard9k"  # as the authors' files
 CLIPS = 42 * 256  # 36, 3 and 3 units of 256
@@ -93,4 +95,4 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(run_command(main))

@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import lfilter
 
-from samplernn_theano import plots, prepare, recordings
-from samplernn_theano.audio import write_wav
+from samplernn_theano.data import prepare, recordings
+from samplernn_theano.data.audio import write_wav
+from samplernn_theano.data.manifest import CLIPS, Sizes
+from samplernn_theano.data.recipes import Recipe
 from samplernn_theano.errors import SampleRNNError
-from samplernn_theano.files import atomic_write, sha256, write_text
-from samplernn_theano.manifest import CLIPS, Sizes
-from samplernn_theano.original.python2 import shuffle
-from samplernn_theano.recipe import Recipe
+from samplernn_theano.original.shuffle import shuffle
+from samplernn_theano.utils import plotting
+from samplernn_theano.utils.files import atomic_write, sha256, write_text
 
 RATE = 16000  # samples per second
 CLIP = 8 * RATE  # samples per clip
@@ -314,7 +315,7 @@ def main(arguments: list[str] | None = None) -> int:
             clips = np.load(options.out / "demo_train.npy", allow_pickle=False)[:3]
             write_wav(options.out / "demo_example.wav", clips[0], RATE)
             picture = options.out / "demo_spectrograms.png"
-            plots.spectrograms(picture, {f"training clip {i}": clip for i, clip in enumerate(clips)})
+            plotting.spectrograms(picture, {f"training clip {i}": clip for i, clip in enumerate(clips)})
             print(f"To hear and see: {options.out / 'demo_example.wav'}, {picture}")
     except SampleRNNError as error:
         print(error, file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import sys
 
-from samplernn_theano.cli import main
+from samplernn_theano.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["prepare", *sys.argv[1:]]))

@@ -12,14 +12,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from samplernn_theano import archive, prepare, recordings
-from samplernn_theano.arguments import Parser, guarded, positive_int
-from samplernn_theano.cli_data import add_common, add_cutting, report, take_over
-from samplernn_theano.data_folder import check_out
+from samplernn_theano.cli.data import add_common, add_cutting, report, take_over
+from samplernn_theano.cli.options import Parser
+from samplernn_theano.config.argument_types import positive_int
+from samplernn_theano.data import download, prepare, recordings
+from samplernn_theano.data.manifest import listed
+from samplernn_theano.data.recipes import Recipe, by_units
+from samplernn_theano.data.recordings import Found
+from samplernn_theano.data.set_folder import check_out
 from samplernn_theano.errors import DataError
-from samplernn_theano.manifest import listed
-from samplernn_theano.recipe import Recipe, by_units
-from samplernn_theano.recordings import Found
+from samplernn_theano.utils.commands import run_command
 
 NAME = "Huckleberry"  # as the authors' files
 CLIPS = 42 * 256  # 36, 3 and 3 units of 256, as Blizzard
@@ -56,7 +58,7 @@ def downloaded(items: Sequence[str], folder: Path, server: str) -> Found:
     """The chapters of these items, which are downloaded to `folder`; what else lies there is passed over."""
     if len(set(items)) < 2:
         raise DataError("--items names one item; name one for each reader.")
-    absent = archive.download(items, folder, RENDITIONS, server)
+    absent = download.download(items, folder, RENDITIONS, server)
     if absent:
         told = [f"{item.identifier}: {item.reason}" for item in absent]
         raise DataError("\n".join(listed("These items cannot be used", told)))
@@ -86,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--unit", type=positive_int, default=256, help="clips that stay together (default: %(default)s)"
     )
     parser.add_argument(
-        "--server", default=archive.SERVER, help="another server that is laid out as %(default)s"
+        "--server", default=download.SERVER, help="another server that is laid out as %(default)s"
     )
     add_cutting(parser)
     add_common(parser)
@@ -94,4 +96,4 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(run_command(main))

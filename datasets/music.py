@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from samplernn_theano import archive, prepare, recordings
-from samplernn_theano.arguments import Parser, guarded, positive_int
-from samplernn_theano.cli_data import add_common, add_cutting, check_unused, report, take_over
-from samplernn_theano.data_folder import check_out
+from samplernn_theano.cli.data import add_common, add_cutting, check_unused, report, take_over
+from samplernn_theano.cli.options import Parser
+from samplernn_theano.config.argument_types import positive_int
+from samplernn_theano.data import download, prepare, recordings
+from samplernn_theano.data.manifest import Sizes, listed
+from samplernn_theano.data.recipes import Recipe, by_counts
+from samplernn_theano.data.recordings import Found, Recording
+from samplernn_theano.data.set_folder import check_out
 from samplernn_theano.errors import DataError
-from samplernn_theano.manifest import Sizes, listed
-from samplernn_theano.recipe import Recipe, by_counts
-from samplernn_theano.recordings import Found, Recording
+from samplernn_theano.utils.commands import run_command
 
 # The identifiers as archive.org has them: most are BeethovenPianoSonataNo.N, and seven are not.
 _OTHERS = {
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder, missing = a.source, []
     if folder is None:
         folder = a.out / "original"
-        absent = archive.download(ITEMS, folder, RENDITIONS[:1], a.server)
+        absent = download.download(ITEMS, folder, RENDITIONS[:1], a.server)
         missing = [f"{item.identifier}: {item.reason}" for item in absent]
         if len({item.identifier for item in absent}) == len(ITEMS):
             raise DataError("\n".join(listed(f"{a.server} has none of the items", missing)))
@@ -95,7 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--valid-clips", type=positive_int, default=256, help="default: %(default)s")
     parser.add_argument("--test-clips", type=positive_int, default=256, help="default: %(default)s")
     parser.add_argument(
-        "--server", default=archive.SERVER, help="another server that is laid out as %(default)s"
+        "--server", default=download.SERVER, help="another server that is laid out as %(default)s"
     )
     add_cutting(parser)
     add_common(parser)
@@ -157,4 +159,4 @@ def mirror_sizes(clips: int) -> Sizes:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(run_command(main))

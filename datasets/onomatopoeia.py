@@ -11,11 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from samplernn_theano import prepare, recordings
-from samplernn_theano.arguments import Parser, guarded, positive
-from samplernn_theano.cli_data import add_common, report
-from samplernn_theano.data_folder import own_files
-from samplernn_theano.recipe import Recipe, by_fractions
+from samplernn_theano.cli.data import add_common, report
+from samplernn_theano.cli.options import Parser
+from samplernn_theano.config.argument_types import positive
+from samplernn_theano.data import prepare, recordings
+from samplernn_theano.data.recipes import Recipe, by_fractions
+from samplernn_theano.data.set_folder import own_files
+from samplernn_theano.utils.commands import run_command
 
 NAME = "onom"
 
@@ -65,4 +67,4 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(main))
+    sys.exit(run_command(main))

@@ -1,5 +1,5 @@
 """`python -m samplernn_theano` does what the `samplernn` command does."""
 
-from samplernn_theano.cli import main
+from samplernn_theano.cli.main import main
 
 raise SystemExit(main())

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samplernn_theano import models
-from samplernn_theano.hyperparameters import ThreeTier
-from samplernn_theano.kernels import weights
-from samplernn_theano.parameters import Parameters
+from samplernn_theano.config.hyperparameters import ThreeTier
+from samplernn_theano.generation.kernels import weights
+from samplernn_theano.models.build import build_graph
+from samplernn_theano.models.parameters import Parameters
 
 jax = pytest.importorskip("jax")
 
@@ -274,7 +274,7 @@ def test_a_generated_sample_reads_each_matrix_as_often_as_its_tier_steps():
     H, Q, G = 16, 32, 3  # width, levels, gates; big frames of 8 samples, frames of 2
     hp = ThreeTier(dim=H, q_levels=Q, emb_size=4, seq_len=64)
     params = Parameters(0)
-    models.graph(params, hp)
+    build_graph(params, hp)
     need = machine.work(weights.prepare(params.arrays(), hp))
     gru = H * G * H  # state to gates and candidate
     big, above, frame = 8 * G * H + gru + H * 4 * H, H * G * H, 2 * G * H + gru + H * 2 * H

@@ -14,11 +14,11 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from samplernn_theano.errors import DataError
-from samplernn_theano.files import atomic_write
-from samplernn_theano.listening import results, statistics, waet
-from samplernn_theano.listening.results import Listener, Test
+from samplernn_theano.listening import responses, statistics, waet
+from samplernn_theano.listening.responses import Listener, Test
 from samplernn_theano.listening.statistics import NONE, A, B
-from samplernn_theano.text import table, visible
+from samplernn_theano.utils.files import atomic_write
+from samplernn_theano.utils.text import table, visible
 
 FEW_DECIDED = 6
 """With fewer votes for one of the sides, all on the same side are no sign of a habit."""
@@ -42,9 +42,9 @@ def read_all(folder: Path, test: Test, files: Sequence[Path]) -> tuple[list[List
     """
     found: list[Listener] = []
     problems: list[str] = []
-    if (store := folder / results.STORE).exists():
+    if (store := folder / responses.STORE).exists():
         try:
-            found, problems = results.read_store(store, test)
+            found, problems = responses.read_store(store, test)
         except DataError as error:
             problems = [str(error)]
     own = sorted(p for p in (folder / "results").glob("*") if p.suffix in (".json", ".xml"))
@@ -62,10 +62,10 @@ def _read_file(path: Path, test: Test) -> Listener:
         return waet.read_saved(path, test)
     try:
         with open(path, "rb") as file:
-            raw = file.read(results.LARGEST + 1)
+            raw = file.read(responses.LARGEST + 1)
     except OSError as error:
         raise DataError(f"It cannot be read ({error.strerror}).") from error
-    return results.parse(raw, test)[0]
+    return responses.parse(raw, test)[0]
 
 
 # --- summary ------------------------------------------------------------------------------------------------
@@ -98,8 +98,8 @@ def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
     DataError
         If there is no listening test in `folder`, or its key does not fit.
     """
-    test = results.read_test(folder)
-    names = results.read_names(folder, test)
+    test = responses.read_test(folder)
+    names = responses.read_names(folder, test)
     listeners, problems, duplicates = read_all(folder, test, files)
     systems = sorted(names[system] for system in set(test.system_of.values()))
     pairs = list(combinations(systems, 2))

@@ -17,13 +17,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from samplernn_theano.audio import SAMPLE_RATE, write_wav
+from samplernn_theano.data.audio import write_wav
+from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import OutputError
-from samplernn_theano.files import write_text
-from samplernn_theano.listening.sounds import Chosen, Clip, choose
-from samplernn_theano.manifest import count_of
-from samplernn_theano.new_folder import whole_folder
-from samplernn_theano.text import visible
+from samplernn_theano.listening.stimuli import Chosen, Clip, choose
+from samplernn_theano.utils.files import whole_folder, write_text
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import visible
 
 PAGE, TEST, KEY, SOUNDS = "index.html", "test.json", "key.json", "sounds"
 """What a test consists of."""

@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.listening import results
-from samplernn_theano.text import visible
+from samplernn_theano.listening import responses
+from samplernn_theano.utils.text import visible
 
 PATIENCE = 30.0
 """Seconds that a client has for its request, and a thread for its turn to write."""
@@ -67,7 +67,7 @@ def serve(folder: Path, host: str, port: int) -> None:
             )
             server.serve_forever()
     except KeyboardInterrupt:
-        print(f"The server has ended; the results are in {folder / results.STORE}", flush=True)
+        print(f"The server has ended; the results are in {folder / responses.STORE}", flush=True)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -82,12 +82,12 @@ def make(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
     OutputError
         If results cannot be stored, or the address cannot be had.
     """
-    test = results.read_test(folder)
+    test = responses.read_test(folder)
     try:
         page = (folder / "index.html").read_bytes()
     except OSError as error:
         raise DataError(f"There is no page index.html in {folder}; make the test again.") from error
-    store = folder / results.STORE
+    store = folder / responses.STORE
     try:
         count_stored(store, test)
     except sqlite3.DatabaseError as error:
@@ -115,7 +115,7 @@ class Server(ThreadingHTTPServer):
 
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], test: results.Test, page: bytes, store: Path) -> None:
+    def __init__(self, address: tuple[str, int], test: responses.Test, page: bytes, store: Path) -> None:
         self.test, self.page, self.store = test, page, store
         self.tag = f'"{hashlib.sha256(page).hexdigest()[:32]}"'
         super().__init__(address, Handler)
@@ -164,7 +164,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers.get_content_type() != "application/json":
             return self._answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Results must be application/json.")
         try:
-            listener, said = results.parse(raw, self.server.test)
+            listener, said = responses.parse(raw, self.server.test)
         except DataError as error:
             return self._answer(HTTPStatus.BAD_REQUEST, str(error))
         try:
@@ -188,8 +188,8 @@ class Handler(BaseHTTPRequestHandler):
         if length < 0:
             self._answer(HTTPStatus.LENGTH_REQUIRED, "The request does not say how long it is.")
             return None
-        body = self._read(min(length, 8 * results.LARGEST))  # what is refused is read too: else no answer
-        if length > results.LARGEST:
+        body = self._read(min(length, 8 * responses.LARGEST))  # what is refused is read too: else no answer
+        if length > responses.LARGEST:
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A result may have 1 MiB at most.")
             return None
         if len(body) < length:
@@ -244,7 +244,7 @@ def _listeners(count: int) -> str:
 # --- storing ------------------------------------------------------------------------------------------------
 
 
-def add(store: Path, test: results.Test, said: Any) -> int:
+def add(store: Path, test: responses.Test, said: Any) -> int:
     """Store a checked result, on the disk when this returns; how many listeners there are then.
 
     Raises
@@ -269,7 +269,7 @@ def add(store: Path, test: results.Test, said: Any) -> int:
         return _count(database, test)
 
 
-def count_stored(store: Path, test: results.Test) -> int:
+def count_stored(store: Path, test: responses.Test) -> int:
     """How many listeners of `test` are in the file `store`, which is made if it is missing.
 
     Raises
@@ -283,7 +283,7 @@ def count_stored(store: Path, test: results.Test) -> int:
         return _count(database, test)
 
 
-def _count(database: sqlite3.Connection, test: results.Test) -> int:
+def _count(database: sqlite3.Connection, test: responses.Test) -> int:
     return database.execute("SELECT COUNT(*) FROM results WHERE test = ?", (test.id,)).fetchone()[0]
 
 
@@ -306,5 +306,5 @@ def _explain(error: sqlite3.Error) -> tuple[HTTPStatus, str]:
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return HTTPStatus.INSUFFICIENT_STORAGE, "The folder of the test cannot be written to; allow it."
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return HTTPStatus.INTERNAL_SERVER_ERROR, f"The file {results.STORE} is damaged; move it away."
+        return HTTPStatus.INTERNAL_SERVER_ERROR, f"The file {responses.STORE} is damaged; move it away."
     return HTTPStatus.INTERNAL_SERVER_ERROR, f"The database failed ({error})."

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from samplernn_theano.audio import SAMPLE_RATE
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.files import explain, write_text
-from samplernn_theano.listening.results import Listener, Test, Vote, read_test
+from samplernn_theano.listening.responses import Listener, Test, Vote, read_test
+from samplernn_theano.utils.files import explain, write_text
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 PROJECTS = 10
 """Draws of the pairs."""

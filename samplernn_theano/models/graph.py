@@ -1,13 +1,15 @@
 """All that training, evaluation and generation need to know of a model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.parameters import Parameters
+from samplernn_theano.backends.all_reduce import all_sum
+from samplernn_theano.config.hyperparameters import HyperParameters
+from samplernn_theano.models.parameters import Parameters
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,23 @@ class Sampler:
 
 def _zeros(states: dict[str, Expression]) -> list[NDArray]:
     return [np.zeros(state.type.shape, state.dtype) for state in states.values()]
+
+
+def over_devices(graph: Graph) -> Graph:
+    """The graph of one device's part of the batch, its costs those of the whole batch."""
+    if graph.ip_total is None:
+        total, count = all_sum(graph.total, graph.count)
+        return replace(graph, total=total, count=count)
+    total, count, ip_total = all_sum(graph.total, graph.count, graph.ip_total)
+    return replace(graph, total=total, count=count, ip_total=ip_total)
+
+
+def with_rows(graph: Graph) -> list[Expression]:
+    """What has a row for each sequence of the batch among a graph's inputs and outputs."""
+    outputs = [graph.nll, graph.logits, *([] if graph.ip_logits is None else [graph.ip_logits])]
+    return [graph.sequences, graph.mask, *graph.states.values(), *graph.new_states.values(), *outputs]
+
+
+def zero_states(graph: Graph, hp: HyperParameters) -> list[NDArray]:
+    """Carried states to start with, of the whole batch: (B, R, width) each."""
+    return [np.zeros((hp.batch_size, *s.type.shape[1:]), s.dtype) for s in graph.states.values()]

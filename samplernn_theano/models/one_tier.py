@@ -10,12 +10,11 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano import ops, recurrent
-from samplernn_theano.hyperparameters import RNNGMM, OneTier
-from samplernn_theano.merging import Mapped
-from samplernn_theano.models import output, parts
+from samplernn_theano.config.hyperparameters import RNNGMM, OneTier
+from samplernn_theano.models import distributions, layers, rnn
 from samplernn_theano.models.graph import Graph, Sampler
-from samplernn_theano.parameters import Parameters
+from samplernn_theano.models.lazy_linear import Mapped
+from samplernn_theano.models.parameters import Parameters
 
 
 def network(
@@ -24,7 +23,7 @@ def network(
     previous: Expression,
     state: Expression,
     reset: Expression | None,
-    form: recurrent.Form,
+    form: rnn.Form,
 ) -> tuple[Expression, Expression]:
     """The network over time.
 
@@ -42,31 +41,31 @@ def network(
         Logits, or the numbers of a mixture.
     new_state : (B, R, state width)
     """
-    x: recurrent.Input = previous
+    x: rnn.Input = previous
     if isinstance(hp, OneTier):
-        table = ops.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)
+        table = layers.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)
         x = (Mapped(previous[..., 0], table),)
-    state = parts.initial_state(params, "SampleLevel.h0", hp, state, reset)
-    x, new_state = recurrent.stacked_rnn(
+    state = layers.initial_state(params, "SampleLevel.h0", hp, state, reset)
+    x, new_state = rnn.stacked_rnn(
         params, f"SampleLevel.{hp.rnn_type}", x, state, hp.rnn_type, hp.skip_conn, hp.weight_norm, form
     )
     for name in ("L1", "L2", "L3"):
-        x = ops.relu(ops.affine(parts.he_linear(params, hp, f"SampleLevel.{name}", hp.dim, hp.dim), x))
-    width = output.width(hp, n_samples=hp.overlap)
-    last = parts.he_linear(params, hp, "SampleLevel.Output", hp.dim, width)
-    return ops.affine(last, x), new_state
+        x = layers.relu(layers.affine(layers.he_linear(params, hp, f"SampleLevel.{name}", hp.dim, hp.dim), x))
+    width = distributions.width(hp, n_samples=hp.overlap)
+    last = layers.he_linear(params, hp, "SampleLevel.Output", hp.dim, width)
+    return layers.affine(last, x), new_state
 
 
-def graph(params: Parameters, hp: OneTier | RNNGMM, form: recurrent.Form = "fast") -> Graph:
+def graph(params: Parameters, hp: OneTier | RNNGMM, form: rnn.Form = "fast") -> Graph:
     """The model over one truncated-BPTT pass: cost, logits and new states."""
     FS = hp.overlap
-    sequences, mask, reset = parts.pass_inputs(params, hp)
-    h0 = parts.state_input(params, hp, "h0", hp.batch_size)
-    outputs, new_h0 = network(params, hp, parts.frames(sequences[:, :-FS], FS), h0, reset, form)
-    targets, counts = parts.frames(sequences[:, FS:], FS), parts.frames(mask[:, FS:], FS)
+    sequences, mask, reset = layers.pass_inputs(params, hp)
+    h0 = layers.state_input(params, hp, "h0", hp.batch_size)
+    outputs, new_h0 = network(params, hp, layers.frames(sequences[:, :-FS], FS), h0, reset, form)
+    targets, counts = layers.frames(sequences[:, FS:], FS), layers.frames(mask[:, FS:], FS)
     if not hp.real_valued:
         targets, counts = targets[..., 0], counts[..., 0]
-    nll = output.nll(hp, outputs, targets, counts)  # (T / FS, B)
+    nll = distributions.nll(hp, outputs, targets, counts)  # (T / FS, B)
     return Graph(
         parameters=params,
         sequences=sequences,
@@ -87,16 +86,18 @@ def sampler(
     """The model as a generator: one scan over steps of FS samples."""
     FS = hp.overlap
     n_steps = max(1, n_samples // FS)
-    noise, silent, previous, reset, inverse_temperature = parts.block_inputs(params, hp, n_seqs, n_steps * FS)
-    h0 = parts.state_input(params, hp, "h0", n_seqs)
+    noise, silent, previous, reset, inverse_temperature = layers.block_inputs(
+        params, hp, n_seqs, n_steps * FS
+    )
+    h0 = layers.state_input(params, hp, "h0", n_seqs)
 
     def step(silent: Expression, *arguments: Expression) -> tuple[Expression, Expression]:
         """silent (FS,), noise (FS, n_seqs) each, the samples before (n_seqs, FS), state; the next two."""
         uniforms, *normals, before, state = arguments
         outputs, state = network(params, hp, before[None], state, None, "step")
         drawn_with = {"uniforms": uniforms[0]} | ({"normals": normals[0].T} if normals else {})
-        drawn = output.draw(hp, outputs[0], drawn_with, inverse_temperature, top_p)
-        return parts.heard(hp, silent[None], drawn.reshape((n_seqs, FS))), state
+        drawn = distributions.draw(hp, outputs[0], drawn_with, inverse_temperature, top_p)
+        return layers.heard(hp, silent[None], drawn.reshape((n_seqs, FS))), state
 
     samples, states = pytensor.scan(
         step,
@@ -104,7 +105,7 @@ def sampler(
             silent.reshape((n_steps, FS)),
             *(values.reshape((n_steps, FS, n_seqs)) for values in noise.values()),
         ],
-        outputs_info=[previous, parts.initial_state(params, "SampleLevel.h0", hp, h0, reset)],
+        outputs_info=[previous, layers.initial_state(params, "SampleLevel.h0", hp, h0, reset)],
         return_updates=False,
     )
     return Sampler(

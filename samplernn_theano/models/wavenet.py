@@ -20,11 +20,12 @@ import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano import ops, recurrent
-from samplernn_theano.hyperparameters import WaveNet
-from samplernn_theano.models import output, parts
+from samplernn_theano.config.hyperparameters import WaveNet
+from samplernn_theano.models import distributions, rnn
 from samplernn_theano.models.graph import Graph, Sampler
-from samplernn_theano.parameters import Draw, Parameters, uniform, zeros
+from samplernn_theano.models.layers import block_inputs, constant, heard, pass_inputs
+from samplernn_theano.models.lazy_linear import matmul
+from samplernn_theano.models.parameters import Draw, Parameters, uniform, zeros
 
 
 class Layer(NamedTuple):
@@ -102,12 +103,12 @@ def merged_output(params: Parameters, hp: WaveNet) -> tuple[Expression, Expressi
 # --- the model over time ------------------------------------------------------------------------------------
 
 
-def graph(params: Parameters, hp: WaveNet, form: recurrent.Form = "fast") -> Graph:
+def graph(params: Parameters, hp: WaveNet, form: rnn.Form = "fast") -> Graph:
     """The model over one pass: cost and logits."""
-    sequences, mask, reset = parts.pass_inputs(params, hp)
+    sequences, mask, reset = pass_inputs(params, hp)
     logits = predict(params, hp, sequences[:, :-1], form)
     targets, counts = (x[:, hp.overlap :] for x in (sequences, mask))
-    nll = output.nll(hp, logits, targets, counts)
+    nll = distributions.nll(hp, logits, targets, counts)
     return Graph(
         parameters=params,
         sequences=sequences,
@@ -122,9 +123,7 @@ def graph(params: Parameters, hp: WaveNet, form: recurrent.Form = "fast") -> Gra
     )
 
 
-def predict(
-    params: Parameters, hp: WaveNet, samples: Expression, form: recurrent.Form = "fast"
-) -> Expression:
+def predict(params: Parameters, hp: WaveNet, samples: Expression, form: rnn.Form = "fast") -> Expression:
     """Logits (B, T, Q) of the samples that follow each receptive field in samples (B, overlap + T - 1)."""
     T = samples.type.shape[1] - hp.overlap + 1
     numbers = _numbers(hp, samples, params.dtype)
@@ -133,12 +132,12 @@ def predict(
     layers = [(layer.dilation, matrices(layer)) for layer in dilated_layers(params, hp)]
     x, skips = numbers[..., None], []
     for d, m in layers:
-        z = gated(ops.matmul(x[:, :-d], m.past) + ops.matmul(x[:, d:], m.present) + m.b)
-        skips.append(ops.matmul(z[:, -T:], m.skip))
+        z = gated(matmul(x[:, :-d], m.past) + matmul(x[:, d:], m.present) + m.b)
+        skips.append(matmul(z[:, -T:], m.skip))
         if len(skips) < len(layers):
             x = onward(m, x[:, d:], z)
     W, b = merged_output(params, hp)
-    return ops.matmul(sum(skips[1:], start=skips[0]), W) + b
+    return matmul(sum(skips[1:], start=skips[0]), W) + b
 
 
 def gated(x: Expression) -> Expression:
@@ -152,14 +151,14 @@ def onward(m: Matrices, x: Expression, z: Expression) -> Expression:
 
     The input is added to it. Quirk: not in the very first layer, unless C is 1 as the input's width is.
     """
-    y = ops.matmul(z, m.onward)
+    y = matmul(z, m.onward)
     return y + x if x.type.shape[-1] == y.type.shape[-1] else y
 
 
 def _numbers(hp: WaveNet, samples: Expression, dtype: str) -> Expression:
     """Levels 0..Q-1 to [-0.5, 0.5]."""
     x = samples.astype(dtype)
-    return x / ops.constant(hp.q_levels - 1, x) - ops.constant(0.5, x)
+    return x / constant(hp.q_levels - 1, x) - constant(0.5, x)
 
 
 # --- the reference ------------------------------------------------------------------------------------------
@@ -215,7 +214,7 @@ def sampler(params: Parameters, hp: WaveNet, n_seqs: int, n_samples: int, top_p:
     """
     C, L, K = hp.dim, hp.dilation_layers_per_block, hp.wavenet_blocks
     dilations = [2**i for i in range(L)]
-    noise, silent, previous, reset, inverse_temperature = parts.block_inputs(params, hp, n_seqs, n_samples)
+    noise, silent, previous, reset, inverse_temperature = block_inputs(params, hp, n_seqs, n_samples)
     queues = {
         f"queue_{d}": pt.tensor(f"queue_{d}", dtype=params.dtype, shape=(d, K, n_seqs, C)) for d in dilations
     }
@@ -236,8 +235,8 @@ def sampler(params: Parameters, hp: WaveNet, n_seqs: int, n_samples: int, top_p:
         x = _numbers(hp, before, params.dtype)[:, None]
         read, units = one_step(layers, x, lambda j, x: past[j % L, j // L])
         logits = pt.concatenate(units, axis=1) @ skip_weights @ W + b
-        drawn = output.draw(hp, logits, {"uniforms": uniforms}, inverse_temperature, top_p)
-        drawn = parts.heard(hp, silent, drawn)
+        drawn = distributions.draw(hp, logits, {"uniforms": uniforms}, inverse_temperature, top_p)
+        drawn = heard(hp, silent, drawn)
         newest = [pt.stack([_widened(x, 1, C) for x in read[i::L]]) for i in range(L)]  # (K, N, C) each
         new_queues = [pt.set_subtensor(q[row], new) for q, row, new in zip(queues, rows, newest, strict=True)]
         return [drawn, (time + 1) % dilations[-1], *new_queues]
@@ -286,7 +285,7 @@ def queues_after(params: Parameters, hp: WaveNet, samples: Expression) -> dict[s
         d, m = layer.dilation, matrices(layer)
         read.append(_widened(x[:, -d:], 2, C).transpose(1, 0, 2))  # (d, N, C)
         if len(read) < K * L:
-            z = gated(ops.matmul(x[:, :-d], m.past) + ops.matmul(x[:, d:], m.present) + m.b)
+            z = gated(matmul(x[:, :-d], m.past) + matmul(x[:, d:], m.present) + m.b)
             x = onward(m, x[:, d:], z)
     return {f"queue_{2**i}": pt.stack(read[i::L], axis=1) for i in range(L)}
 

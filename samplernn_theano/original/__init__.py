@@ -1,1 +1,1 @@
-"""What exists only because the authors' code did: Python 2's shuffle and the like."""
+"""What exists only because the original did: its shuffle, random numbers, pickles, names and folders."""

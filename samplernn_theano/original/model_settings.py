@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from samplernn_theano.hyperparameters import HyperParameters, ThreeTier, WaveNet
-from samplernn_theano.original.result_tree import RESULTS, ResultTree
+from samplernn_theano.config.hyperparameters import HyperParameters, ThreeTier, WaveNet
+from samplernn_theano.original.results_folder import RESULTS, ResultTree
 from samplernn_theano.original.tags import Settings
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.errors import CheckpointError, OutputError
-from samplernn_theano.files import atomic_write
-from samplernn_theano.original.pickle_machine import DTYPES, MAX_DEPTH, RefusedError, load
+from samplernn_theano.original.unpickler import DTYPES, MAX_DEPTH, RefusedError, load
+from samplernn_theano.utils.files import atomic_write
 
 
 def read(path: str | os.PathLike[str]) -> Any:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from samplernn_theano.config.flags import from_original_argv, to_argv
+from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.errors import CheckpointError, HyperParameterError
-from samplernn_theano.flags import from_original_argv, to_argv
-from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
 
 SCRIPTS = {
     "one_tier": "models/one_tier/one_tier.py",
@@ -173,3 +173,8 @@ def listed(words: Iterable[str]) -> str:
     """Words as a sentence offers them: a, b or c."""
     *others, last = words
     return f"{', '.join(others)} or {last}"
+
+
+def experiment(argv: Sequence[str]) -> str | None:
+    """The name of the experiment that a command line of the original says."""
+    return argv[argv.index("--exp") + 1] if "--exp" in argv[:-1] else None

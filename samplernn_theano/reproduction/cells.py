@@ -21,9 +21,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.hyperparameters import FAMILIES
-from samplernn_theano.reproduction.files import read_toml
+from samplernn_theano.utils.toml_files import read_toml
 
 SETS = ("blizzard", "onomatopoeia", "music", "huckleberry")
 """The paper's data sets; the last is of two readers."""

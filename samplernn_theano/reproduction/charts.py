@@ -7,12 +7,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from samplernn_theano.files import atomic_write
 from samplernn_theano.reproduction.document import Picture
 from samplernn_theano.reproduction.results import Attempt
-from samplernn_theano.reproduction.scores import Score
-from samplernn_theano.reproduction.tables import Filled
-from samplernn_theano.text import visible
+from samplernn_theano.reproduction.scores import Filled, Score
+from samplernn_theano.utils.files import atomic_write
+from samplernn_theano.utils.text import visible
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, told apart by the colour-blind."""

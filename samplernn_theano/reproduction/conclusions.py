@@ -8,8 +8,7 @@ from scipy.stats import t
 
 from samplernn_theano.reproduction.document import Line, line
 from samplernn_theano.reproduction.results import PAPER, Results, number
-from samplernn_theano.reproduction.scores import Score
-from samplernn_theano.reproduction.tables import Filled
+from samplernn_theano.reproduction.scores import Filled, Score
 
 CHANCE = 8.0
 """Bits per sample of a model that knows nothing of 256 levels."""

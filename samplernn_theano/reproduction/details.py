@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from samplernn_theano.check import AUTHORS
-from samplernn_theano.clips import SPLITS
-from samplernn_theano.manifest import hours
+from samplernn_theano.data.check import AUTHORS
+from samplernn_theano.data.dataset import SPLITS
+from samplernn_theano.data.manifest import hours
 from samplernn_theano.reproduction.cells import Cell
 from samplernn_theano.reproduction.deviations import Deviation, applying
 from samplernn_theano.reproduction.document import (
@@ -21,7 +21,7 @@ from samplernn_theano.reproduction.document import (
     line,
 )
 from samplernn_theano.reproduction.results import PAPER, STEPS, Attempt, Results, number, part, text
-from samplernn_theano.text import duration
+from samplernn_theano.utils.text import duration
 
 # --- machines -----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
-from samplernn_theano.hyperparameters import HyperParameters
+from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.reproduction import sheet, unrolling
 from samplernn_theano.reproduction.sheet import LINE, MARGIN, SIZE, SMALL
 from samplernn_theano.reproduction.unrolling import Row, Step

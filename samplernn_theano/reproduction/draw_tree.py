@@ -2,10 +2,10 @@
 
 from matplotlib.axes import Axes
 
-from samplernn_theano.audio import SAMPLE_RATE
-from samplernn_theano.hyperparameters import WaveNet
+from samplernn_theano.config.hyperparameters import WaveNet
 from samplernn_theano.reproduction import sheet, unrolling
 from samplernn_theano.reproduction.sheet import MARGIN, SIZE, SMALL
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 LEFT, RIGHT = 1.0, 1.5  # inches beside the tree: for the names of the layers, for the output
 STEP = 0.5  # from layer to layer

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.reproduction.files import read_toml
+from samplernn_theano.utils.toml_files import read_toml
 
 
 def read_entries[Entry](

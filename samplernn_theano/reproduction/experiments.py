@@ -6,9 +6,9 @@ from typing import Any
 
 import matplotlib.image
 
+from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.listening import analysis
-from samplernn_theano.manifest import count_of
 from samplernn_theano.reproduction import charts, origin
 from samplernn_theano.reproduction.cells import Cell, ListeningTest
 from samplernn_theano.reproduction.document import (

@@ -10,11 +10,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import ConnectionPatch
 from numpy.typing import NDArray
 
-from samplernn_theano.audio import SAMPLE_RATE
+from samplernn_theano.config.hyperparameters import HyperParameters, WaveNet
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.files import atomic_write
-from samplernn_theano.hyperparameters import HyperParameters, WaveNet
 from samplernn_theano.reproduction import draw_tiers, draw_tree
+from samplernn_theano.utils.files import atomic_write
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 FORMATS = (".png", ".pdf", ".svg")
 DPI = 150
@@ -36,7 +36,7 @@ def unrolled(path: str | Path, hp: HyperParameters) -> None:
     path : str or Path
         The picture; its ending (.png, .pdf or .svg) is its format.
     hp : HyperParameters
-        Of a checkpoint (`samplernn_theano.saved.read(...).hp`) or a preset, of any family.
+        Of a checkpoint (`samplernn_theano.checkpoints.load.read(...).hp`) or a preset, of any family.
 
     Raises
     ------

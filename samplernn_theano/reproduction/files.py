@@ -1,8 +1,6 @@
 """Where the folder `reproduce/` is, and how its files are read."""
 
-import tomllib
 from pathlib import Path
-from typing import Any
 
 from samplernn_theano.errors import ReproductionError
 
@@ -27,24 +25,3 @@ def root() -> Path:
 def folder() -> Path:
     """The folder `reproduce`."""
     return root() / "reproduce"
-
-
-def read_toml(path: Path, keys: set[str]) -> dict[str, Any]:
-    """The content of a TOML file that has only `keys`.
-
-    Raises
-    ------
-    ReproductionError
-        If the file is missing, is no TOML or has another key.
-    """
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ReproductionError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # neither UTF-8 nor TOML
-        raise ReproductionError(f"{path} is not TOML: {error}.") from error
-    if unknown := sorted(found.keys() - keys):
-        raise ReproductionError(
-            f"{path} has the unknown key {unknown[0]}; known are {', '.join(sorted(keys))}."
-        )
-    return found

@@ -7,8 +7,8 @@ import matplotlib.image
 import numpy as np
 from numpy.typing import NDArray
 
+from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.errors import SampleRNNError
-from samplernn_theano.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.reproduction import figures, sounding
 from samplernn_theano.reproduction.cells import Cell
 from samplernn_theano.reproduction.document import Block, Paragraph, Picture, line

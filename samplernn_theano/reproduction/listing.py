@@ -5,7 +5,7 @@ from pathlib import Path
 
 from samplernn_theano.reproduction import cells, files, plan
 from samplernn_theano.reproduction.plan import Workflow
-from samplernn_theano.text import table
+from samplernn_theano.utils.text import table
 
 
 def describe_cells(folder: Path) -> str:

@@ -18,7 +18,7 @@ from samplernn_theano.reproduction.document import (
     Span,
     Table,
 )
-from samplernn_theano.text import visible
+from samplernn_theano.utils.text import visible
 
 SPECIAL = re.compile(r"([\\`*_\[\]~|#])")
 """What Markdown would take for more than text."""

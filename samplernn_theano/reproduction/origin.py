@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from samplernn_theano.check import AUTHORS
-from samplernn_theano.clips import SPLITS
-from samplernn_theano.manifest import hours
+from samplernn_theano.data.check import AUTHORS
+from samplernn_theano.data.dataset import SPLITS
+from samplernn_theano.data.manifest import hours
 from samplernn_theano.reproduction import scales
 from samplernn_theano.reproduction.results import Results, number, part, text
 

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from samplernn_theano import gallery
+from samplernn_theano.generation import gallery
 from samplernn_theano.reproduction.document import (
     Banner,
     Block,
@@ -22,7 +22,7 @@ from samplernn_theano.reproduction.document import (
     Span,
     Table,
 )
-from samplernn_theano.text import visible
+from samplernn_theano.utils.text import visible
 
 STYLE = Path(__file__).with_name("report.css")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.files import write_text
 from samplernn_theano.reproduction import cells, files, scales
 from samplernn_theano.reproduction.cells import Cell, ListeningTest
 from samplernn_theano.reproduction.scales import Scale
+from samplernn_theano.utils.files import write_text
 
 WORKFLOW = "workflow.json"
 FIRST_SEED = 123

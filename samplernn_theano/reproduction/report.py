@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from samplernn_theano.files import write_text
 from samplernn_theano.reproduction import cells as cells_
 from samplernn_theano.reproduction import (
     charts,
@@ -39,7 +38,8 @@ from samplernn_theano.reproduction.document import (
     line,
 )
 from samplernn_theano.reproduction.results import Results
-from samplernn_theano.reproduction.tables import Filled
+from samplernn_theano.reproduction.scores import Filled
+from samplernn_theano.utils.files import write_text
 
 OVERLAP = (
     "The overlap caveat: when the paper was written, the authors' script cut clips of 8 s that overlap by "

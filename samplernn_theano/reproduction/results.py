@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano import runs
-from samplernn_theano.files import is_locked
-from samplernn_theano.hyperparameters import FAMILIES
+from samplernn_theano.checkpoints import run_folder
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.utils.files import is_locked
 
 STEPS = ("train", "evaluate", "generate", "retention")
 """Of a cell, in their order."""
@@ -213,7 +213,7 @@ def _seeds(out: Path, cell: str, asked: Sequence[int]) -> list[int]:
 
 def _attempt(out: Path, cell: str, seed: int) -> Attempt:
     below = Path(cell) / f"seed{seed}"
-    run = runs.Run(out / "runs" / below)
+    run = run_folder.Run(out / "runs" / below)
     records = {step: _record(out / "steps" / below / f"{step}.json") for step in STEPS}
     training = records["train"]
     if training.get("status") == "running" and not is_locked(run.folder):
@@ -222,7 +222,7 @@ def _attempt(out: Path, cell: str, seed: int) -> Attempt:
         cell=cell,
         seed=seed,
         steps={step: record for step, record in records.items() if record},
-        log=runs.read_log(run),
+        log=run_folder.read_log(run),
         settings=_json(run.settings),
         sounds=sorted((out / "samples" / below).glob("*.wav")),
     )

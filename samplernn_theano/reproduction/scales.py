@@ -12,7 +12,7 @@ from typing import Any
 
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction.cells import Cell
-from samplernn_theano.reproduction.files import read_toml
+from samplernn_theano.utils.toml_files import read_toml
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from samplernn_theano import presets
+from samplernn_theano.config import presets
+from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.errors import HyperParameterError
-from samplernn_theano.hyperparameters import FAMILIES
 from samplernn_theano.reproduction.cells import Cell
 from samplernn_theano.reproduction.document import Line, Span, line
 from samplernn_theano.reproduction.published import Number
@@ -241,3 +241,50 @@ def _marks(shown: Score, deviations: Sequence[int]) -> list[Span]:
     for i, own in enumerate(deviations):
         spans += [Span(f"{', ' * (i > 0)}{own}", "note", f"#deviation-{own}")]
     return spans
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, or a group of columns: what is scored, on which set, in which unit."""
+
+    title: str
+    split: str
+    unit: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the cells of a table stand.
+
+    Attributes
+    ----------
+    name : str
+        Such as table1.
+    title : str
+    columns : sequence of Column
+    rows : sequence of (title, cells)
+        The name of a cell for each column.
+    """
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A table with its scores, (rows, columns)."""
+
+    layout: Layout
+    scores: Sequence[Sequence[Score]]
+
+    def column(self, i: int) -> list[Score]:
+        """The scores of a column."""
+        return [row[i] for row in self.scores]
+
+    @property
+    def shown(self) -> list[Score]:
+        """Those that have a value."""
+        return [own for row in self.scores for own in row if own.value is not None]

@@ -9,13 +9,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from samplernn_theano import gallery, sound_files
-from samplernn_theano.audio import SAMPLE_RATE
-from samplernn_theano.clips import load_split
+from samplernn_theano.data.dataset import load_split
 from samplernn_theano.errors import DataError
+from samplernn_theano.generation import encoders, gallery
 from samplernn_theano.reproduction.document import Sound
 from samplernn_theano.reproduction.results import Attempt, Results, part, text
-from samplernn_theano.text import duration
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import duration
 
 FOLDER = "sounds"
 """Beside the page."""
@@ -75,7 +75,7 @@ def _copy(x: NDArray[np.float32], report: Path, stem: str, title: str) -> Sound:
     stem += f"_{hashlib.sha256(x.tobytes()).hexdigest()[:8]}"
     file, picture = f"{FOLDER}/{stem}.ogg", f"{FOLDER}/{stem}.png"
     if not (report / file).is_file():
-        sound_files.write(report / file, [np.clip(x, -1, 1)], {"title": title})
+        encoders.write(report / file, [np.clip(x, -1, 1)], {"title": title})
     gallery.draw_small(report / file, report / picture)
     return Sound(title, file, picture, _level(x))
 

@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from samplernn_theano import runs, signals
-from samplernn_theano.arguments import guarded
-from samplernn_theano.clips import SPLITS, lengths, load_split, statistics
+from samplernn_theano.checkpoints import run_folder
+from samplernn_theano.data.dataset import SPLITS, lengths, load_split, statistics
+from samplernn_theano.data.manifest import MANIFEST
 from samplernn_theano.errors import SampleRNNError
-from samplernn_theano.files import write_text
-from samplernn_theano.manifest import MANIFEST
 from samplernn_theano.reproduction import files, listing, plan, scales
 from samplernn_theano.reproduction.plan import Command, Workflow
-from samplernn_theano.text import duration
+from samplernn_theano.utils import signal_handling
+from samplernn_theano.utils.commands import run_command
+from samplernn_theano.utils.files import write_text
+from samplernn_theano.utils.text import duration
 
 CORES = "SAMPLERNN_CORES"
 """The environment variable that says how many cores of this machine a workflow uses; not set in clusters."""
@@ -94,7 +95,7 @@ def call(command: Command, log: Path, environment: Mapping[str, str]) -> tuple[i
             cwd=files.root(),
             start_new_session=True,
         ) as process:
-            with signals.caught(process.send_signal, first_only=False):
+            with signal_handling.caught(process.send_signal, first_only=False):
                 code = process.wait()
     if code < 0:
         return 128 - code, f"{command[0]} was ended by signal {-code}"
@@ -146,7 +147,7 @@ def _result(workflow: Workflow, step: str, unit: str, seed: int | None) -> dict[
 
 
 def _train_result(folder: Path) -> dict[str, Any]:
-    log = runs.read_log(runs.Run(folder))
+    log = run_folder.read_log(run_folder.Run(folder))
     last = [entry for entry in log if "seconds" in entry][-1]
     looks = [entry for entry in log if entry["event"] == "monitor"]
     best = min(looks, key=lambda look: look["valid"])
@@ -272,7 +273,7 @@ def _ahead(workflow: Workflow, last: tuple[str, str, int | None] | None) -> str:
 def main(words: Sequence[str]) -> int:
     """Run the command line: OUT STEP UNIT [SEED [ATTEMPT]]."""
     out, step, unit, *numbers = words
-    return guarded(lambda: run(Path(out), step, unit, *map(int, numbers)))
+    return run_command(lambda: run(Path(out), step, unit, *map(int, numbers)))
 
 
 if __name__ == "__main__":

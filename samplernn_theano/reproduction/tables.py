@@ -1,7 +1,6 @@
 """The paper's tables 1 to 4 as they stand there, ours beside the published numbers."""
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from samplernn_theano.reproduction import origin
@@ -10,7 +9,7 @@ from samplernn_theano.reproduction.deviations import Deviation, applying
 from samplernn_theano.reproduction.document import Block, Entry, Heading, Line, Paragraph, Span, Table, line
 from samplernn_theano.reproduction.published import Number
 from samplernn_theano.reproduction.results import Results
-from samplernn_theano.reproduction.scores import BITS, NATS, Score, lines, score
+from samplernn_theano.reproduction.scores import BITS, NATS, Column, Filled, Layout, Score, lines, score
 
 MODELS = ("one_tier", "wavenet", "two_tier", "three_tier")
 SETS = ("blizzard", "onomatopoeia", "music")
@@ -19,53 +18,6 @@ GREY = "In grey the published numbers, and ours minus published"
 
 LENGTHS = ("32", "64", "128", "256", "512")
 VARIANTS = ("two_tier", "without_embedding_one_hot", "without_embedding_real", "multi_softmax")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table, or a group of columns: what is scored, on which set, in which unit."""
-
-    title: str
-    split: str
-    unit: str
-    data: str
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the cells of a table stand.
-
-    Attributes
-    ----------
-    name : str
-        Such as table1.
-    title : str
-    columns : sequence of Column
-    rows : sequence of (title, cells)
-        The name of a cell for each column.
-    """
-
-    name: str
-    title: str
-    columns: Sequence[Column]
-    rows: Sequence[tuple[str, Sequence[str]]]
-
-
-@dataclass(frozen=True)
-class Filled:
-    """A table with its scores, (rows, columns)."""
-
-    layout: Layout
-    scores: Sequence[Sequence[Score]]
-
-    def column(self, i: int) -> list[Score]:
-        """The scores of a column."""
-        return [row[i] for row in self.scores]
-
-    @property
-    def shown(self) -> list[Score]:
-        """Those that have a value."""
-        return [own for row in self.scores for own in row if own.value is not None]
 
 
 def layouts(cells: Mapping[str, Cell]) -> list[Layout]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple
 
-from samplernn_theano.hyperparameters import (
+from samplernn_theano.config.hyperparameters import (
     RNNGMM,
     Common,
     HyperParameters,

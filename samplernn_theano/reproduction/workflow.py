@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from samplernn_theano import signals, threads
+from samplernn_theano.backends import threads
+from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.files import locked
-from samplernn_theano.manifest import count_of
 from samplernn_theano.reproduction import files, listing, plan, scales, steps
 from samplernn_theano.reproduction.plan import Workflow
 from samplernn_theano.reproduction.steps import CORES
+from samplernn_theano.utils import signal_handling
+from samplernn_theano.utils.files import locked
 
 
 def join(new: Workflow) -> Workflow:
@@ -166,7 +167,7 @@ def _snakemake(options: Sequence[str], variables: Mapping[str, str], lock: int) 
             # SIGTERM would only make Snakemake wait for its jobs, and begin again those that are stopped.
             os.killpg(process.pid, signal.SIGINT)
 
-        with signals.caught(pass_on, first_only=False):
+        with signal_handling.caught(pass_on, first_only=False):
             code = process.wait()
     if stopped_by and code:
         return 128 + stopped_by[0]

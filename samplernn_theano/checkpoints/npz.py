@@ -1,0 +1,122 @@
+"""Checkpoints: everything that a run needs to go on, in one npz file without pickle."""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.utils.files import atomic_write
+
+FORMAT = "samplernn-theano checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One moment of a run.
+
+    There is no random state in it, for training draws nothing after the initial parameters: the batches come
+    in one fixed order, and the sound of a look is seeded by its iteration.
+
+    Attributes
+    ----------
+    hp : HyperParameters
+        Family and hyper-parameters.
+    parameters : dict of str to array
+        Under the original's names.
+    adam : dict of str to array
+        Adam's step and moments: ``adam.t``, ``adam.m.NAME``, ``adam.v.NAME``.
+    states : dict of str to array
+        The carried state of every tier.
+    progress : dict
+        Plain values: iteration, epoch, position in the epoch, training seconds, best scores, ...
+    settings : dict
+        Where it comes from: learning rate, seed, backend, versions.
+    """
+
+    hp: HyperParameters
+    parameters: Mapping[str, NDArray]
+    adam: Mapping[str, NDArray] = field(default_factory=dict)
+    states: Mapping[str, NDArray] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+_GROUPS = ("parameters", "adam", "states")
+
+
+def save(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` to `path` (.npz), whole or not at all.
+
+    The new file is read back and its checksums are verified before it takes the place of the old one.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; what stood at `path` before is left as it was.
+    """
+    arrays = {f"{group}/{name}": a for group in _GROUPS for name, a in getattr(checkpoint, group).items()}
+    about = {
+        "format": FORMAT,
+        "family": checkpoint.hp.family,
+        "hyperparameters": asdict(checkpoint.hp),
+        "progress": dict(checkpoint.progress),
+        "settings": dict(checkpoint.settings),
+        "arrays": list(arrays),
+    }
+    with atomic_write(path) as temporary:
+        np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
+        with zipfile.ZipFile(temporary) as archive:
+            if damaged := archive.testzip():
+                raise OutputError(f"{path} was not written: the disk returns other bytes for {damaged}.")
+
+
+def load(path: str | Path) -> Checkpoint:
+    """Read a checkpoint; every array's checksum is verified.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, it is damaged, or it is not a checkpoint of this package.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # NumPy checks no checksum of an array whose header is too short
+        if damaged:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        about = json.loads(str(arrays.pop("about")))
+        if about["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} has the format {about['format']!r}; this version reads {FORMAT!r}."
+            )
+        if about["family"] not in FAMILIES:
+            raise CheckpointError(f"{path} holds a model of the family {about['family']!r}, unknown here.")
+        if about["arrays"] != list(arrays):
+            raise ValueError("arrays are missing")
+        if not all(array.dtype.kind == "f" for array in arrays.values()):
+            raise ValueError("an array is not of floats")
+        hp = FAMILIES[about["family"]](**about["hyperparameters"])
+        groups = {
+            group: {name[len(group) + 1 :]: a for name, a in arrays.items() if name.startswith(group + "/")}
+            for group in _GROUPS
+        }
+        return Checkpoint(hp, progress=about["progress"], settings=about["settings"], **groups)
+    except FileNotFoundError:
+        raise CheckpointError(f"There is no checkpoint {path}.") from None
+    except PermissionError:
+        raise CheckpointError(f"Not allowed to read the checkpoint {path}.") from None
+    except (CheckpointError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can raise anything in zipfile, NumPy's header parser or json
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: it is damaged or not one of this package ({error})."
+        ) from error

@@ -1,0 +1,1 @@
+"""The command `samplernn`: parsing and printing, one module per group of commands."""

@@ -1,0 +1,1 @@
+"""Hyper-parameters, presets, flags and the schedule of a run."""

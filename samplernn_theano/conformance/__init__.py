@@ -1,0 +1,1 @@
+"""Our numbers held against those that the original's code produced."""

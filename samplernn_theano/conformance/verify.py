@@ -1,0 +1,379 @@
+"""Our models held against data that the authors' code produced.
+
+A case was made by running the original: it holds a command line, initial parameters, minibatches, costs,
+states, logits, gradients and parameters after updates. The model is built from the command line alone.
+Everything after the initial parameters starts from the original's own, so that one difference does not hide
+another.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.backends.compile import (
+    check_backend,
+    check_devices,
+    check_precision,
+    compile_function,
+    default_backend,
+)
+from samplernn_theano.config.flags import from_original_argv
+from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.conformance.cases import Case, find_cases, find_corpus, read_case
+from samplernn_theano.conformance.tolerances import TOLERANCES, Check, tolerance
+from samplernn_theano.data import minibatches
+from samplernn_theano.data.dataset import SPLITS, Clips, load_split
+from samplernn_theano.errors import DataError
+from samplernn_theano.models import rnn
+from samplernn_theano.models.build import build_graph, graph_of_one_device
+from samplernn_theano.models.graph import Graph, with_rows, zero_states
+from samplernn_theano.models.parameters import Parameters
+from samplernn_theano.training import optimizer
+
+CORPUS_FOLDERS = {"MUSIC": "music", "BLIZZ": "Blizzard"}
+
+
+def check_case(
+    case: Case,
+    backend: str | None = None,
+    form: rnn.Form = "fast",
+    corpus: Path | None = None,
+    precision: str = "highest",
+    n_devices: int = 1,
+) -> Iterator[Check]:
+    """Compare everything that `case` holds, quantity by quantity.
+
+    Without `corpus` the minibatches and monitor costs are left out. A case whose parameters have other names
+    or shapes than ours is not followed further. `precision` and `n_devices` are as in `compile_function`.
+
+    Raises
+    ------
+    HyperParameterError
+        If the case's command line cannot be read.
+    """
+    backend = backend or default_backend()
+    for check in _checks(case, backend, form, corpus, precision, n_devices):
+        yield replace(check, backend=backend)
+
+
+def _checks(
+    case: Case, backend: str, form: rnn.Form, corpus: Path | None, precision: str, n_devices: int
+) -> Iterator[Check]:
+    hp, which_set = from_original_argv(FAMILIES[case.family], case.settings["argv"])
+    params = Parameters(dtype=case.dtype)
+    graph = graph_of_one_device(params, hp, form, n_devices)
+    how = {"backend": backend, "precision": precision, "n_devices": n_devices, "by_row": with_rows(graph)}
+    initial = list(_initial(case, hp, graph))
+    yield from initial
+    if not all(np.isfinite(check.absolute) for check in initial):
+        return  # names or shapes differ: it is another model
+
+    clips = None
+    if corpus is not None and which_set in CORPUS_FOLDERS:
+        clips = {split: load_split(corpus / CORPUS_FOLDERS[which_set], split) for split in SPLITS}
+        yield from _minibatches(case, hp, clips["train"])
+
+    evaluate = _evaluator(graph, how)
+    yield from _evaluations(case, hp, graph, evaluate)
+    yield from _training(case, hp, graph, "train", how, evaluate)
+    if graph.ip_cost is not None:
+        yield from _training(case, hp, graph, "ip", how, evaluate)
+        yield from _training(case, hp, graph, "other", how, evaluate)
+    if clips is not None:
+        for moment in ("init", "after30"):
+            params.assign(case.group("init/"))
+            params.assign(case.group(f"{moment}/"))
+            yield from _monitor(case, hp, graph, moment, clips, evaluate)
+
+
+# --- the quantities -----------------------------------------------------------------------------------------
+
+
+def _initial(case: Case, hp: HyperParameters, graph: Graph) -> Iterator[Check]:
+    """The parameters drawn from seed 123, and the generator's state after everything was drawn."""
+    params = graph.parameters
+    ours, theirs = params.arrays(), case.group("init/")
+    if missing := sorted(set(ours) ^ set(theirs)):
+        yield _check(case, "names of the parameters", "random state", np.inf, np.inf, missing[0])
+        return
+    normal = {draw[1] + ".W0" for draw in case.settings["draws"] if draw[0] == "normal"}
+    drawn = {name for name in theirs if name not in normal and name[:-2] + "W0" not in normal}
+    yield _worst(case, "initial parameters, uniform and normal", "initial, drawn", ours, theirs, drawn)
+    if rest := set(theirs) - drawn:
+        yield _worst(case, "initial parameters, orthogonal", "initial, orthogonal", ours, theirs, rest)
+
+    assert params.rng is not None
+    if graph.states:
+        # Quirk: the original builds a recurrent network a second time for generation, throws those draws
+        # away, and then draws initial states, float32 in any case, that have no effect.
+        build_graph(params, hp, "reference")
+    for name, carried in reversed(graph.states.items()):
+        shape = (case.settings["N_SEQS"] // 2, *carried.type.shape[1:])
+        state = (params.rng.rand(*shape) - 0.5).astype("float32")
+        yield _compare(case, f"fixed_rand_{name}", "random state", state, case.arrays[f"fixed_rand_{name}"])
+    _, keys, position, has_gauss, cached = params.rng.get_state()  # of the Mersenne Twister
+    state = np.append(np.asarray(keys, np.float64), (position, has_gauss, cached))
+    theirs_state = [case.arrays[f"rng_end/{part}"].ravel() for part in ("keys", "pos_hasgauss", "cached")]
+    yield _compare(case, "random state after building", "random state", state, np.concatenate(theirs_state))
+
+
+def _minibatches(case: Case, hp: HyperParameters, clips: Clips) -> Iterator[Check]:
+    n = len(case.arrays["mb/reset"])
+    batches = list(islice(minibatches.feed(hp, clips), n))
+    for name in ("sequences", "reset"):
+        ours = np.stack([getattr(batch, name) for batch in batches])
+        yield _compare(case, f"first {n} minibatches: {name}", "minibatches", ours, case.arrays[f"mb/{name}"])
+
+
+def _evaluations(case: Case, hp: HyperParameters, graph: Graph, evaluate: Callable) -> Iterator[Check]:
+    """Cost, states, logits and gradients at the initial parameters: two passes, then one with a mask."""
+    graph.parameters.assign(case.group("init/"))
+    sequences = case.arrays["mb/sequences"]
+    ones = np.ones(sequences[0].shape, graph.mask.dtype)
+    zeros = zero_states(graph, hp)
+    first = evaluate(sequences[0], ones, 1, zeros)
+    states = [first["new_" + name] for name in graph.states]
+    second = evaluate(sequences[1], ones, 0, states)
+    states = [second["new_" + name] for name in graph.states]
+    masked = evaluate(sequences[1], case.arrays["masked/mask"].astype(ones.dtype), 0, states)
+    for prefix, ours in (("eval0/", first), ("eval1/", second), ("masked/", masked)):
+        yield from _evaluation(case, prefix, ours)
+    if graph.ip_cost is not None:
+        independent = {key[3:]: value for key, value in first.items() if key.startswith("ip_")}
+        yield from _evaluation(case, "ip_eval0/", independent | {"new_big_h0": first["new_big_h0"]})
+    silent = evaluate(sequences[0], 0 * ones, 1, zeros)
+    wrong = 0.0 if np.isnan(silent["cost"]) == (case.settings["all_zero_mask_cost"] == "nan") else np.inf
+    yield _check(case, "cost where the mask is all zero: NaN", "cost", wrong, wrong)
+
+
+def _evaluation(case: Case, prefix: str, ours: Mapping[str, NDArray]) -> Iterator[Check]:
+    for key, theirs in case.group(prefix).items():
+        if key == "mask":
+            continue
+        elif key == "cost":
+            yield _compare(case, prefix + key, "cost", ours["cost"], theirs)
+        elif key.startswith("new_"):
+            yield _compare(case, prefix + key, "states", ours[key], theirs)
+        elif key.startswith("grad/"):
+            yield _compare(case, prefix + key, "gradient", ours[key], theirs)
+        elif key == "logits_row0":
+            yield _compare(case, prefix + key, "logits", ours["logits"][0][: len(theirs)], theirs)
+        elif key == "logits_lastpos":
+            yield _compare(case, prefix + key, "logits", ours["logits"][:, -1], theirs)
+        elif key == "probs_row0_first8":
+            rows = np.exp(ours["logits"][0][:8])
+            yield _compare(case, prefix + key, "logits", rows / rows.sum(axis=1, keepdims=True), theirs)
+        else:
+            yield _check(case, prefix + key, "cost", np.inf, np.inf, "not known to this program")
+
+
+def _training(
+    case: Case,
+    hp: HyperParameters,
+    graph: Graph,
+    which: optimizer.Objective,
+    how: Mapping[str, Any],
+    evaluate: Callable,
+) -> Iterator[Check]:
+    """A number of updates from the initial parameters, with states carried from pass to pass."""
+    params = graph.parameters
+    params.assign(case.group("init/"))
+    cost, trained = optimizer.objective(graph, which)
+    step_updates, _ = optimizer.adam(cost, trained, hp.learning_rate, n_devices=how["n_devices"])
+    step = compile_function(graph.inputs, [cost, *graph.new_states.values()], step_updates, **how)
+    prefix, after = ("train/", "after") if which == "train" else (f"{which}_train/", f"{which}_train/after")
+
+    sequences, resets = case.arrays["mb/sequences"], case.arrays["mb/reset"]
+    mask = np.ones(sequences[0].shape, graph.mask.dtype)
+    states, costs = zero_states(graph, hp), []
+    for i in range(len(case.arrays[prefix + "costs"])):
+        cost_i, *states = step(sequences[i], mask, np.asarray(resets[i], np.int32), *states)
+        costs.append(np.asarray(cost_i))
+        if theirs := case.group(f"{after}{i + 1}/"):
+            count = f"{i + 1} update" + "s" * (i > 0)
+            name = f"parameters after {count} ({which})"
+            yield _joint(case, name, "parameters after training", params.arrays(), theirs)
+    yield _compare(case, prefix + "costs", "costs", np.array(costs), case.arrays[prefix + "costs"])
+    for name, state in zip(graph.new_states, states, strict=True):
+        if (key := f"{prefix}final_new_{name}") in case.arrays:
+            yield _compare(case, key, "states after training", np.asarray(state), case.arrays[key])
+    if (key := prefix + "ip_test_cost_mb0_after3") in case.arrays:
+        ours = evaluate(sequences[0], mask, 1, zero_states(graph, hp))
+        yield _compare(case, key, "costs", ours["ip_cost"], case.arrays[key])
+
+
+def _monitor(
+    case: Case,
+    hp: HyperParameters,
+    graph: Graph,
+    moment: str,
+    clips: Mapping[str, Clips],
+    evaluate: Callable,
+) -> Iterator[Check]:
+    """The cost of every minibatch of the valid and test splits."""
+    for split in ("valid", "test"):
+        key = f"monitor_{moment}/{split}_costs"
+        states, costs = zero_states(graph, hp), []
+        for batch in minibatches.feed(hp, clips[split]):
+            ours = evaluate(batch.sequences, batch.mask.astype(graph.mask.dtype), batch.reset, states)
+            states = [ours["new_" + name] for name in graph.states]
+            costs.append(ours["cost"])
+        yield _compare(case, key, "costs", np.array(costs), case.arrays[key])
+
+
+# --- helpers ------------------------------------------------------------------------------------------------
+
+
+def _evaluator(graph: Graph, how: Mapping[str, Any]) -> Callable[..., dict[str, NDArray]]:
+    """A function (sequences, mask, reset, states) -> everything that can be known of one pass, by name."""
+    trainable, n_devices = graph.parameters.trainable(), how["n_devices"]
+    outputs = {"cost": graph.cost, "logits": graph.logits}
+    outputs |= {f"new_{name}": state for name, state in graph.new_states.items()}
+    outputs |= {f"grad/{p.name}": g for p, g in optimizer.gradients(graph.cost, trainable, n_devices).items()}
+    if graph.ip_cost is not None:
+        outputs |= {"ip_cost": graph.ip_cost, "ip_logits": graph.ip_logits}
+        ip_gradients = optimizer.gradients(graph.ip_cost, trainable, n_devices)
+        outputs |= {f"ip_grad/{p.name}": g for p, g in ip_gradients.items()}
+    function = compile_function(graph.inputs, list(outputs.values()), **how)
+    unreached = {f"grad/{p.name}": np.zeros(p.type.shape, p.dtype) for p in trainable}
+
+    def evaluate(sequences: NDArray, mask: NDArray, reset: int, states: list[NDArray]) -> dict[str, NDArray]:
+        values = function(sequences, mask, np.asarray(reset, np.int32), *states)
+        return unreached | {name: np.asarray(v) for name, v in zip(outputs, values, strict=True)}
+
+    return evaluate
+
+
+def _compare(case: Case, quantity: str, kind: str, ours: NDArray, theirs: NDArray, note: str = "") -> Check:
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    if ours.shape != theirs.shape:
+        note = f"shape {ours.shape}, the original's is {theirs.shape}"
+        return _check(case, quantity, kind, np.inf, np.inf, note)
+    difference = ours - theirs
+    absolute = float(np.max(np.abs(difference), initial=0.0))
+    scale = float(np.linalg.norm(theirs))
+    relative = float(np.linalg.norm(difference)) / scale if scale else absolute
+    if not np.isfinite(absolute):
+        absolute = relative = np.inf
+    return _check(case, quantity, kind, absolute, relative, note)
+
+
+def _check(case: Case, quantity: str, kind: str, absolute: float, relative: float, note: str = "") -> Check:
+    return Check(case.name, quantity, kind, absolute, relative, note, case.dtype)
+
+
+def _worst(
+    case: Case,
+    quantity: str,
+    kind: str,
+    ours: Mapping[str, NDArray],
+    theirs: Mapping[str, NDArray],
+    names: set[str],
+) -> Check:
+    """The parameter among `names` that is furthest from the original's."""
+    checks = [_compare(case, quantity, kind, ours[n], theirs[n], f"worst: {n}") for n in sorted(names)]
+    return max(checks, key=lambda check: check.relative)
+
+
+def _joint(
+    case: Case, quantity: str, kind: str, ours: Mapping[str, NDArray], theirs: Mapping[str, NDArray]
+) -> Check:
+    """All parameters of `theirs` as one vector.
+
+    Adam's first steps depend on the sign of gradients alone, also of those near zero: a bias that was zero
+    may go the other way. So parameters after updates are compared by their common norm.
+    """
+    flat = [np.concatenate([arrays[n].ravel() for n in theirs]) for arrays in (ours, theirs)]
+    return _compare(case, quantity, kind, flat[0], flat[1])
+
+
+# --- the report ---------------------------------------------------------------------------------------------
+
+
+def run(
+    folder: str | Path,
+    families: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    corpus: str | Path | None = None,
+    backend: str | None = None,
+    form: rnn.Form = "fast",
+    brief: bool = False,
+    precision: str = "highest",
+    n_devices: int = 1,
+) -> int:
+    """Check every case in `folder`, print a line per quantity, a summary, and return 0 if all passed, else 1.
+
+    A case of a family that is not implemented fails; with `families`, cases of other families are left out,
+    and with several devices those whose batch they cannot share evenly.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to check, or a case cannot be read.
+    """
+    check_backend(backend := backend or default_backend())
+    check_precision(backend, precision)
+    check_devices(backend, n_devices, batch_size=n_devices)
+    cases = [read_case(path) for path in find_cases(folder)]
+    cases = [c for c in cases if (not families or c.family in families) and (not names or c.name in names)]
+    if not cases:
+        raise DataError(f"No case in {folder} fits what --family or --case ask for.")
+    clips = Path(corpus) if corpus else find_corpus(folder)
+    if clips is None:
+        print("No corpus beside the cases: minibatches and monitor costs are not checked (see --corpus).")
+    done: list[Check] = []
+    absent = incomplete = uneven = 0
+    for case in cases:
+        if case.family not in FAMILIES:
+            absent += 1
+            print(f"{case.name}  the family {case.family} is not implemented  FAIL")
+            continue
+        try:
+            if n_devices > 1 and len(case.arrays["mb/sequences"][0]) % n_devices:
+                uneven += 1
+                continue
+            for check in check_case(case, backend, form, clips, precision, n_devices):
+                done.append(check)
+                if not brief or not check.passed:
+                    print(check.line(), flush=True)
+        except KeyError as error:
+            incomplete += 1
+            print(f"{case.name}  the case lacks {error}, which every case of its family has  FAIL")
+    if uneven == len(cases):
+        raise DataError(
+            f"{n_devices} devices can share the batch of none of the {uneven} cases in {folder}; give fewer "
+            "--devices."
+        )
+    _summarise(done, backend, f"backend {backend}, form {form}, precision {precision}, devices {n_devices}")
+    failed = sum(not check.passed for check in done)
+    print(
+        f"{len(done) - failed} checks passed, {failed} failed, in {len(cases) - absent - uneven} cases",
+        end="",
+    )
+    print(f"; {absent} cases of families that are not implemented" if absent else "", end="")
+    print(
+        f"; {uneven} cases left out, whose batch {n_devices} devices cannot share" if uneven else "", end=""
+    )
+    print(f"; {incomplete} cases incomplete" if incomplete else "")
+    return 1 if failed or absent or incomplete else 0
+
+
+def _summarise(checks: list[Check], backend: str, how: str) -> None:
+    for dtype in sorted({check.dtype for check in checks}):
+        print(f"\nWorst of each kind, {dtype}, {how}:")
+        print(f"{'kind':<28}{'absolute':>10}{'relative':>10}{'usual':>10}{'tolerance':>11}", end="")
+        print("   where; why a tolerance")
+        for kind in TOLERANCES:
+            found = [check for check in checks if check.kind == kind and check.dtype == dtype]
+            if found:
+                worst, allowed = max(found, key=lambda check: check.relative), tolerance(kind, dtype)
+                numbers = "".join(
+                    f"{x:>10.1e}" for x in (worst.absolute, worst.relative, allowed.usual(backend))
+                )
+                where = f"{worst.case} {worst.quantity}; {allowed.reason}"
+                print(f"{kind:<28}{numbers}{allowed.limit(backend):>11.1e}   {where}")

@@ -1,0 +1,1 @@
+"""Recordings to clips, clips to data sets, data sets to minibatches."""

@@ -1,0 +1,83 @@
+"""How loud the clips of a split are, and what is amiss with single ones."""
+
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.data.dataset import is_silent
+
+BARS = 256
+"""Of the histogram, over amplitudes from -1 to 1."""
+
+
+class Levels:
+    """What was measured of a split, clip by clip. Samples that are NaN or infinite are left out.
+
+    `faults` holds the numbers of the clips that are
+
+    - ``silent``: constant, or below 2**-10 of full scale; the normalisation divides by zero there;
+    - ``not finite``: NaN or infinite in places;
+    - ``clipped``: the highest or lowest sample lies within 1 % of full scale or beyond, and at least 3
+      samples in a row have that value, so the wave is cut off;
+    - ``beyond``: beyond full scale, outside [-1, 1];
+    - ``offset``: further than 0.01 of full scale from 0 in the mean.
+    """
+
+    def __init__(self) -> None:
+        self.faults: defaultdict[str, list[int]] = defaultdict(list)
+        self.worst_offset = 0.0
+        self.peak = 0.0
+        self.histogram = np.zeros(BARS, np.int64)
+        self._samples = 0
+        self._sum = self._squares = 0.0
+
+    def add(self, number: int, clip: NDArray[np.floating]) -> None:
+        """Measure clip `number`, (samples,)."""
+        x = clip.astype(np.float64)
+        finite = np.isfinite(x)
+        if not finite.all():
+            self.faults["not finite"].append(number)
+            x = x[finite]
+        if not len(x):
+            return
+        if is_silent(x):
+            self.faults["silent"].append(number)
+        elif _is_clipped(x):
+            self.faults["clipped"].append(number)
+        peak, mean = float(max(x.max(), -x.min())), float(x.mean())
+        if peak > 1:
+            self.faults["beyond"].append(number)
+        if abs(mean) > 0.01:
+            self.faults["offset"].append(number)
+            self.worst_offset = max(self.worst_offset, mean, key=abs)
+        self.peak = max(self.peak, peak)
+        self._samples += len(x)
+        self._sum += float(x.sum())
+        self._squares += float(np.vdot(x, x))
+        bars = np.clip((x.astype(np.float32) + 1) * (BARS / 2), 0, BARS - 1).astype(np.uint8)
+        self.histogram += np.bincount(bars, minlength=BARS)
+
+    @property
+    def mean(self) -> float:
+        """Of all samples."""
+        return self._sum / max(1, self._samples)
+
+    @property
+    def std(self) -> float:
+        """Of all samples."""
+        return float(np.sqrt(max(0.0, self._squares / max(1, self._samples) - self.mean**2)))
+
+    @property
+    def rms(self) -> float:
+        """In dB of full scale, whose mean square is 1; -inf for nothing but zeros."""
+        return 10 * float(np.log10(self._squares / self._samples)) if self._squares else -np.inf
+
+
+def _is_clipped(x: NDArray[np.float64]) -> bool:
+    for extreme in (x.max(), x.min()):
+        if abs(extreme) >= 0.99:
+            flat = x == extreme
+            if (flat[:-2] & flat[1:-1] & flat[2:]).any():
+                return True
+    return False

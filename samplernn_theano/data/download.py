@@ -1,0 +1,332 @@
+"""Recordings from archive.org: items in, verified files out.
+
+A recording gets its name only when it is whole and has the checksum that its item lists. Until then it lies
+beside it as ``.NAME.part``; the next run goes on from there, even if the last one was killed.
+
+The client `internetarchive` gives the session, its retries and the addresses of files. Its own download is
+not used: it deletes what it has when the connection breaks too often, and checks only files that it resumed.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from urllib.parse import quote, urlsplit
+
+from tqdm import tqdm
+
+from samplernn_theano.errors import DataError, OutputError
+from samplernn_theano.utils.files import explain, locked, replace, sync
+from samplernn_theano.utils.version import package_version
+
+if TYPE_CHECKING:
+    from internetarchive import ArchiveSession, File
+    from requests import Response
+
+SERVER = "https://archive.org"
+
+_CHUNK = 2**14  # bytes: what is lost at most when the connection breaks
+_TIMEOUT = 30  # seconds without a word from the server
+_PAUSE = 3  # seconds before going on after a broken connection
+_TRIES = 4  # requests in a row that bring nothing new
+
+
+class Missing(NamedTuple):
+    """An item, or a file of it, that the archive does not have or does not give."""
+
+    identifier: str
+    reason: str
+
+
+class _Recording(NamedTuple):
+    identifier: str  # of its item
+    name: str
+    url: str
+    size: int  # bytes
+    md5: str
+    path: Path  # where to put it
+
+
+class _AbsentError(Exception):
+    """Not in the archive, or not for everyone."""
+
+
+class _FailedError(Exception):
+    """In the archive, as far as we know, and yet not to be had now."""
+
+
+class _UnreachableError(_FailedError):
+    """No answer at all."""
+
+
+class _BrokenError(Exception):
+    """The connection broke in the middle of an answer."""
+
+
+def download(
+    identifiers: Iterable[str],
+    folder: str | Path,
+    suffixes: Sequence[str] = (".ogg",),
+    server: str = SERVER,
+    progress: bool = True,
+) -> list[Missing]:
+    """Download the recordings of items to ``folder/IDENTIFIER/NAME``.
+
+    What is there already with the right size and checksum (MD5) is not downloaded again, and what was broken
+    off is continued.
+
+    Parameters
+    ----------
+    identifiers
+        Names of items, as in ``https://archive.org/details/IDENTIFIER``.
+    folder
+        Where to put them. It is made if need be.
+    suffixes
+        How the names of recordings end, whatever the case, the preferred ending first. From each item come
+        all files with the first ending that any of them has: ``("_64kb.mp3", ".mp3")`` brings one rendition
+        of each chapter.
+    server
+        Address of the archive.
+    progress
+        Show a bar of bytes on standard error.
+
+    Returns
+    -------
+    list of Missing
+        Items that do not exist, are withdrawn or restricted or have no such file; and files that the server
+        does not have. All others are complete.
+
+    Raises
+    ------
+    DataError
+        If something else could not be downloaded: the server cannot be reached or stays busy, the connection
+        keeps breaking, a checksum differs twice, a web page comes instead of a recording, or a name would
+        leave the folder. All others are downloaded first, unless the server cannot be reached any more. Also
+        if the package internetarchive is not installed.
+    OutputError
+        If a file cannot be written, or another process downloads into the folder.
+    """
+    session = _session(server)
+    missing: list[Missing] = []
+    failures: list[str] = []
+    with locked(Path(folder)), tqdm(total=0, unit="B", unit_scale=True, disable=not progress) as bar:
+        recordings: list[_Recording] = []
+        for identifier in identifiers:
+            bar.set_description(f"looking up {identifier}")
+            try:
+                recordings += _recordings(session, identifier, Path(folder), suffixes)
+            except _AbsentError as absent:
+                missing.append(Missing(identifier, str(absent)))
+            except _UnreachableError as error:
+                raise DataError(
+                    f"{server}: {error}; check the connection and run the command again."
+                ) from error
+            except _FailedError as error:
+                failures.append(f"Item {identifier}: {error}")
+        bar.reset(total=sum(recording.size for recording in recordings))
+        for recording in recordings:
+            bar.set_description(recording.identifier)
+            try:
+                _fetch(session, recording, bar)
+            except _AbsentError as absent:
+                missing.append(Missing(recording.identifier, f"{recording.name} {absent}"))
+            except _UnreachableError as error:
+                raise DataError(
+                    f"{server}: {error}; check the connection and run the command again: "
+                    "what is complete is kept."
+                ) from error
+            except _FailedError as error:
+                failures.append(f"Item {recording.identifier}, file {recording.name}: {error}")
+            except OSError as error:
+                raise OutputError(explain(recording.path, error)) from error
+    if failures:
+        more = f" (and {len(failures) - 1} more that failed)" if len(failures) > 1 else ""
+        raise DataError(f"{failures[0]}{more}; run the command again: what is complete is kept.")
+    return missing
+
+
+def _session(server: str) -> "ArchiveSession":
+    try:
+        import internetarchive
+        from urllib3 import Retry
+    except ImportError as error:
+        raise DataError(
+            "Downloading needs the package internetarchive: pip install 'samplernn-theano[datasets]' "
+            "(conda: conda install -c conda-forge internetarchive); "
+            "or give a folder that holds the recordings with --source."
+        ) from error
+    address = urlsplit(server)
+    if address.scheme not in ("http", "https") or not address.netloc:
+        raise DataError(f"{server} is no address of a server; write it as https://archive.org.")
+    retry = Retry(4, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
+    # An empty configuration file, for nobody's account is needed.
+    session = internetarchive.get_session(config_file=os.devnull, http_adapter_kwargs={"max_retries": retry})
+    session.protocol, session.host = f"{address.scheme}:", address.netloc
+    session.headers["User-Agent"] = (
+        f"samplernn-theano/{package_version()} internetarchive/{internetarchive.__version__}"
+    )
+    session.mount_http_adapter(host=address.netloc)
+    # The archive redirects to the machine that holds the item, which must be retried too.
+    session.mount(f"{session.protocol}//", session.get_adapter(server))
+    return session
+
+
+def _recordings(
+    session: "ArchiveSession", identifier: str, folder: Path, suffixes: Sequence[str]
+) -> list[_Recording]:
+    """The recordings of an item, sorted by name."""
+    if not _is_safe(identifier):
+        raise _FailedError("this is no name of an item")
+    metadata = _metadata(session, identifier)
+    if metadata == {}:
+        raise _AbsentError("there is no such item")
+    try:
+        if metadata.get("is_dark"):
+            raise _AbsentError("withdrawn from the archive")
+        if "files" not in metadata:
+            raise _FailedError(f"the server answers {metadata.get('error', 'without a list of its files')}")
+        item = session.get_item(identifier, item_metadata=metadata)
+        files = [(file.name.lower(), file) for file in item.get_files()]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _FailedError("the server sends something else than the list of its files") from error
+    for suffix in suffixes:
+        found = [file for lower, file in files if lower.endswith(suffix.lower())]
+        if found:
+            recordings = [_recording(identifier, file, folder) for file in found]
+            return sorted(recordings, key=lambda recording: recording.name)
+    raise _AbsentError(f"has no file named {' or '.join('*' + suffix for suffix in suffixes)}")
+
+
+def _recording(identifier: str, file: "File", folder: Path) -> _Recording:
+    if not _is_safe(file.name):
+        raise _FailedError(f"it has a file named {file.name!r}, which is not safe, so it is left out")
+    if not file.md5 or not file.size:
+        raise _FailedError(f"it lists no size or no checksum of {file.name}, so it is left out")
+    return _Recording(identifier, file.name, file.url, file.size, file.md5, folder / identifier / file.name)
+
+
+def _is_safe(name: str) -> bool:
+    """Say whether `name`, a stranger's choice, stays inside the folder where it is put."""
+    parts = name.split("/")
+    return not any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts)
+
+
+def _metadata(session: "ArchiveSession", identifier: str) -> dict:
+    url = f"{session.protocol}//{session.host}/metadata/{quote(identifier, safe='')}"
+    for _ in range(_TRIES):
+        try:
+            with _get(session, url) as response:
+                if _is_web_page(response):
+                    raise _FailedError("the server sends a web page instead of the list of its files")
+                return json.loads(b"".join(_chunks(response)))
+        except _BrokenError:
+            time.sleep(_PAUSE)
+        except ValueError as error:
+            raise _FailedError("the server sends something else than the list of its files") from error
+    raise _FailedError("the connection keeps breaking")
+
+
+def _fetch(session: "ArchiveSession", recording: _Recording, bar: tqdm) -> None:
+    """Make its path the whole, verified recording.
+
+    Raises
+    ------
+    _AbsentError, _FailedError
+        If the server does not give it.
+    OSError
+        If it cannot be written.
+    """
+    path = recording.path
+    if _is_whole(path, recording):
+        bar.update(recording.size)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    for _ in range(2):
+        _receive(session, recording, partial, bar)
+        if _is_whole(partial, recording):
+            sync(partial)
+            replace(partial, path)
+            return
+        bar.update(-partial.stat().st_size)
+        partial.unlink()
+    raise _FailedError("its checksum differs from the one that its item lists, twice")
+
+
+def _is_whole(path: Path, recording: _Recording) -> bool:
+    if not path.is_file() or path.stat().st_size != recording.size:
+        return False
+    with open(path, "rb") as content:
+        return hashlib.file_digest(content, "md5").hexdigest() == recording.md5
+
+
+def _receive(session: "ArchiveSession", recording: _Recording, partial: Path, bar: tqdm) -> None:
+    """Append to `partial` what it lacks, over as many connections as it takes."""
+    with open(partial, "ab") as out:
+        bar.update(out.tell())
+        fruitless = 0
+        while out.tell() < recording.size and fruitless < _TRIES:
+            before = out.tell()
+            try:
+                if not _append(session, recording, out, bar):
+                    return
+            except _BrokenError:
+                time.sleep(_PAUSE)
+            fruitless = 0 if out.tell() > before else fruitless + 1
+    if fruitless == _TRIES:
+        raise _FailedError("the connection keeps breaking")
+
+
+def _append(session: "ArchiveSession", recording: _Recording, out: BinaryIO, bar: tqdm) -> bool:
+    """Append to `out` what one request brings; False if the server says that there is no more."""
+    start = out.tell()
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with _get(session, recording.url, headers) as response:
+        if response.status_code == 416:
+            return False
+        if _is_web_page(response):
+            raise _FailedError("the server sends a web page instead of the recording")
+        if start and response.status_code != 206:  # the whole file, though a part was asked for
+            out.seek(0)
+            out.truncate()
+            bar.update(-start)
+        for chunk in _chunks(response):
+            out.write(chunk)
+            bar.update(len(chunk))
+            if out.tell() > recording.size:
+                break
+    return True
+
+
+def _get(session: "ArchiveSession", url: str, headers: dict[str, str] | None = None) -> "Response":
+    try:
+        # The client asks in this way not to be counted as a visitor.
+        response = session.get(url, params={"cnt": 0}, headers=headers, stream=True, timeout=_TIMEOUT)
+    except OSError as error:  # all errors of requests are
+        cause = error.args[0] if error.args else error
+        words = str(getattr(cause, "reason", cause)).rsplit(": ", 1)[-1]
+        raise _UnreachableError(f"no connection ({words})") from error
+    status = f"{response.status_code} {response.reason}"
+    if response.status_code == 404:
+        raise _AbsentError(f"is not on the server ({status})")
+    if response.status_code in (401, 403):
+        raise _AbsentError(f"is not open to everyone ({status})")
+    if response.status_code >= 400 and response.status_code != 416:
+        raise _FailedError(f"the server answers {status}")
+    return response
+
+
+def _is_web_page(response: "Response") -> bool:
+    return response.headers.get("Content-Type", "").startswith("text/html")
+
+
+def _chunks(response: "Response") -> Iterator[bytes]:
+    try:
+        yield from response.iter_content(_CHUNK)
+    except OSError as error:  # all errors of requests are
+        raise _BrokenError from error

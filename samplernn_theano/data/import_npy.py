@@ -1,0 +1,80 @@
+"""A data set that others made as .npy files, such as the authors', is taken over."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from samplernn_theano.data.dataset import SPLITS, Ragged, forget, load_split, statistics
+from samplernn_theano.data.manifest import MANIFEST
+from samplernn_theano.data.recordings import workshop
+from samplernn_theano.data.set_folder import check_out, move_in, save
+from samplernn_theano.errors import DataError
+from samplernn_theano.utils.files import sha256, write_text
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.version import package_version
+
+
+def adopt(source: Path, out: Path, set_: str, name: str, overwrite: bool = False) -> dict[str, Any]:
+    """Copy the splits in `source` to `out` as float16, and write a manifest; return it.
+
+    Parameters
+    ----------
+    source
+        Folder with ``NAME_train.npy``, ``NAME_valid.npy`` and ``NAME_test.npy``: floats (clips, samples), 16
+        kHz.
+    set_
+        Which data set this is, for the manifest.
+    name
+        What the names of the files begin with, old and new.
+
+    Raises
+    ------
+    DataError
+        If a split is missing or not such an array, if the splits' clips differ in length, or if `out` holds a
+        data set already.
+    OutputError
+        If the files cannot be written.
+    """
+    if source.resolve() == out.resolve():
+        raise DataError(f"{out} is where the files are already; choose another folder for the data set.")
+    check_out(out, name, overwrite)
+    splits = {split: _one_length(source, name, split) for split in SPLITS}
+    lengths = {clips.shape[1] for clips in splits.values()}
+    if len(lengths) > 1:
+        raise DataError(f"The splits in {source} hold clips of different lengths: {sorted(lengths)} samples.")
+    length = lengths.pop()
+    manifest: dict[str, Any] = {
+        "version": package_version(),
+        "set": set_,
+        "options": {"name": name, "clip_seconds": length / SAMPLE_RATE},
+        "layout": "fixed",
+        "rate": SAMPLE_RATE,
+        "splits": {},
+        "adopted_from": {},
+    }
+    with workshop(out) as work:
+        new = work / "new"
+        for split, clips in splits.items():
+            path = new / f"{name}_{split}.npy"
+            save(path, clips.shape, tqdm(clips, desc=f"copy {split}", unit="clip"), "<f2")
+            forget(clips)
+            manifest["adopted_from"][path.name] = sha256(source / path.name)
+            seconds = len(clips) * length / SAMPLE_RATE
+            entry = {"file": path.name, "clips": len(clips), "seconds": seconds, "sha256": sha256(path)}
+            manifest["splits"][split] = entry
+        manifest["train_mean"], manifest["train_std"] = statistics(load_split(new, "train"))
+        write_text(new / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+        move_in(new, out, name)
+    return manifest
+
+
+def _one_length(source: Path, name: str, split: str) -> NDArray:
+    clips = load_split(source, split)
+    if not (source / f"{name}_{split}.npy").is_file():
+        raise DataError(f"{source} holds no {name}_{split}.npy, which belongs to {name}_train.npy.")
+    if isinstance(clips, Ragged) or not clips.size:
+        raise DataError(f"The {split} split in {source} holds no clips of one length: (clips, samples).")
+    return clips

@@ -1,0 +1,218 @@
+"""Two saved models side by side: hyper-parameters, parameters, and what they make of the same clips.
+
+Distances are relative: ||A - B|| / ||A||, norms over all elements (Frobenius), computed in float64.
+"""
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.checkpoints import load
+from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
+from samplernn_theano.data.dataset import Clips
+from samplernn_theano.evaluation import nll
+from samplernn_theano.evaluation.nll import Scores
+
+Arrays = Mapping[str, NDArray]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far a parameter of A is from that of B.
+
+    Attributes
+    ----------
+    relative : float
+        ||A - B|| / ||A||; infinite where A is zero and B is not.
+    largest : float
+        The largest absolute difference of an element.
+    effective : float or None
+        The relative distance of the effective weights W · g / ||W||, where this is the W of a
+        weight-normalised layer: W may be scaled without any effect.
+    """
+
+    relative: float
+    largest: float
+    effective: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What differs between two models.
+
+    Attributes
+    ----------
+    settings : dict of str to (value of A, value of B)
+        The family and the hyper-parameters that differ; "-" where a model has none of that name.
+    only_a, only_b : list of str
+        Parameters that the other one lacks.
+    shapes : dict of str to (shape in A, shape in B)
+        Parameters whose shapes differ.
+    distances : dict of str to Distance
+        All other parameters, by name.
+    equal : bool
+        Whether both have the same parameters, bit for bit.
+    """
+
+    settings: dict[str, tuple[object, object]]
+    only_a: list[str]
+    only_b: list[str]
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    distances: dict[str, Distance]
+    equal: bool
+
+
+# --- parameters ---------------------------------------------------------------------------------------------
+
+
+def compare(a: Saved, b: Saved) -> Comparison:
+    """Compare hyper-parameters and parameters of two models, of one family or of two."""
+    A, B = a.parameters, b.parameters
+    shared = sorted(name for name in A if name in B)
+    alike = [name for name in shared if A[name].shape == B[name].shape]
+    return Comparison(
+        settings=_differing(_settings(a.hp), _settings(b.hp)),
+        only_a=sorted(A.keys() - B.keys()),
+        only_b=sorted(B.keys() - A.keys()),
+        shapes={name: (A[name].shape, B[name].shape) for name in shared if name not in alike},
+        distances={name: _distance(A, B, name) for name in alike},
+        equal=len(A) == len(B) == len(alike) and all(A[n].tobytes() == B[n].tobytes() for n in alike),
+    )
+
+
+def relative_distance(a: NDArray, b: NDArray) -> float:
+    """||a - b|| / ||a||; 0 where both are zero."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    distance = np.linalg.norm(a - b)
+    if distance == 0:
+        return 0.0
+    with np.errstate(divide="ignore"):
+        return float(distance / np.linalg.norm(a))
+
+
+def effective_weight(W: NDArray, g: NDArray) -> NDArray[np.float64]:
+    """W · g / ||W||₂ over the first axis: W (n_in, n_out), g (n_out,)."""
+    W = np.asarray(W, np.float64)
+    with np.errstate(invalid="ignore"):  # a column of zeros has no direction
+        return W * (g / np.linalg.norm(W, axis=0))
+
+
+def _distance(A: Arrays, B: Arrays, name: str) -> Distance:
+    effective, gain = None, name.removesuffix("W0") + "g0"
+    if name.endswith(".W0") and gain in A and gain in B:
+        effective = relative_distance(*(effective_weight(x[name], x[gain]) for x in (A, B)))
+    a, b = (np.asarray(x[name], np.float64) for x in (A, B))
+    return Distance(relative_distance(a, b), float(np.abs(a - b).max(initial=0)), effective)
+
+
+def _settings(hp: HyperParameters) -> dict[str, object]:
+    return {"family": hp.family} | asdict(hp)
+
+
+def _differing(a: dict[str, object], b: dict[str, object]) -> dict[str, tuple[object, object]]:
+    pairs = {name: (a.get(name, "-"), b.get(name, "-")) for name in a | b}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+# --- costs --------------------------------------------------------------------------------------------------
+
+
+def score_both(
+    a: Saved, b: Saved, clips: Clips, backend: str | None = None, progress: bool = False
+) -> tuple[Scores, Scores]:
+    """Score both models on the clips, each with its own hyper-parameters.
+
+    Raises
+    ------
+    CheckpointError
+        If the parameters of one do not fit its hyper-parameters.
+    """
+    graph_b = load.build(b)
+    scorer = nll.compile_scorer(a, backend)
+    scores_a = nll.score(scorer, clips, progress)
+    if a.hp == b.hp:  # nothing new to compile
+        scorer.graph.parameters.assign(graph_b.parameters.arrays())
+    else:
+        scorer = nll.compile_scorer(b, backend)
+    return scores_a, nll.score(scorer, clips, progress)
+
+
+def differences(a: Scores, b: Scores) -> NDArray[np.float64]:
+    """A's bits per sample minus B's, of each clip that both score.
+
+    A model scores the clips that fill its batches, from the first on. Where the batch sizes differ, one may
+    score more of them: the last ones of these are left out here.
+    """
+    n = min(len(a.clips), len(b.clips))
+    return a.clips[:n] - b.clips[:n]
+
+
+# --- for people ---------------------------------------------------------------------------------------------
+
+
+def describe(found: Comparison) -> str:
+    """Say what differs in words and a table."""
+    lines = []
+    if found.settings:
+        lines.append("Hyper-parameters that differ:")
+        lines += [f"  {name}: {a} in A, {b} in B" for name, (a, b) in found.settings.items()]
+    else:
+        lines.append("Hyper-parameters: equal")
+    for which, names in (("A", found.only_a), ("B", found.only_b)):
+        if names:
+            lines.append(f"Parameters only in {which}:")
+            lines.append(textwrap.fill(", ".join(names), 110, initial_indent="  ", subsequent_indent="  "))
+    if found.shapes:
+        lines.append("Parameters of other shapes:")
+        lines += [f"  {name}: {a} in A, {b} in B" for name, (a, b) in found.shapes.items()]
+    if found.equal:
+        lines.append(f"Parameters: all {len(found.distances)} are equal, bit for bit")
+    elif found.distances:
+        lines += _table(found.distances)
+    else:
+        lines.append("No parameter of one has the name and the shape of one of the other.")
+    return "\n".join(lines)
+
+
+def _table(distances: Mapping[str, Distance]) -> list[str]:
+    width = max(map(len, distances))
+    return [
+        "Parameters: the relative distance ||A - B|| / ||A|| (Frobenius norm); the largest difference of an",
+        "element; and the relative distance of the effective weights, W0 g0 / ||W0||, of weight-normalised",
+        "layers, whose gains are g0:",
+        f"  {'':{width}}  {'relative':>9}  {'largest':>9}  {'effective':>9}",
+        *(_row(f"{name:{width}}", distance) for name, distance in distances.items()),
+    ]
+
+
+def _row(name: str, d: Distance) -> str:
+    effective = "" if d.effective is None else f"{d.effective:9.3g}"
+    return f"  {name}  {d.relative:9.3g}  {d.largest:9.3g}  {effective}".rstrip()
+
+
+def describe_scores(a: Scores, b: Scores, split: str, hp_a: HyperParameters, hp_b: HyperParameters) -> str:
+    """Say the cost of each, and of their difference per clip, in words."""
+    lines = []
+    for name, scores, hp in (("A", a, hp_a), ("B", b, hp_b)):
+        first, *rest = nll.summary(scores, split, hp).split("\n")
+        lines += [f"{name}, {first}", *(f"{name}, {line}" for line in rest)]
+    d = differences(a, b)
+    lines.append(
+        f"A - B: {d.mean():+.4f} bits per sample, mean over {len(d)} clips that both score (standard error "
+        f"{nll.standard_error(d):.4f}, paired); A is better in {(d < 0).sum()}, B in {(d > 0).sum()}"
+    )
+    if unlike := _units(hp_a, hp_b):
+        lines.append(f"Their samples are not the same numbers ({unlike}): so these bits do not compare.")
+    return "\n".join(lines)
+
+
+def _units(a: HyperParameters, b: HyperParameters) -> str:
+    """The hyper-parameters that make the bits of one model another measure than those of the other."""
+    if isinstance(a, RealValued) != isinstance(b, RealValued):
+        return "levels and real numbers"
+    unit = ("q_levels", "q_type", "normalisation", "mean", "std")
+    return ", ".join(name for name in _differing(_settings(a), _settings(b)) if name in unit)

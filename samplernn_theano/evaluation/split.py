@@ -1,0 +1,47 @@
+"""A compiled function run on every minibatch of a split, with carried states."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.config.hyperparameters import HyperParameters
+from samplernn_theano.data import minibatches
+from samplernn_theano.data.dataset import Clips
+from samplernn_theano.data.minibatches import ALL_ROWS, Minibatch, batch_inputs
+from samplernn_theano.models.graph import Graph, zero_states
+
+
+def run_over_split(
+    function: Callable[..., list[Any]],
+    graph: Graph,
+    hp: HyperParameters,
+    clips: Clips,
+    rows: slice = ALL_ROWS,
+) -> Iterator[tuple[Minibatch, list[NDArray]]]:
+    """Run a compiled function of `graph` on every minibatch of a split; yield its outputs except the states.
+
+    The states are its last outputs: zero at the start, and carried from minibatch to minibatch. `rows` are
+    those of every minibatch that this process reads.
+    """
+    states = zero_states(graph, hp)
+    for batch in minibatches.feed(hp, clips, rows):
+        outputs = function(*batch_inputs(batch), *states)
+        n_values = len(outputs) - len(states)
+        states = outputs[n_values:]
+        yield batch, [np.asarray(value) for value in outputs[:n_values]]
+
+
+def mean_cost(
+    function: Callable[..., list[Any]],
+    graph: Graph,
+    hp: HyperParameters,
+    clips: Clips,
+    rows: slice = ALL_ROWS,
+) -> float:
+    """Mean NLL, bits per sample, over the minibatches of a split, as the original's monitor computes it.
+
+    `function` returns the cost and the new states.
+    """
+    return float(np.mean([cost for _, (cost,) in run_over_split(function, graph, hp, clips, rows)]))

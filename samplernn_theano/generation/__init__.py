@@ -1,0 +1,1 @@
+"""Samples from a model: samplers, random streams, priming, sound files."""

@@ -1,0 +1,277 @@
+"""The loop over samples: which tier steps when, the recurrent layers, the draw.
+
+Shapes: n sequences, L samples of a block, FS samples per frame, Q levels, R layers, H the padded width,
+G gates per layer (GRU 3, LSTM 4), M what reads a tier's input. All numbers are float32, all matrices
+C-contiguous.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.generation.kernels.elementwise import compiled, exponential, inner, sigmoid, tanh
+from samplernn_theano.generation.kernels.product import accumulate
+from samplernn_theano.generation.kernels.weights import Weights
+
+
+class Room(NamedTuple):
+    """Where a tier works."""
+
+    frame: NDArray  # (n, FS): the samples that a step reads
+    projected: NDArray  # (n · ratio of the tier above, M): what comes from above for each step, with the bias
+    gates: NDArray  # (n, R G H)
+    units: NDArray  # (n, H)
+    output: NDArray  # (n, H)
+    vectors: NDArray  # (n, ratio H): what goes to the tier below
+    x: NDArray  # (n, the larger of H and Q, padded): one layer of the sample tier
+    y: NDArray  # (n, the same): the next one
+
+
+def make_rooms(weights: Weights, n: int) -> tuple[Room, ...]:
+    """Room for every tier, for n sequences."""
+    rooms, above = [], 0
+    widest = max(max(layer.shape[1], layer.shape[0] * layer.shape[2]) for layer in weights.layers)
+    x, y = (np.zeros((n, widest), np.float32) for _ in range(2))
+    for tier in weights.tiers:
+        H, M = tier.skip_bias.size, tier.from_above.shape[0] * tier.from_above.shape[2]
+        sizes = (tier.frame_size, tier.bias.size, H, H, tier.upsample_bias.size)
+        frame, gates, units, output, vectors = (np.zeros((n, size), np.float32) for size in sizes)
+        projected = np.zeros((n * above, M), np.float32)
+        rooms.append(Room(frame, projected, gates, units, output, vectors, x, y))
+        above = tier.ratio
+    return tuple(rooms)
+
+
+@compiled
+def generate(weights, rooms, numbers, history, states, uniforms, silent, silence, sharpness, top_p):
+    """Generate L samples for n sequences.
+
+    Parameters
+    ----------
+    weights : Weights
+    rooms : tuple of Room
+    numbers : (Q,)
+        Levels as they enter a tier.
+    history : (n, overlap + L) int32
+        The samples before the block; those that are generated are written after them.
+    states : tuple of (R, n, state width), one per tier
+        Changed in place. Width H for a GRU, 2 H for an LSTM ([s, c]).
+    uniforms : (L, n)
+        What the samples are drawn with.
+    silent : (L,) int32
+        1 where `silence` takes the place of what is drawn.
+    silence : int
+    sharpness : (n,)
+        1 / temperature.
+    top_p : float
+        Where less than 1, only the most probable levels are drawn, those that have this probability together.
+    """
+    n, (L, Q) = len(history), (len(uniforms), len(numbers))
+    for t in range(L):
+        now = history.shape[1] - L + t
+        logits = predict(weights, rooms, numbers, history, now, t, states)
+        for i in range(n):
+            level = draw(logits[i, :Q], uniforms[t, i], sharpness[i], top_p)
+            history[i, now] = silence if silent[t] else level
+
+
+@inner
+def predict(weights, rooms, numbers, history, now, t, states):
+    """Logits (n, Q or more) of the sample at history[:, now], the t-th of its block.
+
+    Every tier whose turn it is makes a step.
+    """
+    tiers, last = weights.tiers, len(weights.tiers) - 1
+    for k in range(len(tiers)):
+        if t % tiers[k].frame_size == 0:
+            step = 0 if k == 0 else t % tiers[k - 1].frame_size // tiers[k].frame_size
+            _step(tiers[k], rooms[k], step, numbers, history, now, states[k])
+            if k < last:
+                _project(tiers[k], rooms[k], tiers[k + 1], rooms[k + 1])
+    x, y = rooms[last].x, rooms[last].y
+    _first_sum(rooms[last].vectors, t % tiers[last].ratio, weights.tables, history, now, x)
+    for layer, bias in zip(weights.layers, weights.biases):  # noqa: B905 (Numba knows no strict)
+        _relu(x)
+        _fill(y, bias)
+        accumulate(x, layer, y, 0)
+        x, y = y, x
+    return x
+
+
+# --- recurrent tiers ----------------------------------------------------------------------------------------
+
+
+@inner
+def _step(tier, room, step, numbers, history, now, states):
+    """One step of a tier, the `step`-th for a vector from above: from its frame to its vectors."""
+    n, FS = room.frame.shape
+    _fill(room.gates, tier.bias)
+    for i in range(n):
+        if len(room.projected):
+            _copy(room.projected[i * (len(room.projected) // n) + step], room.gates[i])
+        if len(tier.from_level):
+            _add(room.gates[i], tier.from_level[history[i, now - 1]])
+        else:
+            for j in range(FS):
+                room.frame[i, j] = numbers[history[i, now - FS + j]]
+    accumulate(room.frame, tier.from_frame, room.gates, 0)
+    R = len(states)
+    width = tier.bias.size // R  # G H
+    for k in range(R):
+        if k > 0:
+            accumulate(states[k - 1], tier.between[k - 1], room.gates, k * width)
+        accumulate(states[k], tier.gates[k], room.gates, k * width)
+        if tier.is_lstm:
+            _lstm(room.gates, k * width, states[k])
+        else:
+            _gru(room.gates, k * width, states[k], room.units, tier.candidates[k])
+    _fill(room.vectors, tier.upsample_bias)
+    if len(tier.skips):
+        _fill(room.output, tier.skip_bias)
+        for k in range(R):
+            accumulate(states[k], tier.skips[k], room.output, 0)
+        accumulate(room.output, tier.upsample, room.vectors, 0)
+    else:
+        accumulate(states[R - 1], tier.upsample, room.vectors, 0)
+
+
+@inner
+def _gru(gates, first, h, units, candidate):
+    """h' = z c + (1 - z) h, from the sums of [z, r, c] in gates[:, first:], the last without h."""
+    n, H = units.shape
+    for i in range(n):
+        zr = gates[i, first : first + 2 * H]
+        sigmoid(zr)
+        for j in range(H):
+            units[i, j] = zr[H + j] * h[i, j]
+    accumulate(units, candidate, gates, first + 2 * H)
+    for i in range(n):
+        z, c = gates[i, first : first + H], gates[i, first + 2 * H : first + 3 * H]
+        tanh(c)
+        for j in range(H):
+            h[i, j] = z[j] * c[j] + (np.float32(1) - z[j]) * h[i, j]
+
+
+@inner
+def _lstm(gates, first, state):
+    """c' = c f + g i, s' = tanh(c') o, from the sums of [i, f, o, g] in gates[:, first:]; state is [s, c]."""
+    n, H = len(state), state.shape[1] // 2
+    for i in range(n):
+        sums, s, c = gates[i, first : first + 4 * H], state[i, :H], state[i, H:]
+        sigmoid(sums[: 3 * H])
+        tanh(sums[3 * H :])
+        for j in range(H):
+            c[j] = c[j] * sums[H + j] + sums[3 * H + j] * sums[j]
+            s[j] = c[j]
+        tanh(s)
+        for j in range(H):
+            s[j] *= sums[2 * H + j]
+
+
+@inner
+def _project(tier, room, below, room_below):
+    """What the tier below gets from each of the vectors, all at once."""
+    n, ratio = len(room.vectors), tier.ratio
+    vectors = room.vectors.reshape(n * ratio, room.vectors.shape[1] // ratio)
+    _fill(room_below.projected, below.bias)
+    accumulate(vectors, below.from_above, room_below.projected, 0)
+
+
+# --- the sample tier ----------------------------------------------------------------------------------------
+
+
+@inner
+def _first_sum(vectors, position, tables, history, now, x):
+    """The sample tier's first sum (n, H): the vector for this position in the frame, and look-ups."""
+    FS, H = len(tables), tables.shape[2]
+    for i in range(len(x)):
+        _copy(vectors[i, position * H : (position + 1) * H], x[i])
+        for j in range(FS):
+            _add(x[i], tables[j, history[i, now - FS + j]])
+
+
+@inner
+def draw(logits, uniform, sharpness, top_p):
+    """Draw a level from softmax(sharpness * logits) (Q,), which takes the place of the logits.
+
+    The first k whose running sum of probabilities exceeds the uniform number; 0 where none does; -1 where the
+    logits are no numbers.
+    """
+    Q = len(logits)
+    largest = logits[0]
+    for k in range(Q):
+        largest = max(largest, logits[k])
+    for k in range(Q):
+        logits[k] = (logits[k] - largest) * sharpness
+    exponential(logits)
+    total = np.float32(0)
+    for k in range(Q):
+        total += logits[k]
+    if not largest - largest + total - total == 0:  # NaN or infinite
+        return -1
+    for k in range(Q):
+        logits[k] /= total
+    if top_p < 1:
+        uniform *= _keep_nucleus(logits, top_p)
+    total = np.float32(0)
+    for k in range(Q):
+        total += logits[k]
+        if total > uniform:
+            return k
+    return 0
+
+
+@inner
+def _keep_nucleus(p, top_p):
+    """Set all but the most probable levels to zero; return the sum of the others.
+
+    The fewest that have at least the probability `top_p` together; of equal ones at the border all are kept.
+    """
+    least, total = np.float32(2), np.float32(0)
+    while total < top_p and least > 0:
+        highest = np.float32(0)
+        for value in p:
+            if value < least:
+                highest = max(highest, value)
+        least = highest
+        for value in p:
+            if value == least:
+                total += value
+    total = np.float32(0)
+    for k in range(len(p)):
+        p[k] = p[k] if p[k] >= least else np.float32(0)
+        total += p[k]
+    return total
+
+
+# --- rows ---------------------------------------------------------------------------------------------------
+
+
+@inner
+def _fill(rows, row):
+    """Each of `rows` starts as `row`, as far as both reach."""
+    for i in range(len(rows)):
+        for j in range(min(rows.shape[1], len(row))):
+            rows[i, j] = row[j]
+
+
+@inner
+def _copy(x, y):
+    """y[: len(x)] = x."""
+    for j in range(len(x)):
+        y[j] = x[j]
+
+
+@inner
+def _add(x, y):
+    """x[: len(y)] += y."""
+    for j in range(len(y)):
+        x[j] += y[j]
+
+
+@inner
+def _relu(x):
+    for i in range(len(x)):
+        for j in range(x.shape[1]):
+            x[i, j] = max(x[i, j], np.float32(0))

@@ -1,0 +1,228 @@
+"""The parameters of a model as the loop over samples wants them.
+
+Everything that does not depend on the samples is done here, once: weight normalisation, and the products of
+linear maps that follow one another without a nonlinearity between them:
+
+* the slower tier's vector -> `InputExpand`'s sum -> the recurrent layers' `Step.Input`:
+  samples of a frame and vectors from above are mapped straight to the gates;
+* `FrameLevel.Output` -> `SampleLevel.L2` and embedding -> `L1_PrevSamples` -> `L2`, between which the
+  original has no nonlinearity: the frame tier's output and a look-up for each previous sample give L2's sum.
+
+The products are formed in float64 and rounded once. Widths are padded with zeros to multiples of 16: a
+padded unit stays at zero. Weights W that a vector is multiplied with are packed (`product.pack`).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.config import hyperparameters
+from samplernn_theano.config.hyperparameters import OneTier, SampleRNN
+from samplernn_theano.generation.kernels.product import LANES, pack
+
+Arrays = Mapping[str, NDArray]
+
+
+class Tier(NamedTuple):
+    """A recurrent tier of R layers. H: the width, padded; G: gates per layer (GRU 3, LSTM 4).
+
+    M is the width of what reads the tier's input: G H, or R G H with skip connections.
+    """
+
+    frame_size: int  # FS: samples per step
+    ratio: int  # steps of the tier below (for the last one: samples) for one of its own
+    is_lstm: bool
+    bias: NDArray  # (R G H,)
+    from_level: NDArray  # (Q, M) where a step reads one embedded sample, else (0, 0)
+    from_frame: NDArray  # FS numbers -> M, or none
+    from_above: NDArray  # a vector of the tier above -> M, or none
+    between: NDArray  # (R - 1, ...): the layer before -> G H
+    gates: NDArray  # (R, ...): state -> 2 H (GRU) or 4 H (LSTM)
+    candidates: NDArray  # (R, ...): reset state -> H (GRU), or none
+    skips: NDArray  # (R, ...): state -> H, or none without skip connections
+    skip_bias: NDArray  # (H,)
+    upsample: NDArray  # output -> ratio H
+    upsample_bias: NDArray  # (ratio H,)
+
+
+class Weights(NamedTuple):
+    """A model. Q: levels; H: the width, padded."""
+
+    tiers: tuple[Tier, ...]  # the slowest first
+    tables: NDArray  # (FS, Q, H): what each previous sample adds to the sample tier's first sum; or none
+    layers: tuple[NDArray, ...]  # the sample tier after that sum, a ReLU before each; the last to Q
+    biases: tuple[NDArray, ...]
+
+
+def prepare(arrays: Arrays, hp: SampleRNN | OneTier) -> Weights:
+    """Normalise, multiply, pad and pack parameters, given by their names."""
+    tiers: tuple[Tier, ...]
+    names: tuple[str, ...]
+    if isinstance(hp, OneTier):
+        tier = hyperparameters.Tier("SampleLevel", "h0", 1)
+        first, bias = _linear(arrays, "SampleLevel.L1")
+        tiers = (_tier(arrays, hp, tier, None, first, bias, 1),)
+        tables, names = np.zeros((0, hp.q_levels, hp.dim)), ("L2", "L3", "Output")
+    else:
+        tiers = _tiers(arrays, hp)
+        tables, names = _tables(arrays, hp), ("L3", "Output")
+    layers = [_linear(arrays, f"SampleLevel.{name}") for name in names]
+    return Weights(
+        tiers,
+        _columns(tables, hp.dim),
+        tuple(pack(_rows(W, hp.dim)) for W, _ in layers),
+        tuple(_padded(b) for _, b in layers),
+    )
+
+
+def _tiers(arrays: Arrays, hp: SampleRNN) -> tuple[Tier, ...]:
+    ratios = [a.frame_size // b.frame_size for a, b in zip(hp.tiers, hp.tiers[1:], strict=False)]
+    ratios.append(hp.tiers[-1].frame_size)
+    tiers = []
+    for k, (tier, ratio) in enumerate(zip(hp.tiers, ratios, strict=True)):
+        W, b = _linear(arrays, f"{tier.name}.Output")
+        if tier == hp.tiers[-1]:  # no nonlinearity before L2
+            L2, L2_bias = _linear(arrays, "SampleLevel.L2")
+            W = (W.reshape(hp.dim * ratio, hp.dim) @ L2).reshape(W.shape)
+            b = (b.reshape(ratio, hp.dim) @ L2 + L2_bias).ravel()
+        expand = _linear(arrays, f"{tier.name}.InputExpand") if k else None
+        tiers.append(_tier(arrays, hp, tier, expand, W, b, ratio))
+    return tuple(tiers)
+
+
+def _tier(
+    arrays: Arrays,
+    hp: SampleRNN | OneTier,
+    tier: hyperparameters.Tier,
+    expand: tuple[NDArray, NDArray] | None,
+    upsample: NDArray,
+    upsample_bias: NDArray,
+    ratio: int,
+) -> Tier:
+    """A tier, whose output is mapped by `upsample` (D, ratio D)."""
+    D, R, is_lstm = hp.dim, hp.n_rnn, hp.rnn_type == "LSTM"
+    stack = f"{tier.name}.{hp.rnn_type}"
+    names = [f"{stack}{k}" + ("+inpskip" if hp.skip_conn and k > 1 else "") for k in range(1, R + 1)]
+    inputs = [_effective(arrays, f"{name}.Step.Input") for name in names]  # (n_in, G D) each
+    # Of layers after the first, the first D rows read the layer before; the others read the tier's input.
+    between = [W[:D] for W in inputs[1:]]
+    readers = [inputs[0]] + [W[D:] for W in inputs[1:] if hp.skip_conn]
+    read = np.concatenate([_gates(W, D) for W in readers], axis=1)  # (n_in, M)
+    suffix = ".Step.b" if is_lstm else ".Step.Input.b"
+    bias = np.concatenate([_gates(arrays[name + suffix][None].astype(float), D)[0] for name in names])
+    from_level, from_frame, from_above = np.zeros((0, 0)), np.zeros((0, 0)), np.zeros((0, 0))
+    if isinstance(hp, OneTier):
+        from_level = arrays["SampleLevel.Embedding"].astype(float) @ read
+    elif expand is None:
+        from_frame = read
+    else:
+        from_frame, from_above = expand[0] @ read, _rows(read, D)
+        bias[: read.shape[1]] += expand[1] @ read
+    recurrent = [_gates(_effective(arrays, f"{name}.Step.Recurrent_Gates"), D) for name in names]
+    candidates = [] if is_lstm else [_effective(arrays, f"{n}.Step.Recurrent_Candidate") for n in names]
+    skips, skip_bias = _skips(arrays, hp, stack)
+    return Tier(
+        frame_size=tier.frame_size,
+        ratio=ratio,
+        is_lstm=is_lstm,
+        bias=bias.astype(np.float32),
+        from_level=np.ascontiguousarray(from_level, np.float32),
+        from_frame=pack(from_frame),
+        from_above=pack(from_above),
+        between=_stack([_rows(_gates(W, D), D) for W in between]),
+        gates=_stack([_rows(W, D) for W in recurrent]),
+        candidates=_stack([_rows(_gates(W, D), D) for W in candidates]),
+        skips=_stack([_rows(_gates(W, D), D) for W in skips]),
+        skip_bias=_padded(skip_bias),
+        upsample=pack(_rows(_gates(upsample, D), D)),
+        upsample_bias=_gates(upsample_bias[None], D)[0].astype(np.float32),
+    )
+
+
+def _skips(arrays: Arrays, hp: SampleRNN | OneTier, stack: str) -> tuple[list[NDArray], NDArray]:
+    """The maps (D, D) from each layer to the sum that leaves the stack, and its bias (D,)."""
+    if not hp.skip_conn:
+        return [], np.zeros(hp.dim)
+    names = [f"{stack}.outskip{k}y" for k in range(1, hp.n_rnn + 1)]
+    if hp.rnn_type == "LSTM":
+        names = [f"{stack}{k}.outskip{k}y" for k in range(1, hp.n_rnn + 1)]
+    return [_effective(arrays, name) for name in names], arrays[f"{names[0]}.b"]
+
+
+def _tables(arrays: Arrays, hp: SampleRNN) -> NDArray:
+    """What each of the FS previous samples adds to the sum of L2, by its level: (FS, Q, D)."""
+    if hp.multi_softmax:
+        return np.zeros((0, hp.q_levels, hp.dim))
+    W = _effective(arrays, "SampleLevel.L1_PrevSamples").reshape(hp.tiers[-1].frame_size, -1, hp.dim)
+    L2, _ = _linear(arrays, "SampleLevel.L2")
+    if hp.sample_input == "real":
+        return numbers(hp)[:, None].astype(float) @ W @ L2
+    if hp.emb_size:  # else one-hot: the weight is the table
+        W = arrays["SampleLevel.Embedding"].astype(float) @ W
+    return W @ L2
+
+
+def numbers(hp: SampleRNN | OneTier) -> NDArray[np.float32]:
+    """Each level 0..Q-1 as the number that enters a recurrent tier (`ops.rescale`)."""
+    levels = np.arange(hp.q_levels, dtype=np.float32)
+    return (levels / np.float32(hp.q_levels // 2) - np.float32(1)) * np.float32(2)
+
+
+# --- helpers ------------------------------------------------------------------------------------------------
+
+
+def _linear(arrays: Arrays, name: str) -> tuple[NDArray, NDArray]:
+    return _effective(arrays, name), arrays[f"{name}.b"].astype(float)
+
+
+def _effective(arrays: Arrays, name: str) -> NDArray:
+    """The effective weight (n_in, n_out): W0 g0 / ||W0|| over the first axis, or W0."""
+    W, g = arrays[f"{name}.W0"].astype(float), arrays.get(f"{name}.g0")
+    return W if g is None else W * (g / np.linalg.norm(W, axis=0))
+
+
+def _wide(n: int) -> int:
+    return -(-n // LANES) * LANES
+
+
+def _gates(W: NDArray, D: int) -> NDArray:
+    """W (n_in, n D), n blocks of width D, each padded: (n_in, n H)."""
+    blocks = W.reshape(len(W), -1, D)
+    return np.pad(blocks, ((0, 0), (0, 0), (0, _wide(D) - D))).reshape(len(W), -1)
+
+
+def _rows(W: NDArray, D: int) -> NDArray:
+    """W (D, n_out) with rows of zeros up to (H, n_out)."""
+    return np.pad(W, ((0, _wide(D) - D), (0, 0)))
+
+
+def _columns(tables: NDArray, D: int) -> NDArray[np.float32]:
+    """Tables (FS, Q, D) as (FS, Q, H)."""
+    return np.pad(tables, ((0, 0), (0, 0), (0, _wide(D) - D))).astype(np.float32)
+
+
+def _padded(b: NDArray) -> NDArray[np.float32]:
+    """b (n,) with zeros up to a multiple of 16."""
+    return np.pad(b, (0, _wide(len(b)) - len(b))).astype(np.float32)
+
+
+def _stack(matrices: list[NDArray]) -> NDArray[np.float32]:
+    """Packed, one after the other: (R, panels, n_in, 16); none: (0, 0, 0, 16)."""
+    return np.stack([pack(W) for W in matrices]) if matrices else np.zeros((0, 0, 0, LANES), np.float32)
+
+
+# --- states -------------------------------------------------------------------------------------------------
+
+
+def widen_state(state: NDArray, hp: SampleRNN | OneTier) -> NDArray[np.float32]:
+    """A state (n, R, state width) with each part of width D padded to H; a copy."""
+    n, R, width = state.shape
+    return _gates(state.reshape(n * R, width), hp.dim).reshape(n, R, -1)
+
+
+def narrow_state(state: NDArray, hp: SampleRNN | OneTier) -> NDArray[np.float32]:
+    """The other way."""
+    n, R, _ = state.shape
+    return state.reshape(n, R, -1, _wide(hp.dim))[..., : hp.dim].reshape(n, R, -1)

@@ -1,0 +1,84 @@
+"""What to generate."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from samplernn_theano.errors import HyperParameterError
+
+COLDEST = 1e-30  # a temperature below has no inverse in float32
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to generate.
+
+    Attributes
+    ----------
+    n_seqs : int
+    seed : int
+        Sequence i depends on it and on i only, not on how many sequences there are.
+    temperature : tuple of float
+        One for all sequences, or one for each.
+    top_p : float
+        Where less than 1: only the most probable levels are drawn, those that have this probability together.
+    primes : tuple of Path
+        Recordings to go on from: sequence i continues the one of number i modulo their number.
+    silent : range
+        Positions, in samples from the start of what is generated, that are silence, written and fed back.
+    like_original : bool
+        Draw with the original's random streams.
+    generation : int
+        Which one in a row, from 1: the original's random streams go on from one to the next.
+    draws : int
+        How many each sequence of a generation makes, where `generation` is above 1.
+    backend : str or None
+        See `engines.create`.
+
+    Raises
+    ------
+    HyperParameterError
+        If a value is out of range, or two contradict each other.
+    """
+
+    n_seqs: int = 1
+    seed: int = 0
+    temperature: tuple[float, ...] = (1.0,)
+    top_p: float = 1.0
+    primes: tuple[Path, ...] = ()
+    silent: range = range(0)
+    like_original: bool = False
+    generation: int = 1
+    draws: int = 0
+    backend: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_seqs < 1:
+            raise HyperParameterError(f"--n_seqs is {self.n_seqs}; it must be 1 or more.")
+        if not 0 <= self.seed < 2**32:
+            raise HyperParameterError(
+                f"--seed is {self.seed}; it must be a whole number from 0 to 4294967295."
+            )
+        if not all(COLDEST <= t < math.inf for t in self.temperature):
+            raise HyperParameterError("--temperature must be a positive number; 1 is the model as it is.")
+        if len(self.temperature) not in (1, self.n_seqs):
+            raise HyperParameterError(
+                f"--temperature has {len(self.temperature)} values for {self.n_seqs} sequences; give one, or "
+                "one for each."
+            )
+        if not 0 < self.top_p <= 1:
+            raise HyperParameterError(f"--top-p is {self.top_p:g}; it must be above 0 and at most 1.")
+        if len(self.primes) > self.n_seqs:
+            raise HyperParameterError(
+                f"--prime names {len(self.primes)} recordings for {self.n_seqs} sequences; "
+                f"give --n_seqs {len(self.primes)} or more."
+            )
+        if self.like_original and (self.temperature != (1.0,) or self.top_p < 1 or self.primes or self.seed):
+            raise HyperParameterError(
+                "--like-original goes without --temperature, --top-p, --prime and --seed: the original has "
+                "none of them."
+            )
+
+    def temperature_of(self, sequence: int) -> float:
+        """The temperature of one sequence."""
+        return self.temperature[sequence % len(self.temperature)]

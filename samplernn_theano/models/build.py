@@ -1,0 +1,70 @@
+"""The model families; `graph` and `sampler` find the right one by the hyper-parameters.
+
+``tiers``    three_tier, two_tier, k_tier and samplernn_gmm: SampleRNN
+``one_tier`` one_tier and rnn_gmm: a plain RNN
+``wavenet``  wavenet
+"""
+
+from dataclasses import replace
+
+from samplernn_theano.config.hyperparameters import HyperParameters
+from samplernn_theano.errors import HyperParameterError
+from samplernn_theano.models import one_tier, samplernn, wavenet
+from samplernn_theano.models.graph import Graph, Sampler, over_devices
+from samplernn_theano.models.parameters import Parameters
+from samplernn_theano.models.rnn import Form
+
+_MODULES = {
+    "three_tier": samplernn,
+    "two_tier": samplernn,
+    "k_tier": samplernn,
+    "samplernn_gmm": samplernn,
+    "one_tier": one_tier,
+    "rnn_gmm": one_tier,
+    "wavenet": wavenet,
+}
+
+
+def build_graph(params: Parameters, hp: HyperParameters, form: Form = "fast") -> Graph:
+    """The model over one truncated-BPTT pass: cost, outputs and new states.
+
+    Building it for the first time with a seeded `params` draws the initial parameters in the original's
+    order.
+    """
+    return _MODULES[hp.family].graph(params, hp, form)
+
+
+def build_sampler(
+    params: Parameters, hp: HyperParameters, n_seqs: int, n_samples: int, top_p: float = 1.0
+) -> Sampler:
+    """The model as a generator of blocks of `n_samples` samples for `n_seqs` sequences.
+
+    A block is of whole frames of the slowest tier: at most `n_samples` long, but one frame at least.
+
+    Parameters
+    ----------
+    top_p : float
+        Below 1, levels are drawn from the nucleus alone; see
+        `samplernn_theano.models.distributions.categorical`.
+
+    Raises
+    ------
+    HyperParameterError
+        If `top_p` is not in (0, 1], or below 1 for a model of real numbers, which has no levels.
+    """
+    if not 0 < top_p <= 1:
+        raise HyperParameterError(f"--top-p is {top_p}; it must be above 0, and 1 at most.")
+    if hp.real_valued and top_p < 1:
+        raise HyperParameterError(
+            f"--top-p {top_p} needs levels to choose from, and {hp.family} draws real numbers; leave it out, "
+            "or lower --temperature."
+        )
+    return _MODULES[hp.family].sampler(params, hp, n_seqs, n_samples, top_p)
+
+
+def graph_of_one_device(
+    params: Parameters, hp: HyperParameters, form: Form = "fast", n_devices: int = 1
+) -> Graph:
+    """A model over one device's part of the batch, its costs those of the whole batch."""
+    graph = build_graph(params, replace(hp, batch_size=hp.batch_size // n_devices), form)
+    return graph if n_devices == 1 else over_devices(graph)

@@ -1,0 +1,108 @@
+"""What a file of parameters alone tells about its model: by the names and the shapes."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.errors import CheckpointError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Inferred(NamedTuple):
+    """What is known of a model.
+
+    Attributes
+    ----------
+    family : str
+        One of the original's four.
+    known : dict
+        Hyper-parameters.
+    unknown : list of str
+        The original's hyper-parameters that leave no trace in names and shapes. `learn_h0` is always among
+        them where there are states: initial states that are not trained are saved as well.
+    """
+
+    family: str
+    known: dict[str, Any]
+    unknown: list[str]
+
+
+def infer(params: Mapping[str, NDArray]) -> Inferred:
+    """Family and hyper-parameters of the original's model whose parameters these are.
+
+    Raises
+    ------
+    CheckpointError
+        If a parameter that every model of that family has is missing or oddly shaped, so that these are not
+        the parameters of a model of the original.
+    """
+    shapes = {name: tuple(array.shape) for name, array in params.items()}
+    try:
+        family = _family(shapes)
+        known = _wavenet(shapes) if family == "wavenet" else _recurrent(shapes, family)
+    except KeyError as error:
+        raise CheckpointError(
+            f"These are not the parameters of a model of the original: {error.args[0]} is missing."
+        ) from error
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise CheckpointError(
+            "These are not the parameters of a model of the original: their shapes do not fit each other."
+        ) from error
+    if any(value == 0 for key, value in known.items() if type(value) is int and key != "emb_size"):
+        raise CheckpointError("These are not the parameters of a model of the original: some are empty.")
+    asked = [own.name for own in fields(FAMILIES[family]) if not own.metadata.get("ours")]
+    return Inferred(family, known, [name for name in asked if name not in known])
+
+
+def _family(shapes: Shapes) -> str:
+    if "final.W" in shapes:
+        return "wavenet"
+    if "BigFrameLevel.h0" in shapes:
+        return "three_tier"
+    return "two_tier" if "FrameLevel.h0" in shapes else "one_tier"
+
+
+def _wavenet(shapes: Shapes) -> dict[str, Any]:
+    (layers,) = shapes["block_1.parametrized_weights"]
+    q_levels, dim, _, _ = shapes["final.W"]
+    return {
+        "dim": dim,
+        "q_levels": q_levels,
+        "wavenet_blocks": sum(name.endswith(".parametrized_weights") for name in shapes),
+        "dilation_layers_per_block": layers,
+    }
+
+
+def _recurrent(shapes: Shapes, family: str) -> dict[str, Any]:
+    slowest = {"three_tier": "BigFrameLevel", "two_tier": "FrameLevel", "one_tier": "SampleLevel"}[family]
+    rnn_type = "LSTM" if f"{slowest}.LSTM1.Step.Input.W0" in shapes else "GRU"
+    dim, q_levels = shapes["SampleLevel.Output.W0"]
+    n_rnn, _ = shapes[f"{slowest}.h0"]
+    n_in, _ = shapes[f"{slowest}.{rnn_type}1.Step.Input.W0"]
+    known: dict[str, Any] = {
+        "dim": dim,
+        "q_levels": q_levels,
+        "n_rnn": n_rnn,
+        "rnn_type": rnn_type,
+        "skip_conn": any(".outskip" in name for name in shapes),
+        "weight_norm": "SampleLevel.Output.g0" in shapes,
+    }
+    if family == "one_tier":
+        return known | {"emb_size": shapes["SampleLevel.Embedding"][1]}
+    if family == "two_tier":
+        known["frame_size"] = frame_size = n_in
+    else:
+        n_predicted = shapes["BigFrameLevel.IndependentPreds.W0"][1]  # k_tier, which is ours, has none
+        known["big_frame_size"] = n_in
+        known["frame_size"] = frame_size = shapes["FrameLevel.InputExpand.W0"][0]
+        if n_predicted != n_in * q_levels:
+            raise ValueError
+    known["emb_size"] = shapes["SampleLevel.Embedding"][1] if "SampleLevel.Embedding" in shapes else 0
+    # The sample tier reads frame_size vectors, one-hot where nothing is embedded. Mixtures read numbers.
+    if shapes["SampleLevel.L1_PrevSamples.W0"][0] != frame_size * (known["emb_size"] or q_levels):
+        raise ValueError
+    return known

@@ -1,0 +1,74 @@
+"""The original's sound files, byte for byte: float32 wav, 16 kHz, mono.
+
+The lowest sample of a sequence becomes -0.475 and the highest 0.475.
+
+Quirk: only these two are looked at, so silence need not lie at 0: a DC offset may stay.
+
+Quirk: a constant sequence is divided by its range, which is 0, and becomes a file of NaN.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from samplernn_theano.errors import HyperParameterError
+from samplernn_theano.utils.files import atomic_write
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+
+
+def write(path: Path, levels: NDArray[np.integer], q_type: str) -> None:
+    """Write the levels (samples,) of a sequence to the file that the original writes.
+
+    Which samples those are depends on the family: the recurrent ones write the silence in front too, wavenet
+    does not.
+
+    Raises
+    ------
+    HyperParameterError
+        As `amplitudes` does.
+    OutputError
+        If the file cannot be written.
+    """
+    x = amplitudes(levels, q_type)
+    with atomic_write(path) as temporary:
+        # SciPy's header is still that of 2016; a test compares.
+        scipy.io.wavfile.write(temporary, SAMPLE_RATE, x)
+
+
+def amplitudes(levels: NDArray[np.integer], q_type: str) -> NDArray[np.float32]:
+    """What the original makes of the levels (samples,) of a sequence, in its order and in float32.
+
+    Raises
+    ------
+    HyperParameterError
+        If `q_type` is neither linear nor mu-law: the original stops there too.
+    """
+    if q_type == "linear":
+        x = levels.astype(np.float32)
+    elif q_type == "mu-law":
+        x = _mu_law_amplitudes()[levels]
+    else:
+        raise HyperParameterError(
+            f"The original writes linear and mu-law levels only, and these are {q_type}; "
+            "generate without --like-original."
+        )
+    x -= x.min()
+    highest = x.max()
+    if highest == 0:
+        return np.full_like(x, -np.nan)  # 0 / 0 has its sign bit set on the original's processors
+    x /= highest
+    x -= np.float32(0.5)
+    x *= np.float32(0.95)
+    return x
+
+
+def _mu_law_amplitudes() -> NDArray[np.float32]:
+    """The amplitudes of the 256 levels, as in `quantize.mu_law_dequantize`, but the same on every machine.
+
+    NumPy's power of float32 is not: its last bit depends on the processor. The one here is rounded once.
+    """
+    y = (np.arange(256) - 128) / 128
+    power = (256 ** np.abs(y)).astype(np.float32)
+    return np.sign(y).astype(np.float32) * np.float32(1 / 255) * (power - np.float32(1))

@@ -1,0 +1,297 @@
+"""What a model remembers: whether it goes on in the same voice after a second of silence.
+
+The paper's experiment (second version): a model is trained on two speakers, without being told who
+speaks. It generates for two seconds, is fed silence for one, and generates for two more. A model whose
+receptive field is fixed and shorter than the silence knows nothing of the first part: if both speakers come
+equally often, half of its sequences keep the speaker by chance.
+
+Here a classifier listens (`samplernn_theano.reproduction.speakers`), which is trained on the recordings of
+the data set as
+the model has them: normalised and quantised. If it is right with the probability a, a
+model that always keeps the speaker is seen to do so in a^2 + (1 - a)^2 of all sequences.
+"""
+
+import csv
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import binomtest, fisher_exact
+from tqdm import tqdm
+
+from samplernn_theano.checkpoints import load
+from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, WaveNet
+from samplernn_theano.data import audio
+from samplernn_theano.data.dataset import is_silent
+from samplernn_theano.data.quantization import quantize
+from samplernn_theano.errors import HyperParameterError, OutputError
+from samplernn_theano.generation import generate
+from samplernn_theano.generation.amplitudes import amplitudes, waveform
+from samplernn_theano.reproduction import speakers
+from samplernn_theano.reproduction.speakers import PIECE, Classifier
+from samplernn_theano.utils.files import atomic_write, write_text
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+
+SILENCE = 1.0
+"""Seconds of silence."""
+
+SILENT = range(PIECE, PIECE + round(SILENCE * SAMPLE_RATE))
+LENGTH = SILENT.stop + PIECE  # samples of a sequence
+
+
+def measure(
+    checkpoint: str | Path | Saved,
+    data: str | Path,
+    clips: int = 100,
+    seed: int = 0,
+    temperature: float = 1.0,
+    *,
+    backend: str | None = None,
+    out: str | Path | None = None,
+    sounds: int = 0,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Generate sequences with a second of silence in them, and count those that keep the speaker.
+
+    Parameters
+    ----------
+    checkpoint : path or Saved
+        A checkpoint, parameters of the original, or a run (its best one).
+    data : path
+        A data set of two speakers, best the one that the model was trained on.
+    clips : int
+        Sequences to generate.
+    seed, temperature, backend
+        As in `generation.Request`.
+    out : path, optional
+        A folder for retention.json (what is returned), retention.csv, retention.png and the first `sounds`
+        sequences as wav.
+
+    Returns
+    -------
+    dict
+        What `count` returns, and: speakers (their names); classifier (of valid and test, what
+        `speakers.held_out` returns); silence_seconds; receptive_field_samples (None unless the model has a
+        fixed one); family, checkpoint, seed and temperature.
+
+    Raises
+    ------
+    CheckpointError
+        If the checkpoint cannot be read, or generates numbers that are not finite.
+    DataError
+        If the data set does not say who speaks, has not two speakers, or too little voice.
+    HyperParameterError
+        If a value is out of range.
+    OutputError
+        If `out` cannot be written to.
+    """
+    if clips < 1:
+        raise HyperParameterError(f"--clips is {clips}; it must be 1 or more.")
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise OutputError(f"{out} is not a folder; give a folder for what is measured.")
+    model = checkpoint if isinstance(checkpoint, Saved) else load.read(checkpoint)
+    hear = partial(heard, hp=model.hp)
+    classifier = speakers.train(data, hear)
+    tested = {split: speakers.held_out(classifier, data, split, hear) for split in ("valid", "test")}
+    waves = _generate(model, clips, seed, temperature, backend, progress)
+    posteriors = judge(classifier, waves)
+    result = count(posteriors) | {
+        "speakers": list(classifier.speakers),
+        "classifier": tested,
+        "silence_seconds": SILENCE,
+        "receptive_field_samples": model.hp.overlap if isinstance(model.hp, WaveNet) else None,
+        "family": model.hp.family,
+        "checkpoint": str(model.path),
+        "seed": seed,
+        "temperature": temperature,
+    }
+    if out is not None:
+        _write(Path(out), result, posteriors, waves[:sounds])
+    return result
+
+
+def heard(clip: NDArray[np.floating], hp: HyperParameters) -> NDArray[np.floating]:
+    """A clip (samples,) as a model has it: normalised and quantised where samples are levels."""
+    if not isinstance(hp, Quantised) or is_silent(clip):
+        return clip
+    levels = quantize(clip[None], hp.q_levels, hp.q_type, hp.normalisation)[0]
+    return amplitudes(levels, hp)
+
+
+def _generate(
+    model: Saved, n: int, seed: int, temperature: float, backend: str | None, progress: bool
+) -> NDArray[np.float32]:
+    """Amplitudes (n, LENGTH), silent in `SILENT`."""
+    blocks = generate.generate(
+        model,
+        LENGTH / SAMPLE_RATE,
+        n,
+        seed=seed,
+        temperature=temperature,
+        silent=SILENT,
+        backend=backend,
+    )
+    waves, done = np.empty((n, LENGTH), np.float32), 0
+    with tqdm(total=LENGTH, desc="generate", unit=" samples", disable=not progress) as bar:
+        for block in blocks:
+            waves[:, done : done + block.shape[1]] = block
+            done += block.shape[1]
+            bar.update(block.shape[1])
+    return waves
+
+
+# --- counting -----------------------------------------------------------------------------------------------
+
+
+def judge(classifier: Classifier, waves: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The probability of the second speaker before and after the silence, (n, 2); NaN where nobody speaks.
+
+    Parameters
+    ----------
+    waves : (n, LENGTH)
+    """
+    parts = [(wave[: SILENT.start], wave[SILENT.stop : SILENT.stop + PIECE]) for wave in waves]
+    return np.array([[classifier.posterior(before), classifier.posterior(after)] for before, after in parts])
+
+
+def count(posteriors: NDArray[np.float64]) -> dict[str, Any]:
+    """Count the sequences that keep the speaker.
+
+    Parameters
+    ----------
+    posteriors : (n, 2)
+        See `judge`.
+
+    Returns
+    -------
+    dict
+        clips: n. cannot_tell: sequences without voice before or after the silence; the others are judged.
+        kept: those with the same speaker before and after. share: kept / judged; low and high: its 95-%
+        interval (Wilson). p_value: of the exact two-sided binomial test against 50 %. table: judged
+        sequences, rows by the speaker before, columns after. chance: the share that is expected if the
+        speaker after does not depend on the one before, given how often each is drawn; p_value_chance: of
+        Fisher's exact test that more keep the speaker than that. All but the counts are None where no
+        sequence can be judged.
+    """
+    judged = posteriors[~np.isnan(posteriors).any(axis=1)] > 0.5
+    table = np.zeros((2, 2), int)
+    np.add.at(table, (judged[:, 0].astype(int), judged[:, 1].astype(int)), 1)
+    n, kept = len(judged), int(table.trace())
+    found: dict[str, Any] = dict.fromkeys(("share", "low", "high", "p_value", "chance", "p_value_chance"))
+    if n:
+        found = {"share": kept / n} | speakers.interval(kept, n)
+        found["p_value"] = float(binomtest(kept, n, 0.5).pvalue)
+        found["chance"] = float((table.sum(axis=1) / n) @ (table.sum(axis=0) / n))
+        found["p_value_chance"] = float(fisher_exact(table, alternative="greater").pvalue)
+    counts = {"clips": len(posteriors), "cannot_tell": len(posteriors) - n, "kept": kept}
+    return counts | found | {"table": table.tolist()}
+
+
+# --- for people and programs --------------------------------------------------------------------------------
+
+
+def describe(result: dict[str, Any]) -> str:
+    """Say in a few lines what was measured."""
+    names = " and ".join(result["speakers"])
+    lines = [f"Speakers: {names}. The classifier is right, in pieces of 2 s that it was not trained on:"]
+    for split, tested in result["classifier"].items():
+        told = f"{_percent(tested['accuracy'])} of {tested['pieces']} ({_range(tested)})"
+        lines.append(f"  {split:5}  {told}; without voice: {tested['cannot_tell']}")
+    n = result["clips"] - result["cannot_tell"]
+    unheard = f"without voice before or after the silence: {result['cannot_tell']} of {result['clips']}"
+    if n == 0:
+        lines.append(f"No sequence can be judged ({unheard}); train the model longer.")
+    else:
+        lines += [
+            f"The same speaker before and after {result['silence_seconds']:g} s of silence: "
+            f"{result['kept']} of {n} sequences, {_percent(result['share'])} ({_range(result)}); {unheard}.",
+            f"By chance: 50 %, if both come equally often (exact test: p = {result['p_value']:.2g}); "
+            f"{_percent(result['chance'])}, as often as they came (p = {result['p_value_chance']:.2g}).",
+        ]
+    if result["receptive_field_samples"]:
+        seconds = result["receptive_field_samples"] / SAMPLE_RATE
+        longer = "longer" if seconds > result["silence_seconds"] else "shorter"
+        lines.append(f"Its receptive field of {seconds:.3g} s is {longer} than the silence.")
+    return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _range(found: dict[str, Any]) -> str:
+    return f"95-% interval {100 * found['low']:.1f} to {100 * found['high']:.1f} %"
+
+
+def _write(
+    out: Path, result: dict[str, Any], posteriors: NDArray[np.float64], waves: NDArray[np.float32]
+) -> None:
+    for i, wave in enumerate(waves):
+        sound = waveform(wave)
+        sound[SILENT.start : SILENT.stop] = 0  # the level of silence has an offset from the mean
+        audio.write_wav(out / f"retention_{i}.wav", sound)
+    _write_table(out / "retention.csv", posteriors, result["speakers"])
+    draw(out / "retention.png", result, posteriors)
+    write_text(out / "retention.json", json.dumps(result, indent=2) + "\n")
+
+
+def _write_table(path: Path, posteriors: NDArray[np.float64], names: list[str]) -> None:
+    """Write a line per sequence. Fields are empty where nobody speaks."""
+    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(
+            ["sequence", "posterior_before", "posterior_after", "speaker_before", "speaker_after", "kept"]
+        )
+        for i, pair in enumerate(posteriors.tolist()):
+            told = ["" if np.isnan(p) else f"{p:.6f}" for p in pair]
+            who = ["" if np.isnan(p) else names[int(p > 0.5)] for p in pair]
+            table.writerow([i, *told, *who, int(who[0] == who[1]) if all(who) else ""])
+
+
+def draw(path: str | Path, result: dict[str, Any], posteriors: NDArray[np.float64]) -> None:
+    """Draw whom the classifier heard before and after the silence, and the share that kept the speaker.
+
+    Raises
+    ------
+    OutputError
+        If the picture cannot be written.
+    """
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
+    _draw_posteriors(left, result, posteriors)
+    _draw_share(right, result)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def _draw_posteriors(axes: Axes, result: dict[str, Any], posteriors: NDArray[np.float64]) -> None:
+    """A point per sequence, and in each quarter how many lie there; those where it is kept are shaded."""
+    for corner in (0.0, 0.5):
+        axes.fill_between([corner, corner + 0.5], corner, corner + 0.5, color="tab:blue", alpha=0.12, lw=0)
+    axes.scatter(posteriors[:, 0], posteriors[:, 1], s=18, alpha=0.5, color="tab:blue", clip_on=False)
+    for i, j in np.ndindex(2, 2):
+        axes.text(0.25 + 0.5 * i, 0.25 + 0.5 * j, result["table"][i][j], ha="center", va="center", size=16)
+    second = result["speakers"][1]
+    axes.set(xlim=(0, 1), ylim=(0, 1), title="before and after the silence")
+    axes.set_xlabel(f"probability of {second} before", parse_math=False)
+    axes.set_ylabel(f"probability of {second} after", parse_math=False)
+
+
+def _draw_share(axes: Axes, result: dict[str, Any]) -> None:
+    """The share that kept the speaker, with its interval, and what chance gives."""
+    share = result["share"]
+    if share is not None:
+        errors = [[share - result["low"]], [result["high"] - share]]
+        axes.bar([0], [share], width=0.5, yerr=errors, capsize=6, color="tab:blue", alpha=0.6)
+        axes.axhline(result["chance"], color="tab:orange", ls=":", label="chance, as often as each came")
+    axes.axhline(0.5, color="0.3", ls="--", label="50 %: fixed, short receptive field")
+    n = result["clips"] - result["cannot_tell"]
+    axes.set(xlim=(-0.6, 0.6), ylim=(0, 1.02), xticks=[], ylabel="share of sequences")
+    axes.set_title(f"kept the speaker: {result['kept']} of {n}")
+    axes.legend(fontsize=7, loc="lower right")

@@ -1,0 +1,1 @@
+"""Random search over hyper-parameters, by any number of workers, on Optuna."""

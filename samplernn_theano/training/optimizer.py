@@ -1,0 +1,123 @@
+"""Gradients, elementwise clipping and Adam as the original's training functions have them."""
+
+from typing import Literal
+
+import numpy as np
+import pytensor
+import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import SharedVariable
+from pytensor.graph.traversal import ancestors
+from pytensor.tensor.variable import TensorVariable as Expression
+
+from samplernn_theano.backends.all_reduce import all_sum
+from samplernn_theano.errors import HyperParameterError
+from samplernn_theano.models.graph import Graph
+
+GRAD_CLIP = 1.0
+LEARNING_RATE = 0.001
+
+Objective = Literal["train", "ip", "other"]
+Updates = dict[SharedVariable, Expression]
+
+
+def objective(
+    graph: Graph, which: Objective, ip_weight: float = 0.0
+) -> tuple[Expression, list[SharedVariable]]:
+    """The cost and the parameters of one of the original's training functions.
+
+    ``train``, the one that trains: the cost with respect to every trainable parameter. Two more exist for
+    three_tier: ``ip``, the cost of the independent predictions with respect to the parameters it reaches, and
+    ``other``, the cost with respect to the rest. With `ip_weight`, which the original lacks, ``train`` adds
+    so much of the independent predictions' cost.
+
+    Raises
+    ------
+    HyperParameterError
+        If a cost of independent predictions is asked for and the family has none.
+    """
+    trainable = graph.parameters.trainable()
+    if graph.ip_cost is None and (ip_weight or which != "train"):
+        raise HyperParameterError("Only three_tier has independent predictions; leave --ip-weight out.")
+    if which == "train":
+        weight = pt.constant(ip_weight, dtype=graph.cost.dtype)
+        return graph.cost + weight * graph.ip_cost if ip_weight else graph.cost, trainable
+    reached = set(ancestors([graph.ip_logits]))
+    if which == "ip":
+        return graph.ip_cost, [p for p in trainable if p in reached]
+    return graph.cost, [p for p in trainable if p not in reached]
+
+
+def gradients(
+    cost: Expression, parameters: list[SharedVariable], n_devices: int = 1
+) -> dict[SharedVariable, Expression]:
+    """The gradient of `cost` with respect to each parameter that it reaches.
+
+    With several devices each has the gradient of its own part of the batch; they are summed in one exchange.
+
+    A parameter that the cost does not reach has no entry: its gradient is zero and Adam would leave it as it
+    is (quirk: `BigFrameLevel.IndependentPreds` is such a one in three_tier's training, and never moves).
+    """
+    grads = pytensor.grad(cost, parameters, disconnected_inputs="ignore", return_disconnected="none")
+    reached = {p: g for p, g in zip(parameters, grads, strict=True) if g is not None}
+    if n_devices == 1:
+        return reached
+    return dict(zip(reached, all_sum(*reached.values()), strict=True))
+
+
+def adam(
+    cost: Expression,
+    parameters: list[SharedVariable],
+    learning_rate: float = LEARNING_RATE,
+    clip: float = GRAD_CLIP,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+    n_devices: int = 1,
+) -> tuple[Updates, dict[str, SharedVariable]]:
+    """One step of Adam on elementwise clipped gradients, as Lasagne writes it.
+
+    Kingma & Ba 2015, end of section 2.
+
+    a_t = lr · sqrt(1 - b2^t) / (1 - b1^t); m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²;
+    w = w - a_t · m / (sqrt(v) + epsilon): epsilon stands outside the root and is not corrected.
+
+    Every constant is an expression in the dtype of the cost, as in Theano: in float32, 1 - b2 is
+    1 - float32(0.999) = 9.9998713e-4, not 0.001.
+
+    Returns
+    -------
+    updates : dict
+        New value of every parameter and of Adam's own variables.
+    state : dict of str to shared variable
+        ``adam.t`` and, for each parameter that moves, ``adam.m.NAME`` and ``adam.v.NAME``.
+    """
+    dtype = cost.dtype
+
+    def number(value: float) -> Expression:
+        return pt.constant(value, dtype=dtype)
+
+    grads = gradients(cost, parameters, n_devices)
+    state = adam_state(list(grads), dtype)
+    t_before = state["adam.t"]
+    t = t_before + number(1)
+    one, b1, b2 = number(1), number(beta1), number(beta2)
+    a_t = number(learning_rate) * pt.sqrt(one - b2**t) / (one - b1**t)
+    updates: Updates = {t_before: t}
+    for parameter, grad in grads.items():
+        grad = pt.clip(grad, number(-clip), number(clip))
+        m_before, v_before = state[f"adam.m.{parameter.name}"], state[f"adam.v.{parameter.name}"]
+        m = b1 * m_before + (one - b1) * grad
+        v = b2 * v_before + (one - b2) * grad**2
+        updates[m_before], updates[v_before] = m, v
+        updates[parameter] = parameter - a_t * m / (pt.sqrt(v) + number(epsilon))
+    return updates, state
+
+
+def adam_state(parameters: list[SharedVariable], dtype: str) -> dict[str, SharedVariable]:
+    """Adam's variables before the first step, all zero: ``adam.t``, ``adam.m.NAME``, ``adam.v.NAME``, ..."""
+    state = {"adam.t": pytensor.shared(np.zeros((), dtype), name="adam.t", shape=())}
+    for parameter in parameters:
+        shape = parameter.type.shape
+        for name in (f"adam.m.{parameter.name}", f"adam.v.{parameter.name}"):
+            state[name] = pytensor.shared(np.zeros(shape, dtype), name=name, shape=shape)
+    return state

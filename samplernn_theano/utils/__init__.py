@@ -1,0 +1,1 @@
+"""Files, text, plots and signals, which every other package may use."""

@@ -1,0 +1,35 @@
+"""How a command ends: its exit code, and errors as one line."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from samplernn_theano.errors import SampleRNNError
+
+
+def run_command(run: Callable[[], int]) -> int:
+    """Run a command and return its exit code: an error becomes one line, Ctrl-C and SIGTERM a clean end."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return run()
+    except SampleRNNError as error:
+        print(f"samplernn: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print(
+            "samplernn: Out of memory; close other programs, or train with a smaller --batch_size or --dim.",
+            file=sys.stderr,
+        )
+        return 2
+    except BrokenPipeError:  # the reader of our output, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # a name that is too long, a device that fails: whatever has no words of its own
+        print(f"samplernn: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("samplernn: Interrupted.", file=sys.stderr)
+        return 128 + signal.SIGINT
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,190 @@
+"""Compiled programs that are kept: used by the next process, never instead of another program."""
+
+import os
+import time
+import warnings
+from types import SimpleNamespace
+
+import jax
+import jaxlib
+import numpy as np
+import pytensor
+import pytest
+from jax._src import compilation_cache
+
+from samplernn_theano.backends import compile, compile_cache
+from samplernn_theano.config.hyperparameters import OneTier
+from samplernn_theano.training import step
+
+HP = OneTier(dim=8, emb_size=4, q_levels=16, seq_len=32, batch_size=2)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAMPLERNN_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def start(folder, monkeypatch):
+    """JAX as in a process that has compiled nothing yet."""
+    options = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in options}
+    monkeypatch.setattr(compilation_cache, "_cache", None)
+    monkeypatch.setattr(compile_cache, "COMPILED_SECONDS", 0)
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield compile_cache.keep_compiled
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def programs(folder):
+    return sorted(folder.glob("programs/*"))
+
+
+def numbers(compiled):
+    """Costs of some steps and of an evaluation, and Adam's names."""
+    random = np.random.default_rng(0)
+    states, costs = compiled.zero_states(), []
+    for i in range(3):
+        sequences = random.integers(0, 16, (2, 33), np.int32)
+        batch = sequences, np.ones((2, 33), np.float32), np.asarray(i == 0, np.int32)
+        cost, *states = compiled.step(*batch, *states)
+        costs.append(float(cost))
+    return costs, float(compiled.evaluate(*batch, *states)[0]), list(compiled.adam)
+
+
+def never(*_, **__):
+    raise AssertionError("compiled anew")
+
+
+def test_a_kept_program_computes_the_same_and_nothing_is_compiled_anew(folder, monkeypatch):
+    first = numbers(step.compile_trainer(HP))
+    assert len(programs(folder)) == 2
+    with monkeypatch.context() as context:
+        context.setattr(step, "compile_function", never)
+        assert numbers(step.compile_trainer(HP)) == first
+        for other in ({"learning_rate": 0.5}, {"precision": "tf32"}):
+            with pytest.raises(AssertionError, match="compiled anew"):
+                step.compile_trainer(HP, **other)
+        context.setattr(compile_cache, "_sources", lambda: "another version of this package")
+        with pytest.raises(AssertionError, match="compiled anew"):
+            step.compile_trainer(HP)
+    for path in programs(folder):
+        path.write_bytes(path.read_bytes()[:-1])
+    assert numbers(step.compile_trainer(HP)) == first
+    monkeypatch.setattr(step, "compile_function", never)
+    assert numbers(step.compile_trainer(HP)) == first
+
+
+def test_what_is_damaged_is_not_used(folder):
+    what = {"program": "x"}
+    compile_cache.keep(what, {"devices": 1}, b"some bytes")
+    assert compile_cache.find(what) == ({"devices": 1}, b"some bytes")
+    assert compile_cache.find({"program": "y"}) is None
+    (path,) = programs(folder)
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole.replace(b"some", b"same"), b"", b"[]\n", b"{}\nx", b"\x00\xff"):
+        path.write_bytes(damaged)
+        assert compile_cache.find(what) is None
+
+
+def test_nothing_is_kept_where_it_is_not_wanted_or_cannot_be(folder, monkeypatch):
+    monkeypatch.setenv("SAMPLERNN_CACHE", "off")
+    compile_cache.keep({}, {}, b"x")
+    assert compile_cache.folder() is None and compile_cache.find({}) is None
+    assert compile.describe("numba")["kept programs"] == "off"
+    (folder / "file").touch()
+    monkeypatch.setenv("SAMPLERNN_CACHE", str(folder / "file"))
+    compile_cache.keep({}, {}, b"x")
+    assert compile_cache.find({}) is None
+    assert compile.describe("numba")["kept programs"] == str(folder / "file")
+    monkeypatch.delenv("SAMPLERNN_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    assert compile_cache.folder() == folder / "samplernn-theano"
+
+
+@pytest.mark.parametrize("flag", ["optimizer", "optimizer_including", "optimizer_excluding"])
+def test_other_flags_and_versions_make_another_program(folder, monkeypatch, flag):
+    flags = {"optimizer": "o4", "optimizer_including": "", "optimizer_excluding": ""}
+    monkeypatch.setattr(pytensor, "config", SimpleNamespace(**flags))  # some cannot be set in a process
+    compile_cache.keep({}, {}, b"x")
+    assert compile_cache.find({})
+    with monkeypatch.context() as context:
+        context.setattr(pytensor.config, flag, "another")
+        assert compile_cache.find({}) is None
+    assert compile_cache.find({})
+    monkeypatch.setattr(jaxlib, "__version__", "another")
+    assert compile_cache.find({}) is None
+
+
+def test_what_was_used_longest_ago_makes_room(folder, monkeypatch):
+    monkeypatch.setattr(compile_cache, "MOST_FILES", 3)
+    compiled = compile_cache.CompiledFiles(folder / "xla-0123abcd")
+    for i in range(5):
+        compile_cache.keep({"i": i}, {}, b"x")
+        compiled.put(str(i), b"x")
+        time.sleep(0.02)  # what a file system's clock can tell apart
+        if i < 3:
+            assert compile_cache.find({"i": 0}) and compiled.get("0")
+            time.sleep(0.02)
+    assert [i for i in range(5) if compile_cache.find({"i": i})] == [0, 3, 4]
+    assert [i for i in range(5) if compiled.get(str(i))] == [0, 3, 4]
+    time.sleep(0.02)
+    monkeypatch.setattr(compile_cache, "MOST_BYTES", 1000)
+    compile_cache.keep({"i": 9}, {}, b"x" * 900)
+    assert len(programs(folder)) == 1 and compile_cache.find({"i": 9})
+    assert compiled.get("0")  # these have their own bound
+    compiled.put("9", b"x" * 900)
+    assert compiled.get("9") and not compiled.get("0")
+
+
+def test_files_of_others_are_left_alone(folder, monkeypatch):
+    ours = f"programs/.{'0' * 64}.1234.part.jax", f"xla-0123abcd/{'0' * 64}.xla"
+    foreign = (
+        "programs/notes.jax",
+        "programs/notes.txt",
+        "programs/models/a.jax",
+        f"photos/{'0' * 64}.jax",
+        f"photos/{'0' * 64}.xla",
+        f"{'0' * 64}.jax",
+        "xla-0123abcd/dump.xla",
+        "xla-0123abcd/jit_f-0-cache",
+        "thesis/chapter",
+    )
+    for name in (*ours, *foreign):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("text")
+        os.utime(folder / name, (0, 0))
+    monkeypatch.setattr(compile_cache, "MOST_FILES", 0)
+    compile_cache.keep({}, {}, b"x")
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == set(foreign)
+
+
+def test_jax_takes_what_xla_compiled_and_what_is_damaged_is_made_again(folder, start, monkeypatch):
+    found, get = [], compile_cache.CompiledFiles.get
+    monkeypatch.setattr(
+        compile_cache.CompiledFiles, "get", lambda self, key: found.append(get(self, key)) or found[-1]
+    )
+
+    def run():
+        with warnings.catch_warnings(action="error"):
+            assert float(jax.jit(lambda x: 2 * x + 1)(np.float32(3))) == 7
+        return found[-1] is not None
+
+    start()
+    assert [run(), run()] == [False, True]
+    (path,) = folder.glob("xla-*/*.xla")
+    whole = path.read_bytes()
+    for damaged in (whole[:-9], b"", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+        path.write_bytes(damaged)
+        assert [run(), run()] == [False, True]
+
+
+def test_jax_keeps_nothing_in_a_folder_that_cannot_be_made(folder, start, monkeypatch):
+    (folder / "file").touch()
+    monkeypatch.setenv("SAMPLERNN_CACHE", str(folder / "file"))
+    start()
+    assert jax.config.jax_compilation_cache_dir is None
+    with warnings.catch_warnings(action="error"):
+        assert float(jax.jit(lambda x: 2 * x + 2)(np.float32(3))) == 8

@@ -1,0 +1,138 @@
+"""What a GPU asks for, proven without one: nothing crosses unasked, nothing is copied, all can compile."""
+
+import re
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from samplernn_theano.backends.compile import compile_function
+from samplernn_theano.checkpoints import run_folder
+from samplernn_theano.config.hyperparameters import FAMILIES, OneTier
+from samplernn_theano.config.presets import preset
+from samplernn_theano.config.schedule import Progress, Schedule
+from samplernn_theano.data.dataset import SPLITS, load_split
+from samplernn_theano.models.build import build_graph, build_sampler
+from samplernn_theano.models.parameters import Parameters
+from samplernn_theano.training import loop, optimizer
+from samplernn_theano.training.state import Training, settle
+from samplernn_theano.training.step import compile_trainer
+
+jax = pytest.importorskip("jax")
+export = pytest.importorskip("jax.export")
+jax_runtime = pytest.importorskip("samplernn_theano.backends.jax_program")
+
+HP = OneTier(dim=8, emb_size=4, q_levels=16, seq_len=32, batch_size=2)
+
+KNOWN_EVERYWHERE = {"AllocateBuffer"}  # an array without content, which XLA itself replaces
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    """A tiny model whose programs are compiled."""
+    trainer = compile_trainer(HP, backend="jax")
+    shape = HP.batch_size, HP.overlap + HP.seq_len
+    batch = np.zeros(shape, np.int32), np.ones(shape, np.float32), np.asarray(0, np.int32)
+    trainer.step(*batch, *trainer.zero_states())
+    trainer.evaluate(*batch, *trainer.zero_states())
+    return trainer
+
+
+class Untouched:
+    """A state as the loop sees it: nothing can be done with it but to pass it on."""
+
+    def __init__(self, array):
+        self.array = array
+
+
+class Cost:
+    """A cost that notes when it is read."""
+
+    def __init__(self, array, number, events):
+        self.array, self.number, self.events = array, number, events
+
+    def __float__(self):
+        self.events.append(f"read {self.number}")
+        return float(self.array)
+
+
+def test_of_a_step_the_loop_reads_only_the_cost_and_only_when_the_next_one_is_under_way(
+    trainer, data, tmp_path
+):
+    events: list[str] = []
+
+    def step(sequences, mask, reset, state):
+        number = sum(event.startswith("step") for event in events) + 1
+        events.append(f"step {number}")
+        state = state.array if isinstance(state, Untouched) else state
+        cost, state = trainer.step(sequences, mask, reset, state)
+        return [Cost(cost, number, events), Untouched(state)]
+
+    clips = {split: load_split(data, split) for split in SPLITS}
+    watched = replace(trainer, step=step)
+    t = Training(watched, clips, run_folder.Run(tmp_path), Schedule(), Progress(), trainer.zero_states(), 0.0)
+    with jax.transfer_guard("disallow"):  # but for arrays that are sent on purpose
+        for batch in islice(loop._minibatches(t), 4):
+            loop._step(t, batch)
+        assert events == ["step 1", "step 2", "read 1", "step 3", "read 2", "step 4", "read 3"]
+        settle(t)
+    assert events[-1] == "read 4" and len(t.costs) == 4
+
+
+def test_a_whole_run_sends_nothing_that_it_does_not_mean_to(trainer, data, tmp_path):
+    clips = {split: load_split(data, split) for split in SPLITS}
+    told = {"backend": "jax", "versions": {}, "devices": "", "git_revision": None}
+    run = run_folder.create(tmp_path / "run", told)
+    t = Training(
+        replace(trainer, settings=told),
+        clips,
+        run,
+        Schedule(max_iters=3),
+        Progress(),
+        trainer.zero_states(),
+        0.0,
+    )
+    with jax.transfer_guard("disallow"):
+        assert loop.train_on(t, "start", None) == 0
+    assert t.progress.iteration == 3 and t.progress.best_valid is not None
+
+
+def programs(hp):
+    """The training step, the evaluation and the generator of a model, and what the step writes over."""
+    params = Parameters()
+    graph = build_graph(params, hp)
+    moves, _ = optimizer.adam(*optimizer.objective(graph, "train"))
+    sampler = build_sampler(params, hp, 2, hp.overlap)
+    outputs, states = [graph.cost, *graph.new_states.values()], list(graph.states.values())
+    step = compile_function(graph.inputs, outputs, moves, "jax", donate=states)
+    evaluation = compile_function(graph.inputs, outputs, backend="jax")
+    drawn = [sampler.samples, *sampler.new_states.values()]
+    return step, evaluation, compile_function(sampler.inputs, drawn, backend="jax"), len(moves) + len(states)
+
+
+def for_cuda(program):
+    """What XLA for CUDA is given to compile; making it fails where an operation has no form for it."""
+    with jax_runtime.precision("float32"):
+        exported = export.export(program._jitted(), platforms=["cuda"])(*program._structs())
+    return exported.mlir_module()
+
+
+@pytest.mark.parametrize(
+    "family",
+    [f if f in ("one_tier", "wavenet") else pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES],
+)
+def test_what_xla_for_cuda_is_given(family):
+    """In float32, without calls into code for a CPU; every parameter, moment and state has one place."""
+    statistics = {"mean": 0.0, "std": 0.2} if FAMILIES[family].real_valued else {}
+    *all_programs, n_written_over = programs(preset(family, "tiny", statistics))
+    texts = [for_cuda(program) for program in all_programs]
+    for text in texts:
+        assert set(re.findall(r"custom_call @([\w.]+)", text)) <= KNOWN_EVERYWHERE
+        assert "f64" not in text and "f32" in text
+    assert [text.count("tf.aliasing_output") for text in texts] == [n_written_over, 0, 0]
+
+
+def test_what_xla_compiles_holds_no_float64(trainer):
+    for dtype in re.findall(r"\bf\d+\[", trainer.step.compiled().as_text()):
+        assert dtype == "f32["

@@ -1,0 +1,574 @@
+"""The original's files as ours and ours as the original's."""
+
+import json
+import math
+import os
+import re
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samplernn_theano.checkpoints import convert as conversion
+from samplernn_theano.checkpoints import load, npz
+from samplernn_theano.checkpoints.convert import convert
+from samplernn_theano.checkpoints.npz import Checkpoint
+from samplernn_theano.checkpoints.run_folder import Run, read_log
+from samplernn_theano.cli.main import main
+from samplernn_theano.config.hyperparameters import HyperParameters, KTier, OneTier
+from samplernn_theano.config.schedule import Progress
+from samplernn_theano.errors import CheckpointError, HyperParameterError, OutputError
+from samplernn_theano.models.build import build_graph
+from samplernn_theano.models.parameters import Parameters
+from samplernn_theano.original import pickles, results_folder
+from samplernn_theano.original.layout import log_of
+from samplernn_theano.original.results_folder import LOG_KEYS, RESUMED, ResultTree
+from samplernn_theano.original.tags import original_argv, tag
+from samplernn_theano.utils import plotting
+from samplernn_theano.utils.files import locked
+from tests.conftest import GOLDEN
+
+TREES = {
+    results_folder.family_of(ResultTree(args.parent)): ResultTree(args.parent)
+    for args in sorted((GOLDEN / "checkpoints").glob("results_*/*/args.pkl"))
+}
+ANSWERS = json.loads((GOLDEN / "checkpoints" / "resume.json").read_text())
+HP = OneTier(dim=4, emb_size=3, q_levels=8, seq_len=16, batch_size=2)
+
+each_family = pytest.mark.parametrize("family", ["one_tier", "two_tier", "three_tier", "wavenet"])
+
+
+def copied(folder: Path, family: str) -> ResultTree:
+    """A golden tree that may be changed."""
+    golden = TREES[family].folder
+    return ResultTree(shutil.copytree(golden, folder / "theirs" / golden.parent.name / golden.name))
+
+
+def params(tree: ResultTree) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for _, path in results_folder.checkpoints(tree)}
+
+
+def only_tree(root: Path) -> ResultTree:
+    (folder,) = root.glob("results_*/*")
+    return ResultTree(folder)
+
+
+def initial(hp: HyperParameters) -> dict[str, np.ndarray]:
+    """Untrained parameters."""
+    built = Parameters(seed=123)
+    build_graph(built, hp)
+    return built.arrays()
+
+
+def made_run(folder: Path, hp: HyperParameters = HP, **settings) -> Run:
+    """A run of ours with looks at iterations 10, 20 and 30, the second the best, stopped at 35."""
+    run, arrays = Run(folder), initial(hp)
+    looks = [(10, 3.0, 3.5), (20, 2.0, 2.5), (30, 2.25, None)]
+    records = [{"event": "start", "iteration": 0}]
+    for iteration, valid, test in looks:
+        where = {"iteration": iteration, "epoch": 0, "seconds": 360.0 * iteration}
+        records += [
+            {"event": "train", **where, "nll_bits": valid},
+            {"event": "monitor", **where, "train": valid + 1, "valid": valid, "test": test},
+        ]
+    for path, iteration in ((run.best, 20), (run.last, 35), (run.kept(30, 2.25), 30)):
+        moved = {name: value + np.float32(iteration) for name, value in arrays.items()}
+        about = {"learning_rate": 0.002, "which_set": "MUSIC", **settings}
+        moments = {"adam.t": np.float32(iteration)}
+        progress = asdict(Progress(iteration=iteration))
+        npz.save(path, Checkpoint(hp, moved, moments, {"h0": arrays["SampleLevel.h0"]}, progress, about))
+    run.log.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return run
+
+
+# --- a results folder of the original's ---------------------------------------------------------------------
+
+
+@each_family
+def test_a_results_folder_becomes_a_run_and_comes_back_the_same(family, tmp_path):
+    theirs = copied(tmp_path, family)
+    log = results_folder.read_log(theirs) | {RESUMED: [1, 3]}
+    results_folder.write_log(theirs, log)
+
+    said = convert(theirs.folder, tmp_path / "run")
+    assert "3 looks, the parameters of 3; it goes on from iteration 97, the best is that of 97" in said
+    assert "saved neither Adam's moments nor the carried states" in said and "\n" not in said
+    run = Run(tmp_path / "run")
+    assert {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()} == {
+        *("settings.json", "log.jsonl", "train_log.png", "checkpoints/last.npz", "checkpoints/best.npz"),
+        *(
+            f"checkpoints/i{i}_v{v:.4f}.npz"
+            for i, v in zip(log["iter"], log["valid NLL (bits)"], strict=True)
+        ),
+        *(f"samples/sample_i{i}_{k}.wav" for i in (40, 80, 97) for k in range(2)),
+    }
+    assert [(r["event"], r["iteration"]) for r in read_log(run)] == [
+        *(("monitor", 40), ("resume", 40), ("monitor", 80), ("monitor", 97), ("resume", 97))
+    ]
+
+    said = convert(run.folder, tmp_path / "back")
+    back = only_tree(tmp_path / "back")
+    assert said.startswith(str(back.folder)) and "3 looks, the parameters of 3" in said
+    assert back.folder.relative_to(tmp_path / "back") == theirs.folder.relative_to(tmp_path / "theirs")
+    assert params(back) == params(theirs) and len(params(back)) == 3
+    assert pickles.read(back.args) == pickles.read(theirs.args)
+    assert results_folder.read_log(back) == log
+    assert results_folder.settings(back) == results_folder.settings(theirs)
+    assert results_folder.resumable(back)[:3] == results_folder.resumable(theirs)[:3]
+    assert back.best.is_dir() and not any(back.best.iterdir())
+    assert {p.name: p.read_bytes() for p in back.samples.iterdir()} == {
+        p.name: p.read_bytes() for p in theirs.samples.iterdir()
+    }
+    ours, golden = (tree.model_settings.read_text().split("Model settings:")[1] for tree in (back, theirs))
+    said_by_schedule = ("N_SEQS", "PRINT_", "STOP_", "TRAIN_MODE")
+    assert ours.split() == "\n".join(
+        line for line in golden.splitlines() if not line.strip().startswith(said_by_schedule)
+    ).split()  # fmt: skip
+
+
+@each_family
+def test_a_run_goes_on_where_the_original_would(family, tmp_path):
+    tree, golden = TREES[family], ANSWERS[f"{family}/intact"]
+    convert(tree.folder, tmp_path / "run")
+    last = npz.load(Run(tmp_path / "run").last)
+    log = results_folder.read_log(tree)
+    assert last.progress == asdict(
+        Progress(
+            batches_per_epoch=96,
+            iteration=97,
+            epoch=1,
+            batch=golden["iters_to_consume"],
+            seconds=log["train time"][2],
+            best_valid=golden["other"][0],
+            best_test=golden["other"][1],
+            best_iteration=97,
+            last_monitor_iteration=97,
+            last_monitor_seconds=log["train time"][2],
+            minibatch=float(golden["res_path"].split("_tr")[1][:6]),
+        )
+    )
+    assert last.hp == results_folder.settings(tree).hp and not last.adam and not last.states
+    assert last.settings == json.loads(Run(tmp_path / "run").settings.read_text())
+    assert last.settings["hyperparameters"] == asdict(last.hp)
+    told = {
+        "family": family,
+        "learning_rate": 0.0001 if family == "wavenet" else 0.001,
+        "which_set": "MUSIC",
+        "exp": "CKPT",
+        "converted_from": str(tree.folder),
+        "original_argv": pickles.read(tree.args),
+    }
+    assert told.items() <= last.settings.items()
+    arrays = pickles.read(tree.params / golden["res_path"])
+    assert all(np.array_equal(last.parameters[name], arrays[name]) for name in arrays)
+
+
+def test_where_parameters_are_gone_a_run_goes_on_from_those_that_are_left(tmp_path):
+    tree = copied(tmp_path, "two_tier")
+    next(tree.params.glob("*_i97_*")).unlink()
+    said = convert(tree.folder, tmp_path / "run")
+    assert "3 looks, the parameters of 2; it goes on from iteration 80, the best is that of 80" in said
+    run = Run(tmp_path / "run")
+    last = npz.load(run.last)
+    golden = ANSWERS["two_tier/without_i97"]
+    assert last.progress["batch"] == golden["iters_to_consume"] == 80
+    assert [last.progress["best_valid"], last.progress["best_test"]] == golden["other"][:2]
+    assert [r["iteration"] for r in read_log(run)] == [40, 80, 97]
+
+    for path in tree.params.iterdir():
+        path.unlink()
+    with pytest.raises(CheckpointError, match="belongs to a look"):
+        convert(tree.folder, tmp_path / "none")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "theirs"]
+
+
+def test_the_best_is_the_lowest_validation_cost_whose_parameters_are_there(tmp_path):
+    """The third look is worse than the second: the original repeats the test cost, our log has none."""
+    tree = copied(tmp_path, "one_tier")
+    log = results_folder.read_log(tree)
+    log["valid NLL (bits)"][2] = 4.95
+    for key in ("lowest valid cost", "correponding test cost", "test NLL (bits)", "test time"):
+        log[key][2] = log[key][1]
+    results_folder.write_log(tree, log)
+    third = next(tree.params.glob("*_i97_*"))
+    third.rename(third.with_name(third.name.replace("v4.8937_best", "v4.9500")))
+
+    said = convert(tree.folder, tmp_path / "run")
+    assert "it goes on from iteration 97, the best is that of 80" in said
+    run = Run(tmp_path / "run")
+    best, last = npz.load(run.best).progress, npz.load(run.last).progress
+    assert (best["iteration"], best["looks_without_gain"], best["batch"]) == (80, 0, 80)
+    assert (last["iteration"], last["best_iteration"], last["looks_without_gain"]) == (97, 80, 1)
+    assert last["best_valid"] == best["best_valid"] == log["valid NLL (bits)"][1]
+    assert [r["test"] is None for r in read_log(run)] == [False, False, True]
+    convert(run.folder, tmp_path / "back")
+    back = only_tree(tmp_path / "back")
+    assert results_folder.read_log(back) == log and params(back) == params(tree)
+
+    next(tree.params.glob("*_i80_*")).unlink()
+    assert "the best is that of 97" in convert(tree.folder, tmp_path / "without")
+
+
+def test_of_two_files_for_a_look_the_original_takes_the_newer_and_the_look_before(tmp_path):
+    """Quirk: the parameters are then newer than the position in the data."""
+    tree = copied(tmp_path, "three_tier")
+    written = next(tree.params.glob("*_i97_*"))
+    shutil.copy(written, tree.params / "params_e1_i97_older_best.pkl")
+    convert(tree.folder, tmp_path / "run")
+    last = npz.load(Run(tmp_path / "run").last)
+    arrays = pickles.read(written)
+    assert last.progress["iteration"] == last.progress["batch"] == 80
+    assert all(np.array_equal(last.parameters[name], arrays[name]) for name in arrays)
+    convert(tmp_path / "run", tmp_path / "back")
+    assert params(only_tree(tmp_path / "back")) == params(TREES["three_tier"])
+
+
+def test_the_position_in_a_later_epoch(tmp_path):
+    """Epochs of 96 minibatches; each later one begins with a look after its first minibatch."""
+    tree = copied(tmp_path, "one_tier")
+    log = {key: [*values, *values[1:]] for key, values in results_folder.read_log(tree).items()}
+    log |= {"epoch": [0, 0, 1, 2, 2], "iter": [40, 80, 97, 193, 233]}
+    results_folder.write_log(tree, log)
+    path = next(tree.params.glob("*_i97_*"))
+    path.rename(path.with_name(path.name.replace("e1_i97", "e2_i233")))
+    progress = conversion.checkpoint_to_go_on(tree).progress
+    assert (progress["epoch"], progress["batch"], progress["batches_per_epoch"]) == (2, 41, 96)
+    assert progress["batch"] == results_folder.resumable(tree).to_skip
+
+
+COSTS = st.sampled_from([1.0, 2.0, 3.0]) | st.floats(0, 8, width=32)  # some are equal
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), COSTS, COSTS, COSTS, st.floats(0, 1e6)), min_size=1, max_size=9),
+    st.sets(st.integers(1, 9)),
+)
+def test_any_log_of_the_original_becomes_ours_and_back(looks, resumed):
+    """A log as the original writes it: the test split is scored where the validation cost is the lowest."""
+    log = {key: [] for key in LOG_KEYS}
+    epoch, lowest, test, best = 0, math.inf, math.nan, []
+    for n, (later, train, valid, tested, seconds) in enumerate(looks, 1):
+        epoch += later
+        best.append(valid < lowest)
+        if best[-1]:
+            lowest, test, test_time = valid, tested, seconds / 2
+        row = (epoch, 10 * n, train, valid, test, lowest, test, seconds, seconds / 3, test_time, 2 * seconds)
+        for key, value in zip(LOG_KEYS, row, strict=True):
+            log[key].append(value)
+    ours = conversion.looks_of(log)
+    assert log_of(ours) == log and [look["test"] is not None for look in ours] == best
+    resumed = sorted(n for n in resumed if n <= len(looks))
+    records = conversion.records_of(log | {RESUMED: resumed})
+    assert [r["iteration"] // 10 for r in records if r["event"] == "resume"] == resumed
+    assert [r for r in records if r["event"] == "monitor"] == [{"event": "monitor", **look} for look in ours]
+
+
+def test_a_log_that_lacks_something_is_refused(tmp_path):
+    log = results_folder.read_log(TREES["one_tier"])
+    del log["train time"]
+    with pytest.raises(CheckpointError, match="not as many values of 'train time' as looks"):
+        conversion.looks_of(log)
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+@each_family
+def test_parameters_become_a_checkpoint_and_come_back_byte_for_byte(family, tmp_path):
+    tree = TREES[family]
+    log = results_folder.read_log(tree)
+    name, path = results_folder.checkpoints(tree)[1]
+    convert(path, tmp_path / "ours.npz")
+    ours = npz.load(tmp_path / "ours.npz")
+    assert ours.hp == results_folder.settings(tree).hp
+    at = ours.progress
+    assert (at["iteration"], at["epoch"], at["batch"], at["seconds"]) == (80, 0, 80, log["train time"][1])
+    assert (at["minibatch"], at["best_valid"]) == (name.train, log["valid NLL (bits)"][1])
+    convert(tmp_path / "ours.npz", tmp_path / "theirs.pkl")
+    assert (tmp_path / "theirs.pkl").read_bytes() == path.read_bytes()
+
+
+def test_of_a_results_folder_the_best_becomes_a_checkpoint_that_replaces_another(tmp_path):
+    (tmp_path / "best.npz").write_text("old")
+    convert(TREES["wavenet"].folder, tmp_path / "best.npz", overwrite=True)
+    assert npz.load(tmp_path / "best.npz").progress["iteration"] == 97
+
+
+def test_a_file_alone_what_nothing_tells_is_assumed_and_said(tmp_path, capsys):
+    name, path = results_folder.checkpoints(TREES["one_tier"])[1]
+    shutil.copy(path, tmp_path)
+    assert main(["convert", str(tmp_path / path.name), str(tmp_path / "a.npz"), "--set", "seq_len=64"]) == 0
+    (said,) = capsys.readouterr().out.splitlines()
+    assert said.startswith(f"{tmp_path / 'a.npz'} is a checkpoint of ours now")
+    assert "Nothing tells batch_size, q_type, learn_h0: those of the authors' best model are assumed" in said
+    ours = npz.load(tmp_path / "a.npz")
+    assert (ours.hp.dim, ours.hp.seq_len, ours.hp.batch_size) == (16, 64, 128)
+    assert ours.settings["which_set"] is None and "original_argv" not in ours.settings
+    at = ours.progress
+    assert (at["iteration"], at["epoch"], at["best_valid"], at["best_iteration"]) == (80, 0, 4.9294, 80)
+
+    (tmp_path / path.name).rename(tmp_path / "model.pkl")  # then its name tells nothing
+    convert(tmp_path / "model.pkl", tmp_path / "b.npz", which_set="BLIZZ")
+    ours = npz.load(tmp_path / "b.npz")
+    assert ours.progress == asdict(Progress()) and ours.settings["which_set"] == "BLIZZ"
+
+
+def test_a_checkpoint_of_ours_becomes_parameters_and_those_of_a_run_are_its_best(tmp_path):
+    run = made_run(tmp_path / "run")
+    said = convert(run.folder, tmp_path / "theirs.pkl")
+    assert "no place for Adam's moments" in said
+    written, ours = pickles.read(tmp_path / "theirs.pkl"), npz.load(run.best).parameters
+    assert list(written) == list(ours)
+    assert all(written[n].dtype == np.float32 and np.array_equal(written[n], ours[n]) for n in ours)
+
+
+# --- a run of ours ------------------------------------------------------------------------------------------
+
+
+def test_a_run_becomes_a_results_folder(tmp_path):
+    """Its log is of an older version, which did not say the cost of the last minibatch nor some times."""
+    run = made_run(tmp_path / "run", schedule={"n_seqs": 2, "max_iters": None})
+    run.samples.mkdir()
+    for name in ("sample_i20_0.wav", "sample_i20_1.wav", "sample_i25_0.wav", "other.wav"):
+        (run.samples / name).touch()
+    convert(run.folder, tmp_path / "theirs", exp="mine")
+    tree = only_tree(tmp_path / "theirs")
+    argv = original_argv(HP, "MUSIC", "mine")
+    assert pickles.read(tree.args) == argv and tree.folder.name == tag(argv, "one_tier", 0.002)
+    assert results_folder.settings(tree) == (HP, "MUSIC", 0.002)
+    assert [path.name for _, path in results_folder.checkpoints(tree)] == [
+        "params_e0_i20_t2.00_tr3.0000_v2.0000_best.pkl",
+        "params_e0_i30_t3.00_tr3.2500_v2.2500.pkl",
+    ]
+    for iteration, path in ((20, run.best), (30, run.kept(30, 2.25))):
+        written = pickles.read(next(tree.params.glob(f"*_i{iteration}_*")))
+        ours = npz.load(path).parameters
+        assert all(np.array_equal(written[name], ours[name]) for name in ours)
+    log = results_folder.read_log(tree)
+    assert log["iter"] == [10, 20, 30] and log["lowest valid cost"] == [3.0, 2.0, 2.0]
+    assert log["test NLL (bits)"] == [3.5, 2.5, 2.5] and log["wall clock time"] == [0.0] * 3
+    assert RESUMED not in log
+    assert sorted(path.name for path in tree.samples.iterdir()) == [
+        "sample_e0_i20_t2.00_tr3.0000_v2.0000_best_0.wav",
+        "sample_e0_i20_t2.00_tr3.0000_v2.0000_best_1.wav",
+    ]
+    assert tree.plot.exists() and "N_SEQS               2" in tree.model_settings.read_text()
+    assert results_folder.resumable(tree).iteration == 30
+
+
+def test_the_experiment_is_called_as_the_run_and_the_data_set_as_its_files(tmp_path, small_data):
+    run = made_run(tmp_path / "seventh", which_set=None, data=str(small_data))
+    convert(run.folder, tmp_path / "a")
+    assert pickles.read(only_tree(tmp_path / "a").args) == original_argv(HP, "TONES", "seventh")
+    convert(run.folder, tmp_path / "b", which_set="BLIZZ")
+    assert results_folder.settings(only_tree(tmp_path / "b")).which_set == "BLIZZ"
+    run = made_run(tmp_path / "eighth", which_set=None, data=str(tmp_path / "gone"))
+    with pytest.raises(CheckpointError, match="cannot be told; name it with --which_set"):
+        convert(run.folder, tmp_path / "c")
+
+
+def test_a_resumed_run_says_so_once_for_each_look(tmp_path):
+    run = made_run(tmp_path / "run")
+    lines = run.log.read_text().splitlines()
+    resume = json.dumps({"event": "resume", "iteration": 0})
+    run.log.write_text("\n".join([resume, *lines[:5], resume, resume, *lines[5:], resume, '{"cut sh']))
+    convert(run.folder, tmp_path / "theirs")
+    assert results_folder.read_log(only_tree(tmp_path / "theirs"))[RESUMED] == [2, 3]
+
+
+def test_a_kept_command_line_is_written_anew_where_it_says_something_else(tmp_path):
+    convert(TREES["one_tier"].folder, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    for path in (run.last, *run.last.parent.glob("i*")):  # the best is enough
+        path.unlink()
+    asked, kept = results_folder.settings(TREES["one_tier"]), pickles.read(TREES["one_tier"].args)
+    for k, options in enumerate(
+        ({"exp": "CKPT"}, {"settings": ["batch_size=8"]}, {"which_set": "BLIZZ"}, {"exp": "other"})
+    ):
+        convert(tmp_path / "run", tmp_path / str(k), **options)
+        argv = pickles.read(only_tree(tmp_path / str(k)).args)
+        if k == 0:
+            assert argv == kept
+        else:
+            hp = replace(asked.hp, batch_size=8) if "settings" in options else asked.hp
+            assert argv == original_argv(hp, options.get("which_set", "MUSIC"), options.get("exp", "CKPT"))
+
+
+def test_a_command_line_that_is_no_safe_name_is_not_kept(tmp_path):
+    run = made_run(tmp_path / "run", original_argv=["..", "--which_set", "MUSIC", "--dim", "4"])
+    convert(run.folder, tmp_path / "theirs")
+    assert pickles.read(only_tree(tmp_path / "theirs").args)[0] == "models/one_tier/one_tier.py"
+
+
+@pytest.mark.parametrize(
+    ("hp", "message"),
+    [
+        (KTier(dim=4, emb_size=2, q_levels=8, seq_len=32, batch_size=2), "has no k_tier; choose one_tier"),
+        (replace(HP, normalisation="absmax"), "has no --normalisation"),
+        (replace(HP, q_levels=256, q_type="a-law"), "cannot compute --q_type a-law"),
+    ],
+)
+def test_what_the_original_has_not_is_refused(tmp_path, hp, message):
+    npz.save(tmp_path / "last.npz", Checkpoint(hp, initial(hp)))
+    with pytest.raises(HyperParameterError, match=f"last.npz cannot become the original's: .*{message}"):
+        convert(tmp_path / "last.npz", tmp_path / "theirs.pkl")
+    assert not (tmp_path / "theirs.pkl").exists()
+    if isinstance(hp, OneTier):
+        convert(tmp_path / "last.npz", tmp_path / "theirs.pkl", ["normalisation=min-max", "q_type=linear"])
+
+
+def test_a_run_without_a_checkpoint_at_a_look_is_refused(tmp_path):
+    run = made_run(tmp_path / "run")
+    run.log.unlink()
+    with pytest.raises(
+        CheckpointError, match="No checkpoint of .*run is of a look .* name the output FILE.pkl"
+    ):
+        convert(run.folder, tmp_path / "theirs")
+    assert not list(tmp_path.rglob("args.pkl"))
+
+
+# --- what is refused, and what is replaced ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """Things of all kinds to convert."""
+    folder = tmp_path_factory.mktemp("here")
+    made_run(folder / "run")
+    copied(folder, "one_tier")
+    shutil.copy(results_folder.checkpoints(TREES["one_tier"])[0][1], folder / "theirs.pkl")
+    convert(folder / "theirs.pkl", folder / "ours.npz")
+    (folder / "other").mkdir()
+    (folder / "other" / "file").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("missing new.npz", "There is no missing"),
+        ("ours.npz new.npz", "ours.npz is a checkpoint of ours already; copy the file"),
+        ("run new.npz", "best.npz is a checkpoint of ours already"),
+        ("theirs.pkl new.pkl", "theirs.pkl is a file of the original's already"),
+        ("TREE new.pkl", "best.pkl is a file of the original's already"),
+        ("theirs.pkl new", "one file, of which no folder can be made; name the output FILE.npz"),
+        ("ours.npz new", "one file, of which no folder can be made"),
+        ("other new", "other is neither a run of ours .* nor a results folder"),
+        ("other new.npz", "holds no parameters"),
+        ("theirs.pkl ours.npz", "ours.npz is there already; name another file, or give --overwrite"),
+        ("ours.npz theirs.pkl", "theirs.pkl is there already"),
+        ("TREE run", "run holds a run; name another one, or give --overwrite"),
+        ("TREE other --overwrite", "other holds other files; name an empty or new one"),
+        ("TREE theirs --overwrite", "theirs holds other files"),
+        ("TREE . --overwrite", "is the current folder"),
+        ("TREE other/file --overwrite", "file is a file; name a folder"),
+        ("theirs.pkl new.npz --exp x", "--exp has no effect on new.npz"),
+        ("ours.npz new.pkl --which_set MUSIC", "--which_set has no effect on new.pkl"),
+        ("theirs.pkl new.npz --set dim=8", "has shape .* this model needs"),
+        ("theirs.pkl new.npz --set color=8", "cannot be read: unrecognized arguments: --color=8"),
+        ("ours.npz new.pkl --set weight_norm=False", "parameters that this model lacks"),
+        ("other/file new.npz", "cannot be read as a checkpoint"),
+    ],
+)
+def test_what_cannot_be_converted_is_one_sentence_and_nothing_changes(
+    here, monkeypatch, capsys, words, message
+):
+    monkeypatch.chdir(here)
+    before = {p: p.stat().st_mtime_ns for p in here.rglob("*")}
+    tree = str(only_tree(here / "theirs").folder.relative_to(here))
+    assert main(["convert", *(tree if word == "TREE" else word for word in words.split())]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("samplernn: ")
+    assert re.search(message, line), line
+    assert {p: p.stat().st_mtime_ns for p in here.rglob("*")} == before
+
+
+def test_a_run_in_the_way_is_replaced_when_asked_for(tmp_path):
+    old = made_run(tmp_path / "run")
+    convert(TREES["one_tier"].folder, old.folder, overwrite=True)
+    assert npz.load(old.last).progress["iteration"] == 97
+    assert not old.kept(30, 2.25).exists() and [p.name for p in tmp_path.iterdir()] == ["run"]
+
+    run = made_run(tmp_path / "other")
+    convert(run.folder, tmp_path / "theirs", exp="a")
+    convert(run.folder, tmp_path / "theirs", exp="b")  # beside it
+    trees = sorted((tmp_path / "theirs" / "results_1t").iterdir())
+    with pytest.raises(OutputError, match="holds a run; name another one, or give --overwrite"):
+        convert(run.folder, tmp_path / "theirs", exp="b")
+    (trees[1] / "params" / "params_old.pkl").touch()
+    convert(run.folder, tmp_path / "theirs", exp="b", overwrite=True)
+    assert not (trees[1] / "params" / "params_old.pkl").exists()
+    (trees[1] / "notes.txt").touch()
+    with pytest.raises(OutputError, match="holds other files .notes.txt."):
+        convert(run.folder, tmp_path / "theirs", exp="b", overwrite=True)
+    (trees[1] / "notes.txt").unlink()
+    assert sorted((tmp_path / "theirs" / "results_1t").iterdir()) == trees
+    assert [p.name for p in (tmp_path / "theirs").iterdir()] == ["results_1t"]
+
+
+def test_a_run_where_another_process_works_and_one_around_the_source_are_not_replaced(tmp_path):
+    run = made_run(tmp_path / "run")
+    before = run.last.read_bytes()
+    with locked(run.folder), pytest.raises(OutputError, match="Another process works in"):
+        convert(TREES["one_tier"].folder, run.folder, overwrite=True)
+    inner = shutil.copytree(
+        TREES["one_tier"].folder, run.folder / "results_1t" / TREES["one_tier"].folder.name
+    )
+    with pytest.raises(OutputError, match="lies in .*run, which would be replaced"):
+        convert(inner, run.folder, overwrite=True)
+    assert run.last.read_bytes() == before and inner.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    "error", [OutputError("No disk space left."), OSError(28, "full"), KeyboardInterrupt()]
+)
+def test_a_failure_half_way_leaves_everything_as_it_was(tmp_path, monkeypatch, error):
+    run = made_run(tmp_path / "run")
+    (tmp_path / "theirs").mkdir()
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(plotting, "learning_curve", fail)  # nearly the last that is written
+    before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")}
+    for source, out in ((TREES["one_tier"].folder, run.folder), (run.folder, tmp_path / "theirs")):
+        with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OutputError):
+            convert(source, out, overwrite=True)
+        assert {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")} == before
+        assert sorted(p.name for p in tmp_path.rglob("*") if p.parent in (tmp_path, tmp_path / "theirs")) == [
+            *("run", "theirs")
+        ]
+
+
+def test_a_run_that_cannot_be_replaced_at_the_last_moment_is_kept(tmp_path, monkeypatch):
+    run = made_run(tmp_path / "run")
+    before, replace_ = run.last.read_bytes(), os.replace
+
+    def fail(source, path):
+        if Path(path) == run.folder and ".part" in str(source) and Path(source).name == "run":
+            raise OSError(5, "Input/output error")
+        replace_(source, path)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OutputError, match="Could not write .*run: Input/output error"):
+        convert(TREES["wavenet"].folder, run.folder, overwrite=True)
+    assert run.last.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_parameters_that_do_not_fit_or_are_not_finite_are_refused(tmp_path):
+    tree = copied(tmp_path, "one_tier")
+    path = next(tree.params.glob("*_i80_*"))
+    arrays = pickles.read(path)
+    pickles.write(path, {name: a for name, a in arrays.items() if name != "SampleLevel.L2.b"})
+    with pytest.raises(CheckpointError, match="i80.* has no parameter SampleLevel.L2.b"):
+        convert(tree.folder, tmp_path / "run")
+    pickles.write(path, arrays | {"SampleLevel.L2.b": arrays["SampleLevel.L2.b"] * np.float32("nan")})
+    with pytest.raises(CheckpointError, match="SampleLevel.L2.b of .*i80.* not finite"):
+        convert(tree.folder, tmp_path / "run")
+    assert [p.name for p in tmp_path.iterdir()] == ["theirs"]
+    assert load.read(next(tree.params.glob("*_i40_*"))).hp.dim == 16

@@ -1,0 +1,305 @@
+"""Checkpoints: what is saved comes back; whatever is damaged is refused as such, and never executed."""
+
+import io
+import json
+import pickle
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from samplernn_theano.checkpoints import npz
+from samplernn_theano.checkpoints.npz import FORMAT, Checkpoint
+from samplernn_theano.config.hyperparameters import ThreeTier
+from samplernn_theano.errors import CheckpointError, OutputError
+
+GROUPS = ("parameters", "adam", "states")
+SMALL = Checkpoint(
+    ThreeTier(dim=8),
+    parameters={
+        "A.W0": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "SampleLevel.Embedding": np.linspace(-1, 1, 1280, dtype=np.float32).reshape(40, 32),
+    },
+    adam={"adam.t": np.float32(3)},
+    states={"h0": np.ones((4, 1, 8), np.float32)},
+    progress={"iteration": 12, "seconds": 3.25, "best": None},
+)
+"""One of its arrays is longer than what is read at once, 4096 bytes."""
+
+
+def assert_equal(ours: Checkpoint, expected: Checkpoint) -> None:
+    assert ours.hp == expected.hp
+    assert ours.progress == expected.progress
+    for group in GROUPS:
+        mine, theirs = getattr(ours, group), getattr(expected, group)
+        assert list(mine) == list(theirs)
+        for name in mine:
+            np.testing.assert_array_equal(mine[name], theirs[name], strict=True)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> bytes:
+    """The bytes of SMALL as a file."""
+    path = tmp_path_factory.mktemp("whole") / "whole.npz"
+    npz.save(path, SMALL)
+    return path.read_bytes()
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        npz.load(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+# --- round trip
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12)
+dtypes = st.sampled_from([np.float32, np.float64])
+groups = st.dictionaries(names, dtypes.flatmap(lambda d: arrays(d, array_shapes(min_dims=0))), max_size=4)
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([ThreeTier(), ThreeTier(dim=3, n_rnn=2, rnn_type="LSTM", skip_conn=True)]),
+    groups,
+    groups,
+    groups,
+    st.dictionaries(st.text(), plain | st.lists(plain, max_size=3), max_size=4),
+)
+def test_what_is_saved_comes_back(tmp_path, hp, parameters, adam, states, progress):
+    saved = Checkpoint(hp, parameters, adam, states, progress)
+    npz.save(tmp_path / "a.npz", saved)
+    loaded = npz.load(tmp_path / "a.npz")
+    assert loaded.hp == saved.hp and loaded.progress == saved.progress
+    for group in GROUPS:
+        mine, theirs = getattr(loaded, group), getattr(saved, group)
+        assert list(mine) == list(theirs)
+        for name in mine:
+            np.testing.assert_array_equal(mine[name], theirs[name], strict=True)
+
+
+def test_the_file_is_an_npz_that_numpy_reads_by_itself(tmp_path):
+    npz.save(str(tmp_path / "a.npz"), SMALL)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        np.testing.assert_array_equal(archive["parameters/A.W0"], SMALL.parameters["A.W0"])
+        about = json.loads(str(archive["about"]))
+    assert about["format"] == FORMAT and about["family"] == "three_tier"
+    assert about["hyperparameters"] == asdict(SMALL.hp)
+
+
+def test_a_failed_save_leaves_the_old_checkpoint(tmp_path, whole, monkeypatch):
+    def savez(path, **_):
+        Path(path).write_bytes(whole[:100])
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "last.npz"
+    path.write_bytes(whole)
+    monkeypatch.setattr(np, "savez", savez)
+    with pytest.raises(OutputError, match=f"No disk space left while writing {path}"):
+        npz.save(path, SMALL)
+    assert [p.name for p in tmp_path.iterdir()] == ["last.npz"]
+    assert_equal(npz.load(path), SMALL)
+
+
+# --- damage
+
+
+def positions(whole: bytes) -> list[int]:
+    """Every byte, but only every 16th of the long array's numbers."""
+    start = whole.index(SMALL.parameters["SampleLevel.Embedding"].tobytes())
+    return [p for p in range(len(whole)) if not start <= p < start + 5120 or p % 16 == 0]
+
+
+def test_a_file_cut_at_any_byte_is_refused(tmp_path, whole):
+    for length in positions(whole):
+        (tmp_path / "a.npz").write_bytes(whole[:length])
+        refused(tmp_path / "a.npz")
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path, whole):
+    """Nothing: in the dates of the archive, for one."""
+    path, directory, refusals = tmp_path / "a.npz", whole.index(b"PK\x01\x02"), 0
+    for position in positions(whole):
+        for bit in range(8) if position >= directory else [position % 8]:
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << bit
+            path.write_bytes(damaged)
+            try:
+                loaded = npz.load(path)
+            except CheckpointError:
+                refusals += 1
+            else:
+                assert_equal(loaded, SMALL)
+    assert refusals > 3000
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        (b"(40, 32)", b"(40, 12)"),  # fewer numbers than there are
+        (b"(40, 32)", b"(32, 40)"),
+        (b"(40, 32)", b"(40,932)"),
+        (b"(40, 32)", b"(99999, "),
+        (b"(40, 32)", b"('0, 32)"),
+        (b"(40, 32)", b"(40, 32\x00"),
+        (b"'descr': '<f4'", b"'descr': '<i4'"),
+        (b"'descr': '<f4'", b"'descr': '<f2'"),
+        (b"'descr': '<f4'", b"'descr': '|O1'"),
+        (b"False", b"True "),
+    ],
+)
+def test_a_damaged_header_of_an_array_is_refused(tmp_path, whole, old, new):
+    """In a long array: its checksum is known only after the last of its bytes."""
+    header = whole.rindex(b"\x93NUMPY", 0, whole.index(b"(40, 32)"))
+    position = whole.index(old, header)
+    (tmp_path / "a.npz").write_bytes(whole[:position] + new + whole[position + len(old) :])
+    refused(tmp_path / "a.npz")
+
+
+def test_a_checkpoint_that_lost_its_last_arrays_is_refused(tmp_path, whole):
+    """One wrong byte in the archive's directory, the length of a comment, hides all entries that follow."""
+    entry = whole.rindex(b"parameters/SampleLevel.Embedding.npy") - 46
+    assert whole[entry : entry + 4] == b"PK\x01\x02"
+    (tmp_path / "a.npz").write_bytes(whole[: entry + 33] + b"\x01" + whole[entry + 34 :])
+    refused(tmp_path / "a.npz")
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 5000,
+        b"Dear diary,\n" * 50,
+        b"\xff\xfe\x00PK\x03\x04",
+        json.dumps({"format": FORMAT}).encode(),
+        npy(np.zeros(3)),
+        pickle.dumps({"A": [1.0]}, protocol=0),
+        pickle.dumps({"A": [1.0]}, protocol=2),
+    ],
+    ids=["empty", "zeros", "text", "bytes", "json", "npy", "pickle", "binary pickle"],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    assert "damaged or not one of this package" in refused(tmp_path / "a.npz")
+
+
+def test_an_archive_of_another_kind_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+        archive.writestr("about", "hello")
+    refused(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", W=np.zeros(3))
+    assert "damaged or not one of this package" in refused(tmp_path / "b.npz")
+
+
+def rewritten(path: Path, about: str) -> Path:
+    """SMALL as a file whose checksums are right and whose description is `about`."""
+    with np.load(path, allow_pickle=False) as archive:
+        content = {name: archive[name] for name in archive.files}
+    np.savez(path, **content | {"about": np.array(about)})
+    return path
+
+
+def with_about(path: Path, **changes: object) -> Path:
+    npz.save(path, SMALL)
+    with np.load(path, allow_pickle=False) as archive:
+        about = json.loads(str(archive["about"]))
+    return rewritten(path, json.dumps(about | changes))
+
+
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"format": "samplernn-theano checkpoint 9"}, "'samplernn-theano checkpoint 9'; this version reads"),
+        ({"family": "four_tier"}, "'four_tier', unknown here"),
+        ({"hyperparameters": asdict(ThreeTier()) | {"n_rnn": 6}}, "--n_rnn 6"),
+        ({"hyperparameters": asdict(ThreeTier()) | {"colour": 6}}, "colour"),
+        ({"hyperparameters": asdict(ThreeTier()) | {"dim": "wide"}}, "damaged"),
+        ({"hyperparameters": [1]}, "damaged"),
+        ({"family": ["three_tier"]}, "damaged"),
+    ],
+)
+def test_a_checkpoint_of_another_version_or_model_is_refused(tmp_path, changes, told):
+    assert told in refused(with_about(tmp_path / "a.npz", **changes))
+
+
+@pytest.mark.parametrize("about", ["null", "[]", "3", "{", '{"format": 1}', "[" * 100_000])
+def test_an_archive_whose_description_is_no_description_is_refused(tmp_path, about):
+    npz.save(tmp_path / "a.npz", SMALL)
+    refused(rewritten(tmp_path / "a.npz", about))
+
+
+def test_a_file_that_is_written_again_is_read(tmp_path):
+    """The tests above change one thing only."""
+    assert_equal(npz.load(with_about(tmp_path / "a.npz")), SMALL)
+
+
+# --- pickles
+
+
+class Touch:
+    """A pickle of it makes a file when it is read."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("name", ["about", "parameters/A.W0", "extra"])
+def test_a_pickled_array_is_refused_and_not_executed(tmp_path, whole, name):
+    path, executed = tmp_path / "a.npz", tmp_path / "executed"
+    (tmp_path / "whole.npz").write_bytes(whole)
+    with np.load(tmp_path / "whole.npz") as archive:
+        content = {key: archive[key] for key in archive.files}
+    content[name] = np.array([Touch(executed)], dtype=object)
+    np.savez(path, **content)
+    refused(path)
+    assert not executed.exists()
+
+    with np.load(path, allow_pickle=True) as archive:  # it would have been
+        archive[name]
+    assert executed.exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_a_plain_pickle_is_refused_and_not_executed(tmp_path, protocol):
+    path, executed = tmp_path / "a.npz", tmp_path / "executed"
+    path.write_bytes(pickle.dumps({"A": Touch(executed)}, protocol))
+    refused(path)
+    assert not executed.exists()
+
+
+# --- what is not there
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    assert refused(tmp_path / "a.npz") == f"There is no checkpoint {tmp_path / 'a.npz'}."
+
+
+def test_a_folder(tmp_path):
+    refused(tmp_path)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, whole, monkeypatch):
+    def load(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.npz").write_bytes(whole)
+    monkeypatch.setattr(np, "load", load)
+    monkeypatch.setattr(zipfile, "ZipFile", load)
+    assert refused(tmp_path / "a.npz") == f"Not allowed to read the checkpoint {tmp_path / 'a.npz'}."

@@ -1,0 +1,183 @@
+"""The folder of a run."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from samplernn_theano.checkpoints import run_folder
+from samplernn_theano.checkpoints.run_folder import Run
+from samplernn_theano.errors import OutputError
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def finished(folder: Path) -> Run:
+    """A run with everything that a run leaves behind."""
+    run = run_folder.create(folder, {"seed": 1})
+    run_folder.append(run, "start")
+    for path in (run.last, run.best, run.plot, run.samples / "a.wav"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old")
+    return run
+
+
+def test_the_layout(tmp_path):
+    finished(tmp_path / "runs" / "a")
+    assert files(tmp_path / "runs" / "a") == [
+        "checkpoints/best.npz",
+        "checkpoints/last.npz",
+        "log.jsonl",
+        "samples/a.wav",
+        "settings.json",
+        "train_log.png",
+    ]
+
+
+def test_settings_are_kept(tmp_path):
+    run = run_folder.create(str(tmp_path / "a"), {"seed": 1, "hyperparameters": {"dim": 8}, "name": "♪"})
+    assert json.loads(run.settings.read_text()) == {"seed": 1, "hyperparameters": {"dim": 8}, "name": "♪"}
+    assert files(run.folder) == ["log.jsonl", "settings.json"]
+
+
+@pytest.mark.parametrize("left", ["checkpoints/best.npz", "checkpoints/last.npz"])
+def test_a_run_is_not_overwritten_unasked(tmp_path, left):
+    path = tmp_path / left
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("old")
+    with pytest.raises(OutputError, match=f"{tmp_path} holds a run.*samplernn resume.*--run.*--overwrite"):
+        run_folder.create(tmp_path, {})
+    assert files(tmp_path) == [left] and path.read_text() == "old"
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_may_be_started_again(tmp_path):
+    run = run_folder.create(tmp_path / "a", {"seed": 1})
+    run_folder.append(run, "start")
+    assert files(run_folder.create(tmp_path / "a", {"seed": 2}).folder) == ["log.jsonl", "settings.json"]
+    assert run_folder.read_log(run) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_other_files_is_left_alone(tmp_path, overwrite):
+    """Whoever names the wrong folder keeps what is in it."""
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "mine.wav").touch()
+    with pytest.raises(OutputError, match="holds other files"):
+        run_folder.create(tmp_path, {}, overwrite)
+    assert files(tmp_path) == ["samples/mine.wav"]
+
+
+def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(tmp_path):
+    finished(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    run = run_folder.create(tmp_path, {"seed": 2}, overwrite=True)
+    assert files(tmp_path) == ["log.jsonl", "notes.txt", "settings.json"]
+    assert json.loads(run.settings.read_text()) == {"seed": 2}
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="a is a file; choose another folder with --run"):
+            run_folder.create(tmp_path / "a", {}, overwrite)
+    assert (tmp_path / "a").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(OutputError, match="Could not write"):
+        run_folder.create(tmp_path / "a" / "b", {})
+
+
+# --- the log
+
+values = st.dictionaries(
+    st.text().filter(lambda name: name not in ("run", "event")),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    max_size=4,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.text(), values), max_size=5))
+def test_what_is_logged_is_read(tmp_path, records):
+    run = Run(tmp_path)
+    run.log.write_text("")
+    for event, rest in records:
+        run_folder.append(run, event, **rest)
+    assert run_folder.read_log(run) == [{"event": event, **rest} for event, rest in records]
+    assert len(run.log.read_bytes().split(b"\n")) == len(records) + 1  # a line for each
+
+
+def logged(folder: Path) -> Run:
+    run = Run(folder)
+    run_folder.append(run, "train", iteration=1, nll_bits=7.5)
+    run_folder.append(run, "train", iteration=2, nll_bits=6.5)
+    return run
+
+
+def test_a_last_line_that_is_cut_short_is_left_out(tmp_path):
+    run = logged(tmp_path)
+    whole, records = run.log.read_bytes(), run_folder.read_log(run)
+    first = whole.index(b"\n") + 1
+    for length in range(first, len(whole) - 1):
+        run.log.write_bytes(whole[:length])
+        assert run_folder.read_log(run) == records[:1]
+    for length in (len(whole) - 1, len(whole)):  # only the end of the line is missing
+        run.log.write_bytes(whole[:length])
+        assert run_folder.read_log(run) == records
+
+
+def test_lines_that_follow_a_line_cut_short_are_not_lost(tmp_path):
+    run = logged(tmp_path)
+    run.log.write_bytes(run.log.read_bytes()[:-9])
+    run_folder.append(run, "train", iteration=3)
+    run_folder.append(run, "end")
+    assert [record.get("iteration", record["event"]) for record in run_folder.read_log(run)] == [1, 3, "end"]
+
+
+def test_a_log_that_cannot_be_written(tmp_path):
+    with pytest.raises(OutputError, match="Could not write .*log.jsonl"):
+        run_folder.append(Run(tmp_path / "gone"), "start")
+
+
+@pytest.mark.parametrize(
+    "name", ["params/my.txt", "params/params_e0_i1_t0.00_tr1.0_v1.0.pkl", "samples/my.wav"]
+)
+def test_a_folder_that_only_looks_like_a_run_is_left_alone(tmp_path, name):
+    """A log is not enough: before its first checkpoint a run has left nothing of value."""
+    run_folder.append(run_folder.create(tmp_path / "a", {}), "start")
+    path = tmp_path / "a" / name
+    path.parent.mkdir()
+    path.write_text("mine")
+    with pytest.raises(OutputError, match=f"holds other files .{path.name}."):
+        run_folder.create(tmp_path / "a", {})
+    assert path.read_text() == "mine"
+
+
+def test_what_is_not_of_a_run_stays_when_it_is_replaced(tmp_path):
+    run = finished(tmp_path / "a")
+    others = [
+        run.folder / name for name in ("params/my.txt", "best/my.txt", "samples/old/a.wav", "notes.txt")
+    ]
+    for path in others:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("mine")
+    run_folder.create(run.folder, {}, overwrite=True)
+    assert all(path.read_text() == "mine" for path in others)
+    assert not run.last.exists() and not run.best.exists() and run.log.read_text() == ""
+
+
+def test_a_log_that_was_damaged_is_read_as_far_as_it_goes(tmp_path):
+    run = run_folder.create(tmp_path / "a", {})
+    run_folder.append(run, "start")
+    with run.log.open("ab") as log:
+        log.write(b'5\n{"iteration": 3}\n\xff\xfe\n{"event": "tra')
+    run_folder.append(run, "end")
+    assert [record["event"] for record in run_folder.read_log(run)] == ["start", "end"]
+    run.log.unlink()
+    assert run_folder.read_log(run) == []

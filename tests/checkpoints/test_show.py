@@ -1,0 +1,374 @@
+"""What show says of runs, ours and the original's, at any moment of theirs."""
+
+import fcntl
+import json
+import math
+import os
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samplernn_theano.checkpoints import npz, show, status
+from samplernn_theano.checkpoints.npz import Checkpoint
+from samplernn_theano.checkpoints.run_folder import Run
+from samplernn_theano.cli.main import main
+from samplernn_theano.config.presets import PRESETS, preset
+from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.errors import CheckpointError
+from samplernn_theano.utils.files import locked
+from tests.conftest import GOLDEN
+
+HP = PRESETS["one_tier"]["tiny"]
+
+
+def train(iteration: int, seconds: float, nll: float, epoch: int = 0) -> dict:
+    position = {"iteration": iteration, "epoch": epoch, "seconds": seconds}
+    return {"event": "train", **position, "nll_bits": nll}
+
+
+def look(iteration: int, seconds: float, valid: float, test: float | None = None, epoch: int = 0) -> dict:
+    position = {"iteration": iteration, "epoch": epoch, "seconds": seconds}
+    return {"event": "monitor", **position, "train": valid + 0.5, "valid": valid, "test": test}
+
+
+START = {"event": "start", "parameters": 20992, "backend": "jax", "iteration": 0}
+END = {"event": "end", "iteration": 300, "seconds": 30.0}
+RECORDS = [
+    START,
+    train(100, 10.0, 5.0),
+    look(100, 10.0, 4.5, 4.25),
+    train(200, 20.0, 4.0),
+    look(200, 20.0, 4.125, 4.0625),
+    train(300, 30.0, 3.5, epoch=1),
+    look(300, 30.0, 4.25, epoch=1),
+    END,
+]
+
+
+def run_folder(
+    folder: Path, records: list[dict] = RECORDS, hp=HP, saved: dict | None = None, **settings
+) -> Path:
+    """The folder of a run with this log, and with a last checkpoint where `saved` is its progress."""
+    settings = {
+        "family": hp.family,
+        "hyperparameters": asdict(hp),
+        "schedule": asdict(Schedule(max_iters=400)),
+        "data": "/sets/music",
+        "learning_rate": 0.001,
+        "seed": 123,
+        "backend": "jax",
+    } | settings
+    run = Run(folder)
+    folder.mkdir(parents=True)
+    run.settings.write_text(json.dumps(settings))
+    run.log.write_text("".join(json.dumps(record) + "\n" for record in records))
+    if saved is not None:
+        arrays = {"SampleLevel.h0": np.zeros((1, 32), np.float32)}
+        npz.save(run.last, Checkpoint(hp, arrays, progress=saved, settings=settings))
+    return folder
+
+
+def values(*folders: Path) -> dict[str, list[str]]:
+    """The table of runs: label -> value for each of them."""
+    text = show.describe([status.read(folder) for folder in folders])
+    rows = [re.split(" {2,}", line.strip()) for line in text.split("\n\n")[len(folders) > 1].splitlines()]
+    return {label: of_runs for label, *of_runs in rows}
+
+
+def curve(*folders: Path) -> list[str]:
+    """The lines of the plot."""
+    text = show.describe([status.read(folder) for folder in folders])
+    return text[text.rindex("\n\n") + 2 :].splitlines()
+
+
+# --- one run ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_ended(tmp_path):
+    said = values(run_folder(tmp_path / "a", saved={"iteration": 300, "batches_per_epoch": 250}))
+    assert said == {
+        "run": [str(tmp_path / "a")],
+        "model": ["one_tier"],
+        "hyper-parameters": ["preset tiny"],
+        "data": ["/sets/music"],
+        "learning rate": ["0.001"],
+        "seed": ["123"],
+        "backend": ["jax"],
+        "parameters": ["20,992"],
+        "state": ["ended"],
+        "iteration": ["300"],
+        "epoch": ["1"],
+        "training": ["30.0 s"],
+        "speed": ["10.00 it/s"],
+        "schedule": ["75 %"],
+        "last valid": ["4.2500"],
+        "best valid": ["4.1250"],
+        "test there": ["4.0625"],
+        "at iteration": ["200"],
+        "saved": ["iteration 300"],
+    }
+
+
+def test_hyperparameters_beside_the_nearest_preset(tmp_path):
+    hp = preset("one_tier", "small", {"n_rnn": 2, "rnn_type": "LSTM"})
+    said = values(run_folder(tmp_path / "a", hp=hp, ip_weight=0.5))
+    assert said["hyper-parameters"] == ["preset small, n_rnn 2, rnn_type LSTM"]
+    assert said["ip weight"] == ["0.5"]
+
+
+def test_what_was_measured_on_the_data_is_no_difference(tmp_path):
+    hp = preset("rnn_gmm", "tiny", {"mean": 0.001, "std": 0.25})
+    assert values(run_folder(tmp_path / "a", hp=hp))["hyper-parameters"] == ["preset tiny"]
+
+
+def state(folder: Path) -> str:
+    return values(folder)["state"][0]
+
+
+def test_states(tmp_path):
+    stopped = {"event": "stopped", "iteration": 100, "seconds": 10.0}
+    begun = RECORDS[:3]
+    assert state(run_folder(tmp_path / "a", [*begun, stopped])) == "stopped by a signal"
+    assert state(run_folder(tmp_path / "b", [*begun, stopped | {"why": "SIGTERM"}])) == "stopped by SIGTERM"
+    assert state(run_folder(tmp_path / "c", begun)) == "died"
+    resume = {"event": "resume", "iteration": 100, "backend": "c"}
+    assert state(run_folder(tmp_path / "d", [*begun, stopped, resume])) == "died"
+    assert state(run_folder(tmp_path / "e", [])) == "not begun"
+    look = next(record for record in RECORDS if record["event"] == "monitor")
+    resumed_there = {"event": "resume", "iteration": 100}
+    assert state(run_folder(tmp_path / "f", [look, resumed_there])) == "converted"
+
+
+def test_a_run_that_is_trained_now_is_not_disturbed(tmp_path):
+    """The lock is seen, and given back where nobody holds it; nothing is written."""
+    folder = run_folder(tmp_path / "a", RECORDS[:3])
+
+    def files():
+        return sorted((path, path.stat().st_mtime_ns) for path in [folder, *folder.rglob("*")])
+
+    with locked(folder):
+        before = files()
+        assert state(folder) == "running"
+        assert files() == before
+    before = files()
+    assert state(folder) == "died"
+    assert files() == before
+    with locked(folder):  # is free again
+        pass
+    (folder / ".lock").touch()  # a killed process left it
+    assert state(folder) == "died"
+    other = os.open(folder / ".lock", os.O_RDONLY)  # another show looks at the same moment
+    fcntl.flock(other, fcntl.LOCK_SH)
+    assert state(folder) == "died"
+    os.close(other)
+    descriptors = len(os.listdir("/dev/fd"))
+    for _ in range(3):
+        status.read(folder)
+    assert len(os.listdir("/dev/fd")) == descriptors
+
+
+@pytest.mark.parametrize(
+    "limits, told",
+    [
+        ({"max_iters": 400}, "75 %, 10.0 s left"),
+        ({"max_epochs": 2}, "60 %, 20.0 s left"),
+        ({"max_minutes": 2.0}, "25 %, 1.5 min left"),
+        ({"max_iters": 3000, "max_minutes": 1.0}, "50 %, 30.0 s left"),
+        ({}, "0 %"),
+    ],
+)
+def test_how_long_it_will_take(tmp_path, limits, told):
+    saved = {"iteration": 200, "batches_per_epoch": 250}
+    schedule = asdict(Schedule(**limits)) | {"not_known_here": 1}
+    folder = run_folder(tmp_path / "a", RECORDS[:-1], saved=saved, schedule=schedule)
+    with locked(folder):
+        assert values(folder)["schedule"] == [told]
+    assert values(folder)["schedule"] == [told.split(",")[0]]
+
+
+def test_the_schedule_of_a_resumed_run_is_that_of_the_checkpoint(tmp_path):
+    folder = run_folder(tmp_path / "a", saved={"iteration": 300})
+    settings = json.loads(Run(folder).settings.read_text())
+    settings["schedule"]["max_iters"] = 300
+    Run(folder).settings.write_text(json.dumps(settings))
+    assert values(folder)["schedule"] == ["75 %"]
+
+
+def test_the_speed_is_that_of_the_last_minutes(tmp_path):
+    records = [START, train(100, 1000.0, 5.0), train(200, 2000.0, 5.0), train(450, 2250.0, 5.0)]
+    assert values(run_folder(tmp_path / "a", records))["speed"] == ["1.00 it/s"]
+    assert values(run_folder(tmp_path / "b", records[:2]))["speed"] == ["0.10 it/s"]
+
+
+def test_how_to_go_on(tmp_path):
+    def text(name: str, records: list[dict], **options) -> str:
+        return show.describe([status.read(run_folder(tmp_path / name, records, **options))])
+
+    resume = f"samplernn resume '{tmp_path}/a b'"
+    assert f"killed or met an error. To go on: {resume}\n" in text("a b", RECORDS[:3], saved={"iteration": 1})
+    assert "resume" not in text("c", RECORDS[:3])  # no checkpoint
+    assert "resume" not in text("d", RECORDS, saved={"iteration": 1})
+    assert "no checkpoint" in text("e", RECORDS[:3])
+
+
+def test_a_damaged_checkpoint_is_none(tmp_path):
+    folder = run_folder(tmp_path / "a", saved={"iteration": 300})
+    Run(folder).last.write_bytes(b"PK\x03\x04 damaged")
+    assert values(folder)["saved"] == ["no checkpoint"]
+
+
+# --- the log as it is being written -------------------------------------------------------------------------
+
+
+def test_no_log_yet(tmp_path):
+    folder = run_folder(tmp_path / "a")
+    Run(folder).log.unlink()
+    with locked(folder):
+        said = values(folder)
+    assert said["state"] == ["compiling"] and said["iteration"] == said["best valid"] == ["-"]
+    assert curve(folder) == ["  No costs yet."]
+
+
+def test_a_last_line_that_is_cut_short(tmp_path):
+    folder = run_folder(tmp_path / "a", RECORDS[:4])
+    whole = show.describe([status.read(folder)])
+    with Run(folder).log.open("a") as log:
+        log.write(json.dumps(RECORDS[4])[:-5])
+    assert show.describe([status.read(folder)]) == whole
+
+
+def test_costs_that_are_not_finite(tmp_path):
+    records = [*RECORDS[:6], look(250, 25.0, math.nan), train(300, 30.0, math.inf)]
+    folder = run_folder(tmp_path / "a", records)
+    said = values(folder)
+    assert said["last valid"] == ["nan"] and said["best valid"] == ["4.1250"]
+    assert curve(folder) == curve(run_folder(tmp_path / "b", RECORDS[:6]))
+
+
+def test_only_costs_that_are_not_finite(tmp_path):
+    folder = run_folder(tmp_path / "a", [START, look(250, 25.0, math.nan)])
+    assert values(folder)["best valid"] == ["-"] and curve(folder) == ["  No costs yet."]
+
+
+# --- curves -------------------------------------------------------------------------------------------------
+
+
+def test_the_curve_has_80_columns_and_no_colours(tmp_path):
+    lines = curve(run_folder(tmp_path / "a"))
+    assert max(map(len, lines)) <= 80 and len(lines) <= show.PLOT_HEIGHT + 1
+    text = "\n".join(lines)
+    assert "\x1b" not in text
+    assert "· train   o valid   bits per sample" in lines[0]
+    assert lines[-1].split() == ["0", "75", "150", "225", "300"]
+    drawn = [line.split("│")[1] for line in lines if line.count("│") == 2 or "┤" in line and "│" in line[8:]]
+    assert any("·" in line for line in drawn) and any("o" in line for line in drawn)
+
+
+def test_one_look_is_one_mark(tmp_path):
+    lines = curve(run_folder(tmp_path / "a", [START, look(100, 10.0, 4.0, 4.0) | {"train": None}]))
+    assert sum(line.count("o") for line in lines[1:]) == 1
+
+
+def test_a_long_log_keeps_its_shape(tmp_path):
+    costs = [8.0 - 4 * i / 5000 for i in range(5000)]
+    records = [START, *(train(i + 1, i / 10, cost) for i, cost in enumerate(costs))]
+    lines = curve(run_folder(tmp_path / "a", records))
+    marks = [line.index("·") for line in lines[1:] if "·" in line]
+    assert len(marks) >= 15 and marks == sorted(marks)  # down from left to right
+
+
+# --- several runs -------------------------------------------------------------------------------------------
+
+
+def test_runs_side_by_side(tmp_path):
+    a = run_folder(tmp_path / "a", saved={"iteration": 300})
+    records = [START, look(100, 5.0, 3.0, 2.75)]
+    b = run_folder(tmp_path / "b", records, hp=preset("one_tier", "tiny", {"dim": 64}), seed=1)
+    said = values(a, b)
+    assert said["model"] == ["one_tier", "one_tier"]
+    assert said["dim"] == ["32", "64"] and said["seed"] == ["123", "1"]
+    assert said["best valid"] == ["4.1250", "3.0000"] and said["speed"] == ["10.00 it/s", "20.00 it/s"]
+    assert said["state"] == ["ended", "died"] and said["saved"] == ["iteration 300", "no checkpoint"]
+    for same in ("q_levels", "data", "learning_rate"):
+        assert same not in said
+    text = show.describe([status.read(folder) for folder in (a, b)])
+    assert text.startswith(f"a  {a}\nb  {b}\n\n")
+    lines = curve(a, b)
+    assert sum("a" in line for line in lines[1:]) and sum("b" in line for line in lines[1:])
+
+
+def test_many_runs_in_tables_of_80_columns(tmp_path):
+    folders = [run_folder(tmp_path / str(i), seed=i) for i in range(9)]
+    text = show.describe([status.read(folder) for folder in folders])
+    tables = text.split("\n\n")[1:-1]
+    assert len(tables) > 1 and max(len(line) for table in tables for line in table.splitlines()) <= 80
+    assert " ".join(table.splitlines()[0] for table in tables).split() == list("abcdefghi")
+    seeds = [line for table in tables for line in table.splitlines() if "seed" in line]
+    assert " ".join(seeds).replace("seed", "").split() == list("012345678")
+
+
+def test_an_extremely_wide_run_has_a_table_of_its_own(tmp_path):
+    names = ["x" * 100, "y" * 100]
+    text = show.describe([status.read(run_folder(tmp_path / n[0], data=f"/{n}")) for n in names])
+    assert all(name in text for name in names) and len(text.split("\n\n")) == 4
+
+
+# --- the original's -----------------------------------------------------------------------------------------
+
+(ORIGINAL,) = (GOLDEN / "checkpoints" / "results_3t").iterdir()
+
+
+def test_a_run_of_the_originals():
+    said = values(ORIGINAL)
+    assert said["model"] == ["three_tier"] and said["parameters"] == ["11,088"]
+    assert said["data"] == ["MUSIC"] and said["state"] == ["the original's"]
+    assert said["iteration"] == ["97"] and said["epoch"] == ["1"] and said["training"] == ["2.2 s"]
+    assert said["last valid"] == said["best valid"] == ["4.9334"] and said["test there"] == ["4.8577"]
+    assert said["speed"] == ["45.10 it/s"]  # 57 iterations in 1.264 s
+    assert said["saved"] == ["iteration 97"]
+    assert any("o" in line for line in curve(ORIGINAL)[1:])
+
+
+def test_a_bare_log_of_the_originals(tmp_path):
+    (tmp_path / "a" / "params").mkdir(parents=True)
+    shutil.copy(ORIGINAL / "train_log.pkl", tmp_path / "a")
+    said = values(tmp_path / "a")
+    assert said["model"] == ["unknown"] and said["best valid"] == ["4.9334"]
+    assert said["saved"] == ["no checkpoint"] and said["parameters"] == ["-"]
+
+
+# --- the command --------------------------------------------------------------------------------------------
+
+
+def test_the_command_and_its_picture(tmp_path, capsys):
+    folder, picture = run_folder(tmp_path / "a"), tmp_path / "curves.png"
+    assert main(["show", str(folder), str(ORIGINAL), "--picture", str(picture)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"a  {folder}\nb  ") and out.endswith(f"The picture is {picture}.\n")
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_picture_of_a_run_without_costs(tmp_path):
+    show.draw(tmp_path / "p.png", [status.read(run_folder(tmp_path / "a", [START]))])
+    assert (tmp_path / "p.png").exists()
+
+
+@pytest.mark.parametrize("what", ["nothing", "empty", "file", "settings", "list"])
+def test_what_is_no_run_is_refused(tmp_path, capsys, what):
+    folder = tmp_path / "a"
+    if what == "file":
+        folder.write_text("x")
+    elif what != "nothing":
+        folder.mkdir()
+    if what == "settings":
+        (folder / "settings.json").write_text("{")
+    elif what == "list":
+        (folder / "settings.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=str(folder)):
+        status.read(folder)
+    assert main(["show", str(folder)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,58 @@
+"""What a command loads before it can do what it is for: the slow libraries only where they are used."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIBRARIES = {"numpy", "scipy", "soundfile", "pytensor", "jax", "numba", "matplotlib", "tqdm", "optuna"}
+
+
+def loaded_by(program: str, *words: str | Path) -> set[str]:
+    """The modules that a program has loaded at its end."""
+    ending = "\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
+    command = [sys.executable, "-c", program + ending, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+COMMAND = """
+import sys
+from samplernn_theano.cli import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as end:  # as argparse ends --help
+    code = end.code
+assert not code
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--help", "--version", "train --help", "train three_tier --help", "generate --help", "reproduce --help"],
+)
+def test_help_and_version_load_no_library(words):
+    modules = loaded_by(COMMAND, *words.split())
+    assert "samplernn_theano.cli.train" in modules
+    assert not LIBRARIES & modules
+
+
+@pytest.mark.parametrize("name", ["training", "resuming", "evaluation", "scoring", "producing", "streaming"])
+def test_what_a_command_imports_leaves_out_what_it_may_not_need(name):
+    modules = loaded_by(f"import samplernn_theano.{name}")
+    assert {"numpy", "pytensor"} <= modules
+    assert not {"jax", "numba", "matplotlib", "scipy.linalg", "scipy.signal", "scipy.io"} & modules
+
+
+def test_a_training_loads_neither_matplotlib_nor_numba_until_it_draws_or_generates(data, tmp_path):
+    pytest.importorskip("jax")
+    not_drawing = "from samplernn_theano import plots\nplots.learning_curve = lambda *_: None\n"
+    words = "train one_tier --preset tiny --seq_len 16 --max-iters 1 --n_seqs 0 --backend jax".split()
+    run = tmp_path / "run"
+    modules = loaded_by(not_drawing + COMMAND, *words, "--data", data, "--run", run)
+    assert (run / "checkpoints" / "best.npz").exists()
+    assert "jax" in modules
+    assert not {"numba", "matplotlib", "samplernn_theano.generation.kernels.loop"} & modules

@@ -1,0 +1,254 @@
+"""Flags: the original's command lines are read, and ours survive writing and reading."""
+
+import argparse
+import dataclasses
+import gzip
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samplernn_theano.config.flags import (
+    HELP,
+    add_flags,
+    frame_sizes,
+    from_original_argv,
+    to_argv,
+    true_or_false,
+)
+from samplernn_theano.config.hyperparameters import (
+    FAMILIES,
+    RNNGMM,
+    HyperParameters,
+    KTier,
+    OneTier,
+    SampleRNNGMM,
+    ThreeTier,
+    TwoTier,
+    WaveNet,
+)
+from samplernn_theano.errors import HyperParameterError
+
+CASES = Path(__file__).parents[1] / "golden" / "cases"
+GOLDEN = {path.stem: json.loads(path.read_text()) for path in sorted(CASES.glob("*.json"))}
+with gzip.open(CASES / "layouts.json.gz", "rt") as file:
+    LAYOUTS = json.load(file)
+
+
+def flags(words: list[str]) -> dict[str, str]:
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+# --- the original's command line
+
+
+def test_there_are_golden_command_lines_of_every_family_of_the_original():
+    originals = {"three_tier", "two_tier", "one_tier", "wavenet"}
+    assert len(GOLDEN) == 13 and {golden["model"] for golden in GOLDEN.values()} == originals
+    assert len(LAYOUTS) == 73 and {layout["model"] for layout in LAYOUTS} == originals
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_a_command_line_of_the_original_gives_what_its_script_had(case):
+    golden = GOLDEN[case]
+    hp, which_set = from_original_argv(FAMILIES[golden["model"]], golden["argv"])
+    assert type(hp) is FAMILIES[golden["model"]]
+    assert which_set == golden["WHICH_SET"]
+    theirs = ("seq_len", "overlap", "batch_size", "dim", "q_levels", "q_type")
+    assert [getattr(hp, name) for name in theirs] == [golden[name.upper()] for name in theirs]
+    assert hp.silence == golden["Q_ZERO"]
+    assert np.float32(hp.learning_rate) == np.float32(golden["LEARNING_RATE"])
+    if hp.family != "wavenet":
+        assert hp.state_width == golden["H0_MULT"] * golden["DIM"]
+    for own in dataclasses.fields(hp):
+        if own.name.upper() in golden:
+            assert getattr(hp, own.name) == golden[own.name.upper()], own.name
+
+
+@pytest.mark.parametrize("model", sorted({layout["model"] for layout in LAYOUTS}))
+def test_all_command_lines_are_read_and_written_as_in_the_original(model):
+    lines = [layout["argv"] for layout in LAYOUTS if layout["model"] == model]
+    for argv in lines + [golden["argv"][1:] for golden in GOLDEN.values() if golden["model"] == model]:
+        hp, which_set = from_original_argv(FAMILIES[model], argv)
+        assert type(hp) is FAMILIES[model]
+        theirs = flags(argv)
+        assert theirs.pop("--exp") == "ORACLE" and theirs.pop("--which_set") == which_set
+        assert flags(to_argv(hp)) == theirs
+
+
+# --- ours
+
+
+def common(draw: st.DrawFn) -> dict:
+    return {"dim": draw(st.integers(1, 2000)), "batch_size": draw(st.integers(1, 200))}
+
+
+def quantised(draw: st.DrawFn) -> dict:
+    q_type = draw(st.sampled_from(["linear", "mu-law", "a-law"]))
+    levels = draw(st.integers(2, 1000)) if q_type == "linear" else 256
+    normalisation = draw(st.sampled_from(["min-max", "absmax", "none"]))
+    return common(draw) | {"q_type": q_type, "q_levels": levels, "normalisation": normalisation}
+
+
+def real_valued(draw: st.DrawFn) -> dict:
+    mean = draw(st.none() | st.floats(allow_nan=False, allow_infinity=False))
+    std = None if mean is None else draw(st.floats(0, exclude_min=True, allow_infinity=False))
+    return common(draw) | {"mean": mean, "std": std, "n_components": draw(st.integers(1, 40))}
+
+
+def recurrent(draw: st.DrawFn) -> dict:
+    n_rnn = draw(st.integers(1, 5))
+    return {
+        "n_rnn": n_rnn,
+        "skip_conn": n_rnn > 1 and draw(st.booleans()),
+        "rnn_type": draw(st.sampled_from(["GRU", "LSTM"])),
+        "weight_norm": draw(st.booleans()),
+        "learn_h0": draw(st.booleans()),
+    }
+
+
+def samplernn(draw: st.DrawFn) -> dict:
+    sample_input = draw(st.sampled_from(["embedding", "real"]))
+    return {
+        **quantised(draw),
+        **recurrent(draw),
+        "emb_size": draw(st.integers(0, 300)),
+        "sample_input": sample_input,
+        "multi_softmax": sample_input == "embedding" and draw(st.booleans()),
+    }
+
+
+@st.composite
+def hyper_parameters(draw: st.DrawFn, family: type[HyperParameters]) -> HyperParameters:
+    small = [draw(st.integers(1, 6)) for _ in range(4)]
+    chain = [small[0], small[0] * small[1], small[0] * small[1] * small[2]]  # frame sizes, the fastest first
+    seq_len = chain[-1] * small[3]
+    if family is WaveNet:
+        names = ("wavenet_blocks", "dilation_layers_per_block", "sequence_len_to_train")
+        return WaveNet(**quantised(draw), **dict(zip(names, small, strict=False)))
+    if family is OneTier:
+        return OneTier(
+            **quantised(draw), **recurrent(draw), emb_size=draw(st.integers(1, 9)), seq_len=seq_len
+        )
+    if family is ThreeTier:
+        return ThreeTier(**samplernn(draw), frame_size=chain[0], big_frame_size=chain[1], seq_len=seq_len)
+    if family is TwoTier:
+        return TwoTier(**samplernn(draw), n_frames=small[1], frame_size=small[0])
+    if family is KTier:
+        sizes = tuple(chain[: draw(st.integers(1, 3))][::-1])
+        return KTier(**samplernn(draw), frame_sizes=sizes, seq_len=seq_len)
+    if family is SampleRNNGMM:
+        return SampleRNNGMM(**real_valued(draw), **recurrent(draw), n_frames=small[1], frame_size=small[0])
+    return RNNGMM(**real_valued(draw), **recurrent(draw), frame_size=small[0], seq_len=seq_len)
+
+
+@given(hp=st.sampled_from(list(FAMILIES.values())).flatmap(hyper_parameters), data=st.data())
+def test_flags_survive_writing_and_reading(hp, data):
+    which_set = data.draw(st.sampled_from(["MUSIC", "BLIZZ", "ONOM"]))
+    argv = ["script.py", "--exp", "x", *to_argv(hp), "--which_set", which_set, "--debug", "--resume"]
+    assert from_original_argv(type(hp), argv) == (hp, which_set)
+
+
+def test_a_small_negative_mean_is_no_flag():
+    """On a command line argparse takes -2.7e-05 for one, unless it is written --mean=-2.7e-05."""
+    hp = RNNGMM(mean=-2.7492260671334582e-05, std=1e-9)
+    words = flags(to_argv(hp))
+    assert words["--mean"] == "-0.000027492260671334582" and words["--std"] == "0.000000001"
+    assert from_original_argv(RNNGMM, to_argv(hp))[0] == hp
+    assert from_original_argv(RNNGMM, ["--mean=-2.7492260671334582e-05", "--std", "1e-9"])[0] == hp
+
+
+def test_what_the_original_lacks_is_written_only_where_it_is_in_use():
+    """So that the original can read the others."""
+    assert "--normalisation" not in to_argv(OneTier())
+    assert flags(to_argv(WaveNet(normalisation="absmax")))["--normalisation"] == "absmax"
+    assert "--sample_input" not in to_argv(ThreeTier()) and "--multi_softmax" not in to_argv(TwoTier())
+    assert flags(to_argv(ThreeTier(sample_input="real")))["--sample_input"] == "real"
+    assert flags(to_argv(TwoTier(multi_softmax=True)))["--multi_softmax"] == "True"
+
+
+@pytest.mark.parametrize("family", FAMILIES.values())
+def test_flags_that_are_missing_have_the_default_values(family):
+    assert from_original_argv(family, []) == (family(), "MUSIC")
+    assert from_original_argv(family, ["--dim", "8"]) == (family(dim=8), "MUSIC")
+
+
+@pytest.mark.parametrize("family", FAMILIES.values())
+def test_a_flag_that_is_not_given_is_none_and_every_flag_has_a_help_text(family):
+    parser = argparse.ArgumentParser()
+    add_flags(parser, family)
+    given_flags = vars(parser.parse_args(["--dim", "8"]))
+    assert given_flags.pop("dim") == 8
+    assert set(given_flags.values()) == {None}
+    names = {own.name for own in dataclasses.fields(family)}
+    assert {*given_flags, "dim"} == names
+    text = " ".join(parser.format_help().split())
+    assert all(f"--{name}" in text and HELP[name] in text for name in names)
+
+
+def test_no_help_text_is_left_over():
+    assert HELP.keys() == {own.name for family in FAMILIES.values() for own in dataclasses.fields(family)}
+    assert all(text and "\n" not in text and text[-1] != "." for text in HELP.values())
+
+
+# --- what cannot be read
+
+
+@pytest.mark.parametrize(
+    ("family", "argv", "named"),
+    [
+        (ThreeTier, ["--nonsense", "3"], "--nonsense"),
+        (ThreeTier, ["--seq_le", "512"], "--seq_le"),
+        (ThreeTier, ["--dim"], "--dim"),
+        (ThreeTier, ["--dim", "many"], "--dim: .*'many'"),
+        (ThreeTier, ["--dim", "1.5"], "--dim: .*'1.5'"),
+        (ThreeTier, ["--skip_conn", "perhaps"], "--skip_conn: 'perhaps' is neither True nor False"),
+        (ThreeTier, ["three_tier.py", "astray"], "astray"),
+        (ThreeTier, ["--n_rnn", "9"], "--n_rnn"),
+        (ThreeTier, ["--n_frames", "9"], "--n_frames"),
+        (TwoTier, ["--seq_len", "64"], "--seq_len"),
+        (WaveNet, ["--n_rnn", "1"], "--n_rnn"),
+        (KTier, ["--frame_sizes", "16-8"], "--frame_sizes: '16-8' is not written as in 16/8/2"),
+        (KTier, ["--frame_sizes", "8/3"], "--frame_sizes 8/3"),
+        (RNNGMM, ["--mean", "loud", "--std", "1"], "--mean: .*'loud'"),
+        (RNNGMM, ["--mean", "-1e-5", "--std", "1"], "--mean"),
+        (SampleRNNGMM, ["--mean", "0", "--std", "nan"], "--std is nan"),
+        (SampleRNNGMM, ["--q_levels", "256"], "--q_levels"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_gives_one_sentence_naming_the_flag(family, argv, named, capsys):
+    with pytest.raises(HyperParameterError, match=named) as caught:
+        from_original_argv(family, argv)
+    assert re.fullmatch(r"[^\n]+\.", str(caught.value))
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("word", ["True", "true", "TRUE", "T", "t"])
+def test_words_for_true(word):
+    assert true_or_false(word) is True
+
+
+@pytest.mark.parametrize("word", ["False", "false", "F", "f"])
+def test_words_for_false(word):
+    assert true_or_false(word) is False
+
+
+@pytest.mark.parametrize("word", ["", "1", "0", "yes", "no", "Tr", "None"])
+def test_other_words_are_neither(word):
+    with pytest.raises(argparse.ArgumentTypeError, match="neither True nor False"):
+        true_or_false(word)
+
+
+@pytest.mark.parametrize(("word", "sizes"), [("16/8/2", (16, 8, 2)), ("4", (4,)), ("0/-1", (0, -1))])
+def test_frame_sizes_are_numbers_between_strokes(word, sizes):
+    assert frame_sizes(word) == sizes
+
+
+@pytest.mark.parametrize("word", ["", "/", "16/", "16,8", "a/b", "8/2.0"])
+def test_other_words_are_no_frame_sizes(word):
+    with pytest.raises(argparse.ArgumentTypeError, match="not written as in 16/8/2"):
+        frame_sizes(word)

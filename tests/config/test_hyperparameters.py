@@ -1,0 +1,221 @@
+"""Hyper-parameters of all families: what contradicts is refused with advice; what follows from the others."""
+
+import dataclasses
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samplernn_theano.config.hyperparameters import (
+    FAMILIES,
+    RNNGMM,
+    HyperParameters,
+    KTier,
+    OneTier,
+    SampleRNNGMM,
+    ThreeTier,
+    Tier,
+    TwoTier,
+    WaveNet,
+)
+from samplernn_theano.errors import HyperParameterError
+
+RECURRENT = [family for family in FAMILIES.values() if family is not WaveNet]
+QUANTISED = [ThreeTier, TwoTier, KTier, OneTier, WaveNet]
+REAL_VALUED = [SampleRNNGMM, RNNGMM]
+WITH_ONE_HOT = [ThreeTier, TwoTier, KTier]
+
+
+def test_the_families():
+    names = ["three_tier", "two_tier", "one_tier", "wavenet", "k_tier", "rnn_gmm", "samplernn_gmm"]
+    assert list(FAMILIES) == names
+    assert [family.family for family in FAMILIES.values()] == names
+
+
+# --- what contradicts
+
+WHOLE_NUMBERS = [
+    (family, own.name)
+    for family in FAMILIES.values()
+    for own in dataclasses.fields(family)
+    if own.type is int
+]
+
+
+@pytest.mark.parametrize(("family", "name"), WHOLE_NUMBERS)
+@pytest.mark.parametrize("value", [-1, 0, 1.0, 2.5, True, "8"])
+def test_numbers_are_whole_and_one_at_least(family, name, value):
+    if name == "emb_size" and family in WITH_ONE_HOT and value == 0:
+        assert family(emb_size=0).emb_size == 0
+        return
+    least = 0 if name == "emb_size" and family in WITH_ONE_HOT else 1
+    message = f"--{name} is {value}; it must be at least {least}, a whole number."
+    with pytest.raises(HyperParameterError, match=re.escape(message)):
+        family(**{name: value})
+
+
+CONTRADICTIONS: list[tuple[list[type[HyperParameters]], dict, str, dict]] = [
+    # families, what is wrong, the advice, and what becomes of it
+    ([ThreeTier], {"seq_len": 500}, "--seq_len 496", {"seq_len": 496}),
+    ([ThreeTier], {"seq_len": 3}, "--seq_len 8", {"seq_len": 8}),
+    (
+        [ThreeTier],
+        {"big_frame_size": 8, "frame_size": 3},
+        "--big_frame_size 9",
+        {"big_frame_size": 9, "frame_size": 3, "seq_len": 9},
+    ),
+    ([ThreeTier], {"frame_size": 16}, "--big_frame_size 16", {"frame_size": 16, "big_frame_size": 16}),
+    ([KTier], {"seq_len": 500}, "--seq_len 496", {"seq_len": 496}),
+    ([KTier], {"frame_sizes": ()}, "such as 16/8/2", {"frame_sizes": (16, 8, 2)}),
+    ([KTier], {"frame_sizes": (8, 0)}, "such as 16/8/2", {"frame_sizes": (8, 1)}),
+    ([KTier], {"frame_sizes": (8, 2.0)}, "such as 16/8/2", {"frame_sizes": (8, 2)}),
+    ([KTier], {"frame_sizes": (16, 8, 3)}, "16/8/3: 8 is not a multiple of 3", {"frame_sizes": (16, 8, 2)}),
+    ([KTier], {"frame_sizes": (2, 8)}, "2/8: 2 is not a multiple of 8", {"frame_sizes": (8, 2)}),
+    ([RNNGMM], {"frame_size": 3}, "--seq_len 513", {"frame_size": 3, "seq_len": 513}),
+    (RECURRENT, {"rnn_type": "RNN"}, "choose GRU or LSTM", {"rnn_type": "LSTM"}),
+    (RECURRENT, {"rnn_type": "gru"}, "choose GRU or LSTM", {"rnn_type": "GRU"}),
+    (RECURRENT, {"n_rnn": 6}, "choose 1 to 5", {"n_rnn": 5}),
+    (RECURRENT, {"skip_conn": True, "n_rnn": 1}, "--n_rnn 2", {"skip_conn": True, "n_rnn": 2}),
+    (RECURRENT, {"skip_conn": True, "n_rnn": 1}, "--skip_conn False", {"skip_conn": False, "n_rnn": 1}),
+    (QUANTISED, {"q_levels": 1}, "at least 2", {"q_levels": 2}),
+    (QUANTISED, {"q_type": "log"}, "choose linear, mu-law or a-law", {"q_type": "a-law"}),
+    (QUANTISED, {"normalisation": "max"}, "choose min-max, absmax or none", {"normalisation": "none"}),
+    (QUANTISED, {"q_type": "mu-law", "q_levels": 16}, "--q_levels 256", {"q_type": "mu-law"}),
+    (QUANTISED, {"q_type": "a-law", "q_levels": 255}, "--q_levels 256", {"q_type": "a-law"}),
+    (WITH_ONE_HOT, {"sample_input": "both"}, "choose embedding or real", {"sample_input": "real"}),
+    (REAL_VALUED, {"mean": 0.1}, "both or neither", {"mean": 0.1, "std": 0.5}),
+    (REAL_VALUED, {"std": 0.1}, "both or neither", {"mean": 0.0, "std": 0.1}),
+    (REAL_VALUED, {"mean": 0.0, "std": 0.0}, "positive", {"mean": 0.0, "std": 1e-9}),
+    (REAL_VALUED, {"mean": 0.0, "std": -1.0}, "positive", {"mean": -1.0, "std": 1.0}),
+    (REAL_VALUED, {"mean": 0.0, "std": float("nan")}, "positive", {}),
+    (REAL_VALUED, {"mean": 0.0, "std": float("inf")}, "positive", {}),
+    (REAL_VALUED, {"mean": float("nan"), "std": 1.0}, "finite", {}),
+    (REAL_VALUED, {"mean": float("-inf"), "std": 1.0}, "finite", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("family", "wrong", "advice", "mended"),
+    [(family, *rest) for families, *rest in CONTRADICTIONS for family in families],
+)
+def test_a_contradiction_names_the_flag_and_a_remedy_that_helps(family, wrong, advice, mended):
+    with pytest.raises(HyperParameterError) as caught:
+        family(**wrong)
+    message = str(caught.value)
+    assert any(f"--{name}" in message for name in wrong)
+    assert advice in message
+    assert message.endswith(".") and "\n" not in message
+    family(**mended)
+
+
+@given(seq_len=st.integers(1, 600), big_frame_size=st.integers(1, 40), frame_size=st.integers(1, 40))
+def test_who_follows_the_advice_on_frames_gets_a_model(seq_len, big_frame_size, frame_size):
+    sizes = {"seq_len": seq_len, "big_frame_size": big_frame_size, "frame_size": frame_size}
+    for _ in range(4):
+        try:
+            hp = ThreeTier(**sizes)
+        except HyperParameterError as error:
+            name, value = re.search(r"choose for example --(\w+) (\d+)\.$", str(error)).groups()
+            sizes[name] = int(value)
+        else:
+            break
+    assert hp.seq_len % hp.big_frame_size == hp.big_frame_size % hp.frame_size == 0
+
+
+@pytest.mark.parametrize("family", FAMILIES.values())
+def test_hyper_parameters_do_not_change(family):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        family().dim = 3
+
+
+# --- what follows from the others
+
+
+def test_the_tiers_the_pass_and_its_overlap():
+    three = ThreeTier(seq_len=32, big_frame_size=16, frame_size=4)
+    assert (three.seq_len, three.overlap) == (32, 16)
+    assert three.tiers == [Tier("BigFrameLevel", "big_h0", 16), Tier("FrameLevel", "h0", 4)]
+    for hp in (TwoTier(n_frames=8, frame_size=4), SampleRNNGMM(n_frames=8, frame_size=4)):
+        assert (hp.seq_len, hp.overlap) == (32, 4)
+        assert hp.tiers == [Tier("FrameLevel", "h0", 4)]
+    hp = OneTier(seq_len=33)
+    assert (hp.seq_len, hp.overlap) == (33, 1)
+    hp = RNNGMM(seq_len=33, frame_size=3)
+    assert (hp.seq_len, hp.overlap) == (33, 3)
+
+
+def test_tiers_above_the_second_are_numbered_from_below():
+    hp = KTier(seq_len=64, frame_sizes=(32, 16, 8, 2))
+    assert (hp.seq_len, hp.overlap) == (64, 32)
+    assert hp.tiers == [
+        Tier("BigFrameLevel3", "big_h0_3", 32),
+        Tier("BigFrameLevel2", "big_h0_2", 16),
+        Tier("BigFrameLevel", "big_h0", 8),
+        Tier("FrameLevel", "h0", 2),
+    ]
+
+
+def test_with_two_or_one_frame_sizes_the_tiers_are_those_of_the_originals_families():
+    two_sizes, one_size = KTier(frame_sizes=(8, 2)), KTier(frame_sizes=(16,))
+    assert (two_sizes.tiers, two_sizes.overlap) == (ThreeTier().tiers, ThreeTier().overlap)
+    assert (one_size.tiers, one_size.overlap) == (TwoTier().tiers, TwoTier().overlap)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "layers", "field"), [(4, 10, 4093), (1, 1, 2), (1, 2, 4), (2, 4, 31), (3, 1, 4)]
+)
+def test_the_overlap_of_wavenet_is_its_receptive_field(blocks, layers, field):
+    """A layer of filter size 2 and dilation d sees d samples more than the layer below."""
+    hp = WaveNet(wavenet_blocks=blocks, dilation_layers_per_block=layers, sequence_len_to_train=7)
+    assert hp.overlap == field == 1 + blocks * sum(2**i for i in range(layers))
+    assert hp.seq_len == 7
+
+
+@pytest.mark.parametrize("family", RECURRENT)
+def test_an_lstm_carries_twice_its_width(family):
+    assert family(dim=16, rnn_type="GRU").state_width == 16
+    assert family(dim=16, rnn_type="LSTM").state_width == 32
+
+
+def test_silence_is_the_middle_level_or_zero():
+    for family in QUANTISED:
+        assert not family.real_valued
+        assert [family(q_levels=q).silence for q in (2, 5, 256)] == [1, 2, 128]
+    for family in REAL_VALUED:
+        assert family.real_valued and family().silence == 0.0
+
+
+def test_wavenet_is_trained_otherwise():
+    assert (WaveNet.learning_rate, WaveNet.max_minutes, WaveNet.n_seqs) == (0.0001, 3600, 10)
+    for family in RECURRENT:
+        assert (family.learning_rate, family.max_minutes, family.n_seqs) == (0.001, 4320, 20)
+
+
+# --- in a file
+
+
+@pytest.mark.parametrize(
+    "hp",
+    [
+        *(family() for family in FAMILIES.values()),
+        KTier(frame_sizes=(32, 4), sample_input="real"),
+        SampleRNNGMM(mean=-2.7492260671334582e-05, std=0.1, frame_size=4),
+        TwoTier(emb_size=0, q_type="a-law", learn_h0=False),
+        OneTier(normalisation="absmax"),
+    ],
+    ids=lambda hp: hp.family,
+)
+def test_hyper_parameters_survive_json(hp):
+    """The frame sizes of k_tier come back as a list."""
+    written = json.loads(json.dumps(dataclasses.asdict(hp)))
+    assert FAMILIES[hp.family](**written) == hp
+    assert hash(FAMILIES[hp.family](**written)) == hash(hp)
+
+
+@pytest.mark.parametrize("family", QUANTISED)
+def test_a_file_that_is_older_than_the_normalisations_means_that_of_the_original(family):
+    written = json.loads(json.dumps(dataclasses.asdict(family())))
+    assert written.pop("normalisation") == "min-max"
+    assert family(**written) == family()

@@ -1,0 +1,199 @@
+"""Our models are the authors' models: every case that the original produced."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from samplernn_theano.cli.main import main
+from samplernn_theano.conformance import cases as case_files
+from samplernn_theano.conformance import verify
+from samplernn_theano.models import samplernn
+
+QUICK = [
+    "1t_gru1",
+    "1t_lstm2_skip",
+    "2t_gru1_onehot",
+    "2t_lstm2_skip",
+    "3t_gru1_nowm",
+    "3t_lstm2_h0F",
+    "wn_2x4",
+]
+LONG = [
+    "2t_gru2_nowm",
+    "2t_gru3_q256",
+    "3t_gru1_mulaw",
+    "3t_gru1_q256",
+    "3t_gru2_skip",
+    "3t_lstm3_skip",
+]
+DOUBLE_QUICK = ["2t_lstm2_skip"]
+DOUBLE_LONG = ["1t_gru1", "3t_gru2_skip"]
+
+
+def slow(names):
+    """`names` as parameters of a test that runs only when asked for."""
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+class Noting(dict):
+    """Arrays by name that know which were never read."""
+
+    def __init__(self, arrays):
+        super().__init__(arrays)
+        self.unread = set(arrays)
+
+    def __getitem__(self, name):
+        self.unread.discard(name)
+        return super().__getitem__(name)
+
+
+def check(folder, name, backend="jax", form="fast"):
+    """Hold one case against the original: nothing differs, and nothing that it holds is left out."""
+    case = case_files.read_case(folder / f"{name}.json")
+    case = replace(case, arrays=Noting(case.arrays))
+    checks = list(verify.check_case(case, backend, form, case_files.find_corpus(folder)))
+    failed = [c.line() for c in checks if not c.passed]
+    assert not failed, "\n".join(failed)
+    assert not case.arrays.unread
+    return checks
+
+
+@pytest.mark.parametrize("name", [*QUICK, *slow(LONG)])
+def test_our_model_is_the_authors(cases, name):
+    checks = check(cases, name)
+    assert {c.dtype for c in checks} == {"float32"}
+
+
+@pytest.mark.parametrize("name", ["3t_gru1_nowm", *slow(["2t_lstm2_skip", "3t_gru2_skip"])])
+def test_a_sample_tier_in_chunks_is_the_authors_too(cases, name, monkeypatch):
+    """Models of the paper's size are always computed so; the cases are small, so the limit is lowered."""
+    monkeypatch.setenv("SAMPLERNN_CACHE", "off")
+    monkeypatch.setattr(samplernn, "MOST_NUMBERS", 500)
+    check(cases, name)
+
+
+@pytest.mark.parametrize("name", [*DOUBLE_QUICK, *slow(DOUBLE_LONG)])
+def test_our_model_is_the_authors_in_float64(cases, name):
+    """Rounding is all that is left between the two, to the 30th update and beyond."""
+    checks = check(cases.parent / "cases_f64", name)
+    assert {c.dtype for c in checks} == {"float64"}
+    assert max(c.relative for c in checks) < 1e-9
+
+
+def test_every_case_is_here(cases):
+    names = [[path.stem for path in case_files.find_cases(cases.parent / f)] for f in ("cases", "cases_f64")]
+    assert names == [sorted(QUICK + LONG), sorted(DOUBLE_QUICK + DOUBLE_LONG)]
+
+
+def test_the_reference_form_conforms(cases):
+    check(cases, "1t_gru1", form="reference")
+
+
+ONE_OF_EACH = ["1t_lstm2_skip", "2t_gru3_q256", "3t_gru1_q256", "wn_2x4"]
+
+
+@pytest.mark.parametrize("name", ["2t_gru1_onehot", *slow(ONE_OF_EACH)])
+def test_the_backend_c_conforms(cases, name):
+    check(cases, name, "c")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_the_backend_numba_conforms(cases, name):
+    check(cases, name, "numba")
+
+
+@pytest.fixture
+def one_case(cases, tmp_path):
+    """A folder with one case and no corpus, to be spoilt."""
+    for suffix in (".json", ".npz"):
+        shutil.copy(cases / f"2t_gru2_nowm{suffix}", tmp_path / f"2t_gru2_nowm{suffix}")
+    return tmp_path
+
+
+def test_a_difference_is_found_and_named(one_case, capsys):
+    path = one_case / "2t_gru2_nowm.npz"
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    arrays["eval0/grad/FrameLevel.Output.b"] = arrays["eval0/grad/FrameLevel.Output.b"] * np.float32(1.001)
+    arrays["train/costs"] = arrays["train/costs"] + np.float32(1e-3)
+    np.savez(path, **arrays)
+    assert main(["conformance", str(one_case), "--brief"]) == 1
+    out = capsys.readouterr().out
+    failures = [line for line in out.splitlines() if "FAIL" in line]
+    assert len(failures) == 2
+    assert "eval0/grad/FrameLevel.Output.b" in failures[0] and "train/costs" in failures[1]
+    assert "2 failed" in out and "No corpus" in out
+
+
+def test_another_command_line_is_another_model(one_case, capsys):
+    """The model is built from argv alone."""
+    path = one_case / "2t_gru2_nowm.json"
+    settings = json.loads(path.read_text())
+    at = settings["argv"].index("--weight_norm") + 1
+    settings["argv"][at] = "True"
+    path.write_text(json.dumps(settings))
+    assert main(["conformance", str(one_case)]) == 1
+    out = capsys.readouterr().out
+    assert "names of the parameters" in out and "0 checks passed, 1 failed" in out
+
+
+def test_another_shape_fails_and_ends_the_case(one_case, capsys):
+    path = one_case / "2t_gru2_nowm.json"
+    settings = json.loads(path.read_text())
+    settings["argv"][settings["argv"].index("--dim") + 1] = "20"
+    path.write_text(json.dumps(settings))
+    assert main(["conformance", str(one_case)]) == 1
+    out = capsys.readouterr().out
+    assert "shape" in out and "eval0" not in out
+
+
+def test_an_incomplete_case_fails_and_is_named(one_case, capsys):
+    path = one_case / "2t_gru2_nowm.npz"
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "mb/sequences"}
+    np.savez(path, **arrays)
+    assert main(["conformance", str(one_case)]) == 1
+    out = capsys.readouterr().out
+    assert "lacks 'mb/sequences'" in out and "1 cases incomplete" in out
+    path.write_bytes(path.read_bytes()[:2000])
+    assert main(["conformance", str(one_case)]) == 2
+
+
+def test_the_table_at_the_end_has_a_number_under_each_heading(capsys):
+    for dtype, numbers in (("float32", ["3.4e-07", "1.7e-06"]), ("float64", ["1.4e-13", "7.0e-13"])):
+        one = verify.Check("case", "quantity", "cost", 1e-10, 2e-10, dtype=dtype)
+        verify._summarise([one], "jax", "backend jax")
+        first, heading, row = capsys.readouterr().out.splitlines()[-3:]
+        columns = heading.split("where")[0].split()
+        assert columns == ["kind", "absolute", "relative", "usual", "tolerance"]
+        assert row.split()[:5] == ["cost", "1.0e-10", "2.0e-10", *numbers] and dtype in first
+
+
+def test_float64_is_held_to_less_than_float32():
+    def passes(kind, dtype):
+        return verify.Check("case", "quantity", kind, 1e-8, 1e-8, dtype=dtype).passed
+
+    assert passes("cost", "float32") and not passes("cost", "float64")
+    assert not passes("initial, drawn", "float32") and not passes("initial, drawn", "float64")
+
+
+def test_a_family_that_is_not_there_fails_unless_left_out(one_case, capsys):
+    settings = json.loads((one_case / "2t_gru2_nowm.json").read_text())
+    (one_case / "2t_gru2_nowm.json").write_text(json.dumps(settings | {"model": "four_tier"}))
+    assert main(["conformance", str(one_case)]) == 1
+    assert "four_tier is not implemented" in capsys.readouterr().out
+    assert main(["conformance", str(one_case), "--family", "two_tier"]) == 2
+
+
+def test_unreadable_cases_are_refused_in_one_sentence(tmp_path, capsys):
+    assert main(["conformance", str(tmp_path / "nowhere")]) == 2
+    assert main(["conformance", str(tmp_path)]) == 2
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "a.npz").write_bytes(b"not a zip")
+    assert main(["conformance", str(tmp_path)]) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert len(errors) == 3 and all(line.startswith("samplernn: ") for line in errors)

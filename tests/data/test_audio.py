@@ -1,0 +1,456 @@
+"""Reading and writing sound files."""
+
+import io
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.signal import resample_poly
+
+from samplernn_theano.data import audio
+from samplernn_theano.errors import DataError, OutputError
+
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+
+def tone(seconds: float, rate: int, hertz: float = 440.0, level: float = 0.5) -> np.ndarray:
+    return level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+# ---- Every format that libsndfile writes
+
+STEPS = {  # between two neighbouring values; float32 has 24 bits
+    **dict.fromkeys(["PCM_S8", "PCM_U8", "DPCM_8"], 2**-7),
+    **dict.fromkeys(["PCM_16", "ALAC_16", "DWVW_16", "DPCM_16"], 2**-15),
+    **dict.fromkeys(["PCM_24", "PCM_32", "ALAC_24", "ALAC_32", "DWVW_24", "FLOAT", "DOUBLE"], 2**-23),
+    "ALAC_20": 2**-19,
+}
+LOSSY = 0.06
+"""How far a sample may lie from the original's in any other format; the tone reaches 0.5."""
+
+
+def kept_formats() -> list[tuple[str, str]]:
+    """The formats and subtypes that hold a mono sound of 16 kHz and give it back.
+
+    Left out are those without a header, of more than one file, or of other rates only, and those that
+    libsndfile writes but does not read.
+    """
+    kept = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a")
+        for form in soundfile.available_formats():
+            for subtype in soundfile.available_subtypes(form):
+                try:
+                    soundfile.write(path, tone(0.01, 16000), 16000, format=form, subtype=subtype)
+                    info = soundfile.info(io.BytesIO(path.read_bytes()))
+                except (soundfile.LibsndfileError, ValueError, TypeError):
+                    continue
+                if (info.samplerate, info.channels) == (16000, 1) and info.frames:
+                    kept.append((form, subtype))
+    return kept
+
+
+FORMATS = kept_formats()
+
+
+def test_the_usual_formats_are_among_those_tried():
+    usual = "WAV PCM_16, WAV PCM_U8, WAV PCM_24, WAV FLOAT, WAV DOUBLE, WAV ULAW, WAV ALAW, WAV IMA_ADPCM"
+    usual += ", WAV MS_ADPCM, FLAC PCM_16, FLAC PCM_24, OGG VORBIS, OGG OPUS, MP3 MPEG_LAYER_III, AIFF PCM_16"
+    assert set(usual.split(", ")) <= {f"{form} {subtype}" for form, subtype in FORMATS}
+
+
+@pytest.mark.parametrize("form, subtype", FORMATS)
+def test_reads_what_a_file_of_16_khz_holds(tmp_path, form, subtype):
+    sound = tone(1.02, 16000)  # whole blocks of SDS: libsndfile does not write an unfinished one
+    soundfile.write(tmp_path / "a", sound, 16000, format=form, subtype=subtype)
+    samples = audio.read_mono(tmp_path / "a")
+    assert samples.dtype == np.float32
+    if subtype in STEPS:
+        assert samples.shape == sound.shape
+        np.testing.assert_allclose(samples, sound, atol=STEPS[subtype])
+    else:
+        assert 0 <= len(samples) - len(sound) < 1100  # some fill a block up
+        middle = slice(1600, 14400)  # they disturb the ends
+        np.testing.assert_allclose(samples[middle], sound[middle], atol=LOSSY)
+
+
+def test_the_suffixes_are_lower_case_and_of_one_kind_each():
+    every = audio.SUFFIXES + audio.FFMPEG_SUFFIXES
+    assert len(set(every)) == len(every)
+    assert all(suffix == f".{suffix[1:].lower()}" for suffix in every)
+
+
+@pytest.mark.parametrize("rate", [4000, 8000, 11025, 22050, 44100, 48000, 96000, 192000])
+def test_converts_the_rate_and_keeps_pitch_level_and_length(tmp_path, rate):
+    soundfile.write(tmp_path / "a.wav", tone(1, rate), rate, subtype="FLOAT")
+    samples = audio.read_mono(tmp_path / "a.wav")
+    assert len(samples) == 16000
+    middle = slice(1600, -1600)
+    np.testing.assert_allclose(samples[middle], tone(1, 16000)[middle], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "file_rate, rate",
+    [
+        (44100, 16000),
+        (48000, 16000),
+        (8000, 16000),
+        (4000, 16000),
+        (11025, 16000),
+        (16001, 16000),
+        (16000, 44100),
+    ],
+)
+@pytest.mark.parametrize("block", [1000, 7001, 10**6])
+def test_converting_the_rate_in_blocks_makes_no_difference(file_rate, rate, block):
+    sound = np.random.default_rng(0).standard_normal(50_003).astype(np.float32)
+    blocks = (sound[i : i + block] for i in range(0, len(sound), block))
+    converted = np.concatenate(list(audio.resample(blocks, file_rate, rate)))
+    divisor = np.gcd(file_rate, rate)
+    np.testing.assert_array_equal(converted, resample_poly(sound, rate // divisor, file_rate // divisor))
+
+
+def test_removes_what_16_khz_cannot_hold(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(1, 44100, hertz=12000), 44100, subtype="FLOAT")
+    assert np.abs(audio.read_mono(tmp_path / "a.wav")[1600:-1600]).max() < 1e-2
+
+
+def test_averages_the_channels(tmp_path):
+    left, right = tone(0.1, 16000), tone(0.1, 16000, hertz=1000, level=0.25)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16000, subtype="FLOAT")
+    sound = audio.read(tmp_path / "a.wav")
+    np.testing.assert_allclose(sound.samples, (left + right) / 2, atol=1e-6)
+    assert (sound.file_rate, sound.channels, sound.clipped) == (16000, 2, 0)
+
+
+def test_averages_5_1_channels(tmp_path):
+    sound = np.stack([tone(0.1, 48000, hertz=200 * (i + 1)) for i in range(6)], axis=1)
+    soundfile.write(tmp_path / "a.wav", sound, 48000, subtype="PCM_24")
+    read = audio.read(tmp_path / "a.wav", rate=48000)
+    np.testing.assert_allclose(read.samples, sound.mean(axis=1), atol=1e-6)
+    assert (read.file_rate, read.channels) == (48000, 6)
+
+
+@pytest.mark.parametrize("name", ["Käse & Øl.wav", "two  blanks .wav", "-i.wav", "100%d:x.wav", "音.WAV"])
+def test_reads_files_of_any_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write(tmp_path / name, tone(0.1, 16000), 16000, format="WAV")
+    assert len(audio.read_mono(name)) == 1600
+
+
+def test_clips_and_counts_what_is_beyond_full_scale(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array([0.5, 1.0, -1.0, -1.5, 3.0]), 16000, subtype="FLOAT")
+    sound = audio.read(tmp_path / "a.wav")
+    below_one = np.nextafter(np.float32(1), np.float32(0))
+    np.testing.assert_array_equal(sound.samples, np.float32([0.5, below_one, -1, -1, below_one]))
+    assert sound.clipped == 3
+
+
+def test_a_long_mp3_comes_whole(tmp_path):
+    """Longer than a block of decoding: decoded in one piece it gives the same samples."""
+    random = np.random.default_rng(0)
+    sound = tone(20, 44100) * 0.4 + 0.1 * random.standard_normal(20 * 44100) * (tone(20, 44100, 0.5) > 0)
+    soundfile.write(tmp_path / "a.mp3", sound, 44100, bitrate_mode="VARIABLE")
+    assert len(sound) > 3 * audio.BLOCK
+    at_once, _ = soundfile.read(tmp_path / "a.mp3", dtype="float32")
+    np.testing.assert_array_equal(audio.read_mono(tmp_path / "a.mp3", rate=44100), at_once)
+
+
+# ---- Files that end early
+
+
+def cut(path: Path, part: float) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: round(part * len(data))])
+
+
+WITH_LENGTH = [
+    *[("WAV", "PCM_16"), ("WAV", "PCM_U8"), ("WAV", "FLOAT"), ("WAV", "IMA_ADPCM"), ("WAVEX", "PCM_24")],
+    *[("RF64", "PCM_16"), ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("AIFF", "ULAW"), ("AU", "PCM_16")],
+    *[("SVX", "PCM_16"), ("NIST", "PCM_16"), ("NIST", "ULAW"), ("MP3", "MPEG_LAYER_III")],
+]
+
+
+@pytest.mark.parametrize("form, subtype", WITH_LENGTH)
+def test_refuses_a_file_shorter_than_its_header_says(tmp_path, form, subtype):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(4, 16000), 16000, format=form, subtype=subtype)
+    cut(path, 0.75)
+    with pytest.raises(DataError, match=r"a\.wav ends early: (2\.9|3\.\d)\d s of (3\.9|4\.0)\d s are there"):
+        audio.read(path)
+
+
+@pytest.mark.parametrize("form", ["FLAC", "OGG"])
+@pytest.mark.parametrize("part", [0.5, 0.9, 0.999])
+def test_refuses_a_compressed_file_that_breaks_off(tmp_path, form, part):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(64000)
+    soundfile.write(tmp_path / "a.flac", noise, 16000, format=form)
+    cut(tmp_path / "a.flac", part)
+    with pytest.raises(DataError, match=r"a\.flac ends early"):
+        audio.read(tmp_path / "a.flac")
+
+
+def test_refuses_a_caf_that_breaks_off(tmp_path):
+    soundfile.write(tmp_path / "a.caf", tone(4, 16000), 16000)
+    data = (tmp_path / "a.caf").read_bytes()
+    (tmp_path / "a.caf").write_bytes(data[:-4000])
+    with pytest.raises(DataError, match=r"a\.caf ends early: 3\.8\d s of 4\.00 s"):
+        audio.read(tmp_path / "a.caf")
+
+
+def wav(data_size: int, riff_size: int, chunk: bytes = b"") -> bytes:
+    """16,000 samples of silence under a header that states such sizes (bytes); `chunk` comes before them."""
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH", b"RIFF", riff_size, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16
+    )
+    return header + chunk + struct.pack("<4sI", b"data", data_size) + bytes(32000)
+
+
+@pytest.mark.parametrize("size", [2**32 - 1, 2**32 - 36, 2**31, 2**31 - 1, 0x7FFFF000])
+def test_reads_a_wav_that_was_written_into_a_pipe(tmp_path, size):
+    """The header was written before the length was known."""
+    (tmp_path / "a.wav").write_bytes(wav(size, 2**32 - 1))
+    assert len(audio.read_mono(tmp_path / "a.wav")) == 16000
+
+
+def test_reads_a_wav_that_was_not_closed(tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(0, 8))
+    assert len(audio.read_mono(tmp_path / "a.wav")) == 16000
+
+
+def test_a_wav_may_lack_a_little_of_its_length(tmp_path):
+    """Some programs count the header in."""
+    (tmp_path / "a.wav").write_bytes(wav(32044, 32044))
+    assert len(audio.read_mono(tmp_path / "a.wav")) == 16000
+
+
+def test_finds_the_length_behind_other_chunks(tmp_path):
+    odd = struct.pack("<4sI", b"note", 5) + b"hello\0"
+    (tmp_path / "a.wav").write_bytes(wav(32000, 32050, odd))
+    assert len(audio.read_mono(tmp_path / "a.wav")) == 16000
+    (tmp_path / "a.wav").write_bytes(wav(64000, 64050, odd))
+    with pytest.raises(DataError, match=r"ends early: 1\.00 s of 2\.00 s"):
+        audio.read_mono(tmp_path / "a.wav")
+
+
+def mp3(path: Path, header: bool) -> None:
+    """An mp3 of changing bit rate, quiet, then loud; without the `header` nothing tells its length."""
+    noise = np.random.default_rng(0).standard_normal(4 * 44100) * np.repeat([1e-4, 0.2], 2 * 44100)
+    soundfile.write(path, noise, 44100, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
+    if not header:
+        path.write_bytes(path.read_bytes().replace(b"Xing", bytes(4)).replace(b"Info", bytes(4)))
+
+
+def test_refuses_an_mp3_whose_length_libsndfile_guesses_too_short(tmp_path):
+    mp3(tmp_path / "a.mp3", header=False)
+    with pytest.raises(DataError, match=r"a\.mp3 goes on after \d\.\d\d s"):
+        audio.read(tmp_path / "a.mp3")
+
+
+def test_an_mp3_may_be_followed_by_tags(tmp_path):
+    mp3(tmp_path / "a.mp3", header=True)
+    whole = audio.read_mono(tmp_path / "a.mp3")
+    id3 = b"ID3\4\0\0\0\0\x02\0" + bytes(256)
+    (tmp_path / "a.mp3").write_bytes(id3 + (tmp_path / "a.mp3").read_bytes() + b"TAG" + bytes(125))
+    np.testing.assert_array_equal(audio.read_mono(tmp_path / "a.mp3"), whole)
+
+
+def test_refuses_an_mp3_that_breaks_off_after_tags(tmp_path):
+    mp3(tmp_path / "a.mp3", header=True)
+    id3 = b"ID3\4\0\0\0\0\x02\0" + bytes(256)
+    (tmp_path / "a.mp3").write_bytes(id3 + (tmp_path / "a.mp3").read_bytes())
+    cut(tmp_path / "a.mp3", 0.75)
+    with pytest.raises(DataError, match=r"a\.mp3 ends early: \d\.\d\d s of 4\.00 s"):
+        audio.read(tmp_path / "a.mp3")
+
+
+def test_refuses_two_mp3_in_one_file(tmp_path):
+    mp3(tmp_path / "a.mp3", header=True)
+    (tmp_path / "a.mp3").write_bytes((tmp_path / "a.mp3").read_bytes() * 2)
+    with pytest.raises(DataError, match=r"a\.mp3 goes on after 4\.00 s"):
+        audio.read(tmp_path / "a.mp3")
+
+
+def test_an_mp3_of_constant_bit_rate_needs_no_header(tmp_path):
+    sound = tone(4, 44100)
+    soundfile.write(tmp_path / "a.mp3", sound, 44100, bitrate_mode="CONSTANT")
+    data = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(data.replace(b"Info", bytes(4)))
+    assert abs(len(audio.read_mono(tmp_path / "a.mp3", rate=44100)) - len(sound)) < 4000
+
+
+def ogg(path: Path) -> bytes:
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(64000), 16000, format="OGG")
+    return path.read_bytes()
+
+
+def test_an_ogg_may_end_with_any_page(tmp_path):
+    """Some programs do not mark the last one."""
+    data = ogg(tmp_path / "a.ogg")
+    (tmp_path / "a.ogg").write_bytes(data[: data.rfind(b"OggS")])
+    assert len(audio.read_mono(tmp_path / "a.ogg")) > 16000
+
+
+def test_an_ogg_may_be_followed_by_zeros(tmp_path):
+    (tmp_path / "a.ogg").write_bytes(ogg(tmp_path / "a.ogg") + bytes(100_000))
+    assert len(audio.read_mono(tmp_path / "a.ogg")) == 64000
+
+
+def test_refuses_two_ogg_in_one_file(tmp_path):
+    data = ogg(tmp_path / "a.ogg")
+    soundfile.write(tmp_path / "b.ogg", tone(1, 16000), 16000)
+    (tmp_path / "a.ogg").write_bytes(data + (tmp_path / "b.ogg").read_bytes())
+    with pytest.raises(DataError, match=r"a\.ogg goes on with another stream after 4\.00 s"):
+        audio.read(tmp_path / "a.ogg")
+
+
+# ---- Files that cannot be read
+
+UNREADABLE = {
+    "missing": lambda path: None,
+    "no bytes": lambda path: path.write_bytes(b""),
+    "no sound file": lambda path: path.write_bytes(b"This is a letter, not a recording. " * 50),
+    "no samples": lambda path: soundfile.write(path, np.zeros(0), 16000, format="WAV"),
+    "half a header": lambda path: path.write_bytes(wav(32000, 32036)[:20]),
+    "NaN": lambda path: soundfile.write(path, np.array([0, np.nan]), 16000, "FLOAT", format="WAV"),
+    "infinite": lambda path: soundfile.write(path, np.array([0, np.inf]), 44100, "FLOAT", format="WAV"),
+    "rate of 10 Hz": lambda path: soundfile.write(path, tone(1, 10), 10, format="WAV"),
+    "rate of 2 GHz": lambda path: soundfile.write(path, tone(1, 100), 2_000_000_011, format="WAV"),
+    "a folder": lambda path: path.mkdir(),
+    "a pipe": os.mkfifo,
+    "a link to itself": lambda path: path.symlink_to(path),
+    "a link to nothing": lambda path: path.symlink_to("gone.wav"),
+}
+
+
+@pytest.mark.parametrize("make", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_names_the_file_that_cannot_be_read(tmp_path, make):
+    path = tmp_path / "broken.wav"
+    make(path)
+    with pytest.raises(DataError, match=r"broken\.wav") as caught:
+        audio.read_mono(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_the_file_that_may_not_be_read():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = Path(folder, "secret.wav")
+        audio.write_wav(path, np.zeros(10))
+        path.chmod(0)
+        user = os.geteuid()
+        if user == 0:  # who may read everything
+            os.seteuid(65534)
+        try:
+            with pytest.raises(DataError, match=r"secret\.wav cannot be opened \(Permission denied\)"):
+                audio.read(path)
+        finally:
+            os.seteuid(user)
+
+
+def test_a_headerless_file_cannot_be_read(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(1000))
+    with pytest.raises(DataError, match=r"a\.raw"):
+        audio.read_mono(tmp_path / "a.raw")
+
+
+@given(arrays(np.int16, st.integers(1, 200)))
+def test_16_bit_samples_survive_writing_and_reading(tmp_path_factory, integers):
+    path = tmp_path_factory.getbasetemp() / "round-trip.wav"
+    audio.write_wav(path, integers / np.float32(32768))
+    np.testing.assert_array_equal(audio.read_mono(path) * 32768, integers)
+
+
+def test_writes_16_bit_mono_and_clips(tmp_path):
+    audio.write_wav(tmp_path / "a.wav", np.array([0.0, 1.0, 2.0, -1.0, -2.0]), rate=8000)
+    info = soundfile.info(tmp_path / "a.wav")
+    assert (info.format, info.subtype, info.channels, info.samplerate) == ("WAV", "PCM_16", 1, 8000)
+    integers, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    assert integers.tolist() == [0, 32767, 32767, -32768, -32768]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_does_not_write_nan(tmp_path):
+    with pytest.raises(OutputError, match=r"a\.wav"):
+        audio.write_wav(tmp_path / "a.wav", np.array([0.0, np.nan]))
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- ffmpeg
+
+
+def test_says_how_to_get_ffmpeg_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "a.G722").write_bytes(bytes(1000))
+    with pytest.raises(DataError, match=r"a\.G722 is a \.g722 file, which needs ffmpeg; install it .*apt"):
+        audio.read(tmp_path / "a.G722")
+
+
+def test_reads_other_formats_without_ffmpeg(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    soundfile.write(tmp_path / "a.ogg", tone(1, 16000), 16000)
+    assert len(audio.read_mono(tmp_path / "a.ogg")) == 16000
+
+
+def ffmpeg(*options: str) -> None:
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *options], check=True)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "name, file_rate, channels",
+    [("a.g722", 16000, 1), ("-i 100%d:x.m4a", 44100, 2), ("ü.wma", 44100, 2), ("a.WV", 48000, 6)],
+)
+def test_reads_through_ffmpeg(tmp_path, monkeypatch, name, file_rate, channels):
+    monkeypatch.chdir(tmp_path)
+    levels = np.linspace(0.2, 0.6, channels + 2)[1:-1]  # of 0.4 on average
+    sound = tone(2, file_rate, level=1.0)[:, None] * levels
+    soundfile.write("a.wav", sound, file_rate)
+    ffmpeg("-i", "a.wav", f"file:{name}")
+    read = audio.read(name)
+    assert (read.file_rate, read.channels, read.clipped) == (file_rate, channels, 0)
+    assert abs(len(read.samples) - 32000) < 1000
+    # Their first samples may come late, so sound and original are laid side by side at the best place.
+    wanted = 0.4 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    errors = [np.abs(read.samples[8000 + i : 24000 + i] - wanted).max() for i in range(400)]
+    assert min(errors) < 0.03
+
+
+@needs_ffmpeg
+def test_takes_the_sound_out_of_a_film(tmp_path):
+    audio.write_wav(tmp_path / "a.wav", tone(1, 16000))
+    picture = ["-f", "lavfi", "-i", "color=size=64x64:rate=5:duration=3"]
+    ffmpeg(*picture, "-i", str(tmp_path / "a.wav"), "-c:v", "mpeg4", str(tmp_path / "a.mp4"))
+    assert abs(len(audio.read_mono(tmp_path / "a.mp4")) - 16000) < 1200
+    ffmpeg(*picture, "-c:v", "mpeg4", str(tmp_path / "silent.mp4"))
+    with pytest.raises(DataError, match=r"silent\.mp4 cannot be decoded \(it holds no sound\)"):
+        audio.read(tmp_path / "silent.mp4")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", ["a.m4a", "a.wv", "a.tta"])
+def test_refuses_what_ffmpeg_cannot_decode_to_the_end(tmp_path, name):
+    audio.write_wav(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(64000))
+    ffmpeg("-i", str(tmp_path / "a.wav"), "-movflags", "faststart", str(tmp_path / name))
+    cut(tmp_path / name, 0.6)
+    with pytest.raises(DataError, match=rf"{name} cannot be decoded \(.+\)") as caught:
+        audio.read(tmp_path / name)
+    assert "\n" not in str(caught.value) and " @ 0x" not in str(caught.value)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("content", [b"", b"This is a letter, not a recording. " * 50])
+def test_names_the_file_that_ffmpeg_cannot_read(tmp_path, content):
+    (tmp_path / "a.m4a").write_bytes(content)
+    with pytest.raises(DataError, match=r"^\S+a\.m4a cannot be decoded \([^/]+\); ") as caught:
+        audio.read(tmp_path / "a.m4a")
+    assert "\n" not in str(caught.value)

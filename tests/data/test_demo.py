@@ -1,0 +1,245 @@
+"""The demo set: the same bytes each time, whole and level, and the sound of the notes that are written."""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samplernn_theano.original.shuffle import shuffle
+
+SCRIPT = Path(__file__).parents[2] / "datasets" / "demo.py"
+SPEC = importlib.util.spec_from_file_location("demo", SCRIPT)
+demo = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(demo)
+
+FILES = ["demo_train.npy", "demo_valid.npy", "demo_test.npy", "manifest.json"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "data"
+    assert demo.main(["--out", str(folder), "--everything"]) == 0
+    return folder
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    return Path(shutil.copytree(made, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="module")
+def clips(made):
+    """Return all clips, train first, float64 (80, 128000)."""
+    return np.concatenate([np.load(made / name, allow_pickle=False) for name in FILES[:3]]).astype(np.float64)
+
+
+def test_a_second_run_elsewhere_gives_the_same_bytes(made, tmp_path):
+    assert demo.main(["--out", str(tmp_path), "--everything"]) == 0
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
+
+
+def test_splits_and_manifest(made):
+    manifest = json.loads((made / "manifest.json").read_text())
+    for split, count in [("train", 64), ("valid", 8), ("test", 8)]:
+        path = made / f"demo_{split}.npy"
+        data = np.load(path, allow_pickle=False)
+        assert data.dtype == np.float16 and data.shape == (count, 128000)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert manifest["splits"][split] == {"clips": count, "seconds": 8.0 * count, "sha256": digest}
+    train = np.load(made / "demo_train.npy", allow_pickle=False).astype(np.float64)
+    assert manifest["train_mean"] == pytest.approx(train.mean(), abs=1e-9)
+    assert manifest["train_std"] == pytest.approx(train.std(), rel=1e-9)
+    assert 0.1 < train.std() < 0.2
+
+
+def test_clips_stand_in_the_order_of_python_2_shuffle(clips):
+    order = list(range(len(clips)))
+    shuffle(order, 123)
+    played = np.empty_like(clips)
+    played[order] = clips
+    np.testing.assert_array_equal(played.reshape(-1), demo.recital(played.size, everything=True))
+    assert order != sorted(order)
+
+
+def test_level(clips):
+    assert np.abs(clips).max() == pytest.approx(0.7, abs=1e-3)
+    assert np.abs(clips).max(axis=1).min() > 0.25
+    assert (np.abs(clips) > 0.69).mean() < 1e-5  # flat tops would be many samples
+    assert np.abs(clips.mean(axis=1)).max() < 1e-3
+
+
+def test_the_plain_set_is_the_melody_of_the_ode_in_one_key(copy):
+    """And asking for it where the other one lies makes it anew."""
+    assert demo.main(["--out", str(copy)]) == 0
+    assert json.loads((copy / "manifest.json").read_text())["everything"] is False
+    sound = np.load(copy / "demo_train.npy", allow_pickle=False).astype(np.float64)
+    spectrum = (np.abs(np.fft.rfft(sound * np.hanning(128000))) ** 2).mean(axis=0)  # 8 bins per Hz
+    hertz = np.arange(len(spectrum)) / 8
+    keys = {key for *_, key in demo.read_voice(demo.THEMES["Ode to Joy"][1])[0]}
+    near = np.zeros(len(spectrum), bool)
+    for key in keys:
+        for partial in demo.PARTIALS:
+            near |= np.abs(hertz - partial * 440 * 2 ** ((key - 69) / 12)) < 10
+    assert near.mean() < 0.2 and spectrum[near].sum() > 0.95 * spectrum.sum()
+    assert np.sqrt((sound.reshape(-1, 4000) ** 2).mean(axis=1)).min() > 0.02  # no silence
+    assert len({clip.tobytes() for clip in sound}) == len(sound)
+
+
+def test_nowhere_silent_for_a_quarter_of_a_second(clips):
+    pieces = clips.reshape(-1, 4000)
+    assert np.sqrt((pieces**2).mean(axis=1)).min() > 0.02
+
+
+def test_no_two_clips_are_equal(clips):
+    assert len({clip.tobytes() for clip in clips}) == len(clips)
+
+
+def test_a_short_linear_predictor_leaves_less_than_3_bits(clips):
+    order, bits = 16, []
+    for clip in clips[-8:]:
+        levels = np.floor((clip - clip.min()) / np.ptp(clip) * 255.999)
+        past = np.lib.stride_tricks.sliding_window_view(levels, order)[:-1]
+        past = np.column_stack([past, np.ones(len(past))])
+        weights = np.linalg.solve(past.T @ past, past.T @ levels[order:])
+        _, counts = np.unique(np.rint(levels[order:] - past @ weights), return_counts=True)
+        share = counts / counts.sum()
+        bits.append(-(share * np.log2(share)).sum())
+    assert 1 < np.mean(bits) < 3
+
+
+@given(key=st.integers(min_value=41, max_value=86))
+@settings(max_examples=20, deadline=None)
+def test_a_note_is_strongest_at_its_pitch_and_sounds_its_partials(key):
+    sound = demo.string(key)[:16000]
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))  # 1 Hz per bin
+    fundamental = 440 * 2 ** ((key - 69) / 12)
+    assert abs(np.argmax(spectrum) - fundamental) <= 1 + 0.001 * fundamental
+    for partial in range(2, 5):
+        around = slice(int(partial * fundamental * 0.98), int(partial * fundamental * 1.02) + 1)
+        between = slice(int((partial - 0.6) * fundamental), int((partial - 0.4) * fundamental))
+        assert spectrum[around].max() > 20 * spectrum[between].max()
+
+
+@given(low=st.integers(min_value=41, max_value=74))
+@settings(max_examples=10, deadline=None)
+def test_notes_decay_and_high_ones_sooner(low):
+    def remaining(key):
+        sound = demo.string(key)
+        return np.abs(sound[16000:20000]).max() / np.abs(sound[:4000]).max()
+
+    assert remaining(low + 12) < remaining(low) < 0.8
+
+
+@pytest.mark.parametrize(("shift", "tempo"), [(0, 1.0), (4, 0.9), (2, 1.1)])
+def test_the_melody_of_the_ode_is_heard(shift, tempo):
+    seconds, melody, _ = demo.THEMES["Ode to Joy"]
+    sound = demo.perform(demo.THEMES["Ode to Joy"], shift, tempo)
+    for start, _, key in demo.read_voice(melody)[0][:15]:
+        begin = round(start * seconds / tempo * 16000)
+        spectrum = np.abs(np.fft.rfft(sound[begin : begin + 4000] * np.hanning(4000), 16000))
+        pitch = 440 * 2 ** ((key + shift - 69) / 12)
+        spectrum[: round(230 * 2 ** (shift / 12))] = 0  # the chords lie below
+        assert abs(np.argmax(spectrum) - pitch) < 6
+
+
+@pytest.mark.parametrize("name", demo.THEMES)
+def test_voices_of_a_theme_have_equal_bars(name):
+    _, *voices = demo.THEMES[name]
+    bar_ends = []
+    for voice in voices:
+        bars = voice.split("|")
+        bar_ends.append([demo.read_voice("|".join(bars[:number]))[1] for number in range(1, len(bars) + 1)])
+    assert all(ends == bar_ends[0] for ends in bar_ends)
+    assert len(set(np.diff(bar_ends[0])[:-1])) == 1
+
+
+def test_most_notes_lie_between_110_and_1000_hertz():
+    keys = [key for _, *voices in demo.THEMES.values() for v in voices for *_, key in demo.read_voice(v)[0]]
+    assert np.mean([45 <= key <= 83 for key in keys]) > 0.95
+
+
+def test_notation():
+    notes, length = demo.read_voice("A4 r:2 | C3+E3:0.5 Bb2 B#3:1")
+    assert notes == [(0, 1, 69), (3, 0.5, 48), (3, 0.5, 52), (3.5, 0.5, 46), (4, 1, 60)]
+    assert length == 5
+
+
+def test_an_intact_set_is_left_alone(copy, capsys):
+    before = [(copy / name).stat().st_mtime_ns for name in FILES]
+    assert demo.main(["--out", str(copy), "--everything"]) == 0
+    assert [(copy / name).stat().st_mtime_ns for name in FILES] == before
+    assert "intact" in capsys.readouterr().out
+
+
+def test_the_voices_take_the_place_of_the_piano_and_leave_it_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(demo, "VOICE_SPLITS", {"train": 6, "valid": 3, "test": 3})
+    for words, voices in [([], False), (["--voices"], True), (["--voices"], True), ([], False)]:
+        assert demo.main(["--out", str(tmp_path), *words]) == 0
+        manifest = json.loads((tmp_path / "manifest.json").read_text())
+        assert manifest.get("voices", False) == voices == (tmp_path / "clips.csv").exists()
+    intact = ["intact" in line for line in capsys.readouterr().out.splitlines()]
+    assert intact == [False, False, True, False]
+
+
+def test_the_voices_are_the_same_bytes_each_time_and_of_two_pitches(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "VOICE_SPLITS", {"train": 6, "valid": 3, "test": 3})
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        demo.write_voices(folder)
+    for name in [*FILES, "clips.csv"]:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    table = (tmp_path / "a" / "clips.csv").read_text().splitlines()[1:]
+    names = [line.rsplit(",", 1)[1] for line in table]
+    assert names.count("low") == names.count("high") == 6
+    clips = np.concatenate([np.load(tmp_path / "a" / name) for name in FILES[:3]]).astype(np.float64)
+    spectra = np.abs(np.fft.rfft(clips * np.hanning(128000))) ** 2  # 8 bins per Hz
+    below = spectra[:, 8 * 80 : 8 * 140].sum(axis=1) / spectra[:, 8 * 80 : 8 * 280].sum(axis=1)
+    assert [share > 0.1 for share in below] == [name == "low" for name in names]
+
+
+@pytest.mark.parametrize(
+    "damage", ["a changed byte", "a missing split", "a cut manifest", "a foreign manifest", "an older script"]
+)
+def test_a_damaged_set_is_made_again(made, copy, damage):
+    if damage == "a changed byte":
+        data = bytearray((copy / "demo_valid.npy").read_bytes())
+        data[-1] ^= 1
+        (copy / "demo_valid.npy").write_bytes(data)
+    elif damage == "a missing split":
+        (copy / "demo_test.npy").unlink()
+    elif damage == "a cut manifest":
+        (copy / "manifest.json").write_text('{"name": "de')
+    elif damage == "a foreign manifest":
+        (copy / "manifest.json").write_text("[]")
+    else:
+        manifest = json.loads((copy / "manifest.json").read_text())
+        (copy / "manifest.json").write_text(json.dumps(manifest | {"script_sha256": "0" * 64}))
+    assert not demo.intact(copy, everything=True)
+    assert demo.main(["--out", str(copy), "--everything"]) == 0
+    for name in FILES:
+        assert (copy / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_example_writes_a_clip_as_sound_and_a_picture(copy):
+    assert demo.main(["--out", str(copy), "--everything", "--example"]) == 0
+    sound, rate = soundfile.read(copy / "demo_example.wav")
+    assert rate == 16000 and sound.shape == (128000,)
+    assert (copy / "demo_spectrograms.png").stat().st_size > 10_000
+    clip = np.load(copy / "demo_train.npy", allow_pickle=False)[0]
+    np.testing.assert_allclose(sound, clip.astype(np.float64), atol=1e-4)
+
+
+def test_a_file_in_place_of_the_folder_is_one_sentence_and_code_2(tmp_path, capsys):
+    (tmp_path / "data").write_text("mine")
+    assert demo.main(["--out", str(tmp_path / "data")]) == 2
+    message = capsys.readouterr().err
+    assert str(tmp_path / "data") in message and message.count("\n") == 1
+    assert (tmp_path / "data").read_text() == "mine"

@@ -1,0 +1,368 @@
+"""Downloads: whole and verified, or listed as missing, or refused in a sentence; continued, not repeated."""
+
+import errno
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from urllib3 import Retry
+
+import samplernn_theano
+from samplernn_theano.data import download
+from samplernn_theano.data.download import Missing
+from samplernn_theano.errors import DataError, OutputError
+from samplernn_theano.utils.files import locked
+from tests.data.archive_server import ArchiveServer
+
+ONE, TWO = (np.random.RandomState(seed).bytes(100_000) for seed in (1, 2))
+A, B = "/download/A/x.ogg", "/download/B/x.ogg"
+AGAIN = "run the command again: what is complete is kept."
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Neither we nor the client wait between tries."""
+    monkeypatch.setattr(download, "_PAUSE", 0)
+    monkeypatch.setattr(Retry, "sleep", lambda *_: None)
+
+
+@pytest.fixture
+def server():
+    with ArchiveServer({"A": {"x.ogg": ONE}, "B": {"x.ogg": TWO}}) as server:
+        yield server
+
+
+def fetch(server, folder, identifiers=("A", "B"), **options):
+    return download.download(identifiers, folder, server=server.url, progress=False, **options)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def ranges(server, path):
+    return [request.range for request in server.requests if request.path == path]
+
+
+def refusal(server, folder, identifiers=("A", "B"), **options) -> str:
+    with pytest.raises(DataError) as caught:
+        fetch(server, folder, identifiers, **options)
+    return str(caught.value)
+
+
+def test_files_of_the_same_name_lie_in_a_folder_for_each_item(server, tmp_path):
+    assert fetch(server, tmp_path / "new" / "folder") == []
+    assert files(tmp_path / "new" / "folder") == {"A/x.ogg": ONE, "B/x.ogg": TWO}
+
+
+def test_we_say_who_we_are_and_use_nobodys_account(server, tmp_path, monkeypatch):
+    (tmp_path / "ia.ini").write_text("[s3]\naccess = KEY\nsecret = SECRET\n[general]\nsecure = unreadable\n")
+    monkeypatch.setenv("IA_CONFIG_FILE", str(tmp_path / "ia.ini"))
+    fetch(server, tmp_path / "out")
+    assert {request.path for request in server.requests} == {"/metadata/A", "/metadata/B", A, B}
+    for request in server.requests:
+        assert f"samplernn-theano/{samplernn_theano.__version__}" in request.agent
+        assert "internetarchive/" in request.agent
+        assert "KEY" not in request.agent
+
+
+def test_what_is_whole_is_not_downloaded_again(server, tmp_path):
+    fetch(server, tmp_path)
+    server.mend()
+    assert fetch(server, tmp_path) == []
+    assert server.downloads() == []
+
+
+@pytest.mark.parametrize("content", [b"short", TWO], ids=["another size", "another checksum"])
+def test_what_is_not_the_item_s_is_replaced(server, tmp_path, content):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / "x.ogg").write_bytes(content)
+    fetch(server, tmp_path, ["A"])
+    assert files(tmp_path) == {"A/x.ogg": ONE}
+
+
+def test_files_are_chosen_by_the_first_ending_that_the_item_has(tmp_path):
+    names = ["2_64kb.MP3", "1_64kb.mp3", "1.mp3", "cover.jpg", "cd 2/é#?_64kb.mp3"]
+    items = {"book": {name: name.encode() for name in names}, "other": {"a.mp3": b"a", "a.ogg": b"o"}}
+    with ArchiveServer(items) as server:
+        assert fetch(server, tmp_path, ["book", "other"], suffixes=("_64kb.mp3", ".mp3")) == []
+        assert server.downloads() == [f"book/{names[i]}" for i in (1, 0, 4)] + ["other/a.mp3"]
+    taken = [f"book/{names[i]}" for i in (0, 1, 4)] + ["other/a.mp3"]
+    assert sorted(files(tmp_path)) == sorted(taken)
+
+
+def test_what_the_archive_does_not_have_is_listed_and_the_rest_comes(server, tmp_path):
+    server.metadata["dark"] = {"is_dark": True, "metadata": {"identifier": "dark"}}
+    server.metadata["silent"] = {"metadata": {"identifier": "silent"}, "files": [{"name": "a.txt"}]}
+    server.fail("/metadata/unknown", 404)
+    server.fail(A, 404)
+    assert fetch(
+        server, tmp_path, ["none", "dark", "silent", "unknown", "A", "B"], suffixes=(".ogg", ".mp3")
+    ) == [
+        Missing("none", "there is no such item"),
+        Missing("dark", "withdrawn from the archive"),
+        Missing("silent", "has no file named *.ogg or *.mp3"),
+        Missing("unknown", "is not on the server (404 Not Found)"),
+        Missing("A", "x.ogg is not on the server (404 Not Found)"),
+    ]
+    assert (tmp_path / "B" / "x.ogg").read_bytes() == TWO
+    assert not (tmp_path / "A" / "x.ogg").exists()
+
+
+def test_a_file_that_is_not_for_everyone_is_listed(server, tmp_path):
+    server.fail(A, 403)
+    assert fetch(server, tmp_path, ["A"]) == [Missing("A", "x.ogg is not open to everyone (403 Forbidden)")]
+
+
+@pytest.mark.parametrize("path", ["/metadata/A", A])
+def test_a_busy_server_is_asked_again(server, tmp_path, path):
+    server.fail(path, 503, times=4)
+    assert fetch(server, tmp_path) == []
+    assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
+
+
+def test_the_machine_that_holds_the_item_is_asked_again_too(server, tmp_path):
+    """The archive sends the client to another machine for every file."""
+    server.fail(A, "moved", times=1)
+    server.fail(A, 503, times=4)
+    assert fetch(server, tmp_path, ["A"]) == []
+    assert files(tmp_path) == {"A/x.ogg": ONE}
+
+
+def test_a_connection_that_breaks_is_continued_where_it_broke(server, tmp_path):
+    """Even if it breaks many times, as long as each time brings something."""
+    server.fail("/metadata/A", "cut", n=10, times=1)
+    server.fail(A, "cut", n=download._CHUNK, times=5)
+    assert fetch(server, tmp_path) == []
+    assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
+    assert ranges(server, A) == [None] + [f"bytes={i * download._CHUNK}-" for i in range(1, 6)]
+
+
+@pytest.mark.parametrize("n", [0, download._CHUNK])
+def test_a_connection_that_keeps_breaking_is_told_and_the_next_run_goes_on(server, tmp_path, n):
+    server.fail(A, "cut", n=n, times=1)
+    server.fail(A, "cut", n=0)
+    assert refusal(server, tmp_path) == f"Item A, file x.ogg: the connection keeps breaking; {AGAIN}"
+    assert files(tmp_path) == {"A/.x.ogg.part": ONE[:n], "B/x.ogg": TWO}
+    server.mend()
+    assert fetch(server, tmp_path) == []
+    assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
+    assert ranges(server, A) == [f"bytes={n}-" if n else None]
+    assert ranges(server, B) == []
+
+
+def test_a_server_that_cannot_continue_sends_the_whole_file(server, tmp_path):
+    server.fail(A, "cut", n=download._CHUNK, times=1)
+    server.fail(A, "whole", times=1)
+    assert fetch(server, tmp_path) == []
+    assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
+    assert len(ranges(server, A)) == 2
+
+
+@pytest.mark.parametrize(
+    "partial", [b"", TWO[:5000], TWO, ONE + b"more"], ids=["empty", "part", "all", "more"]
+)
+def test_a_partial_file_of_something_else_is_thrown_away(server, tmp_path, partial):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / ".x.ogg.part").write_bytes(partial)
+    assert fetch(server, tmp_path, ["A"]) == []
+    assert files(tmp_path) == {"A/x.ogg": ONE}
+    assert ranges(server, A)[-1] is None
+
+
+def test_a_partial_file_that_was_whole_gets_its_name(server, tmp_path):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / ".x.ogg.part").write_bytes(ONE)
+    assert fetch(server, tmp_path, ["A"]) == []
+    assert files(tmp_path) == {"A/x.ogg": ONE}
+    assert server.downloads() == []
+
+
+def test_a_checksum_that_differs_once_is_tried_again(server, tmp_path):
+    server.fail(A, "wrong", times=1)
+    assert fetch(server, tmp_path) == []
+    assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
+
+
+def test_a_checksum_that_differs_twice_is_told(server, tmp_path):
+    server.fail(A, "wrong")
+    assert refusal(server, tmp_path) == (
+        f"Item A, file x.ogg: its checksum differs from the one that its item lists, twice; {AGAIN}"
+    )
+    assert files(tmp_path) == {"B/x.ogg": TWO}
+    assert len(ranges(server, A)) == 2
+
+
+@pytest.mark.parametrize("size", [99_000, 101_000])
+def test_a_size_that_differs_from_the_list_is_told(server, tmp_path, size):
+    server.metadata["A"]["files"][0]["size"] = str(size)
+    assert "Item A, file x.ogg: its checksum differs" in refusal(server, tmp_path)
+    assert files(tmp_path) == {"B/x.ogg": TWO}
+
+
+def test_a_web_page_is_told(server, tmp_path):
+    server.fail(A, "page")
+    server.fail("/metadata/P", "page")
+    assert refusal(server, tmp_path, ["A", "B"]) == (
+        f"Item A, file x.ogg: the server sends a web page instead of the recording; {AGAIN}"
+    )
+    assert files(tmp_path)["B/x.ogg"] == TWO
+    assert "A/x.ogg" not in files(tmp_path)
+    assert "Item P: the server sends a web page instead of the list of its files" in refusal(
+        server, tmp_path, ["P"]
+    )
+
+
+def test_a_web_page_does_not_spoil_what_is_there(server, tmp_path):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / ".x.ogg.part").write_bytes(ONE[:5000])
+    server.fail(A, "page", times=1)
+    refusal(server, tmp_path, ["A"])
+    assert files(tmp_path) == {"A/.x.ogg.part": ONE[:5000]}
+
+
+def test_all_failures_are_counted(server, tmp_path):
+    server.fail("/metadata/C", 503)
+    server.fail(A, 500)
+    assert refusal(server, tmp_path, ["C", "A", "B"]) == (
+        f"Item C: the server answers 503 Service Unavailable (and 1 more that failed); {AGAIN}"
+    )
+    assert files(tmp_path)["B/x.ogg"] == TWO
+
+
+def test_a_server_that_cannot_be_reached_is_told_at_once(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(DataError) as caught:
+            download.download(["A", "B"], tmp_path, server=url, progress=False)
+    assert str(caught.value).startswith(f"{url}: no connection (")
+    assert "Connection refused" in str(caught.value)
+    assert str(caught.value).endswith("check the connection and run the command again.")
+
+
+@pytest.mark.parametrize("address", ["archive.org", "ftp://archive.org", "https://"])
+def test_an_address_that_is_none_is_told(tmp_path, address):
+    with pytest.raises(DataError, match="no address of a server"):
+        download.download(["A"], tmp_path, server=address, progress=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["../B/x.ogg", "/tmp/x.ogg", "a/../../x.ogg", "..\\x.ogg", "a\0.ogg", "a//x.ogg"]
+)
+def test_a_name_never_leaves_its_folder(server, tmp_path, name):
+    server.metadata["A"]["files"][0]["name"] = name
+    sentence = refusal(server, tmp_path / "out")
+    assert sentence == f"Item A: it has a file named {name!r}, which is not safe, so it is left out; {AGAIN}"
+    assert files(tmp_path) == {"out/B/x.ogg": TWO}
+
+
+def test_an_identifier_never_leaves_the_folder(server, tmp_path):
+    server.metadata["../A"] = server.metadata["A"]
+    assert "Item ../A: this is no name of an item" in refusal(server, tmp_path / "out", ["../A"])
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [[], [1], "text", {"files": 3}, {"files": [{"name": 3}]}, {"files": [{"name": "x.ogg", "size": "big"}]}],
+)
+def test_a_list_of_files_that_is_none_is_told(server, tmp_path, metadata):
+    server.metadata["A"] = metadata
+    assert "Item A: the server sends something else than the list of its files" in refusal(server, tmp_path)
+    assert files(tmp_path) == {"B/x.ogg": TWO}
+
+
+def test_an_error_in_place_of_the_list_is_told(server, tmp_path):
+    server.metadata["A"] = {"error": "item is being moved"}
+    assert "Item A: the server answers item is being moved" in refusal(server, tmp_path, ["A"])
+
+
+@pytest.mark.parametrize("key", ["md5", "size"])
+def test_a_file_that_cannot_be_verified_is_told(server, tmp_path, key):
+    del server.metadata["A"]["files"][0][key]
+    assert "Item A: it lists no size or no checksum of x.ogg" in refusal(server, tmp_path)
+    assert files(tmp_path) == {"B/x.ogg": TWO}
+
+
+def test_a_full_disk_is_told(server, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No disk space left while writing .*/A/x.ogg"):
+        fetch(server, tmp_path)
+    assert files(tmp_path) == {"A/.x.ogg.part": ONE}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_disk_that_fills_while_the_file_arrives_is_told(server, tmp_path):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / ".x.ogg.part").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="No disk space left while writing .*/A/x.ogg"):
+        fetch(server, tmp_path)
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(server, tmp_path):
+    (tmp_path / "A").touch()
+    with pytest.raises(OutputError, match=f"Could not write {tmp_path}/A/x.ogg"):
+        fetch(server, tmp_path)
+
+
+def test_the_missing_client_is_told_with_the_remedy(server, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "internetarchive", None)
+    sentence = refusal(server, tmp_path)
+    assert "pip install 'samplernn-theano[datasets]'" in sentence and "--source" in sentence
+    assert server.requests == []
+
+
+def test_progress_counts_bytes_on_standard_error(server, tmp_path, capsys):
+    server.fail(A, "cut", n=download._CHUNK, times=1)
+    server.fail(A, "whole", times=1)
+    server.fail(B, "wrong", times=1)
+    download.download(["A", "B"], tmp_path, server=server.url)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "looking up A" in shown.err
+    last = shown.err.rstrip().split("\r")[-1]
+    assert "B: 100%" in last and "200k/200k" in last
+    fetch(server, tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_process_that_is_stopped_midway_is_continued(server, tmp_path, how):
+    server.fail(A, "slow", n=1000, times=1)
+    call = f"download('AB', {str(tmp_path)!r}, server={server.url!r})"
+    code = f"from samplernn_theano import archive; archive.{call}"
+    partial = tmp_path / "A" / ".x.ogg.part"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 20
+        while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(how)
+    assert process.returncode != 0
+    there = partial.stat().st_size
+    assert 0 < there < len(ONE)
+    (tmp_path / ".lock").unlink(missing_ok=True)  # left behind, and not locked any more
+    assert files(tmp_path) == {"A/.x.ogg.part": ONE[:there]}
+    server.mend()
+    assert fetch(server, tmp_path) == []
+    assert ranges(server, A) == [f"bytes={there}-"]
+    assert hashlib.md5((tmp_path / "A" / "x.ogg").read_bytes()).digest() == hashlib.md5(ONE).digest()
+    assert sorted(files(tmp_path)) == ["A/x.ogg", "B/x.ogg"]
+
+
+def test_two_processes_do_not_download_into_one_folder(tmp_path):
+    with ArchiveServer({"A": {"x.ogg": b"sound"}}) as server, locked(tmp_path):
+        with pytest.raises(OutputError, match="Another process works in"):
+            download.download(["A"], tmp_path, server=server.url, progress=False)
+        assert server.requests == []

@@ -1,0 +1,363 @@
+"""A folder of recordings becomes a data set."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from samplernn_theano.data import prepare as module
+from samplernn_theano.data import recordings
+from samplernn_theano.data.manifest import describe
+from samplernn_theano.data.prepare import original_order
+from samplernn_theano.data.recipes import Recipe, by_fractions
+from samplernn_theano.data.set_folder import own_files
+from samplernn_theano.errors import DataError, OutputError
+
+SPLITS = ("train", "valid", "test")
+CLIP = 0.01  # seconds: 160 samples
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, samples)
+
+
+def record(path: Path, samples: np.ndarray, rate: int = 16000, subtype: str | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, samples, rate, subtype=subtype)
+
+
+def build(folder: Path, out: Path, overwrite: bool = False, progress: bool = False, **options) -> dict:
+    """What `samplernn prepare` does, or a data set's script with these options of its recipe."""
+    given = {"name": "clips", "clip_seconds": CLIP, "sizes": by_fractions(0.1, 0.1), **options}
+    recipe = Recipe(set="folder", **given)
+    found = recordings.find(folder, own_files(out, recipe.name))
+    return module.build(found, out, recipe, overwrite, progress)
+
+
+def load(out: Path, name: str = "clips") -> dict[str, np.ndarray]:
+    return {split: np.load(out / f"{name}_{split}.npy", allow_pickle=False) for split in SPLITS}
+
+
+def clips_in_order(splits: dict[str, np.ndarray]) -> np.ndarray:
+    """Undo the shuffle."""
+    together = np.concatenate([splits[split] for split in SPLITS])
+    return together[np.argsort(original_order(len(together)))]
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """40 clips of 0.01 s in two recordings, the first of them not a whole number of clips."""
+    record(tmp_path / "in" / "b.wav", noise(16 * 160 + 70, seed=1), subtype="FLOAT")
+    record(tmp_path / "in" / "c.flac", noise(24 * 160, seed=2))
+    return tmp_path / "in"
+
+
+def test_writes_three_splits_as_the_original_names_and_shapes_them(folder, tmp_path):
+    manifest = build(folder, tmp_path / "out", name="music")
+    splits = load(tmp_path / "out", "music")
+    assert {split: rows.shape for split, rows in splits.items()} == {
+        "train": (32, 160),
+        "valid": (4, 160),
+        "test": (4, 160),
+    }
+    assert all(rows.dtype == np.float16 for rows in splits.values())
+    files = {"music_train.npy", "music_valid.npy", "music_test.npy", "clips.csv", "manifest.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
+
+
+def test_clips_are_8_seconds_if_not_told_otherwise(tmp_path):
+    record(tmp_path / "in" / "a.wav", noise(3 * 8 * 16000 + 8000))
+    manifest = build(tmp_path / "in", tmp_path / "out", clip_seconds=8.0)
+    assert {split: rows.shape for split, rows in load(tmp_path / "out").items()} == dict.fromkeys(
+        SPLITS, (1, 128000)
+    )
+    assert manifest["rest_seconds"] == 0.5
+
+
+@settings(max_examples=40, deadline=None)
+@given(lengths=st.lists(st.integers(1, 660), min_size=1, max_size=6), clip=st.integers(8, 200))
+def test_every_sample_of_every_whole_clip_is_in_one_split_once(lengths, clip):
+    count = sum(lengths) // clip
+    assume(count >= 3)
+    samples = (np.arange(sum(lengths)) - 2000).astype(np.int16) * 8  # all different, in float16 as well
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, out = Path(temporary, "in"), Path(temporary, "out")
+        for k, part in enumerate(np.split(samples, np.cumsum(lengths)[:-1])):
+            record(folder / f"{k}.wav", part)
+        build(folder, out, clip_seconds=clip / 16000)
+        splits = load(out)
+    assert all(len(rows) >= 1 for rows in splits.values())
+    everything = np.concatenate([rows.ravel() for rows in splits.values()]).astype(np.float32) * 32768
+    np.testing.assert_array_equal(np.sort(everything), samples[: count * clip])
+    np.testing.assert_array_equal(clips_in_order(splits).ravel() * np.float32(32768), samples[: count * clip])
+
+
+def test_clips_are_ordered_as_the_original_ordered_them():
+    golden = np.load(
+        Path(__file__).parents[1] / "golden" / "feeders" / "npy2_shuffle.npz", allow_pickle=False
+    )
+    orders = [key for key in golden if key.startswith("file_number_order")]
+    assert orders
+    for key in orders:
+        assert original_order(len(golden[key])) == golden[key].tolist()
+
+
+def test_recordings_follow_each_other_in_the_order_of_their_paths(tmp_path):
+    record(tmp_path / "in" / "b.wav", np.full(320, 0.25) + noise(320) / 100)
+    record(tmp_path / "in" / "a" / "z.WAV", np.full(320, 0.125) + noise(320) / 100)
+    record(tmp_path / "in" / "B.wav", np.full(320, 0.5) + noise(320) / 100)
+    manifest = build(tmp_path / "in", tmp_path / "out")
+    assert [source["path"] for source in manifest["sources"]] == ["B.wav", "a/z.WAV", "b.wav"]
+    means = clips_in_order(load(tmp_path / "out")).mean(axis=1, dtype=np.float64)
+    np.testing.assert_allclose(means, [0.5, 0.5, 0.125, 0.125, 0.25, 0.25], atol=0.01)
+
+
+def test_the_manifest_says_where_all_came_from(folder, tmp_path):
+    stereo_44 = np.stack([noise(4410, seed=3), noise(4410, seed=4)], axis=1)
+    record(folder / "d" / "stereo.wav", stereo_44, rate=44100)
+    (folder / "notes.txt").write_text("not a recording")
+    manifest = build(folder, tmp_path / "out")
+    b, c, d = manifest["sources"]
+    assert b == {
+        "path": "b.wav",
+        "sha256": hashlib.sha256((folder / "b.wav").read_bytes()).hexdigest(),
+        "status": "used",
+        "seconds": (16 * 160 + 70) / 16000,
+        "rate": 16000,
+        "channels": 1,
+        "clipped": 0,
+    }
+    assert (c["path"], d["path"]) == ("c.flac", "d/stereo.wav")
+    assert (d["rate"], d["channels"], d["seconds"]) == (44100, 2, 0.1)
+    assert manifest["ignored_files"] == 1
+    splits = load(tmp_path / "out")
+    train = splits["train"].astype(np.float64)
+    assert manifest["train_mean"] == pytest.approx(train.mean(), rel=1e-9)
+    assert manifest["train_std"] == pytest.approx(train.std(), rel=1e-9)
+    for split, entry in manifest["splits"].items():
+        file = tmp_path / "out" / entry["file"]
+        assert entry["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert entry["clips"] == len(splits[split])
+        assert entry["seconds"] == pytest.approx(len(splits[split]) * CLIP)
+
+
+def test_the_same_recordings_give_the_same_bytes(folder, tmp_path):
+    build(folder, tmp_path / "one")
+    elsewhere = tmp_path / "moved"
+    folder.rename(elsewhere)
+    build(elsewhere, tmp_path / "two")
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+def test_another_seed_gives_another_order(folder, tmp_path):
+    build(folder, tmp_path / "one")
+    build(folder, tmp_path / "two", seed=7)
+    assert not np.array_equal(load(tmp_path / "one")["train"], load(tmp_path / "two")["train"])
+
+
+def test_silent_clips_are_dropped_and_their_place_is_told(tmp_path):
+    sound = noise(6 * 160)
+    sound[160:320] = 2**-10.5 * np.sign(sound[160:320])  # too soft
+    sound[640:800] = 0.25  # constant
+    sound[800:960] = 2**-9 * np.sign(sound[800:960])  # soft, but heard
+    record(tmp_path / "in" / "a.wav", sound[:300], subtype="FLOAT")
+    record(tmp_path / "in" / "b.wav", sound[300:], subtype="FLOAT")
+    manifest = build(tmp_path / "in", tmp_path / "out")
+    assert manifest["silent_clips"] == [
+        {"path": "a.wav", "seconds": 0.01},
+        {"path": "b.wav", "seconds": 340 / 16000},
+    ]
+    kept = (np.rint(sound * 32768) / 32768).reshape(6, 160)[[0, 2, 3, 5]].astype(np.float16)
+    np.testing.assert_array_equal(clips_in_order(load(tmp_path / "out")), kept)
+
+
+def test_unreadable_recordings_are_told_and_left_out(folder, tmp_path):
+    build(folder, tmp_path / "without")
+    (folder / "a.mp3").write_bytes(b"")
+    (folder / "bb.ogg").write_bytes(b"garbage" * 100)
+    record(folder / "bc.wav", np.zeros(0))
+    record(folder / "bd.wav", np.array([np.nan] * 500), subtype="FLOAT")
+    (folder / "be.wav").symlink_to("nowhere")
+    manifest = build(folder, tmp_path / "with")
+    unreadable = [source for source in manifest["sources"] if source["status"] == "unreadable"]
+    assert [source["path"] for source in unreadable] == ["a.mp3", "bb.ogg", "bc.wav", "bd.wav", "be.wav"]
+    for source in unreadable:
+        assert source["path"] in source["reason"] and str(tmp_path) not in source["reason"]
+        assert source["reason"] in describe(manifest)
+    for split, rows in load(tmp_path / "with").items():
+        np.testing.assert_array_equal(rows, load(tmp_path / "without")[split])
+
+
+def test_hidden_files_pipes_and_links_to_folders_are_passed_over(folder, tmp_path):
+    record(folder / ".hidden.wav", noise(320))
+    record(folder / ".trash" / "a.wav", noise(320))
+    (folder / "loop").symlink_to(folder)
+    (folder / "up").symlink_to("/")
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "link.wav").symlink_to("b.wav")  # a link to a recording is a recording
+    manifest = build(folder, tmp_path / "out")
+    assert [source["path"] for source in manifest["sources"]] == ["b.wav", "c.flac", "link.wav"]
+    assert [entry["path"] for entry in manifest["skipped_folders"]] == ["loop", "up"]
+    assert "loop (a link to a folder)" in describe(manifest)
+
+
+def test_the_report_tells_people_what_was_made(folder, tmp_path):
+    record(folder / "phone.wav", noise(800), rate=8000)
+    record(folder / "silence.wav", np.zeros(480))
+    report = describe(build(folder, tmp_path / "out", name="music", allow_upsampling=True))
+    assert "Data set music: 51 clips of 0.01 s" in report
+    assert "phone.wav" in report.split("Recorded below 16000 Hz")[1]
+    assert "Silent clips, dropped: 2" in report
+
+
+def test_a_recording_that_is_there_twice_is_used_once(folder, tmp_path):
+    build(folder, tmp_path / "one")
+    (folder / "copy.wav").write_bytes((folder / "b.wav").read_bytes())
+    report = describe(build(folder, tmp_path / "two"))
+    assert "copy.wav is the same file as b.wav" in report.split("Left out: 1")[1]
+    for split in SPLITS:
+        np.testing.assert_array_equal(load(tmp_path / "one")[split], load(tmp_path / "two")[split])
+
+
+def test_the_report_cuts_long_lists_and_prints_any_file_name(folder, tmp_path):
+    for k in range(25):
+        (folder / f"bad{k:02}.wav").write_bytes(b"")
+    (folder / os.fsdecode(b"a\xff.wav")).write_bytes(b"")
+    report = describe(build(folder, tmp_path / "out"))
+    report.encode("utf-8")
+    assert "bad00.wav" in report and "bad24.wav" not in report and "16 more" in report
+
+
+def test_a_second_run_is_refused_unless_asked_for(folder, tmp_path):
+    out = folder / "dataset"  # inside of what is read
+    build(folder, out)
+    before = files_in(out)
+    with pytest.raises(DataError, match="--overwrite"):
+        build(folder, out)
+    build(folder, out, overwrite=True)
+    assert files_in(out) == before
+    with pytest.raises(DataError, match="another data set"):
+        build(folder, out, name="other", overwrite=True)
+    assert files_in(out) == before
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_full_disk_leaves_everything_as_it_was(folder, tmp_path, monkeypatch, failing):
+    build(folder, tmp_path / "old")
+    before = files_in(tmp_path / "old")
+    record(folder / "more.wav", noise(1600))
+    samples, calls = module._samples, []
+
+    def samples_until_full(clips, bar):
+        calls.append(clips)
+        yield from samples(clips[:1], bar)
+        if len(calls) % 3 == failing % 3:
+            raise OSError(28, "No space left on device")
+        yield from samples(clips[1:], bar)
+
+    monkeypatch.setattr(module, "_samples", samples_until_full)
+    with pytest.raises(OutputError, match="No disk space"):
+        build(folder, tmp_path / "old", overwrite=True)
+    assert files_in(tmp_path / "old") == before
+    calls.clear()
+    with pytest.raises(OutputError, match="No disk space"):
+        build(folder, tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [".building"]
+
+
+def test_says_how_much_sound_is_missing(tmp_path):
+    record(tmp_path / "in" / "a.wav", noise(20 * 16000))
+    with pytest.raises(DataError, match=r"20\.0 s .* 2 clips of 8 s: too few"):
+        build(tmp_path / "in", tmp_path / "out", clip_seconds=8.0)
+    assert list(tmp_path.glob("out/*.npy")) == []
+
+
+def nothing(path):
+    path.mkdir()
+
+
+def only_text(path):
+    path.mkdir()
+    (path / "a.txt").write_text("words")
+
+
+def only_broken(path):
+    path.mkdir()
+    (path / "a.wav").write_text("words")
+
+
+FOLDERS = {
+    "missing": (lambda path: None, "no folder"),
+    "a file": (lambda path: path.write_text("words"), "not a folder"),
+    "empty": (nothing, "No recordings"),
+    "only text": (only_text, "No recordings"),
+    "only broken": (only_broken, r"None of 1 recording can be used.*a\.wav"),
+}
+
+
+@pytest.mark.parametrize("make, message", FOLDERS.values(), ids=FOLDERS.keys())
+def test_names_the_folder_that_cannot_be_used(tmp_path, make, message):
+    make(tmp_path / "recordings")
+    with pytest.raises(DataError, match=message) as caught:
+        build(tmp_path / "recordings", tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"clip_seconds": 0}, "--clip-seconds"),
+        ({"clip_seconds": float("nan")}, "--clip-seconds"),
+        ({"sizes": by_fractions(0.49, 0.49), "clip_seconds": 0.1}, "too few"),
+        ({"stride_seconds": 0.0}, "--stride"),
+        ({"most": 2}, "--clips"),
+        ({"shortest": 3.0, "longest": 2.0}, "--shortest 3.0 and --longest 2.0"),
+        ({"name": ""}, "file name"),
+        ({"name": "a/b"}, "file name"),
+    ],
+)
+def test_names_the_option_that_makes_no_sense(folder, tmp_path, options, message):
+    with pytest.raises(DataError, match=message):
+        build(folder, tmp_path / "out", **options)
+    assert list(tmp_path.glob("out/*.npy")) == []
+
+
+@pytest.mark.parametrize(
+    "valid, test, message",
+    [
+        (0, 0.1, "--valid-fraction"),
+        (0.1, 1.5, "--test-fraction"),
+        (0.5, 0.5, "--valid-fraction 0.5 and --test-fraction 0.5"),
+    ],
+)
+def test_names_the_fraction_that_makes_no_sense(valid, test, message):
+    with pytest.raises(DataError, match=message):
+        by_fractions(valid, test)
+
+
+def test_the_place_of_the_data_set_must_be_a_folder(folder, tmp_path):
+    (tmp_path / "out").write_text("words")
+    with pytest.raises(DataError, match="not a folder"):
+        build(folder, tmp_path / "out")
+
+
+def test_progress_goes_to_the_standard_error(folder, tmp_path, capsys):
+    build(folder, tmp_path / "one", progress=True)
+    shown = capsys.readouterr()
+    assert shown.out == "" and "decode: 100%" in shown.err and "write: 100%" in shown.err
+    build(folder, tmp_path / "two", progress=False)
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,277 @@
+"""Quantisation against numbers that the original made, and its round trips."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from samplernn_theano.data import quantization
+from samplernn_theano.errors import DataError
+
+FEEDERS = Path(__file__).parents[1] / "golden" / "feeders"
+GOLDEN = np.load(FEEDERS / "quantizers.npz")
+ABOUT = json.loads((FEEDERS / "feeders.json").read_text())
+NORMALISATIONS = ("min-max", "absmax", "none")
+
+amplitudes = arrays(np.float64, st.integers(1, 40), elements=st.floats(0, 1))
+"""Already normalised."""
+
+
+def assert_same(ours: np.ndarray, golden: np.ndarray) -> None:
+    np.testing.assert_array_equal(ours, golden)
+    assert ours.dtype == golden.dtype
+
+
+# --- as the original
+
+
+@pytest.mark.parametrize("q_levels", [2, 16, 64, 256, 1000])
+def test_linear_levels_are_the_originals(q_levels):
+    ours = quantization.linear_quantize(GOLDEN["linear_quantize/x"], q_levels)
+    assert_same(ours, GOLDEN[f"linear_quantize/q{q_levels}"])
+
+
+@pytest.mark.parametrize("suffix", ["", "_rand"])
+def test_mu_law_levels_are_the_originals(suffix):
+    """The original's function takes -1..1 where ours takes 0..1."""
+    x = (GOLDEN[f"linear2mu/x{suffix}"] + 1) / 2
+    assert_same(quantization.mu_law_quantize(x), GOLDEN[f"linear2mu/y{suffix}"])
+    assert quantization.mu_law_quantize(x).dtype.name == ABOUT["linear2mu_dtype"]
+
+
+def test_mu_law_amplitudes_are_the_originals():
+    """Equal to the last bit or so: the original's power is that of another version of NumPy."""
+    levels = GOLDEN["mu2linear/x_int"]
+    for ours, golden in (
+        (quantization.mu_law_dequantize(levels), GOLDEN["mu2linear/y"]),
+        (quantization.mu_law_dequantize(levels.astype(np.int32)), GOLDEN["mu2linear/y_from_int32"]),
+    ):
+        assert ours.dtype == golden.dtype == np.dtype(ABOUT["mu2linear_dtype"]) == np.float32
+        np.testing.assert_allclose(ours, golden, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize("q_type, q_levels", [("linear", 256), ("linear", 16), ("mu-law", 256)])
+def test_batches_of_clips_are_the_originals(q_type, q_levels):
+    ours = quantization.quantize(GOLDEN["batch_quantize/data"], q_levels, q_type)
+    assert_same(ours, GOLDEN[f"batch_quantize/{q_type}_{q_levels}"])
+    assert ours.dtype.name == ABOUT[f"batch_quantize_dtype_{q_type}"]
+
+
+def test_normalised_clips_are_the_originals():
+    assert_same(quantization.normalise(GOLDEN["batch_quantize/data"]), GOLDEN["normalize/out"])
+
+
+@pytest.mark.parametrize("q_type, name", [("linear", "linear"), ("mu-law", "mulaw")])
+def test_a_silent_clip_is_refused_where_the_original_divides_by_zero(q_type, name):
+    data, golden = GOLDEN["batch_quantize/silent_data"], GOLDEN[f"batch_quantize/silent_{name}_256"]
+    assert ABOUT["silent_warnings"] == ["invalid value encountered in divide"]
+    assert set(golden[0]) == {-(2**31) if q_type == "linear" else 0}  # NaN made whole
+    with pytest.raises(DataError, match="Clip 0 is constant"):
+        quantization.quantize(data, 256, q_type)
+    assert_same(quantization.quantize(data[1:], 256, q_type), golden[1:])  # the clip beside it is fine
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize("bad", [0.0, 0.25])
+def test_the_first_constant_clip_is_named(bad):
+    clips = np.random.RandomState(0).normal(size=(5, 8))
+    clips[[3, 4]] = bad
+    with pytest.raises(DataError, match="Clip 3 is constant"):
+        quantization.normalise(clips)
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_clip_with_one_sample_that_is_no_finite_number_is_refused(bad, normalisation):
+    clips = np.random.RandomState(0).uniform(-1, 1, size=(2, 8))
+    clips[1, 3] = bad
+    with pytest.raises(DataError, match="Clip 1 holds samples that are not a number or infinite"):
+        quantization.normalise(clips, normalisation)
+
+
+def test_samples_out_of_range_are_refused_where_nothing_is_scaled():
+    clips = np.array([[-1.0, 1.0], [0.5, -1.001]])
+    quantization.normalise(clips[:1], "none")
+    with pytest.raises(DataError, match="Clip 1 reaches 1.001 .*--normalisation absmax"):
+        quantization.quantize(clips, 256, "linear", "none")
+
+
+# --- properties
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+@given(drawn=arrays(np.float16, (3, 10), elements=st.floats(-1, 1, width=16)))
+def test_normalised_clips_fill_0_to_1_and_the_input_is_left_alone(dtype, drawn):
+    clips = drawn.astype(dtype)
+    clips[:, 0], clips[:, 1] = 1, -1
+    before = clips.copy()
+    x = quantization.normalise(clips)
+    assert x.dtype == np.float64
+    assert (x.min(axis=1) == 0).all() and (x.max(axis=1) == 1).all()
+    np.testing.assert_allclose(x, (before.astype(np.float64) + 1) / 2)
+    np.testing.assert_array_equal(clips, before)
+
+
+clip = arrays(np.float64, st.integers(1, 40), elements=st.floats(-1, 1))
+
+
+@pytest.mark.parametrize("normalisation", ["absmax", "none"])
+@settings(deadline=None)
+@given(clip=clip, q_levels=st.integers(2, 2000))
+def test_silence_has_one_level_in_every_clip_without_min_and_max(normalisation, clip, q_levels):
+    """Also in a clip of nothing else; the level that stands in front of clips, but for the mu-law (quirk)."""
+    for q_type, levels, level in (
+        ("linear", q_levels, q_levels // 2),
+        ("mu-law", 256, 127),
+        ("a-law", 256, 128),
+    ):
+        for loud in (np.append(clip, 0.0), 0 * clip):
+            silent = quantization.quantize(loud[None], levels, q_type, normalisation)[0][loud == 0]
+            assert (silent == level).all()
+
+
+def test_silence_has_another_level_in_every_clip_with_min_and_max():
+    """Quirk: why there are other normalisations."""
+    clips = np.array([[0, 1.0, -1.0], [0, 1.0, -0.5], [0, 0.25, 0.5]])
+    assert quantization.quantize(clips, 256, "linear")[:, 0].tolist() == [128, 85, 0]
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("q_type", ["linear", "mu-law", "a-law"])
+@settings(deadline=None)
+@given(clip=clip, q_levels=st.integers(2, 2000))
+def test_levels_are_in_range_and_in_the_order_of_the_amplitudes(q_type, normalisation, clip, q_levels):
+    q_levels = q_levels if q_type == "linear" else 256
+    clip = np.sort(np.append(clip, [0.75, -0.25]))
+    levels = quantization.quantize(clip[None], q_levels, q_type, normalisation)[0]
+    assert (np.diff(levels) >= 0).all()
+    assert 0 <= levels[0] <= levels[-1] < q_levels
+
+
+@settings(deadline=None)
+@given(clip=clip, gain=st.integers(-20, 20))
+def test_absmax_makes_all_clips_equally_loud(clip, gain):
+    clip = np.append(clip, 0.125)
+    x = quantization.normalise(clip[None], "absmax")
+    assert x.max() == 1 or x.min() == 0
+    np.testing.assert_array_equal(quantization.normalise(clip[None] * 2.0**gain, "absmax"), x)
+    np.testing.assert_allclose(2 * x[0] - 1, clip / np.abs(clip).max(), atol=1e-15)
+
+
+@settings(deadline=None)
+@given(clip)
+def test_without_normalisation_amplitudes_stay_what_they_are(clip):
+    levels = quantization.quantize(clip[None], 1000, "linear", "none")
+    np.testing.assert_allclose(quantization.dequantize(levels, 1000, "linear")[0], clip, atol=1.01e-3)
+
+
+@given(amplitudes, st.integers(2, 2000))
+def test_linear_round_trip_is_off_by_half_a_level_at_most(x, q_levels):
+    back = quantization.dequantize(quantization.linear_quantize(x, q_levels), q_levels, "linear")
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, 2 * x - 1, rtol=0, atol=1 / q_levels + 2e-5 / q_levels + 2e-7)
+
+
+def test_a_level_begins_five_millionths_early_at_the_bottom_and_late_at_the_top():
+    """Quirk: of its width. So the highest amplitude has the highest level, and no level of its own."""
+    lowest, highest = np.array([1 - 6e-6, 1 - 4e-6]) / 256, np.array([255 + 4e-6, 255 + 6e-6]) / 256
+    assert quantization.linear_quantize(lowest, 256).tolist() == [0, 1]
+    assert quantization.linear_quantize(highest, 256).tolist() == [254, 255]
+    assert quantization.linear_quantize(np.array([0.0, 1.0]), 256).tolist() == [0, 255]
+
+
+@given(st.integers(2, 2000))
+def test_linear_levels_survive_the_way_to_amplitudes_and_back(q_levels):
+    levels = np.arange(q_levels)
+    x = (quantization.linear_dequantize(levels, q_levels).astype(np.float64) + 1) / 2
+    np.testing.assert_array_equal(quantization.linear_quantize(x, q_levels), levels)
+
+
+@given(amplitudes)
+def test_mu_law_round_trip_goes_down_by_less_than_two_levels(x):
+    """Quirk: never up, because the levels are rounded down and the inverse takes 256 steps for 255.
+
+    Measured on the scale of the levels, which is not the scale of the amplitudes.
+    """
+
+    def position(amplitude):
+        return 127.5 * np.sign(amplitude) * np.log1p(255 * np.abs(amplitude)) / np.log(256)
+
+    back = quantization.dequantize(quantization.mu_law_quantize(x), 256, "mu-law").astype(np.float64)
+    down = position(2 * x - 1) - position(back)
+    assert down.min() > -1e-4 and down.max() < 2
+    assert np.abs(back).max() <= 1
+
+
+@pytest.mark.parametrize("q_type", ["linear", "mu-law", "a-law"])
+@given(x=amplitudes)
+def test_louder_never_becomes_quieter(q_type, x):
+    levels = quantization.quantize(np.concatenate([[0.0], np.sort(x), [1.0]])[None], 256, q_type)[0]
+    assert (np.diff(levels) >= 0).all()
+    assert levels[0] == 0 and levels[-1] == 255
+    assert (np.diff(quantization.dequantize(levels, 256, q_type)) >= 0).all()
+
+
+def a_law_position(amplitude: np.ndarray) -> np.ndarray:
+    """Amplitudes in [-1, 1] on the scale of the levels, 0..256: the formula of the standard, A = 87.6."""
+    y = [
+        87.6 * abs(a) / (1 + math.log(87.6))
+        if abs(a) < 1 / 87.6
+        else (1 + math.log(87.6 * abs(a))) / (1 + math.log(87.6))
+        for a in amplitude.astype(np.float64).tolist()
+    ]
+    return 128 + 128 * np.copysign(y, amplitude)
+
+
+def a_law_width(position: np.ndarray) -> np.ndarray:
+    """Upper bound of the amplitude that one level spans there: the curve is steepest at its outer end."""
+    outer = (np.floor(np.abs(position - 128)) + 1) / 128 * (1 + math.log(87.6))
+    return np.where(outer < 1, 1, np.exp(np.maximum(outer, 1) - 1)) / 87.6 * (1 + math.log(87.6)) / 128
+
+
+@given(amplitudes)
+def test_a_law_round_trip_is_off_by_half_a_level_at_most(x):
+    """On the scale of the levels; in amplitudes that is less than the width of the level."""
+    levels = quantization.a_law_quantize(x)
+    back = quantization.dequantize(levels, 256, "a-law")
+    assert back.dtype == np.float32 and np.abs(back).max() < 1
+    y, position = 2 * x - 1, a_law_position(2 * x - 1)
+    assert np.abs(a_law_position(back) - position).max() <= 0.5 + 1e-4
+    assert (np.abs(back - y) <= a_law_width(position)).all()
+
+
+def test_all_a_law_levels_survive_the_way_to_amplitudes_and_back():
+    levels = np.arange(256)
+    for dtype in (np.int16, np.int32):
+        amplitude = quantization.a_law_dequantize(levels.astype(dtype))
+        np.testing.assert_array_equal(quantization.a_law_quantize((amplitude.astype(float) + 1) / 2), levels)
+    np.testing.assert_allclose(a_law_position(amplitude), levels + 0.5, atol=1e-4)
+    np.testing.assert_array_equal(amplitude, -amplitude[::-1])
+
+
+def test_the_a_law_is_linear_near_silence_and_logarithmic_beyond():
+    assert quantization.a_law_quantize(np.array([0.0, 0.5 - 1e-9, 0.5, 1.0])).tolist() == [0, 127, 128, 255]
+    amplitude = quantization.a_law_dequantize(np.arange(256)).astype(np.float64)
+    inner = np.diff(amplitude[np.abs(amplitude) < 1 / 87.6])
+    np.testing.assert_allclose(inner, (1 + math.log(87.6)) / 87.6 / 128, rtol=1e-4)
+    outer = amplitude[amplitude > 1 / 87.6]
+    np.testing.assert_allclose(outer[1:] / outer[:-1], math.exp((1 + math.log(87.6)) / 128), rtol=1e-5)
+
+
+def test_a_clip_with_an_equal_swing_to_both_sides_is_silent_at_level_128_in_the_a_law():
+    """The level that stands in front of a clip."""
+    assert quantization.quantize(np.array([[-0.5, 0.0, 0.5]]), 256, "a-law").tolist() == [[0, 128, 255]]
+
+
+def test_silence_is_level_128_for_the_inverse_of_the_mu_law_and_127_for_the_mu_law():
+    """Quirk: so a silent stretch comes back with a small offset."""
+    assert quantization.mu_law_quantize(np.array([0.5])) == 127
+    assert quantization.mu_law_dequantize(np.array([128])) == 0
+    assert quantization.mu_law_dequantize(np.array([127])) < 0

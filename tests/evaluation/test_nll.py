@@ -1,0 +1,247 @@
+"""Scores: the original's are met, each clip has its own, and what cannot be scored is refused."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samplernn_theano.backends.compile import compile_function
+from samplernn_theano.checkpoints import load, npz
+from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.npz import Checkpoint
+from samplernn_theano.cli import main
+from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, ThreeTier, TwoTier
+from samplernn_theano.data.dataset import Ragged, load_split
+from samplernn_theano.errors import OutputError
+from samplernn_theano.evaluation import nll
+from samplernn_theano.models.build import build_graph
+from samplernn_theano.models.parameters import Parameters
+from samplernn_theano.original.results_folder import RESULTS, ResultTree, read_log
+from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
+from samplernn_theano.training.hooks import evaluate as monitor
+from samplernn_theano.training.state import Trainer
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+MUSIC = GOLDEN / "feeders" / "corpus" / "music"
+TREES = {
+    family: ResultTree(next((GOLDEN / "checkpoints" / folder).iterdir()))
+    for family, folder in RESULTS.items()
+}
+
+TOLERANCE = 5e-7  # relative; measured: 1e-7. float32 sums in another order
+
+
+def model_of(hp, path="model.npz", scale=2.0) -> Saved:
+    """A model with parameters that were drawn, times a factor: not every clip has the same score."""
+    params = Parameters()
+    build_graph(params, hp)
+    return Saved(Path(path), hp, {n: scale * v for n, v in params.arrays().items()}, "the checkpoint")
+
+
+def some_clips(n, length=96, seed=0):
+    return np.random.RandomState(seed).uniform(-1, 1, (n, length)).astype(np.float16)
+
+
+def run(*words) -> int:
+    return main.main([str(word) for word in words])
+
+
+def numbers(text: str) -> list[float]:
+    return [float(word) for word in re.findall(r"-?\d+\.\d+", text)]
+
+
+# --- the original's runs
+
+
+@pytest.mark.parametrize("family", TREES)
+def test_the_originals_checkpoints_score_as_its_log_says(family):
+    tree = TREES[family]
+    log = read_log(tree)
+    files = checkpoints_of(tree)
+    assert len(files) == 3
+    scorer = nll.compile_scorer(load.read(files[0][1]))
+    clips = {split: load_split(MUSIC, split) for split in ("valid", "test")}
+    for i, (_, path) in enumerate(files):
+        scorer.graph.parameters.assign(load.read(path).parameters)
+        for split, key in (("valid", "valid NLL (bits)"), ("test", "test NLL (bits)")):
+            scores = nll.score(scorer, clips[split])
+            np.testing.assert_allclose(scores.bits, log[key][i], rtol=TOLERANCE)
+            np.testing.assert_allclose(scores.clips.mean(), log[key][i], rtol=TOLERANCE)
+
+
+# --- each clip
+
+
+def test_each_clip_has_its_own_score_whatever_the_batches():
+    """Clips of one length: 11 of them, in batches of 3 and one by one."""
+    clips = some_clips(11, length=50)  # one pass and a half
+    clips[4:] *= np.linspace(0.1, 1, 7)[:, None]
+    clips[:, :9] = 0.02  # each clip begins in its own way
+    clips[:, 3:9] *= np.arange(11)[:, None]
+    shape = {"dim": 6, "emb_size": 4, "q_levels": 8, "n_frames": 8, "frame_size": 4, "n_rnn": 1}
+    batches = nll.evaluate(model_of(TwoTier(**shape, batch_size=3)), clips)
+    single = nll.evaluate(model_of(TwoTier(**shape, batch_size=1)), clips)
+    assert batches.left_out == 2 and single.left_out == 0
+    assert batches.clips.shape == (9,) and single.clips.shape == (11,)
+    np.testing.assert_allclose(batches.clips, single.clips[:9], rtol=1e-6)
+    assert len(np.unique(single.clips.round(4))) == 11
+    np.testing.assert_allclose(batches.bits, batches.clips.mean(), rtol=1e-6)
+    assert batches.standard_error == pytest.approx(np.std(batches.clips, ddof=1) / 3)
+
+
+def test_scoring_is_one_forward_pass():
+    """The mean and the scores of the targets, of which it is one, are not computed one beside the other."""
+    hp = ThreeTier(dim=8, emb_size=4, q_levels=16, batch_size=2, seq_len=16)
+    scorer = nll.compile_scorer(model_of(hp), "jax")
+    alone = compile_function(scorer.graph.inputs, [scorer.graph.nll], backend="jax")
+    # The independent predictions have a product of their own.
+    assert products_of(scorer.run) == products_of(alone) + 1 > 4
+
+
+def products_of(program) -> int:
+    nodes = program.pytensor_function.maker.fgraph.apply_nodes
+    return sum(type(node.op).__name__ in ("Dot", "Dot22", "BatchedDot") for node in nodes)
+
+
+def test_padding_of_ragged_clips_does_not_count():
+    """Vectors of 4 samples, some masked in part. The mean over minibatches weighs all passes alike."""
+    hp = RNNGMM(dim=5, seq_len=16, frame_size=4, n_components=2, batch_size=2, mean=0.0, std=0.5)
+    lengths = (30, 21, 9, 47)
+    offsets = np.cumsum((0, *lengths))
+    clips = Ragged(some_clips(1, offsets[-1])[0], offsets)
+    model = model_of(hp)
+    scores = nll.evaluate(model, clips)
+
+    one = RNNGMM(dim=5, seq_len=16, frame_size=4, n_components=2, batch_size=1, mean=0.0, std=0.5)
+    single = nll.evaluate(Saved(model.path, one, model.parameters, ""), clips)
+    np.testing.assert_allclose(scores.clips, single.clips, rtol=1e-5)
+
+    trainer = as_trainer(model)
+    assert scores.bits == pytest.approx(monitor(trainer, clips), rel=1e-6)
+    assert abs(scores.bits - scores.clips.mean()) > 1e-3
+
+
+def as_trainer(model: Saved) -> Trainer:
+    """What training has of a model to look at its costs."""
+    graph = load.build(model)
+    f = compile_function(graph.inputs, [graph.cost, *graph.new_states.values()])
+    return Trainer(model.hp, graph, {}, step=f, evaluate=f)
+
+
+# --- the command
+
+
+@pytest.fixture(scope="module")
+def tones(small_data, tmp_path_factory) -> tuple[Path, Path]:
+    """A checkpoint of ours and its data set; 4 clips in the test split."""
+    path = tmp_path_factory.mktemp("checkpoint") / "a.npz"
+    hp = ThreeTier(dim=8, emb_size=4, q_levels=16, seq_len=64, batch_size=3)
+    npz.save(path, Checkpoint(hp, model_of(hp).parameters))
+    return path, small_data
+
+
+def test_evaluate_says_the_score_and_what_was_left_out(tones, tmp_path):
+    path, data = tones
+    words = ["evaluate", path, "--data", data, "--csv", tmp_path / "new" / "a.csv"]
+    done = subprocess.run(
+        [sys.executable, "-m", "samplernn_theano", *map(str, words)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    about, score, independent, where = done.stdout.splitlines()
+    assert about == f"{path}: three_tier, hyper-parameters of the checkpoint"
+    left_out = "; 1 of 4 clips left out, too few for a batch (--set batch_size=1 scores all)"
+    assert (
+        re.fullmatch(r"test: \S+ bits per sample \(standard error \S+ over 3 clips\)(.*)", score)[1]
+        == left_out
+    )
+    assert independent.startswith("independent predictions: ") and where.endswith("a.csv")
+    assert "32/32" in done.stderr  # passes
+
+    header, *lines = (tmp_path / "new" / "a.csv").read_text().splitlines()
+    assert header == "split,clip,nll_bits" and [line.split(",")[1] for line in lines] == ["0", "1", "2"]
+    bits = [float(line.split(",")[2]) for line in lines]
+    assert numbers(score)[:2] == [
+        round(np.mean(bits), 4),
+        round(nll.standard_error(np.array(bits)), 4),
+    ]
+
+
+def test_a_setting_and_splits_are_taken(tones, capsys, tmp_path):
+    path, data = tones
+    words = ["--split", "valid", "--split", "test", "--set", "batch_size=1", "--json", tmp_path / "s.json"]
+    assert run("evaluate", path, "--data", data, *words, "--csv", tmp_path / "s.csv") == 0
+    out = capsys.readouterr().out
+    assert "valid: " in out and "over 4 clips" in out and "left out" not in out
+
+    told = json.loads((tmp_path / "s.json").read_text())
+    assert told["family"] == "three_tier" and told["unit"] == "bits per sample"
+    table = [line.split(",") for line in (tmp_path / "s.csv").read_text().splitlines()[1:]]
+    for split in ("valid", "test"):
+        bits = [float(value) for name, _, value in table if name == split]
+        assert told[split]["score"] == pytest.approx(np.mean(bits), rel=1e-6)
+        assert told[split]["standard_error"] == pytest.approx(np.std(bits, ddof=1) / 2)
+        assert (told[split]["clips"], told[split]["left_out"]) == (4, 0)
+        assert f"{split}: {told[split]['score']:.4f} bits" in out
+
+
+def test_real_numbers_are_scored_in_nats_too(small_data, tmp_path, capsys):
+    hp = RNNGMM(dim=4, seq_len=200, frame_size=4, n_components=2, batch_size=4)
+    npz.save(tmp_path / "a.npz", Checkpoint(hp, model_of(hp).parameters))
+    words = ("evaluate", tmp_path / "a.npz", "--data", small_data)
+    assert run(*words) == 2
+    assert "give --set mean=... and --set std=..." in capsys.readouterr().err
+    assert run(*words, "--set", "mean=-0.001", "--set", "std=0.3") == 0
+    bits, nats, *_ = numbers(capsys.readouterr().out.splitlines()[-1])
+    assert nats == pytest.approx(bits * np.log(2), abs=1e-4)
+
+
+def test_what_nothing_tells_is_said_to_be_assumed(tmp_path, capsys):
+    """Parameters of the original's without their folder."""
+    file = shutil.copy(checkpoints_of(TREES["two_tier"])[0][1], tmp_path / "a.pkl")
+    assert run("evaluate", file, "--data", MUSIC) == 2
+    out, err = capsys.readouterr()
+    assert "hyper-parameters of names and shapes" in out
+    assert "q_type=linear" in out and "batch_size=128" in out and "frame_size" not in out
+    assert "has 8 clips" in err and "--set batch_size=8" in err
+
+
+def test_what_cannot_be_scored_is_refused_in_a_sentence(tones, tmp_path, capsys):
+    path, data = tones
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    broken = load_split(data, "test").copy()
+    broken[1, 7] = np.nan
+    np.save(tmp_path / "a_test.npy", broken)
+    hp = ThreeTier(dim=8, emb_size=4, q_levels=16, seq_len=64, batch_size=3)
+    values = model_of(hp).parameters
+    values["FrameLevel.h0"][0, 0] = np.nan
+    npz.save(tmp_path / "nan.npz", Checkpoint(hp, values))
+    for words, sentence in {
+        (tmp_path / "gone.npz", "--data", data): "no checkpoint .*gone.npz",
+        (tmp_path / "run", "--data", data): "holds no parameters",
+        (tmp_path / "nan.npz", "--data", data): "FrameLevel.h0 of .*nan.npz holds values that are not finite",
+        (path, "--data", tmp_path / "gone"): "no data folder",
+        (path, "--data", data, "--set", "batch_size=9"): "--set batch_size=4 or less",
+        (path, "--data", data, "--set", "seq_len=4096"): "2000 samples long and one pass needs 4096",
+        (path, "--data", data, "--set", "frame=2"): "unrecognized arguments: --frame=2",
+        (path, "--data", data, "--set", "dim=9"): r"a.npz \(the checkpoint\): Parameter .* has shape",
+        (path, "--data", tmp_path): "Clip 1 of the test split holds NaN",
+    }.items():
+        assert run("evaluate", *words) == 2
+        err = capsys.readouterr().err
+        assert re.search(sentence, err) and err.count("\n") == 1, err
+
+
+def test_a_table_that_cannot_be_written(tmp_path):
+    scores = nll.Scores(1.0, np.ones(2), 0)
+    with pytest.raises(OutputError, match="Is a directory"):
+        nll.write_csv(tmp_path, {"test": scores})
+
+
+def test_one_clip_has_no_standard_error():
+    scores = nll.Scores(1.5, np.array([1.5]), 0)
+    assert nll.summary(scores, "test", OneTier()) == "test: 1.5000 bits per sample (one clip)"

@@ -1,0 +1,364 @@
+"""Scores of recordings: those of evaluate, lower for what the model expects, and bad files keep none else."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import soundfile
+from matplotlib.figure import Figure
+
+from samplernn_theano.checkpoints import load, npz
+from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.npz import Checkpoint
+from samplernn_theano.cli import main
+from samplernn_theano.config.hyperparameters import RNNGMM, KTier, OneTier, ThreeTier, TwoTier, WaveNet
+from samplernn_theano.data.dataset import Ragged
+from samplernn_theano.data.quantization import quantize
+from samplernn_theano.errors import DataError, HyperParameterError
+from samplernn_theano.evaluation import nll, score
+from samplernn_theano.models.build import build_graph
+from samplernn_theano.models.parameters import Parameters
+from samplernn_theano.original.results_folder import RESULTS, ResultTree
+from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
+from samplernn_theano.utils import plotting
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+
+Q = 16
+BIAS = -0.5 * (np.arange(Q) - Q // 2) ** 2  # of the output: the model below expects samples around zero
+EXPECTING = OneTier(dim=4, emb_size=2, q_levels=Q, n_rnn=1, weight_norm=False)
+
+
+def model_of(hp, scale=2.0) -> Saved:
+    """A model with parameters that were drawn, times a factor."""
+    params = Parameters()
+    build_graph(params, hp)
+    return Saved(Path("model.npz"), hp, {n: scale * v for n, v in params.arrays().items()}, "the checkpoint")
+
+
+def bits_of(levels) -> np.ndarray:
+    """What `expecting` gives to each of some levels."""
+    return (np.log(np.exp(BIAS).sum()) - BIAS[levels]) / np.log(2)
+
+
+def noise(samples, seed=0) -> np.ndarray:
+    """As a 16-bit file holds it."""
+    return (np.random.default_rng(seed).integers(-20000, 20000, samples) / 32768).astype(np.float32)
+
+
+def clicks(samples) -> np.ndarray:
+    """Silence but for the first two samples."""
+    x = np.zeros(samples, np.float32)
+    x[:2] = -0.5, 0.5
+    return x
+
+
+@pytest.fixture(scope="module")
+def expecting() -> Saved:
+    """A model that gives every sample the same probabilities, whatever came before."""
+    parameters = model_of(EXPECTING, 0.0).parameters
+    return replace(
+        model_of(EXPECTING), parameters=parameters | {"SampleLevel.Output.b": BIAS.astype(np.float32)}
+    )
+
+
+@pytest.fixture(scope="module")
+def scorer(expecting) -> score.Scorer:
+    return score.compile_scorer(expecting)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(expecting, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "a.npz"
+    npz.save(path, Checkpoint(EXPECTING, expecting.parameters))
+    return path
+
+
+def run(*words) -> int:
+    return main.main([str(word) for word in words])
+
+
+# --- the numbers
+
+
+@pytest.mark.parametrize(
+    "hp",
+    [
+        ThreeTier(dim=5, emb_size=3, q_levels=Q, seq_len=64, batch_size=1, q_type="linear"),
+        RNNGMM(dim=5, seq_len=64, frame_size=4, n_components=2, batch_size=1, mean=0.01, std=0.4),
+        WaveNet(
+            dim=3, wavenet_blocks=2, dilation_layers_per_block=3, sequence_len_to_train=64, batch_size=1,
+            q_type="mu-law", normalisation="absmax",
+        ),
+    ],
+    ids=lambda hp: hp.family,
+)  # fmt: skip
+def test_a_recording_scores_as_evaluate_scores_the_clip(hp, monkeypatch):
+    """Of whole passes, and not; the scorer's passes are shorter or longer than those of training."""
+    monkeypatch.setattr(score, "PASS", 100)
+    lengths = (128, 150, 7, 333)
+    offsets = np.cumsum((0, *lengths))
+    clips = Ragged(noise(offsets[-1]), offsets)
+    model = model_of(hp)
+    expected = nll.evaluate(model, clips).clips
+    scorer = score.compile_scorer(replace(model, hp=replace(hp, batch_size=3)))
+    scored = [score.score(scorer, clip) for clip in clips]
+    np.testing.assert_allclose([one.bits for one in scored], expected, rtol=2e-6)
+    assert len(np.unique(expected.round(3))) == len(lengths)
+    assert scored[3].seconds == 333 / SAMPLE_RATE
+
+
+@pytest.mark.parametrize(
+    ("hp", "length"),
+    [
+        (TwoTier(frame_size=16, n_frames=3, n_rnn=1), 4096),
+        (KTier(frame_sizes=(60, 12, 2), seq_len=60), 4140),
+        (OneTier(seq_len=3), 4096),
+        (WaveNet(), 8186),  # two receptive fields
+        (WaveNet(dilation_layers_per_block=4), 4148),
+        (RNNGMM(frame_size=8, seq_len=8), 4096),
+    ],
+    ids=lambda value: value.family if hasattr(value, "family") else "",
+)
+def test_a_pass_is_long_and_of_whole_frames(hp, length):
+    one = score._for_one_recording(hp)
+    assert (one.seq_len, one.batch_size) == (length, 1)
+    assert replace(one, batch_size=hp.batch_size, **changed(hp)) == hp
+
+
+def changed(hp) -> dict:
+    names = ("n_frames", "seq_len", "sequence_len_to_train")
+    return {name: getattr(hp, name) for name in names if name in hp.__dataclass_fields__}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "windows", "last"),
+    [(1.0, 10, 1600), (1.04, 10, 2240), (1.06, 11, 960), (0.01, 1, 160)],
+)
+def test_the_curve_is_the_mean_of_each_window(scorer, seconds, windows, last):
+    x = noise(round(seconds * SAMPLE_RATE))
+    bits = bits_of(quantize(x[None], Q, "linear")[0])
+    one = score.score(scorer, x)
+    assert one.bits == pytest.approx(bits.mean(), rel=1e-6) and one.seconds == seconds
+    expected = [bits[i * 1600 : (i + 1) * 1600].mean() for i in range(windows - 1)] + [bits[-last:].mean()]
+    np.testing.assert_allclose(one.curve, expected, rtol=1e-6)
+    np.testing.assert_allclose(one.times, np.arange(windows) / 10)
+
+
+def test_a_window_has_one_sample_at_least(scorer):
+    x = noise(50)
+    one = score.score(scorer, x, window=1e-9)
+    np.testing.assert_allclose(one.curve, bits_of(quantize(x[None], Q, "linear")[0]), rtol=1e-6)
+
+
+def test_shares_of_the_work_are_told(scorer):
+    shares = []
+    score.score(scorer, noise(2 * 4096 + 5), told=shares.append)
+    assert len(shares) == 3 and sum(shares) == pytest.approx(1)
+
+
+def test_what_a_model_has_drawn_is_scored_as_it_is(scorer):
+    """Not brought to 0..Q-1 again, as the sound of the same levels would be."""
+    levels = np.array([7, 8, 8, 9, 7], np.int32)
+    raw = score.score(scorer, levels, raw=True)
+    assert raw.bits == pytest.approx(bits_of(levels).mean(), rel=1e-6)
+    assert score.score(scorer, (levels - 8) / 8).bits > raw.bits + 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "sentence"),
+    [
+        (np.zeros(0), "^x.wav holds no samples"),
+        (np.full(9, 0.25), "^x.wav is constant"),
+        (np.array([0, np.nan]), "^x.wav holds samples that are NaN"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(scorer, samples, sentence):
+    with pytest.raises(DataError, match=sentence):
+        score.score(scorer, samples, "x.wav")
+
+
+def test_the_range_and_constants_matter_only_to_some_normalisations(scorer):
+    plain = replace(scorer, hp=replace(scorer.hp, normalisation="none"))
+    assert score.score(plain, np.zeros(9)).bits == pytest.approx(bits_of(8))
+    with pytest.raises(DataError, match="^x.wav reaches 1.5 "):
+        score.score(plain, np.array([-1.5, 0]), "x.wav")
+
+
+def test_a_score_that_is_not_finite_is_an_error(scorer):
+    broken = replace(scorer, run=lambda *_: [np.full((1, scorer.hp.seq_len), np.inf), np.zeros(1)])
+    with pytest.raises(DataError, match="score of x.wav under this model is not finite"):
+        score.score(broken, noise(9), "x.wav")
+
+
+def test_real_numbers_need_their_mean_and_deviation():
+    model = model_of(RNNGMM(dim=3, seq_len=8, n_components=2))
+    with pytest.raises(HyperParameterError, match="model.npz was trained with; give --set mean=.* std="):
+        score.compile_scorer(model)
+
+
+# --- the command
+
+
+def test_recordings_are_ranked_and_bad_ones_are_named(checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("some/deep er").mkdir(parents=True)
+    Path("none").mkdir()
+    soundfile.write("some/b.wav", noise(8000), SAMPLE_RATE)
+    soundfile.write("some/deep er/a, $x$.flac", clicks(4000), SAMPLE_RATE)
+    stereo = np.stack([clicks(44100), clicks(44100)], axis=1)
+    stereo[20000:30000] = noise(10000)[:, None] / 2
+    soundfile.write("cd.wav", stereo, 44100)
+    soundfile.write("silent.wav", np.zeros(100), SAMPLE_RATE)
+    soundfile.write("empty.wav", np.zeros(0), SAMPLE_RATE)
+    Path("text.wav").write_text("no sound")
+    bad = ["silent.wav", "empty.wav", "text.wav", "gone.wav"]
+    words = (*bad, "cd.wav", "some", "cd.wav", "none", "--out", "a.png", "--csv", "new/a.csv")
+    assert run("score", *words, "--checkpoint", checkpoint, "--window", "0.05") == 2
+
+    out, err = capsys.readouterr()
+    about, resampled, header, *rows, where_csv, where = out.splitlines()
+    assert about == f"{checkpoint}: one_tier, hyper-parameters of the checkpoint"
+    assert resampled == "cd.wav: 44,100 Hz resampled to 16,000 Hz"
+    assert header.split("  ")[1:3] == ["rank", "file"] and "nats" not in header
+    cells = [re.split(r"  +", row.strip()) for row in rows]
+    assert [row[:3] for row in cells] == [
+        ["1", "some/deep er/a, $x$.flac", "0.25"],
+        ["2", "cd.wav", "1.00"],
+        ["3", "some/b.wav", "0.50"],
+    ]
+    ends = {name: header.index(name) + len(name) for name in ("rank", "seconds", "bits per sample")}
+    for row in (header, *rows):
+        assert len(row) < 110
+        assert all(row[end - 1] != " " and row[end] == " " for end in ends.values())
+    assert 0.45 <= float(cells[1][4].split(" at ")[1].removesuffix(" s")) <= 0.65  # where the noise is
+    sentences = [line for line in err.splitlines() if line.startswith("samplernn: ")]
+    assert len(sentences) == len(bad) + 1
+    for name, sentence in zip(["none", *bad], sentences, strict=True):
+        assert name in sentence
+
+    with open("new/a.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0]) == ["file", "seconds", "nll_bits"]
+    of_first = [line for line in table if line["file"] == "some/deep er/a, $x$.flac"]
+    assert [float(line["seconds"]) for line in of_first] == pytest.approx([0, 0.05, 0.1, 0.15, 0.2])
+    mean = np.mean([float(line["nll_bits"]) for line in of_first])
+    assert mean == pytest.approx(float(cells[0][3]), abs=1e-4)
+    assert len(table) == 5 + 20 + 10
+    assert (where_csv, where) == ("The bits of each window are in new/a.csv", "The picture is a.png")
+    assert matplotlib.image.imread("a.png").shape[2] == 4
+
+
+def test_a_reader_that_stops_ends_it_quietly(checkpoint, tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(100), SAMPLE_RATE)
+    words = ["score", tmp_path / "a.wav", "--checkpoint", checkpoint]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "samplernn_theano", *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered,
+    ) as process:  # fmt: skip
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+    assert process.returncode == 0 and "Error" not in err, err
+
+
+def test_nothing_to_score_needs_no_model_compiled(checkpoint, tmp_path, capsys):
+    assert run("score", tmp_path, "--checkpoint", checkpoint, "--out", tmp_path / "a.png") == 2
+    out, err = capsys.readouterr()
+    assert err.startswith(f"samplernn: No recordings in {tmp_path}") and err.count("\n") == 1
+    assert not (tmp_path / "a.png").exists() and len(out.splitlines()) == 1
+
+
+def test_the_deviation_must_be_a_number(checkpoint, tmp_path, capsys):
+    hp = RNNGMM(dim=3, seq_len=8, n_components=2)
+    npz.save(tmp_path / "a.npz", Checkpoint(hp, model_of(hp).parameters))
+    words = ("score", "x.wav", "--checkpoint", tmp_path / "a.npz")
+    assert run(*words) == 2 and "Nothing says the mean" in capsys.readouterr().err
+    assert run(*words, "--set", "mean=0", "--set", "std=nan") == 2
+    assert "--std is nan" in capsys.readouterr().err
+
+
+# --- the table and the picture
+
+
+def scored(name, bits=3.0, seconds=1.0) -> score.Scored:
+    times = np.arange(0, seconds, 0.1)
+    return score.Scored(Path(name), seconds, bits, times, np.full(len(times), bits))
+
+
+def test_the_table_stays_narrow():
+    long = [scored("a" * 200, -12345.678, 360_000.0), scored("b/" * 60 + "c.wav"), scored("\x1b[31m.wav")]
+    header, *rows = score.describe(long, RNNGMM()).splitlines()
+    assert "nats" in header and max(map(len, (header, *rows))) < 110
+    assert "..." + 33 * "a" in rows[0] and "/b/c.wav " in rows[1] and r"\x1b[31m.wav" in rows[2]
+
+
+def test_one_recording_has_no_rank_and_its_nats_beside_the_bits():
+    header, row = score.describe([scored("x.wav", 2.0)], RNNGMM()).splitlines()
+    assert "rank" not in header and row.split() == "x.wav 1.00 2.0000 1.3863 2.00 at 0.00 s".split()
+
+
+def test_names_are_shortened_by_whole_folders():
+    path = Path("/first/second/third.wav")
+    assert score.shortened(path, 23) == str(path)
+    assert score.shortened(path, 22) == ".../second/third.wav"
+    assert score.shortened(path, 13) == ".../third.wav"
+    assert score.shortened(path, 12) == "...third.wav"
+
+
+def test_the_picture_has_the_curves_and_below_one_its_spectrogram(tmp_path, monkeypatch):
+    figures = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
+    several = [scored("$\\frac$.wav", 2.0), scored("b.wav", 3.0, seconds=2.0)]
+    plotting.nll_over_time(tmp_path / "a.png", score.curves(several))
+    plotting.nll_over_time(tmp_path / "b.png", score.curves(several[:1]), noise(SAMPLE_RATE))
+    (axes,) = figures[0].axes
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["2.000  1. $\\frac$.wav", "3.000  2. b.wav"]
+    assert axes.get_xlim() == (0, 2) and axes.get_xlabel() == "seconds" and "bits" in axes.get_ylabel()
+    np.testing.assert_allclose(axes.patches[1].get_data().edges, np.arange(21) / 10)
+    axes, below = figures[1].axes
+    assert axes.get_xlim() == below.get_xlim() == (0, 1) and below.images
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["2.000  $\\frac$.wav"]
+    assert (tmp_path / "b.png").exists()
+
+
+def test_a_click_stands_in_the_spectrogram_where_it_is(tmp_path, monkeypatch):
+    """Of a short sound and of one so long that there are gaps between the columns."""
+    images = []
+    monkeypatch.setattr(plotting, "_save", lambda path, figure: images.append(figure.axes[-1].images[0]))
+    for seconds, tolerance in ((1, 0.02), (40, 0.04)):
+        x = np.zeros(seconds * SAMPLE_RATE, np.float32)
+        middle = len(x) // 2
+        x[middle - 160 : middle + 160] = noise(320)
+        plotting.nll_over_time("a.png", score.curves([scored("x", seconds=seconds)]), x)
+        left, right, *_ = images[-1].get_extent()
+        powers = images[-1].get_array()
+        loudest = (powers.max(axis=0).argmax() + 0.5) / powers.shape[1]
+        assert left + loudest * (right - left) == pytest.approx(seconds / 2, abs=tolerance)
+        assert powers.shape[1] < 2600
+
+
+def test_the_picture_of_a_very_short_sound(tmp_path):
+    plotting.nll_over_time(tmp_path / "a.png", score.curves([scored("x", seconds=0.1)]), noise(3))
+    assert (tmp_path / "a.png").exists()
+
+
+def test_a_checkpoint_of_the_originals_scores_as_evaluate_scores_the_clip(tmp_path):
+    """From a file; its levels are those of the samples in the file."""
+    (folder,) = (Path(__file__).parents[1] / "golden" / "checkpoints" / RESULTS["two_tier"]).iterdir()
+    model = load.read(checkpoints_of(ResultTree(folder))[0][1])
+    soundfile.write(tmp_path / "a.wav", noise(500), SAMPLE_RATE)
+    (one,), problems = score.score_files(score.compile_scorer(model), [tmp_path / "a.wav"])
+    clips = Ragged(noise(500), np.array([0, 500]))
+    scores = nll.evaluate(replace(model, hp=replace(model.hp, batch_size=1)), clips)
+    assert one.bits == pytest.approx(scores.clips[0], rel=2e-6) and not problems

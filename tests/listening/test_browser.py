@@ -1,0 +1,308 @@
+"""The page of a listening test in a real browser: heard, voted on, reloaded, exported, posted."""
+
+import io
+import json
+import shutil
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from samplernn_theano.listening import page, responses, server
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome is installed")
+
+PITCHES = {"low": 200, "middle": 600, "high": 1800}
+TITLE = 'Which <b>sounds</b> better & why? </script> "$test"'
+
+
+def make(folder: Path, pairs: int, post: bool) -> Path:
+    """A test of three systems, each with two tones of 0.4 s around its pitch."""
+    rng = np.random.default_rng(0)
+    for name, pitch in PITCHES.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(2):
+            phase = 2 * np.pi * (pitch + 10 * i) * np.arange(6400) / 16000
+            tone = rng.uniform(0.05, 0.9) * np.sin(phase)
+            soundfile.write(folder / name / f"{name}_{i}.wav", tone, 16000)
+    systems = {name: folder / name for name in PITCHES}
+    return page.make(systems, folder / "test", title=TITLE, pairs=pairs, post=post).folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def test(tmp_path_factory) -> Path:
+    return make(tmp_path_factory.mktemp("listening"), pairs=3, post=False)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory) -> Path:
+    return make(tmp_path_factory.mktemp("short"), pairs=1, post=True)
+
+
+@pytest.fixture
+def view(browser):
+    """A browser without a past; an error in the page fails the test."""
+    context = browser.new_context(viewport={"width": 390, "height": 800}, accept_downloads=True)
+    context.set_default_timeout(5000)
+    errors = []
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    yield context.new_page()
+    context.close()
+    asked = ("Failed to load resource", "Access to fetch at 'file:")  # requests that are meant to fail
+    assert [error for error in errors if not error.startswith(asked)] == []
+
+
+def until(holds) -> None:
+    end = time.monotonic() + 5
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+
+
+def hear(view, by_key: bool = False) -> None:
+    for side, key in (("a", "1"), ("b", "B")):
+        if by_key:
+            view.keyboard.press(key)
+        else:
+            view.click(f"#play-{side}")
+        view.wait_for_selector(f"#heard-{side}:has-text('heard')")
+
+
+def vote(view, choice: str) -> None:
+    """Hear both sounds, choose and go on, by the mouse."""
+    hear(view)
+    view.check(f"input[value={choice}]")
+    view.click("#next")
+
+
+def exported(view) -> dict:
+    with view.expect_download() as download:
+        view.click("#download")
+    assert download.value.suggested_filename.startswith("listening-")
+    return json.loads(Path(download.value.path()).read_text())
+
+
+def has_no_sideways_scroll(view) -> bool:
+    return view.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def heard_pitch(folder: Path, sound: str) -> float:
+    samples, rate = soundfile.read(folder / "sounds" / f"{sound}.wav")
+    return float(np.argmax(np.abs(np.fft.rfft(samples)))) * rate / len(samples)
+
+
+def test_a_listener_goes_through_the_test(view, test):
+    view.goto((test / "index.html").as_uri())
+    assert view.title() == TITLE and view.inner_text("h1") == TITLE
+    assert "3 pairs" in view.inner_text("#intro") and view.is_visible("#kept")
+    assert has_no_sideways_scroll(view)
+    view.click("#start")
+    assert view.inner_text("#number") == "Pair 1 of 3"
+    assert has_no_sideways_scroll(view)
+
+    # no vote before both were heard, neither by a key
+    view.keyboard.press("ArrowLeft")
+    view.keyboard.press("Enter")
+    assert view.is_disabled("#next") and view.is_disabled("input[value=a]")
+    view.click("#play-a")
+    until(lambda: view.evaluate("document.getElementById('player').currentTime") > 0.05)
+    view.wait_for_selector("#heard-a:has-text('heard')")
+    assert view.is_disabled("input[value=a]") and view.inner_text("#status") == "Listen to B to the end."
+    view.click("#play-b")
+    view.click("#play-a")  # B is left before its end: not heard, and only A plays
+    assert view.inner_text("#heard-a") == "playing" and view.inner_text("#heard-b") == ""
+    view.wait_for_selector("#heard-a:has-text('heard')")
+    assert view.is_disabled("input[value=a]")
+    view.click("#play-b")
+    view.wait_for_selector("#heard-b:has-text('heard')")
+    assert view.is_disabled("#next")  # nothing is chosen yet
+    view.check("input[value=a]")
+    view.check("input[value=none]")  # a change of mind
+    view.click("#next")
+    assert view.inner_text("#number") == "Pair 2 of 3"
+    assert not view.is_checked("input[value=none]")
+
+    hear(view, by_key=True)  # by the keyboard alone
+    for key, value in (("ArrowRight", "b"), ("ArrowDown", "none"), ("ArrowLeft", "a")):
+        view.keyboard.press(key)
+        assert view.is_checked(f"input[value={value}]")
+    view.keyboard.press("Enter")
+    assert view.inner_text("#number") == "Pair 3 of 3"
+
+    view.reload()  # in the middle
+    assert view.inner_text("#number") == "Pair 3 of 3" and view.is_hidden("#intro")
+    vote(view, "b")
+    assert "Thank you" in view.inner_text("#end") and has_no_sideways_scroll(view)
+
+    result = exported(view)
+    view.reload()
+    assert exported(view) == result
+    assert json.loads(view.input_value("#text")) == result
+    described, key = (json.loads((test / name).read_text()) for name in ("test.json", "key.json"))
+    assert result["format"] == "samplernn listening test 1" and result["test"] == described["id"]
+    assert result["started"] < result["finished"]
+    votes = result["votes"]
+    assert [v["vote"] for v in votes] == ["none", "a", "b"]
+    assert [v["pair"] for v in votes] == [0, 1, 2]
+    assert (votes[0]["plays_a"], votes[0]["plays_b"]) == (2, 2)
+    assert all(v["seconds"] > 0.8 for v in votes)  # the length of two sounds
+    heard = [v[side] for v in votes for side in "ab"]
+    assert len(set(heard)) == 6  # of 6 sounds none was heard twice
+    name = {sound: key["systems"][entry["system"]] for sound, entry in key["sounds"].items()}
+    assert all(abs(heard_pitch(test, sound) - PITCHES[name[sound]]) < 50 for sound in heard)
+    compared = Counter(frozenset((name[v["a"]], name[v["b"]])) for v in votes)
+    assert sorted(compared.values()) == [1, 1, 1] and all(len(pair) == 2 for pair in compared)
+
+
+# ---- Without storage, without a server
+
+
+KEEPS_NOTHING = """
+Object.defineProperty(window, "localStorage", { get() { throw new DOMException("no", "SecurityError"); } });
+window.blobs = {};
+const real = URL.createObjectURL;
+URL.createObjectURL = (blob) => { const url = real(blob); window.blobs[url] = blob; return url; };
+"""
+
+PLAYED = """async () => Array.from(new Uint8Array(
+    await window.blobs[document.getElementById("player").src].arrayBuffer()))"""
+
+
+def test_without_storage_and_server_the_sounds_and_votes_are_right(view, short):
+    view.add_init_script(KEEPS_NOTHING)
+    view.goto((short / "index.html").as_uri() + "?listener=%20Ann%20%3Cb%3E%0A")
+    assert view.is_visible("#not-kept") and view.is_hidden("#kept")
+    view.click("#start")
+    played = []
+    hear(view)
+    for side in "ab":
+        view.click(f"#play-{side}")
+        samples, _ = soundfile.read(io.BytesIO(bytes(view.evaluate(PLAYED))), dtype="int16")
+        played.append(samples)
+    view.check("input[value=none]")
+    view.click("#next")
+    view.wait_for_selector("#sent:has-text('cannot be reached')")
+    assert view.is_visible("#retry")
+    result = exported(view)
+    assert result["listener"] == "Ann <b>" and [v["vote"] for v in result["votes"]] == ["none"]
+    sounds = [v[side] for v in result["votes"] for side in "ab"]
+    for sound, samples in zip(sounds, played, strict=True):
+        np.testing.assert_array_equal(
+            samples, soundfile.read(short / f"sounds/{sound}.wav", dtype="int16")[0]
+        )
+    view.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    view.click("#copy")
+    view.wait_for_selector("#copied:has-text('Copied.')")
+    assert json.loads(view.evaluate("navigator.clipboard.readText()")) == result
+
+
+# ---- With the server
+
+
+@contextmanager
+def served(folder: Path, port: int = 0):
+    with server.make(folder, "127.0.0.1", port) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield running.server_port
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def listeners(folder: Path) -> list[str]:
+    stored, problems = responses.read_store(folder / responses.STORE, responses.read_test(folder))
+    assert problems == []
+    return sorted(listener.name for listener in stored)
+
+
+def compare_all(view, port: int, listener: str) -> None:
+    view.goto(f"http://127.0.0.1:{port}/?listener={listener}")
+    view.click("#start")
+    vote(view, "a")
+
+
+def test_answers_are_posted_once(view, browser, short):
+    with served(short) as port:
+        compare_all(view, port, "Ben")
+        view.wait_for_selector("#sent:has-text('accepted')")
+        assert view.is_hidden("#retry") and listeners(short) == ["Ben"]
+        view.reload()
+        assert "accepted" in view.inner_text("#sent")
+        said = view.inner_text("#sent")
+        other = browser.new_page()  # another browser, the same listener
+        compare_all(other, port, "Ben")
+        other.wait_for_selector("#sent:has-text('accepted before')")
+        assert other.inner_text("#sent") != said and other.is_hidden("#retry")
+        assert listeners(short) == ["Ben"]
+        assert exported(other)["votes"] != []
+        other.close()
+
+
+def test_answers_are_posted_again_when_the_server_is_back(view, short):
+    with served(short) as port:
+        view.goto(f"http://127.0.0.1:{port}/?listener=Cleo")
+        view.click("#start")
+        hear(view)
+    view.check("input[value=b]")
+    view.keyboard.press("Enter")
+    view.wait_for_selector("#sent:has-text('could not be sent')")
+    assert "Cleo" not in listeners(short)
+    with served(short, port):
+        view.click("#retry")
+        view.wait_for_selector("#sent:has-text('accepted')")
+    assert view.is_hidden("#retry") and "Cleo" in listeners(short)
+
+
+# ---- Which pairs a listener gets
+
+
+def drawn(view, systems: int, sounds: int, pairs: int, listener: str) -> list[dict]:
+    """What the page's script draws, run by itself."""
+    script = (Path(page.__file__).parent / "page.js").read_text(encoding="utf-8")
+    code = script.partition("// --- the pairs of this listener")[2].partition("const pairs =")[0]
+    test = {
+        "id": "0123",
+        "pairs": pairs,
+        "systems": {f"s{i}": [f"{i} {j}" for j in range(sounds)] for i in range(systems)},
+    }
+    return view.evaluate(
+        f"([test, listener]) => {{\n// {code}\nreturn drawPairs(listener); }}", [test, listener]
+    )
+
+
+@pytest.mark.parametrize("systems, sounds, pairs", [(4, 20, 20), (3, 2, 7), (2, 1, 3)])
+def test_pairs_are_balanced_and_random(view, systems, sounds, pairs):
+    everybody = [drawn(view, systems, sounds, pairs, f"listener {i}") for i in range(60)]
+    assert everybody[0] == drawn(view, systems, sounds, pairs, "listener 0")
+    sides, orders = Counter(), set()
+    for one in everybody:
+        assert len(one) == pairs
+        kinds = [(pair["a"].split()[0], pair["b"].split()[0]) for pair in one]
+        assert all(a != b for a, b in kinds)
+        counts = Counter(map(frozenset, kinds))
+        n_kinds = systems * (systems - 1) // 2
+        assert {counts[kind] for kind in counts} <= {pairs // n_kinds, -(-pairs // n_kinds)}
+        heard = Counter(pair[side] for pair in one for side in "ab")
+        per_system = Counter(sound.split()[0] for sound in heard.elements())
+        assert all(n <= -(-per_system[sound.split()[0]] // sounds) for sound, n in heard.items())
+        sides.update(a < b for a, b in kinds)
+        orders.add(str(kinds))
+    assert abs(sides[True] - sides[False]) < 5 * (60 * pairs) ** 0.5
+    assert len(orders) > (5 if systems == 2 else 50)

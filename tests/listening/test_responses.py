@@ -1,0 +1,705 @@
+"""What happens to the votes of a listening test: collected by the server, exchanged, analysed."""
+
+import csv
+import http.client
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import xml.etree.ElementTree as ET
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from itertools import combinations
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samplernn_theano.errors import DataError, OutputError, SampleRNNError
+from samplernn_theano.listening import analysis, responses, server, statistics, waet
+
+NAMES = {"s0": "3-tier", "s1": "2-tier", "s2": "RNN"}
+SOUNDS = {f"{i}c{j}": f"s{i}" for i in range(3) for j in range(4)}
+TEST = responses.Test("0123456789abcdef", "Music", 3, 5.0, SOUNDS)
+
+
+def make(folder, title="Music"):
+    """The folder of a test with three systems of four sounds, three pairs per listener."""
+    (folder / "sounds").mkdir(parents=True)
+    systems = {s: [x for x in SOUNDS if SOUNDS[x] == s] for s in NAMES}
+    said = {
+        "format": responses.FORMAT,
+        "id": TEST.id,
+        "title": title,
+        "pairs": 3,
+        "seconds": 5.0,
+        "post": True,
+    }
+    (folder / "test.json").write_text(json.dumps({**said, "systems": systems}))
+    (folder / "key.json").write_text(json.dumps({"test": TEST.id, "systems": NAMES, "sounds": {}}))
+    (folder / "index.html").write_text("<p>the page")
+    for sound in SOUNDS:
+        soundfile.write(folder / "sounds" / f"{sound}.wav", np.zeros(160, np.int16), 16000)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make(tmp_path / "test")
+
+
+def result(
+    listener="x", votes=(("0c0", "1c0", "a"), ("1c1", "2c1", "b"), ("2c2", "0c2", "none")), seconds=12.5
+):
+    return {
+        "format": responses.FORMAT,
+        "test": TEST.id,
+        "listener": listener,
+        "started": "2026-11-23T08:00:00.123Z",
+        "finished": "2026-11-23T08:05:00.456Z",
+        "votes": [
+            {"pair": i, "a": a, "b": b, "vote": vote, "seconds": seconds, "plays_a": 1, "plays_b": 2}
+            for i, (a, b, vote) in enumerate(votes)
+        ],
+    }
+
+
+@contextmanager
+def serving(folder):
+    with server.make(folder, "127.0.0.1", 0) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield running.server_port
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def ask(port, method, path, body=None, **headers):
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+        connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
+
+
+def post(port, said, kind="application/json"):
+    body = said if isinstance(said, bytes) else json.dumps(said).encode()
+    status, _, answer = ask(port, "POST", "/results", body, Content_Type=kind)
+    answer = json.loads(answer)
+    assert answer["ok"] == (status == 200)
+    return status, answer["message"]
+
+
+def stored(folder):
+    with closing(sqlite3.connect(folder / "results.sqlite")) as database:
+        return database.execute("SELECT listener, votes, raw FROM results ORDER BY id").fetchall()
+
+
+# --- server -------------------------------------------------------------------------------------------------
+
+
+def test_the_server_shows_the_page_and_nothing_else(folder):
+    with serving(folder) as port:
+        for path in ("/", "/index.html", "/?listener=Ann"):
+            status, headers, body = ask(port, "GET", path)
+            assert (status, body) == (200, b"<p>the page")
+            assert headers["Content-Length"] == "11"
+            assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert ask(port, "HEAD", "/")[::2] == (200, b"")
+        assert ask(port, "GET", "/", If_None_Match=headers["ETag"])[::2] == (304, b"")
+        for path in (
+            *("/key.json", "/test.json", "/results.sqlite", "/sounds/0c0.wav", "/sounds/", "//key.json"),
+            *(
+                "/index.html/../key.json",
+                "/../test/key.json",
+                "/%2e%2e/test/key.json",
+                "/./key.json",
+                "/results",
+            ),
+        ):
+            status, _, body = ask(port, "GET", path)
+            assert (status, json.loads(body)["ok"]) == (404, False)
+        assert ask(port, "POST", "/key.json", b"{}")[0] == 404
+        assert ask(port, "PUT", "/results", b"{}")[0] == 501
+
+
+def test_a_listener_is_accepted_once(folder, capsys):
+    with serving(folder) as port:
+        assert post(port, result("Ann\u00e9e")) == (200, "Your votes were accepted. Thank you!")
+        changed = result("Ann\u00e9e", [("0c0", "1c0", "b"), ("1c1", "2c1", "b"), ("2c2", "0c2", "b")])
+        assert post(port, changed)[0] == 409
+        assert post(port, result("Bob"))[0] == 200
+    assert [(name, votes) for name, votes, _ in stored(folder)] == [("Ann\u00e9e", 3), ("Bob", 3)]
+    assert json.loads(stored(folder)[0][2]) == result("Ann\u00e9e")
+    assert "Bob: accepted, 2 listeners so far" in capsys.readouterr().out
+    with serving(folder) as port:  # also after a new start
+        assert post(port, result("Bob"))[0] == 409
+
+
+def with_vote(**changed):
+    said = result()
+    said["votes"][1] |= changed
+    return said
+
+
+WRONG = {
+    "no JSON": b"{",
+    "no object": [1],
+    "nested too deeply": b"[" * 100_000,
+    "no UTF-8": b'"\xff"',
+    "another format": {**result(), "format": "x"},
+    "another test": {**result(), "test": "0" * 16},
+    "no listener": {**result(), "listener": ""},
+    "listener with a line break": {**result(), "listener": "a\nb"},
+    "long listener": {**result(), "listener": "a" * 101},
+    "listener is a number": {**result(), "listener": 7},
+    "more than was asked for": {**result(), "more": 1},
+    "no time": {**result(), "started": "yesterday"},
+    "no time zone": {**result(), "started": "2026-11-23T08:00:00"},
+    "ends before it starts": {**result(), "finished": "2026-11-23T07:00:00Z"},
+    "a vote is missing": {**result(), "votes": result()["votes"][:2]},
+    "votes are no list": {**result(), "votes": {"0": 1, "1": 2, "2": 3}},
+    "a pair twice": with_vote(pair=0),
+    "a pair beyond the last": with_vote(pair=3),
+    "a pair that is true": with_vote(pair=True),
+    "unknown sound": with_vote(a="nothing"),
+    "a sound that is a list": with_vote(a=[]),
+    "two sounds of one system": with_vote(a="2c0"),
+    "unknown vote": with_vote(vote="c"),
+    "a vote that is a list": with_vote(vote=["a"]),
+    "negative time": with_vote(seconds=-1),
+    "time that is not finite": with_vote(seconds=float("nan")),
+    "time that is a word": with_vote(seconds="5"),
+    "half a play": with_vote(plays_a=0.5),
+    "huge number": with_vote(plays_b=10**400),
+    "huge time": with_vote(seconds=10**400),
+}
+
+
+def test_what_is_no_result_of_this_test_is_refused(folder):
+    with serving(folder) as port:
+        for what, said in WRONG.items():
+            status, message = post(port, said)
+            assert status == 400 and message.endswith(".") and len(message) < 100, what
+        assert post(port, result(), "text/plain")[0] == 415  # what another site's page may send
+        assert post(port, b" " * (2**20 + 1))[0] == 413
+        assert post(port, b" " * (2**20 - 2000) + json.dumps(result("large")).encode())[0] == 200
+        for length in ("x", "-1", ""):
+            assert ask(port, "POST", "/results", None, Content_Length=length)[0] == 411
+    assert [name for name, *_ in stored(folder)] == ["large"]
+
+
+def test_many_at_once_lose_nothing(folder):
+    with serving(folder) as port, ThreadPoolExecutor(16) as pool:
+        names = [f"listener {i}" for i in range(24)] + ["the same"] * 8
+        statuses = list(pool.map(lambda name: post(port, result(name))[0], names))
+    assert statuses[:24] == [200] * 24
+    assert sorted(statuses[24:]) == [200] + [409] * 7
+    assert sorted(name for name, *_ in stored(folder)) == sorted(set(names))
+
+
+def test_a_full_disk_loses_nothing_that_was_accepted(folder, monkeypatch, capsys):
+    ordinary = server._open
+
+    def full(store):
+        database = ordinary(store)
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+        database.execute(f"PRAGMA max_page_count = {pages}")
+        return database
+
+    large = result("x" * 100)
+    with serving(folder) as port:
+        assert post(port, result("before"))[0] == 200
+        monkeypatch.setattr(server, "_open", full)
+        answers = [post(port, {**large, "listener": f"{i:0100}"}) for i in range(9)]  # a page takes a few
+        status, message = answers[-1]
+        assert status == 507 and "disk is full" in message and "keep the file" in message
+        monkeypatch.setattr(server, "_open", ordinary)
+        assert post(port, result("after"))[0] == 200
+    accepted = [200 for status, _ in answers if status == 200]
+    assert len(stored(folder)) == 2 + len(accepted)
+    assert "The disk is full" in capsys.readouterr().err
+
+
+def test_a_damaged_store_is_named(folder):
+    with serving(folder) as port:
+        for path in folder.glob("results.sqlite*"):
+            path.write_bytes(b"no database at all, but long enough to be one" * 100)
+        status, message = post(port, result())
+        assert status == 500 and "damaged" in message
+    with pytest.raises(DataError, match=r"results\.sqlite: .*damaged; move it away"):
+        server.make(folder, "127.0.0.1", 0)
+    assert "cannot be read" in analysis.summary(folder)["problems"][0]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_read_only_is_named(folder):
+    folder.chmod(0o500)
+    try:
+        with pytest.raises(OutputError, match="cannot be written to"):
+            server.make(folder, "127.0.0.1", 0)
+    finally:
+        folder.chmod(0o700)
+
+
+def test_an_address_that_cannot_be_had_is_named(folder, tmp_path):
+    with server.make(folder, "127.0.0.1", 0) as first:
+        with pytest.raises(OutputError, match=rf"Port {first.server_port} .* in use.*--port"):
+            server.make(folder, "127.0.0.1", first.server_port)
+    with pytest.raises(OutputError, match="--host"):
+        server.make(folder, "192.0.2.1", 0)
+    with pytest.raises(OutputError, match="--port"):
+        server.make(folder, "127.0.0.1", 70000)
+    with pytest.raises(DataError, match=r"no test\.json in .*listening-test make"):
+        server.make(tmp_path, "127.0.0.1", 0)
+    (folder / "index.html").unlink()
+    with pytest.raises(DataError, match=r"index\.html"):
+        server.make(folder, "127.0.0.1", 0)
+
+
+def test_slow_and_broken_clients_keep_nobody_waiting(folder, monkeypatch, capfd):
+    monkeypatch.setattr(server, "PATIENCE", 0.3)
+    head = b"POST /results HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"
+    with serving(folder) as port:
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+        slow[1].sendall(b"POST /res")
+        slow[2].sendall(head + b"{")
+        gone = socket.create_connection(("127.0.0.1", port))
+        gone.sendall(head + b"{")
+        gone.close()
+        assert post(port, result())[0] == 200
+        slow[2].settimeout(5)
+        assert b" 400 " in slow[2].recv(2000)
+        for client in slow[:2]:
+            client.settimeout(5)
+            assert client.recv(2000) == b""  # given up
+        for client in slow:
+            client.close()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_server_ends_when_it_is_told_to(folder, how):
+    program = "import sys, pathlib; from samplernn_theano.listening import server;"
+    program += "server.serve(pathlib.Path(sys.argv[1]), '127.0.0.1', 0)"
+    command = [sys.executable, "-c", program, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline()
+        port = int(address.split("127.0.0.1:")[1].split("/")[0])
+        assert post(port, result())[0] == 200
+        assert process.stdout.readline() == "x: accepted, 1 listener so far\n"
+        process.send_signal(how)
+        said, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (0, "")
+    assert "results.sqlite" in said
+    assert len(stored(folder)) == 1
+    assert not list(folder.glob("results.sqlite-*"))
+
+
+# --- Web Audio Evaluation Tool ------------------------------------------------------------------------------
+
+
+def test_projects_are_what_the_tool_demands(folder, tmp_path):
+    waet.export(folder, tmp_path / "out")
+    media = tmp_path / "out"
+    paths = sorted((tmp_path / "out" / "tests").iterdir())
+    assert len(paths) == 10
+    addresses = (tmp_path / "out" / "README.txt").read_text()
+    drawn = set()
+    for path in paths:
+        assert f"tests/{path.name}" in addresses
+        root = ET.parse(path).getroot()
+        setup, *pages = list(root)
+        assert (root.tag, setup.tag, {page.tag for page in pages}) == ("waet", "setup", {"page"})
+        assert [child.tag for child in setup] == ["exitText", "survey", "metric", "interface"]
+        assert (setup.get("interface"), setup.get("randomiseOrder")) == ("AB", "true")
+        assert len(pages) == TEST.pairs
+        for page in pages:
+            assert [child.tag for child in page] == ["title", "interface"] + ["audioelement"] * 3
+            assert page.get("randomiseOrder") == "true"
+            # boxes with a label come first and count, from Z: the sounds are A and B
+            assert (page.get("label"), page.get("labelStart")) == ("capital", "Z")
+            one, other, neither = page.findall("audioelement")
+            assert neither.get("label") == "Neither" and neither.get("minNumberPlays") is None
+            for element in (one, other):
+                assert (element.get("loudness"), element.get("minNumberPlays")) == ("-23", "1")
+            assert all((media / page.get("hostURL") / e.get("url")).is_file() for e in (one, other, neither))
+            assert SOUNDS[one.get("url")[:-4]] != SOUNDS[other.get("url")[:-4]]
+        ids = [element.get("id") for element in root.iter() if element.get("id")]
+        assert len(set(ids)) == len(ids)
+        assert all(word[0].isalpha() and word.replace("-", "").isalnum() for word in ids)  # xs:ID
+        drawn.add(tuple(e.get("url") for e in root.iter("audioelement")))
+    assert len(drawn) > 1
+    text = "".join(path.read_text() for path in paths)
+    assert not any(name in text for name in NAMES.values())
+    assert not list((tmp_path / "out").rglob("key.json"))
+    with pytest.raises(OutputError, match="empty or new"):
+        waet.export(folder, tmp_path / "out")
+    (folder / "sounds" / "0c0.wav").unlink()
+    with pytest.raises(DataError, match=r"0c0\.wav"):
+        waet.export(folder, tmp_path / "other")
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 40), st.integers(2, 5), st.integers(1, 6), st.integers(0, 99))
+def test_pairs_are_balanced(pairs, systems, sounds, seed):
+    test = responses.Test(
+        "x", "", pairs, 1.0, {f"{s}-{i}": str(s) for s in range(systems) for i in range(sounds)}
+    )
+    drawn = waet.draw_pairs(test, np.random.default_rng(seed))
+    met = Counter(tuple(sorted(test.system_of[sound] for sound in pair)) for pair in drawn)
+    assert sum(met.values()) == pairs
+    assert all(a != b for a, b in met)
+    counts = [met[pair] for pair in combinations(map(str, range(systems)), 2)]
+    assert max(counts) - min(counts) <= 1
+    heard = Counter(sound for pair in drawn for sound in pair)
+    for system in range(systems):
+        of = [heard[f"{system}-{i}"] for i in range(sounds)]
+        assert max(of) - min(of) <= 1
+
+
+def saved(pages, key="k1", state="complete"):
+    """What version 1.2.3 of the tool saves, in short; a page is (A, B, box chosen)."""
+    root = ET.Element("waetresult", key=key, state=state)
+    ET.SubElement(root, "waet", url="http://localhost:8000/tests/x.xml")
+    for i, (a, b, chosen) in enumerate(pages):
+        name = f"t{TEST.id}-{i}"
+        page = ET.SubElement(root, "page", ref=name, presentedId=str(i), state="complete")
+        metric = ET.SubElement(page, "metric")
+        ET.SubElement(metric, "metricresult", id="testTime").text = "12.25"
+        for sound, label in (("none", "Neither"), (b, "B"), (a, "A")):
+            element = ET.SubElement(page, "audioelement", ref=f"{name}-{sound}", presentedId=label)
+            inner = ET.SubElement(element, "metric")
+            heard = ET.SubElement(inner, "metricresult", name="elementListenTracker")
+            for _ in range({"Neither": 0, "A": 1, "B": 2}[label]):
+                ET.SubElement(heard, "event")
+            ET.SubElement(element, "value").text = str(int(chosen == label))
+    return ET.tostring(root)
+
+
+PAGES = [("0c0", "1c0", "A"), ("1c1", "2c1", "B"), ("2c2", "0c2", "Neither")]
+
+
+def test_saved_results_of_the_tool_are_read(tmp_path):
+    path = tmp_path / "save-k1.xml"
+    path.write_bytes(saved(PAGES))
+    read = waet.read_saved(path, TEST)
+    assert read == responses.Listener("k1", responses.check(result("k1", seconds=12.25), TEST).votes)
+    path.write_bytes(saved([*PAGES[:2], ("2c2", "0c2", "")]))
+    assert (len(waet.read_saved(path, TEST).votes), waet.read_saved(path, TEST).unanswered) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (saved(PAGES)[:-20], "no XML"),
+        (b"<waet/>", "no result"),
+        (saved(PAGES, state="update"), "did not finish"),
+        (saved([]), "did not finish"),
+        (saved(PAGES).replace(TEST.id.encode(), b"another"), "another test"),
+        (saved([("0c0", "unknown", "A")]), "another test"),
+        (saved([("0c0", "0c1", "A")]), "another test"),
+        (saved(PAGES).replace(b"<value>0</value>", b"<value>1</value>"), "More than one"),
+        (saved(PAGES).replace(b"<value>0</value>", b""), "no value"),
+    ],
+)
+def test_other_files_are_no_saved_results(tmp_path, content, said):
+    path = tmp_path / "save.xml"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        waet.read_saved(path, TEST)
+
+
+# --- analysis -----------------------------------------------------------------------------------------------
+
+
+def put(folder, said, name=None):
+    (folder / "results").mkdir(exist_ok=True)
+    path = folder / "results" / f"{name or said['listener']}.json"
+    path.write_text(json.dumps(said))
+    return path
+
+
+def test_counts_by_hand(folder, tmp_path, capsys):
+    with serving(folder) as port:
+        # 3-tier (s0) beats 2-tier, RNN beats 2-tier, RNN and 3-tier are even
+        post(port, result("Ann"))
+        # the same opinions, presented the other way round
+        post(port, result("Bob", [("1c3", "0c3", "b"), ("2c1", "1c0", "a"), ("0c2", "2c2", "none")]))
+    put(folder, result("Cat", [("0c0", "1c0", "b"), ("0c1", "1c1", "a"), ("2c2", "0c2", "b")]))
+    capsys.readouterr()
+    assert analysis.run(folder, [], tmp_path / "bars.png", tmp_path / "pairs.csv") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("Music: 3 listeners, 9 votes\n")
+    assert "3-tier  2-tier      4  3: 75 % [" in said
+    found = analysis.summary(folder)
+    assert found["systems"] == ["3-tier", "RNN", "2-tier"]
+    counts = {(p["a"], p["b"]): (p["a_votes"], p["none"], p["b_votes"]) for p in found["pairs"]}
+    assert counts == {
+        ("3-tier", "RNN"): (1, 2, 0),
+        ("3-tier", "2-tier"): (3, 0, 1),
+        ("RNN", "2-tier"): (2, 0, 0),
+    }
+    # differences of Ann, Bob and Cat: 0, 0 and 1; 1, 1 and 0; 1, 1 and 0
+    assert [p["p_value"] for p in found["pairs"]] == pytest.approx([1, 0.5, 0.5])
+    assert [p["p_holm"] for p in found["pairs"]] == pytest.approx([1, 1, 1])
+    assert found["matrix"][0][0] is None
+    assert [found["matrix"][0][1]["value"], found["matrix"][1][0]["value"]] == pytest.approx([1 / 3, 0])
+    assert [e["score"]["value"] for e in found["ranking"]] == pytest.approx([17 / 24, 2 / 3, 1 / 8])
+    assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+    rows = list(csv.DictReader((tmp_path / "pairs.csv").open()))
+    assert [(r["a"], r["b"], r["votes"]) for r in rows][1] == ("3-tier", "2-tier", "4")
+    assert float(rows[1]["share_a_wilson_low"]) == pytest.approx(0.3006, abs=1e-4)
+    assert [float(r["p_sign_flip_over_listeners"]) for r in rows] == [1, 0.5, 0.5]
+    assert [float(r["p_sign_flip_over_listeners_holm"]) for r in rows] == [1, 1, 1]
+
+
+def test_numbers_that_are_known():
+    assert statistics.holm([0.04, None, 0.01, 0.03]) == pytest.approx([0.06, None, 0.03, 0.06])
+    assert statistics.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # Newcombe 1998, table 1
+    assert statistics.wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
+    assert statistics.wilson(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ([], 1),
+        ([0, 0], 1),
+        ([20], 1),  # one listener alone shows nothing, however often they vote
+        ([3, 3], 1 / 2),
+        ([1, 2, 3], 2 / 8),  # 6: only all or none flipped
+        ([1, 2, -3], 1),  # 0
+        ([-1, 2, 3], 4 / 8),  # 4: of the sums 0, 2, 4 and 6, the last two
+        ([0, 2, -1, 0, 3], 4 / 8),  # who has no difference changes nothing
+        ([-1, -1, -1, -1, 2], 24 / 32),  # -2: all but the eight sums that are 0
+        ([1] * 5, 2 / 32),
+        ([7] * 6, 2 / 64),
+        ([1] * 8 + [-1] * 2, 112 / 1024),  # one vote each: the sign test of 8 to 2
+        ([1] * 30, 2**-29),
+    ],
+)
+def test_signs_are_flipped_by_hand(differences, p):
+    assert statistics.sign_flip_test(np.array(differences, np.int64)) == pytest.approx(p, rel=1e-9)
+    assert statistics.sign_flip_test(-np.array(differences, np.int64)) == pytest.approx(p, rel=1e-9)
+
+
+@pytest.mark.parametrize(("shape", "listeners", "votes"), [(1, 10, 20), (1, 20, 7), (3, 10, 20), (3, 20, 3)])
+def test_listeners_who_differ_are_no_preference(shape, listeners, votes):
+    rng = np.random.default_rng(0)
+    chances = rng.beta(shape, shape, (1500, listeners))  # of each listener, to prefer A; on average even
+    differences = 2 * rng.binomial(votes, chances) - votes
+    found = np.mean([statistics.sign_flip_test(row) <= 0.05 for row in differences])
+    assert 0.02 < found < 0.063  # 0.05 and at most 2.3 standard errors
+
+
+def simulate(folder, listeners, strength, seed=0):
+    """Listeners who prefer the system of higher strength; a fifth has no preference."""
+    rng = np.random.default_rng(seed)
+    for i in range(listeners):
+        votes = []
+        for a, b in waet.draw_pairs(TEST, rng):
+            chance = 1 / (1 + np.exp(strength[NAMES[SOUNDS[b]]] - strength[NAMES[SOUNDS[a]]]))
+            vote = "none" if rng.random() < 0.2 else "a" if rng.random() < chance else "b"
+            votes.append((a, b, vote))
+        put(folder, result(f"{i:03}", votes))
+
+
+def test_a_known_preference_is_found(folder):
+    simulate(folder, 60, {"RNN": 0, "2-tier": 2, "3-tier": 4})
+    found = analysis.summary(folder)
+    assert found["systems"] == ["3-tier", "2-tier", "RNN"]
+    for pair, chance in zip(found["pairs"], (0.881, 0.982, 0.881), strict=True):
+        assert pair["share_a"]["low"] < 0.8 * chance < pair["share_a"]["high"]
+        assert pair["share_none"]["low"] < 0.2 < pair["share_none"]["high"]
+        assert pair["p_holm"] < 1e-4
+    assert found["ranking"][0]["score"]["low"] > found["ranking"][1]["score"]["high"]
+    assert analysis.summary(folder) == found  # the intervals are the same each time
+
+
+def test_no_preference_is_not_found(folder):
+    simulate(folder, 60, dict.fromkeys(NAMES.values(), 0))
+    found = analysis.summary(folder)
+    assert all(pair["p_holm"] > 0.05 for pair in found["pairs"])
+    assert all(entry["score"]["low"] < 0.5 < entry["score"]["high"] for entry in found["ranking"])
+
+
+def test_listeners_are_the_sampling_unit():
+    # 8 listeners with 20 votes each, who are of one mind within themselves: 8 opinions, not 160
+    counts = np.zeros((8, 1, 3), np.int64)
+    counts[:4, 0, 0] = counts[4:, 0, 2] = 20
+    drawn = statistics.bootstrap(counts)
+    assert (drawn.sum(axis=(1, 2)) == 160).all()
+    share = statistics.share(80, 160, drawn[:, 0, 0] / 160)
+    assert share["bootstrap"][1] - share["bootstrap"][0] > 0.6
+    assert share["wilson"][1] - share["wilson"][0] < 0.17
+    assert (share["low"], share["high"]) == share["bootstrap"]
+    one_mind = statistics.share(8, 8, np.ones(10))
+    assert (one_mind["low"], one_mind["high"]) == one_mind["wilson"]
+
+
+sound = st.sampled_from(sorted(SOUNDS))
+vote = st.tuples(sound, sound, st.sampled_from(["a", "b", "none"]))
+votes_of = st.lists(vote.filter(lambda said: SOUNDS[said[0]] != SOUNDS[said[1]]), max_size=9)
+
+
+def listener(votes):
+    return responses.Listener("x", tuple(responses.Vote(a, b, vote, 9.0, 1, 1) for a, b, vote in votes))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(votes_of, max_size=4))
+def test_sides_change_nothing(everyone):
+    other = {"a": "b", "b": "a", "none": "none"}
+    turned = [[(b, a, other[vote]) for a, b, vote in votes] for votes in everyone]
+    pairs = list(combinations(NAMES.values(), 2))
+    one, two = (
+        analysis.count([listener(votes) for votes in all_votes], TEST, NAMES, pairs)
+        for all_votes in (everyone, turned)
+    )
+    assert (one == two).all()
+    assert one.sum() == sum(map(len, everyone))
+    # nor does it matter which system of a pair is named first
+    turned_pairs = analysis.count([listener(v) for v in everyone], TEST, NAMES, [p[::-1] for p in pairs])
+    assert (turned_pairs[..., ::-1] == one).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 50), st.integers(1, 50))
+def test_intervals_hold_their_value(part, rest):
+    low, high = statistics.wilson(part, part + rest)
+    assert 0 <= low <= part / (part + rest) <= high <= 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(-20, 20), min_size=1, max_size=40))
+def test_p_values_are_within_their_limits(differences):
+    p = statistics.sign_flip_test(np.array(differences))
+    voted = len([d for d in differences if d])
+    assert statistics.smallest_p(voted) <= p * (1 + 1e-9) and p <= 1
+
+
+def test_listeners_count_once_and_other_files_are_named(folder, tmp_path, capsys):
+    with serving(folder) as port:
+        post(port, result("Ann"))
+    again = put(folder, result("Ann", [("0c0", "1c0", "b")] * 3), "again")
+    foreign = put(folder, {**result("Bob"), "test": "0" * 16}, "foreign")
+    damaged = tmp_path / "damaged.json"
+    damaged.write_text("{")
+    tool = tmp_path / "save-k1.xml"
+    tool.write_bytes(saved(PAGES))
+    code = analysis.run(folder, [again, damaged, tool, tmp_path / "missing.json", tmp_path], None, None)
+    said = capsys.readouterr()
+    assert code == 2
+    assert "2 listeners, 6 votes (2 results came twice" in said.out
+    for path in (foreign, damaged, tmp_path / "missing.json", tmp_path):
+        assert f"samplernn: {path} is left out: " in said.err
+    assert len(said.err.splitlines()) == 4
+    assert "2: 100 %" in said.out  # the first result of Ann is the one that counts
+
+
+def test_rows_of_another_test_are_left_out(folder):
+    with serving(folder) as port:
+        post(port, result("Ann"))
+    said = json.loads((folder / "test.json").read_text())
+    (folder / "test.json").write_text(json.dumps({**said, "id": "f" * 16}))
+    (folder / "key.json").write_text(json.dumps({"test": "f" * 16, "systems": NAMES}))
+    found = analysis.summary(folder)
+    assert (found["listeners"], found["votes"]) == (0, 0)
+    assert "another test" in found["problems"][0]
+    with serving(folder) as port:  # who took part before may take part in this one
+        assert post(port, {**result("Ann"), "test": "f" * 16})[0] == 200
+    assert analysis.summary(folder)["listeners"] == 1
+
+
+def test_without_votes_there_is_a_sentence(folder, tmp_path):
+    with pytest.raises(DataError, match="Nobody's votes"):
+        analysis.run(folder, [], None, None)
+    found = analysis.summary(folder)
+    assert found["votes"] == 0 and found["pairs"][0]["share_a"]["value"] is None
+    analysis.draw(tmp_path / "empty.svg", found)
+    assert "no votes" in (tmp_path / "empty.svg").read_text()
+    assert not (folder / "results.sqlite").exists()
+    json.dumps(found, allow_nan=False)
+
+
+def test_one_listener_is_enough_for_a_table(folder, tmp_path, capsys):
+    put(folder, result("Ann"))
+    assert analysis.run(folder, [], tmp_path / "bars.svg", None) == 0
+    said = capsys.readouterr().out
+    assert "Music: 1 listener, 3 votes" in said
+    assert "With so few listeners p cannot be below 1, nor p (Holm) below 1, however" in said
+    found = analysis.summary(folder)
+    assert found["pairs"][0]["share_a"]["bootstrap"] is None
+    assert found["ranking"][0]["score"]["low"] is None
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(("listeners", "said"), [(5, (0.062, 0.19)), (6, (0.031, 0.094)), (7, None)])
+def test_too_few_listeners_are_told_so(folder, capsys, listeners, said):
+    for name in range(listeners):
+        put(folder, result(str(name), [("0c0", "1c0", "a"), ("1c1", "2c1", "a"), ("0c2", "2c2", "a")]))
+    assert analysis.run(folder, [], None, None) == 0
+    out = capsys.readouterr().out
+    assert "p of a sign-flip test over listeners" in out
+    assert ("significant" in out) == bool(said)
+    if said:
+        assert "p cannot be below {}, nor p (Holm) below {}, however".format(*said) in out
+    else:  # three pairs of systems
+        assert [p["p_holm"] for p in analysis.summary(folder)["pairs"]] == pytest.approx([3 / 64] * 3)
+
+
+def test_a_listener_weighs_as_much_as_their_votes_differ(folder):
+    for name, said in (("Ann", "aaa"), ("Bob", "aaa"), ("Cat", "abb")):
+        put(folder, result(name, [("0c0", "1c0", vote) for vote in said]))
+    found = analysis.summary(folder)["pairs"]
+    assert [p["p_value"] for p in found if p["p_value"]] == [4 / 8]  # 3, 3 and -1; 1, 1 and -1 would give 1
+
+
+def test_a_title_is_drawn_as_it_is(tmp_path):
+    folder = make(tmp_path / "test", title="What costs $5 or x_1$ & <b>?")
+    put(folder, result("Ann"))
+    analysis.run(folder, [], tmp_path / "bars.svg", None)
+    assert "What costs $5 or x_1$ &amp; &lt;b" in (tmp_path / "bars.svg").read_text()
+
+
+def test_odd_listeners_are_shown_and_count(folder):
+    def check(votes, seconds=9.0, plays=1, unanswered=0):
+        given = tuple(responses.Vote("0c0", "1c0", vote, seconds, plays, 1) for vote in votes)
+        return analysis.check_listener(responses.Listener("Ann", given, unanswered), TEST)
+
+    assert check("aabbab") == []
+    assert check("aaaaa") == []  # too few to tell
+    assert check(["a"] * 6 + ["none"]) == ["Ann always preferred A (6 votes)"]
+    assert check(["none"] * 6) == ["Ann never had a preference (6 votes)"]
+    assert check("ab", seconds=4.9) == ["Ann voted on 2 of 2 pairs within the 5 s of a sound"]
+    assert check("ab", seconds=5.0) == []
+    assert check("ab", plays=0) == ["Ann voted on 2 of 2 pairs without playing both sounds"]
+    assert check("ab", unanswered=1) == ["Ann left 1 of 3 pairs without a vote"]
+    put(folder, result("Bob", seconds=1))
+    found = analysis.summary(folder)
+    assert (found["votes"], len(found["checks"])) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("test.json", "{}"),
+        ("test.json", "no JSON"),
+        ("key.json", "[]"),
+        ("key.json", '{"test": "of another", "systems": {}}'),
+        ("key.json", '{"test": "0123456789abcdef", "systems": {"s0": "x"}}'),
+    ],
+)
+def test_a_damaged_test_is_named(folder, name, content):
+    (folder / name).write_text(content)
+    with pytest.raises(SampleRNNError, match=name):
+        analysis.summary(folder)

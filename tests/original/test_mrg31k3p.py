@@ -1,0 +1,122 @@
+"""The random numbers of the original's sampler, against what Theano drew when the original generated.
+
+`golden/sampling` is about four sequences, generated twice in a row by each of the original's models.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samplernn_theano.errors import SampleRNNError
+from samplernn_theano.original import mrg31k3p
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "sampling"
+FAMILIES = ["one_tier", "two_tier", "three_tier", "wavenet"]
+SAMPLING = {family: dict(np.load(GOLDEN / f"{family}.npz")) for family in FAMILIES}
+ABOUT = {family: json.loads((GOLDEN / f"{family}.json").read_text()) for family in FAMILIES}
+
+families = pytest.mark.parametrize("family", FAMILIES)
+
+
+@families
+def test_initial_states_are_theanos(family):
+    states = mrg31k3p.states()
+    assert states.dtype == np.int32
+    assert list(states.shape) == ABOUT[family]["mrg_rstate_shape"]
+    np.testing.assert_array_equal(states[:64], SAMPLING[family]["mrg/rstate_first64"])
+    np.testing.assert_array_equal(states[-4:], SAMPLING[family]["mrg/rstate_last4"])
+    digest = hashlib.sha256(states.astype("<i4").tobytes()).hexdigest()
+    assert digest == ABOUT[family]["mrg_rstate_sha256_int32_C"]
+
+
+@families
+def test_uniforms_are_theanos_from_one_generation_to_the_next(family):
+    first, second = ABOUT[family]["n_sample_calls"]
+    initial = mrg31k3p.states(n_streams=4)
+    between, one = mrg31k3p.uniforms(initial, first)
+    _, two = mrg31k3p.uniforms(between, second)
+    assert one.dtype == np.float32
+    np.testing.assert_array_equal(np.concatenate([one, two]), SAMPLING[family]["mrg/uniforms_4streams"])
+    # Theano has 15,360 streams, and moves only those of the four sequences.
+    after = np.concatenate([between, mrg31k3p.states()[4:8]])
+    np.testing.assert_array_equal(after, SAMPLING[family]["mrg/rstate_after_first_call_first8"])
+
+
+@families
+def test_uniforms_and_the_originals_probabilities_give_its_samples(family):
+    """A draw is the first k whose running float32 sum of probabilities exceeds the uniform."""
+    probabilities, samples = SAMPLING[family]["gen1/probs_first50"], SAMPLING[family]["gen1/samples"]
+    _, u = mrg31k3p.uniforms(mrg31k3p.states(n_streams=4), 50)
+    drawn = np.argmax(np.cumsum(probabilities, axis=-1, dtype=np.float32) > u[:, :, None], axis=-1)
+    overlap = samples.shape[1] - ABOUT[family]["n_sample_calls"][0]
+    np.testing.assert_array_equal(drawn.T, samples[:, overlap : overlap + 50])
+
+
+def test_draws_follow_the_published_recurrence():
+    """The formulas of L'Ecuyer and Touzin, one draw after the other, in Python's integers."""
+    m1, m2 = 2**31 - 1, 2**31 - 21069
+    x, y = [5, 5, 5], [5, 5, 5]
+    for _ in range(100):
+        x.append((2**22 * x[-2] + (2**7 + 1) * x[-3]) % m1)
+        y.append((2**15 * y[-1] + (2**15 + 1) * y[-3]) % m2)
+    z = np.array([(a - b) % m1 or m1 for a, b in zip(x[3:], y[3:], strict=True)])
+    state, u = mrg31k3p.uniforms(mrg31k3p.states(seed=5, n_streams=1), 100)
+    assert state.tolist() == [x[:-4:-1] + y[:-4:-1]]
+    np.testing.assert_allclose(u[:, 0], z / (m1 + 1), rtol=2**-22)  # three roundings to float32
+
+
+def test_quirk_no_uniform_is_rounded_to_1():
+    """The published 2^-31 would make 1 of the largest difference. Theano's factor is a little smaller."""
+    state = np.zeros((1, 6), np.int32)  # the next difference is 0, which counts as m1, the largest
+    _, u = mrg31k3p.uniforms(state, 1)
+    assert np.float32(2**31 - 1) * np.float32(2.0**-31) == 1
+    assert u == np.nextafter(np.float32(1), np.float32(0))
+
+
+seeds = st.integers(1, mrg31k3p.M2 - 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=seeds, n=st.integers(0, 2**190), m=st.integers(0, 2**190))
+def test_jumping_twice_is_jumping_the_sum(seed, n, m):
+    states = mrg31k3p.states(seed, 3)
+    twice = mrg31k3p.jump(mrg31k3p.jump(states, n), m)
+    np.testing.assert_array_equal(twice, mrg31k3p.jump(states, n + m))
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=seeds, n=st.integers(1, 200), m=st.integers(1, 200))
+def test_a_stream_lies_as_many_jumps_from_the_first_as_its_number_says(seed, n, m):
+    """A stream does not depend on how many there are, and jumping n streams and then m is jumping n + m."""
+    few, all_ = mrg31k3p.states(seed, n), mrg31k3p.states(seed, n + m)
+    np.testing.assert_array_equal(few, all_[:n])
+    np.testing.assert_array_equal(mrg31k3p.jump(all_[:m], n * mrg31k3p.STREAM), all_[n:])
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=seeds, n=st.integers(1, 5), parts=st.lists(st.integers(0, 40), min_size=1, max_size=4))
+def test_uniforms_lie_between_0_and_1_and_do_not_depend_on_the_division_into_calls(seed, n, parts):
+    initial = mrg31k3p.states(seed, n)
+    kept = initial.copy()
+    state, pieces = initial, []
+    for n_draws in parts:
+        state, u = mrg31k3p.uniforms(state, n_draws)
+        assert u.shape == (n_draws, n) and u.dtype == np.float32
+        pieces.append(u)
+    end, whole = mrg31k3p.uniforms(initial, sum(parts))
+    assert np.all((whole > 0) & (whole < 1))
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+    np.testing.assert_array_equal(state, end)
+    np.testing.assert_array_equal(end, mrg31k3p.jump(initial, sum(parts)))
+    np.testing.assert_array_equal(initial, kept)
+
+
+@pytest.mark.parametrize("seed", [-1, 0, 2**31 - 21069])
+def test_a_seed_that_the_recurrences_do_not_take_is_refused(seed):
+    with pytest.raises(SampleRNNError, match=f"cannot be {seed}: choose one from 1 to 2147462578"):
+        mrg31k3p.states(seed)

@@ -1,0 +1,386 @@
+"""The original's pickles: golden files, Python 2's three protocols, hostile and damaged files, round trips.
+
+golden/checkpoints/python2_protocolN.pkl: one dict with every kind of value, by cPickle of Python 2.7.18 and
+NumPy 1.11.1 with protocol N.
+"""
+
+import gc
+import json
+import math
+import random
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as stn
+
+from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.original import pickles, unpickler
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "checkpoints"
+TREES = {"results_1t": "one_tier", "results_2t": "two_tier", "results_3t": "three_tier"}
+TREES["results_wavenets"] = "wavenet"
+PYTHON2 = [GOLDEN / f"python2_protocol{n}.pkl" for n in range(3)]
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+FLOAT32 = b"cnumpy\ndtype\n(S'f4'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"
+
+
+def same(a, b):
+    """Equal, of the same types, NaN equal to itself."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray | np.generic):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b or (a != a and b != b)
+
+
+def loads(tmp_path, data):
+    (tmp_path / "x.pkl").write_bytes(data)
+    return pickles.read(tmp_path / "x.pkl")
+
+
+def dumps(tmp_path, value):
+    pickles.write(tmp_path / "x.pkl", value)
+    return (tmp_path / "x.pkl").read_bytes()
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_parameters_of_the_original(tree):
+    expected = json.loads((GOLDEN / "resume.json").read_text())[f"{TREES[tree]}/i97_params"]
+    (path,) = (GOLDEN / tree).rglob("params_*_i97_*.pkl")
+    parameters = pickles.read(path)
+    about = {k: [list(a.shape), str(a.dtype), a.astype("f8").sum()] for k, a in parameters.items()}
+    assert about == expected
+    assert all(a.flags.c_contiguous and a.flags.writeable for a in parameters.values())
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_log_and_arguments_of_the_original(tree):
+    expected = json.loads((GOLDEN / "resume.json").read_text())[f"{TREES[tree]}/intact"]["train_log_after"]
+    (log,) = (GOLDEN / tree).rglob("train_log.pkl")
+    (arguments,) = (GOLDEN / tree).rglob("args.pkl")
+    log, arguments = pickles.read(log), pickles.read(arguments)
+    assert log["iter"] == expected["iter"] == [40, 80, 97]
+    assert np.allclose(log["valid NLL (bits)"], expected["valid NLL (bits)"], rtol=1e-7)
+    assert {type(x) for x in log["valid NLL (bits)"]} == {np.float32}
+    assert arguments[0].endswith(".py") and arguments[arguments.index("--q_levels") + 1] == "32"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(GOLDEN.glob("results_*/**/*.pkl")), ids=lambda p: p.parts[-2][:3] + p.name
+)
+def test_what_was_read_is_written_as_it_was(path, tmp_path):
+    """Byte for byte, but for arguments, where Python 2 may hold equal strings twice."""
+    value = pickles.read(path)
+    data = dumps(tmp_path, value)
+    assert data == path.read_bytes() or path.name == "args.pkl"
+    assert same(loads(tmp_path, data), value)
+
+
+@pytest.mark.parametrize("path", PYTHON2, ids=lambda p: p.stem)
+def test_every_value_of_python_2_in_every_protocol(path):
+    value = pickles.read(path)
+    assert same(value["W"], (np.arange(24, dtype="f4") / 7 - 1).reshape(4, 6))
+    assert same(value["b"], np.array([0, 1e-30, np.nan, -np.inf], "f4"))
+    assert same(value["F"], np.arange(6, dtype="f8").reshape(2, 3)), "was in Fortran order"
+    assert same(value["B"], np.arange(3, dtype="i4")), "was big-endian"
+    assert same(value["flags"], np.array([True, False, True]))
+    assert same(value["empty"], np.zeros((0, 3), "f4"))
+    assert same(value["zero_d"], np.array(2.5))
+    assert same(value["u1"], np.arange(256).astype("u1"))
+    assert same(value["scalars"], [np.float32(1.5), np.float64(0.1), np.int64(-7), np.bool_(True)])
+    plain = [None, True, False, 0, 255, 65536, -1, 2**31, 2**70, -(2**70), 0.1, 1e300, math.inf]
+    assert same(value["plain"], plain)
+    assert value["text"] == ["", "x", "it's", "\xe9\n\\", "\u4e2d\u0301 \\ \n", "ab"]
+    nested = ((), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4), [], [[]], {}, {"k": {}})
+    assert same(value["nested"], nested)
+
+
+def test_the_bytes_written_are_cpickles(tmp_path):
+    log = {
+        "iter": [40, 80],
+        "cost": [np.float32(1.5), np.float32(2.5)],
+        "x": (0.1, True, None, "it's", "iter"),
+    }
+    assert dumps(tmp_path, log) == (
+        b"(dp1\nS'iter'\np2\n(lp3\nI40\naI80\nasS'cost'\np4\n(lp5\ncnumpy.core.multiarray\nscalar\np6\n"
+        b"(cnumpy\ndtype\np7\n(S'f4'\nI0\nI1\ntRp8\n(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbS'\\x00\\x00\\xc0?'\ntRp9\n"
+        b"ag6\n(g8\nS'\\x00\\x00 @'\ntRp10\nasS'x'\n(F0.10000000000000001\nI01\nNS\"it's\"\np11\ng2\ntp12\ns."
+    )
+
+
+def test_an_array_as_cpickle_writes_it(tmp_path):
+    assert dumps(tmp_path, [np.array([True, False])]) == (
+        b"(lp1\ncnumpy.core.multiarray\n_reconstruct\np2\n(cnumpy\nndarray\np3\n(I0\ntS'b'\ntRp4\n(I1\n(I2\nt"
+        b"cnumpy\ndtype\np5\n(S'b1'\nI0\nI1\ntRp6\n(I3\nS'|'\nNNNI-1\nI-1\nI0\ntbI00\nS'\\x01\\x00'\ntba."
+    )
+
+
+LATIN1 = st.text(st.characters(max_codepoint=255), max_size=8)
+DTYPES = st.sampled_from([np.dtype(t) for t in ("f4", "f8", "f2", "i4", "i8", "u1", "b1", "u2")])
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | LATIN1
+    | DTYPES.flatmap(
+        lambda d: stn.arrays(d, stn.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
+    )
+    | DTYPES.flatmap(stn.from_dtype)
+)
+
+
+@given(
+    st.recursive(
+        LEAVES,
+        lambda s: st.lists(s) | st.lists(s).map(tuple) | st.dictionaries(LATIN1, s),
+        max_leaves=20,
+    )
+)
+def test_round_trip(tmp_path_factory, value):
+    path = tmp_path_factory.getbasetemp() / "round_trip.pkl"
+    pickles.write(path, value)
+    data = path.read_bytes()
+    assert same(pickles.read(path), value)
+    pickles.write(path, pickles.read(path))
+    assert path.read_bytes() == data or data.count(b"scalar") > 1, "equal values give equal bytes"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        2**63,
+        -(2**63) - 1,
+        "\u4e2d",
+        1j,
+        {1: 2},
+        {1, 2},
+        b"x",
+        np.array(["x"]),
+        np.array([None]),
+        np.complex64(1),
+    ],
+    ids=str,
+)
+def test_what_has_no_place_in_a_pickle_is_not_written(value, tmp_path):
+    (tmp_path / "x.pkl").write_bytes(b"old")
+    with pytest.raises(OutputError, match=r"x\.pkl"):
+        dumps(tmp_path, [value])
+    assert [p.name for p in tmp_path.iterdir()] == ["x.pkl"]
+    assert (tmp_path / "x.pkl").read_bytes() == b"old"
+
+
+def test_a_list_in_itself_is_not_written(tmp_path):
+    value = []
+    value.append(value)
+    with pytest.raises(OutputError, match="deep"):
+        dumps(tmp_path, value)
+
+
+HOSTILE = {  # what is named in the message: pickles that ask for it; CANARY is a file that they would make
+    "os.system": b"cos\nsystem\n(S'touch CANARY'\ntR.",
+    "posix.system": b"\x80\x02cposix\nsystem\nU\x0ctouch CANARY\x85R.",
+    "__builtin__.eval": b'c__builtin__\neval\n(S\'open("CANARY", "w")\'\ntR.',
+    "builtins.exec": b"(dS'W'\ncbuiltins\nexec\n(S'open(\"CANARY\", \"w\")'\ntRs.",
+    "__builtin__.execfile": b"(c__builtin__\nexecfile\nS'CANARY'\no.",
+    "__builtin__.getattr": b"c__builtin__\ngetattr\n(c__builtin__\n__import__\n(S'os'\ntRS'system'\ntR"
+    b"(S'touch CANARY'\ntR.",
+    "__builtin__.setattr": b"c__builtin__\nsetattr\n(NS'x'\nI1\ntR.",
+    "copy_reg._reconstructor": b"ccopy_reg\n_reconstructor\n(c__main__\nX\nc__builtin__\nobject\nNtR.",
+    "subprocess.Popen": b"(S'touch CANARY'\nisubprocess\nPopen\n.",
+    "numpy.load": b"cnumpy\nload\n(S'CANARY'\ntR.",
+    "numpy.core.multiarray.fromfile": b"cnumpy.core.multiarray\nfromfile\n(S'CANARY'\ntR.",
+    "numpy.testing.utils.runstring": b"cnumpy.testing.utils\nrunstring\n(S'import os'\n(dtR.",
+    "numpy.core.multiarray._reconstruct with unusual": b"cnumpy.core.multiarray\n_reconstruct\n"
+    b"(cnumpy\ndtype\n(I0\ntS'b'\ntR.",
+    "numpy.dtype with unusual": b"cnumpy\ndtype\n((lI0\nI1\ntR.",
+    "numpy.ndarray with unusual": b"cnumpy\nndarray\n((I1000000000\nttR.",
+    "_codecs.encode with unusual": b"c_codecs\nencode\n(Vx\nS'zip'\ntR.",
+    "an array of O8": b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR.",
+    "an array of V9": b"cnumpy\ndtype\n(S'V9'\nI0\nI1\ntR.",
+    "an object of a class": b"(cnumpy\nndarray\no.",
+    "the state of an object": b"(lp0\n(dS'__class__'\nI1\nsb.",
+    "a persistent object": b"Pname\n.",
+    "a registered extension": b"\x82\x01.",
+    "protocol 4": b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00N.",
+    r"evil\x1b[31m.\x07": b"cevil\x1b[31m\n\x07\n.",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_pickles_are_refused_by_name_and_not_executed(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError) as error:
+        loads(tmp_path, HOSTILE[name])
+    assert name in str(error.value) and "x.pkl" in str(error.value)
+    assert not (tmp_path / "CANARY").exists()
+
+
+def test_refused_at_the_name_even_if_the_rest_is_missing(tmp_path):
+    with pytest.raises(CheckpointError, match=r"asks for os\.system, which no checkpoint needs; it was not"):
+        loads(tmp_path, b"(dS'W'\ncos\nsystem\n")
+
+
+def array(shape, dtype, data):
+    return ARRAY + b"(I1\n(" + shape + b"t" + dtype + b"I00\n" + data + b"tb."
+
+
+DAMAGED = {
+    "array larger than its bytes": array(b"I1000000000\nI1000000000\n", FLOAT32, b"S''\n"),
+    "negative sizes": array(b"I-1\nI-1\n", FLOAT32, b"S'abcd'\n"),
+    "many dimensions": array(b"I1\n" * 33, FLOAT32, b"S'abcd'\n"),
+    "huge empty array": array(b"I0\nI" + b"9" * 30 + b"\n", FLOAT32, b"S''\n"),
+    "array without values": ARRAY + b".",
+    "array of no type": array(b"I1\n", b"N", b"S'abcd'\n"),
+    "filled twice": array(b"I1\n", FLOAT32, b"S'abcd'\n")[:-1]
+    + b"(I1\n(I1\nt"
+    + FLOAT32
+    + b"I00\nS'abcd'\ntb.",
+    "data beyond latin1": array(b"I1\n", FLOAT32, b"Vab\\u4e2dd\n"),
+    "bare type": FLOAT32 + b".",
+    "function as value": b"(lcnumpy\ndtype\na.",
+    "string without quotes": b"Sab\n.",
+    "unknown escape": b"S'\\d'\n.",
+    "half an escape": b"S'\\x4'\n.",
+    "backslash at the end": b"S'\\'\n.",
+    "half a surrogate": b"V\\ud800\n.",
+    "huge integer": b"I" + b"9" * 100_000 + b"\n.",
+    "huge long": b"L" + b"9" * 100_000 + b"L\n.",
+    "list in itself": b"(lp0\ng0\na" + b"Ng0\n" * 50 + b".",
+    "deep list": b"]" * 50 + b"a" * 49 + b".",
+    "deep tuple as key": b"}N" + b"\x85" * 9_000 + b"Ns.",
+    "number as key": b"}I1\nNs.",
+    "key twice": b"}U\x02abNsU\x02abNs.",
+    "key without value": b"}(U\x02abu.",
+    "append to a tuple": b")Na.",
+    "reference to nothing": b"g5\n.",
+    "reference far away": b"Np" + b"9" * 30 + b"\n.",
+    "two values": b"NN.",
+    "no value": b".",
+    "more after the end": b"N.N",
+    "values below a mark": b"(]N(all.",
+    "mark too many": b"(N.",
+    "no mark": b"Nt.",
+    "calling a number": b"I1\n)R.",
+    "no opcode": b"\xff.",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_damaged_pickles(what, tmp_path):
+    with pytest.raises(CheckpointError, match=r"x\.pkl is damaged \("):
+        loads(tmp_path, DAMAGED[what])
+
+
+@pytest.mark.parametrize("length", [b"\xff\xff\xff\x7f", b"\xfb\xff\xff\xff", b"\x00\x00\x00\x80"])
+def test_impossible_lengths(length, tmp_path):
+    """The second is -5, which would lead back to the opcode itself, again and again."""
+    with pytest.raises(CheckpointError, match="ends too early"):
+        loads(tmp_path, b"T" + length + b"abc.")
+
+
+def test_missing_file_and_folder(tmp_path):
+    for path in tmp_path, tmp_path / "none.pkl", Path("/dev/null"):
+        with pytest.raises(CheckpointError, match=f"There is no file {path}"):
+            pickles.read(path)
+
+
+N = 50_000
+STATE = b"(I1\n(I10000\nt" + FLOAT32 + b"I00\nT\x40\x9c\x00\x00" + bytes(40_000) + b"tp1\n"
+BOMBS = {
+    "lists": b"(" + b"]" * N + b"l.",
+    "dicts": b"(U\x02abp0\n" + b"}h\x00Ns" * (N // 5) + b"l.",
+    "small tuples": b"(" + b"N\x85NNNNNN" * (N // 8) + b"l.",
+    "marks": b"(" * N,
+    "memo": b"(" + b"".join(b"Np%d\n" % i for i in range(N // 8)) + b"l.",
+    "doubled list": b"(]q\x00" + b"".join(b"(h%ch%clq%c" % (i, i, i + 1) for i in range(200)) + b"l.",
+    "doubled tuple": b"("
+    + b")q\x00"
+    + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(200))
+    + b"l.",
+    "one text in many arrays": b"(" + STATE + (ARRAY + b"g1\nb") * 1_000 + b"l.",
+    "one array in many places": b"(" + ARRAY + b"p2\n" + STATE + b"b" + b"h\x02" * N + b"l.",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_memory_is_bounded_by_the_size_of_the_file(name, tmp_path):
+    gc.collect()
+    start = time.monotonic()
+    tracemalloc.start()
+    try:
+        loads(tmp_path, BOMBS[name])
+    except CheckpointError:
+        pass
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 50 * len(BOMBS[name]) + 5e6, "the promise, with a smaller constant"
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    "name, why",
+    [("doubled list", "unfolds"), ("doubled tuple", "unfolds"), ("lists", "more lists")]
+    + [("one text in many arrays", "larger than the file")],
+)
+def test_what_would_grow_without_end_is_damaged(name, why, tmp_path):
+    with pytest.raises(CheckpointError, match=f"damaged .*{why}"):
+        loads(tmp_path, BOMBS[name])
+
+
+def test_time_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpickler, "_MAX_OPCODES", 1_000)
+    with pytest.raises(CheckpointError, match="opcodes"):
+        loads(tmp_path, b"(" + b"N" * 1_000 + b"l.")
+
+
+OPCODES = [*unpickler._PUSH, *unpickler._CHANGE, b".", b"i", b"o", b"\x81", b"0", b"2", b"P", b"Q"]
+
+
+def spoil(data, generator):
+    """Return `data` with bits flipped, cut off, or opcodes put in, moved or repeated."""
+    data = bytearray(data)
+    for _ in range(generator.randint(1, 3)):
+        i, j = sorted(generator.randrange(len(data) + 1) for _ in range(2))
+        match generator.randrange(5):
+            case 0 if i < len(data):
+                data[i] ^= 1 << generator.randrange(8)
+            case 1:
+                del data[max(i, 1) :]
+            case 2 if i < len(data):
+                data[i : i + 1] = generator.choice(OPCODES)
+            case 3:
+                data[i:i] = data[j : j + 20]
+            case 4:
+                del data[i : i + generator.randrange(20)]
+    return bytes(data)
+
+
+def test_damage_of_any_kind_is_an_error_or_a_value(tmp_path):
+    generator = random.Random(2017)
+    wavenet = min(GOLDEN.rglob("params_*.pkl"), key=lambda p: p.stat().st_size)
+    sources = [
+        p.read_bytes() for p in [*PYTHON2, *GOLDEN.rglob("train_log.pkl"), *GOLDEN.rglob("args.pkl"), wavenet]
+    ]
+    refused = 0
+    for _ in range(2_000):
+        data = spoil(generator.choice(sources), generator)
+        start = time.monotonic()
+        try:
+            loads(tmp_path, data)
+        except CheckpointError as error:
+            assert "x.pkl" in str(error)
+            refused += 1
+        assert time.monotonic() - start < 5
+    assert 1_000 < refused < 2_000

@@ -1,0 +1,390 @@
+"""The original's results folders: what stands in them, how a run goes on in one, and ours in their layout."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.original import model_settings, pickles, results_folder
+from samplernn_theano.original.results_folder import LOG_KEYS, RESUMED, ResultTree
+from samplernn_theano.original.tags import Settings, original_argv, params_name, read_params_name, tag
+from tests.conftest import GOLDEN
+
+TREES = {
+    results_folder.family_of(ResultTree(args.parent)): ResultTree(args.parent)
+    for args in sorted((GOLDEN / "checkpoints").glob("results_*/*/args.pkl"))
+}
+ANSWERS = json.loads((GOLDEN / "checkpoints" / "resume.json").read_text())
+
+each_family = pytest.mark.parametrize("family", ["one_tier", "two_tier", "three_tier", "wavenet"])
+CHANGES = ["intact", "intact_no_counter", "without_i97", "without_i97_i80", "none", "duplicate_i97"]
+
+
+def empty_tree(folder: Path, log: dict, names: list[str]) -> ResultTree:
+    """A tree with this log and empty files of parameters, each a second newer than the one before."""
+    tree = ResultTree(folder / "results_1t" / "run")
+    tree.params.mkdir(parents=True)
+    pickles.write(tree.log, log)
+    for k, name in enumerate(names):
+        (tree.params / name).touch()
+        os.utime(tree.params / name, (1_000 + k, 1_000 + k))
+    return tree
+
+
+def looks(*looks: tuple[int, int]) -> dict:
+    """A log of looks at these epochs and iterations."""
+    log = {key: [float(k) for k in range(len(looks))] for key in LOG_KEYS}
+    return log | {"epoch": [epoch for epoch, _ in looks], "iter": [iteration for _, iteration in looks]}
+
+
+def named(epoch: int, iteration: int) -> str:
+    return params_name(epoch, iteration, 0.0, 5.0, 5.0)
+
+
+def changed_tree(folder: Path, family: str, change: str) -> ResultTree:
+    """A copy of a golden tree with files of parameters added or taken away."""
+    golden, answer = TREES[family], ANSWERS[f"{family}/{change}"]
+    names = [path.name for _, path in results_folder.checkpoints(golden)]
+    gone = {"without_i97": ["_i97_"], "without_i97_i80": ["_i97_", "_i80_"], "none": ["_i"]}.get(change, [])
+    names = [name for name in names if not any(part in name for part in gone)]
+    if (
+        change == "duplicate_i97"
+    ):  # in what order the two were written cannot be told; the answer names the newer
+        newer = answer["res_path"]
+        names = [*names[:2], *{"params_e1_i97_older_best.pkl", *names[2:]} - {newer}, newer]
+    return empty_tree(folder, pickles.read(golden.log), names)
+
+
+# --- what stands in a tree ----------------------------------------------------------------------------------
+
+
+def test_one_tree_of_every_family_is_here():
+    assert sorted(TREES) == ["one_tier", "three_tier", "two_tier", "wavenet"]
+
+
+@each_family
+def test_checkpoints_are_listed_from_the_first_to_the_last(family):
+    tree = TREES[family]
+    found = results_folder.checkpoints(tree)
+    assert [(name.epoch, name.iteration, name.best) for name, _ in found] == [
+        (0, 40, True),
+        (0, 80, True),
+        (1, 97, True),
+    ]
+    assert all(path.is_file() and path.parent == tree.params for _, path in found)
+    log = results_folder.read_log(tree)
+    assert [f"{name.valid:.4f}" for name, _ in found] == [f"{v:.4f}" for v in log["valid NLL (bits)"]]
+    assert results_folder.is_result_tree(tree.folder) and not results_folder.is_result_tree(GOLDEN)
+
+
+def test_checkpoints_are_sorted_by_number_and_other_files_are_left_out(tmp_path):
+    names = [named(1, 100), named(0, 97), named(0, 9), "params_e0_i5.pkl", "notes.pkl", named(0, 5) + ".part"]
+    tree = empty_tree(tmp_path, looks(), names)
+    assert [name.iteration for name, _ in results_folder.checkpoints(tree)] == [9, 97, 100]
+
+
+@each_family
+def test_the_log_is_plain_numbers_under_the_keys_of_the_original(family):
+    log = results_folder.read_log(TREES[family])
+    assert set(log) == set(LOG_KEYS) and "correponding test cost" in log  # Quirk: misspelt
+    assert log["iter"] == [40, 80, 97] and log["epoch"] == [0, 0, 1]
+    assert {type(value) for values in log.values() for value in values} == {int, float}
+    golden = ANSWERS[f"{family}/none"]["train_log_after"]
+    assert log == golden
+
+
+@each_family
+def test_what_a_run_was_asked_for_by_its_command_line_and_by_its_folder_alone(family, tmp_path):
+    tree = TREES[family]
+    asked = results_folder.settings(tree)
+    assert (asked.hp.family, asked.hp.dim, asked.hp.q_levels) == (
+        family,
+        8 if family == "wavenet" else 16,
+        32,
+    )
+    assert asked.which_set == "MUSIC"
+    assert asked.learning_rate == (0.0001 if family == "wavenet" else 0.001)
+
+    bare = ResultTree(tmp_path / tree.folder.parent.name / tree.folder.name)
+    bare.folder.mkdir(parents=True)
+    assert results_folder.settings(bare) == asked
+
+
+def test_a_tree_that_was_moved_is_known_by_its_name_or_by_its_command_line(tmp_path):
+    for family, tree in TREES.items():
+        by_name = tmp_path / "moved" / tree.folder.name
+        by_name.mkdir(parents=True)
+        assert results_folder.family_of(ResultTree(by_name)) == family
+        by_args = tmp_path / "renamed" / family[::-1]
+        by_args.mkdir(parents=True)
+        shutil.copy(tree.args, by_args)
+        assert results_folder.settings(ResultTree(by_args)) == results_folder.settings(tree)
+    with pytest.raises(CheckpointError, match="cannot be told; put it into a folder results_1t, "):
+        results_folder.family_of(ResultTree(tmp_path))
+
+
+def test_a_tree_is_read_wherever_one_stands(tmp_path, monkeypatch):
+    tree = TREES["two_tier"]
+    bare = tmp_path / tree.folder.parent.name / tree.folder.name
+    bare.mkdir(parents=True)
+    monkeypatch.chdir(bare)
+    assert results_folder.settings(ResultTree(Path("."))) == results_folder.settings(tree)
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        ([1, 2], "is not a dictionary of lists"),
+        ({"iter": 3}, "is not a dictionary of lists"),
+        ({"iter": [3]}, "has no 'epoch'"),
+        (looks((0, 3)) | {"iter": []}, "differ in length"),
+        (looks((0, 3)) | {"train time": ["x"]}, "is not such a number"),
+        (looks((0, 3)) | {"iter": [3.5]}, "is not such a number"),
+    ],
+)
+def test_a_log_that_is_none_is_refused(tmp_path, log, message):
+    tree = empty_tree(tmp_path, log, [])
+    for read in (results_folder.read_log, results_folder.resumable):
+        with pytest.raises(CheckpointError, match=f"train_log.pkl .*{message}"):
+            read(tree)
+
+
+@pytest.mark.parametrize("argv", [[], ["x", 3], {"argv": "x"}])
+def test_a_command_line_that_is_none_is_refused(tmp_path, argv):
+    tree = empty_tree(tmp_path, looks(), [])
+    pickles.write(tree.args, argv)
+    with pytest.raises(CheckpointError, match="args.pkl holds no command line"):
+        results_folder.settings(tree)
+
+
+def test_a_command_line_of_another_family_is_refused(tmp_path):
+    tree = empty_tree(tmp_path, looks(), [])
+    shutil.copy(TREES["wavenet"].args, tree.args)
+    with pytest.raises(CheckpointError, match="args.pkl does not fit a one_tier model"):
+        results_folder.settings(tree)
+
+
+# --- resuming -----------------------------------------------------------------------------------------------
+
+
+@each_family
+@pytest.mark.parametrize("change", CHANGES)
+def test_resuming_answers_as_the_original(tmp_path, family, change):
+    tree, golden = changed_tree(tmp_path, family, change), ANSWERS[f"{family}/{change}"]
+    before = results_folder.read_log(tree)
+    if "error" in golden:
+        with pytest.raises(CheckpointError, match="No file in .*params belongs to a look"):
+            results_folder.resumable(tree)
+        assert before == golden["train_log_after"]
+        return
+    resume = results_folder.resumable(tree, count=change != "intact_no_counter")
+    assert results_folder.read_log(tree) == before  # nothing is changed yet
+    assert resume.params == tree.params / golden["res_path"]
+    assert (resume.epoch, resume.iteration) == (golden["epoch"], golden["iter"])
+    assert resume.to_skip == golden["iters_to_consume"]
+    assert [resume.lowest_valid, resume.test_of_lowest, resume.test] == golden["other"]
+    assert resume.backup == golden["backup_written"]
+
+    results_folder.carry_out(tree, resume)
+    assert results_folder.read_log(tree) == golden["train_log_after"]
+    kept = [path for path in tree.folder.glob("train_log_*")]
+    assert [path.name for path in kept] == ["train_log_i97.pkl"] * golden["backup_written"]
+    assert all(pickles.read(path) == before for path in kept)
+
+    again = results_folder.resumable(tree)  # the same place, counted once
+    results_folder.carry_out(tree, again)
+    assert (again.iteration, again.to_skip, again.backup) == (
+        golden["iter"],
+        golden["iters_to_consume"],
+        False,
+    )
+    assert results_folder.read_log(tree)[RESUMED] == [len(golden["train_log_after"]["iter"])]
+
+
+def test_later_resumes_are_counted_too_and_forgotten_with_the_looks_that_are_lost(tmp_path):
+    log = looks((0, 40), (0, 80), (1, 97)) | {RESUMED: [1]}
+    tree = empty_tree(tmp_path, log, [named(0, 40), named(0, 80), named(1, 97)])
+    assert results_folder.resumable(tree).log[RESUMED] == [1, 3]
+    (tree.params / named(1, 97)).unlink()
+    assert results_folder.resumable(tree).log[RESUMED] == [1, 2]
+    (tree.params / named(0, 80)).unlink()
+    assert results_folder.resumable(tree, count=False).log == {
+        key: values[:1] for key, values in looks((0, 40)).items()
+    }
+
+
+def test_the_minibatches_to_skip_are_those_of_the_epoch(tmp_path):
+    """An epoch of 96 minibatches; each later one begins with a look after its first minibatch."""
+    log = looks((0, 40), (0, 80), (1, 97), (1, 137), (2, 193), (2, 233))
+    names = [named(0, 80), named(1, 97), named(1, 137), named(2, 193), named(2, 233)]
+    tree = empty_tree(tmp_path, log, names)
+    for skipped in (41, 1, 41, 1, 80):
+        resume = results_folder.resumable(tree)
+        assert resume.to_skip == skipped == resume.iteration - 96 * resume.epoch
+        resume.params.unlink()
+
+
+def test_iteration_4_also_finds_40(tmp_path):
+    """Quirk: two files are found for iteration 4, so that look is given up and the newer file kept."""
+    tree = empty_tree(tmp_path, looks((0, 2), (0, 4)), [named(0, 2), named(0, 4), named(0, 40)])
+    resume = results_folder.resumable(tree)
+    assert (resume.iteration, resume.params.name, resume.backup) == (2, named(0, 40), True)
+
+    os.utime(tree.params / named(0, 4), (2_000, 2_000))
+    assert results_folder.resumable(tree).params.name == named(0, 4)
+
+    (tree.params / named(0, 4)).unlink()  # then 40 is taken for it
+    resume = results_folder.resumable(tree)
+    assert (resume.iteration, resume.params.name, resume.backup) == (4, named(0, 40), False)
+
+
+def test_a_look_at_another_epoch_is_not_found(tmp_path):
+    tree = empty_tree(tmp_path, looks((0, 2), (1, 4)), [named(0, 2), named(0, 4)])
+    assert results_folder.resumable(tree).iteration == 2
+
+
+def test_two_files_for_the_only_look_leave_nothing_to_go_on_from(tmp_path):
+    tree = empty_tree(tmp_path, looks((0, 4)), [named(0, 4), named(0, 40)])
+    with pytest.raises(CheckpointError, match="belong to the first look .* remove all but one"):
+        results_folder.resumable(tree)
+
+
+def test_a_log_without_looks_and_a_tree_without_a_log_cannot_be_resumed(tmp_path):
+    tree = empty_tree(tmp_path, looks(), [named(0, 4)])
+    with pytest.raises(CheckpointError, match="belongs to a look"):
+        results_folder.resumable(tree)
+    tree.log.unlink()
+    with pytest.raises(CheckpointError, match="train_log.pkl"):
+        results_folder.resumable(tree)
+
+
+# --- writing ------------------------------------------------------------------------------------------------
+
+
+@each_family
+def test_a_tree_that_is_written_is_read_as_the_golden_one(tmp_path, family):
+    golden = TREES[family]
+    argv = pickles.read(golden.args)
+    asked = results_folder.settings(golden)
+    tree = results_folder.place(tmp_path, family, argv)
+    assert tree.folder == tmp_path / golden.folder.parent.name / golden.folder.name
+    results_folder.create(tree, argv, "settings")
+    assert sorted(path.name for path in tree.folder.iterdir()) == [
+        "args.pkl",
+        "best",
+        "model_settings.txt",
+        "params",
+        "samples",
+    ]
+    assert results_folder.settings(tree) == asked
+
+    log = results_folder.read_log(golden)
+    for k, (name, path) in enumerate(results_folder.checkpoints(golden)):
+        arrays = pickles.read(path)
+        written = results_folder.write_params(tree, name, arrays)
+        assert written.name == path.name
+        again = pickles.read(written)
+        assert list(again) == list(arrays)
+        assert all(again[n].dtype == np.float32 and np.array_equal(again[n], arrays[n]) for n in arrays)
+        so_far = {key: values[: k + 1] for key, values in log.items()}
+        results_folder.write_log(tree, so_far)
+    assert results_folder.read_log(tree) == log
+    assert results_folder.checkpoints(tree) == [
+        (name, tree.params / path.name) for name, path in results_folder.checkpoints(golden)
+    ]
+    resume = results_folder.resumable(tree)
+    assert (resume.iteration, resume.to_skip) == (97, 1)
+
+
+@each_family
+def test_model_settings_are_those_of_the_original_but_for_the_versions(family):
+    tree = TREES[family]
+    shapes = {name: shape for name, (shape, _, _) in ANSWERS[f"{family}/i97_params"].items()}
+    schedule = {
+        "N_SEQS": 2,
+        "PRINT_ITERS": 40,
+        "PRINT_TIME": 5400,
+        "STOP_ITERS": 110,
+        "STOP_TIME": 216000 if family == "wavenet" else 259200,
+        "TRAIN_MODE": "iters",
+    }
+    asked, argv = results_folder.settings(tree), pickles.read(tree.args)
+    ours = model_settings.text(tree, argv, asked, schedule, shapes).split("All passed args:")
+    golden = tree.model_settings.read_text().split("All passed args:")
+    assert ours[1] == golden[1]
+    assert [line for line in ours[0].splitlines() if not line.startswith("\t")] == [
+        "PyTensor:" if line == "Theano:" else line
+        for line in golden[0].splitlines()
+        if not line.startswith("\t")
+    ]
+
+
+@each_family
+def test_our_own_command_lines_and_learning_rates_come_back_from_the_tree(tmp_path, family):
+    hp = FAMILIES[family]()
+    argv = original_argv(hp, "BLIZZ", "mine")
+    tree = results_folder.place(tmp_path, family, argv, 0.01)
+    results_folder.create(tree, argv, "")
+    rate = 0.0001 if family == "wavenet" else 0.01  # Quirk: wavenet's tag does not say it
+    assert results_folder.settings(tree) == Settings(hp, "BLIZZ", rate)
+    tree.args.unlink()
+    assert results_folder.settings(tree) == Settings(hp, "BLIZZ", rate)
+
+
+def test_a_tree_cannot_be_made_where_a_file_stands(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="Could not write"):
+        results_folder.create(ResultTree(tmp_path / "file"), ["x.py"], "")
+
+
+def test_a_log_that_cannot_be_kept_is_not_changed(tmp_path, monkeypatch):
+    tree = empty_tree(tmp_path, looks((0, 2), (0, 5)), [named(0, 2)])
+    before = tree.log.read_bytes()
+    resume = results_folder.resumable(tree)
+
+    def full(path, value):
+        raise OutputError("No disk space left.")
+
+    monkeypatch.setattr(pickles, "write", full)
+    with pytest.raises(OutputError):
+        results_folder.carry_out(tree, resume)
+    assert tree.log.read_bytes() == before
+
+
+# --- names --------------------------------------------------------------------------------------------------
+
+
+def test_params_names_are_read_as_they_are_written():
+    assert params_name(1, 97, 0.004, 4.96871, 4.93338, best=True) == (
+        "params_e1_i97_t0.00_tr4.9687_v4.9334_best.pkl"
+    )
+    assert params_name(12, 250000, 71.996, 1.0, 1.1) == "params_e12_i250000_t72.00_tr1.0000_v1.1000.pkl"
+    assert read_params_name("params_e12_i250000_t72.00_tr1.0000_v-1.1000.pkl") == (
+        12,
+        250000,
+        72.0,
+        1.0,
+        -1.1,
+        False,
+    )
+    broken = read_params_name(params_name(0, 1, 0.0, float("nan"), float("inf"), True))
+    assert broken is not None and np.isnan(broken.train) and broken.valid == float("inf") and broken.best
+    for other in ("params_e0_i1.pkl", "params_e0_i1_t0.00_tr1.0000_v1.0000.pkl.part", "x", ""):
+        assert read_params_name(other) is None
+
+
+def test_every_golden_tag(cases):
+    assert len(TREES) == 4
+    for family, tree in TREES.items():
+        assert tag(pickles.read(tree.args), family) == tree.folder.name
+    paths = list(cases.glob("*.json"))
+    assert len(paths) == 13
+    for path in paths:
+        case = json.loads(path.read_text())
+        stem = Path(case["argv"][0]).stem
+        assert tag(case["argv"], "wavenet" if stem == "wavent" else stem) == case["tag"]

@@ -1,0 +1,62 @@
+"""Python 2's shuffle against orders that Python 2.7 and NumPy 1.11 made of 0, 1, ..., N - 1."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samplernn_theano.original import shuffle
+
+FEEDERS = Path(__file__).parents[1] / "golden" / "feeders"
+ORDERS = json.loads((FEEDERS / "shuffle_orders.json").read_text())
+DATA_SETS = np.load(FEEDERS / "npy2_shuffle.npz")
+
+
+def shuffled(n: int, **seed: int) -> list[int]:
+    items = list(range(n))
+    shuffle.shuffle(items, **seed)
+    return items
+
+
+@pytest.mark.parametrize("n", sorted(int(name[5:]) for name in ORDERS if name.startswith("list_")))
+def test_order_is_that_of_python_2(n):
+    assert shuffled(n) == ORDERS[f"list_{n}"]
+
+
+@pytest.mark.parametrize("n", [100, 4340])
+def test_order_is_that_of_the_authors_data_sets(n):
+    """Their script names the clips p0, p1, ..., sorts the names as text, and shuffles them."""
+    assert shuffled(n) == DATA_SETS[f"perm_{n}"].tolist()
+    names = sorted(range(n), key=lambda k: f"p{k}.flac")
+    assert [names[i] for i in shuffled(n)] == DATA_SETS[f"file_number_order_{n}"].tolist()
+
+
+def test_random_numbers_of_python_2_and_3_are_the_same():
+    """What the emulation rests on."""
+    generator = random.Random(123)
+    assert [generator.random() for _ in range(20)] == ORDERS["py2_random_seed123_first_20_random"]
+
+
+@given(st.lists(st.integers(), max_size=50), st.integers(0, 2**32))
+def test_every_item_is_kept_and_the_seed_decides(items, seed):
+    first, second = items.copy(), items.copy()
+    assert shuffle.shuffle(first, seed) is None
+    shuffle.shuffle(second, seed)
+    assert first == second
+    assert sorted(first) == sorted(items)
+
+
+def test_another_seed_gives_another_order():
+    assert shuffled(50, seed=124) != shuffled(50, seed=123) == shuffled(50)
+
+
+def test_random_numbers_elsewhere_are_left_alone():
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+    shuffled(10)
+    assert random.random() == expected

@@ -1,0 +1,96 @@
+"""The original's sound files, byte for byte, against files that it wrote under Python 2."""
+
+import errno
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from samplernn_theano.errors import HyperParameterError, OutputError
+from samplernn_theano.original import wav
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+WRITTEN = np.load(GOLDEN / "sampling" / "write_audio_file.npz")
+FAMILIES = ["one_tier", "two_tier", "three_tier", "wavenet"]
+
+
+@pytest.fixture(autouse=True)
+def no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.mark.parametrize("name", ["lin256", "lin16", "mulaw256", "constant"])
+def test_files_are_the_originals(tmp_path, name):
+    """`constant` is a file of NaN, and no warning."""
+    wav.write(tmp_path / "x.wav", WRITTEN[f"{name}/int"], "mu-law" if "mulaw" in name else "linear")
+    assert (tmp_path / "x.wav").read_bytes() == WRITTEN[f"{name}/file_bytes"].tobytes()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_files_of_generated_samples_are_the_originals(tmp_path, family):
+    """Quirk: the silence before the first drawn sample is in the file, except with wavenet."""
+    samples = np.load(GOLDEN / "sampling" / f"{family}.npz")["gen1/samples"][0]
+    in_file = samples[-400:] if family == "wavenet" else samples
+    wav.write(tmp_path / "x.wav", in_file, "linear")
+    golden = GOLDEN / "sampling" / f"sample_{family}_g1_0.wav"
+    assert (tmp_path / "x.wav").read_bytes() == golden.read_bytes()
+
+
+def test_every_mu_law_level_has_the_originals_amplitude():
+    """To the bit, on every processor."""
+    x = np.load(GOLDEN / "feeders" / "quantizers.npz")["mu2linear/y"]
+    x = x - x.min()
+    x = x / x.max()
+    expected = (x - np.float32(0.5)) * np.float32(0.95)
+    np.testing.assert_array_equal(wav.amplitudes(np.arange(256), "mu-law"), expected)
+
+
+@pytest.mark.parametrize("q_type", ["linear", "mu-law"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
+def test_the_file_does_not_depend_on_how_levels_are_kept(q_type, dtype):
+    levels = np.random.default_rng(0).integers(3, 250, 300)
+    kept = levels.astype(dtype)
+    before = kept.copy()
+    x = wav.amplitudes(kept, q_type)
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(x, wav.amplitudes(levels, q_type))
+    np.testing.assert_array_equal(kept, before)
+
+
+def test_quirk_silence_may_lie_far_from_0():
+    x = wav.amplitudes(np.array([128] * 98 + [127, 255]), "linear")
+    assert x.min() == np.float32(-0.475) and x.max() == np.float32(0.475)
+    assert x[0] < -0.46
+
+
+def test_quirk_a_constant_becomes_nan(tmp_path):
+    for q_type in ("linear", "mu-law"):
+        wav.write(tmp_path / "x.wav", np.full(10, 7), q_type)
+        rate, x = wavfile.read(tmp_path / "x.wav")
+        assert rate == 16000 and x.shape == (10,) and x.dtype == np.float32
+        assert np.isnan(x).all()
+
+
+def test_what_the_original_refuses_is_refused(tmp_path):
+    with pytest.raises(HyperParameterError, match="these are a-law; generate without --like-original"):
+        wav.write(tmp_path / "x.wav", np.arange(256), "a-law")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+    def full(path, rate, data):
+        path.write_bytes(b"RIFF")
+        raise OSError(errno.ENOSPC, "no space")
+
+    path = tmp_path / "x.wav"
+    wav.write(path, np.arange(256), "linear")
+    before = path.read_bytes()
+    monkeypatch.setattr(wavfile, "write", full)
+    with pytest.raises(OutputError, match=r"No disk space left while writing .*x\.wav"):
+        wav.write(path, np.arange(100), "linear")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,218 @@
+"""The files of reproduce/: every cell of the paper's tables, at every scale, is a command that can be run."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from samplernn_theano.cli.main import build_parser
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.config.presets import preset
+from samplernn_theano.errors import ReproductionError
+from samplernn_theano.reproduction import cells, files, listing, plan, scales
+
+FILES = files.folder()
+CELLS = cells.read(FILES)
+SCALES = {name: scales.read(FILES, name) for name in scales.names(FILES)}
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    path = folder / "cells" / f"{name}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def workflow(tmp_path: Path, scale: str, *names: str, **more) -> plan.Workflow:
+    data = {name: "/sets/" + name for name in cells.SETS} if scale != "smoke" else {}
+    return plan.Workflow(
+        out=tmp_path, scale=scale, cells=dict.fromkeys(names, [123]), **{"data": data, **more}
+    )
+
+
+# --- the paper's --------------------------------------------------------------------------------------------
+
+
+def test_table_1_has_four_models_on_three_sets():
+    names = [name for name in CELLS if name.startswith("table1/")]
+    models = {"one_tier", "wavenet", "two_tier", "three_tier"}
+    assert set(names) == {f"table1/{s}/{m}" for s in ("blizzard", "onomatopoeia", "music") for m in models}
+    for name in names:
+        assert (CELLS[name].data, CELLS[name].family) == tuple(name.split("/")[1:])
+        assert CELLS[name].run == name and list(CELLS[name].splits) == ["test"]
+
+
+def test_tables_3_and_4_share_the_runs_of_table_1():
+    assert CELLS["table3/512"].run == "table1/blizzard/three_tier"
+    assert CELLS["table4/two_tier"].run == "table1/blizzard/two_tier"
+    others = [f"table3/{n}" for n in (32, 64, 128, 256)] + ["table4/multi_softmax"]
+    assert all(CELLS[name].run == name for name in others)
+
+
+def test_wavenet_has_the_papers_learning_rates():
+    rates = {name: CELLS[name].flags["learning_rate"] for name in CELLS if name.endswith("/wavenet")}
+    assert rates == {
+        "table1/blizzard/wavenet": 0.001,
+        "table1/onomatopoeia/wavenet": 0.0001,
+        "table1/music/wavenet": 0.0001,
+        "information_retention/wavenet": 0.0001,
+    }
+
+
+def test_at_the_papers_scale_the_models_are_the_authors():
+    three = preset("three_tier", "best", dict(CELLS["table1/music/three_tier"].flags))
+    assert (three.dim, three.batch_size, three.seq_len, three.big_frame_size, three.frame_size) == (
+        (1024, 128, 512, 8, 2)
+    )
+    two = preset("two_tier", "best", dict(CELLS["table1/music/two_tier"].flags))
+    assert (two.dim, two.batch_size, two.n_frames, two.frame_size, two.n_rnn) == (1024, 128, 64, 16, 3)
+    assert not scales.flags(SCALES["paper"], CELLS["table1/music/three_tier"])
+    train = plan.command(workflow(Path("/out"), "paper", *CELLS), "train", "table1/music/two_tier", 123)
+    assert not any(word.startswith(("--max-minutes", "--max-iters")) for word in train)  # 72 hours
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_is_a_model_and_its_commands_can_be_read(tmp_path, name, scale):
+    cell, how = CELLS[name], SCALES[scale]
+    flags = scales.flags(how, cell)
+    flags.pop("learning_rate", None)
+    hp = preset(cell.family, how.preset, flags)
+    assert isinstance(hp, FAMILIES[cell.family])
+    if name.startswith("table3/"):
+        assert hp.seq_len == int(name.removeprefix("table3/"))
+
+    w = workflow(tmp_path, scale, name)
+    for step, unit, seed in listing.steps(w):
+        command = plan.command(w, step, unit, seed)
+        if command and command[0] == "samplernn":
+            build_parser().parse_args(command[1:])
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_commands_of_the_listening_tests_can_be_read(tmp_path, scale):
+    for name, test in cells.listening_tests(FILES).items():
+        w = workflow(tmp_path, scale, name)
+        command = plan.command(w, "listening", name)
+        a = build_parser().parse_args(command[1:])
+        assert a.leave_out_noise == (name == "listening/music" and scale != "smoke")
+        assert sum("=" in word and not word.startswith("--") for word in command) == len(test.systems)
+
+
+# --- commands -----------------------------------------------------------------------------------------------
+
+
+def test_a_command_is_what_a_person_would_type():
+    w = plan.Workflow(Path("/out"), "laptop", {"table3/64": [124]}, data={"blizzard": "/b"}, max_minutes=1.5)
+    assert shlex.join(plan.command(w, "train", "table3/64", 124)) == (
+        "samplernn train three_tier --preset demo --seq_len 64 --big_frame_size 8 --frame_size 2 "
+        "--monitor-minutes 1.5 --n_seqs 0 --max-minutes 1.5 --seed 124 --data /b "
+        "--run /out/runs/table3/64/seed124 --resume --max-time 22.5m --threads 1"
+    )
+
+
+def test_sets_that_cannot_be_downloaded_are_asked_for(tmp_path):
+    w = workflow(tmp_path, "laptop", "table1/blizzard/one_tier", data={})
+    with pytest.raises(ReproductionError, match="--recordings blizzard=FOLDER"):
+        plan.command(w, "data", "blizzard")
+    assert plan.command(w, "data", "music") == [
+        "python",
+        "datasets/music.py",
+        "--out",
+        f"{tmp_path}/data/music",
+    ]
+    w = workflow(tmp_path, "laptop", "table1/blizzard/one_tier", data={}, recordings={"blizzard": "/r"})
+    assert plan.command(w, "data", "blizzard")[-2:] == ["--source", "/r"]
+
+
+def test_a_listening_test_trains_what_it_compares(tmp_path):
+    names = plan.trained(workflow(tmp_path, "smoke", "listening/music", "table3/512"))
+    assert names == [
+        (name, 123)
+        for name in (
+            *("table1/music/one_tier", "table1/music/two_tier", "table1/music/three_tier"),
+            "table1/blizzard/three_tier",
+        )
+    ]
+
+
+def test_a_workflow_can_be_read_again(tmp_path):
+    w = workflow(tmp_path, "smoke", "table3/32", about={"music": "mine"}, max_minutes=2.0)
+    plan.save(w)
+    assert plan.load(tmp_path) == w
+    with pytest.raises(ReproductionError, match="holds no workflow"):
+        plan.load(tmp_path / "elsewhere")
+    (tmp_path / plan.WORKFLOW).write_text("{")
+    with pytest.raises(ReproductionError, match="is damaged"):
+        plan.load(tmp_path)
+
+
+# --- choosing, and files of one's own -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("patterns", "chosen"),
+    [
+        (["table3"], ["table3/128", "table3/256", "table3/32", "table3/512", "table3/64"]),
+        (["table1/music/", "table3/32"], [n for n in CELLS if n.startswith("table1/music/")] + ["table3/32"]),
+        (["table1/*/wavenet"], [n for n in CELLS if n.startswith("table1") and n.endswith("wavenet")]),
+        (["all"], list(CELLS)),
+    ],
+)
+def test_cells_are_chosen_by_patterns(patterns, chosen):
+    assert cells.select(patterns, CELLS) == chosen
+
+
+def test_a_name_that_is_not_there_gets_a_hint():
+    with pytest.raises(
+        ReproductionError, match=r"table1/musik/two_tier; did you mean table1/music/two_tier\?"
+    ):
+        cells.select(["table1/musik/two_tier"], CELLS)
+    with pytest.raises(ReproductionError, match="no cell zzz; .*--list"):
+        cells.select(["zzz"], CELLS)
+
+
+def test_a_cell_has_the_difference_from_its_base(tmp_path):
+    write(
+        tmp_path,
+        "a/b",
+        'title = "B"\nfamily = "two_tier"\ndata = "music"\nsplits = ["test"]\n[flags]\ndim = 8\n',
+    )
+    write(tmp_path, "a/c", 'base = "a/b"\ntitle = "C"\n')
+    write(tmp_path, "a/d", 'base = "a/c"\n[flags]\nemb_size = 0\n')
+    found = cells.read(tmp_path)
+    assert found["a/c"].run == "a/b" and found["a/c"].title == "C"
+    assert found["a/d"].run == "a/d" and found["a/d"].flags == {"dim": 8, "emb_size": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('family = "two_tier"', "The cell a lacks title."),
+        ("title = ", "is not TOML"),
+        ('colour = "red"', "unknown key colour; known are base, data"),
+        ('base = "b"', "The cell a has the base b, which is not there."),
+        ('base = "a"', "The cell a has the base a, which has a as its own."),
+        ('title = "A"\nfamily = "x"\ndata = "music"\nsplits = []', "unknown family x"),
+        ('title = "A"\nfamily = "wavenet"\ndata = "x"\nsplits = []', "unknown data set x"),
+        (
+            'title = "A"\nfamily = "wavenet"\ndata = "music"\nsplits = []\n[flags]\nemb_size = 0',
+            "flag emb_size, which wavenet has not",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(tmp_path, text, sentence):
+    write(tmp_path, "a", text)
+    with pytest.raises(ReproductionError, match=sentence):
+        cells.read(tmp_path)
+
+
+def test_scales_have_the_last_word(tmp_path):
+    cell = CELLS["table1/music/wavenet"]
+    assert cell.flags["learning_rate"] == 0.0001
+    assert scales.flags(SCALES["laptop"], cell) == {"learning_rate": 0.001}
+    with pytest.raises(ReproductionError, match="no scale huge; there are laptop, paper, smoke"):
+        scales.read(FILES, "huge")
+    (tmp_path / "scales").mkdir()
+    (tmp_path / "scales" / "a.toml").write_text('preset = "tiny"\n')
+    with pytest.raises(ReproductionError, match="a.toml is incomplete"):
+        scales.read(tmp_path, "a")

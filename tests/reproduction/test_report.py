@@ -1,0 +1,631 @@
+"""The report of a workflow: its numbers, its marks, what it says of what was not run or failed."""
+
+import json
+import re
+import shutil
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from matplotlib.figure import Figure
+
+from samplernn_theano.config import presets
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.reproduction import (
+    cells,
+    conclusions,
+    document,
+    illustrations,
+    markdown,
+    page,
+    published,
+    report,
+    results,
+    scores,
+    tables,
+)
+from samplernn_theano.utils.files import locked
+
+FILES = Path(__file__).parents[2] / "reproduce"
+HOSTILE = "<script>alert(1)</script> | `x` *y* [z](javascript:0)"
+
+
+# --- a workflow that never ran ------------------------------------------------------------------------------
+
+
+def write_json(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def step(out: Path, cell: str, name: str, result: dict | None = None, seed: int = 123, **changes) -> None:
+    """The record of a step."""
+    record = {
+        "step": name,
+        "cell": cell,
+        "seed": seed,
+        "scale": "laptop",
+        "status": "done",
+        "command": ["samplernn", name, "a b"],
+        "seconds": 61.0,
+        "machine": {"cpu": "AMD EPYC", "threads": 1, "cores": 2, "gpu": None},
+        "result": result,
+    }
+    write_json(out / "steps" / cell / f"seed{seed}" / f"{name}.json", record | changes)
+
+
+def log(out: Path, cell: str, seed: int, iterations: list[int], **settings) -> None:
+    folder = out / "runs" / cell / f"seed{seed}"
+    looks = [
+        {"event": "monitor", "iteration": i, "epoch": 0, "seconds": i / 2, "valid": 3 + 100 / i}
+        for i in iterations
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks) + '{"event": "mo')
+    made_with = {"versions": {"numpy": "2.3"}, "git_revision": "abc123"}
+    write_json(folder / "settings.json", made_with | settings)
+
+
+def like_the_authors(cell: str) -> dict:
+    """The settings of a training at the paper's scale."""
+    own = cells.read(FILES)[cell]
+    flags = {"learning_rate": FAMILIES[own.family].learning_rate, **own.flags}
+    rate = flags.pop("learning_rate")
+    hp = presets.preset(own.family, "best", flags)
+    return {"family": own.family, "hyperparameters": asdict(hp), "learning_rate": rate}
+
+
+def score(value: float, error: float = 0.01, **more: float) -> dict:
+    return {"score": value, "standard_error": error, "clips": 128, **more}
+
+
+def done(
+    out: Path,
+    cell: str,
+    test: float,
+    seed: int = 123,
+    scale: str = "laptop",
+    valid: float = 3.0,
+    hours: float = 72,
+    settings: dict | None = None,
+    **more: float,
+) -> None:
+    """A cell that was trained and scored; at the paper's scale for `hours`, `settings` beside its own."""
+    trained = {"iterations": 600, "epochs": 1, "train_seconds": 300.0, "seconds_per_iteration": 0.5}
+    if scale == "paper":
+        trained["train_seconds"] = hours * 3600
+        settings = like_the_authors(cell) | (settings or {})
+    step(out, cell, "train", trained | {"parameters": 12345}, seed, scale=scale)
+    found = {"valid": score(valid, **more), "test": score(test, **more), "unit": "bits per sample"}
+    step(out, cell, "evaluate", found, seed, scale=scale)
+    log(out, cell, seed, [100, 300, 600], **(settings or {}))
+
+
+def sounds(out: Path, cell: str, n: int, seconds: float) -> None:
+    folder = out / "samples" / cell / "seed123"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        soundfile.write(folder / f"x_{i}.wav", 0.3 * rng.standard_normal(round(16000 * seconds)), 16000)
+
+
+def workflow(out: Path, scale: str = "laptop", seeds: tuple[int, ...] = (123,), **changes) -> None:
+    names = [name for name in cells.read(FILES) if name.startswith("table")]
+    asked = dict.fromkeys(names, list(seeds))
+    write_json(out / "workflow.json", {"scale": scale, "cells": asked, "before": {}} | changes)
+
+
+def data(out: Path, name: str, scale: str = "laptop", **changes) -> None:
+    """The record of a data set; without changes, one like the authors' Music."""
+    sizes = {"train": 3828, "valid": 256, "test": 256}
+    result = {
+        "folder": str(out / "data" / name),
+        "about": None,
+        "manifest": {"options": {"stride_seconds": 8.0}},
+        "splits": {split: {"clips": n, "seconds": 8.0 * n} for split, n in sizes.items()},
+        "train_mean": -2.7e-05,
+        "train_std": 0.0562,
+    }
+    record = {"step": "data", "cell": name, "scale": scale, "status": "done", "seconds": 5, "command": None}
+    write_json(out / "steps" / "data" / f"{name}.json", record | {"result": result | changes})
+
+
+def listen(folder: Path) -> None:
+    """Write a listening test, and what two listeners said of the same four pairs."""
+    test = {"format": "samplernn listening test 1", "id": "0123456789abcdef", "title": "Music", "pairs": 4}
+    test |= {"seconds": 1.0, "post": False, "systems": {"s0": ["0"], "s1": ["1"]}}
+    write_json(folder / "test.json", test)
+    key = {"test": test["id"], "systems": {"s0": HOSTILE, "s1": "B"}, "sounds": {}}
+    write_json(folder / "key.json", key)
+    for listener, said in {"x": "aabn", "y": "aaan"}.items():
+        votes = [
+            {"pair": i, "a": "0", "b": "1", "vote": {"n": "none"}.get(vote, vote), "seconds": 3.0}
+            | {"plays_a": 1, "plays_b": 1}
+            for i, vote in enumerate(said)
+        ]
+        result = {"format": test["format"], "test": test["id"], "listener": listener, "votes": votes}
+        result |= {"started": "2026-11-23T08:00:00Z", "finished": "2026-11-23T08:05:00Z"}
+        write_json(folder / "results" / f"{listener}.json", result)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are empty files, and figures 1 and 2 are left out, which takes no time."""
+    monkeypatch.setattr(illustrations, "drawn", lambda *_: [])
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: Path(path).write_bytes(b""))
+
+
+class Page(HTMLParser):
+    """The text of each table's cells, one line each; all addresses; all text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.links: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+        self.inside = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs) -> None:
+        self.tags.add(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+        if tag in ("td", "th"):
+            self.inside = True
+            self.cells.append("")
+        if tag == "br" and self.inside:
+            self.cells[-1] += "\n"
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.inside:
+            self.cells[-1] += data
+
+
+def read(path: Path) -> Page:
+    return Page(path.read_text())
+
+
+def cell_with(page: Page, words: str) -> str:
+    (found,) = [cell for cell in page.cells if words in cell]
+    return found
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A laptop workflow in which everything has happened."""
+    out = tmp_path_factory.mktemp("mixed")
+    workflow(out, data={"music": "/x"})
+    data(out, "music", about="rendered scores", train_std=0.11)
+    done(out, "table1/music/three_tier", 2.612)
+    sounds(out, "table1/music/three_tier", 3, 7)
+    step(out, "table1/music/three_tier", "generate", {"files": []})
+    done(out, "table1/music/two_tier", 2.701)
+    failure = {"status": "failed", "message": HOSTILE, "command": ["samplernn", HOSTILE]}
+    step(out, "table1/music/one_tier", "train", **failure)
+    step(out, "table1/music/wavenet", "train", status="running")
+    log(out, "table1/music/wavenet", 123, [50, 170])
+    done(out, "table3/32", 3.4, valid=3.303)
+    done(out, "table2/rnn_gmm", -2.0, score_nats=-2.0 * np.log(2))
+    done(out, "information_retention/three_tier", 2.9)
+    kept = {"clips": 90, "share": 0.61, "low": 0.51, "high": 0.7, "cannot_tell": 10, "chance": 0.5}
+    kept["classifier"] = {"test": {"accuracy": 0.97}}
+    step(out, "information_retention/three_tier", "retention", kept)
+    done(out, "information_retention/wavenet", 2.9, settings={"git_revision": "def456"})
+    unheard = kept | dict.fromkeys(("share", "low", "high", "chance")) | {"clips": 4, "cannot_tell": 4}
+    step(out, "information_retention/wavenet", "retention", unheard)
+    listen(out / "listening/music")
+    failure = {"status": "failed", "message": f"All clips of {HOSTILE} are silent."}
+    write_json(out / "steps/listening/blizzard/listening.json", failure)
+    report.write(out, FILES)
+    return out
+
+
+# --- numbers ------------------------------------------------------------------------------------------------
+
+
+def test_ours_published_and_their_difference_stand_together(mixed):
+    theirs = {n.cell: n.value for n in published.numbers(FILES)}["table1/music/three_tier"]
+    shown = cell_with(read(mixed / "report/index.html"), "2.612").splitlines()
+    assert shown[0].startswith("2.612 ± 0.010 laptop")
+    assert shown[1:] == [f"published {theirs:.3f}", f"difference {2.612 - theirs:+.3f}"]
+
+
+def test_a_length_shows_the_validation_score(mixed):
+    assert "3.303 ± 0.010" in cell_with(read(mixed / "report/index.html"), "3.303")
+
+
+def test_real_valued_output_stands_in_nats_and_in_bits(mixed):
+    shown = read(mixed / "report/index.html").cells
+    assert any("-1.386 ± 0.007" in cell and "if in nats" in cell for cell in shown)
+    assert any("-2.000 ± 0.010" in cell and "if in bits" in cell for cell in shown)
+
+
+def test_seeds_give_a_mean_and_its_standard_error(tmp_path, no_pictures):
+    workflow(tmp_path, "paper", seeds=(123, 124, 125))
+    for seed, test in ((123, 1.1), (124, 1.3)):
+        done(tmp_path, "table4/multi_softmax", test, seed, "paper")
+    step(tmp_path, "table4/multi_softmax", "train", seed=125, status="failed", message="no space left")
+    found = read(report.write(tmp_path, FILES))
+    shown = cell_with(found, "1.200")
+    assert "1.200 ± 0.100" in shown  # sqrt(0.02 / 2)
+    assert "2 of 3 seeds" in shown
+    assert "seed 125: failed: no space left" in shown
+    assert "means over seeds" in found.text and "standard error over clips" not in found.text
+
+
+def test_html_and_markdown_have_the_same_numbers(mixed):
+    markdown_text = (mixed / "report/report.md").read_text()
+    number = re.compile(r"[-+]?\d+\.\d{3}\b")
+    in_cells = [n for cell in read(mixed / "report/index.html").cells for n in number.findall(cell)]
+    rows = [row for row in markdown_text.splitlines() if row.startswith("|")]
+    assert in_cells == [n for row in rows for n in number.findall(row)]
+    assert len(in_cells) > 40
+
+
+def test_published_numbers_are_all_there_before_anything_was_run(tmp_path, no_pictures):
+    found = read(report.write(tmp_path, FILES))
+    for number in published.numbers(FILES):
+        if number.cell.startswith("table"):
+            assert f"published {number.value:.3f}" in found.text
+    assert "±" not in found.text and "difference" not in found.text
+    assert sum("not run" in cell for cell in found.cells) >= 29
+    assert "nothing to conclude" in found.text
+
+
+# --- nothing looks like the paper's that is not -------------------------------------------------------------
+
+
+def test_every_number_of_another_scale_is_marked(mixed):
+    ours = [cell for cell in read(mixed / "report/index.html").cells if "±" in cell or "(51 to 70)" in cell]
+    assert len(ours) == 6  # two of table 1, one of table 2 in two units, one of table 3, the retention
+    assert all("laptop" in cell for cell in ours)
+    rows = [row for row in (mixed / "report/report.md").read_text().splitlines() if "±" in row]
+    assert all(row.count("±") == row.count("<kbd>laptop</kbd>") for row in rows if row.startswith("|"))
+
+
+def test_the_mark_is_that_of_the_training_whatever_the_workflow_says(tmp_path, no_pictures):
+    workflow(tmp_path, "paper")
+    data(tmp_path, "music")
+    done(tmp_path, "table1/music/two_tier", 2.7, scale="smoke")
+    assert "2.700 ± 0.010 smoke" in cell_with(read(report.write(tmp_path, FILES)), "2.700")
+
+
+def test_only_the_papers_scale_on_the_papers_data_bears_no_mark(tmp_path, no_pictures):
+    workflow(tmp_path, "paper")
+    data(tmp_path, "music", "paper")
+    data(tmp_path, "blizzard", "paper")  # which has the statistics of Music
+    done(tmp_path, "table1/music/two_tier", 1.1, scale="paper")
+    done(tmp_path, "table1/blizzard/two_tier", 1.4, scale="paper")
+    found = read(report.write(tmp_path, FILES))
+    assert cell_with(found, "1.100 ±").splitlines()[0].split("0.010")[1].strip(" 0123456789,") == ""
+    assert "other data" in found.cells[found.cells.index("SampleRNN (2-tier)") + 1]
+    assert "stand-in" in cell_with(found, "Blizzard\n")
+    assert "Music" in found.cells
+
+
+PAPERS = "table1/music/two_tier"
+
+
+@pytest.mark.parametrize(
+    "cell, hours, settings, mark",
+    [
+        (PAPERS, 68.5, {}, ""),
+        (PAPERS, 68.3, {}, "paper models, 4,098 min"),
+        (PAPERS, 1 / 60, {}, "paper models, 1 min"),
+        (PAPERS, 0.001, {}, "paper models, under 1 min"),
+        (PAPERS, float("nan"), {}, "paper models, 5 min"),  # by the log
+        ("table1/music/wavenet", 58, {}, ""),
+        (PAPERS, 58, {}, "paper models, 3,480 min"),
+        (
+            PAPERS,
+            72,
+            {"hyperparameters": asdict(presets.preset("two_tier", "small", {}))},
+            "other hyper-parameters",
+        ),
+        (PAPERS, 72, {"hyperparameters": {}}, "other hyper-parameters"),
+        (PAPERS, 72, {"learning_rate": 0.01}, "other hyper-parameters"),
+        (PAPERS, 72, like_the_authors("table1/music/one_tier"), "other hyper-parameters"),
+        ("table4/multi_softmax", 72, {}, ""),
+        ("table4/multi_softmax", 72, like_the_authors(PAPERS), "other hyper-parameters"),
+        ("table2/rnn_gmm", 72, {}, ""),
+    ],
+)
+def test_only_the_papers_models_and_time_bear_no_mark(tmp_path, cell, hours, settings, mark):
+    """Whatever the workflow was meant to be, the mark comes from what was trained."""
+    if cell == "table2/rnn_gmm":
+        settings = like_the_authors(cell)
+        settings["hyperparameters"] |= {"mean": 0.1, "std": 0.2}
+    done(tmp_path, cell, 1.1, scale="paper", hours=hours, settings=settings)
+    known = cells.read(FILES)
+    found = results.read(tmp_path, known)
+    shown = scores.score(found, known[cell], "test", scores.BITS, [], stand_in=False)
+    assert shown.mark == mark and shown.extent == "600 iterations, 1 epoch"
+
+
+def test_a_short_training_at_the_papers_scale_is_never_held_against_the_paper(tmp_path, no_pictures):
+    workflow(tmp_path, "paper")
+    data(tmp_path, "music", "paper")
+    done(tmp_path, PAPERS, 1.1, scale="paper", hours=1)
+    done(tmp_path, "table1/music/three_tier", 1.2, scale="paper", hours=1)
+    sounds(tmp_path, PAPERS, 1, 0.1)
+    path = report.write(tmp_path, FILES)
+    shown = cell_with(read(path), "1.100 ±").splitlines()
+    assert shown[0].startswith("1.100 ± 0.010 paper models, 60 min")
+    assert shown[1] == "600 iterations, 1 epoch"
+    found, text = read(path).text, path.read_text()
+    assert "Cannot: compare" in found and "Can: compare" not in found
+    assert "Cannot: rank the models. Each was trained for 60.0 minutes" in found
+    assert "Only numbers without a mark had them" in found
+    assert f"{PAPERS} (paper models, 60 min), sound 1" in found
+    assert ">difference" in text and "<br>difference" not in text
+
+
+def test_what_stands_in_for_a_set_is_marked_in_the_head_and_told_below(mixed):
+    found = read(mixed / "report/index.html")
+    assert "Music\nstand-in" in found.cells
+    told = "stand-in for Music: rendered scores; 9.64 h."
+    assert told in found.text
+    rows = (mixed / "report/report.md").read_text().splitlines()
+    assert f"<kbd>stand-in</kbd>{told.removeprefix('stand-in')}" in rows
+    assert "| Music<br><kbd>stand-in</kbd> |" in next(row for row in rows if "Onomatopoeia" in row)
+
+
+def test_what_is_said_of_a_set_later_counts(tmp_path, no_pictures):
+    workflow(tmp_path, "paper", about={"music": "a piano in Turin", "blizzard": 3})
+    data(tmp_path, "music", "paper", about="an organ")
+    done(tmp_path, PAPERS, 1.1, scale="paper")
+    found = read(report.write(tmp_path, FILES))
+    assert "other data" in cell_with(found, "1.100 ±")
+    assert "a piano in Turin; 9.64 h" in found.text and "organ" not in found.text
+
+
+def test_a_difference_is_plain_grey_unless_it_is_the_papers_experiment(mixed):
+    text = (mixed / "report/index.html").read_text()
+    assert set(re.findall(r'<span class="(\w+)">difference', text)) == {"quiet"}
+    assert ">difference" in text and "<br>difference" not in text
+
+
+@pytest.mark.parametrize("scale, words", [("smoke", "Nothing can be concluded"), ("paper", "Can: compare")])
+def test_what_can_be_concluded_depends_on_the_scale(tmp_path, no_pictures, scale, words):
+    workflow(tmp_path, scale)
+    data(tmp_path, "music", scale)
+    done(tmp_path, "table1/music/two_tier", 1.1, scale=scale)
+    found = read(report.write(tmp_path, FILES))
+    assert words in found.text and f"Scale: {scale}" in found.text
+
+
+def test_the_largest_difference_is_held_against_its_error(mixed):
+    text = read(mixed / "report/index.html").text
+    told = "the largest difference is 0.089 (SampleRNN (2-tier) above SampleRNN (3-tier)), 6.3 times"
+    assert f"Table 1, Music: {told}" in text
+    assert "trained for 5.0 minutes" in text
+
+
+@pytest.mark.parametrize(
+    "first, second, clear",
+    [
+        ((1.0, 1.1), (1.3, 1.4), False),  # 4.2 standard errors, where two seeds each need 4.3
+        ((1.0, 1.1), (1.33, 1.43), True),  # 4.7
+        ((1.0, 1.1, 1.2), (1.25, 1.35, 1.45), True),  # 3.1, where three seeds each need 2.8
+        ((1.0, 1.1, 1.2), (1.2, 1.3, 1.4), False),  # 2.4
+        ((1.0, 1.1), (1.4,), False),  # 6.9; one of two seeds, errors over clips beside it
+        ((1.0,), (1.03,), True),  # 2.1 over clips
+        ((1.0,), (1.027,), False),  # 1.9
+    ],
+)
+def test_a_difference_over_few_seeds_must_be_large_to_be_clear(tmp_path, first, second, clear):
+    for cell, values in (("two_tier", first), ("three_tier", second)):
+        for seed, value in enumerate(values):
+            done(tmp_path, f"table1/music/{cell}", value, seed)
+    known = cells.read(FILES)
+    found = results.read(tmp_path, known)
+    told = conclusions.statements(found, [tables.fill(tables.layouts(known)[0], found, known, [])])
+    (words,) = [said[0].text for said in told if "largest difference" in said[0].text]
+    assert f"; {1 - clear} of 1 pairs do not differ clearly." in words
+
+
+# --- what was asked for -------------------------------------------------------------------------------------
+
+
+def test_what_was_asked_for_before_is_still_asked_for(tmp_path, no_pictures):
+    asked = {
+        "cells": {"table3/32": [123, 7], "table3/64": [123]},
+        "before": {"table3/32": [5], "table3/128": [9]},
+    }
+    write_json(tmp_path / "workflow.json", {"scale": "laptop"} | asked)
+    found = results.read(tmp_path, ["table3/32", "table3/64"])
+    assert found.cells == ["table3/32", "table3/128", "table3/64"]
+    assert found.seeds == [5, 7, 9, 123]
+    done(tmp_path, "table3/32", 3.4, valid=3.3)
+    done(tmp_path, "table3/64", 3.4, valid=3.1)
+    shown = read(report.write(tmp_path, FILES))
+    assert "1 of 3 seeds" in cell_with(shown, "3.300") and "2 of 3 seeds: not run" in cell_with(
+        shown, "3.300"
+    )
+    assert "seeds" not in cell_with(shown, "3.100")
+    assert "2 of 3 cells asked for are done" in shown.text
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"cells": ["table3/32"], "seeds": [1]}, {"cells": {"table3/32": 3}}, {"before": "table3/32"}, []],
+)
+def test_what_is_no_mapping_of_cells_to_seeds_asks_for_nothing(tmp_path, asked):
+    write_json(tmp_path / "workflow.json", asked)
+    found = results.read(tmp_path, ["table3/32"])
+    assert found.cells == [] and found.seeds == []
+
+
+def test_what_was_run_of_a_cell_that_is_no_more_is_still_shown(tmp_path, no_pictures):
+    files = tmp_path / "reproduce"
+    shutil.copytree(FILES, files)
+    for name in ("table4/multi_softmax", "table3/32", "table2/rnn_gmm", "table1/onomatopoeia/two_tier"):
+        (files / "cells" / f"{name}.toml").unlink()
+    out = tmp_path / "out"
+    workflow(out, data={})
+    done(out, "table4/multi_softmax", 3.456)
+    found = read(report.write(out, files))
+    assert cell_with(found, "3.456 ±").startswith("3.456 ± 0.010 laptop")
+    assert "multi_softmax" in found.cells and "rnn_gmm" in found.cells
+    assert "table4/multi_softmax\nseed 123 laptop" in found.cells
+
+
+# --- what was not run, failed, runs -------------------------------------------------------------------------
+
+
+def test_a_failure_shows_its_sentence(mixed):
+    assert "failed: <script>alert(1)" in cell_with(read(mixed / "report/index.html"), "failed: <script>")
+
+
+def test_a_training_counts_as_running_only_while_a_process_works_on_it(mixed, no_pictures):
+    assert "stopped (iteration 170)" in read(mixed / "report/index.html").text
+    with locked(mixed / "runs/table1/music/wavenet/seed123"):
+        found = results.read(mixed, ["table1/music/wavenet"])
+        assert found.of("table1/music/wavenet")[0].standing("evaluate") == "running (iteration 170)"
+
+
+def test_a_cell_that_was_trained_says_what_it_waits_for(tmp_path):
+    step(tmp_path, "table3/64", "train", {})
+    (attempt,) = results.read(tmp_path, ["table3/64"]).of("table3/64")
+    assert attempt.standing("evaluate") == "trained; evaluate: not run"
+    step(tmp_path, "table3/64", "evaluate", status="failed", message="no space left")
+    (attempt,) = results.read(tmp_path, ["table3/64"]).of("table3/64")
+    assert attempt.standing("evaluate") == "failed: evaluate: no space left"
+
+
+def test_retention_without_voices_says_so_and_shows_what_is_known(mixed):
+    cells_shown = read(mixed / "report/index.html").cells
+    start = next(i for i, cell in enumerate(cells_shown) if "no clip can be judged" in cell)
+    assert cells_shown[start].startswith("no clip can be judged: 4 of 4 without voice laptop")
+    assert cells_shown[start + 1 : start + 5] == ["4", "4", "", "97 %"]
+
+
+def test_retention_and_votes_are_shown(mixed):
+    found = read(mixed / "report/index.html")
+    assert "61 % (51 to 70) laptop" in cell_with(found, "61 %") and "97 %" in found.cells
+    assert "2 listeners, 8 votes" in found.text and "With so few listeners" in found.text
+    assert f"{HOSTILE} or B" in found.cells
+    assert any(re.fullmatch(r"5 \(62 %, \d+ to \d+\)", cell) for cell in found.cells)
+    assert (mixed / "report/pictures/listening_music.png").is_file()
+    assert f"failed: All clips of {HOSTILE} are silent." in found.text
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"status": "done"}', '{"status": "done", "result": 3, "seed": []}']
+)
+def test_damaged_records_count_as_not_there(tmp_path, no_pictures, content):
+    for name in ("workflow.json", "steps/data/music.json", "steps/table1/music/two_tier/seed123/train.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    done(tmp_path, "table3/32", 1.0, scale="", valid=float("nan"))
+    text = read(report.write(tmp_path, FILES)).text
+    assert "Scale: unknown" in text and "the score is no number" in text
+
+
+# --- the files ----------------------------------------------------------------------------------------------
+
+
+def test_versions_that_differ_only_in_the_revision_are_said_once(mixed):
+    text = read(mixed / "report/index.html").text
+    assert text.count("Made with") == 1
+    assert "Made with numpy 2.3; revisions abc123, def456." in text
+
+
+def test_pictures_have_their_place_before_they_are_loaded(mixed):
+    """One that is loaded only when it is scrolled to makes the page grow under the reader."""
+    text = (mixed / "report/index.html").read_text()
+    assert 'loading="' not in text and 'preload="none"' in text
+    assert len(re.findall(r'<img [^>]* width="\d+" height="\d+">', text)) == text.count("<img ")
+
+
+def test_what_came_from_elsewhere_is_text(mixed):
+    found = read(mixed / "report/index.html")
+    assert "script" not in found.tags and not any("javascript" in link for link in found.links)
+    text = (mixed / "report/report.md").read_text()
+    outside = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    assert "<script" not in outside and "](javascript" not in outside.replace("\\](", "")
+    columns = [
+        row.replace("\\|", "").count("|") for row in outside.splitlines() if "failed" in row and row[0] == "|"
+    ]
+    assert columns == [5, 9]  # table 1; the table of trainings has no message
+
+
+def test_every_link_leads_to_a_file_or_a_place_in_the_page(mixed):
+    folder = mixed / "report"
+    text = (folder / "index.html").read_text()
+    for link in read(folder / "index.html").links:
+        assert f'id="{link[1:]}"' in text if link[0] == "#" else (folder / link).is_file(), link
+
+
+def test_sounds_are_few_short_and_small(mixed):
+    sounds = sorted((mixed / "report/sounds").glob("*.ogg"))
+    assert len(sounds) == 2 and all(soundfile.info(path).duration == 5 for path in sounds)
+    size = sum(path.stat().st_size for path in (mixed / "report").rglob("*.*"))
+    per_cell = sum(path.stat().st_size for path in (mixed / "report/sounds").iterdir())
+    assert size + 12 * per_cell < 5 * 2**20
+
+
+def test_writing_again_gives_the_same_and_removes_what_is_not_shown(mixed):
+    def content() -> dict[str, bytes]:
+        files = [path for path in (mixed / "report").rglob("*") if path.is_file()]
+        date = rb"Written [^\n]*"
+        return {path.name: re.sub(date, b"", path.read_bytes()) for path in files}
+
+    before = content()
+    (mixed / "report/sounds/old.ogg").write_bytes(b"")
+    (mixed / "report/notes.txt").write_bytes(b"")
+    report.write(mixed, FILES)
+    after = content()
+    assert after.pop("notes.txt") == b"" and after == before
+    outside = [path for path in mixed.rglob("*") if path.is_file() and "report" not in path.parts]
+    assert max(path.stat().st_mtime for path in outside) < (mixed / "report/report.md").stat().st_mtime
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, no_pictures, monkeypatch):
+    path = report.write(tmp_path, FILES)
+    before = path.read_bytes()
+    monkeypatch.setattr(Path, "write_text", lambda self, text, **_: self.write_bytes(b"half") and 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        report.write(tmp_path, FILES)
+    assert path.read_bytes() == before and not list(path.parent.glob(".*"))
+
+
+def test_code_in_markdown_is_fenced_beyond_its_own_backticks():
+    blocks = [document.Commands("a|b", ["````", "x"])]
+    text = markdown.render(document.Document("t", "2026-01-01T00:00+00:00", blocks))
+    assert "\n`````\n````\nx\n`````\n" in text
+
+
+def test_names_of_files_are_no_addresses():
+    blocks = [document.Picture("javascript:alert(1)", "a", 1, 1)]
+    text = page.render(document.Document("t", "2026-01-01T00:00+00:00", blocks))
+    assert 'href="javascript%3Aalert%281%29"' in text
+
+
+def test_figures_1_and_2_show_what_was_trained_and_generated(tmp_path):
+    """A model by its own hyper-parameters; of each set one pair of sounds, if it can be of a 3-tier model."""
+    workflow(tmp_path)
+    data(tmp_path, "music")
+    clips = np.random.default_rng(0).uniform(-0.1, 0.1, (2, 32000)).astype(np.float16)
+    (tmp_path / "data/music").mkdir(parents=True)
+    np.save(tmp_path / "data/music/music_test.npy", clips)
+    for family, hp in (("one_tier", presets.preset("one_tier", "tiny", {})), ("three_tier", None)):
+        cell = f"table1/music/{family}"
+        done(tmp_path, cell, 3.0)
+        sounds(tmp_path, cell, 1, 2.5)
+        settings = {"family": family, "hyperparameters": asdict(hp) if hp else {"damaged": 1}}
+        write_json(tmp_path / "runs" / cell / "seed123" / "settings.json", settings)
+    text = (report.write(tmp_path, FILES).parent / "report.md").read_text()
+    assert "Figure 1: one\\_tier as it was trained here" in text and "Figure 1: three" not in text
+    assert (tmp_path / "report/pictures/unrolled_one_tier.png").is_file()
+    assert text.count("Figure 2: waveforms") == 1
+    columns = illustrations.columns(results.read(tmp_path, ["table1/music/three_tier"]), cells.read(FILES))
+    assert list(columns) == ["music, three_tier"]
+    np.testing.assert_array_equal(columns["music, three_tier"][0], clips[np.argmax(clips.std(1))])

@@ -1,0 +1,108 @@
+"""Every cell of the paper's tables at the scale smoke, then each command that reproduce/README.md shows.
+
+It takes some minutes on two cores, so it runs when it is asked for: pytest -m smoke. SAMPLERNN_SMOKE names
+the folder that `make reproduce-smoke` has filled, to look at that.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from samplernn_theano.reproduction import cells, files, listing, plan
+
+pytestmark = pytest.mark.smoke
+
+ROOT = Path(__file__).parents[2]
+
+
+def samplernn(*words: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "samplernn_theano", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory) -> Path:
+    """The whole graph, run once."""
+    if "SAMPLERNN_SMOKE" in os.environ:
+        return Path(os.environ["SAMPLERNN_SMOKE"]).absolute()
+    out = tmp_path_factory.mktemp("smoke") / "out"
+    done = samplernn("reproduce", "all", "--scale", "smoke", "--out", str(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+def test_every_step_is_done(out):
+    everything = plan.load(out)
+    for step, unit, seed in listing.steps(replace(everything, cells=everything.before)):
+        record = json.loads(plan.record_path(out, step, unit, seed).read_text())
+        assert record["status"] == "done", record
+    assert set(plan.load(out).before) == {*cells.read(files.folder()), *cells.listening_tests(files.folder())}
+
+
+def test_the_report_has_a_number_for_every_cell_marked_with_its_scale(out):
+    text = (out / "report" / "report.md").read_text()
+    assert "not run" not in text and "failed" not in text
+    assert "Figure 1: three" in text and "Figure 2: waveforms" in text
+    of_tables = [cell for cell in cells.read(files.folder()).values() if not cell.retention]
+    for cell in of_tables:
+        scores = json.loads(plan.record_path(out, "evaluate", cell.run, 123).read_text())["result"]
+        for split in cell.splits:
+            assert re.search(rf"\*\*{scores[split]['score']:.3f}\b.*?\*\* *<kbd>smoke</kbd>", text), cell.name
+
+
+def test_again_nothing_is_left_to_do(out):
+    done = samplernn("reproduce", "all", "--scale", "smoke", "--out", str(out))
+    assert done.returncode == 0 and "0 steps to do" in done.stdout
+
+
+def commands() -> list[str]:
+    """The lines of the code blocks of reproduce/README.md that call samplernn, backslashes joined."""
+    text = (ROOT / "reproduce" / "README.md").read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"^```\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
+    return [line for line in blocks.replace("\\\n", " ").splitlines() if line.startswith("samplernn ")]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_of_the_readme_runs(out, tmp_path, line):
+    words = shlex.split(line)[1:]
+    if "CELL" in words:
+        pytest.skip("a form, not a command")
+    names = {"OUT": str(out), "DATA": str(out / "data" / "music"), "FOLDER": str(tmp_path)}
+    words = [re.sub(r"\b(OUT|DATA|FOLDER)\b", lambda m: names[m[1]], word) for word in words]
+    words = [str(tmp_path / word) if word.endswith((".png", ".csv")) else word for word in words]
+    if words[0] == "reproduce" and words[1:] != ["--list"]:
+        if "--scale" in words:
+            words[words.index("--scale") + 1] = "smoke"
+        else:
+            words += ["--scale", "smoke"]
+        own = any(
+            word.startswith(f"--{name}") for name in ("data", "recordings", "profile") for word in words
+        )
+        words += ["--out", str(tmp_path / "new"), "--dry-run"] if own or "--seeds" in words else []
+        words += [] if "--out" in words else ["--out", str(out)]
+    if words[0] == "search":
+        words[words.index("--max-minutes") : words.index("--max-minutes") + 2] = ["--max-iters", "4"]
+        words[words.index("--trials") + 1] = "2"
+        words += ["--preset", "tiny"]
+    if words[:2] == ["listening-test", "serve"]:
+        served(words)
+        return
+    done = samplernn(*words)
+    nobody = words[:2] == ["listening-test", "analyse"] and "Nobody's votes are in" in done.stderr
+    assert done.returncode == 0 or nobody, done.stderr
+
+
+def served(words: list[str]) -> None:
+    """It serves until it is told to end."""
+    command = [sys.executable, "-m", "samplernn_theano", *words, "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert "http://127.0.0.1:" in process.stdout.readline()
+        process.terminate()
+        assert process.wait(20) == 0

@@ -1,0 +1,222 @@
+"""The workflow as a person runs it: `samplernn reproduce`, what it leaves, what happens when it is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samplernn_theano.reproduction import plan, steps, workflow
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*words) -> list[str]:
+    return [sys.executable, "-m", "samplernn_theano", "reproduce", *map(str, words)]
+
+
+def reproduce(*words) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def record(out: Path, cell: str, step: str) -> dict:
+    return json.loads((out / "steps" / cell / "seed123" / f"{step}.json").read_text())
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+
+def test_the_list_has_cells_and_published_numbers():
+    done = reproduce("--list")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "test 1.159" in lines["table1/music/three_tier"]
+    assert "test 1.392" in lines["table4/two_tier"] and "valid 1.369" in lines["table4/two_tier"]
+    assert "4 systems" in lines["listening/blizzard"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "Name a cell"),
+        (["table1/musik"], "did you mean table1/music?"),
+        (["zzz"], "There is no cell zzz; samplernn reproduce --list"),
+        (["table3/32", "--scale", "huge"], "There is no scale huge"),
+        (["table3/32"], "The set blizzard cannot be downloaded"),
+        (["table3/32", "--data", "blizzard=/nowhere"], "--data blizzard: there is no folder /nowhere"),
+        (["table1/music", "--recordings", "music=/nowhere"], "--recordings music: there is no folder"),
+        (
+            ["table1/music", "--data", "blizzard=/tmp"],
+            "No cell named here reads the set blizzard; they read music",
+        ),
+        (["table3/32", "--data", "speech=/tmp"], "is not SET=..., with one of the sets blizzard"),
+        (["table3/32", "--scale", "smoke", "--profile", "mine"], "There is no profile mine"),
+        (["--report", "--out", "/nowhere"], "/nowhere holds no workflow"),
+    ],
+)
+def test_errors_are_one_sentence(tmp_path, words, sentence):
+    done = reproduce(*words, *([] if "--out" in words else ["--out", tmp_path / "out"]))
+    assert done.returncode == 2 and sentence in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_prints_commands_and_makes_nothing(tmp_path):
+    done = reproduce("table1/music", "--scale", "smoke", "--out", tmp_path / "out", "--dry-run")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and not (tmp_path / "out").exists()
+    assert len(lines) == 2 + 4 * 3  # two sets, then train, evaluate, generate
+    assert lines[0].startswith("python datasets/demo.py") and lines[1].startswith("samplernn prepare")
+    assert lines[2].startswith("samplernn train one_tier --preset tiny --max-iters 20")
+
+
+def test_other_settings_want_another_folder(tmp_path):
+    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells={"table3/32": [123]}, data={"music": "/a"}))
+    for words, sentence in {
+        ("--scale", "laptop"): "of the scale smoke, not laptop",
+        ("--scale", "smoke", "--max-minutes", "1"): "with --max-minutes none, not 1",
+        ("--scale", "smoke", "--data", f"music={tmp_path}"): "with --data music=/a",
+    }.items():
+        done = reproduce("table1/music", "--out", tmp_path, *words, "--dry-run")
+        assert done.returncode == 2 and sentence in done.stderr, done.stderr
+
+
+def test_only_what_is_named_is_done_and_all_that_was_ever_named_is_known(tmp_path):
+    first = workflow.join(plan.Workflow(tmp_path, "smoke", {"table3/32": [123], "table3/64": [123]}))
+    plan.save(first)
+    second = workflow.join(
+        plan.Workflow(tmp_path, "smoke", {"table3/64": [123, 124]}, about={"music": "mine"})
+    )
+    assert plan.trained(second) == [("table3/64", 123), ("table3/64", 124)]
+    assert second.before == {"table3/32": [123], "table3/64": [123, 124]} and second.about == {
+        "music": "mine"
+    }
+
+
+# --- a step -------------------------------------------------------------------------------------------------
+
+
+def test_a_step_that_fails_leaves_its_sentence(tmp_path, capsys):
+    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells={"table3/32": [123]}))
+    assert steps.run(tmp_path, "evaluate", "table3/32", 123) == 2
+    found = record(tmp_path, "table3/32", "evaluate")
+    assert found["status"] == "failed" and found["exit_code"] == 2
+    assert "There is no" in found["message"] and "runs/table3/32/seed123" in found["message"]
+    assert found["command"][:2] == ["samplernn", "evaluate"] and found["machine"]["cores"] >= 1
+    assert "evaluate  table3/32 seed 123: failed" in capsys.readouterr().out
+    log = tmp_path / "steps/table3/32/seed123/evaluate.log"
+    assert log.read_text().startswith("$ samplernn evaluate ")
+
+    written = log.read_text()  # another attempt would fail again
+    assert steps.run(tmp_path, "evaluate", "table3/32", 123, attempt=2) == 2 and log.read_text() == written
+    assert steps.run(tmp_path, "evaluate", "table3/32", 123) == 2 and log.read_text() != written
+
+
+def test_the_energy_is_what_the_meters_counted_if_they_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "METERS", tmp_path)
+    assert steps._energy() is None
+    for package, joules in enumerate((2, 3)):
+        meter = tmp_path / f"intel-rapl:{package}" / "energy_uj"
+        meter.parent.mkdir()
+        meter.write_text(f"{joules}000000\n")
+    assert steps._energy() == 5.0
+
+    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells={"table3/32": [123]}))
+    counted = iter([5.0, 9.0])
+    monkeypatch.setattr(steps, "_energy", lambda: next(counted))
+    steps.run(tmp_path, "evaluate", "table3/32", 123)
+    assert record(tmp_path, "table3/32", "evaluate")["energy_joules"] == 4
+
+
+def test_what_will_be_done_is_said_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "gpus", lambda: [])
+    asked = plan.Workflow(tmp_path, "paper", {"table1/music/three_tier": [123, 124]})
+    said = workflow._announcement(asked, here=True)
+    assert said.startswith(f"7 steps to do in {tmp_path}, 2 trainings among them.") and "No GPU" in said
+    assert "No GPU" not in workflow._announcement(asked, here=False)
+
+
+# --- all together -------------------------------------------------------------------------------------------
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    for _ in range(1200):
+        if path.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    assert path.exists() and process.poll() is None
+
+
+def test_a_killed_workflow_goes_on_and_a_cell_that_fails_does_not_stop_the_others(tmp_path):
+    out, bad = tmp_path / "an out é{x}'y", tmp_path / "bad"
+    bad.mkdir()
+    for split in ("train", "valid", "test"):
+        np.save(bad / f"bad_{split}.npy", np.full((8, 16000), np.nan, np.float16))
+    words = ["table1/music/one_tier", "table3/512", "--scale", "smoke", "--out", out]
+    words += ["--data", f"blizzard={bad}", "--cores", "1"]
+
+    killed = subprocess.Popen(
+        command(*words),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for(out / "steps/table1/music/one_tier/seed123/train.json", killed)
+    began = json.loads((out / "steps/data/music.json").read_text())["started"]
+    killed.kill()
+    killed.wait()
+    refused = reproduce(*words)  # Snakemake and the training are still at work
+    assert refused.returncode == 2 and "Another process works in" in refused.stderr, refused.stderr
+    for group in groups_of(out):
+        os.killpg(group, signal.SIGKILL)
+    assert not (out / "steps/table1/music/one_tier/seed123/train.done").exists()
+
+    done = reproduce(*words)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert json.loads((out / "steps/data/music.json").read_text())["started"] == began  # not done again
+    assert record(out, "table1/music/one_tier", "generate")["status"] == "done"
+    scored = record(out, "table1/music/one_tier", "evaluate")["result"]
+    assert scored["test"]["clips"] >= 4 and 7 < scored["test"]["score"] < 9
+    failed = json.loads((out / "steps/data/blizzard.json").read_text())
+    assert failed["status"] == "failed" and "NaN" in failed["message"]
+    page = (out / "report" / "index.html").read_text()
+    assert "NaN" in page and f"{scored['test']['score']:.3f}" in page
+
+    again = reproduce(words[0], *words[2:6])  # the cell that is done, without the one that failed
+    assert again.returncode == 0 and "0 steps to do" in again.stdout, again.stdout + again.stderr
+    assert f"{scored['test']['score']:.3f}" in (out / "report" / "report.md").read_text()
+
+
+def test_a_workflow_that_is_told_to_end_lets_the_training_save(tmp_path):
+    out = tmp_path / "out"
+    words = ["table1/music/one_tier", "--scale", "smoke", "--max-minutes", "10", "--out", out]
+    log = out / "runs/table1/music/one_tier/seed123/log.jsonl"
+    with subprocess.Popen(command(*words), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        wait_for(log, process)
+        for _ in range(600):
+            if '"train"' in log.read_text():
+                break
+            time.sleep(0.1)
+        process.terminate()
+        said = process.communicate(timeout=120)[0]
+    assert process.returncode == 143, said
+    assert "Stopped; the same command goes on." in said
+    assert record(out, "table1/music/one_tier", "train")["status"] == "stopped"
+    assert (log.parent / "checkpoints" / "last.npz").is_file() and '"stopped"' in log.read_text()
+
+
+def groups_of(out: Path) -> set[int]:
+    """The process groups of all processes that have `out` on their command line."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(out).encode() in path.read_bytes():
+                found.add(os.getpgid(int(path.parent.name)))
+        except OSError:  # ended meanwhile
+            continue
+    return found - {os.getpgid(0)}

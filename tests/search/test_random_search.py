@@ -1,0 +1,428 @@
+"""A search draws what its seed says, loses no trial, and tells what it found."""
+
+import csv
+import importlib.util
+import json
+import multiprocessing
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+if importlib.util.find_spec("optuna") is None:
+    pytest.skip("Optuna is not installed", allow_module_level=True)
+
+import optuna
+
+from samplernn_theano.checkpoints import run_folder
+from samplernn_theano.cli.options import Parser
+from samplernn_theano.cli.search import add_search
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.errors import DivergedError, HyperParameterError, ReproductionError
+from samplernn_theano.search import random_search, search_space, summary
+from samplernn_theano.utils.commands import run_command
+
+RANGES = """
+family = "one_tier"
+fixed = ["--batch_size 2"]
+[ranges.dim]
+choices = [4, 8, 16]
+[ranges.n_rnn]
+low = 1
+high = 3
+[ranges.skip_conn]
+choices = [false, true]
+when = { n_rnn = [2, 3] }
+[ranges.learning_rate]
+low = 1e-4
+high = 1e-2
+log = true
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No picture after each trial, which takes half a second, unless a test asks for `pictures`."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(summary, "draw", lambda *_: None)
+
+
+@pytest.fixture
+def pictures() -> None:
+    """The pictures are drawn."""
+
+
+@pytest.fixture
+def ranges(tmp_path: Path) -> Path:
+    path = tmp_path / "ranges.toml"
+    path.write_text(RANGES)
+    return path
+
+
+@pytest.fixture
+def task(tmp_path: Path, ranges: Path, small_data: Path) -> random_search.Task:
+    space = search_space.read(ranges, "one_tier", "tiny")
+    return random_search.Task(space, small_data, tmp_path / "study", 6, 0, ["--max-iters", "5"])
+
+
+def changed(task: random_search.Task, **changes) -> random_search.Task:
+    return random_search.Task(**{**task.__dict__, **changes})
+
+
+def flags_of(words: list[str]) -> dict[str, str]:
+    """The flags of a command by their names."""
+    return {flag: word for flag, word in zip(words, words[1:], strict=False) if flag.startswith("--")}
+
+
+def train(words: list[str], output: Path, claim: int, stop: random_search.Stop) -> int:
+    """In place of a training: a run whose score depends on the hyper-parameters, and is best half way."""
+    flags = flags_of(words)
+    run = run_folder.Run(Path(flags["--run"]))
+    run.folder.mkdir(exist_ok=True)
+    cost = 2 + int(flags["--dim"]) / 10 + float(flags["--learning-rate"])
+    run_folder.append(run, "start", iteration=0, parameters=1000 * int(flags["--dim"]))
+    run_folder.append(run, "monitor", iteration=3, seconds=60.0, valid=cost)
+    run_folder.append(run, "monitor", iteration=5, seconds=90.0, valid=cost + 1)
+    run_folder.append(run, "end", iteration=5, seconds=90.0)
+    return 0
+
+
+def slow_train(words: list[str], output: Path, claim: int, stop: random_search.Stop) -> int:
+    time.sleep(0.05 if int(flags_of(words)["--dim"]) > 4 else 0.2)
+    return train(words, output, claim, stop)
+
+
+def trials_of(task: random_search.Task) -> dict[int, dict]:
+    """What Optuna itself has of each trial that is done: its parameters."""
+    storage = random_search._journal_storage(task.folder / "journal.log")
+    study = optuna.load_study(study_name=task.folder.name, storage=storage)
+    assert len({trial.number for trial in study.trials}) == len(study.trials)
+    return {trial.number: trial.params for trial in study.trials if trial.state.name == "COMPLETE"}
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# --- what is drawn ------------------------------------------------------------------------------------------
+
+
+def test_a_trial_depends_on_seed_and_number_alone(task):
+    ten, twenty = (search_space.preview(task.space, 0, n) for n in (10, 20))
+    assert twenty[:10] == ten
+    assert search_space.preview(task.space, 1, 10) != ten
+    assert len({values["learning_rate"] for values in twenty}) == 20
+
+
+def test_draws_cover_the_ranges_evenly(task):
+    drawn = search_space.preview(task.space, 0, 600)
+    for value in (4, 8, 16):
+        assert 150 < [values["dim"] for values in drawn].count(value) < 250
+    assert {values["n_rnn"] for values in drawn} == {1, 2, 3}
+    rates = [values["learning_rate"] for values in drawn]
+    assert min(rates) >= 1e-4 and max(rates) <= 1e-2
+    assert 250 < sum(rate < 1e-3 for rate in rates) < 350  # even in the logarithm
+    assert all(("skip_conn" in values) == (values["n_rnn"] > 1) for values in drawn)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_our_ranges_never_contradict_themselves(family):
+    path = Path(__file__).parents[2] / "reproduce" / "search" / f"{family}.toml"
+    space = search_space.read(path, family, "best")
+    models = [search_space.hyperparameters(space, v) for v in search_space.preview(space, 0, 200)]
+    assert len(set(models)) > 100
+
+
+def test_one_or_three_workers_draw_the_same(task):
+    assert random_search.search(task, train) == 0
+    three = changed(task, folder=task.folder.with_name("three"))
+    workers = [
+        multiprocessing.get_context("fork").Process(target=random_search.search, args=(three, slow_train))
+        for _ in range(3)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert trials_of(three) == trials_of(task)
+    assert trials_of(task).keys() == set(range(6))
+    assert [row["trial"] for row in table(three.folder)] == [row["trial"] for row in table(task.folder)]
+
+
+# --- tables -------------------------------------------------------------------------------------------------
+
+
+def test_tables_tell_what_was_found(task, capsys, pictures):
+    assert random_search.search(task, train) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:6]] == [["trial", str(i)] for i in range(6)]
+    rows = table(task.folder)
+    costs = [float(row["valid_bits_per_sample"]) for row in rows]
+    assert costs == sorted(costs)
+    best = rows[0]
+    assert costs[0] == pytest.approx(2 + int(best["dim"]) / 10 + float(best["learning_rate"]))
+    assert int(best["parameters"]) == 1000 * int(best["dim"])
+    assert (best["iterations"], best["best_iteration"], best["minutes"]) == ("5", "3", "1.5")
+    page = (task.folder / "trials.md").read_text()
+    assert page.index(f"| {rows[0]['trial']} | {costs[0]:.4f}") < page.index(f"| {rows[1]['trial']} | ")
+    assert "6 done" in page
+    for text in (page, "\n".join(lines)):
+        assert f"samplernn resume {task.folder}/trial-{int(best['trial']):03d} --max-iters 50" in text
+        assert best["command"] in text
+    flags = flags_of(shlex.split(best["command"]))
+    assert (flags["--dim"], flags["--learning-rate"]) == (best["dim"], best["learning_rate"])
+    assert flags["--batch_size"] == "2"
+    assert (task.folder / "search.png").stat().st_size > 10_000
+
+
+def test_more_trials_go_on_where_fewer_ended(task):
+    def never(*_):
+        raise AssertionError("a trial was trained again")
+
+    random_search.search(changed(task, trials=2), train)
+    first = trials_of(task)
+    assert random_search.search(changed(task, trials=2), never) == 0
+    random_search.search(task, train)
+    assert trials_of(task).keys() == set(range(6)) and first.items() <= trials_of(task).items()
+
+
+def test_a_data_base_serves_as_well(task):
+    url = f"sqlite:///{task.folder.parent}/optuna.db"
+    assert random_search.search(changed(task, trials=2, storage=url), train) == 0
+    assert len(table(task.folder)) == 2
+    assert not (task.folder / "journal.log").exists()
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------
+
+
+def test_failed_trials_are_told_and_the_search_goes_on(task, capsys):
+    said = {
+        0: (2, "Compiling\nsamplernn: The cost became nan after 3 updates.\n"),
+        1: (-11, ""),
+        2: (1, "Boom"),
+    }
+
+    def fail(words, output, claim, stop):
+        code, text = said.get(int(output.stem[-3:]), (0, ""))
+        output.write_text(text)
+        return code or train(words, output, claim, stop)
+
+    assert random_search.search(task, fail) == 0
+    rows = {int(row["trial"]): row for row in table(task.folder)}
+    assert [rows[i]["state"] for i in range(6)] == ["failed"] * 3 + ["done"] * 3
+    assert rows[0]["message"] == "The cost became nan after 3 updates."
+    assert "SIGSEGV" in rows[1]["message"]
+    assert "Exit code 1: Boom" in rows[2]["message"]
+    assert "The cost became nan" in capsys.readouterr().out
+    assert "3 done, 3 failed" in (task.folder / "trials.md").read_text()
+
+
+def test_a_training_that_ends_without_a_look_has_failed(task):
+    assert random_search.search(changed(task, trials=1), lambda *_: 0) == 0
+    assert "validation set" in table(task.folder)[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[ranges.dim]", "[ranges.width]", "one_tier has no width"),
+        ("choices = [4, 8, 16]", "choices = []", "needs choices"),
+        ("choices = [4, 8, 16]", 'choices = [4, "big"]', "'big'"),
+        ("low = 1\n", "low = 5\n", "low must be below high"),
+        ("low = 1e-4", "low = 0.0", "with log it must be above 0"),
+        ("low = 1e-4", "low = -1e-4", "with log|positive"),
+        ("low = 1\n", "lowest = 1\n", "lowest is unknown"),
+        ("when = { n_rnn", "when = { learning_rate", "not drawn above"),
+        ('"--batch_size 2"', '"--dim 8"', "also has a range"),
+        ('"--batch_size 2"', '"--run x"', "has no run"),
+        ('"--batch_size 2"', '"batch_size"', "is not written as"),
+        ('"--batch_size 2"', '"--ip-weight 1"', "has no ip_weight"),
+        ("[ranges.dim]\nchoices = [4, 8, 16]", "[ranges.q_type]\nchoices = ['linear']", "cannot be compared"),
+        ('"one_tier"', '"two_tier"', "two_tier, not one_tier"),
+        ("fixed =", "fix =", "unknown key fix"),
+        ("[ranges.dim]", "[ranges.dim", "is not TOML"),
+    ],
+)
+def test_ranges_that_cannot_be_are_refused(ranges, old, new, words):
+    assert old in RANGES
+    ranges.write_text(RANGES.replace(old, new, 1))
+    with pytest.raises(ReproductionError, match=words):
+        search_space.read(ranges, "one_tier", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("when = { n_rnn = [2, 3] }", "", "Trial .*--skip_conn True needs two recurrent layers"),
+        ('"--batch_size 2"', '"--batch_size 5"', "Trial 0 .*needs at least 5"),
+        ("high = 3", "high = 9", "Trial .*--n_rnn . is out of range"),
+    ],
+)
+def test_trials_that_cannot_be_trained_are_found_before_any_is(task, ranges, old, new, words):
+    ranges.write_text(RANGES.replace(old, new, 1))
+    space = search_space.read(ranges, "one_tier", "tiny")
+    with pytest.raises(HyperParameterError, match=words):
+        random_search.search(changed(task, space=space), train)
+    assert not task.folder.exists()
+
+
+def test_a_folder_with_another_search_is_refused(task, ranges, data):
+    random_search.search(changed(task, trials=1), train)
+    ranges.write_text(RANGES.replace("16]", "32]"))
+    others = {
+        "--seed": {"seed": 1},
+        "--max-": {"limit": ["--max-iters", "6"]},
+        "--data": {"data": data},
+        "--preset": {"space": search_space.read(ranges, "one_tier", "demo")},
+        "--ranges": {"space": search_space.read(ranges, "one_tier", "tiny")},
+    }
+    for words, changes in others.items():
+        with pytest.raises(ReproductionError, match=f"another {words}"):
+            random_search.search(changed(task, **changes), train)
+
+
+def test_a_damaged_journal_is_refused_and_a_cut_one_goes_on(task):
+    random_search.search(changed(task, trials=2), train)
+    journal = task.folder / "journal.log"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 4, "wor')  # a worker was killed while it wrote
+    random_search.search(changed(task, trials=3), train)
+    assert trials_of(task).keys() == {0, 1, 2}
+    lines = whole.splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:3], b"\0\0\0\n", *lines[4:]]))
+    with pytest.raises(ReproductionError, match=r"journal\.log is damaged"):
+        random_search.search(task, train)
+
+
+# --- stopping and going on ----------------------------------------------------------------------------------
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < end, path
+        time.sleep(0.01)
+
+
+def hang(words: list[str], output: Path, claim: int, stop: random_search.Stop) -> int:
+    """In place of a training that never ends: in a process of its own that says when it has begun."""
+    script = f"import pathlib, time; pathlib.Path({str(output)!r}).touch(); time.sleep(60)"
+    stop.child = subprocess.Popen([sys.executable, "-c", script], pass_fds=(claim,))
+    output.with_suffix(".pid").write_text(str(stop.child.pid))
+    return stop.child.wait()
+
+
+def start_hanging(task: random_search.Task) -> multiprocessing.Process:
+    """A worker that trains its first two trials and hangs in the third."""
+
+    def third_hangs(words, output, claim, stop):
+        return (hang if "trial-002" in str(output) else train)(words, output, claim, stop)
+
+    worker = multiprocessing.get_context("fork").Process(
+        target=lambda: sys.exit(random_search.search(task, third_hangs))
+    )
+    worker.start()
+    wait_for(task.folder / "trial-002.log")
+    return worker
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_search_ends_its_training_and_goes_on_later(task, number):
+    worker = start_hanging(task)
+    os.kill(worker.pid, number)
+    worker.join(20)
+    assert worker.exitcode == 128 + number
+    assert {row["trial"]: row["state"] for row in table(task.folder)} == {
+        "0": "done",
+        "1": "done",
+        "2": "stopped",
+    }
+    began = []
+
+    def resumed(words, output, claim, stop):
+        began.append(output.stem)
+        assert "--resume" in words
+        return train(words, output, claim, stop)
+
+    assert random_search.search(task, resumed) == 0
+    assert began == [f"trial-00{i}" for i in (2, 3, 4, 5)]
+    assert trials_of(task).keys() == set(range(6))
+
+
+def test_the_trial_of_a_killed_worker_is_taken_again_when_its_training_has_ended(task):
+    worker = start_hanging(task)
+    worker.kill()
+    worker.join()
+    assert random_search.search(task, train) == 0  # its training still runs, and is left alone
+    assert trials_of(task).keys() == {0, 1, 3, 4, 5}
+    assert {row["trial"]: row["state"] for row in table(task.folder)}["2"] == "running"
+    os.kill(int((task.folder / "trial-002.pid").read_text()), signal.SIGKILL)
+    end = time.monotonic() + 10
+    while len(trials_of(task)) < 6 and time.monotonic() < end:
+        assert random_search.search(task, train) == 0
+    drawn = search_space.preview(task.space, task.seed, 6)
+    assert trials_of(task) == dict(enumerate(drawn))
+
+
+def test_a_trial_whose_worker_was_killed_while_it_drew_is_drawn_to_the_end(task, monkeypatch):
+    with pytest.raises(DivergedError), monkeypatch.context() as patch:
+        suggest = search_space._suggest
+
+        def die_at_last(trial, one):
+            if one.name == "learning_rate" and trial.number == 1 and trial.study.study_name == "study":
+                raise DivergedError  # any that ends the search at this place
+            return suggest(trial, one)
+
+        patch.setattr(search_space, "_suggest", die_at_last)
+        random_search.search(task, train)
+    assert random_search.search(task, train) == 0
+    assert trials_of(task) == dict(enumerate(search_space.preview(task.space, task.seed, 6)))
+
+
+# --- the command, with real trainings -----------------------------------------------------------------------
+
+
+def command(*words: object) -> int:
+    parser = Parser(prog="samplernn")
+    add_search(parser.add_subparsers(parser_class=Parser))
+    arguments = parser.parse_args(["search", *map(str, words)])
+    return run_command(lambda: arguments.command(arguments))
+
+
+def test_the_command_trains_and_tells(tmp_path, small_data, capfd, pictures):
+    ranges, study = tmp_path / "r.toml", tmp_path / "study"
+    ranges.write_text(
+        'family = "one_tier"\nfixed = ["--batch_size 2", "--seq_len 64"]\n'
+        "[ranges.dim]\nchoices = [4, 8]\n[ranges.learning_rate]\nlow = 1e-3\nhigh = 1e-2\n"
+    )
+    words = ["one_tier", "--data", small_data, "--study", study, "--ranges", ranges, "--preset", "tiny"]
+    words += ["--trials", 2, "--max-iters", 4, "--threads", 1]
+    assert command(*words) == 0
+    told = capfd.readouterr()
+    assert told.err == ""
+    assert len(told.out.splitlines()) == 6
+    for row in table(study):
+        settings = json.loads((study / f"trial-00{row['trial']}" / "settings.json").read_text())
+        assert str(settings["hyperparameters"]["dim"]) == row["dim"]
+        assert settings["hyperparameters"]["seq_len"] == 64
+        assert repr(settings["learning_rate"]) == row["learning_rate"]
+        assert 3 < float(row["valid_bits_per_sample"]) < 9
+        assert (row["iterations"], row["state"]) == ("4", "done")
+    assert command(*words) == 0
+    assert "Trials: 2 done" in capfd.readouterr().out
+    assert command(*words, "--seed", 5) == 2
+    assert "another --seed" in capfd.readouterr().err
+
+
+def test_without_optuna_the_command_says_what_to_install(small_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert command("one_tier", "--data", small_data, "--study", tmp_path / "study") == 2
+    assert "samplernn-theano[reproduce]" in capsys.readouterr().err

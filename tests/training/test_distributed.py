@@ -1,0 +1,307 @@
+"""Several processes that train together: who they are, what they agree on, and how they end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samplernn_theano.checkpoints import npz, run_folder
+from samplernn_theano.cli.main import main
+from samplernn_theano.config.hyperparameters import ThreeTier
+from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.errors import BackendError, HyperParameterError
+from samplernn_theano.training import distributed, loop
+from samplernn_theano.training.rank_and_size import local_devices, place
+from samplernn_theano.training.run import resume, train
+
+# --- the launcher
+
+
+def slurm(rank: int, n: int, **others: str) -> dict[str, str]:
+    about = {"JOB_ID": "7", "STEP_NODELIST": "node[1-2]", "NTASKS": n, "PROCID": rank, "LOCALID": rank % 4}
+    return {f"SLURM_{name}": str(value) for name, value in (about | others).items()}
+
+
+def open_mpi(rank: int, n: int, **others: str) -> dict[str, str]:
+    about = {"SIZE": n, "RANK": rank, "LOCAL_RANK": rank % 4, "LOCAL_SIZE": min(n, 4)}
+    return {f"OMPI_COMM_WORLD_{name}": str(value) for name, value in about.items()} | others
+
+
+def by_hand(rank: object, n: object) -> dict[str, str]:
+    return {
+        "JAX_COORDINATOR_ADDRESS": "node1:61234",
+        "JAX_NUM_PROCESSES": str(n),
+        "JAX_PROCESS_ID": str(rank),
+    }
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        slurm(5, 8),
+        open_mpi(5, 8, JAX_COORDINATOR_ADDRESS="node1:61234"),
+        open_mpi(5, 8, OMPI_MCA_orte_hnp_uri="1531576320.0;tcp://10.96.0.1:34911"),
+        by_hand(5, 8),
+        slurm(0, 1) | open_mpi(1, 2) | by_hand(5, 8),
+    ],
+    ids=["srun", "mpirun with an address", "mpirun, Open MPI 4", "by hand", "by hand before all others"],
+)
+def test_a_process_learns_its_place_from_the_launcher(environment: dict[str, str]) -> None:
+    assert place(environment) == (5, 8)
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, "srun or mpirun, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"),
+        (open_mpi(5, 8), "mpirun -x JAX_COORDINATOR_ADDRESS=HOST:PORT"),
+        (by_hand(8, 8), "JAX_PROCESS_ID=8 and JAX_NUM_PROCESSES=8 are no number"),
+        (by_hand("one", 8), "JAX_PROCESS_ID=one and"),
+    ],
+)
+def test_a_launcher_that_does_not_say_enough_is_told(environment: dict[str, str], told: str) -> None:
+    with pytest.raises(BackendError, match=told):
+        place(environment)
+
+
+FOUR = {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "devices"),
+    [
+        (slurm(5, 8, STEP_TASKS_PER_NODE="4(x2)") | FOUR, [1]),
+        (slurm(5, 8, STEP_TASKS_PER_NODE="2(x4)", LOCALID="1") | FOUR, [2, 3]),
+        (slurm(1, 2, STEP_TASKS_PER_NODE="1(x2)", LOCALID="0") | FOUR, [0, 1, 2, 3]),
+        (slurm(5, 7, STEP_TASKS_PER_NODE="2(x3),1", NODEID="2", LOCALID="1") | FOUR, [2, 3]),
+        (slurm(6, 7, STEP_TASKS_PER_NODE="2(x3),1", NODEID="3", LOCALID="0") | FOUR, [0, 1, 2, 3]),
+        (
+            slurm(5, 8, STEP_TASKS_PER_NODE="4(x2)", GPUS_PER_TASK="2") | {"CUDA_VISIBLE_DEVICES": "2,3"},
+            [0, 1],
+        ),
+        (slurm(5, 8, STEP_TASKS_PER_NODE="4(x2)") | {"CUDA_VISIBLE_DEVICES": "GPU-5a"}, [0]),
+        (open_mpi(5, 8) | FOUR, [1]),
+        (open_mpi(5, 8), [1]),
+        (by_hand(1, 2) | FOUR, [0, 1, 2, 3]),
+        (by_hand(1, 2), None),
+        (slurm(5, 8, STEP_TASKS_PER_NODE="4(x2)") | FOUR | {"JAX_LOCAL_DEVICE_IDS": "3"}, None),
+    ],
+)
+def test_the_processes_of_a_machine_share_its_gpus(environment: dict[str, str], devices: list[int]) -> None:
+    """None: all, or those that are named in the environment."""
+    assert local_devices(environment) == devices
+
+
+# --- alone
+
+
+def test_a_process_alone_decides_by_itself_and_does_without_jax() -> None:
+    code = """
+import sys
+from samplernn_theano import distributed
+assert distributed.agree(1.5, 2.0, stop=15) == ([1.5, 2.0], 15)
+assert (distributed.rank(), distributed.n_processes(), distributed.is_first()) == (0, 1, True)
+assert list(range(6))[distributed.rows(6)] == list(range(6))
+assert distributed.together(lambda: 3) == 3
+assert "jax" not in sys.modules
+"""
+    environment = os.environ | by_hand(0, 1)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# --- together
+
+BEGIN = """
+import os, signal, sys, time
+from samplernn_theano import distributed, signals
+from samplernn_theano.errors import DataError
+me = distributed.rank
+def note(*words):
+    print(*words, file=sys.stderr, flush=True)
+"""
+
+type Done = list[tuple[int, str, str]]
+"""The exit code, output and errors of each process."""
+
+
+def run(code: str, n: int = 2, missing: int = -1) -> Done:
+    """Run a program in `n` processes together."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(n):
+        if rank != missing:
+            environment = os.environ | by_hand(rank, n) | {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{port}"}
+            words = [sys.executable, "-c", BEGIN + code]
+            pipe = subprocess.PIPE
+            started.append(subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True))
+    said = [process.communicate(timeout=180) for process in started]
+    return [(process.returncode, *words) for process, words in zip(started, said, strict=True)]
+
+
+def processes(work: str, n: int = 2, missing: int = -1, before: str = "") -> Done:
+    """Do `work`, the body of a function, in `n` processes together."""
+    lines = "\n".join(f"    {line}" for line in work.strip().splitlines())
+    return run(f"{before}\ndef work():\n{lines}\nsys.exit(distributed.together(work))", n, missing)
+
+
+def test_all_decide_by_the_clock_of_process_0_and_on_a_signal_to_any() -> None:
+    """Only process 0 is heard on the standard output."""
+    work = """
+stopping = []
+with signals.caught(stopping.append):
+    print("from", me())
+    for i in range(100_000):
+        if i == 50 and me() == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.001 * me())
+        values, stop = distributed.agree(i + 1000 * me(), stop=max(stopping, default=0))
+        assert values == [i]
+        if stop:
+            note("stops at", i)
+            return 128 + stop
+"""
+    done = processes(work, n=3)
+    assert [code for code, *_ in done] == [143] * 3, done
+    assert [out for _, out, _ in done] == ["from 0\n", "", ""]
+    assert len({errors for *_, errors in done}) == 1  # all at the same moment
+    assert int(done[0][2].split()[-1]) >= 50
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_process_that_is_killed_ends_the_others_with_a_sentence(lost: int) -> None:
+    """Even where they wait for a result of all devices."""
+    work = f"""
+from jax.experimental.multihost_utils import sync_global_devices
+for i in range(1000):
+    if i == 20 and me() == {lost}:
+        note(f"killed at {{time.time()}}")
+        os.kill(os.getpid(), signal.SIGKILL)
+    sync_global_devices("step")
+"""
+    done = processes(work)
+    ended = time.time()
+    assert done[lost][0] == -signal.SIGKILL
+    code, _, errors = done[1 - lost]
+    assert code == 2, errors
+    assert f"samplernn: Process {lost} of 2 was lost: it was killed, or its machine is gone. All" in errors
+    assert "Traceback" not in errors
+    assert ended - float(done[lost][2].split()[-1]) < 10
+
+
+@pytest.mark.parametrize("one", [0, 1])
+def test_an_error_of_one_process_ends_the_others(one: int) -> None:
+    work = f"""
+distributed.GRACE_SECONDS = 1.0
+if me() == {one}:
+    raise DataError("A file has vanished.")
+distributed.agree() if me() else time.sleep(60)
+"""
+    done = processes(work)
+    assert [code for code, *_ in done] == [2, 2]
+    assert "samplernn: A file has vanished.\n" in done[one][2]
+    assert f"samplernn: Process {one} of 2 has ended with exit code 2. All others end too" in done[1 - one][2]
+
+
+def test_an_error_of_all_is_told_and_nothing_else() -> None:
+    done = processes('raise DataError("The cost became nan.")')
+    assert [(code, errors) for code, _, errors in done] == [(2, "samplernn: The cost became nan.\n")] * 2
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_process_that_does_not_come_is_told(missing: int) -> None:
+    before = "distributed.START_SECONDS = 2.0"
+    ((code, _, errors),) = processes("return 0", missing=missing, before=before)
+    assert code == 2
+    assert f"Process {1 - missing} of 2 has waited 2 s for the others" in errors
+
+
+def test_processes_cannot_share_a_batch_unevenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "n_processes", lambda: 3)
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    assert distributed.rows(6) == slice(2, 4)
+    with pytest.raises(HyperParameterError, match="3 processes cannot share minibatches of 8"):
+        distributed.rows(8)
+
+
+# --- training
+
+HP = ThreeTier(dim=16, emb_size=8, q_levels=32, seq_len=128, batch_size=4)
+ITERATIONS = 50
+
+
+def samplernn(*words: object, killed_at: int, number: int) -> Done:
+    """The command in two processes, every cost logged; process 1 sends itself a signal after an iteration."""
+    return run(f"""
+from samplernn_theano import cli, training
+training.LOG_SECONDS = 0.0
+step = training._step
+def step_and_signal(t, batch):
+    step(t, batch)
+    if me() == 1 and t.progress.iteration == {killed_at}:
+        os.kill(os.getpid(), {number:d})
+training._step = step_and_signal
+sys.exit(cli.main({[str(word) for word in words]}))
+""")
+
+
+def costs(folder: Path) -> list[float]:
+    return [
+        record["nll_bits"]
+        for record in run_folder.read_log(run_folder.Run(folder))
+        if record["event"] == "train"
+    ]
+
+
+def test_two_processes_train_as_one_does_stop_together_and_are_gone_on_with(
+    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two are stopped, two go on until one is killed, one goes on alone: the costs of one from the start."""
+    monkeypatch.setattr(loop, "LOG_SECONDS", 0.0)
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(HP, small_data, one, Schedule(max_iters=ITERATIONS))
+    flags = "--preset tiny --dim 16 --emb_size 8 --q_levels 32 --n_seqs 0 --distributed --resume".split()
+    command = ("train", "three_tier", "--data", small_data, "--run", two, *flags, "--max-iters", ITERATIONS)
+
+    stopped = samplernn(*command, killed_at=18, number=signal.SIGTERM)
+    assert [code for code, *_ in stopped] == [143, 143], stopped
+    assert "Stopped by SIGTERM after iteration 1" in stopped[0][1]
+    assert stopped[1][1:] == ("", "")
+    settings = json.loads(run_folder.Run(two).settings.read_text())
+    assert settings["n_devices"] == 2
+
+    killed = samplernn(*command, "--save-minutes", 1e-9, killed_at=40, number=signal.SIGKILL)
+    assert [code for code, *_ in killed] == [2, -signal.SIGKILL], killed
+    assert "Going on after iteration 1" in killed[0][2]
+    assert "samplernn: Process 1 of 2 was lost" in killed[0][2] and "Traceback" not in killed[0][2]
+    saved = npz.load(run_folder.Run(two).last)
+    assert 38 <= saved.progress["iteration"] <= 40
+    assert {array.shape[0] for array in saved.states.values()} == {HP.batch_size}
+
+    assert resume(two, n_devices=1) == 0
+    assert len(costs(two)) == len(costs(one)) == ITERATIONS
+    np.testing.assert_allclose(costs(two), costs(one), rtol=1e-4)
+    (alone,), (together,) = (
+        [
+            record["valid"]
+            for record in run_folder.read_log(run_folder.Run(folder))
+            if record["event"] == "monitor"
+        ][-1:]
+        for folder in (one, two)
+    )
+    assert together == pytest.approx(alone, rel=1e-4)
+
+
+def test_several_processes_need_jax_and_take_all_devices(capsys: pytest.CaptureFixture) -> None:
+    for words in (["--backend", "c"], ["--devices", "2"]):
+        assert main(["resume", "run", "--distributed", *words]) == 2
+        told = capsys.readouterr().err
+        assert "--distributed needs --backend jax" in told and f"leave {words[0]}" in told

@@ -1,0 +1,328 @@
+"""Training as a user sees it: a process, a folder, a picture, a checkpoint."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from samplernn_theano.checkpoints import load, npz, run_folder
+from samplernn_theano.cli.main import main
+from samplernn_theano.config.hyperparameters import FAMILIES, RNNGMM, ThreeTier, WaveNet
+from samplernn_theano.config.schedule import Progress, Schedule, original_schedule
+from samplernn_theano.data.dataset import load_split, statistics
+from samplernn_theano.errors import DivergedError, OutputError
+from samplernn_theano.training import loop
+from samplernn_theano.training.hooks import evaluate, look
+from samplernn_theano.training.run import train
+from samplernn_theano.training.state import Training, save, settle
+from samplernn_theano.training.step import compile_trainer
+
+FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32".split()
+HP = ThreeTier(dim=16, emb_size=8, q_levels=32, seq_len=128, batch_size=4)
+
+
+def samplernn(*arguments, **options):
+    """The command line in a process of its own."""
+    words = [sys.executable, "-m", "samplernn_theano", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="module")
+def trained(small_data, tmp_path_factory):
+    """A short run: two epochs with samples, as a process."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    done = samplernn(
+        *("train", "three_tier", "--data", small_data, "--run", folder, *FLAGS),
+        *("--max-epochs", 2, "--n_seqs", 2, "--sample-seconds", 0.05),
+    )
+    assert done.returncode == 0, done.stderr
+    return run_folder.Run(folder)
+
+
+def test_the_run_folder_holds_everything(trained):
+    files = {str(p.relative_to(trained.folder)) for p in trained.folder.rglob("*") if p.is_file()}
+    passes = 2 * 16  # batches of clips, passes per clip
+    assert files == {
+        "settings.json",
+        "log.jsonl",
+        "train_log.png",
+        "checkpoints/last.npz",
+        "checkpoints/best.npz",
+        f"samples/sample_i{passes + 1}_0.wav",
+        f"samples/sample_i{passes + 1}_1.wav",
+        f"samples/sample_i{2 * passes}_0.wav",
+        f"samples/sample_i{2 * passes}_1.wav",
+    }
+    settings = json.loads(trained.settings.read_text())
+    assert settings["hyperparameters"]["dim"] == 16 and settings["seed"] == 123
+    assert "train three_tier" in settings["command"]
+
+
+def test_the_log_tells_the_story(trained):
+    records = run_folder.read_log(trained)
+    assert [r["event"] for r in records if r["event"] != "train"] == ["start", "monitor", "monitor", "end"]
+    looks = [r for r in records if r["event"] == "monitor"]
+    # Quirk: the look at the end of an epoch comes after the first pass of the next.
+    assert [r["iteration"] for r in looks] == [33, 64]
+    assert looks[1]["valid"] < looks[0]["valid"]
+    assert looks[1]["train"] < looks[0]["train"]
+
+
+def test_the_checkpoint_holds_all_that_a_resumed_run_needs(trained):
+    checkpoint = npz.load(trained.last)
+    assert checkpoint.hp == HP
+    assert checkpoint.progress["iteration"] == 64
+    assert (checkpoint.progress["epoch"], checkpoint.progress["batch"]) == (1, 32)
+    assert float(checkpoint.adam["adam.t"]) == 64
+    trained_names = set(checkpoint.parameters) - {
+        f"BigFrameLevel.IndependentPreds.{p}" for p in ("W0", "b", "g0")
+    }
+    assert {name[7:] for name in checkpoint.adam if name.startswith("adam.m.")} == trained_names
+    assert set(checkpoint.states) == {"big_h0", "h0"}
+    assert all(np.abs(s).max() > 0 for s in checkpoint.states.values())
+    assert checkpoint.settings["learning_rate"] == 0.001 and checkpoint.settings["seed"] == 123
+
+
+def test_the_same_command_gives_the_same_numbers(trained, small_data, tmp_path):
+    again = train(HP, small_data, tmp_path / "again", Schedule(max_epochs=2, n_seqs=0), backend="jax")
+    assert again == 0
+    first, second = (npz.load(r.last).parameters for r in (trained, run_folder.Run(tmp_path / "again")))
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_the_validation_score_is_the_mean_over_minibatches(trained, small_data):
+    """A checkpoint scored again gives the logged number."""
+    trainer = compile_trainer(HP)
+    trainer.graph.parameters.assign(npz.load(trained.last).parameters)
+    valid = evaluate(trainer, load_split(small_data, "valid"))
+    logged = [r for r in run_folder.read_log(trained) if r["event"] == "monitor"][-1]["valid"]
+    assert valid == pytest.approx(logged, rel=1e-6)
+
+
+def test_a_run_generates(trained):
+    done = samplernn("generate", trained.folder, "--seconds", 0.05, "--n_seqs", 1)
+    assert done.returncode == 0, done.stderr
+    assert (trained.samples / f"{trained.folder.name}_best_seed0_t1_0.wav").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_a_checkpoint(small_data, tmp_path, number, code):
+    run = run_folder.Run(tmp_path / "run")
+    words = ("train", "one_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--n_seqs", 0)
+    with subprocess.Popen(
+        [sys.executable, "-m", "samplernn_theano", *map(str, words)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (run.log.exists() and '"train"' in run.log.read_text()):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    checkpoint = npz.load(run.last)
+    assert checkpoint.progress["iteration"] >= 1
+    assert run_folder.read_log(run)[-1]["event"] == "stopped"
+    load.build(load.read(run.last))
+
+
+def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(small_data, tmp_path):
+    run = run_folder.Run(tmp_path / "run")
+    done = samplernn(
+        *("train", "one_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--weight_norm", "False"),
+        *("--n_seqs", 0, "--max-iters", 200, "--monitor-iters", 1, "--learning-rate", 1e30),
+    )
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("samplernn: ") and "--learning-rate" in last
+    assert "cost became nan" in last or "is not finite" in last
+    assert "Traceback" not in done.stderr
+    if run.last.exists():
+        assert all(np.isfinite(a).all() for a in npz.load(run.last).parameters.values())
+
+
+class Late:
+    """A cost that a device has ready after a while."""
+
+    def __float__(self):
+        time.sleep(0.05)
+        return 1.0
+
+
+@pytest.mark.parametrize("monitor_iters", [1, 1000])
+def test_all_steps_count_as_training_and_looks_do_not(monitor_iters, small_data, tmp_path):
+    """Also the step that a look waits for: but for the first one, which compiles."""
+
+    def slow_look(t):
+        settle(t)
+        time.sleep(0.2)
+
+    trainer = compile_trainer(HP)
+    states = trainer.zero_states()
+    settings = dict.fromkeys(("backend", "versions", "devices", "git_revision"), "none")
+    trainer = replace(trainer, step=lambda *_: [Late(), *states], settings=settings)
+    clips = {"train": load_split(small_data, "train")}
+    schedule = Schedule(max_iters=6, monitor_iters=monitor_iters, max_minutes=None)
+    run = run_folder.create(tmp_path / "run", {})
+    t = Training(
+        trainer,
+        clips,
+        run,
+        schedule,
+        Progress(batches_per_epoch=1000),
+        states,
+        began=time.monotonic(),
+        evaluate=slow_look,
+    )
+    assert loop.train_on(t, "start", None) == 0
+    assert 5 * 0.05 <= t.progress.seconds < 5 * 0.05 + 0.2
+
+
+def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path):
+    run = run_folder.create(tmp_path / "run", {})
+    trainer = compile_trainer(HP)
+    clips = {split: load_split(small_data, split) for split in ("valid", "test")}
+    under_way = Training(
+        trainer, clips, run, Schedule(), Progress(iteration=7), trainer.graph.zero_states(), began=0.0
+    )
+    save(under_way, run.last)
+    good = run.last.read_bytes()
+    trainer.graph.parameters.assign({"SampleLevel.L2.b": np.full(HP.dim, np.nan)})
+    with pytest.raises(DivergedError, match="SampleLevel.L2.b is not finite after 7 updates"):
+        save(under_way, run.last)
+    with pytest.raises(DivergedError, match="is not finite"):
+        look(under_way)
+    assert run.last.read_bytes() == good
+
+
+def test_a_run_is_not_overwritten_unless_asked(trained, small_data):
+    words = ("train", "three_tier", "--data", small_data, "--run", trained.folder, *FLAGS)
+    before = trained.last.read_bytes()
+    done = samplernn(*words)
+    assert done.returncode == 2
+    assert str(trained.folder) in done.stderr and "--overwrite" in done.stderr
+    assert trained.last.read_bytes() == before
+
+
+def test_debug_is_a_quick_look(small_data, tmp_path):
+    done = samplernn("train", "one_tier", "--data", small_data, "--run", tmp_path / "run", *FLAGS, "--debug")
+    assert done.returncode == 0, done.stderr
+    assert npz.load(tmp_path / "run/checkpoints/last.npz").progress["iteration"] == 60
+
+
+def test_a_full_disk_ends_the_run_with_a_sentence(small_data, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OutputError, match="No disk space left"):
+        train(HP, small_data, tmp_path / "run", Schedule(max_iters=2, n_seqs=0))
+    assert not list((tmp_path / "run" / "checkpoints").glob("*"))
+
+
+def test_the_same_command_starts_a_run_and_goes_on_with_it(small_data, tmp_path, capsys):
+    """What a cluster's queue wants: train --resume, again and again; here after a start that was killed."""
+    run = run_folder.Run(tmp_path / "run")
+    (run.folder / "params").mkdir(parents=True)  # of --original-layout
+    run.log.touch()
+    command = ["train", "one_tier", "--data", str(small_data), "--run", str(run.folder), *FLAGS, "--resume"]
+    command += ["--n_seqs", "0", "--max-iters", "9"]
+    assert main([*command, "--max-time", "0.001s"]) == loop.OUT_OF_TIME
+    assert "Stopped by --max-time after iteration 1; go on with: samplernn resume" in capsys.readouterr().out
+    assert main(command) == 0
+    assert npz.load(run.last).progress["iteration"] == 9
+    told = [r["event"] for r in run_folder.read_log(run) if r["event"] not in ("train", "monitor")]
+    assert told == ["start", "stopped", "resume", "end"]
+    for other, words in ((["--dim", "8"], "dim 16, not 8"), (["--seed", "1"], "seed 123, not 1")):
+        assert main([*command, *other]) == 2
+        assert words in capsys.readouterr().err
+    assert main(["train", "two_tier", *command[2:]]) == 2
+    assert "family one_tier, not two_tier" in capsys.readouterr().err
+    assert npz.load(run.last).progress["iteration"] == 9
+
+
+def test_a_run_says_what_it_was_made_with(trained):
+    settings = json.loads(trained.settings.read_text())
+    assert {"python", "samplernn-theano", "pytensor", "numpy", "jax"} <= settings["versions"].keys()
+    assert settings["devices"].startswith("cpu (")
+    assert set(settings["data_sha256"]) == {"train", "valid", "test"}
+    assert "git_revision" in settings and settings["backend"] == "jax"
+    start = run_folder.read_log(trained)[0]
+    assert start["event"] == "start" and start["versions"] == settings["versions"]
+    assert npz.load(trained.last).settings == settings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_trains_and_generates_from_the_command_line(family, small_data, tmp_path):
+    run = run_folder.Run(tmp_path / "run")
+    tiny = ("--preset", "tiny", "--max-iters", 40, "--n_seqs", 1, "--sample-seconds", 0.05)
+    done = samplernn("train", family, "--data", small_data, "--run", run.folder, *tiny)
+    assert done.returncode == 0, done.stderr
+    assert (run.samples / "sample_i40_0.wav").exists()
+    costs = [r["nll_bits"] for r in run_folder.read_log(run) if r["event"] == "train"]
+    assert costs[-1] < costs[0]
+    done = samplernn("generate", run.folder, "--seconds", 0.1, "--n_seqs", 2)
+    assert done.returncode == 0, done.stderr
+    assert (run.samples / f"{run.folder.name}_best_seed0_t1_1.wav").exists()
+
+
+def test_real_numbers_are_normalised_by_the_training_clips(small_data, tmp_path, capsys):
+    hp = RNNGMM(dim=8, n_components=2, seq_len=100, batch_size=4)
+    run = run_folder.Run(tmp_path / "run")
+    assert train(hp, small_data, run.folder, Schedule(max_iters=30, n_seqs=0)) == 0
+    kept = npz.load(run.last).hp
+    clips = load_split(small_data, "train")
+    assert (kept.mean, kept.std) == statistics(clips)
+    look = next(r for r in run_folder.read_log(run) if r["event"] == "monitor")
+    assert f"(valid {look['valid'] * np.log(2):.4f} nats)" in capsys.readouterr().out
+    assert load.read(run.last).hp == kept
+
+
+def test_clips_of_very_different_lengths_are_trained_on_and_scored(tmp_path):
+    """In most passes only one clip of the batch counts; the others lie behind their ends."""
+    data = tmp_path / "data"
+    data.mkdir()
+    rng = np.random.RandomState(0)
+    for split, sizes in (("train", [40, 130, 1, 1300, 7, 900, 60, 128]), ("valid", [500, 3, 3, 3])):
+        clips = [np.append(rng.normal(0, 0.1, size - 1), 0.5) for size in sizes]
+        for name in (split, "test") if split == "valid" else (split,):
+            np.save(data / f"a_{name}.npy", np.concatenate(clips).astype(np.float16))
+            np.save(data / f"a_{name}_offsets.npy", np.cumsum([0, *sizes]))
+    run, hp = run_folder.Run(tmp_path / "run"), replace(HP, normalisation="absmax")
+    assert train(hp, data, run.folder, Schedule(max_epochs=2, n_seqs=0)) == 0
+    checkpoint = npz.load(run.last)
+    assert checkpoint.hp == hp and checkpoint.progress["iteration"] == 2 * (11 + 8)
+    assert all(np.isfinite(array).all() for array in checkpoint.parameters.values())
+    looks = [r for r in run_folder.read_log(run) if r["event"] == "monitor"]
+    assert len(looks) == 2 and looks[1]["train"] < looks[0]["train"]
+    assert all(np.isfinite([look["valid"], look["test"] or 0]).all() for look in looks)
+
+
+def test_wavenet_has_the_learning_rate_and_the_schedule_of_the_original(small_data, tmp_path):
+    hp = WaveNet(dim=4, q_levels=16, wavenet_blocks=1, dilation_layers_per_block=2, sequence_len_to_train=100)
+    hp = replace(hp, batch_size=4)
+    run = run_folder.Run(tmp_path / "run")
+    assert train(hp, small_data, run.folder, Schedule(max_iters=1)) == 0
+    assert npz.load(run.last).settings["learning_rate"] == 0.0001
+    assert original_schedule(WaveNet) == Schedule(max_minutes=60 * 60, n_seqs=10)
+    assert original_schedule(ThreeTier) == Schedule(max_minutes=3 * 24 * 60, n_seqs=20)
+
+
+def test_independent_predictions_are_trained_where_asked_for(small_data, tmp_path):
+    words = ("train", "three_tier", "--data", small_data, *FLAGS, "--n_seqs", 0, "--max-iters", 3)
+    kept = []
+    for weight in (0, 0.5):
+        run = run_folder.Run(tmp_path / f"run{weight}")
+        done = samplernn(*words, "--run", run.folder, "--ip-weight", weight)
+        assert done.returncode == 0, done.stderr
+        kept.append(npz.load(run.last).parameters)
+    bias = "BigFrameLevel.IndependentPreds.b"
+    assert not kept[0][bias].any() and kept[1][bias].any()

@@ -1,0 +1,366 @@
+"""A run that was stopped goes on as if nothing had happened."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samplernn_theano.checkpoints import npz, run_folder
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.config.presets import preset
+from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.errors import CheckpointError, DataError, DivergedError, OutputError
+from samplernn_theano.original import layout, results_folder
+from samplernn_theano.original.results_folder import ResultTree
+from samplernn_theano.training import hooks, loop
+from samplernn_theano.training.run import resume, train
+from samplernn_theano.training.step import compile_trainer
+from samplernn_theano.utils.files import locked
+
+SCHEDULE = Schedule(max_iters=45, monitor_iters=1000)  # an epoch has 32 iterations
+SMALL = {"dim": 16, "batch_size": 4}
+
+
+def small(family: str):
+    given = {name: value for name, value in SMALL.items() if name in FAMILIES[family].__dataclass_fields__}
+    return preset(family, "tiny", given)
+
+
+def state(folder: Path) -> dict[str, np.ndarray]:
+    """All arrays of the last checkpoint, and where it stands."""
+    checkpoint = npz.load(run_folder.Run(folder).last)
+    arrays = {**checkpoint.parameters, **checkpoint.adam}
+    arrays |= {f"state {name}": array for name, array in checkpoint.states.items()}
+    stands = {name: value for name, value in checkpoint.progress.items() if "seconds" not in name}
+    return arrays | {name: np.array(value, object) for name, value in stands.items()}
+
+
+def assert_same(one: Path, two: Path) -> None:
+    first, second = state(one), state(two)
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """Compilation done once: every training of the small one_tier starts with its initial values."""
+    trainer, compile_anew = compile_trainer(small("one_tier")), loop.compile_trainer
+    variables = [*trainer.graph.parameters.values(), *trainer.adam.values()]
+    initial = [variable.get_value(borrow=False) for variable in variables]
+
+    def compiled(hp, *options):
+        if hp != trainer.hp:
+            return compile_anew(hp, *options)
+        for variable, value in zip(variables, initial, strict=True):
+            variable.set_value(value)
+        return trainer
+
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(loop, "compile_trainer", compiled)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(quick, data, tmp_path_factory) -> Path:
+    """A run that was not interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert train(small("one_tier"), data, folder, SCHEDULE) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stopped_once(quick, data, tmp_path_factory) -> Path:
+    """The same run, stopped at the end of the first epoch."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    train(small("one_tier"), data, folder, replace(SCHEDULE, max_iters=32))
+    return folder
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path) -> Path:
+    """A copy of that."""
+    return Path(shutil.copytree(stopped_once, tmp_path / "stopped"))
+
+
+LOOKS = ("best_valid", "best_test", "best_iteration", "looks_without_gain")
+
+
+def assert_same_training(one: Path, two: Path) -> None:
+    """All but the looks: a run that ends looks once more."""
+    first, second = state(one), state(two)
+    assert first.keys() == second.keys()
+    for name in first.keys() - set(LOOKS):
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def monitored(folder: Path) -> list[dict]:
+    """What the log says of every look, but for the times."""
+    looks = [record for record in run_folder.read_log(run_folder.Run(folder)) if record["event"] == "monitor"]
+    return [{k: v for k, v in look.items() if "seconds" not in k} for look in looks]
+
+
+MANY_LOOKS = Schedule(
+    max_iters=45, monitor_iters=7, keep=2
+)  # looks at 7, 14, 21, 28, 33 (new epoch), 35, ...
+
+
+@pytest.fixture(scope="module")
+def watched(quick, data, tmp_path_factory) -> Path:
+    """A run with many looks that was not interrupted."""
+    folder = tmp_path_factory.mktemp("watched") / "run"
+    assert train(small("one_tier"), data, folder, MANY_LOOKS, exp="x") == 0
+    return folder
+
+
+def listed(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("where", "at"),
+    [
+        ("evaluate", 1),
+        ("evaluate", 7),
+        ("write_look", 3),
+        ("save of the look", 1),
+        ("save of the look", 8),
+        ("prune", 8),
+    ],
+)
+def test_a_look_that_was_cut_short_is_made_again(watched, data, tmp_path, monkeypatch, where, at):
+    class Killed(BaseException):
+        pass
+
+    owner, name = {
+        "evaluate": (hooks, "evaluate"),
+        "write_look": (layout, "write_look"),
+        "save of the look": (hooks, "_save_look"),
+        "prune": (run_folder, "prune"),
+    }[where]
+    real, calls = getattr(owner, name), []
+
+    def killed(*arguments):
+        calls.append(name)
+        if len(calls) == at:
+            raise Killed
+        return real(*arguments)
+
+    folder = tmp_path / "cut"
+    with monkeypatch.context() as context:
+        context.setattr(owner, name, killed)
+        with pytest.raises(Killed):
+            train(small("one_tier"), data, folder, MANY_LOOKS, exp="x")
+    assert resume(folder) == 0
+    assert_same(watched, folder)
+    assert monitored(watched) == monitored(folder)
+    assert listed(watched) == listed(folder)
+    logs = [results_folder.read_log(ResultTree(f)) for f in (watched, folder)]
+    for key in logs[0]:
+        assert "time" in key or logs[0][key] == logs[1][key]
+    best = [npz.load(run_folder.Run(f).best).progress["iteration"] for f in (watched, folder)]
+    assert best[0] == best[1]
+
+
+def test_only_some_checkpoints_are_kept(watched):
+    names = {path.stem for path in run_folder.Run(watched).last.parent.iterdir()} - {"last", "best"}
+    looks = monitored(watched)
+    latest, best = looks[-2:], sorted(looks, key=lambda look: look["valid"])[:2]
+    assert names == {f"i{look['iteration']}_v{look['valid']:.4f}" for look in latest + best}
+    for name in names:
+        checkpoint = npz.load(watched / "checkpoints" / f"{name}.npz")
+        assert checkpoint.progress["iteration"] == int(name[1:].split("_")[0])
+
+
+def test_a_signal_before_a_look_leaves_it_to_be_made(watched, data, tmp_path, monkeypatch):
+    folder, real = tmp_path / "cut", loop._step
+
+    def step(t, batch):
+        real(t, batch)
+        if t.progress.iteration == 33:  # a look is due: a new epoch has begun
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as context:
+        context.setattr(loop, "_step", step)
+        assert train(small("one_tier"), data, folder, MANY_LOOKS, exp="x") == 143
+    assert run_folder.read_log(run_folder.Run(folder))[-1]["why"] == "SIGTERM"
+    assert npz.load(run_folder.Run(folder).last).progress["look_due"]
+    assert resume(folder) == 0
+    assert_same(watched, folder)
+    assert monitored(watched) == monitored(folder)
+
+
+def test_a_run_that_ran_out_of_time_goes_on(watched, data, tmp_path):
+    folder, code = tmp_path / "slices", loop.OUT_OF_TIME
+    assert train(small("one_tier"), data, folder, MANY_LOOKS, max_seconds=0.4, exp="x") == code
+    assert run_folder.read_log(run_folder.Run(folder))[-1]["why"] == "--max-time"
+    slices = 1
+    while code == loop.OUT_OF_TIME:
+        code = resume(folder, max_seconds=0.4)
+        slices += 1
+    assert code == 0 and slices > 2
+    assert_same(watched, folder)
+    assert monitored(watched) == monitored(folder)
+
+
+def test_a_run_stops_when_looks_do_not_improve(quick, data, tmp_path, monkeypatch):
+    costs = iter([5.0, 9.0, 4.0, 9.0, 4.5, 4.25, 4.125, 1.0])  # the test split is scored at 5 and 4 too
+    monkeypatch.setattr(hooks, "evaluate", lambda *_: next(costs))
+    schedule = Schedule(max_iters=30, monitor_iters=2, patience=3)
+    assert train(small("one_tier"), data, tmp_path / "run", schedule) == 0
+    checkpoint = npz.load(run_folder.Run(tmp_path / "run").last)
+    assert checkpoint.progress["iteration"] == 10 and checkpoint.progress["best_iteration"] == 4
+    assert resume(tmp_path / "run") == 0  # at its end
+    assert npz.load(run_folder.Run(tmp_path / "run").last).progress["iteration"] == 10
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut"])
+def test_data_that_vanish_while_they_are_read(whole, data, tmp_path, monkeypatch, harm):
+    """What was trained is kept, and the run goes on when they are back."""
+    own = Path(shutil.copytree(data, tmp_path / "own"))
+    path, real = own / "x_train.npy", loop._step
+    content = path.read_bytes()
+
+    def step(t, batch):
+        real(t, batch)
+        if t.progress.iteration == 3 and harm == "removed":
+            path.unlink()
+        elif t.progress.iteration == 3:
+            os.truncate(path, 1000)
+
+    folder = tmp_path / "run"
+    with monkeypatch.context() as context:
+        context.setattr(loop, "_step", step)
+        with pytest.raises(DataError, match="x_train.npy (has vanished|was cut short) .* samplernn resume"):
+            train(small("one_tier"), own, folder, SCHEDULE)
+    assert npz.load(run_folder.Run(folder).last).progress["iteration"] >= 3
+    path.write_bytes(content)
+    assert resume(folder) == 0
+    assert_same(whole, folder)
+
+
+def test_exploded_gradients_keep_the_last_checkpoint(quick, data, tmp_path, monkeypatch):
+    """A gradient that is not a number makes the parameters so, and the next cost."""
+    real = loop._step
+
+    def step(t, batch):
+        real(t, batch)
+        if t.progress.iteration == 5:
+            name = "SampleLevel.L2.b"
+            t.trainer.graph.parameters.assign({name: np.full(16, np.nan)})
+
+    monkeypatch.setattr(loop, "_step", step)
+    run = run_folder.Run(tmp_path / "run")
+    with pytest.raises(
+        DivergedError, match="cost became nan after 5 updates: the gradients have exploded.*last"
+    ):
+        train(small("one_tier"), data, run.folder, replace(SCHEDULE, save_minutes=1e6))
+    assert np.isfinite(npz.load(run.last).parameters["SampleLevel.L2.b"]).all()
+
+
+def test_a_second_ctrl_c_kills_at_once():
+    """The first signal waits for the end of the step, here of a call that does not return; so do others."""
+    script = (
+        "import os, signal\n"
+        "from samplernn_theano import signals\n"
+        "with signals.caught(lambda _: None):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('still here', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('too late', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, "still here\n")
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(data, whole, stopped, tmp_path):
+    """Also if the data set was moved, and something was logged after the last checkpoint."""
+    run = run_folder.Run(stopped)
+    with run.log.open("a") as log:
+        log.write(json.dumps({"event": "train", "iteration": 99, "nll_bits": 1.0}) + "\n")
+    assert resume(stopped, {"max_iters": 45}, shutil.copytree(data, tmp_path / "moved")) == 0
+    assert_same_training(whole, stopped)
+    log = run_folder.read_log(run)
+    assert [record["iteration"] for record in log if record["event"] == "resume"] == [32]
+    iterations = [record["iteration"] for record in log if record["event"] == "train"]
+    assert iterations == sorted(set(iterations)) and iterations[-1] == 45
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_goes_on_as_if_it_had_not_been_stopped(data, tmp_path, family):
+    hp = small(family)
+    passes = -(-2000 // hp.seq_len) * 2
+    end = passes + 9
+    train(hp, data, tmp_path / "whole", replace(SCHEDULE, max_iters=end))
+    train(hp, data, tmp_path / "parts", replace(SCHEDULE, max_iters=5))
+    for limit in (passes, passes + 1, end):  # the end of the epoch, the look after it
+        assert resume(tmp_path / "parts", {"max_iters": limit}) == 0
+    assert_same_training(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_other_data_are_refused(stopped, data, tmp_path):
+    other = Path(shutil.copytree(data, tmp_path / "other"))
+    clips = np.load(other / "x_valid.npy")
+    clips[0, 0] += 0.25
+    np.save(other / "x_valid.npy", clips)
+    with pytest.raises(DataError, match="valid split .* is not the one .* --data"):
+        resume(stopped, {}, other)
+
+
+def test_two_processes_do_not_work_in_one_run(stopped):
+    with locked(stopped), pytest.raises(OutputError, match="Another process works in"):
+        resume(stopped)
+
+
+def test_what_cannot_be_resumed(stopped, tmp_path):
+    with pytest.raises(CheckpointError, match="There is no checkpoint"):
+        resume(tmp_path / "nowhere")
+    last = run_folder.Run(stopped).last
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="damaged"):
+        resume(stopped)
+
+
+def test_a_run_that_has_ended_says_so_at_once(quick, data, tmp_path, capsys):
+    folder = tmp_path / "run"
+    train(small("one_tier"), data, folder, replace(SCHEDULE, max_iters=2))
+    capsys.readouterr()
+    assert resume(folder) == 0
+    said = capsys.readouterr()
+    assert "has ended, at iteration 2; for more give --max-iters" in said.out and "Compiling" not in said.err
+    assert [r["event"] for r in run_folder.read_log(run_folder.Run(folder))].count("end") == 1
+
+
+def test_a_lost_log_and_lost_settings_do_not_keep_a_run_from_going_on(stopped, data):
+    run = run_folder.Run(stopped)
+    run.log.unlink()
+    run.settings.unlink()
+    assert resume(stopped, {"max_iters": 34}) == 0
+    assert json.loads(run.settings.read_text())["schedule"]["max_iters"] == 34
+    assert run_folder.read_log(run)[-1]["iteration"] == 34
+
+
+def test_the_best_checkpoint_is_named_where_the_last_is_lost(stopped):
+    run = run_folder.Run(stopped)
+    run.last.unlink()
+    with pytest.raises(
+        CheckpointError, match="no checkpoint .*last.npz. To go on from the best one, copy .*best"
+    ):
+        resume(stopped)
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(stopped):
+    run = run_folder.Run(stopped)
+    checkpoint = npz.load(run.last)
+    npz.save(run.last, replace(checkpoint, progress={**checkpoint.progress, "novelty": 1}))
+    with pytest.raises(CheckpointError, match="written by another version .*novelty"):
+        resume(stopped)

@@ -1,0 +1,135 @@
+"""Pictures: they show what they are given, and are files that can be opened."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from samplernn_theano.errors import OutputError
+from samplernn_theano.utils import plotting
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+
+LOG = [
+    {"event": "start", "parameters": 7},
+    {"event": "train", "iteration": 1, "seconds": 60.0, "nll_bits": 7.0},
+    {"event": "train", "iteration": 9, "seconds": 120.0, "nll_bits": 5.0},
+    {"event": "monitor", "seconds": 120.0, "valid": 5.5, "test": 5.25},
+    {"event": "monitor", "seconds": 180.0, "valid": 5.125, "test": None},
+    {"event": "end", "seconds": 180.0},
+]
+
+
+@pytest.fixture
+def figures(monkeypatch) -> list[Figure]:
+    """The figures that are drawn, in order."""
+    saved, save = [], Figure.savefig
+
+    def record(self, *args, **kwargs):
+        saved.append(self)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", record)
+    return saved
+
+
+def tone(hertz: float, samples: int) -> np.ndarray:
+    return np.sin(2 * np.pi * hertz * np.arange(samples) / SAMPLE_RATE).astype(np.float32)
+
+
+def test_a_learning_curve_shows_every_score_over_minutes(tmp_path, figures):
+    plotting.learning_curve(tmp_path / "a.png", LOG)
+    (axes,) = figures[0].axes
+    curves = {line.get_label().split(":")[0]: line.get_xydata().tolist() for line in axes.lines}
+    assert curves == {
+        "train": [[1, 7], [2, 5]],
+        "valid": [[2, 5.5], [3, 5.125]],
+        "test": [[2, 5.25]],
+    }
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["train", "valid: 5.125", "test: 5.250"]  # the latest scores
+    assert "minutes" in axes.get_xlabel() and "bits" in axes.get_ylabel()
+
+
+def test_a_learning_curve_of_scores_alone_has_its_legend(tmp_path, figures):
+    plotting.learning_curve(tmp_path / "a.png", LOG[3:])
+    assert len(figures[0].axes[0].get_legend().get_texts()) == 3
+
+
+@pytest.mark.parametrize("records", [[], LOG[:1], LOG[:3], LOG[3:5]])
+def test_a_learning_curve_is_drawn_of_any_part_of_a_log(tmp_path, records):
+    plotting.learning_curve(tmp_path / "a.png", records)
+    assert matplotlib.image.imread(tmp_path / "a.png").shape == (495, 880, 4)
+
+
+def test_spectrograms_show_the_pitch_and_the_length_of_each_sound(tmp_path, figures):
+    sounds = {"low": tone(1000, 8000), "high": tone(6000, 4000)}
+    plotting.spectrograms(tmp_path / "a.png", sounds)
+    low, high, mean = figures[0].axes
+    for axes, title, kilohertz, seconds in ((low, "low", 1, 0.5), (high, "high", 6, 0.25)):
+        (image,) = axes.images
+        assert axes.get_title() == title
+        assert image.origin == "lower"
+        assert image.get_extent() == [0, seconds, 0, 8]
+        rows = image.get_array()
+        middle = rows[:, rows.shape[1] // 2]
+        assert abs(8 * middle.argmax() / (len(middle) - 1) - kilohertz) < 0.02
+        assert rows.max() == 0 and image.get_clim() == (-90, 0)
+    hertz, decibels = mean.lines[0].get_data()
+    assert abs(hertz[decibels.argmax()] - 1000) < 4
+    assert [line.get_label() for line in mean.lines] == ["low", "high"]
+    assert matplotlib.image.imread(tmp_path / "a.png").ndim == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_silent_sound_is_drawn(tmp_path):
+    plotting.spectrograms(tmp_path / "a.png", {"silence": np.zeros(2000, np.float32)})
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("samples", [1, 100, 511, 512, 1023])
+def test_a_sound_that_is_very_short_is_drawn(tmp_path, samples):
+    """As generate --seconds 0.01 gives it: 160 samples."""
+    plotting.spectrograms(tmp_path / "a.png", {"short": tone(1000, samples)})
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_a_data_set_is_drawn_with_its_levels_and_a_clip_of_each_split(tmp_path, figures):
+    counts = {"train": np.array([0, 30, 10, 0]), "test": np.array([1, 0, 0, 1])}
+    plotting.data_set(
+        tmp_path / "a.png", counts, {"train": tone(1000, 8000), "test": tone(500, 4000)}, rate=8000
+    )
+    levels, *clips = figures[0].axes
+    assert [text.get_text() for text in levels.get_legend().get_texts()] == ["train", "test"]
+    assert levels.get_yscale() == "log" and levels.get_xlim() == (-1, 1)
+    values, edges, _ = levels.patches[0].get_data()
+    np.testing.assert_array_equal(values, [np.nan, 0.75, 0.25, np.nan])
+    np.testing.assert_array_equal(edges, [-1, -0.5, 0, 0.5, 1])
+    for axes, split, seconds in zip(clips, ("train", "test"), (1, 0.5), strict=True):
+        assert split in axes.get_title()
+        assert axes.images[0].get_extent() == [0, seconds, 0, 4]
+        rows = axes.images[0].get_array()
+        assert abs(rows[:, rows.shape[1] // 2].argmax() / (len(rows) - 1) - seconds / 8) < 0.003
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_data_set_without_sound_is_drawn(tmp_path):
+    nothing = np.zeros(4, int)
+    broken = np.array([np.nan, np.inf, -np.inf, 0.5], np.float16)
+    plotting.data_set(
+        tmp_path / "a.png", {"train": nothing, "test": nothing}, {"train": broken, "test": nothing}
+    )
+    plotting.data_set(tmp_path / "b.png", {"train": nothing}, {})
+    assert (tmp_path / "b.png").stat().st_size > 1000
+
+
+def test_the_folder_of_a_picture_is_made(tmp_path):
+    plotting.learning_curve(tmp_path / "new" / "a.png", LOG)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
+def test_a_picture_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="a.png"):
+        plotting.learning_curve(tmp_path / "file" / "a.png", LOG)
+    with pytest.raises(OutputError, match="a.png"):
+        plotting.spectrograms(tmp_path / "file" / "a.png", {"a": tone(100, 2000)})
