@@ -118,7 +118,7 @@ def checkpoint_to_go_on(
 def write_checkpoint(
     source: Path, out: Path, settings: Sequence[str], which_set: str | None, overwrite: bool
 ) -> str:
-    """Write the original\'s parameters as a checkpoint; parameters, errors and result as in `convert`."""
+    """Write the original's parameters as a checkpoint; parameters, errors and result as in `convert`."""
     check_file_free(out, overwrite)
     model = read_fitting(source, settings)
     if model.checkpoint:
