@@ -7,7 +7,6 @@ another.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,8 @@ from samplernn_theano.conformance.tolerances import TOLERANCES, Check, tolerance
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import SPLITS, Clips, load_split
 from samplernn_theano.errors import DataError
-from samplernn_theano.models import rnn
-from samplernn_theano.models.build import build_graph, graph_of_one_device
-from samplernn_theano.models.graph import Graph, with_rows, zero_states
+from samplernn_theano.models.build import build_graph, build_shard_graph
+from samplernn_theano.models.graph import Form, Graph, batch_variables, zero_states
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
 
@@ -41,7 +39,7 @@ CORPUS_FOLDERS = {"MUSIC": "music", "BLIZZ": "Blizzard"}
 def check_case(
     case: Case,
     backend: str | None = None,
-    form: rnn.Form = "fast",
+    form: Form = "fast",
     corpus: Path | None = None,
     precision: str = "highest",
     n_devices: int = 1,
@@ -56,18 +54,15 @@ def check_case(
     HyperParameterError
         If the case's command line cannot be read.
     """
-    backend = backend or default_backend()
-    for check in _checks(case, backend, form, corpus, precision, n_devices):
-        yield replace(check, backend=backend)
-
-
-def _checks(
-    case: Case, backend: str, form: rnn.Form, corpus: Path | None, precision: str, n_devices: int
-) -> Iterator[Check]:
     hp, which_set = from_original_argv(FAMILIES[case.family], case.settings["argv"])
     params = Parameters(dtype=case.dtype)
-    graph = graph_of_one_device(params, hp, form, n_devices)
-    how = {"backend": backend, "precision": precision, "n_devices": n_devices, "by_row": with_rows(graph)}
+    graph = build_shard_graph(params, hp, form, n_devices)
+    options = {
+        "backend": backend,
+        "precision": precision,
+        "n_devices": n_devices,
+        "batched": batch_variables(graph),
+    }
     initial = list(_initial(case, hp, graph))
     yield from initial
     if not all(np.isfinite(check.absolute) for check in initial):
@@ -78,12 +73,12 @@ def _checks(
         clips = {split: load_split(corpus / CORPUS_FOLDERS[which_set], split) for split in SPLITS}
         yield from _minibatches(case, hp, clips["train"])
 
-    evaluate = _evaluator(graph, how)
+    evaluate = _evaluator(graph, options)
     yield from _evaluations(case, hp, graph, evaluate)
-    yield from _training(case, hp, graph, "train", how, evaluate)
+    yield from _training(case, hp, graph, "train", options, evaluate)
     if graph.ip_cost is not None:
-        yield from _training(case, hp, graph, "ip", how, evaluate)
-        yield from _training(case, hp, graph, "other", how, evaluate)
+        yield from _training(case, hp, graph, "ip", options, evaluate)
+        yield from _training(case, hp, graph, "other", options, evaluate)
     if clips is not None:
         for moment in ("init", "after30"):
             params.assign(case.group("init/"))
@@ -177,15 +172,15 @@ def _training(
     hp: HyperParameters,
     graph: Graph,
     which: optimizer.Objective,
-    how: Mapping[str, Any],
+    options: Mapping[str, Any],
     evaluate: Callable,
 ) -> Iterator[Check]:
     """A number of updates from the initial parameters, with states carried from pass to pass."""
     params = graph.parameters
     params.assign(case.group("init/"))
     cost, trained = optimizer.objective(graph, which)
-    step_updates, _ = optimizer.adam(cost, trained, hp.learning_rate, n_devices=how["n_devices"])
-    step = compile_function(graph.inputs, [cost, *graph.new_states.values()], step_updates, **how)
+    step_updates, _ = optimizer.adam(cost, trained, hp.learning_rate, n_devices=options["n_devices"])
+    step = compile_function(graph.inputs, [cost, *graph.new_states.values()], step_updates, **options)
     prefix, after = ("train/", "after") if which == "train" else (f"{which}_train/", f"{which}_train/after")
 
     sequences, resets = case.arrays["mb/sequences"], case.arrays["mb/reset"]
@@ -229,9 +224,9 @@ def _monitor(
 # --- helpers ------------------------------------------------------------------------------------------------
 
 
-def _evaluator(graph: Graph, how: Mapping[str, Any]) -> Callable[..., dict[str, NDArray]]:
+def _evaluator(graph: Graph, options: Mapping[str, Any]) -> Callable[..., dict[str, NDArray]]:
     """A function (sequences, mask, reset, states) -> everything that can be known of one pass, by name."""
-    trainable, n_devices = graph.parameters.trainable(), how["n_devices"]
+    trainable, n_devices = graph.parameters.trainable(), options["n_devices"]
     outputs = {"cost": graph.cost, "logits": graph.logits}
     outputs |= {f"new_{name}": state for name, state in graph.new_states.items()}
     outputs |= {f"grad/{p.name}": g for p, g in optimizer.gradients(graph.cost, trainable, n_devices).items()}
@@ -239,7 +234,7 @@ def _evaluator(graph: Graph, how: Mapping[str, Any]) -> Callable[..., dict[str, 
         outputs |= {"ip_cost": graph.ip_cost, "ip_logits": graph.ip_logits}
         ip_gradients = optimizer.gradients(graph.ip_cost, trainable, n_devices)
         outputs |= {f"ip_grad/{p.name}": g for p, g in ip_gradients.items()}
-    function = compile_function(graph.inputs, list(outputs.values()), **how)
+    function = compile_function(graph.inputs, list(outputs.values()), **options)
     unreached = {f"grad/{p.name}": np.zeros(p.type.shape, p.dtype) for p in trainable}
 
     def evaluate(sequences: NDArray, mask: NDArray, reset: int, states: list[NDArray]) -> dict[str, NDArray]:
@@ -301,7 +296,7 @@ def run(
     names: Sequence[str] | None = None,
     corpus: str | Path | None = None,
     backend: str | None = None,
-    form: rnn.Form = "fast",
+    form: Form = "fast",
     brief: bool = False,
     precision: str = "highest",
     n_devices: int = 1,
@@ -319,10 +314,7 @@ def run(
     check_backend(backend := backend or default_backend())
     check_precision(backend, precision)
     check_devices(backend, n_devices, batch_size=n_devices)
-    cases = [read_case(path) for path in find_cases(folder)]
-    cases = [c for c in cases if (not families or c.family in families) and (not names or c.name in names)]
-    if not cases:
-        raise DataError(f"No case in {folder} fits what --family or --case ask for.")
+    cases = choose_cases(folder, families, names)
     clips = Path(corpus) if corpus else find_corpus(folder)
     if clips is None:
         print("No corpus beside the cases: minibatches and monitor costs are not checked (see --corpus).")
@@ -349,7 +341,7 @@ def run(
             f"{n_devices} devices can share the batch of none of the {uneven} cases in {folder}; give fewer "
             "--devices."
         )
-    _summarise(done, backend, f"backend {backend}, form {form}, precision {precision}, devices {n_devices}")
+    _summarise(done, f"backend {backend}, form {form}, precision {precision}, devices {n_devices}")
     failed = sum(not check.passed for check in done)
     print(
         f"{len(done) - failed} checks passed, {failed} failed, in {len(cases) - absent - uneven} cases",
@@ -363,17 +355,33 @@ def run(
     return 1 if failed or absent or incomplete else 0
 
 
-def _summarise(checks: list[Check], backend: str, how: str) -> None:
+def choose_cases(
+    folder: str | Path, families: Sequence[str] | None = None, names: Sequence[str] | None = None
+) -> list[Case]:
+    """Read the cases in `folder`; with `families` or `names` only those of these.
+
+    Raises
+    ------
+    DataError
+        If there is none, or one cannot be read.
+    """
+    cases = [read_case(path) for path in find_cases(folder)]
+    cases = [c for c in cases if (not families or c.family in families) and (not names or c.name in names)]
+    if not cases:
+        raise DataError(f"No case in {folder} fits what --family or --case ask for.")
+    return cases
+
+
+def _summarise(checks: list[Check], options: str) -> None:
     for dtype in sorted({check.dtype for check in checks}):
-        print(f"\nWorst of each kind, {dtype}, {how}:")
+        print(f"\nWorst of each kind, {dtype}, {options}:")
         print(f"{'kind':<28}{'absolute':>10}{'relative':>10}{'usual':>10}{'tolerance':>11}", end="")
         print("   where; why a tolerance")
         for kind in TOLERANCES:
             found = [check for check in checks if check.kind == kind and check.dtype == dtype]
             if found:
-                worst, allowed = max(found, key=lambda check: check.relative), tolerance(kind, dtype)
-                numbers = "".join(
-                    f"{x:>10.1e}" for x in (worst.absolute, worst.relative, allowed.usual(backend))
-                )
+                worst = max(found, key=lambda check: check.relative)
+                allowed = tolerance(kind, dtype, worst.case)
+                numbers = "".join(f"{x:>10.1e}" for x in (worst.absolute, worst.relative, allowed.measured))
                 where = f"{worst.case} {worst.quantity}; {allowed.reason}"
-                print(f"{kind:<28}{numbers}{allowed.limit(backend):>11.1e}   {where}")
+                print(f"{kind:<28}{numbers}{allowed.limit:>11.1e}   {where}")
