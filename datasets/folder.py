@@ -1,4 +1,4 @@
-"""Make a data set out of a folder of recordings: `samplernn prepare`, for whoever looks for it here."""
+"""Make a data set out of a folder of recordings: the same as `samplernn prepare`."""
 
 import sys
 

@@ -42,27 +42,14 @@ def add_prepare(commands: Any) -> None:
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add what all commands that make a data set have."""
+    """Add the options of all commands that make a data set."""
     parser.add_argument("--out", type=Path, required=True, help="folder of the data set to be made")
     parser.add_argument(
         "--seed", type=seed, default=123, help="of the shuffle of clips (default: %(default)s)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a data set that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing data set")
     parser.add_argument(
         "--allow-upsampling", action="store_true", help="also use recordings of less than 16 kHz"
-    )
-
-
-def add_cutting(parser: argparse.ArgumentParser) -> None:
-    """Add what the sets have in common that are cut into clips of 8 s, as the paper's."""
-    parser.add_argument(
-        "--stride",
-        type=positive,
-        default=8.0,
-        help="seconds from clip to clip (default: %(default)g; 1 as the authors' script at the paper's time)",
-    )
-    parser.add_argument(
-        "--allow-missing", action="store_true", help="go on without recordings that are missing or damaged"
     )
 
 
@@ -92,43 +79,12 @@ def _prepare(a: argparse.Namespace) -> int:
     return 0
 
 
-def check_unused(a: argparse.Namespace, parser: argparse.ArgumentParser, used: str, why: str) -> None:
-    """Refuse options that have no effect.
-
-    Parameters
-    ----------
-    used
-        Names of the options that have one, with blanks between them.
-    why
-        End of the sentence that says why the others have none.
-
-    Raises
-    ------
-    DataError
-        If another option has not its default value.
-    """
-    for name, value in vars(a).items():
-        if name not in used.split() and value != parser.get_default(name):
-            raise DataError(f"--{name.replace('_', '-')} has no effect on {why}; leave it out.")
-
-
-def take_over(a: argparse.Namespace, parser: argparse.ArgumentParser, set_: str, name: str) -> bool:
-    """Take over the authors' own files if `--source` holds them; say whether it does."""
-    from samplernn_theano.data.import_npy import adopt
-
-    if a.source is None or not (a.source / f"{name}_train.npy").is_file():
-        return False
-    check_unused(a, parser, "source out overwrite", "the authors' npy files")
-    report(adopt(a.source, a.out, set_, name, a.overwrite), a.out)
-    return True
-
-
 def report(manifest: dict[str, Any], out: Path) -> None:
-    """Say what was made and how to go on."""
+    """Print a summary of the data set, and the commands to check it and to train on it."""
     from samplernn_theano.data.manifest import describe, printable
 
     print(describe(manifest))
-    print(printable(f"The data set is in {out}. To look at it, and to train on it:"))
+    print(printable(f"The data set is in {out}. To check it, and to train on it:"))
     word = shlex.quote(f"./{out}" if str(out).startswith("-") else str(out))
     print(printable(f"samplernn check-data {word}"))
     print(printable(f"samplernn train three_tier --preset small --data {word}"))
@@ -139,9 +95,9 @@ def report(manifest: dict[str, Any], out: Path) -> None:
 
 def add_check_data(commands: Any) -> None:
     """Add the command `check-data`."""
-    parser = commands.add_parser("check-data", help="look for what is wrong with a data set")
+    parser = commands.add_parser("check-data", help="check a data set before training on it")
     parser.add_argument("folder", type=Path, help="folder with *_train.npy, *_valid.npy, *_test.npy")
-    parser.add_argument("--picture", type=Path, help="where to draw it (default: check.png in the folder)")
+    parser.add_argument("--picture", type=Path, help="picture to draw (default: check.png in the folder)")
     parser.set_defaults(command=_check_data)
 
 

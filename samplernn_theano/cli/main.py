@@ -1,8 +1,8 @@
 """The command line: `samplernn COMMAND ...`.
 
-Exit codes: 0 done, 1 a conformance check failed, 2 something the user can put right, 124 stopped by
---max-time, 130 or 143 stopped by Ctrl-C or SIGTERM. The heavy imports stand inside the commands, so that
-`--help` answers at once.
+Exit codes: 0 success, 1 a conformance check failed, 2 an error that the user can fix, 124 stopped by
+--max-time, 130 or 143 interrupted by Ctrl-C or SIGTERM. Slow imports are inside the commands, so that
+`--help` is fast.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from typing import Any
 
 from samplernn_theano.cli.convert import add_convert
 from samplernn_theano.cli.data import add_check_data, add_prepare
+from samplernn_theano.cli.data_sets import add_data
 from samplernn_theano.cli.figures import add_figure
 from samplernn_theano.cli.files import add_inspect, add_show
 from samplernn_theano.cli.generate import add_generate
@@ -38,21 +39,22 @@ def _run(words: list[str]) -> int:
     if getattr(arguments, "threads", None):
         from samplernn_theano.backends import threads
 
-        threads.limit(arguments.threads)
-    # A graph is hundreds of thousands of objects, nearly all of them kept: looking for rubbish among them as
-    # often as Python does by default (700) takes a twentieth of the time to the first training step.
+        threads.set_limit(arguments.threads)
+    # A graph has hundreds of thousands of long-lived objects: collecting garbage as often as by default (700)
+    # takes a twentieth of the time to the first training step.
     gc.set_threshold(10_000)
     return arguments.command(arguments)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
+    """Build the parser of all commands."""
     parser = Parser(
-        prog="samplernn", description="SampleRNN (ICLR 2017), faithful to the authors' code, on PyTensor."
+        prog="samplernn", description="SampleRNN (ICLR 2017) on PyTensor, faithful to the authors' code."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     add_prepare(commands)
+    add_data(commands)
     add_check_data(commands)
     add_train(commands)
     add_resume(commands)
@@ -74,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """Prints the version, which is looked up only then: that takes as long as all parsers together."""
+    """Print the version, which is looked up only on demand: that takes as long as building all parsers."""
 
     def __call__(self, *_: Any) -> None:
         from samplernn_theano.utils.version import package_version
@@ -87,21 +89,21 @@ class _Version(argparse.Action):
 
 
 def _add_conformance(commands: Any) -> None:
-    parser = commands.add_parser(
-        "conformance", help="hold our models against data that the original produced"
-    )
-    parser.add_argument("folder", type=Path, help="cases: NAME.json and NAME.npz each")
+    parser = commands.add_parser("conformance", help="compare our models with data from the original")
+    parser.add_argument("folder", type=Path, help="folder of cases, NAME.json and NAME.npz each")
     parser.add_argument(
-        "--family", action="append", metavar="FAMILY", help="only cases of this family (may be repeated)"
+        "--family", action="append", metavar="FAMILY", help="only cases of this family (repeatable)"
     )
-    parser.add_argument("--case", action="append", metavar="NAME", help="only this case (may be repeated)")
+    parser.add_argument("--case", action="append", metavar="NAME", help="only this case (repeatable)")
     parser.add_argument(
-        "--corpus", type=Path, help="clips that the cases were fed with (default: corpus beside FOLDER)"
+        "--corpus", type=Path, help="input clips of the cases (default: corpus next to FOLDER)"
     )
     parser.add_argument(
-        "--form", choices=("fast", "reference"), default="fast", help="of the recurrent layers"
+        "--form", choices=("fast", "reference"), default="fast", help="form of the recurrent layers"
     )
-    parser.add_argument("--brief", action="store_true", help="a line per kind of quantity, and what fails")
+    parser.add_argument(
+        "--brief", action="store_true", help="print a line per kind of quantity, and failures"
+    )
     add_backend(parser)
     add_precision(parser)
     add_devices(parser)
@@ -119,7 +121,7 @@ def _conformance(a: argparse.Namespace) -> int:
 
 
 def _add_info(commands: Any) -> None:
-    parser = commands.add_parser("info", help="versions, backend, devices, threads")
+    parser = commands.add_parser("info", help="show versions, backend, devices, threads")
     add_backend(parser)
     parser.set_defaults(command=_info)
 

@@ -1,4 +1,4 @@
-"""A data set that others made as .npy files, such as the authors', is taken over."""
+"""Import a data set that others made as .npy files, such as the authors'."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.version import package_version
 
 
-def adopt(source: Path, out: Path, set_: str, name: str, overwrite: bool = False) -> dict[str, Any]:
+def import_npy(source: Path, out: Path, set_: str, name: str, overwrite: bool = False) -> dict[str, Any]:
     """Copy the splits in `source` to `out` as float16, and write a manifest; return it.
 
     Parameters

@@ -1,7 +1,6 @@
 """The demo set: the same bytes each time, whole and level, and the sound of the notes that are written."""
 
 import hashlib
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -12,12 +11,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from samplernn_theano.cli.main import main
+from samplernn_theano.data.sets import demo
 from samplernn_theano.original.shuffle import shuffle
-
-SCRIPT = Path(__file__).parents[2] / "datasets" / "demo.py"
-SPEC = importlib.util.spec_from_file_location("demo", SCRIPT)
-demo = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(demo)
 
 FILES = ["demo_train.npy", "demo_valid.npy", "demo_test.npy", "manifest.json"]
 
@@ -25,7 +21,7 @@ FILES = ["demo_train.npy", "demo_valid.npy", "demo_test.npy", "manifest.json"]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "data"
-    assert demo.main(["--out", str(folder), "--everything"]) == 0
+    assert main(["data", "demo", "--out", str(folder), "--everything"]) == 0
     return folder
 
 
@@ -41,7 +37,7 @@ def clips(made):
 
 
 def test_a_second_run_elsewhere_gives_the_same_bytes(made, tmp_path):
-    assert demo.main(["--out", str(tmp_path), "--everything"]) == 0
+    assert main(["data", "demo", "--out", str(tmp_path), "--everything"]) == 0
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
@@ -79,7 +75,7 @@ def test_level(clips):
 
 def test_the_plain_set_is_the_melody_of_the_ode_in_one_key(copy):
     """And asking for it where the other one lies makes it anew."""
-    assert demo.main(["--out", str(copy)]) == 0
+    assert main(["data", "demo", "--out", str(copy)]) == 0
     assert json.loads((copy / "manifest.json").read_text())["everything"] is False
     sound = np.load(copy / "demo_train.npy", allow_pickle=False).astype(np.float64)
     spectrum = (np.abs(np.fft.rfft(sound * np.hanning(128000))) ** 2).mean(axis=0)  # 8 bins per Hz
@@ -175,7 +171,7 @@ def test_notation():
 
 def test_an_intact_set_is_left_alone(copy, capsys):
     before = [(copy / name).stat().st_mtime_ns for name in FILES]
-    assert demo.main(["--out", str(copy), "--everything"]) == 0
+    assert main(["data", "demo", "--out", str(copy), "--everything"]) == 0
     assert [(copy / name).stat().st_mtime_ns for name in FILES] == before
     assert "intact" in capsys.readouterr().out
 
@@ -183,7 +179,7 @@ def test_an_intact_set_is_left_alone(copy, capsys):
 def test_the_voices_take_the_place_of_the_piano_and_leave_it_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "VOICE_SPLITS", {"train": 6, "valid": 3, "test": 3})
     for words, voices in [([], False), (["--voices"], True), (["--voices"], True), ([], False)]:
-        assert demo.main(["--out", str(tmp_path), *words]) == 0
+        assert main(["data", "demo", "--out", str(tmp_path), *words]) == 0
         manifest = json.loads((tmp_path / "manifest.json").read_text())
         assert manifest.get("voices", False) == voices == (tmp_path / "clips.csv").exists()
     intact = ["intact" in line for line in capsys.readouterr().out.splitlines()]
@@ -222,14 +218,14 @@ def test_a_damaged_set_is_made_again(made, copy, damage):
     else:
         manifest = json.loads((copy / "manifest.json").read_text())
         (copy / "manifest.json").write_text(json.dumps(manifest | {"script_sha256": "0" * 64}))
-    assert not demo.intact(copy, everything=True)
-    assert demo.main(["--out", str(copy), "--everything"]) == 0
+    assert not demo.is_intact(copy, everything=True)
+    assert main(["data", "demo", "--out", str(copy), "--everything"]) == 0
     for name in FILES:
         assert (copy / name).read_bytes() == (made / name).read_bytes()
 
 
 def test_example_writes_a_clip_as_sound_and_a_picture(copy):
-    assert demo.main(["--out", str(copy), "--everything", "--example"]) == 0
+    assert main(["data", "demo", "--out", str(copy), "--everything", "--example"]) == 0
     sound, rate = soundfile.read(copy / "demo_example.wav")
     assert rate == 16000 and sound.shape == (128000,)
     assert (copy / "demo_spectrograms.png").stat().st_size > 10_000
@@ -239,7 +235,7 @@ def test_example_writes_a_clip_as_sound_and_a_picture(copy):
 
 def test_a_file_in_place_of_the_folder_is_one_sentence_and_code_2(tmp_path, capsys):
     (tmp_path / "data").write_text("mine")
-    assert demo.main(["--out", str(tmp_path / "data")]) == 2
+    assert main(["data", "demo", "--out", str(tmp_path / "data")]) == 2
     message = capsys.readouterr().err
     assert str(tmp_path / "data") in message and message.count("\n") == 1
     assert (tmp_path / "data").read_text() == "mine"

@@ -362,7 +362,7 @@ def test_files_of_another_making_are_not_replaced_unasked(tmp_path):
 
 def test_a_disk_that_is_full_while_decoding(tmp_path):
     record(tmp_path / "in" / "a.wav", 30)
-    limit = "import resource, signal, sys; from samplernn_theano.cli import main; "
+    limit = "import resource, signal, sys; from samplernn_theano.cli.main import main; "
     limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); sys.exit(main(sys.argv[1:]))"
     words = [sys.executable, "-c", limit, "prepare", tmp_path / "in", "--out", tmp_path / "out"]
@@ -402,9 +402,10 @@ def test_a_stopped_process_leaves_no_set_and_the_next_one_goes_on(tmp_path, numb
         "--out",
         tmp_path / "out",
     ]
-    slow = "import sys, time; from samplernn_theano import audio, recordings, cli; read = audio.read; "
+    slow = "import sys, time; from samplernn_theano.cli.main import main; "
+    slow += "from samplernn_theano.data import audio, recordings; read = audio.read; "
     slow += "recordings.MOST_AT_ONCE = 1; audio.read = lambda path: (time.sleep(1), read(path))[1]; "
-    slow += "sys.exit(cli.main(sys.argv[1:]))"
+    slow += "sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", slow, *map(str, command[3:])], stderr=subprocess.PIPE, text=True
     )

@@ -1,8 +1,8 @@
-"""The scripts that rebuild the paper's sets, from a local copy of the archive or from folders."""
+"""`samplernn data` rebuilds the paper's sets, from a local copy of the archive or from folders."""
 
-import importlib.util
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,29 +11,21 @@ import numpy as np
 import pytest
 import soundfile
 
+from samplernn_theano.cli.main import main
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import SPLITS, Ragged, load_split
 from samplernn_theano.data.prepare import original_order
+from samplernn_theano.data.sets import blizzard, huckleberry, music, onomatopoeia
 from samplernn_theano.original import shuffle
-from samplernn_theano.utils.commands import run_command
 from tests.data.archive_server import ArchiveServer
 
 ROOT = Path(__file__).parents[2]
 SECOND = 16000
 
 
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "datasets" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-music, blizzard, onomatopoeia, huckleberry = map(script, ("music", "blizzard", "onomatopoeia", "huckleberry"))
-
-
 def run(module, *words) -> int:
-    return run_command(lambda: module.main([str(word) for word in words]))
+    """`samplernn data SET` with the set of this module."""
+    return main(["data", module.__name__.rpartition(".")[2], *map(str, words)])
 
 
 def refused(capsys, module, *words) -> str:
@@ -389,7 +381,36 @@ def test_huckleberry_downloads_one_rendition_of_two_items(tmp_path, capsys):
     ]
 
 
-# --- as processes
+# --- scripts
+
+
+@pytest.mark.parametrize(
+    "name, recordings, words",
+    [
+        ("music", [], ["--source", ROOT / "tests" / "golden" / "feeders" / "corpus" / "music"]),
+        ("blizzard", ["01.wav"], ["--unit", "1"]),
+        ("onomatopoeia", ["a.wav", "b.wav", "c.wav"], ["--longest", "40"]),
+        ("huckleberry", ["he/01.wav", "she/01.wav"], ["--unit", "1"]),
+        ("demo", [], ["--voices"]),
+    ],
+)
+def test_a_script_makes_the_set_that_the_command_makes(
+    name, recordings, words, tmp_path, monkeypatch, capsys
+):
+    for seed, recording in enumerate(recordings):
+        record(tmp_path / "in" / recording, 26, seed)
+    words = [*map(str, words), *(["--source", str(tmp_path / "in")] if recordings else [])]
+    path = ROOT / "datasets" / f"{name}.py"
+    monkeypatch.setattr(sys, "argv", [str(path), "--out", str(tmp_path / "one"), *words])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(path), run_name="__main__")
+    printed = capsys.readouterr().out.replace("/one", "/two")
+    assert main(["data", name, "--out", str(tmp_path / "two"), *words]) == end.value.code == 0
+    assert capsys.readouterr().out == printed != ""
+    files = sorted(file.name for file in (tmp_path / "one").iterdir())
+    assert "manifest.json" in files and files == sorted(file.name for file in (tmp_path / "two").iterdir())
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["music", "blizzard", "onomatopoeia", "huckleberry", "folder", "demo"])

@@ -1,19 +1,14 @@
 """Whose voice it is: on two synthetic voices, at any level, and not where nobody speaks."""
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from samplernn_theano.data.sets import demo
 from samplernn_theano.errors import DataError
 from samplernn_theano.reproduction import speakers
-
-SCRIPT = Path(__file__).parents[2] / "datasets" / "demo.py"
-SPEC = importlib.util.spec_from_file_location("demo", SCRIPT)
-demo = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(demo)
 
 
 def make_voices(folder: Path) -> Path:

@@ -1,0 +1,313 @@
+"""The command `samplernn data SET`: make a data set of the paper, or the demo set."""
+
+import argparse
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from samplernn_theano.cli.data import add_common, report
+from samplernn_theano.cli.options import Parser
+from samplernn_theano.config.argument_types import positive, positive_int, seed
+from samplernn_theano.errors import DataError
+
+BLIZZARD_SOURCE = """\
+The recordings of the Blizzard Challenge 2013 (about 300 h, read by Catherine Byers, given by Lessac
+Technologies) may be used for research only, and this project may not pass them on:
+  1. Register for them with the Centre for Speech Technology Research, University of Edinburgh: the page of
+     the Blizzard Challenge 2013 has the licence. A user name and a password come by mail.
+  2. Download Lessac_Blizzard2013_CatherineByers_train.tar.bz2 and unpack it.
+  3. Run: samplernn data blizzard --source FOLDER --out data/blizzard
+     FOLDER is the unpacked archive; it holds a folder named unsegmented, with a chapter in each mp3 file."""
+
+
+def add_data(commands: Any) -> None:
+    """Add the command `data` with a sub-command for each data set."""
+    parser = commands.add_parser("data", help="make a data set of the paper, or the demo set")
+    sets = parser.add_subparsers(title="data sets", metavar="SET", required=True, parser_class=Parser)
+    _add_music(sets)
+    _add_blizzard(sets)
+    _add_onomatopoeia(sets)
+    _add_huckleberry(sets)
+    _add_demo(sets)
+
+
+# --- options of several sets --------------------------------------------------------------------------------
+
+
+def _add_units(parser: argparse.ArgumentParser, help_clips: str) -> None:
+    parser.add_argument("--clips", type=positive_int, default=42 * 256, help=help_clips)
+    parser.add_argument(
+        "--unit", type=positive_int, default=256, help="clips that stay together (default: %(default)s)"
+    )
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--server",
+        default="https://archive.org",
+        help="another server with the same interface as %(default)s",
+    )
+
+
+def _add_cutting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--stride",
+        type=positive,
+        default=8.0,
+        help="seconds from clip to clip (default: %(default)g; 1 as the authors' script at the paper's time)",
+    )
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="continue without recordings that are missing or damaged"
+    )
+    add_common(parser)
+
+
+def _cutting(a: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a recipe that these options set."""
+    return {
+        "stride_seconds": a.stride,
+        "seed": a.seed,
+        "strict": not a.allow_missing,
+        "allow_upsampling": a.allow_upsampling,
+    }
+
+
+def _import_npy(a: argparse.Namespace, parser: argparse.ArgumentParser, set_: str, name: str) -> bool:
+    """Import the authors' own files if `--source` holds them; return True if it does."""
+    from samplernn_theano.data.import_npy import import_npy
+
+    if a.source is None or not (a.source / f"{name}_train.npy").is_file():
+        return False
+    _check_unused(a, parser, "source out overwrite", "the authors' npy files")
+    report(import_npy(a.source, a.out, set_, name, a.overwrite), a.out)
+    return True
+
+
+def _check_unused(a: argparse.Namespace, parser: argparse.ArgumentParser, used: str, source: str) -> None:
+    """Raise DataError if an option other than those `used` (names, blanks between them) is given."""
+    defaults = vars(parser.parse_args(["--source", "", "--out", ""]))
+    for name, default in defaults.items():
+        if name not in used.split() and getattr(a, name) != default:
+            raise DataError(f"--{name.replace('_', '-')} has no effect on {source}; leave it out.")
+
+
+# --- music --------------------------------------------------------------------------------------------------
+
+
+def _add_music(sets: Any) -> None:
+    text = "Make the Music set: Beethoven's 32 piano sonatas, from archive.org."
+    parser = sets.add_parser("music", help="Beethoven's 32 piano sonatas, from archive.org", description=text)
+    parser.add_argument(
+        "--source",
+        type=Path,
+        help="start from this folder, download nothing: recordings (in a sub-folder per item or not), "
+        "the authors' music_{train,valid,test}.npy, or the mirror's numbered clips",
+    )
+    parser.add_argument(
+        "--legacy-count", action="store_true", help="make seconds // 8 - 1 clips, as the authors' script"
+    )
+    parser.add_argument("--valid-clips", type=positive_int, default=256, help="default: %(default)s")
+    parser.add_argument("--test-clips", type=positive_int, default=256, help="default: %(default)s")
+    _add_server(parser)
+    _add_cutting(parser)
+    parser.set_defaults(command=partial(_music, parser))
+
+
+def _music(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
+    from samplernn_theano.data import prepare, recordings
+    from samplernn_theano.data.manifest import listed
+    from samplernn_theano.data.recipes import by_counts
+    from samplernn_theano.data.set_folder import check_out
+    from samplernn_theano.data.sets import music
+
+    check_out(a.out, music.RECIPE.name, a.overwrite)
+    if _import_npy(a, parser, music.RECIPE.set, music.RECIPE.name):
+        return 0
+    sizes = by_counts(a.valid_clips, a.test_clips)
+    recipe = replace(music.RECIPE, sizes=sizes, legacy_count=a.legacy_count, **_cutting(a))
+    folder, missing = a.source, []
+    if folder is None:
+        folder = a.out / "original"
+        missing = music.download_items(folder, a.server)
+    found = recordings.find(folder)
+    if music.is_mirror(found.recordings):
+        _check_unused(a, parser, "source out overwrite allow_missing", "the mirror's clips")
+        found, missing = music.in_number_order(found)
+        recipe = music.mirror_recipe(recipe)
+    else:
+        found, absent = music.in_item_order(found)
+        missing = missing or absent
+    if missing and not a.allow_missing:
+        lines = "\n".join(listed(f"Missing in {folder}", missing))
+        raise DataError(f"{lines}\nAdd them, or pass --allow-missing to continue without them.")
+    report(prepare.build(found, a.out, recipe, a.overwrite, missing=missing), a.out)
+    return 0
+
+
+# --- blizzard -----------------------------------------------------------------------------------------------
+
+
+def _add_blizzard(sets: Any) -> None:
+    parser = sets.add_parser(
+        "blizzard",
+        help="audiobooks read by one voice",
+        description="Make the Blizzard set: audiobooks read by one voice.",
+        epilog=BLIZZARD_SOURCE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--source", type=Path, help="the unpacked recordings (mp3 or wav), or the authors' Blizzard9k_*.npy"
+    )
+    _add_units(parser, "number of clips (default: %(default)s)")
+    parser.add_argument(
+        "--choose",
+        type=seed,
+        metavar="SEED",
+        help="draw them among all by this seed (default: the first ones)",
+    )
+    _add_cutting(parser)
+    parser.set_defaults(command=partial(_blizzard, parser))
+
+
+def _blizzard(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
+    from samplernn_theano.data import prepare, recordings
+    from samplernn_theano.data.recipes import by_units
+    from samplernn_theano.data.set_folder import check_out
+    from samplernn_theano.data.sets import blizzard
+
+    if a.source is None or not a.source.is_dir():
+        what = "--source is missing." if a.source is None else f"There is no folder {a.source}."
+        raise DataError(f"{what}\n{BLIZZARD_SOURCE}")
+    check_out(a.out, blizzard.RECIPE.name, a.overwrite)
+    if _import_npy(a, parser, blizzard.RECIPE.set, blizzard.RECIPE.name):
+        return 0
+    recipe = replace(blizzard.RECIPE, sizes=by_units(a.unit), most=a.clips, choice=a.choose, **_cutting(a))
+    found = recordings.find(blizzard.chapters(a.source))
+    report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
+    return 0
+
+
+# --- onomatopoeia -------------------------------------------------------------------------------------------
+
+
+def _add_onomatopoeia(sets: Any) -> None:
+    text = "Make a set of short sounds, each a clip of its own length."
+    parser = sets.add_parser(
+        "onomatopoeia", help="short sounds, each a clip of its own length", description=text
+    )
+    parser.add_argument(
+        "--source", type=Path, required=True, help="folder of recordings, also in sub-folders"
+    )
+    parser.add_argument(
+        "--shortest",
+        type=positive,
+        default=1.0,
+        help="leave out those of fewer seconds (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--longest", type=positive, default=11.0, help="and those of more seconds (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--valid-fraction", type=float, default=0.04, help="share of the clips (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--test-fraction", type=float, default=0.04, help="share of the clips (default: %(default)s)"
+    )
+    add_common(parser)
+    parser.set_defaults(command=_onomatopoeia)
+
+
+def _onomatopoeia(a: argparse.Namespace) -> int:
+    from samplernn_theano.data import prepare, recordings
+    from samplernn_theano.data.recipes import by_fractions
+    from samplernn_theano.data.set_folder import own_files
+    from samplernn_theano.data.sets import onomatopoeia
+
+    recipe = replace(
+        onomatopoeia.RECIPE,
+        sizes=by_fractions(a.valid_fraction, a.test_fraction),
+        shortest=a.shortest,
+        longest=a.longest,
+        seed=a.seed,
+        allow_upsampling=a.allow_upsampling,
+    )
+    found = recordings.find(a.source, own_files(a.out, recipe.name))
+    report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
+    return 0
+
+
+# --- huckleberry --------------------------------------------------------------------------------------------
+
+
+def _add_huckleberry(sets: Any) -> None:
+    text = "Make a set of two readers of one book."
+    parser = sets.add_parser("huckleberry", help="two readers of one book", description=text)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--source",
+        type=Path,
+        help="folder with a sub-folder of chapters for each reader, or the authors' npy files",
+    )
+    where.add_argument(
+        "--items", nargs="+", metavar="IDENTIFIER", help="items of archive.org, one for each reader"
+    )
+    _add_units(parser, "at most so many, half of each reader (default: %(default)s)")
+    _add_server(parser)
+    _add_cutting(parser)
+    parser.set_defaults(command=partial(_huckleberry, parser))
+
+
+def _huckleberry(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
+    from samplernn_theano.data import prepare, recordings
+    from samplernn_theano.data.recipes import by_units
+    from samplernn_theano.data.set_folder import check_out
+    from samplernn_theano.data.sets import huckleberry
+
+    check_out(a.out, huckleberry.RECIPE.name, a.overwrite)
+    if _import_npy(a, parser, huckleberry.RECIPE.set, huckleberry.RECIPE.name):
+        return 0
+    recipe = replace(huckleberry.RECIPE, sizes=by_units(a.unit), most=a.clips, **_cutting(a))
+    if a.items is None:
+        found = recordings.find(a.source)
+    else:
+        found = huckleberry.download_items(a.items, a.out / "original", a.server)
+    report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
+    return 0
+
+
+# --- demo ---------------------------------------------------------------------------------------------------
+
+
+def _add_demo(sets: Any) -> None:
+    text = "Make the demo set: Beethoven themes on a synthetic piano."
+    parser = sets.add_parser("demo", help="Beethoven themes on a synthetic piano", description=text)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the set")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--everything", action="store_true", help="all five themes, accompanied, in three keys"
+    )
+    which.add_argument("--voices", action="store_true", help="no piano: two voices that babble vowels")
+    parser.add_argument("--example", action="store_true", help="also write a clip as sound, some as pictures")
+    parser.add_argument("--pieces", action="store_true", help="also write twenty short sounds")
+    parser.set_defaults(command=_demo)
+
+
+def _demo(a: argparse.Namespace) -> int:
+    from samplernn_theano.data.sets import demo
+
+    if demo.is_intact(a.out, a.everything, a.voices):
+        print(f"The demo set in {a.out} is there and intact.")
+    else:
+        if a.voices:
+            demo.write_voices(a.out)
+        else:
+            demo.write(a.out, a.everything)
+        sizes = demo.VOICE_SPLITS if a.voices else demo.SPLITS
+        print(f"Wrote {' / '.join(map(str, sizes.values()))} clips of 8 s to {a.out}.")
+    if a.pieces:
+        demo.write_short_sounds(a.out)
+    if a.example:
+        sound, picture = demo.write_example(a.out)
+        print(f"To hear and see: {sound}, {picture}")
+    return 0
