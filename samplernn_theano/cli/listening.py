@@ -1,19 +1,19 @@
-"""The command line of the A/B listening test: `samplernn listening-test make`, `serve`, `analyse`, ..."""
+"""The commands of the A/B listening test: `samplernn listening-test make`, `serve`, `analyse`, ..."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.cli.options import Parser, csv_file, picture
+from samplernn_theano.cli.options import Parser, csv_file, figure_file
 from samplernn_theano.config.argument_types import positive, positive_int, seed
 from samplernn_theano.errors import DataError
 
-TEST = "folder of a test, made by `samplernn listening-test make`"
+TEST = "folder of a test made by `samplernn listening-test make`"
 
 
 def add_listening_test(commands: Any) -> None:
     """Add the command `listening-test` and its sub-commands."""
-    parser = commands.add_parser("listening-test", help="which system people prefer to hear: an A/B test")
+    parser = commands.add_parser("listening-test", help="A/B listening tests: make, serve, analyse")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, parser_class=Parser)
     _add_make(actions)
     _add_serve(actions)
@@ -25,49 +25,50 @@ def add_listening_test(commands: Any) -> None:
 
 
 def _add_make(actions: Any) -> None:
-    parser = actions.add_parser("make", help="make the page of a test out of folders of sounds")
+    parser = actions.add_parser("make", help="make the page of a test from folders of sounds")
     parser.add_argument(
         "systems",
         metavar="NAME=FOLDER",
         type=_system,
         nargs="+",
-        help="a system and the folder of its sounds (wav, flac, ogg, ...), also in sub-folders; at least two",
+        help="a system and the folder of its sounds (wav, flac, ogg, ..., also in sub-folders); at least two",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the test to be made")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the test to make")
     parser.add_argument(
-        "--title", default="Listening test", help="what listeners read above (default: %(default)s)"
+        "--title", default="Listening test", help="title shown to listeners (default: %(default)s)"
     )
     parser.add_argument(
-        "--pairs", type=positive_int, default=20, help="that each listener hears (default: %(default)s)"
+        "--pairs", type=positive_int, default=20, help="number of pairs per listener (default: %(default)s)"
     )
     parser.add_argument(
         "--seconds",
         type=positive,
         default=5.0,
-        help="of each sound, from its beginning; less if one is shorter (default: %(default)g)",
+        help="length of all sounds, cut at the end; less if one is shorter (default: %(default)g)",
     )
     parser.add_argument(
-        "--clips", type=positive_int, default=20, help="sounds of each system, at most (default: %(default)s)"
+        "--clips",
+        type=positive_int,
+        default=20,
+        help="maximum number of sounds of each system (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=seed, default=0, help="of the choice of the sounds (default: %(default)s)"
+        "--seed", type=seed, default=0, help="seed of the choice of the sounds (default: %(default)s)"
     )
-    parser.add_argument(
-        "--post", action="store_true", help="the page sends the answers to the server that it came from"
-    )
+    parser.add_argument("--post", action="store_true", help="the page sends the votes to its server")
     parser.add_argument(
         "--leave-out-noise",
         action="store_true",
-        help="leave out sounds that are noise only, as the paper did",
+        help="leave out sounds that are only noise, as the paper did",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a test that has no results yet")
+    parser.add_argument("--overwrite", action="store_true", help="replace a test without results")
     parser.set_defaults(command=_make)
 
 
-def _system(word: str) -> tuple[str, Path]:
-    name, equals, folder = word.partition("=")
+def _system(argument: str) -> tuple[str, Path]:
+    name, equals, folder = argument.partition("=")
     if not (name.strip() and equals and folder):
-        raise argparse.ArgumentTypeError(f"{word!r} is not NAME=FOLDER")
+        raise argparse.ArgumentTypeError(f"{argument!r} is not NAME=FOLDER")
     return name.strip(), Path(folder)
 
 
@@ -76,7 +77,7 @@ def _make(a: argparse.Namespace) -> int:
 
     systems = dict(a.systems)
     if len(systems) < len(a.systems):
-        raise DataError("Two systems have the same name; give each another one before its =.")
+        raise DataError("Two systems have the same name; give each its own name before the =.")
     if len(systems) < 2:
         raise DataError("A listening test compares at least two systems; give NAME=FOLDER twice or more.")
     made = page.make(
@@ -99,21 +100,21 @@ def _make(a: argparse.Namespace) -> int:
 
 
 def _add_serve(actions: Any) -> None:
-    parser = actions.add_parser("serve", help="serve the page, and collect the answers that it sends")
+    parser = actions.add_parser("serve", help="serve the page and collect the votes that it sends")
     parser.add_argument("test", type=Path, help=TEST)
     parser.add_argument("--port", type=_port, default=8000, help="default: %(default)s")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen at; 0.0.0.0 lets other machines in (default: %(default)s)",
+        help="address to listen on; 0.0.0.0 allows other machines (default: %(default)s)",
     )
     parser.set_defaults(command=_serve)
 
 
-def _port(word: str) -> int:
-    if not (word.isdecimal() and int(word) < 2**16):
-        raise argparse.ArgumentTypeError(f"{word!r} is not a port from 0 to 65535")
-    return int(word)
+def _port(argument: str) -> int:
+    if not (argument.isdecimal() and int(argument) < 2**16):
+        raise argparse.ArgumentTypeError(f"{argument!r} is not a port from 0 to 65535")
+    return int(argument)
 
 
 def _serve(a: argparse.Namespace) -> int:
@@ -127,19 +128,22 @@ def _serve(a: argparse.Namespace) -> int:
 
 
 def _add_analyse(actions: Any) -> None:
-    parser = actions.add_parser("analyse", help="what the votes say: preferences, intervals, tests")
+    parser = actions.add_parser(
+        "analyse", help="analyse the votes: preferences, intervals, significance tests"
+    )
     parser.add_argument("test", type=Path, help=TEST)
     parser.add_argument(
         "results",
         metavar="RESULTS",
         type=Path,
         nargs="*",
-        help="more results of listeners: .json files that the page exported, or save-*.xml of the Web Audio "
-        "Evaluation Tool; results.sqlite and results/*.json and *.xml in the folder of the test are always "
-        "read",
+        help="more results of listeners: .json files exported by the page, or save-*.xml of the Web Audio "
+        "Evaluation Tool; results.sqlite and results/*.json and *.xml in the test's folder are always read",
     )
-    parser.add_argument("--out", type=picture, help="draw the preferences into this file, .png, .pdf or .svg")
-    parser.add_argument("--csv", type=csv_file, help="also write the numbers to this file")
+    parser.add_argument(
+        "--out", type=figure_file, help="draw the preferences as a figure, .png, .pdf or .svg"
+    )
+    parser.add_argument("--csv", type=csv_file, help="also write the numbers as a table")
     parser.set_defaults(command=_analyse)
 
 
@@ -157,7 +161,7 @@ def _add_export(actions: Any) -> None:
         "export-waet", help="write the test as a project of the Web Audio Evaluation Tool"
     )
     parser.add_argument("test", type=Path, help=TEST)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the project to be made")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the project to make")
     parser.set_defaults(command=_export)
 
 

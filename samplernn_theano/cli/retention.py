@@ -1,4 +1,4 @@
-"""The command that measures what a model remembers: `samplernn retention`."""
+"""The command that measures information retention: `samplernn retention`."""
 
 import argparse
 from pathlib import Path
@@ -10,30 +10,32 @@ from samplernn_theano.config.argument_types import count, positive, positive_int
 
 def add_retention(commands: Any) -> None:
     """Add the command `retention`."""
-    parser = commands.add_parser("retention", help="does a model keep the speaker over a second of silence?")
+    parser = commands.add_parser(
+        "retention", help="measure if a model keeps the speaker over a second of silence"
+    )
     parser.add_argument(
-        "checkpoint", type=Path, help="a checkpoint (.npz, or .pkl of the original's) or a run (its best one)"
+        "checkpoint",
+        type=Path,
+        help="a checkpoint (.npz, or .pkl of the original) or a run (its best checkpoint)",
     )
     parser.add_argument(
         "--data",
         type=Path,
         required=True,
-        help="data set of two speakers (samplernn prepare --speakers), best the one it was trained on",
+        help="data set of two speakers (samplernn prepare --speakers), ideally the training data",
     )
     parser.add_argument(
         "--clips", type=positive_int, default=100, help="sequences of 5 s to generate (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=seed, default=0, help="of the draws (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="seed of the sampling (default: 0)")
+    parser.add_argument("--temperature", type=positive, default=1.0, help="sampling temperature (default: 1)")
     parser.add_argument(
-        "--temperature", type=positive, default=1.0, help="1 is the model as it is (default: 1)"
+        "--out", type=Path, help="folder for retention.json, a table of all sequences and a figure"
     )
     parser.add_argument(
-        "--out", type=Path, help="folder for retention.json, a table of all sequences and a picture"
+        "--sounds", type=count, default=0, help="number of sequences to write to --out as wav (default: 0)"
     )
-    parser.add_argument(
-        "--sounds", type=count, default=0, help="also write so many of them to --out as wav (default: 0)"
-    )
-    add_set(parser, "a hyper-parameter that the original's files do not tell, such as q_type=mu-law")
+    add_set(parser, "a hyper-parameter that is not stored in the original's files, such as q_type=mu-law")
     add_backend(parser)
     parser.set_defaults(command=_retention)
 

@@ -12,8 +12,10 @@ from samplernn_theano.errors import ReproductionError
 
 
 def add_search(commands: Any) -> None:
-    """Give `commands` the command search."""
-    parser = commands.add_parser("search", help="random search over hyper-parameters, by many workers")
+    """Add the command `search`."""
+    parser = commands.add_parser(
+        "search", help="random search over hyper-parameters, by any number of workers"
+    )
     parser.add_argument("family", metavar="FAMILY", choices=FAMILIES, help=", ".join(FAMILIES))
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument(
@@ -21,29 +23,39 @@ def add_search(commands: Any) -> None:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="of the search, which all workers see; the same command goes on with it, or joins in",
+        help="folder of the search, shared by all workers; run the same command again to resume or to join",
     )
     parser.add_argument(
-        "--ranges", type=Path, metavar="FILE.toml", help="default: reproduce/search/FAMILY.toml"
+        "--ranges",
+        type=Path,
+        metavar="FILE.toml",
+        help="ranges of the hyper-parameters (default: FAMILY.toml of samplernn_theano/search/ranges)",
     )
     parser.add_argument(
-        "--trials", type=positive_int, default=20, help="in all, failed ones included (default: %(default)s)"
+        "--trials",
+        type=positive_int,
+        default=20,
+        help="total number of trials, failed ones included (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=seed, default=0, help="of what is drawn, not of training (default: %(default)s)"
+        "--seed",
+        type=seed,
+        default=0,
+        help="seed of the drawn values, not of training (default: %(default)s)",
     )
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument(
-        "--max-minutes", type=positive, default=30.0, help="of training for each trial (default: %(default)g)"
+        "--max-minutes",
+        type=positive,
+        default=30.0,
+        help="training time of each trial (default: %(default)g)",
     )
-    limit.add_argument(
-        "--max-iters", type=positive_int, help="iterations for each trial, in place of minutes"
+    limit.add_argument("--max-iters", type=positive_int, help="iterations of each trial, instead of a time")
+    parser.add_argument(
+        "--preset", default="best", help="preset of all other hyper-parameters (default: %(default)s)"
     )
     parser.add_argument(
-        "--preset", default="best", help="values that are neither fixed nor drawn (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--storage", metavar="URL", help="a data base for Optuna (default: a journal file in FOLDER)"
+        "--storage", metavar="URL", help="database for Optuna (default: a journal file in FOLDER)"
     )
     add_backend(parser)
     parser.set_defaults(command=_search)
@@ -54,10 +66,9 @@ def _search(a: argparse.Namespace) -> int:
         raise ReproductionError(
             'The search needs Optuna; install it with: pip install "samplernn-theano[reproduce]"'
         )
-    from samplernn_theano.reproduction import files
     from samplernn_theano.search import random_search, search_space
 
-    ranges = a.ranges or files.folder() / "search" / f"{a.family}.toml"
+    ranges = a.ranges or search_space.RANGES / f"{a.family}.toml"
     limit = ["--max-iters", str(a.max_iters)] if a.max_iters else ["--max-minutes", f"{a.max_minutes:g}"]
     machine = [*(["--backend", a.backend] if a.backend else [])]
     machine += ["--threads", str(a.threads)] if a.threads else []

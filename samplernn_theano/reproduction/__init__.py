@@ -1,4 +1,4 @@
-"""The paper's tables by a command each: the workflow over the files of the folder `reproduce/`.
+"""The paper's tables and figures, each by one command.
 
-files -> cells, scales (what to do) -> plan (which commands) -> steps (do one) -> workflow (do all) -> report.
+experiments, scales -> plan (command lines) -> run_step (one step) -> workflow (all steps) -> report.
 """

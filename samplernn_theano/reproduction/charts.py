@@ -1,4 +1,4 @@
-"""Pictures of the report: tables as points with error bars, table 3 over the lengths, learning curves."""
+"""Charts of the report: tables with error bars, table 3 over lengths, learning curves, retention."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,13 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from samplernn_theano.reproduction.document import Picture
-from samplernn_theano.reproduction.results import Attempt
-from samplernn_theano.reproduction.scores import Filled, Score
+from samplernn_theano.reproduction.measured import Filled, Score
+from samplernn_theano.reproduction.records import Attempt
 from samplernn_theano.utils.files import atomic_write
-from samplernn_theano.utils.text import visible
+from samplernn_theano.utils.text import escape_control_characters
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's, told apart by the colour-blind."""
+"""Okabe and Ito's colour-blind-safe palette."""
 
 MARKERS = "osD^vP*"
 PUBLISHED = "#8a8a8a"
@@ -22,7 +22,7 @@ WIDTH, DOTS = 5.2, 150  # inches, per inch: letters stay readable on a phone
 
 
 def table(path: Path, filled: Filled) -> Picture:
-    """Our scores (with standard errors) and the published ones: a panel per column, a line per model."""
+    """Draw our scores (with standard errors) and the published ones: a panel per column, a line per model."""
     columns = filled.layout.columns
     heights = 0.7 + 0.3 * len(filled.scores)
     figure = Figure(figsize=(WIDTH, heights * len(columns) + 0.6), layout="constrained")
@@ -30,7 +30,9 @@ def table(path: Path, filled: Filled) -> Picture:
     for i, (axes, column) in enumerate(zip(panels, columns, strict=True)):
         scores = filled.column(i)
         _points(axes, scores)
-        axes.set_yticks(range(len(scores)), [visible(score.title) for score in scores], fontsize=9)
+        axes.set_yticks(
+            range(len(scores)), [escape_control_characters(score.title) for score in scores], fontsize=9
+        )
         axes.set_ylim(len(scores) - 0.5, -0.5)
         axes.set_title(column.title, fontsize=10, loc="left")
         axes.grid(axis="x", alpha=0.3)
@@ -46,14 +48,14 @@ def _points(axes: Axes, scores: Sequence[Score]) -> None:
         if score.published is not None:
             axes.plot(score.published, y, "D", color=PUBLISHED, ms=6, label="published")
         if score.value is not None:
-            label = f"ours ({score.mark})" if score.mark else "ours"
+            label = f"ours ({score.badge})" if score.badge else "ours"
             axes.errorbar(
                 score.value, y, xerr=score.error, fmt="o", color=COLOURS[0], ms=5, capsize=3, label=label
             )
 
 
 def _legend(panels: Iterable[Axes]) -> tuple[list[Artist], list[str]]:
-    """Each label once."""
+    """Handles and labels of the legend, each label once."""
     found: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -62,7 +64,7 @@ def _legend(panels: Iterable[Axes]) -> tuple[list[Artist], list[str]]:
 
 
 def lengths(path: Path, filled: Filled) -> Picture:
-    """Table 3 as curves over the length of the subsequences."""
+    """Draw table 3 as curves over the length of the subsequences."""
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
     scores = list(zip([int(column.title) for column in filled.layout.columns], filled.scores[0], strict=True))
@@ -70,9 +72,9 @@ def lengths(path: Path, filled: Filled) -> Picture:
     axes.plot(*zip(*theirs, strict=True), "D--", color=PUBLISHED, ms=6, label="published")
     ours = [(x, score.value, score.error or 0) for x, score in scores if score.value is not None]
     if ours:
-        marks = dict.fromkeys(score.mark for score in filled.shown if score.mark)
+        badges = dict.fromkeys(score.badge for score in filled.shown if score.badge)
         x, values, errors = zip(*ours, strict=True)
-        label = f"ours ({', '.join(marks)})" if marks else "ours"
+        label = f"ours ({', '.join(badges)})" if badges else "ours"
         axes.errorbar(x, values, yerr=errors, fmt="o-", color=COLOURS[0], ms=5, capsize=3, label=label)
     axes.set_xscale("log", base=2)
     axes.set_xticks([x for x, _ in scores], [str(x) for x, _ in scores])
@@ -84,18 +86,18 @@ def lengths(path: Path, filled: Filled) -> Picture:
 
 
 def curves(path: Path, title: str, runs: Mapping[str, Sequence[Attempt]]) -> Picture | None:
-    """Validation NLL of all runs of a table and set, over minutes of training and over iterations.
+    """Draw validation NLL over minutes of training and over iterations; None if there are no evaluations.
 
     Parameters
     ----------
     runs : mapping of a model's title to its attempts
     """
-    looked = {name: [a for a in attempts if a.looks] for name, attempts in runs.items()}
-    if not any(looked.values()):
+    evaluated = {name: [a for a in attempts if a.evaluations] for name, attempts in runs.items()}
+    if not any(evaluated.values()):
         return None
     figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
     over_time, over_iterations = figure.subplots(2)
-    for i, (name, attempts) in enumerate(looked.items()):
+    for i, (name, attempts) in enumerate(evaluated.items()):
         style = {
             "marker": MARKERS[i % len(MARKERS)],
             "color": COLOURS[i % len(COLOURS)],
@@ -104,10 +106,11 @@ def curves(path: Path, title: str, runs: Mapping[str, Sequence[Attempt]]) -> Pic
         }
         for j, attempt in enumerate(attempts):
             scale = attempt.scale or "scale unknown"
-            label = f"{visible(name)} ({scale})" if j == 0 else None
-            valid = [look["valid"] for look in attempt.looks]
-            over_time.plot([look["seconds"] / 60 for look in attempt.looks], valid, label=label, **style)
-            over_iterations.plot([look["iteration"] for look in attempt.looks], valid, **style)
+            label = f"{escape_control_characters(name)} ({scale})" if j == 0 else None
+            entries = attempt.evaluations
+            valid = [entry["valid"] for entry in entries]
+            over_time.plot([entry["seconds"] / 60 for entry in entries], valid, label=label, **style)
+            over_iterations.plot([entry["iteration"] for entry in entries], valid, **style)
     over_time.set(xlabel="minutes of training", ylabel="validation NLL\n(bits per sample)")
     over_iterations.set(xlabel="iterations", ylabel="validation NLL\n(bits per sample)")
     over_iterations.xaxis.set_major_formatter("{x:,.0f}")
@@ -121,14 +124,14 @@ def curves(path: Path, title: str, runs: Mapping[str, Sequence[Attempt]]) -> Pic
 
 
 def retention(path: Path, rows: Sequence[tuple[str, float, float, float]]) -> Picture:
-    """Shares of clips that keep the voice (title, share, low, high), and the line at 50 %."""
+    """Draw shares of clips that keep the voice, rows of (title, share, low, high), and the 50 % line."""
     figure = Figure(figsize=(WIDTH, 1.3 + 0.4 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for y, (_, share, low, high) in enumerate(rows):
         axes.barh(y, 100 * share, color=COLOURS[0], height=0.5)
         axes.plot([100 * low, 100 * high], [y, y], color="black", lw=1.5, marker="|")
     axes.axvline(50, color="black", ls="--", lw=1, label="50 %: a fixed receptive field")
-    axes.set_yticks(range(len(rows)), [visible(title) for title, *_ in rows], fontsize=9)
+    axes.set_yticks(range(len(rows)), [escape_control_characters(title) for title, *_ in rows], fontsize=9)
     axes.set(
         xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5), xlabel="clips that keep the voice (%), 95 % interval"
     )

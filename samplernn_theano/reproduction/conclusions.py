@@ -1,4 +1,4 @@
-"""What can and what cannot be concluded from a report, by its scale and its numbers."""
+"""Conclusions that the scale and the scores of a report allow."""
 
 import itertools
 import math
@@ -7,31 +7,31 @@ from collections.abc import Sequence
 from scipy.stats import t
 
 from samplernn_theano.reproduction.document import Line, line
-from samplernn_theano.reproduction.results import PAPER, Results, number
-from samplernn_theano.reproduction.scores import Filled, Score
+from samplernn_theano.reproduction.measured import Filled, Score
+from samplernn_theano.reproduction.records import PAPER, Results, number
 
 CHANCE = 8.0
-"""Bits per sample of a model that knows nothing of 256 levels."""
+"""Bits per sample of a uniform distribution over 256 levels."""
 
 CONFIDENCE = 0.95
-"""At which a difference is called clear (Welch's t-test, two-sided)."""
+"""Confidence level at which a difference is called clear (Welch's t-test, two-sided)."""
 
 
 def banner(scale: str) -> tuple[str, str]:
-    """The scale, large, and what it means."""
-    words = {
+    """The name of a scale and its meaning."""
+    meanings = {
         "smoke": "A test that every step runs. The numbers mean nothing.",
         "laptop": "Small models, trained for minutes. Not the paper's experiment, and not its numbers.",
-        PAPER: "Meant to have the authors' hyper-parameters and time, as far as they are known. Only numbers "
-        "without a mark had them.",
+        PAPER: "Planned with the authors' hyper-parameters and training time, as far as they are known. Only "
+        "numbers without a badge were made with them.",
     }
-    return f"Scale: {scale or 'unknown'}", words.get(
+    return f"Scale: {scale or 'unknown'}", meanings.get(
         scale, "Not one of the scales that come with the package."
     )
 
 
 def statements(results: Results, tables: Sequence[Filled]) -> list[Line]:
-    """Sentences for the head of the report."""
+    """Conclusions, a sentence each."""
     scores = [score for table in tables for score in table.shown]
     if not scores:
         return [line("No model has been scored yet, so there is nothing to conclude.")]
@@ -39,28 +39,32 @@ def statements(results: Results, tables: Sequence[Filled]) -> list[Line]:
         return [
             line(
                 "Nothing can be concluded from these numbers: each model was trained for seconds, on "
-                "synthetic sound. That a number is there says that its steps ran."
+                "synthetic audio. A number shows only that its steps ran."
             )
         ]
-    told = [*_learned(scores), *_short(results), *_differences(tables)]
-    return [*told, *_against_published(scores)]
+    return [
+        *_learned(scores),
+        *_training_time(results),
+        *_differences(tables),
+        *_comparison_with_published(scores),
+    ]
 
 
 def _learned(scores: Sequence[Score]) -> list[Line]:
-    bits = [s for s in scores if not s.cell.startswith("table2/") and s.value is not None]
+    bits = [s for s in scores if not s.experiment.startswith("table2/") and s.value is not None]
     below = [s for s in bits if s.value is not None and s.value < CHANCE]
     if not bits:
         return []
     return [
         line(
-            f"Can: {len(below)} of {len(bits)} scores of quantised models lie below {CHANCE:g} bits per "
-            "sample, what guessing among 256 levels costs, so they learned something."
+            f"Can: {len(below)} of {len(bits)} scores of quantised models are below {CHANCE:g} bits per "
+            "sample, the cost of guessing among 256 levels, so these models learned something."
         )
     ]
 
 
-def _short(results: Results) -> list[Line]:
-    """How long was trained, where that is not the paper's time."""
+def _training_time(results: Results) -> list[Line]:
+    """A warning about trainings shorter than the paper's."""
     trained = [
         (attempt.scale, seconds / 60)
         for attempts in results.attempts.values()
@@ -74,19 +78,19 @@ def _short(results: Results) -> list[Line]:
         "the models" if len(minutes) == len(trained) else "the models that had less than the paper's time"
     )
     low, high = min(minutes), max(minutes)
-    told = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
+    time = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
     return [
         line(
-            f"Cannot: rank {models}. Each was trained for {told} minutes; which one is ahead then says how "
-            "fast it learns on this machine at this size, not where it ends. Only the order of "
-            "magnitude is worth reading."
+            f"Cannot: rank {models}. Each was trained for {time} minutes; the order then shows how "
+            "fast each learns on this machine at this size, not its final score. Only the order of "
+            "magnitude is meaningful."
         )
     ]
 
 
 def _differences(tables: Sequence[Filled]) -> list[Line]:
-    """For each column, the largest difference between two models, and how many pairs are not told apart."""
-    told: list[Line] = []
+    """The largest difference between two models of each column, and the number of unclear differences."""
+    found: list[Line] = []
     over_clips = False
     for name, scores in (column for table in tables for column in _compared(table)):
         known = [s for s in scores if s.value is not None and s.error is not None]
@@ -97,23 +101,25 @@ def _differences(tables: Sequence[Filled]) -> list[Line]:
         gap, a, b = max(pairs, key=lambda pair: pair[0])
         low, high = sorted((a, b), key=lambda s: s.value or 0)
         close = sum(own <= _limit(*pair) * _error(*pair) for own, *pair in pairs)
-        told.append(
+        found.append(
             line(
                 f"{name}: the largest difference is {gap:.3f} ({high.title} above {low.title}), "
                 f"{_times(gap, a, b)}; {close} of {len(pairs)} pairs do not differ clearly."
             )
         )
-    if told:
-        told.append(line(f"Clear: by Welch's t-test at {100 * CONFIDENCE:g} %, of each pair by itself."))
-    if over_clips:
-        told.append(
-            line("These errors are over clips alone: the same model from another seed may differ by more.")
+    if found:
+        found.append(
+            line(f"Clear: by Welch's t-test at {100 * CONFIDENCE:g} %, without correction for several pairs.")
         )
-    return told
+    if over_clips:
+        found.append(
+            line("These errors are over clips only: the same model from another seed may differ by more.")
+        )
+    return found
 
 
 def _compared(table: Filled) -> list[tuple[str, list[Score]]]:
-    """The models of each column; in table 3, whose columns are models, those of its row."""
+    """The models of each column; in table 3, whose columns are models, those of the row."""
     title = table.layout.name.replace("table", "Table ")
     if len(table.scores) == 1:
         return [(title, list(table.scores[0]))]
@@ -126,12 +132,12 @@ def _gap(a: Score, b: Score) -> float:
 
 
 def _error(a: Score, b: Score) -> float:
-    """Of the difference, the two taken as independent."""
+    """Standard error of the difference of two independent scores."""
     return math.hypot(a.error or 0, b.error or 0)
 
 
 def _limit(a: Score, b: Score) -> float:
-    """Standard errors from which the difference is clear: many, if they are over two or three seeds."""
+    """The number of standard errors from which a difference is clear."""
     spread = sum((s.error or 0) ** 4 / (s.n - 1) for s in (a, b) if s.n > 1)
     freedom = _error(a, b) ** 4 / spread if spread else math.inf
     return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
@@ -140,25 +146,25 @@ def _limit(a: Score, b: Score) -> float:
 def _times(gap: float, a: Score, b: Score) -> str:
     error = _error(a, b)
     if not error:
-        return "with no error known"
+        return "with unknown error"
     return (
         f"{gap / error:.1f} times its standard error ({error:.3f}), where {_limit(a, b):.1f} times is clear"
     )
 
 
-def _against_published(scores: Sequence[Score]) -> list[Line]:
-    marked = sum(bool(score.mark) for score in scores)
-    if marked == len(scores):
+def _comparison_with_published(scores: Sequence[Score]) -> list[Line]:
+    badged = sum(bool(score.badge) for score in scores)
+    if badged == len(scores):
         return [
             line(
-                "Cannot: compare with the published numbers. They stand here in grey for orientation; no "
-                "difference to them is a success or a failure."
+                "Cannot: compare with the published numbers. They are shown in grey for orientation; "
+                "differences from them are neither success nor failure."
             )
         ]
-    told = f" {marked} of {len(scores)} numbers bear a mark: those cannot be compared." if marked else ""
+    exception = f" {badged} of {len(scores)} numbers have a badge: they cannot be compared." if badged else ""
     return [
         line(
-            "Can: compare with the published numbers, within the errors and the deviations below, and the "
-            f"overlap of clips above all.{told}"
+            "Can: compare with the published numbers, given the errors and the differences below, above all "
+            f"the overlap of clips.{exception}"
         )
     ]

@@ -1,38 +1,38 @@
-"""The report before it is HTML or Markdown: a list of blocks, so that both say the same."""
+"""The report as a list of blocks, rendered by `html` and `markdown`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-type Style = Literal["", "strong", "quiet", "mark", "bad", "note", "code"]
-"""Of a piece of text: plain, important, published or of minor weight, the mark of a scale, a failure, the
-numbers of deviations (raised), code."""
+type Style = Literal["", "strong", "quiet", "badge", "bad", "note", "code"]
+"""Style of a span: plain, important, published or minor, a badge, a failure, numbers of differences
+(superscript), code."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of text on one line."""
+    """Text of one style on one line."""
 
     text: str
     style: Style = ""
     link: str = ""
-    """A relative address, or nothing."""
+    """A relative URL, or empty."""
 
 
 type Line = Sequence[Span]
 
 type Entry = Sequence[Line]
-"""Of a table: lines, one below the other."""
+"""An entry of a table: lines, one below the other."""
 
 
-def line(*pieces: "str | Span") -> Line:
-    """A line of plain text and other pieces."""
-    return [Span(piece) if isinstance(piece, str) else piece for piece in pieces]
+def line(*parts: "str | Span") -> Line:
+    """A line of plain text and spans."""
+    return [Span(part) if isinstance(part, str) else part for part in parts]
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a section (level 2) or a part of one (3, 4)."""
+    """Heading of a section (level 2) or a part of one (3, 4)."""
 
     level: int
     text: str
@@ -47,15 +47,15 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Banner:
-    """What nobody may overlook: a word, large, and a sentence."""
+    """A prominent notice: a title and a sentence."""
 
-    word: str
+    title: str
     line: Line
 
 
 @dataclass(frozen=True)
 class Items:
-    """A list; where `names` are given they stand in place of the bullets, and can be linked to."""
+    """A list, with bullets or with `names` that can be linked to."""
 
     items: Sequence[Line]
     names: Sequence[str] = ()
@@ -63,7 +63,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Table:
-    """The first entry of each row is its name."""
+    """A table; the first entry of each row is its name."""
 
     caption: str
     head: Sequence[Entry]
@@ -72,7 +72,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture beside the page."""
+    """An image file."""
 
     file: str
     alt: str
@@ -82,7 +82,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sound:
-    """A player with its spectrogram."""
+    """An audio player with a spectrogram."""
 
     title: str
     file: str
@@ -92,14 +92,14 @@ class Sound:
 
 @dataclass(frozen=True)
 class Sounds:
-    """Players side by side."""
+    """Audio players side by side."""
 
     sounds: Sequence[Sound]
 
 
 @dataclass(frozen=True)
 class Commands:
-    """Lines of code, under a summary that opens them."""
+    """Lines of code that unfold below a summary."""
 
     summary: str
     lines: Sequence[str]

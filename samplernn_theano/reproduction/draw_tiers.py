@@ -5,8 +5,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 
 from samplernn_theano.config.hyperparameters import HyperParameters
-from samplernn_theano.reproduction import sheet, unrolling
-from samplernn_theano.reproduction.sheet import LINE, MARGIN, SIZE, SMALL
+from samplernn_theano.reproduction import canvas, unrolling
+from samplernn_theano.reproduction.canvas import LINE, MARGIN, SIZE, SMALL
 from samplernn_theano.reproduction.unrolling import Row, Step
 
 LEFT = 1.42  # inches for what is said of each tier
@@ -52,17 +52,17 @@ class Band(NamedTuple):
 def draw(hp: HyperParameters) -> Axes:
     """A sheet with the model of these hyper-parameters."""
     rows = unrolling.rows(hp)
-    scale = (sheet.WIDTH - LEFT - MARGIN) / unrolling.last_column(rows)
+    scale = (canvas.WIDTH - LEFT - MARGIN) / unrolling.last_column(rows)
     stacked = [_is_stacked(row, scale) for row in rows]
     heights = [_height(row, tall) for row, tall in zip(rows, stacked, strict=True)]
-    axes = sheet.new(
+    axes = canvas.new(
         1.1 + sum(heights) + BETWEEN * (len(rows) - 1) + _predicted_height(rows[-1], stacked[-1])
     )
     shown = rows[0].steps[-1].begin + rows[0].frame_size
     about = f"unrolled over {shown:,} of the {hp.seq_len:,} samples of a pass"
-    top, above = sheet.heading(axes, hp.family, about), None
+    top, above = canvas.heading(axes, hp.family, about), None
     for k, (row, tall, height) in enumerate(zip(rows, stacked, heights, strict=True)):
-        band = Band(row, top, height, scale, tall, sheet.TINTS[k % len(sheet.TINTS)], above)
+        band = Band(row, top, height, scale, tall, canvas.TINTS[k % len(canvas.TINTS)], above)
         _draw_band(axes, band, f"tier {len(rows) - k}: " if len(rows) > 1 else "")
         above, top = band.bottom, band.bottom - BETWEEN
     _draw_predicted(axes, band)
@@ -81,7 +81,7 @@ def _draw_band(axes: Axes, band: Band, number: str) -> None:
     if row.recurrent:
         _draw_states(axes, band)
     for gap in row.gaps:
-        sheet.text(axes, band.x((gap.left + gap.right) / 2), band.boxes - BOX / 2, "…", SIZE + 2, "gap")
+        canvas.text(axes, band.x((gap.left + gap.right) / 2), band.boxes - BOX / 2, "…", SIZE + 2, "gap")
 
 
 def _draw_step(axes: Axes, band: Band, step: Step) -> None:
@@ -91,28 +91,28 @@ def _draw_step(axes: Axes, band: Band, step: Step) -> None:
     for i, name in enumerate(band.row.boxes):
         top = band.boxes - i * (BOX + ARROW)
         if i:
-            sheet.arrow(axes, (middle, top + ARROW), (middle, top), sheet.VECTOR, "onward")
-        sheet.box(axes, left, right, top, BOX, band.tint, "step" if i == 0 else "box")
-        if sheet.width(name, SMALL) > right - left - 0.04:
+            canvas.arrow(axes, (middle, top + ARROW), (middle, top), canvas.VECTOR, "onward")
+        canvas.box(axes, left, right, top, BOX, band.tint, "step" if i == 0 else "box")
+        if canvas.width(name, SMALL) > right - left - 0.04:
             name = name.replace("×", "×\n").replace("softmax", "soft-\nmax")
-        sheet.text(axes, middle, top - BOX / 2, name, SMALL - 1 if "\n" in name else SMALL)
+        canvas.text(axes, middle, top - BOX / 2, name, SMALL - 1 if "\n" in name else SMALL)
     if band.above is not None:
-        sheet.arrow(axes, (vector, band.above), (vector, band.boxes), sheet.VECTOR, "vector")
+        canvas.arrow(axes, (vector, band.above), (vector, band.boxes), canvas.VECTOR, "vector")
     if step.reads:
         lines = _names(step.reads, band.stacked)
         room = right if band.above is None else right - VECTOR_ROOM
         x = min((left + room) / 2, room - _chip_width(lines) / 2 + 0.02)
-        _draw_chip(axes, x, band.boxes + ARROW, lines, sheet.READ, "read")
-        sheet.arrow(axes, (x, band.boxes + ARROW), (x, band.boxes), sheet.VECTOR, "reads")
+        _draw_chip(axes, x, band.boxes + ARROW, lines, canvas.READ, "read")
+        canvas.arrow(axes, (x, band.boxes + ARROW), (x, band.boxes), canvas.VECTOR, "reads")
 
 
 def _draw_chip(axes: Axes, x: float, bottom: float, lines: list[str], colour: str, gid: str) -> None:
     """Names of samples, in lines, on a coloured ground."""
     half = _chip_width(lines) / 2
     height = len(lines) * LINE + 0.04
-    sheet.box(axes, x - half, x + half, bottom + height, height, colour, gid)
+    canvas.box(axes, x - half, x + half, bottom + height, height, colour, gid)
     for i, line in enumerate(lines):
-        sheet.text(axes, x, bottom + 0.02 + (len(lines) - i - 0.5) * LINE, line, SMALL)
+        canvas.text(axes, x, bottom + 0.02 + (len(lines) - i - 0.5) * LINE, line, SMALL)
 
 
 def _draw_states(axes: Axes, band: Band) -> None:
@@ -122,7 +122,7 @@ def _draw_states(axes: Axes, band: Band) -> None:
     gaps = [(middle - DOTS / 2, middle + DOTS / 2) for middle in middles]
     drawn = [(LEFT - 0.1, LEFT - 0.1), *sorted([*gaps, *(band.edges(step) for step in band.row.steps)])]
     for (_, start), (end, _) in zip(drawn, drawn[1:], strict=False):
-        sheet.arrow(axes, (start, y), (end, y), sheet.STATE, "state")
+        canvas.arrow(axes, (start, y), (end, y), canvas.STATE, "state")
 
 
 def _draw_predicted(axes: Axes, band: Band) -> None:
@@ -132,18 +132,18 @@ def _draw_predicted(axes: Axes, band: Band) -> None:
         samples = range(step.begin, step.begin + band.row.frame_size)
         lines = _names(samples, band.stacked)
         bottom = band.bottom - ARROW - len(lines) * LINE - 0.04
-        sheet.arrow(axes, (middle, band.bottom), (middle, band.bottom - ARROW), sheet.VECTOR, "predicts")
-        _draw_chip(axes, middle, bottom, lines, sheet.PREDICTED, "predicted")
+        canvas.arrow(axes, (middle, band.bottom), (middle, band.bottom - ARROW), canvas.VECTOR, "predicts")
+        _draw_chip(axes, middle, bottom, lines, canvas.PREDICTED, "predicted")
 
 
 def _draw_key(axes: Axes, hp: HyperParameters) -> None:
     """What the colours mean, in one line at the bottom."""
     x, y = MARGIN, 0.15
-    for colour, words in ((sheet.READ, "samples read"), (sheet.PREDICTED, "samples predicted")):
-        sheet.box(axes, x, x + 0.22, y + 0.06, 0.12, colour, "key")
+    for colour, words in ((canvas.READ, "samples read"), (canvas.PREDICTED, "samples predicted")):
+        canvas.box(axes, x, x + 0.22, y + 0.06, 0.12, colour, "key")
         x = _say(axes, x + 0.28, y, words)
-    for colour, words in ((sheet.STATE, "recurrent state"), (sheet.VECTOR, "vector handed down")):
-        sheet.arrow(axes, (x, y), (x + 0.22, y), colour, "key")
+    for colour, words in ((canvas.STATE, "recurrent state"), (canvas.VECTOR, "vector handed down")):
+        canvas.arrow(axes, (x, y), (x + 0.22, y), colour, "key")
         x = _say(axes, x + 0.28, y, words)
     if hp.independent_preds:
         _say(axes, x, y, "not drawn: IndependentPreds")
@@ -152,14 +152,14 @@ def _draw_key(axes: Axes, hp: HyperParameters) -> None:
 def _say(axes: Axes, x: float, y: float, words: str) -> float:
     """Write words from x on; return where the next ones may begin."""
     axes.text(x, y, words, size=SIZE, va="center")
-    return x + sheet.width(words) + 0.25
+    return x + canvas.width(words) + 0.25
 
 
 # --- sizes --------------------------------------------------------------------------------------------------
 
 
 def _chip_width(lines: list[str]) -> float:
-    return max(sheet.width(line, SMALL) for line in lines) + 0.06
+    return max(canvas.width(line, SMALL) for line in lines) + 0.06
 
 
 def _boxes_height(row: Row) -> float:
@@ -186,7 +186,7 @@ def _is_stacked(row: Row, scale: float) -> bool:
 
 def _names(samples: range, stacked: bool) -> list[str]:
     """The names of samples as lines: all in one, or each in its own; of many the first and the last."""
-    names = [sheet.sample(n) for n in samples]
+    names = [canvas.sample(n) for n in samples]
     if len(names) > 2:
         names = [names[0], "⋮" if stacked else "…", names[-1]]
     return names if stacked or not names else [" ".join(names)]

@@ -3,8 +3,8 @@
 from matplotlib.axes import Axes
 
 from samplernn_theano.config.hyperparameters import WaveNet
-from samplernn_theano.reproduction import sheet, unrolling
-from samplernn_theano.reproduction.sheet import MARGIN, SIZE, SMALL
+from samplernn_theano.reproduction import canvas, unrolling
+from samplernn_theano.reproduction.canvas import MARGIN, SIZE, SMALL
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 LEFT, RIGHT = 1.0, 1.5  # inches beside the tree: for the names of the layers, for the output
@@ -22,10 +22,10 @@ def draw(hp: WaveNet) -> Axes:
     """A sheet with the model of these hyper-parameters; the samples that it reads are at the bottom."""
     tree = unrolling.tree(hp)
     top_layer = len(tree.dilations)
-    axes = sheet.new(2.75 + STEP * top_layer + 0.2 * len(tree.left_out))
-    top = sheet.heading(axes, hp.family, _about(hp))
+    axes = canvas.new(2.75 + STEP * top_layer + 0.2 * len(tree.left_out))
+    top = canvas.heading(axes, hp.family, _about(hp))
     for i, line in enumerate(NODE):
-        axes.text(MARGIN, top - i * sheet.LINE, line, size=SMALL, va="top")
+        axes.text(MARGIN, top - i * canvas.LINE, line, size=SMALL, va="top")
     for layer in range(top_layer + 1):
         _draw_layer(axes, tree, layer)
     y = _place(tree, -1, top_layer)[1] + 0.2
@@ -47,7 +47,7 @@ def _about(hp: WaveNet) -> str:
 
 def _place(tree: unrolling.Tree, node: int, layer: int) -> tuple[float, float]:
     """Where the output of a layer at a sample is; layer 0: the sample itself."""
-    column = (sheet.WIDTH - LEFT - RIGHT) / tree.n_samples
+    column = (canvas.WIDTH - LEFT - RIGHT) / tree.n_samples
     return LEFT + (node + tree.n_samples + 0.5) * column, 0.48 + layer * STEP
 
 
@@ -59,16 +59,16 @@ def _draw_layer(axes: Axes, tree: unrolling.Tree, layer: int) -> None:
     known = -tree.n_samples + sum(tree.dilations[:layer])  # before that a layer looks beyond the picture
     for node in range(known, 0):
         x, needed = _place(tree, node, layer)[0], node in tree.nodes[layer]
-        colour = (sheet.TINTS[0] if layer else sheet.READ) if needed else sheet.UNUSED
+        colour = (canvas.TINTS[0] if layer else canvas.READ) if needed else canvas.UNUSED
         gid = "needed" if needed else "other"
         axes.plot(x, y, "o", ms=2 * RADIUS * 72, mfc=colour, mec="0.35", mew=0.7, gid=gid, zorder=3)
         if layer == 0:
-            sheet.text(axes, x, y - 0.2, sheet.sample(node), SMALL)
+            canvas.text(axes, x, y - 0.2, canvas.sample(node), SMALL)
         for back in (0, tree.dilations[layer - 1]) if layer else ():
             ends = zip(_place(tree, node - back, layer - 1), (x, y), strict=True)
             axes.plot(
                 *ends,
-                color=sheet.VECTOR if needed else "0.85",
+                color=canvas.VECTOR if needed else "0.85",
                 lw=1.1 if needed else 0.6,
                 gid="edge" if needed else "other edge",
                 zorder=2 if needed else 1,
@@ -77,16 +77,16 @@ def _draw_layer(axes: Axes, tree: unrolling.Tree, layer: int) -> None:
 
 def _draw_output(axes: Axes, tree: unrolling.Tree, hp: WaveNet, y: float) -> None:
     """The skips of all layers, their sum, and what becomes of it; from y upwards."""
-    bus = sheet.WIDTH - RIGHT + 0.75
+    bus = canvas.WIDTH - RIGHT + 0.75
     for layer in range(1, len(tree.nodes)):
         x, height = _place(tree, -1, layer)
-        axes.plot([x, bus], [height, height], color=sheet.VECTOR, lw=0.8, zorder=1, gid="skip")
-    sheet.text(axes, bus - 0.36, _place(tree, -1, 1)[1] + 0.08, "skip", SMALL)
-    sheet.arrow(axes, (bus, _place(tree, -1, 1)[1]), (bus, y), sheet.VECTOR, "skips")
+        axes.plot([x, bus], [height, height], color=canvas.VECTOR, lw=0.8, zorder=1, gid="skip")
+    canvas.text(axes, bus - 0.36, _place(tree, -1, 1)[1] + 0.08, "skip", SMALL)
+    canvas.arrow(axes, (bus, _place(tree, -1, 1)[1]), (bus, y), canvas.VECTOR, "skips")
     for words in ("sum of all skips", f"3 linear layers: {hp.dim}", f"softmax: {hp.q_levels} levels"):
-        sheet.box(axes, bus - 0.58, bus + 0.58, y + BOX, BOX, sheet.TINTS[1], "box")
-        sheet.text(axes, bus, y + BOX / 2, words, SMALL)
-        sheet.arrow(axes, (bus, y + BOX), (bus, y + BOX + ARROW), sheet.VECTOR, "onward")
+        canvas.box(axes, bus - 0.58, bus + 0.58, y + BOX, BOX, canvas.TINTS[1], "box")
+        canvas.text(axes, bus, y + BOX / 2, words, SMALL)
+        canvas.arrow(axes, (bus, y + BOX), (bus, y + BOX + ARROW), canvas.VECTOR, "onward")
         y += BOX + ARROW
-    sheet.box(axes, bus - 0.13, bus + 0.13, y + BOX, BOX, sheet.PREDICTED, "predicted")
-    sheet.text(axes, bus, y + BOX / 2, sheet.sample(0), SIZE)
+    canvas.box(axes, bus - 0.13, bus + 0.13, y + BOX, BOX, canvas.PREDICTED, "predicted")
+    canvas.text(axes, bus, y + BOX / 2, canvas.sample(0), SIZE)

@@ -1,39 +1,41 @@
-"""What there is to reproduce, and what it would take, in words."""
+"""Lists of the known experiments and of the steps of a workflow."""
 
 import shlex
 from pathlib import Path
 
-from samplernn_theano.reproduction import cells, files, plan
+from samplernn_theano.reproduction import plan
+from samplernn_theano.reproduction.experiments import read_experiments, read_listening_tests
+from samplernn_theano.reproduction.paths import FILES
 from samplernn_theano.reproduction.plan import Workflow
-from samplernn_theano.utils.text import table
+from samplernn_theano.utils.text import format_table
 
 
-def describe_cells(folder: Path) -> str:
-    """A line for each cell: its name, the model, the data, the published numbers."""
-    from samplernn_theano.reproduction import published
+def describe_experiments(folder: Path) -> str:
+    """A table of all experiments: name, model, data, published numbers."""
+    from samplernn_theano.reproduction.published import read_numbers
 
-    numbers = published.numbers(folder)
+    numbers = read_numbers(folder)
     rows = []
-    for cell in cells.read(folder).values():
-        told = [
+    for experiment in read_experiments(folder).values():
+        shown = [
             f"{number.split} {number.value:g}" if number.split else f"{number.value:g} {number.unit}"
             for number in numbers
-            if number.cell == cell.name
+            if number.experiment == experiment.name
         ]
-        rows.append([cell.name, cell.title, cell.data, ", ".join(told)])
-    for test in cells.listening_tests(folder).values():
+        rows.append([experiment.name, experiment.title, experiment.data, ", ".join(shown)])
+    for test in read_listening_tests(folder).values():
         rows.append([test.name, test.title, "", f"{len(test.systems)} systems"])
-    return "\n".join(table([["cell", "model", "data", "published"], *rows]))
+    return "\n".join(format_table([["experiment", "model", "data", "published"], *rows]))
 
 
 def commands(workflow: Workflow) -> str:
-    """The command of each step that is not done, as a shell takes it from the checkout's folder."""
+    """The shell command of each missing step, a line each."""
     found = [plan.command(workflow, *step) for step in missing(workflow)]
-    return "\n".join(shlex.join(command) for command in found if command) or "Everything is done."
+    return "\n".join(shlex.join(command) for command in found if command) or "All steps are done."
 
 
 def missing(workflow: Workflow) -> list[tuple[str, str, int | None]]:
-    """The steps that are not done."""
+    """The steps that are not done yet."""
     return [
         step
         for step in steps(workflow)
@@ -42,15 +44,15 @@ def missing(workflow: Workflow) -> list[tuple[str, str, int | None]]:
 
 
 def steps(workflow: Workflow) -> list[tuple[str, str, int | None]]:
-    """All steps in an order in which they can be done: the step, its data set, cell or test, and the seed."""
-    known = cells.read(files.folder())
+    """All steps in order: name of the step, its data set, experiment or listening test, and seed."""
+    known = read_experiments(FILES)
     names: list[tuple[str, str, int | None]] = []
     for name in plan.sets(workflow):
-        source = plan.made_of(workflow, name)
+        source = plan.source_set(workflow, name)
         names += [("data", source, None)] if source and ("data", source, None) not in names else []
         names.append(("data", name, None))
-    for cell, seed in plan.trained(workflow):
-        of_cell = ["train", "evaluate", "generate"] + ["retention"] * known[cell].retention
-        names += [(step, cell, seed) for step in of_cell]
-    tests = cells.listening_tests(files.folder())
-    return names + [("listening", name, None) for name in workflow.cells if name in tests]
+    for experiment, seed in plan.trained(workflow):
+        of_run = ["train", "evaluate", "generate"] + ["retention"] * known[experiment].retention
+        names += [(step, experiment, seed) for step in of_run]
+    tests = read_listening_tests(FILES)
+    return names + [("listening", name, None) for name in workflow.experiments if name in tests]

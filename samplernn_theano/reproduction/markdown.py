@@ -1,4 +1,4 @@
-"""The report as Markdown that forges show. The sounds are links."""
+"""The report as Markdown for GitHub and similar hosts; audio files are links."""
 
 import re
 from functools import singledispatch
@@ -18,14 +18,14 @@ from samplernn_theano.reproduction.document import (
     Span,
     Table,
 )
-from samplernn_theano.utils.text import visible
+from samplernn_theano.utils.text import escape_control_characters
 
 SPECIAL = re.compile(r"([\\`*_\[\]~|#])")
-"""What Markdown would take for more than text."""
+"""Characters with a meaning in Markdown."""
 
 
 def render(document: Document) -> str:
-    """The text of the file."""
+    """The Markdown text of a document."""
     parts = [
         f"# {_text(document.title)}",
         f"Written {document.date}",
@@ -36,7 +36,7 @@ def render(document: Document) -> str:
 
 @singledispatch
 def _markdown(block: Block) -> str:
-    raise TypeError(f"{block!r} is no block")
+    raise TypeError(f"{block!r} is not a block")
 
 
 @_markdown.register
@@ -51,7 +51,7 @@ def _(block: Paragraph) -> str:
 
 @_markdown.register
 def _(block: Banner) -> str:
-    return f"> **{_text(block.word)}**\n>\n> {_line(block.line)}"
+    return f"> **{_text(block.title)}**\n>\n> {_line(block.line)}"
 
 
 @_markdown.register
@@ -85,7 +85,7 @@ def _(block: Sounds) -> str:
 
 @_markdown.register
 def _(block: Commands) -> str:
-    lines = "\n".join(visible(one) for one in block.lines)
+    lines = "\n".join(escape_control_characters(one) for one in block.lines)
     longest = max((len(run) for run in re.findall(r"`+", lines)), default=0)
     fence = "`" * max(3, longest + 1)
     summary = _text(block.summary)
@@ -103,7 +103,7 @@ def _span(span: Span) -> str:
     around = {
         "strong": ("**", "**"),
         "quiet": ("*", "*"),
-        "mark": ("<kbd>", "</kbd>"),
+        "badge": ("<kbd>", "</kbd>"),
         "bad": ("**", "**"),
         "note": ("<sup>", "</sup>"),
         "code": ("<code>", "</code>"),
@@ -113,6 +113,6 @@ def _span(span: Span) -> str:
     return f"{before}{shown}{after}" if shown else ""
 
 
-def _text(words: str) -> str:
-    plain = visible(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return SPECIAL.sub(r"\\\1", plain)
+def _text(plain: str) -> str:
+    escaped = escape_control_characters(plain).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return SPECIAL.sub(r"\\\1", escaped)

@@ -1,18 +1,18 @@
-"""What the authors published, as `reproduce/published.toml` has it.
+"""The published numbers, read from `files/published.toml`.
 
-Nothing else in this package knows these numbers, so none can leak from the paper into what we measure.
+They occur nowhere else in this package, so none can leak from the paper into our results.
 """
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from samplernn_theano.reproduction.entries import read_entries
+from samplernn_theano.reproduction.toml_entries import read_entries
 
 NAME = "published.toml"
 
 CERTAINTIES = ("text", "code", "memory")
-"""Read in a stored copy of the source that is named; in the authors' code; known from memory, unverified."""
+"""Read in the named source; read in the authors' code; from memory, unverified."""
 
 SPLITS = ("test", "valid")
 
@@ -23,12 +23,12 @@ class Number:
 
     Attributes
     ----------
-    cell : str
-        The cell that shows it; "" where it belongs to none.
+    experiment : str
+        Name of the experiment; "" for none.
     what : str
         Such as "test NLL".
     split : str or None
-        "test" or "valid"; None where it is no score of a split.
+        "test" or "valid"; None if it is not a score.
     value : float
     unit : str
         Such as "bits per sample".
@@ -37,15 +37,15 @@ class Number:
     certainty : str
         One of `CERTAINTIES`.
     note : str
-        What else a reader should know; "" for nothing.
+        A remark; "" for none.
 
     Raises
     ------
     ValueError
-        If a value cannot be.
+    If a value is invalid.
     """
 
-    cell: str
+    experiment: str
     what: str
     split: str | None = None
     value: float
@@ -55,7 +55,7 @@ class Number:
     note: str = ""
 
     def __post_init__(self) -> None:
-        _check_text(self, ("cell", "note"), ("what", "unit", "source"))
+        _check_text(self, ("experiment", "note"), ("what", "unit", "source"))
         _check_certainty(self.certainty)
         if type(self.value) not in (int, float) or not math.isfinite(self.value):
             raise ValueError(f"value is {self.value!r}, not a number")
@@ -65,7 +65,7 @@ class Number:
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """Something published that is no result: how the numbers were made.
+    """A published detail of the experiments.
 
     Attributes
     ----------
@@ -74,13 +74,13 @@ class Fact:
     value : float or str
     unit : str
         "" for none.
-    source, certainty, cell, note : str
+    source, certainty, experiment, note : str
         As of a `Number`.
 
     Raises
     ------
     ValueError
-        If a value cannot be.
+    If a value is invalid.
     """
 
     what: str
@@ -88,23 +88,23 @@ class Fact:
     unit: str
     source: str
     certainty: str
-    cell: str = ""
+    experiment: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
-        _check_text(self, ("unit", "cell", "note"), ("what", "source"))
+        _check_text(self, ("unit", "experiment", "note"), ("what", "source"))
         _check_certainty(self.certainty)
         if type(self.value) not in (int, float, str) or self.value == "":
             raise ValueError(f"value is {self.value!r}, neither a number nor text")
 
 
-def numbers(folder: Path) -> list[Number]:
-    """The published results, in the order of the file.
+def read_numbers(folder: Path) -> list[Number]:
+    """Read the published results, in the order of the file.
 
     Parameters
     ----------
     folder : Path
-        The folder `reproduce`, where published.toml lies.
+        The folder of published.toml.
 
     Raises
     ------
@@ -114,13 +114,13 @@ def numbers(folder: Path) -> list[Number]:
     return read_entries(folder / NAME, "number", Number, ["fact"])
 
 
-def facts(folder: Path) -> list[Fact]:
-    """What is published on how the numbers were made, in the order of the file.
+def read_facts(folder: Path) -> list[Fact]:
+    """Read the published details of the experiments, in the order of the file.
 
     Raises
     ------
     ReproductionError
-        As `numbers`.
+        As `read_numbers`.
     """
     return read_entries(folder / NAME, "fact", Fact, ["number"])
 

@@ -25,7 +25,7 @@ from scipy.stats import binomtest, fisher_exact
 from tqdm import tqdm
 
 from samplernn_theano.checkpoints import load
-from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, WaveNet
 from samplernn_theano.data import audio
 from samplernn_theano.data.dataset import is_silent
@@ -46,7 +46,7 @@ LENGTH = SILENT.stop + PIECE  # samples of a sequence
 
 
 def measure(
-    checkpoint: str | Path | Saved,
+    checkpoint: str | Path | LoadedModel,
     data: str | Path,
     clips: int = 100,
     seed: int = 0,
@@ -61,7 +61,7 @@ def measure(
 
     Parameters
     ----------
-    checkpoint : path or Saved
+    checkpoint : path or LoadedModel
         A checkpoint, parameters of the original, or a run (its best one).
     data : path
         A data set of two speakers, best the one that the model was trained on.
@@ -95,7 +95,7 @@ def measure(
         raise HyperParameterError(f"--clips is {clips}; it must be 1 or more.")
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise OutputError(f"{out} is not a folder; give a folder for what is measured.")
-    model = checkpoint if isinstance(checkpoint, Saved) else load.read(checkpoint)
+    model = checkpoint if isinstance(checkpoint, LoadedModel) else load.read(checkpoint)
     hear = partial(heard, hp=model.hp)
     classifier = speakers.train(data, hear)
     tested = {split: speakers.held_out(classifier, data, split, hear) for split in ("valid", "test")}
@@ -125,7 +125,7 @@ def heard(clip: NDArray[np.floating], hp: HyperParameters) -> NDArray[np.floatin
 
 
 def _generate(
-    model: Saved, n: int, seed: int, temperature: float, backend: str | None, progress: bool
+    model: LoadedModel, n: int, seed: int, temperature: float, backend: str | None, progress: bool
 ) -> NDArray[np.float32]:
     """Amplitudes (n, LENGTH), silent in `SILENT`."""
     blocks = generate.generate(

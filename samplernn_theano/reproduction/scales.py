@@ -1,7 +1,7 @@
-"""The scales: how much of the paper's effort goes into every cell, as `reproduce/scales/*.toml` say.
+"""The scales of the experiments, read from `files/scales`: smoke, laptop, paper.
 
-A scale changes a cell in this order: its preset, its [families.FAMILY], the cell's own flags, and
-[cells."PATTERN"], which has the last word.
+Hyper-parameters are taken from, each overriding the one before: the scale's preset, its [families.FAMILY],
+the experiment's flags, the scale's [experiments."PATTERN"].
 """
 
 import fnmatch
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.reproduction.cells import Cell
+from samplernn_theano.reproduction.experiments import Experiment
 from samplernn_theano.utils.toml_files import read_toml
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What a step may use: threads, GiB of memory, GPUs, and minutes before it is cut off."""
+    """Limits of a step: threads, memory in GiB, GPUs, minutes."""
 
     threads: int
     memory_gib: int
@@ -27,21 +27,20 @@ class Resources:
 
 @dataclass(frozen=True)
 class Scale:
-    """How every cell is trained and measured.
+    """Settings of training and evaluation shared by all experiments.
 
     Attributes
     ----------
     train : mapping
         Options of `samplernn train`, such as max_minutes.
     generate, retention, listening : mapping
-        n_seqs and seconds of the generated sound; clips; clips, pairs and seconds, and noise_too where no
-        sound is left out.
+        n_seqs and seconds; clips; clips, pairs, seconds, and noise_too to keep samples that are noise.
     demo_data : bool
-        Whether small synthetic sets stand in for all data.
+        True if small synthetic sets replace all data.
     environment : mapping of str to str
-        Variables for every step.
+        Environment variables of every step.
     retries : int
-        How often a step that failed, or was cut off after its minutes, is begun again.
+        Maximum number of restarts of an interrupted training.
     """
 
     name: str
@@ -52,24 +51,24 @@ class Scale:
     listening: Mapping[str, Any]
     resources: Resources
     families: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    experiments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     demo_data: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     retries: int = 0
 
 
 def names(files: Path) -> list[str]:
-    """The scales there are, in the folder `files`."""
+    """Names of the scales in the folder `files`."""
     return sorted(path.stem for path in (files / "scales").glob("*.toml"))
 
 
 def read(files: Path, name: str) -> Scale:
-    """The scale `name`.
+    """Read the scale `name`.
 
     Raises
     ------
     ReproductionError
-        If there is none, or its file is malformed.
+        If it does not exist, or its file is malformed.
     """
     if name not in names(files):
         raise ReproductionError(f"There is no scale {name}; there are {', '.join(names(files))}.")
@@ -82,10 +81,10 @@ def read(files: Path, name: str) -> Scale:
         raise ReproductionError(f"{path} is incomplete: {error}.") from error
 
 
-def flags(scale: Scale, cell: Cell) -> dict[str, Any]:
-    """The hyper-parameters and the learning rate of a cell at a scale, beyond those of the preset."""
-    last = [values for pattern, values in scale.cells.items() if fnmatch.fnmatch(cell.name, pattern)]
-    merged = {**scale.families.get(cell.family, {}), **cell.flags}
-    for values in last:
-        merged |= values
+def flags(scale: Scale, experiment: Experiment) -> dict[str, Any]:
+    """Hyper-parameters and learning rate of an experiment at a scale that differ from the preset."""
+    merged = {**scale.families.get(experiment.family, {}), **experiment.flags}
+    for pattern, values in scale.experiments.items():
+        if fnmatch.fnmatch(experiment.name, pattern):
+            merged |= values
     return merged

@@ -1,4 +1,4 @@
-"""Run the workflow: Snakemake does what is missing, then the report is written, whatever has failed."""
+"""Run a workflow: Snakemake runs the missing steps, then the report is written even if some failed."""
 
 import importlib.util
 import os
@@ -13,45 +13,44 @@ from pathlib import Path
 from samplernn_theano.backends import threads
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.reproduction import files, listing, plan, scales, steps
+from samplernn_theano.reproduction import listing, plan, run_step, scales
+from samplernn_theano.reproduction.paths import FILES
 from samplernn_theano.reproduction.plan import Workflow
-from samplernn_theano.reproduction.steps import CORES
+from samplernn_theano.reproduction.run_step import CORES
 from samplernn_theano.utils import signal_handling
 from samplernn_theano.utils.files import locked
 
 
 def join(new: Workflow) -> Workflow:
-    """`new`, with the data that are known from earlier commands in its folder.
+    """Merge `new` with the workflow of earlier commands in its folder.
 
     Raises
     ------
     ReproductionError
-        If the folder holds another scale, other data or another length of training.
+        If the folder has another scale, other data or another training time.
     """
     if not (new.out / plan.WORKFLOW).exists():
-        return replace(new, before=new.cells)
+        return replace(new, before=new.experiments)
     old = plan.load(new.out)
-    elsewhere = "choose another folder with --out."
+    hint = "choose another folder with --out."
     if old.scale != new.scale:
-        raise ReproductionError(
-            f"{new.out} holds results of the scale {old.scale}, not {new.scale}; {elsewhere}"
-        )
+        raise ReproductionError(f"{new.out} holds results of the scale {old.scale}, not {new.scale}; {hint}")
     if old.max_minutes != new.max_minutes:
         limits = [f"{w.max_minutes:g}" if w.max_minutes else "none" for w in (old, new)]
         raise ReproductionError(
-            f"{new.out} holds results with --max-minutes {limits[0]}, not {limits[1]}; {elsewhere}"
+            f"{new.out} holds results with --max-minutes {limits[0]}, not {limits[1]}; {hint}"
         )
     for name in ("data", "recordings"):
         before, now = getattr(old, name), getattr(new, name)
         for key in before.keys() & now.keys():
             if before[key] != now[key]:
-                raise ReproductionError(
-                    f"{new.out} holds results with --{name} {key}={before[key]}; {elsewhere}"
-                )
-    asked = {**old.before, **new.cells}
+                raise ReproductionError(f"{new.out} holds results with --{name} {key}={before[key]}; {hint}")
+    requested = {**old.before, **new.experiments}
     return replace(
         new,
-        before={name: sorted({*old.before.get(name, ()), *new.cells.get(name, ())}) for name in asked},
+        before={
+            name: sorted({*old.before.get(name, ()), *new.experiments.get(name, ())}) for name in requested
+        },
         data={**old.data, **new.data},
         recordings={**old.recordings, **new.recordings},
         about={**old.about, **new.about},
@@ -59,77 +58,77 @@ def join(new: Workflow) -> Workflow:
 
 
 def run(workflow: Workflow, cores: int | None, options: Sequence[str] = ()) -> int:
-    """Do what is missing, write the report, and return an exit code: 0, or 1 if a step failed.
+    """Run the missing steps, write the report, and return the exit code: 0, or 1 if a step failed.
 
     Parameters
     ----------
     cores : int, optional
-        To be used at once, here or in the whole cluster (default: all of this machine; no limit there).
+        Maximum number of cores, here or on the cluster (default: all here, unlimited on a cluster).
     options : sequence of str
-        More words for Snakemake, as `options` gives them.
+        More options of Snakemake; see `options`.
 
     Raises
     ------
     ReproductionError
         If Snakemake is not installed.
     OutputError
-        If another process works in the folder.
+        If another process uses the folder.
     """
     from samplernn_theano.reproduction import report
 
     if importlib.util.find_spec("snakemake") is None:
-        raise ReproductionError('Snakemake is not installed: pip install -e ".[jax,reproduce]".')
+        raise ReproductionError('Snakemake is not installed: pip install "samplernn-theano[reproduce]".')
     here = "--profile" not in options
-    cores = cores or (threads.allowed() if here else None)
+    cores = cores or (threads.available() if here else None)
     with locked(workflow.out) as lock:
         path = plan.save(workflow)
         print(_announcement(workflow, here), flush=True)
         known = [*_options(path, workflow.out), *(_here(cores) if here else _cluster(cores)), *options]
         code = _snakemake(known, {CORES: str(cores)} if here else {}, lock)
         print(_outcome(workflow, code))
-        print(f"The report is {report.write(workflow.out, files.folder())}")
+        print(f"The report is {report.write(workflow.out, FILES)}")
     return code
 
 
 def _announcement(workflow: Workflow, here: bool) -> str:
-    """What is going to be done."""
+    """Number of missing steps, and a warning if a GPU is missing."""
     missing = listing.missing(workflow)
     trainings = sum(step == "train" for step, *_ in missing)
     text = f"{count_of(len(missing), 'step')} to do in {workflow.out}"
     text += f", {count_of(trainings, 'training')} among them."
-    if trainings and here and scales.read(files.folder(), workflow.scale).resources.gpus and not steps.gpus():
-        text += "\nNo GPU is found here, and this scale wants one: without it the models will not get far."
+    if trainings and here and scales.read(FILES, workflow.scale).resources.gpus and not run_step.gpus():
+        text += "\nNo GPU was found, and this scale needs one: without it training is far too slow."
     return text
 
 
 def _outcome(workflow: Workflow, code: int) -> str:
-    """What is done, and what is not."""
+    """Number of finished steps, and what to do about the others."""
     missing = listing.missing(workflow)
     total = len(listing.steps(workflow))
     text = f"{total - len(missing)} of {count_of(total, 'step')} are done."
-    found = {steps.status(plan.record_path(workflow.out, *step)) for step in missing}
-    if code >= 128 or "stopped" in found:
-        return f"{text} Stopped; the same command goes on."
+    found = {run_step.status(plan.record_path(workflow.out, *step)) for step in missing}
+    if code >= 128 or "interrupted" in found:
+        return f"{text} Interrupted; run the same command again to resume."
     if code and "failed" not in found:
-        return f"{text} Snakemake ended before its time; its own words are in {workflow.out}/.snakemake/log."
+        return f"{text} Snakemake failed; see {workflow.out}/.snakemake/log."
     return text
 
 
-def options(profile: str | None, words: str) -> list[str]:
-    """Snakemake's words for a profile (ours of that name, or a folder) and `words`, as a shell reads them."""
+def options(profile: str | None, more: str) -> list[str]:
+    """Options of Snakemake for a profile (of this package, or a folder), and `more`, split as in a shell."""
     if profile is None:
-        return shlex.split(words)
-    own = files.folder() / "profiles" / profile
+        return shlex.split(more)
+    own = FILES / "profiles" / profile
     found = own if own.is_dir() else Path(profile).absolute()
     if not found.is_dir():
         raise ReproductionError(f"There is no profile {profile}: neither {own} nor {found} is a folder.")
-    return ["--profile", str(found), *shlex.split(words)]
+    return ["--profile", str(found), *shlex.split(more)]
 
 
 def _options(path: Path, out: Path) -> list[str]:
-    """Our lock on the folder stands for Snakemake's own, which a killed process leaves behind."""
+    """Options of every call; our lock replaces Snakemake's, which a killed process leaves behind."""
     return [
-        *["--snakefile", str(files.folder() / "Snakefile")],
+        *["--snakefile", str(FILES / "Snakefile")],
         *["--configfile", str(path), "--directory", str(out)],
         *["--keep-going", "--nolock", "--rerun-incomplete", "--scheduler", "greedy"],
         *["--rerun-triggers", "mtime", "input"],
@@ -137,20 +136,20 @@ def _options(path: Path, out: Path) -> list[str]:
 
 
 def _cluster(cores: int | None) -> list[str]:
-    """What the steps print goes into the cluster's files, so Snakemake tells of its jobs."""
+    """Options on a cluster: Snakemake reports its jobs, whose output goes to files."""
     return ["--quiet", "host", "reason", "rules", *(["--cores", str(cores)] if cores else [])]
 
 
 def _here(cores: int | None) -> list[str]:
-    """One GPU, which JAX takes whole, and most of the memory; the steps tell of themselves."""
+    """Options on this machine: one GPU, which JAX occupies whole, and most of the memory."""
     memory = int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)
     return ["--quiet", "all", "--cores", str(cores), "--resources", "gpu=1", f"mem_mb={memory}"]
 
 
 def _snakemake(options: Sequence[str], variables: Mapping[str, str], lock: int) -> int:
-    """Run Snakemake in a process group of its own, to which Ctrl-C and SIGTERM are passed on.
+    """Run Snakemake in its own process group and forward Ctrl-C and SIGTERM to it.
 
-    It holds our lock on the folder as well: if this process alone is killed, Snakemake goes on.
+    It inherits our lock on the folder: if only this process is killed, Snakemake continues.
     """
     command = [sys.executable, "-m", "snakemake", *options]
     with subprocess.Popen(
@@ -160,15 +159,15 @@ def _snakemake(options: Sequence[str], variables: Mapping[str, str], lock: int) 
         start_new_session=True,
         pass_fds=(lock,),
     ) as process:
-        stopped_by: list[int] = []
+        received: list[int] = []
 
-        def pass_on(number: int) -> None:
-            stopped_by.append(number)
-            # SIGTERM would only make Snakemake wait for its jobs, and begin again those that are stopped.
+        def forward(number: int) -> None:
+            received.append(number)
+            # On SIGTERM Snakemake would wait for its jobs and restart those that are interrupted.
             os.killpg(process.pid, signal.SIGINT)
 
-        with signal_handling.caught(pass_on, first_only=False):
+        with signal_handling.handle_signals(forward, first_only=False):
             code = process.wait()
-    if stopped_by and code:
-        return 128 + stopped_by[0]
+    if received and code:
+        return 128 + received[0]
     return 1 if code else 0

@@ -38,7 +38,7 @@ from samplernn_theano.search import search_space, summary
 from samplernn_theano.search.search_space import SeededByTrial, Space
 from samplernn_theano.search.summary import Row
 from samplernn_theano.utils import signal_handling
-from samplernn_theano.utils.files import explain
+from samplernn_theano.utils.files import write_error_message
 
 STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
 """Exit codes of a training that was asked to end."""
@@ -121,7 +121,7 @@ def search(task: Task, train: Train | None = None) -> int:
     with _together(task):
         study = _open_study(task, about)
     stop = Stop()
-    with signal_handling.caught(stop.take):
+    with signal_handling.handle_signals(stop.take):
         while not stop.received:
             with _together(task):
                 taken = _take(study, task)
@@ -177,7 +177,7 @@ def _open_study(task: Task, about: dict[str, Any]) -> optuna.Study:
         if before is None:
             study.set_user_attr("about", about)
     except OSError as error:
-        raise OutputError(explain(Path(where), error)) from error
+        raise OutputError(write_error_message(Path(where), error)) from error
     except Exception as error:  # whatever a data base, its driver or a damaged journal raises
         told = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ReproductionError(
@@ -230,7 +230,7 @@ def _lock(path: Path, wait: bool) -> int | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise OutputError(explain(path, error)) from error
+        raise OutputError(write_error_message(path, error)) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:

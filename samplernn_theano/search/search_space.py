@@ -42,6 +42,9 @@ from samplernn_theano.utils.toml_files import read_toml
 
 type Value = bool | int | float | str
 
+RANGES = Path(__file__).parent / "ranges"
+"""Folder of the default ranges, FAMILY.toml each."""
+
 OPTIONS = {
     "learning_rate": positive,
     "ip_weight": weight,

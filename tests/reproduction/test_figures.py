@@ -189,12 +189,12 @@ def test_a_dilated_tree_is_drawn_with_two_edges_to_a_node():
 
 
 @pytest.mark.parametrize("hp", [*DRAWN, WaveNet()], ids=lambda hp: hp.family)
-def test_no_words_overlap_or_leave_the_sheet(hp):
+def test_no_words_overlap_or_leave_the_figure(hp):
     axes = draw(hp)
     renderer = FigureCanvasAgg(axes.figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in axes.texts]
-    sheet = axes.figure.bbox
-    assert all(sheet.x0 <= b.x0 and b.x1 <= sheet.x1 and sheet.y0 <= b.y0 and b.y1 <= sheet.y1 for b in boxes)
+    page = axes.figure.bbox
+    assert all(page.x0 <= b.x0 and b.x1 <= page.x1 and page.y0 <= b.y0 and b.y1 <= page.y1 for b in boxes)
     corners = np.array([[b.x0, b.y0, b.x1, b.y1] for b in boxes])
     low, high = corners[:, None, :2], corners[:, None, 2:]
     shared = np.minimum(high, corners[None, :, 2:]) - np.maximum(low, corners[None, :, :2])
@@ -304,7 +304,7 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
     assert figure("model", tmp_path / "none.npz", "--out", out) == 2
     assert "none.npz" in capsys.readouterr().err
     assert figure("model", tmp_path, "--preset", "small", "--out", out) == 2
-    assert "belongs to a family" in capsys.readouterr().err
+    assert "needs a family" in capsys.readouterr().err
     for column in ("music", "music=a.wav", "music=a:b:c.wav"):
         with pytest.raises(SystemExit):
             figure("waveforms", "--column", column, "--out", out)

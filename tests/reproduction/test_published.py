@@ -1,4 +1,4 @@
-"""The published numbers, the list of deviations, and that no other file knows the numbers."""
+"""The published numbers, the list of differences, and that no other file knows the numbers."""
 
 import fnmatch
 import math
@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.reproduction import cells, scales
-from samplernn_theano.reproduction.deviations import applying, deviations
-from samplernn_theano.reproduction.published import CERTAINTIES, facts, numbers
+from samplernn_theano.reproduction import scales
+from samplernn_theano.reproduction.differences import applying, read_differences
+from samplernn_theano.reproduction.experiments import read_experiments, read_listening_tests
+from samplernn_theano.reproduction.paths import FILES
+from samplernn_theano.reproduction.published import CERTAINTIES, read_facts, read_numbers
 
 ROOT = Path(__file__).parents[2]
-FILES = ROOT / "reproduce"
 
 # The paper's tables, as a person copies them.
 TABLE_1 = """
@@ -36,7 +37,7 @@ RETENTION = {"three_tier": 83, "wavenet": 50}
 
 
 def expected() -> dict[tuple[str, str | None], float]:
-    """Cell and split to value."""
+    """Experiment and split to value."""
     head, *rows = (line.split() for line in TABLE_1.strip().splitlines())
     found: dict[tuple[str, str | None], float] = {
         (f"table1/{data}/{model}", "test"): float(value)
@@ -54,19 +55,19 @@ def expected() -> dict[tuple[str, str | None], float]:
 
 
 def test_every_number_of_the_paper_is_there_and_no_other():
-    found = [((number.cell, number.split), number.value) for number in numbers(FILES)]
+    found = [((number.experiment, number.split), number.value) for number in read_numbers(FILES)]
     assert len(found) == len(set(found)) == 29
     assert dict(found) == expected()
 
 
 def test_numbers_say_what_they_are_and_how_certain_they_are():
-    for number in numbers(FILES):
+    for number in read_numbers(FILES):
         assert number.source.startswith("paper"), number
         assert number.certainty == "text", number
         assert number.what.split()[0] in {"average", "test", "validation", "share"}, number
         if number.split is not None:
             assert ("validation" in number.what) == (number.split == "valid"), number
-    units = {number.cell.split("/")[0]: number.unit for number in numbers(FILES)}
+    units = {number.experiment.split("/")[0]: number.unit for number in read_numbers(FILES)}
     assert units == {
         "table1": "bits per sample",
         "table2": "nats or bits per sample",
@@ -76,28 +77,28 @@ def test_numbers_say_what_they_are_and_how_certain_they_are():
     }
 
 
-def test_a_reader_is_told_where_a_number_is_ambiguous():
-    notes = {number.cell: number.note for number in numbers(FILES)}
+def test_the_notes_say_where_a_number_is_ambiguous():
+    notes = {number.experiment: number.note for number in read_numbers(FILES)}
     assert all("nats" in notes[f"table2/{name}"] for name in TABLE_2)
     assert "one-hot" in notes["table4/without_embedding_one_hot"]
     assert "as numbers" in notes["table4/without_embedding_real"]
     assert "no model was measured" in notes["information_retention/wavenet"]
 
 
-def test_numbers_and_facts_name_cells_that_exist_and_each_trained_cell_has_its_numbers():
-    known = cells.read(FILES)
-    published = {(number.cell, number.split) for number in numbers(FILES)}
-    assert {cell for cell, _ in published} == known.keys()
-    for name, cell in known.items():
-        if not cell.retention:
-            assert {split for of, split in published if of == name} == set(cell.splits), name
-    listening = cells.listening_tests(FILES).keys()
-    assert {fact.cell for fact in facts(FILES)} <= {"", *known, *listening}
+def test_numbers_and_facts_name_known_experiments_and_each_trained_one_has_its_numbers():
+    known = read_experiments(FILES)
+    published = {(number.experiment, number.split) for number in read_numbers(FILES)}
+    assert {experiment for experiment, _ in published} == known.keys()
+    for name, experiment in known.items():
+        if not experiment.retention:
+            assert {split for of, split in published if of == name} == set(experiment.splits), name
+    listening = read_listening_tests(FILES).keys()
+    assert {fact.experiment for fact in read_facts(FILES)} <= {"", *known, *listening}
 
 
 def test_facts_have_sources_and_are_those_of_the_paper_and_its_release():
-    found = {fact.what: fact for fact in facts(FILES)}
-    assert len(found) == len(facts(FILES))
+    found = {fact.what: fact for fact in read_facts(FILES)}
+    assert len(found) == len(read_facts(FILES))
     assert all(fact.source and fact.certainty in CERTAINTIES for fact in found.values())
     values = {
         "quantisation levels": 256,
@@ -118,13 +119,15 @@ def test_facts_have_sources_and_are_those_of_the_paper_and_its_release():
 
 
 def test_no_other_file_of_the_code_knows_a_published_score():
-    scores = {f"{abs(value):.3f}" for (cell, _), value in expected().items() if cell.startswith("table")}
+    scores = {
+        f"{abs(value):.3f}" for (experiment, _), value in expected().items() if experiment.startswith("table")
+    }
     pattern = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, sorted(scores)))})(?![\d.]*\d)")
     assert pattern.findall("1.3871 x1.387 11.387 1.387.5 -2.415, 1.990.") == ["2.415", "1.990"]
-    code = [path for path in (ROOT / "samplernn_theano").rglob("*") if path.is_file()]
-    workflow = [FILES / "Snakefile", *(FILES / "cells").rglob("*"), *(FILES / "scales").rglob("*")]
+    code = [path for path in (ROOT / "samplernn_theano").rglob("*") if path != FILES / "published.toml"]
+    assert {FILES / "Snakefile", FILES / "scales" / "paper.toml"} <= set(code)
     read = 0
-    for path in code + workflow:
+    for path in code:
         if path.suffix in {".py", ".html", ".js", ".css", ".toml"} or path.name == "Snakefile":
             if path.is_file():
                 found = pattern.findall(path.read_text(encoding="utf-8"))
@@ -133,24 +136,24 @@ def test_no_other_file_of_the_code_knows_a_published_score():
     assert read > 100
 
 
-# --- deviations.toml
+# --- differences.toml
 
 
-def test_deviations_are_numbered_and_each_concerns_some_cell_at_some_scale():
-    found = deviations(FILES)
-    names = [*cells.read(FILES), *cells.listening_tests(FILES)]
-    assert [deviation.number for deviation in found] == list(range(1, len(found) + 1))
-    assert len({deviation.title for deviation in found}) == len(found)
-    for deviation in found:
-        for pattern in deviation.applies:
-            assert fnmatch.filter(names, pattern), f"{deviation.number}: {pattern} means no cell"
-        assert set(deviation.scales) <= set(scales.names(FILES)), deviation.number
-        assert "\n" not in deviation.text and deviation.text.endswith("."), deviation.number
+def test_differences_are_numbered_and_each_applies_to_some_experiment_at_some_scale():
+    found = read_differences(FILES)
+    names = [*read_experiments(FILES), *read_listening_tests(FILES)]
+    assert [difference.number for difference in found] == list(range(1, len(found) + 1))
+    assert len({difference.title for difference in found}) == len(found)
+    for difference in found:
+        for pattern in difference.applies:
+            assert fnmatch.filter(names, pattern), f"{difference.number}: {pattern} matches no experiment"
+        assert set(difference.scales) <= set(scales.names(FILES)), difference.number
+        assert "\n" not in difference.text and difference.text.endswith("."), difference.number
 
 
 def test_what_the_first_numbers_mean_never_changes():
     """Reports that exist cite them."""
-    titles = {deviation.number: deviation.title for deviation in deviations(FILES)}
+    titles = {difference.number: difference.title for difference in read_differences(FILES)}
     assert {number: titles[number] for number in (1, 2, 11, 12, 19, 24, 31)} == {
         1: "Clips do not overlap",
         2: "Clips are shuffled before the split",
@@ -163,7 +166,7 @@ def test_what_the_first_numbers_mean_never_changes():
 
 
 @pytest.mark.parametrize(
-    "cell, scale, there, not_there",
+    "experiment, scale, there, not_there",
     [
         ("table1/music/three_tier", "paper", {1, 2, 3, 4, 6, 11, 12}, {5, 7, 10, 13, 18, 19, 22, 24}),
         ("table1/music/three_tier", "laptop", {1, 9, 11, 13}, {10, 12}),
@@ -178,17 +181,19 @@ def test_what_the_first_numbers_mean_never_changes():
         ("information_retention/wavenet", "paper", {30, 31}, {29}),
     ],
 )
-def test_a_cell_carries_the_deviations_that_concern_it(cell, scale, there, not_there):
-    found = [deviation.number for deviation in applying(deviations(FILES), cell, scale)]
+def test_an_experiment_has_the_differences_that_apply_to_it(experiment, scale, there, not_there):
+    found = [difference.number for difference in applying(read_differences(FILES), experiment, scale)]
     assert found == sorted(found)
     assert there <= set(found)
     assert not not_there & set(found)
 
 
-def test_every_trained_cell_names_the_overlap_or_says_that_its_data_are_others():
-    for name in cells.read(FILES):
+def test_every_trained_experiment_names_the_overlap_or_other_data():
+    for name in read_experiments(FILES):
         for scale in ("laptop", "paper"):
-            assert {1, 7} & {deviation.number for deviation in applying(deviations(FILES), name, scale)}
+            assert {1, 7} & {
+                difference.number for difference in applying(read_differences(FILES), name, scale)
+            }
 
 
 # --- files that are damaged
@@ -196,7 +201,7 @@ def test_every_trained_cell_names_the_overlap_or_says_that_its_data_are_others()
 
 NUMBER = """
 [[number]]
-cell = "a"
+experiment = "a"
 what = "test NLL"
 split = "test"
 value = 1.5
@@ -204,12 +209,12 @@ unit = "bits per sample"
 source = "paper"
 certainty = "text"
 """
-DEVIATION = """
-[[deviation]]
+DIFFERENCE = """
+[[difference]]
 number = 1
 title = "T"
 text = "Some words."
-whose = "ours"
+origin = "ours"
 applies = ["*"]
 scales = ["paper"]
 """
@@ -217,9 +222,9 @@ scales = ["paper"]
 
 def test_an_entry_may_leave_out_split_and_note(tmp_path):
     (tmp_path / "published.toml").write_text(NUMBER.replace('split = "test"\n', ""))
-    (number,) = numbers(tmp_path)
+    (number,) = read_numbers(tmp_path)
     assert number.split is None and number.note == "" and math.isclose(number.value, 1.5)
-    assert facts(tmp_path) == []
+    assert read_facts(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -238,18 +243,18 @@ def test_an_entry_may_leave_out_split_and_note(tmp_path):
         ('source = "paper"', 'source = " "', "source is ' ', not text"),
     ],
 )
-def test_a_damaged_list_of_numbers_is_refused_in_words(tmp_path, old, new, said):
+def test_a_damaged_list_of_numbers_is_refused(tmp_path, old, new, said):
     text = NUMBER.replace(old, new) if old else new
     (tmp_path / "published.toml").write_text(text)
     with pytest.raises(ReproductionError) as error:
-        numbers(tmp_path)
+        read_numbers(tmp_path)
     assert said in str(error.value) and "published.toml" in str(error.value)
 
 
 @pytest.mark.parametrize(
     "old, new, said",
     [
-        ("number = 1", "number = 2", "stands in place 1"),
+        ("number = 1", "number = 2", "entry 1 has the number 2"),
         ("number = 1\n", "", "number is missing"),
         ('"ours"', '"theirs"', "write original or ours"),
         ('["*"]', '"*"', "applies is '*'; write a list of names"),
@@ -257,20 +262,20 @@ def test_a_damaged_list_of_numbers_is_refused_in_words(tmp_path, old, new, said)
         ('"Some words."', '""', "text is '', not text"),
     ],
 )
-def test_a_damaged_list_of_deviations_is_refused_in_words(tmp_path, old, new, said):
-    (tmp_path / "deviations.toml").write_text(DEVIATION.replace(old, new))
+def test_a_damaged_list_of_differences_is_refused(tmp_path, old, new, said):
+    (tmp_path / "differences.toml").write_text(DIFFERENCE.replace(old, new))
     with pytest.raises(ReproductionError) as error:
-        deviations(tmp_path)
-    assert said in str(error.value) and "deviations.toml" in str(error.value)
+        read_differences(tmp_path)
+    assert said in str(error.value) and "differences.toml" in str(error.value)
 
 
 def test_the_same_number_twice_is_refused(tmp_path):
-    (tmp_path / "deviations.toml").write_text(DEVIATION + DEVIATION)
-    with pytest.raises(ReproductionError, match="stands in place 2"):
-        deviations(tmp_path)
+    (tmp_path / "differences.toml").write_text(DIFFERENCE + DIFFERENCE)
+    with pytest.raises(ReproductionError, match="entry 2 has the number 1"):
+        read_differences(tmp_path)
 
 
-@pytest.mark.parametrize("read", [numbers, facts, deviations])
+@pytest.mark.parametrize("read", [read_numbers, read_facts, read_differences])
 def test_a_missing_file_is_named(tmp_path, read):
     with pytest.raises(ReproductionError, match="cannot be read: No such file"):
         read(tmp_path)
@@ -279,14 +284,14 @@ def test_a_missing_file_is_named(tmp_path, read):
 # --- README.md
 
 
-def test_the_readme_has_a_row_for_every_cell_with_its_published_numbers():
-    text = (FILES / "README.md").read_text(encoding="utf-8").partition("## Laptop scale")[0]
+def test_the_readme_has_a_row_for_every_experiment_with_its_published_numbers():
+    text = (ROOT / "reproduce" / "README.md").read_text(encoding="utf-8").partition("## Laptop scale")[0]
     rows = dict(
         re.findall(r"^\| `((?:table|info|listen)[a-z_0-9/]+)` \| ([^|]+) \|", text, flags=re.MULTILINE)
     )
-    assert rows.keys() == {*cells.read(FILES), *cells.listening_tests(FILES)}
+    assert rows.keys() == {*read_experiments(FILES), *read_listening_tests(FILES)}
     scores = expected()
-    for name in cells.read(FILES):
+    for name in read_experiments(FILES):
         test, valid, share = (scores.get((name, split)) for split in ("test", "valid", None))
         if share is not None:
             assert rows[name] == f"{share} %"
@@ -299,12 +304,14 @@ def test_the_readme_has_a_row_for_every_cell_with_its_published_numbers():
 def test_the_readme_says_how_long_a_laptop_trains():
     scale = tomllib.loads((FILES / "scales" / "laptop.toml").read_text(encoding="utf-8"))
     words = {3: "three"}[scale["train"]["max_minutes"]]
-    text = (FILES / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "reproduce" / "README.md").read_text(encoding="utf-8")
     assert f"{scale['train']['max_minutes']} minutes on one core" in text
     assert f"{words} minutes\nof training each" in text
 
 
-def test_the_readme_lists_the_deviations_in_order():
-    text = " ".join((FILES / "README.md").read_text(encoding="utf-8").split()).lower()
-    listed = "; ".join(f"{deviation.number} {deviation.title}" for deviation in deviations(FILES)).lower()
+def test_the_readme_lists_the_differences_in_order():
+    text = " ".join((ROOT / "reproduce" / "README.md").read_text(encoding="utf-8").split()).lower()
+    listed = "; ".join(
+        f"{difference.number} {difference.title}" for difference in read_differences(FILES)
+    ).lower()
     assert listed in text

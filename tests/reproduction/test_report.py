@@ -15,21 +15,21 @@ from matplotlib.figure import Figure
 from samplernn_theano.config import presets
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.reproduction import (
-    cells,
     conclusions,
     document,
-    illustrations,
+    html,
     markdown,
-    page,
-    published,
+    measured,
+    records,
     report,
-    results,
-    scores,
+    report_figures,
     tables,
 )
+from samplernn_theano.reproduction.experiments import read_experiments
+from samplernn_theano.reproduction.paths import FILES
+from samplernn_theano.reproduction.published import read_numbers
 from samplernn_theano.utils.files import locked
 
-FILES = Path(__file__).parents[2] / "reproduce"
 HOSTILE = "<script>alert(1)</script> | `x` *y* [z](javascript:0)"
 
 
@@ -41,11 +41,13 @@ def write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content))
 
 
-def step(out: Path, cell: str, name: str, result: dict | None = None, seed: int = 123, **changes) -> None:
+def step(
+    out: Path, experiment: str, name: str, result: dict | None = None, seed: int = 123, **changes
+) -> None:
     """The record of a step."""
     record = {
         "step": name,
-        "cell": cell,
+        "cell": experiment,
         "seed": seed,
         "scale": "laptop",
         "status": "done",
@@ -54,11 +56,11 @@ def step(out: Path, cell: str, name: str, result: dict | None = None, seed: int 
         "machine": {"cpu": "AMD EPYC", "threads": 1, "cores": 2, "gpu": None},
         "result": result,
     }
-    write_json(out / "steps" / cell / f"seed{seed}" / f"{name}.json", record | changes)
+    write_json(out / "steps" / experiment / f"seed{seed}" / f"{name}.json", record | changes)
 
 
-def log(out: Path, cell: str, seed: int, iterations: list[int], **settings) -> None:
-    folder = out / "runs" / cell / f"seed{seed}"
+def log(out: Path, experiment: str, seed: int, iterations: list[int], **settings) -> None:
+    folder = out / "runs" / experiment / f"seed{seed}"
     looks = [
         {"event": "monitor", "iteration": i, "epoch": 0, "seconds": i / 2, "valid": 3 + 100 / i}
         for i in iterations
@@ -69,9 +71,9 @@ def log(out: Path, cell: str, seed: int, iterations: list[int], **settings) -> N
     write_json(folder / "settings.json", made_with | settings)
 
 
-def like_the_authors(cell: str) -> dict:
+def like_the_authors(experiment: str) -> dict:
     """The settings of a training at the paper's scale."""
-    own = cells.read(FILES)[cell]
+    own = read_experiments(FILES)[experiment]
     flags = {"learning_rate": FAMILIES[own.family].learning_rate, **own.flags}
     rate = flags.pop("learning_rate")
     hp = presets.preset(own.family, "best", flags)
@@ -84,7 +86,7 @@ def score(value: float, error: float = 0.01, **more: float) -> dict:
 
 def done(
     out: Path,
-    cell: str,
+    experiment: str,
     test: float,
     seed: int = 123,
     scale: str = "laptop",
@@ -93,19 +95,19 @@ def done(
     settings: dict | None = None,
     **more: float,
 ) -> None:
-    """A cell that was trained and scored; at the paper's scale for `hours`, `settings` beside its own."""
+    """An experiment that was trained and scored; at the paper's scale for `hours`, with `settings`."""
     trained = {"iterations": 600, "epochs": 1, "train_seconds": 300.0, "seconds_per_iteration": 0.5}
     if scale == "paper":
         trained["train_seconds"] = hours * 3600
-        settings = like_the_authors(cell) | (settings or {})
-    step(out, cell, "train", trained | {"parameters": 12345}, seed, scale=scale)
+        settings = like_the_authors(experiment) | (settings or {})
+    step(out, experiment, "train", trained | {"parameters": 12345}, seed, scale=scale)
     found = {"valid": score(valid, **more), "test": score(test, **more), "unit": "bits per sample"}
-    step(out, cell, "evaluate", found, seed, scale=scale)
-    log(out, cell, seed, [100, 300, 600], **(settings or {}))
+    step(out, experiment, "evaluate", found, seed, scale=scale)
+    log(out, experiment, seed, [100, 300, 600], **(settings or {}))
 
 
-def sounds(out: Path, cell: str, n: int, seconds: float) -> None:
-    folder = out / "samples" / cell / "seed123"
+def sounds(out: Path, experiment: str, n: int, seconds: float) -> None:
+    folder = out / "samples" / experiment / "seed123"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i in range(n):
@@ -113,7 +115,7 @@ def sounds(out: Path, cell: str, n: int, seconds: float) -> None:
 
 
 def workflow(out: Path, scale: str = "laptop", seeds: tuple[int, ...] = (123,), **changes) -> None:
-    names = [name for name in cells.read(FILES) if name.startswith("table")]
+    names = [name for name in read_experiments(FILES) if name.startswith("table")]
     asked = dict.fromkeys(names, list(seeds))
     write_json(out / "workflow.json", {"scale": scale, "cells": asked, "before": {}} | changes)
 
@@ -154,7 +156,7 @@ def listen(folder: Path) -> None:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are empty files, and figures 1 and 2 are left out, which takes no time."""
-    monkeypatch.setattr(illustrations, "drawn", lambda *_: [])
+    monkeypatch.setattr(report_figures, "blocks", lambda *_: [])
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: Path(path).write_bytes(b""))
 
 
@@ -231,7 +233,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_ours_published_and_their_difference_stand_together(mixed):
-    theirs = {n.cell: n.value for n in published.numbers(FILES)}["table1/music/three_tier"]
+    theirs = {n.experiment: n.value for n in read_numbers(FILES)}["table1/music/three_tier"]
     shown = cell_with(read(mixed / "report/index.html"), "2.612").splitlines()
     assert shown[0].startswith("2.612 ± 0.010 laptop")
     assert shown[1:] == [f"published {theirs:.3f}", f"difference {2.612 - theirs:+.3f}"]
@@ -271,8 +273,8 @@ def test_html_and_markdown_have_the_same_numbers(mixed):
 
 def test_published_numbers_are_all_there_before_anything_was_run(tmp_path, no_pictures):
     found = read(report.write(tmp_path, FILES))
-    for number in published.numbers(FILES):
-        if number.cell.startswith("table"):
+    for number in read_numbers(FILES):
+        if number.experiment.startswith("table"):
             assert f"published {number.value:.3f}" in found.text
     assert "±" not in found.text and "difference" not in found.text
     assert sum("not run" in cell for cell in found.cells) >= 29
@@ -306,7 +308,7 @@ def test_only_the_papers_scale_on_the_papers_data_bears_no_mark(tmp_path, no_pic
     found = read(report.write(tmp_path, FILES))
     assert cell_with(found, "1.100 ±").splitlines()[0].split("0.010")[1].strip(" 0123456789,") == ""
     assert "other data" in found.cells[found.cells.index("SampleRNN (2-tier)") + 1]
-    assert "stand-in" in cell_with(found, "Blizzard\n")
+    assert "substitute data" in cell_with(found, "Blizzard\n")
     assert "Music" in found.cells
 
 
@@ -314,7 +316,7 @@ PAPERS = "table1/music/two_tier"
 
 
 @pytest.mark.parametrize(
-    "cell, hours, settings, mark",
+    "experiment, hours, settings, mark",
     [
         (PAPERS, 68.5, {}, ""),
         (PAPERS, 68.3, {}, "paper models, 4,098 min"),
@@ -337,16 +339,16 @@ PAPERS = "table1/music/two_tier"
         ("table2/rnn_gmm", 72, {}, ""),
     ],
 )
-def test_only_the_papers_models_and_time_bear_no_mark(tmp_path, cell, hours, settings, mark):
+def test_only_the_papers_models_and_time_bear_no_mark(tmp_path, experiment, hours, settings, mark):
     """Whatever the workflow was meant to be, the mark comes from what was trained."""
-    if cell == "table2/rnn_gmm":
-        settings = like_the_authors(cell)
+    if experiment == "table2/rnn_gmm":
+        settings = like_the_authors(experiment)
         settings["hyperparameters"] |= {"mean": 0.1, "std": 0.2}
-    done(tmp_path, cell, 1.1, scale="paper", hours=hours, settings=settings)
-    known = cells.read(FILES)
-    found = results.read(tmp_path, known)
-    shown = scores.score(found, known[cell], "test", scores.BITS, [], stand_in=False)
-    assert shown.mark == mark and shown.extent == "600 iterations, 1 epoch"
+    done(tmp_path, experiment, 1.1, scale="paper", hours=hours, settings=settings)
+    known = read_experiments(FILES)
+    found = records.read(tmp_path, known)
+    shown = measured.score(found, known[experiment], "test", measured.BITS, [], substitute=False)
+    assert shown.badge == mark and shown.extent == "600 iterations, 1 epoch"
 
 
 def test_a_short_training_at_the_papers_scale_is_never_held_against_the_paper(tmp_path, no_pictures):
@@ -362,19 +364,19 @@ def test_a_short_training_at_the_papers_scale_is_never_held_against_the_paper(tm
     found, text = read(path).text, path.read_text()
     assert "Cannot: compare" in found and "Can: compare" not in found
     assert "Cannot: rank the models. Each was trained for 60.0 minutes" in found
-    assert "Only numbers without a mark had them" in found
+    assert "numbers without a badge were made with them" in found
     assert f"{PAPERS} (paper models, 60 min), sound 1" in found
     assert ">difference" in text and "<br>difference" not in text
 
 
 def test_what_stands_in_for_a_set_is_marked_in_the_head_and_told_below(mixed):
     found = read(mixed / "report/index.html")
-    assert "Music\nstand-in" in found.cells
-    told = "stand-in for Music: rendered scores; 9.64 h."
+    assert "Music\nsubstitute data" in found.cells
+    told = "substitute data for Music: rendered scores; 9.64 h."
     assert told in found.text
     rows = (mixed / "report/report.md").read_text().splitlines()
-    assert f"<kbd>stand-in</kbd>{told.removeprefix('stand-in')}" in rows
-    assert "| Music<br><kbd>stand-in</kbd> |" in next(row for row in rows if "Onomatopoeia" in row)
+    assert f"<kbd>substitute data</kbd>{told.removeprefix('substitute data')}" in rows
+    assert "| Music<br><kbd>substitute data</kbd> |" in next(row for row in rows if "Onomatopoeia" in row)
 
 
 def test_what_is_said_of_a_set_later_counts(tmp_path, no_pictures):
@@ -421,11 +423,11 @@ def test_the_largest_difference_is_held_against_its_error(mixed):
     ],
 )
 def test_a_difference_over_few_seeds_must_be_large_to_be_clear(tmp_path, first, second, clear):
-    for cell, values in (("two_tier", first), ("three_tier", second)):
+    for experiment, values in (("two_tier", first), ("three_tier", second)):
         for seed, value in enumerate(values):
-            done(tmp_path, f"table1/music/{cell}", value, seed)
-    known = cells.read(FILES)
-    found = results.read(tmp_path, known)
+            done(tmp_path, f"table1/music/{experiment}", value, seed)
+    known = read_experiments(FILES)
+    found = records.read(tmp_path, known)
     told = conclusions.statements(found, [tables.fill(tables.layouts(known)[0], found, known, [])])
     (words,) = [said[0].text for said in told if "largest difference" in said[0].text]
     assert f"; {1 - clear} of 1 pairs do not differ clearly." in words
@@ -440,8 +442,8 @@ def test_what_was_asked_for_before_is_still_asked_for(tmp_path, no_pictures):
         "before": {"table3/32": [5], "table3/128": [9]},
     }
     write_json(tmp_path / "workflow.json", {"scale": "laptop"} | asked)
-    found = results.read(tmp_path, ["table3/32", "table3/64"])
-    assert found.cells == ["table3/32", "table3/128", "table3/64"]
+    found = records.read(tmp_path, ["table3/32", "table3/64"])
+    assert found.experiments == ["table3/32", "table3/128", "table3/64"]
     assert found.seeds == [5, 7, 9, 123]
     done(tmp_path, "table3/32", 3.4, valid=3.3)
     done(tmp_path, "table3/64", 3.4, valid=3.1)
@@ -450,7 +452,7 @@ def test_what_was_asked_for_before_is_still_asked_for(tmp_path, no_pictures):
         shown, "3.300"
     )
     assert "seeds" not in cell_with(shown, "3.100")
-    assert "2 of 3 cells asked for are done" in shown.text
+    assert "2 of 3 requested experiments are done" in shown.text
 
 
 @pytest.mark.parametrize(
@@ -459,15 +461,15 @@ def test_what_was_asked_for_before_is_still_asked_for(tmp_path, no_pictures):
 )
 def test_what_is_no_mapping_of_cells_to_seeds_asks_for_nothing(tmp_path, asked):
     write_json(tmp_path / "workflow.json", asked)
-    found = results.read(tmp_path, ["table3/32"])
-    assert found.cells == [] and found.seeds == []
+    found = records.read(tmp_path, ["table3/32"])
+    assert found.experiments == [] and found.seeds == []
 
 
 def test_what_was_run_of_a_cell_that_is_no_more_is_still_shown(tmp_path, no_pictures):
     files = tmp_path / "reproduce"
     shutil.copytree(FILES, files)
     for name in ("table4/multi_softmax", "table3/32", "table2/rnn_gmm", "table1/onomatopoeia/two_tier"):
-        (files / "cells" / f"{name}.toml").unlink()
+        (files / "experiments" / f"{name}.toml").unlink()
     out = tmp_path / "out"
     workflow(out, data={})
     done(out, "table4/multi_softmax", 3.456)
@@ -485,25 +487,25 @@ def test_a_failure_shows_its_sentence(mixed):
 
 
 def test_a_training_counts_as_running_only_while_a_process_works_on_it(mixed, no_pictures):
-    assert "stopped (iteration 170)" in read(mixed / "report/index.html").text
+    assert "interrupted (iteration 170)" in read(mixed / "report/index.html").text
     with locked(mixed / "runs/table1/music/wavenet/seed123"):
-        found = results.read(mixed, ["table1/music/wavenet"])
-        assert found.of("table1/music/wavenet")[0].standing("evaluate") == "running (iteration 170)"
+        found = records.read(mixed, ["table1/music/wavenet"])
+        assert found.of("table1/music/wavenet")[0].why_missing("evaluate") == "running (iteration 170)"
 
 
 def test_a_cell_that_was_trained_says_what_it_waits_for(tmp_path):
     step(tmp_path, "table3/64", "train", {})
-    (attempt,) = results.read(tmp_path, ["table3/64"]).of("table3/64")
-    assert attempt.standing("evaluate") == "trained; evaluate: not run"
+    (attempt,) = records.read(tmp_path, ["table3/64"]).of("table3/64")
+    assert attempt.why_missing("evaluate") == "trained; evaluate: not run"
     step(tmp_path, "table3/64", "evaluate", status="failed", message="no space left")
-    (attempt,) = results.read(tmp_path, ["table3/64"]).of("table3/64")
-    assert attempt.standing("evaluate") == "failed: evaluate: no space left"
+    (attempt,) = records.read(tmp_path, ["table3/64"]).of("table3/64")
+    assert attempt.why_missing("evaluate") == "failed: evaluate: no space left"
 
 
 def test_retention_without_voices_says_so_and_shows_what_is_known(mixed):
     cells_shown = read(mixed / "report/index.html").cells
-    start = next(i for i, cell in enumerate(cells_shown) if "no clip can be judged" in cell)
-    assert cells_shown[start].startswith("no clip can be judged: 4 of 4 without voice laptop")
+    start = next(i for i, cell in enumerate(cells_shown) if "no clip can be classified" in cell)
+    assert cells_shown[start].startswith("no clip can be classified: 4 of 4 without voice laptop")
     assert cells_shown[start + 1 : start + 5] == ["4", "4", "", "97 %"]
 
 
@@ -526,7 +528,7 @@ def test_damaged_records_count_as_not_there(tmp_path, no_pictures, content):
         (tmp_path / name).write_text(content)
     done(tmp_path, "table3/32", 1.0, scale="", valid=float("nan"))
     text = read(report.write(tmp_path, FILES)).text
-    assert "Scale: unknown" in text and "the score is no number" in text
+    assert "Scale: unknown" in text and "the score is NaN or infinite" in text
 
 
 # --- the files ----------------------------------------------------------------------------------------------
@@ -605,7 +607,7 @@ def test_code_in_markdown_is_fenced_beyond_its_own_backticks():
 
 def test_names_of_files_are_no_addresses():
     blocks = [document.Picture("javascript:alert(1)", "a", 1, 1)]
-    text = page.render(document.Document("t", "2026-01-01T00:00+00:00", blocks))
+    text = html.render(document.Document("t", "2026-01-01T00:00+00:00", blocks))
     assert 'href="javascript%3Aalert%281%29"' in text
 
 
@@ -617,15 +619,17 @@ def test_figures_1_and_2_show_what_was_trained_and_generated(tmp_path):
     (tmp_path / "data/music").mkdir(parents=True)
     np.save(tmp_path / "data/music/music_test.npy", clips)
     for family, hp in (("one_tier", presets.preset("one_tier", "tiny", {})), ("three_tier", None)):
-        cell = f"table1/music/{family}"
-        done(tmp_path, cell, 3.0)
-        sounds(tmp_path, cell, 1, 2.5)
+        experiment = f"table1/music/{family}"
+        done(tmp_path, experiment, 3.0)
+        sounds(tmp_path, experiment, 1, 2.5)
         settings = {"family": family, "hyperparameters": asdict(hp) if hp else {"damaged": 1}}
-        write_json(tmp_path / "runs" / cell / "seed123" / "settings.json", settings)
+        write_json(tmp_path / "runs" / experiment / "seed123" / "settings.json", settings)
     text = (report.write(tmp_path, FILES).parent / "report.md").read_text()
     assert "Figure 1: one\\_tier as it was trained here" in text and "Figure 1: three" not in text
     assert (tmp_path / "report/pictures/unrolled_one_tier.png").is_file()
     assert text.count("Figure 2: waveforms") == 1
-    columns = illustrations.columns(results.read(tmp_path, ["table1/music/three_tier"]), cells.read(FILES))
+    columns = report_figures.columns(
+        records.read(tmp_path, ["table1/music/three_tier"]), read_experiments(FILES)
+    )
     assert list(columns) == ["music, three_tier"]
     np.testing.assert_array_equal(columns["music, three_tier"][0], clips[np.argmax(clips.std(1))])

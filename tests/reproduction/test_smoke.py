@@ -1,7 +1,7 @@
-"""Every cell of the paper's tables at the scale smoke, then each command that reproduce/README.md shows.
+"""Every experiment of the paper's tables at the scale smoke, then each command in reproduce/README.md.
 
-It takes some minutes on two cores, so it runs when it is asked for: pytest -m smoke. SAMPLERNN_SMOKE names
-the folder that `make reproduce-smoke` has filled, to look at that.
+It takes some minutes on two cores, so it runs only with: pytest -m smoke. SAMPLERNN_SMOKE names
+the folder of a finished `make reproduce-smoke`, which is then used.
 """
 
 import json
@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from samplernn_theano.reproduction import cells, files, listing, plan
+from samplernn_theano.reproduction import listing, plan
+from samplernn_theano.reproduction.experiments import read_experiments, read_listening_tests
+from samplernn_theano.reproduction.paths import FILES
 
 pytestmark = pytest.mark.smoke
 
@@ -29,7 +31,7 @@ def samplernn(*words: str, timeout: float = 600) -> subprocess.CompletedProcess[
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory) -> Path:
-    """The whole graph, run once."""
+    """The folder of a workflow with every experiment."""
     if "SAMPLERNN_SMOKE" in os.environ:
         return Path(os.environ["SAMPLERNN_SMOKE"]).absolute()
     out = tmp_path_factory.mktemp("smoke") / "out"
@@ -40,21 +42,23 @@ def out(tmp_path_factory) -> Path:
 
 def test_every_step_is_done(out):
     everything = plan.load(out)
-    for step, unit, seed in listing.steps(replace(everything, cells=everything.before)):
+    for step, unit, seed in listing.steps(replace(everything, experiments=everything.before)):
         record = json.loads(plan.record_path(out, step, unit, seed).read_text())
         assert record["status"] == "done", record
-    assert set(plan.load(out).before) == {*cells.read(files.folder()), *cells.listening_tests(files.folder())}
+    assert set(plan.load(out).before) == {*read_experiments(FILES), *read_listening_tests(FILES)}
 
 
 def test_the_report_has_a_number_for_every_cell_marked_with_its_scale(out):
     text = (out / "report" / "report.md").read_text()
     assert "not run" not in text and "failed" not in text
     assert "Figure 1: three" in text and "Figure 2: waveforms" in text
-    of_tables = [cell for cell in cells.read(files.folder()).values() if not cell.retention]
-    for cell in of_tables:
-        scores = json.loads(plan.record_path(out, "evaluate", cell.run, 123).read_text())["result"]
-        for split in cell.splits:
-            assert re.search(rf"\*\*{scores[split]['score']:.3f}\b.*?\*\* *<kbd>smoke</kbd>", text), cell.name
+    of_tables = [experiment for experiment in read_experiments(FILES).values() if not experiment.retention]
+    for experiment in of_tables:
+        scores = json.loads(plan.record_path(out, "evaluate", experiment.run, 123).read_text())["result"]
+        for split in experiment.splits:
+            assert re.search(rf"\*\*{scores[split]['score']:.3f}\b.*?\*\* *<kbd>smoke</kbd>", text), (
+                experiment.name
+            )
 
 
 def test_again_nothing_is_left_to_do(out):
@@ -72,7 +76,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("line", commands())
 def test_a_command_of_the_readme_runs(out, tmp_path, line):
     words = shlex.split(line)[1:]
-    if "CELL" in words:
+    if "EXPERIMENT" in words:
         pytest.skip("a form, not a command")
     names = {"OUT": str(out), "DATA": str(out / "data" / "music"), "FOLDER": str(tmp_path)}
     words = [re.sub(r"\b(OUT|DATA|FOLDER)\b", lambda m: names[m[1]], word) for word in words]
@@ -100,7 +104,7 @@ def test_a_command_of_the_readme_runs(out, tmp_path, line):
 
 
 def served(words: list[str]) -> None:
-    """It serves until it is told to end."""
+    """Start the server and end it by SIGTERM."""
     command = [sys.executable, "-m", "samplernn_theano", *words, "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert "http://127.0.0.1:" in process.stdout.readline()

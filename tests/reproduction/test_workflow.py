@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samplernn_theano.reproduction import plan, steps, workflow
+from samplernn_theano.reproduction import plan, run_step, workflow
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,8 +24,8 @@ def reproduce(*words) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
-def record(out: Path, cell: str, step: str) -> dict:
-    return json.loads((out / "steps" / cell / "seed123" / f"{step}.json").read_text())
+def record(out: Path, experiment: str, step: str) -> dict:
+    return json.loads((out / "steps" / experiment / "seed123" / f"{step}.json").read_text())
 
 
 # --- words --------------------------------------------------------------------------------------------------
@@ -43,16 +43,16 @@ def test_the_list_has_cells_and_published_numbers():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "Name a cell"),
+        ([], "Name an experiment"),
         (["table1/musik"], "did you mean table1/music?"),
-        (["zzz"], "There is no cell zzz; samplernn reproduce --list"),
+        (["zzz"], "There is no experiment zzz; samplernn reproduce --list"),
         (["table3/32", "--scale", "huge"], "There is no scale huge"),
         (["table3/32"], "The set blizzard cannot be downloaded"),
         (["table3/32", "--data", "blizzard=/nowhere"], "--data blizzard: there is no folder /nowhere"),
         (["table1/music", "--recordings", "music=/nowhere"], "--recordings music: there is no folder"),
         (
             ["table1/music", "--data", "blizzard=/tmp"],
-            "No cell named here reads the set blizzard; they read music",
+            "None of these experiments uses the set blizzard; they use music",
         ),
         (["table3/32", "--data", "speech=/tmp"], "is not SET=..., with one of the sets blizzard"),
         (["table3/32", "--scale", "smoke", "--profile", "mine"], "There is no profile mine"),
@@ -70,12 +70,14 @@ def test_a_dry_run_prints_commands_and_makes_nothing(tmp_path):
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and not (tmp_path / "out").exists()
     assert len(lines) == 2 + 4 * 3  # two sets, then train, evaluate, generate
-    assert lines[0].startswith("python datasets/demo.py") and lines[1].startswith("samplernn prepare")
+    assert lines[0].startswith("samplernn data demo") and lines[1].startswith("samplernn prepare")
     assert lines[2].startswith("samplernn train one_tier --preset tiny --max-iters 20")
 
 
 def test_other_settings_want_another_folder(tmp_path):
-    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells={"table3/32": [123]}, data={"music": "/a"}))
+    plan.save(
+        plan.Workflow(out=tmp_path, scale="smoke", experiments={"table3/32": [123]}, data={"music": "/a"})
+    )
     for words, sentence in {
         ("--scale", "laptop"): "of the scale smoke, not laptop",
         ("--scale", "smoke", "--max-minutes", "1"): "with --max-minutes none, not 1",
@@ -101,8 +103,8 @@ def test_only_what_is_named_is_done_and_all_that_was_ever_named_is_known(tmp_pat
 
 
 def test_a_step_that_fails_leaves_its_sentence(tmp_path, capsys):
-    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells={"table3/32": [123]}))
-    assert steps.run(tmp_path, "evaluate", "table3/32", 123) == 2
+    plan.save(plan.Workflow(out=tmp_path, scale="smoke", experiments={"table3/32": [123]}))
+    assert run_step.run(tmp_path, "evaluate", "table3/32", 123) == 2
     found = record(tmp_path, "table3/32", "evaluate")
     assert found["status"] == "failed" and found["exit_code"] == 2
     assert "There is no" in found["message"] and "runs/table3/32/seed123" in found["message"]
@@ -112,28 +114,28 @@ def test_a_step_that_fails_leaves_its_sentence(tmp_path, capsys):
     assert log.read_text().startswith("$ samplernn evaluate ")
 
     written = log.read_text()  # another attempt would fail again
-    assert steps.run(tmp_path, "evaluate", "table3/32", 123, attempt=2) == 2 and log.read_text() == written
-    assert steps.run(tmp_path, "evaluate", "table3/32", 123) == 2 and log.read_text() != written
+    assert run_step.run(tmp_path, "evaluate", "table3/32", 123, attempt=2) == 2 and log.read_text() == written
+    assert run_step.run(tmp_path, "evaluate", "table3/32", 123) == 2 and log.read_text() != written
 
 
 def test_the_energy_is_what_the_meters_counted_if_they_can_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(steps, "METERS", tmp_path)
-    assert steps._energy() is None
+    monkeypatch.setattr(run_step, "METERS", tmp_path)
+    assert run_step._energy() is None
     for package, joules in enumerate((2, 3)):
         meter = tmp_path / f"intel-rapl:{package}" / "energy_uj"
         meter.parent.mkdir()
         meter.write_text(f"{joules}000000\n")
-    assert steps._energy() == 5.0
+    assert run_step._energy() == 5.0
 
-    plan.save(plan.Workflow(out=tmp_path, scale="smoke", cells={"table3/32": [123]}))
+    plan.save(plan.Workflow(out=tmp_path, scale="smoke", experiments={"table3/32": [123]}))
     counted = iter([5.0, 9.0])
-    monkeypatch.setattr(steps, "_energy", lambda: next(counted))
-    steps.run(tmp_path, "evaluate", "table3/32", 123)
+    monkeypatch.setattr(run_step, "_energy", lambda: next(counted))
+    run_step.run(tmp_path, "evaluate", "table3/32", 123)
     assert record(tmp_path, "table3/32", "evaluate")["energy_joules"] == 4
 
 
 def test_what_will_be_done_is_said_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(steps, "gpus", lambda: [])
+    monkeypatch.setattr(run_step, "gpus", lambda: [])
     asked = plan.Workflow(tmp_path, "paper", {"table1/music/three_tier": [123, 124]})
     said = workflow._announcement(asked, here=True)
     assert said.startswith(f"7 steps to do in {tmp_path}, 2 trainings among them.") and "No GPU" in said
@@ -187,7 +189,7 @@ def test_a_killed_workflow_goes_on_and_a_cell_that_fails_does_not_stop_the_other
     page = (out / "report" / "index.html").read_text()
     assert "NaN" in page and f"{scored['test']['score']:.3f}" in page
 
-    again = reproduce(words[0], *words[2:6])  # the cell that is done, without the one that failed
+    again = reproduce(words[0], *words[2:6])  # the experiment that is done, without the one that failed
     assert again.returncode == 0 and "0 steps to do" in again.stdout, again.stdout + again.stderr
     assert f"{scored['test']['score']:.3f}" in (out / "report" / "report.md").read_text()
 
@@ -205,8 +207,8 @@ def test_a_workflow_that_is_told_to_end_lets_the_training_save(tmp_path):
         process.terminate()
         said = process.communicate(timeout=120)[0]
     assert process.returncode == 143, said
-    assert "Stopped; the same command goes on." in said
-    assert record(out, "table1/music/one_tier", "train")["status"] == "stopped"
+    assert "Interrupted; run the same command again to resume." in said
+    assert record(out, "table1/music/one_tier", "train")["status"] == "interrupted"
     assert (log.parent / "checkpoints" / "last.npz").is_file() and '"stopped"' in log.read_text()
 
 

@@ -1,4 +1,4 @@
-"""Lists in TOML files, each entry of which becomes a dataclass."""
+"""Lists of tables in TOML files, read as dataclasses."""
 
 from collections.abc import Collection
 from dataclasses import MISSING, fields
@@ -12,23 +12,23 @@ from samplernn_theano.utils.toml_files import read_toml
 def read_entries[Entry](
     path: Path, name: str, kind: type[Entry], others: Collection[str] = ()
 ) -> list[Entry]:
-    """The entries [[name]] of a TOML file.
+    """Read the entries [[name]] of a TOML file.
 
     Parameters
     ----------
     kind : dataclass
-        Made of each entry. It may raise a ValueError that says in words what is wrong.
+        The type of an entry. It may raise a ValueError.
     others : collection of str
-        What else may stand in the file.
+        Other allowed keys of the file.
 
     Raises
     ------
     ReproductionError
-        If the file is missing or no TOML, or an entry lacks a key, has an unknown one or a wrong value.
+        If the file is missing or invalid, or an entry lacks a key, has an unknown one or an invalid value.
     """
     entries = read_toml(path, {name, *others}).get(name, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ReproductionError(f"{path}: {name} is no list of entries; begin each with [[{name}]].")
+        raise ReproductionError(f"{path}: {name} is not a list of entries; begin each with [[{name}]].")
     return [_entry(f"{path}, [[{name}]] {i}", entry, kind) for i, entry in enumerate(entries, 1)]
 
 

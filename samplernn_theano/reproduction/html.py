@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing but the files beside it."""
+"""The report as HTML: one page, with pictures and audio in files next to it."""
 
 from datetime import datetime
 from functools import singledispatch
@@ -22,16 +22,16 @@ from samplernn_theano.reproduction.document import (
     Span,
     Table,
 )
-from samplernn_theano.utils.text import visible
+from samplernn_theano.utils.text import escape_control_characters
 
 STYLE = Path(__file__).with_name("report.css")
 
 POLICY = "default-src 'none'; img-src 'self' data: file:; media-src 'self' file:; style-src 'unsafe-inline'"
-"""What the page may load: the files beside it, and no script."""
+"""Content security policy: only local images and audio, no scripts."""
 
 
 def render(document: Document) -> str:
-    """The page."""
+    """The HTML text of a document."""
     title = _text(document.title)
     made = datetime.fromisoformat(document.date)
     body = "\n".join(_html(block) for block in document.blocks)
@@ -65,14 +65,14 @@ def _contents(document: Document) -> str:
 
 
 def anchor(title: str) -> str:
-    """What a link to a heading ends in."""
+    """The URL fragment of a heading."""
     kept = "".join(c if c.isalnum() else " " for c in title.lower())
     return "-".join(kept.split())
 
 
 @singledispatch
 def _html(block: Block) -> str:
-    raise TypeError(f"{block!r} is no block")
+    raise TypeError(f"{block!r} is not a block")
 
 
 @_html.register
@@ -87,7 +87,7 @@ def _(block: Paragraph) -> str:
 
 @_html.register
 def _(block: Banner) -> str:
-    return f'<p class="banner"><strong>{_text(block.word)}</strong> {_line(block.line)}</p>'
+    return f'<p class="banner"><strong>{_text(block.title)}</strong> {_line(block.line)}</p>'
 
 
 @_html.register
@@ -166,10 +166,10 @@ def _span(span: Span) -> str:
     return f'<span class="{span.style}">{shown}</span>' if span.style else shown
 
 
-def _text(words: str) -> str:
-    return escape(visible(words))
+def _text(plain: str) -> str:
+    return escape(escape_control_characters(plain))
 
 
 def _url(address: str) -> str:
-    """A relative address: no name of a file is taken for one that leads elsewhere."""
+    """A relative URL; quoting keeps file names from acting as absolute ones."""
     return address if address.startswith("#") else quote(address)

@@ -1,6 +1,6 @@
-"""Do one step of a workflow, and keep a record of it: what was run, where, for how long, how it ended.
+"""Run one step of a workflow and record its command, machine, duration and result.
 
-The workflow's engine calls `python -m samplernn_theano.reproduction.steps OUT STEP UNIT [SEED [ATTEMPT]]`.
+Snakemake calls `python -m samplernn_theano.reproduction.run_step OUT STEP UNIT [SEED [ATTEMPT]]`.
 """
 
 import json
@@ -22,27 +22,29 @@ from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.data.dataset import SPLITS, lengths, load_split, statistics
 from samplernn_theano.data.manifest import MANIFEST
 from samplernn_theano.errors import SampleRNNError
-from samplernn_theano.reproduction import files, listing, plan, scales
+from samplernn_theano.reproduction import listing, plan, scales
+from samplernn_theano.reproduction.paths import FILES
 from samplernn_theano.reproduction.plan import Command, Workflow
+from samplernn_theano.reproduction.records import OLD_STATUSES
 from samplernn_theano.utils import signal_handling
 from samplernn_theano.utils.commands import run_command
 from samplernn_theano.utils.files import write_text
-from samplernn_theano.utils.text import duration
+from samplernn_theano.utils.text import format_duration
 
 CORES = "SAMPLERNN_CORES"
-"""The environment variable that says how many cores of this machine a workflow uses; not set in clusters."""
+"""Environment variable with the number of cores that a workflow uses; not set on clusters."""
 
 METERS = Path("/sys/class/powercap")
-"""Where Linux shows the energy meters of processors."""
+"""Linux's energy meters of processors."""
 
-STOPPED = (124, 128 + signal.SIGINT, 128 + signal.SIGTERM)
-"""Exit codes of a step that goes on when it is run again."""
+INTERRUPTED = (124, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""Exit codes of a step that resumes when it is run again."""
 
 
 def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int = 1) -> int:
-    """Do a step and return its exit code; it prints a line, and the command's words go into its .log file.
+    """Run a step, print one line about it, and return its exit code; its output goes to a .log file.
 
-    A further `attempt` is made only at what was stopped or killed: what failed would fail again.
+    Attempts after the first one only resume interrupted or killed steps: a failed step would fail again.
     """
     workflow = plan.load(out)
     path = plan.record_path(out, step, unit, seed)
@@ -50,8 +52,8 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
         return 2
     record: dict[str, Any] = {"step": step, "cell": unit, "seed": seed, "scale": workflow.scale}
     record |= {"status": "running", "started": datetime.now(UTC).isoformat(timespec="seconds")}
-    record["machine"] = machine(scales.read(files.folder(), workflow.scale).resources.threads)
-    began, energy = time.monotonic(), _energy()
+    record["machine"] = machine(scales.read(FILES, workflow.scale).resources.threads)
+    start, energy = time.monotonic(), _energy()
     code, message = 0, ""
     try:
         record["command"] = command = plan.command(workflow, step, unit, seed)
@@ -62,66 +64,58 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
             record["result"] = _result(workflow, step, unit, seed)
     except SampleRNNError as error:
         code, message = 2, str(error)
-    ended = "done" if code == 0 else "stopped" if code in STOPPED else "failed"
-    record |= {"status": ended, "exit_code": code, "seconds": round(time.monotonic() - began, 1)}
+    ended = "done" if code == 0 else "interrupted" if code in INTERRUPTED else "failed"
+    record |= {"status": ended, "exit_code": code, "seconds": round(time.monotonic() - start, 1)}
     if energy is not None and (now := _energy()) is not None and now > energy:
         record["energy_joules"] = round(now - energy)
     if code:
-        goes_on = "it goes on when the workflow is run again" if ended == "stopped" else ""
-        record["message"] = goes_on or message or f"ended with exit code {code}"
+        resume = "run the workflow again to resume it" if ended == "interrupted" else ""
+        record["message"] = resume or message or f"exit code {code}"
     _write(path, record)
-    print(_told(record) + _ahead(workflow, None if code else (step, unit, seed)), flush=True)
+    print(_summary_line(record) + _progress(workflow, None if code else (step, unit, seed)), flush=True)
     return code
 
 
 def call(command: Command, log: Path, environment: Mapping[str, str]) -> tuple[int, str]:
-    """Run a command line, its words added to the file `log`; its exit code and the last line of its errors.
+    """Run a command, append its output to the file `log`; return its exit code and last error message.
 
-    SIGTERM and Ctrl-C are passed on, and waited for: a training saves before it ends. It has a session of its
-    own, lest a Ctrl-C for the whole group reaches it twice, which would end it at once.
+    SIGTERM and Ctrl-C are forwarded: a training saves a checkpoint before it exits. The command runs in its
+    own session, so that Ctrl-C does not reach it twice, which would kill it.
     """
-    words = _executable(command)
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as file:
         file.write(f"$ {shlex.join(command)}\n".encode())
         file.flush()
-        mark = file.tell()
+        start = file.tell()
         with subprocess.Popen(
-            words,
+            [sys.executable, "-m", "samplernn_theano", *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             env=environment,
-            cwd=files.root(),
             start_new_session=True,
         ) as process:
-            with signal_handling.caught(process.send_signal, first_only=False):
+            with signal_handling.handle_signals(process.send_signal, first_only=False):
                 code = process.wait()
     if code < 0:
-        return 128 - code, f"{command[0]} was ended by signal {-code}"
-    return code, _last_line(log, mark) if code else ""
-
-
-def _executable(command: Command) -> Command:
-    if command[0] == "python":
-        return [sys.executable, *command[1:]]
-    return [sys.executable, "-m", "samplernn_theano", *command[1:]]
+        return 128 - code, f"{command[0]} was killed by signal {-code}"
+    return code, _last_line(log, start) if code else ""
 
 
 def _environment(workflow: Workflow) -> dict[str, str]:
-    """No progress bars in the log; what is compiled is kept for the other steps."""
-    kept = {"SAMPLERNN_CACHE": str(workflow.out / ".cache")}
-    own = scales.read(files.folder(), workflow.scale).environment
-    return {**kept, **os.environ, **own, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+    """Environment of a command: a compile cache shared by all steps, no progress bars."""
+    cache = {"SAMPLERNN_CACHE": str(workflow.out / ".cache")}
+    own = scales.read(FILES, workflow.scale).environment
+    return {**cache, **os.environ, **own, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def _last_line(log: Path, mark: int) -> str:
+def _last_line(log: Path, start: int) -> str:
     with open(log, "rb") as file:
-        file.seek(mark)
+        file.seek(start)
         lines = file.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
     lines = [line for line in lines if line.strip()]
-    told = [line for line in lines if line.startswith("samplernn: ")] or lines
-    return told[-1].removeprefix("samplernn: ") if told else ""
+    errors = [line for line in lines if line.startswith("samplernn: ")] or lines
+    return errors[-1].removeprefix("samplernn: ") if errors else ""
 
 
 # --- results ------------------------------------------------------------------------------------------------
@@ -149,12 +143,12 @@ def _result(workflow: Workflow, step: str, unit: str, seed: int | None) -> dict[
 def _train_result(folder: Path) -> dict[str, Any]:
     log = run_folder.read_log(run_folder.Run(folder))
     last = [entry for entry in log if "seconds" in entry][-1]
-    looks = [entry for entry in log if entry["event"] == "monitor"]
-    best = min(looks, key=lambda look: look["valid"])
+    evaluations = [entry for entry in log if entry["event"] == "monitor"]
+    best = min(evaluations, key=lambda entry: entry["valid"])
     return {
         "parameters": next(entry["parameters"] for entry in log if entry["event"] == "start"),
         "iterations": last["iteration"],
-        "epochs": looks[-1]["epoch"],
+        "epochs": evaluations[-1]["epoch"],
         "train_seconds": last["seconds"],
         "seconds_per_iteration": last["seconds"] / max(1, last["iteration"]),
         "best_valid": best["valid"],
@@ -166,12 +160,12 @@ def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
     folder = plan.data_folder(workflow, name)
     splits = {split: load_split(folder, split) for split in SPLITS}
     mean, std = statistics(splits["train"])
-    manifest = folder / MANIFEST
-    told = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     return {
         "folder": str(folder),
         "about": workflow.about.get(name),
-        "manifest": told and {key: told.get(key) for key in ("set", "options", "layout", "splits")},
+        "manifest": manifest and {key: manifest.get(key) for key in ("set", "options", "layout", "splits")},
         "splits": {
             split: {"clips": len(clips), "seconds": float(np.sum(lengths(clips))) / 16000}
             for split, clips in splits.items()
@@ -185,7 +179,7 @@ def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
 
 
 def machine(used: int) -> dict[str, Any]:
-    """What this step runs on: processor, threads that are used, cores, memory, GPUs."""
+    """Processor, used threads, cores, memory and GPUs of this machine."""
     processor = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = [line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     return {
@@ -206,7 +200,7 @@ def _lines(path: str) -> list[str]:
 
 
 def gpus() -> list[str]:
-    """Names and memory of the NVIDIA GPUs of this machine."""
+    """Name and memory of each NVIDIA GPU of this machine."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
@@ -216,30 +210,33 @@ def gpus() -> list[str]:
 
 
 def _energy() -> float | None:
-    """Joules that the processors' own meters have counted, whatever ran on them; None if none can be read."""
+    """Total joules counted by the processors' energy meters; None if they cannot be read."""
     meters = METERS.glob("intel-rapl:?/energy_uj")
     try:
         counted = [int(meter.read_text()) for meter in meters]
-    except OSError:  # they are for root alone on most machines
+    except OSError:  # readable only by root on most machines
         return None
     return sum(counted) / 1e6 if counted else None
 
 
 def status(path: Path) -> str:
-    """Of the record of a step: running, done, stopped or failed; empty where there is none."""
+    """The status in the record of a step: running, done, interrupted or failed; empty if there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["status"]
+        found = json.loads(path.read_text(encoding="utf-8"))["status"]
     except (OSError, ValueError, KeyError):
         return ""
+    return OLD_STATUSES.get(found, found)
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
     write_text(path, json.dumps(record, indent=2) + "\n")
 
 
-def _told(record: dict[str, Any]) -> str:
+def _summary_line(record: dict[str, Any]) -> str:
     seed = f" seed {record['seed']}" if record["seed"] is not None else ""
-    about = f"{record['step']:9} {record['cell']}{seed}: {record['status']}, {duration(record['seconds'])}"
+    about = (
+        f"{record['step']:9} {record['cell']}{seed}: {record['status']}, {format_duration(record['seconds'])}"
+    )
     if record["status"] != "done":
         return f"{about}: {record['message']}"
     if record["step"] == "train":
@@ -249,30 +246,30 @@ def _told(record: dict[str, Any]) -> str:
     return about
 
 
-def _ahead(workflow: Workflow, last: tuple[str, str, int | None] | None) -> str:
-    """How many steps are done, and how long those ahead will take, by what others of their kind took.
+def _progress(workflow: Workflow, last: tuple[str, str, int | None] | None) -> str:
+    """Number of finished steps and estimated time of the others, from the durations of finished ones.
 
-    `last` is the one that has just been done, whose mark Snakemake has not written yet.
+    `last` is the step just finished, whose .done file Snakemake has not written yet.
     """
-    ahead, took = [], defaultdict[str, list[float]](list)
+    remaining, durations = [], defaultdict[str, list[float]](list)
     steps = listing.steps(workflow)
     for one in steps:
         path = plan.record_path(workflow.out, *one)
         if one == last or path.with_suffix(".done").exists():
-            took[one[0]].append(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+            durations[one[0]].append(json.loads(path.read_text(encoding="utf-8"))["seconds"])
         else:
-            ahead.append(one[0])
-    text = f" [{len(steps) - len(ahead)} of {len(steps)}"
-    if ahead and CORES in os.environ and all(took[step] for step in ahead):
-        at_once = int(os.environ[CORES]) / scales.read(files.folder(), workflow.scale).resources.threads
-        seconds = sum(float(np.mean(took[step])) for step in ahead) / max(1, at_once)
-        text += f", {duration(seconds)} to go"
+            remaining.append(one[0])
+    text = f" [{len(steps) - len(remaining)} of {len(steps)}"
+    if remaining and CORES in os.environ and all(durations[step] for step in remaining):
+        at_once = int(os.environ[CORES]) / scales.read(FILES, workflow.scale).resources.threads
+        seconds = sum(float(np.mean(durations[step])) for step in remaining) / max(1, at_once)
+        text += f", {format_duration(seconds)} left"
     return text + "]"
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the command line: OUT STEP UNIT [SEED [ATTEMPT]]."""
-    out, step, unit, *numbers = words
+    out, step, unit, *numbers = arguments
     return run_command(lambda: run(Path(out), step, unit, *map(int, numbers)))
 
 

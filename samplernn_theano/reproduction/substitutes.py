@@ -1,4 +1,4 @@
-"""Whether the data of a cell are the paper's, by what the record of their making says."""
+"""Comparison of data sets with the paper's."""
 
 from pathlib import Path
 
@@ -6,28 +6,28 @@ from samplernn_theano.data.check import AUTHORS
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.data.manifest import hours
 from samplernn_theano.reproduction import scales
-from samplernn_theano.reproduction.results import Results, number, part, text
+from samplernn_theano.reproduction.records import Results, number, part, text
 
 CLOSE = 0.05
-"""Relative difference of standard deviations below which sound counts as the same recordings: another way of
-cutting changes them a little, other recordings by far more."""
+"""Relative difference of standard deviations up to which recordings count as the same: other cuts change them
+a little, other recordings far more."""
 
 
-def differs(results: Results, name: str) -> bool:
-    """Whether the set `name` is known not to be the paper's, or cannot be told to be."""
+def is_substitute(results: Results, name: str) -> bool:
+    """Return True unless the set `name` has the size and statistics of the paper's."""
     return bool(_about(results, name)) or not _is_authors(results, name)
 
 
 def _about(results: Results, name: str) -> str:
-    """What the set is said to be: when the workflow was last asked for, else when the set was made."""
+    """The description of a set given with the last command, else when the set was made."""
     return results.about.get(name) or text(part(results.data.get(name, {}), "result").get("about"))
 
 
 def _is_authors(results: Results, name: str) -> bool:
-    """Whether clips and statistics are those of the authors' set, as far as these are known."""
+    """Return True if number of clips and standard deviation agree with those of the authors' set."""
     result = part(results.data.get(name, {}), "result")
     if name not in AUTHORS:
-        return False  # they never said which recordings theirs are
+        return False  # the authors' recordings are unknown
     _, std, sizes = AUTHORS[name]
     ours = number(result.get("train_std"))
     clips = [number(part(result, "splits", split).get("clips")) for split in SPLITS]
@@ -35,10 +35,10 @@ def _is_authors(results: Results, name: str) -> bool:
     return same and ours is not None and abs(ours - std) <= CLOSE * std
 
 
-def describe(results: Results, name: str, files: Path) -> str:
-    """What stands in for the paper's set, in words; nothing if it is the paper's or was not made."""
+def describe_substitute(results: Results, name: str, files: Path) -> str:
+    """A description of the data that replace the paper's; empty if none do."""
     result = part(results.data.get(name, {}), "result")
-    if not result or not differs(results, name):
+    if not result or not is_substitute(results, name):
         return ""
     about = _about(results, name)
     if not about and _is_demo(results, name, files):
@@ -46,7 +46,9 @@ def describe(results: Results, name: str, files: Path) -> str:
     seconds = sum(number(part(result, "splits", split).get("seconds")) or 0 for split in SPLITS)
     if not about:
         known = name in AUTHORS
-        about = "size and level are not the authors'" if known else "the authors' recordings are not public"
+        about = (
+            "size and statistics are not the authors'" if known else "the authors' recordings are not public"
+        )
     return f"{about}; {hours(seconds)}"
 
 

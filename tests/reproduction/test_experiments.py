@@ -1,4 +1,4 @@
-"""The files of reproduce/: every cell of the paper's tables, at every scale, is a command that can be run."""
+"""The experiments of the paper's tables are commands that can be run, at every scale."""
 
 import shlex
 from pathlib import Path
@@ -9,23 +9,29 @@ from samplernn_theano.cli.main import build_parser
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.presets import preset
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.reproduction import cells, files, listing, plan, scales
+from samplernn_theano.reproduction import listing, plan, scales
+from samplernn_theano.reproduction.experiments import (
+    SETS,
+    read_experiments,
+    read_listening_tests,
+    select_experiments,
+)
+from samplernn_theano.reproduction.paths import FILES
 
-FILES = files.folder()
-CELLS = cells.read(FILES)
+EXPERIMENTS = read_experiments(FILES)
 SCALES = {name: scales.read(FILES, name) for name in scales.names(FILES)}
 
 
 def write(folder: Path, name: str, text: str) -> None:
-    path = folder / "cells" / f"{name}.toml"
+    path = folder / "experiments" / f"{name}.toml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
 def workflow(tmp_path: Path, scale: str, *names: str, **more) -> plan.Workflow:
-    data = {name: "/sets/" + name for name in cells.SETS} if scale != "smoke" else {}
+    data = {name: "/sets/" + name for name in SETS} if scale != "smoke" else {}
     return plan.Workflow(
-        out=tmp_path, scale=scale, cells=dict.fromkeys(names, [123]), **{"data": data, **more}
+        out=tmp_path, scale=scale, experiments=dict.fromkeys(names, [123]), **{"data": data, **more}
     )
 
 
@@ -33,23 +39,25 @@ def workflow(tmp_path: Path, scale: str, *names: str, **more) -> plan.Workflow:
 
 
 def test_table_1_has_four_models_on_three_sets():
-    names = [name for name in CELLS if name.startswith("table1/")]
+    names = [name for name in EXPERIMENTS if name.startswith("table1/")]
     models = {"one_tier", "wavenet", "two_tier", "three_tier"}
     assert set(names) == {f"table1/{s}/{m}" for s in ("blizzard", "onomatopoeia", "music") for m in models}
     for name in names:
-        assert (CELLS[name].data, CELLS[name].family) == tuple(name.split("/")[1:])
-        assert CELLS[name].run == name and list(CELLS[name].splits) == ["test"]
+        assert (EXPERIMENTS[name].data, EXPERIMENTS[name].family) == tuple(name.split("/")[1:])
+        assert EXPERIMENTS[name].run == name and list(EXPERIMENTS[name].splits) == ["test"]
 
 
 def test_tables_3_and_4_share_the_runs_of_table_1():
-    assert CELLS["table3/512"].run == "table1/blizzard/three_tier"
-    assert CELLS["table4/two_tier"].run == "table1/blizzard/two_tier"
+    assert EXPERIMENTS["table3/512"].run == "table1/blizzard/three_tier"
+    assert EXPERIMENTS["table4/two_tier"].run == "table1/blizzard/two_tier"
     others = [f"table3/{n}" for n in (32, 64, 128, 256)] + ["table4/multi_softmax"]
-    assert all(CELLS[name].run == name for name in others)
+    assert all(EXPERIMENTS[name].run == name for name in others)
 
 
 def test_wavenet_has_the_papers_learning_rates():
-    rates = {name: CELLS[name].flags["learning_rate"] for name in CELLS if name.endswith("/wavenet")}
+    rates = {
+        name: EXPERIMENTS[name].flags["learning_rate"] for name in EXPERIMENTS if name.endswith("/wavenet")
+    }
     assert rates == {
         "table1/blizzard/wavenet": 0.001,
         "table1/onomatopoeia/wavenet": 0.0001,
@@ -59,38 +67,39 @@ def test_wavenet_has_the_papers_learning_rates():
 
 
 def test_at_the_papers_scale_the_models_are_the_authors():
-    three = preset("three_tier", "best", dict(CELLS["table1/music/three_tier"].flags))
+    three = preset("three_tier", "best", dict(EXPERIMENTS["table1/music/three_tier"].flags))
     assert (three.dim, three.batch_size, three.seq_len, three.big_frame_size, three.frame_size) == (
         (1024, 128, 512, 8, 2)
     )
-    two = preset("two_tier", "best", dict(CELLS["table1/music/two_tier"].flags))
+    two = preset("two_tier", "best", dict(EXPERIMENTS["table1/music/two_tier"].flags))
     assert (two.dim, two.batch_size, two.n_frames, two.frame_size, two.n_rnn) == (1024, 128, 64, 16, 3)
-    assert not scales.flags(SCALES["paper"], CELLS["table1/music/three_tier"])
-    train = plan.command(workflow(Path("/out"), "paper", *CELLS), "train", "table1/music/two_tier", 123)
+    assert not scales.flags(SCALES["paper"], EXPERIMENTS["table1/music/three_tier"])
+    train = plan.command(workflow(Path("/out"), "paper", *EXPERIMENTS), "train", "table1/music/two_tier", 123)
     assert not any(word.startswith(("--max-minutes", "--max-iters")) for word in train)  # 72 hours
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_cell_is_a_model_and_its_commands_can_be_read(tmp_path, name, scale):
-    cell, how = CELLS[name], SCALES[scale]
-    flags = scales.flags(how, cell)
+    experiment, how = EXPERIMENTS[name], SCALES[scale]
+    flags = scales.flags(how, experiment)
     flags.pop("learning_rate", None)
-    hp = preset(cell.family, how.preset, flags)
-    assert isinstance(hp, FAMILIES[cell.family])
+    hp = preset(experiment.family, how.preset, flags)
+    assert isinstance(hp, FAMILIES[experiment.family])
     if name.startswith("table3/"):
         assert hp.seq_len == int(name.removeprefix("table3/"))
 
     w = workflow(tmp_path, scale, name)
     for step, unit, seed in listing.steps(w):
         command = plan.command(w, step, unit, seed)
-        if command and command[0] == "samplernn":
+        if command:
+            assert command[0] == "samplernn"
             build_parser().parse_args(command[1:])
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_commands_of_the_listening_tests_can_be_read(tmp_path, scale):
-    for name, test in cells.listening_tests(FILES).items():
+    for name, test in read_listening_tests(FILES).items():
         w = workflow(tmp_path, scale, name)
         command = plan.command(w, "listening", name)
         a = build_parser().parse_args(command[1:])
@@ -115,8 +124,9 @@ def test_sets_that_cannot_be_downloaded_are_asked_for(tmp_path):
     with pytest.raises(ReproductionError, match="--recordings blizzard=FOLDER"):
         plan.command(w, "data", "blizzard")
     assert plan.command(w, "data", "music") == [
-        "python",
-        "datasets/music.py",
+        "samplernn",
+        "data",
+        "music",
         "--out",
         f"{tmp_path}/data/music",
     ]
@@ -153,22 +163,25 @@ def test_a_workflow_can_be_read_again(tmp_path):
     ("patterns", "chosen"),
     [
         (["table3"], ["table3/128", "table3/256", "table3/32", "table3/512", "table3/64"]),
-        (["table1/music/", "table3/32"], [n for n in CELLS if n.startswith("table1/music/")] + ["table3/32"]),
-        (["table1/*/wavenet"], [n for n in CELLS if n.startswith("table1") and n.endswith("wavenet")]),
-        (["all"], list(CELLS)),
+        (
+            ["table1/music/", "table3/32"],
+            [n for n in EXPERIMENTS if n.startswith("table1/music/")] + ["table3/32"],
+        ),
+        (["table1/*/wavenet"], [n for n in EXPERIMENTS if n.startswith("table1") and n.endswith("wavenet")]),
+        (["all"], list(EXPERIMENTS)),
     ],
 )
 def test_cells_are_chosen_by_patterns(patterns, chosen):
-    assert cells.select(patterns, CELLS) == chosen
+    assert select_experiments(patterns, EXPERIMENTS) == chosen
 
 
 def test_a_name_that_is_not_there_gets_a_hint():
     with pytest.raises(
         ReproductionError, match=r"table1/musik/two_tier; did you mean table1/music/two_tier\?"
     ):
-        cells.select(["table1/musik/two_tier"], CELLS)
-    with pytest.raises(ReproductionError, match="no cell zzz; .*--list"):
-        cells.select(["zzz"], CELLS)
+        select_experiments(["table1/musik/two_tier"], EXPERIMENTS)
+    with pytest.raises(ReproductionError, match="no experiment zzz; .*--list"):
+        select_experiments(["zzz"], EXPERIMENTS)
 
 
 def test_a_cell_has_the_difference_from_its_base(tmp_path):
@@ -179,7 +192,7 @@ def test_a_cell_has_the_difference_from_its_base(tmp_path):
     )
     write(tmp_path, "a/c", 'base = "a/b"\ntitle = "C"\n')
     write(tmp_path, "a/d", 'base = "a/c"\n[flags]\nemb_size = 0\n')
-    found = cells.read(tmp_path)
+    found = read_experiments(tmp_path)
     assert found["a/c"].run == "a/b" and found["a/c"].title == "C"
     assert found["a/d"].run == "a/d" and found["a/d"].flags == {"dim": 8, "emb_size": 0}
 
@@ -187,29 +200,29 @@ def test_a_cell_has_the_difference_from_its_base(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('family = "two_tier"', "The cell a lacks title."),
+        ('family = "two_tier"', "The experiment a lacks title."),
         ("title = ", "is not TOML"),
         ('colour = "red"', "unknown key colour; known are base, data"),
-        ('base = "b"', "The cell a has the base b, which is not there."),
-        ('base = "a"', "The cell a has the base a, which has a as its own."),
+        ('base = "b"', "The base b of the experiment a does not exist."),
+        ('base = "a"', "The base a of the experiment a is itself based on a."),
         ('title = "A"\nfamily = "x"\ndata = "music"\nsplits = []', "unknown family x"),
         ('title = "A"\nfamily = "wavenet"\ndata = "x"\nsplits = []', "unknown data set x"),
         (
             'title = "A"\nfamily = "wavenet"\ndata = "music"\nsplits = []\n[flags]\nemb_size = 0',
-            "flag emb_size, which wavenet has not",
+            "flag emb_size, which wavenet does not have",
         ),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(tmp_path, text, sentence):
     write(tmp_path, "a", text)
     with pytest.raises(ReproductionError, match=sentence):
-        cells.read(tmp_path)
+        read_experiments(tmp_path)
 
 
 def test_scales_have_the_last_word(tmp_path):
-    cell = CELLS["table1/music/wavenet"]
-    assert cell.flags["learning_rate"] == 0.0001
-    assert scales.flags(SCALES["laptop"], cell) == {"learning_rate": 0.001}
+    experiment = EXPERIMENTS["table1/music/wavenet"]
+    assert experiment.flags["learning_rate"] == 0.0001
+    assert scales.flags(SCALES["laptop"], experiment) == {"learning_rate": 0.001}
     with pytest.raises(ReproductionError, match="no scale huge; there are laptop, paper, smoke"):
         scales.read(FILES, "huge")
     (tmp_path / "scales").mkdir()

@@ -1,7 +1,6 @@
-"""What a workflow has left in its folder so far: records of steps, logs, sounds. Nothing is written.
+"""Reading the folder of a workflow: records of steps, logs, samples.
 
-A record may be missing, half of what it should be, or that of a process which was killed: whatever cannot be
-read counts as not there.
+Records that are missing, incomplete or damaged are treated as absent.
 """
 
 import json
@@ -17,36 +16,39 @@ from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.utils.files import is_locked
 
 STEPS = ("train", "evaluate", "generate", "retention")
-"""Of a cell, in their order."""
+"""The steps of an experiment, in order."""
 
-STATUSES = ("not run", "running", "stopped", "failed", "done")
+STATUSES = ("not run", "running", "interrupted", "failed", "done")
+
+OLD_STATUSES = {"stopped": "interrupted"}
+"""Names in records of earlier versions."""
 
 PAPER = "paper"
-"""The scale of the authors' experiment."""
+"""The scale of the authors' experiments."""
 
 ENOUGH = 0.95
-"""Of the time of the authors' training: from there on, ours counts as long as theirs."""
+"""Fraction of the authors' training time from which a training counts as equally long."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A cell, trained with one seed.
+    """One run of an experiment, with one seed.
 
     Attributes
     ----------
-    cell : str
+    experiment : str
     seed : int
     steps : mapping of a name in `STEPS` to its record
-        Only of steps that were begun.
+        Only of steps that were started.
     log : sequence of dict
-        Of the training.
+        Training log.
     settings : mapping
-        Of the training.
+        Training settings.
     sounds : sequence of Path
-        Generated, in the order of their names.
+        Generated samples, sorted by name.
     """
 
-    cell: str
+    experiment: str
     seed: int
     steps: Mapping[str, Mapping[str, Any]]
     log: Sequence[Mapping[str, Any]]
@@ -58,18 +60,18 @@ class Attempt:
         return str(self.steps[step]["status"]) if step in self.steps else "not run"
 
     def result(self, step: str) -> Mapping[str, Any]:
-        """What a step that is done has found, or nothing."""
+        """The result of a step; empty unless it is done."""
         found = self.steps.get(step, {}).get("result")
         return found if self.status(step) == "done" and isinstance(found, dict) else {}
 
     @property
     def planned_scale(self) -> str:
-        """The scale of the workflow that trained it."""
+        """The scale of the workflow."""
         return text(self.steps.get("train", {}).get("scale"))
 
     @property
     def scale(self) -> str:
-        """What the training came to, on which all numbers rest: "paper" only if it took the paper's time."""
+        """The actual scale of the training: "paper" only if it took the paper's time."""
         if self.planned_scale != PAPER:
             return self.planned_scale
         family = FAMILIES.get(text(self.settings.get("family")))
@@ -77,31 +79,31 @@ class Attempt:
         if family is not None and seconds is not None and seconds >= ENOUGH * 60 * family.max_minutes:
             return PAPER
         if seconds is None:
-            seconds = max((look["seconds"] for look in self.looks), default=0)
+            seconds = max((entry["seconds"] for entry in self.evaluations), default=0)
         return f"paper models, {seconds / 60:,.0f} min" if seconds >= 60 else "paper models, under 1 min"
 
     @property
     def iteration(self) -> int:
-        """The last one in the log."""
+        """The last iteration in the log."""
         return max((int(number(entry.get("iteration")) or 0) for entry in self.log), default=0)
 
     @property
-    def looks(self) -> list[Mapping[str, Any]]:
-        """Looks at the validation set, with iteration, seconds and valid."""
+    def evaluations(self) -> list[Mapping[str, Any]]:
+        """Log entries of evaluations on the validation set, with iteration, seconds and valid."""
         names = ("iteration", "seconds", "valid")
-        looks = [entry for entry in self.log if entry["event"] == "monitor"]
-        return [look for look in looks if all(number(look.get(name)) is not None for name in names)]
+        entries = [entry for entry in self.log if entry["event"] == "monitor"]
+        return [entry for entry in entries if all(number(entry.get(name)) is not None for name in names)]
 
-    def standing(self, wanted: str) -> str:
-        """Why a cell has no number that the step `wanted` would give, in words; nothing if it should have."""
-        for step in [name for name in STEPS if name == wanted or STEPS.index(name) < STEPS.index(wanted)]:
-            if step == "generate" and wanted != "generate":
-                continue  # nothing else needs it
+    def why_missing(self, target: str) -> str:
+        """The reason why the step `target` has no result; empty if it is done."""
+        for step in STEPS[: STEPS.index(target) + 1]:
+            if step == "generate" and target != "generate":
+                continue  # no other step depends on it
             if (status := self.status(step)) != "done":
-                return self._words(step, status)
+                return self._reason(step, status)
         return ""
 
-    def _words(self, step: str, status: str) -> str:
+    def _reason(self, step: str, status: str) -> str:
         message = text(self.steps.get(step, {}).get("message"))
         at = f" (iteration {self.iteration:,})" if step == "train" and self.iteration else ""
         if status == "failed":
@@ -113,32 +115,32 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Results:
-    """All that is there.
+    """The contents of a workflow's folder.
 
     Attributes
     ----------
     out : Path
     scale : str
-        Of the workflow; empty if it does not say.
-    asked : mapping of str to list of int
-        The cells that were ever asked for in the folder, and with which seeds.
+        Scale of the workflow; empty if unknown.
+    requested : mapping of str to list of int
+        All experiments ever requested in the folder, and their seeds.
     given : mapping of str to str
-        Prepared data sets that were given: name and folder.
+        Prepared data sets: name and folder.
     about : mapping of str to str
-        What a set is, where it is not the paper's: by whoever began the workflow.
+        Descriptions of data sets that are not the paper's.
     attempts : mapping of str to list of Attempt
-        By the name of the cell, in the order of the seeds.
+        By name of the experiment, in the order of the seeds.
     data : mapping of str to record
         The steps that made or checked the data sets.
     failures : mapping of str to str
-        Why the page of a listening test could not be made.
+        Error messages of listening tests that could not be made.
     pages : sequence of str
-        Listening tests that have a page.
+        Listening tests with a page.
     """
 
     out: Path
     scale: str
-    asked: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    requested: Mapping[str, Sequence[int]] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
     about: Mapping[str, str] = field(default_factory=dict)
     attempts: Mapping[str, Sequence[Attempt]] = field(default_factory=dict)
@@ -147,30 +149,30 @@ class Results:
     pages: Sequence[str] = ()
 
     @property
-    def cells(self) -> list[str]:
-        """Those that were asked for."""
-        return list(self.asked)
+    def experiments(self) -> list[str]:
+        """The requested experiments."""
+        return list(self.requested)
 
     @property
     def seeds(self) -> list[int]:
-        """Those that any cell was asked for with."""
-        return sorted({seed for seeds in self.asked.values() for seed in seeds})
+        """All requested seeds, sorted."""
+        return sorted({seed for seeds in self.requested.values() for seed in seeds})
 
-    def of(self, cell: str) -> Sequence[Attempt]:
-        """The attempts at a cell; none if it was not begun."""
-        return self.attempts.get(cell, ())
+    def of(self, experiment: str) -> Sequence[Attempt]:
+        """The attempts at an experiment; empty if it was not started."""
+        return self.attempts.get(experiment, ())
 
 
 def read(out: Path, names: Iterable[str]) -> Results:
-    """What lies in `out` of the cells and listening tests `names`, and of others that were asked for.
+    """Read the results in `out` of the experiments and listening tests `names`, and of all requested ones.
 
-    A training that is said to run while no process works in its folder counts as stopped.
+    A training whose status is "running" but whose folder no process has locked counts as interrupted.
     """
     workflow = _json(out / "workflow.json")
-    asked = _asked(workflow)
-    names = list(dict.fromkeys([*names, *asked]))
+    requested = _requested(workflow)
+    names = list(dict.fromkeys([*names, *requested]))
     attempts = {
-        name: [_attempt(out, name, seed) for seed in _seeds(out, name, asked.get(name, []))]
+        name: [_attempt(out, name, seed) for seed in _seeds(out, name, requested.get(name, []))]
         for name in names
         if (out / "steps" / name).is_dir()
     }
@@ -178,7 +180,7 @@ def read(out: Path, names: Iterable[str]) -> Results:
     return Results(
         out=out,
         scale=text(workflow.get("scale")),
-        asked=asked,
+        requested=requested,
         given=_texts(workflow.get("data")),
         about=_texts(workflow.get("about")),
         attempts={name: found for name, found in attempts.items() if found},
@@ -188,15 +190,15 @@ def read(out: Path, names: Iterable[str]) -> Results:
     )
 
 
-def _asked(workflow: Mapping[str, Any]) -> dict[str, list[int]]:
-    """The cells and seeds of all that was ever asked for: what was before, then what was last."""
-    asked: dict[str, list[int]] = {}
-    for name in ("before", "cells"):
-        for cell, seeds in part(workflow, name).items():
+def _requested(workflow: Mapping[str, Any]) -> dict[str, list[int]]:
+    """All experiments and seeds that were ever requested, the last request last."""
+    requested: dict[str, list[int]] = {}
+    for key in ("before", "cells"):
+        for experiment, seeds in part(workflow, key).items():
             if isinstance(seeds, list):
                 found = [seed for seed in seeds if type(seed) is int]
-                asked[cell] = list(dict.fromkeys([*asked.get(cell, []), *found]))
-    return asked
+                requested[experiment] = list(dict.fromkeys([*requested.get(experiment, []), *found]))
+    return requested
 
 
 def _failure(path: Path) -> str:
@@ -204,38 +206,40 @@ def _failure(path: Path) -> str:
     return text(record.get("message")) if record.get("status") == "failed" else ""
 
 
-def _seeds(out: Path, cell: str, asked: Sequence[int]) -> list[int]:
-    """The seeds with which a cell was begun: those asked for first, then any others."""
-    found = [re.fullmatch(r"seed(\d+)", path.name) for path in (out / "steps" / cell).iterdir()]
-    begun = {int(match[1]) for match in found if match}
-    return [seed for seed in dict.fromkeys([*asked, *sorted(begun)]) if seed in begun]
+def _seeds(out: Path, experiment: str, requested: Sequence[int]) -> list[int]:
+    """The seeds with which an experiment was started: the requested ones first, then any others."""
+    found = [re.fullmatch(r"seed(\d+)", path.name) for path in (out / "steps" / experiment).iterdir()]
+    started = {int(match[1]) for match in found if match}
+    return [seed for seed in dict.fromkeys([*requested, *sorted(started)]) if seed in started]
 
 
-def _attempt(out: Path, cell: str, seed: int) -> Attempt:
-    below = Path(cell) / f"seed{seed}"
-    run = run_folder.Run(out / "runs" / below)
-    records = {step: _record(out / "steps" / below / f"{step}.json") for step in STEPS}
+def _attempt(out: Path, experiment: str, seed: int) -> Attempt:
+    folder = Path(experiment) / f"seed{seed}"
+    run = run_folder.Run(out / "runs" / folder)
+    records = {step: _record(out / "steps" / folder / f"{step}.json") for step in STEPS}
     training = records["train"]
     if training.get("status") == "running" and not is_locked(run.folder):
-        records["train"] = {**training, "status": "stopped"}
+        records["train"] = {**training, "status": "interrupted"}
     return Attempt(
-        cell=cell,
+        experiment=experiment,
         seed=seed,
         steps={step: record for step, record in records.items() if record},
         log=run_folder.read_log(run),
         settings=_json(run.settings),
-        sounds=sorted((out / "samples" / below).glob("*.wav")),
+        sounds=sorted((out / "samples" / folder).glob("*.wav")),
     )
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """The record of a step, or nothing if it does not say how the step stands."""
+    """The record of a step; empty if it has no valid status."""
     record = _json(path)
-    return record if record.get("status") in STATUSES else {}
+    status = text(record.get("status"))
+    status = OLD_STATUSES.get(status, status)
+    return record | {"status": status} if status in STATUSES else {}
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, or an empty one."""
+    """The object in a JSON file; empty if it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -244,22 +248,22 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _texts(value: Any) -> dict[str, str]:
-    """The texts in an object, by their names."""
+    """The string members of an object."""
     return {k: v for k, v in value.items() if isinstance(v, str)} if isinstance(value, dict) else {}
 
 
 def number(value: Any) -> float | None:
-    """A finite number, or None: records may say anything."""
+    """The value if it is a finite number, else None."""
     return value if type(value) in (int, float) and math.isfinite(value) else None
 
 
 def text(value: Any) -> str:
-    """A text, or an empty one."""
+    """The value if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""
 
 
 def part(record: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """The object that lies below `names` in a record, or an empty one."""
+    """The object at the path `names` in a record; empty if there is none."""
     found: Any = record
     for name in names:
         found = found.get(name) if isinstance(found, Mapping) else None

@@ -1,0 +1,298 @@
+"""Our scores next to the published ones."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from samplernn_theano.config import presets
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.errors import HyperParameterError
+from samplernn_theano.reproduction.document import Line, Span, line
+from samplernn_theano.reproduction.experiments import Experiment
+from samplernn_theano.reproduction.published import Number
+from samplernn_theano.reproduction.records import PAPER, Attempt, Results, number, part
+
+BITS, NATS = "bits per sample", "nats per sample"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of an experiment on a split.
+
+    Attributes
+    ----------
+    experiment : str
+    title : str
+        Title of the experiment.
+    value : float or None
+        Mean over seeds; None if no seed is done.
+    error : float or None
+        Standard error: over seeds if there are several, else over the clips of the split.
+    over : str
+        Population of the error: "seeds", "clips" or "".
+    n : int
+        Size of that population.
+    seeds : tuple of int
+        Number of finished seeds, and of started or requested ones.
+    badge : str
+        The scale, or a difference from the paper's experiment; empty only for the authors' hyper-parameters,
+        trained for their time on their data.
+    problems : tuple of str
+        Reasons why seeds have no score.
+    published : float or None
+    doubt : str
+        Uncertainty about the published number.
+    extent : str
+        Iterations and epochs of a training at the paper's scale.
+    """
+
+    experiment: str
+    title: str
+    value: float | None
+    error: float | None
+    over: str
+    n: int
+    seeds: tuple[int, int]
+    badge: str
+    problems: tuple[str, ...]
+    published: float | None
+    doubt: str = ""
+    extent: str = ""
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the published one."""
+        return None if self.value is None or self.published is None else self.value - self.published
+
+
+def score(
+    results: Results,
+    experiment: Experiment,
+    split: str,
+    unit: str,
+    numbers: Sequence[Number],
+    substitute: bool,
+) -> Score:
+    """The score of an experiment on a split, in `unit`."""
+    attempts = results.of(experiment.run)
+    found = [(attempt, _value(attempt, split, unit)) for attempt in attempts]
+    done = [(attempt, *pair) for attempt, pair in found if pair is not None]
+    values = [value for _, value, _ in done]
+    requested = {*results.requested.get(experiment.name, ()), *results.requested.get(experiment.run, ())}
+    total = max(1, len(attempts), len(requested))
+    published = _published(numbers, experiment.name, split)
+    mean, error, over, n = _summary(values)
+    if over == "clips":
+        error = done[0][2]
+        n = int(number(part(done[0][0].result("evaluate"), split).get("clips")) or 0)
+    return Score(
+        experiment=experiment.name,
+        title=experiment.title,
+        value=mean,
+        error=error,
+        over=over,
+        n=n,
+        seeds=(len(values), total),
+        badge=badge([(attempt, experiment) for attempt, *_ in done], substitute),
+        problems=_problems(attempts, [attempt.seed for attempt, *_ in done], total),
+        published=None if published is None else published.value,
+        doubt=_doubt(published, unit),
+        extent=_extent([attempt for attempt, *_ in done]),
+    )
+
+
+def _value(attempt: Attempt, split: str, unit: str) -> tuple[float, float | None] | None:
+    """The score of an attempt and its standard error over clips, or None."""
+    found = part(attempt.result("evaluate"), split)
+    bits, error = number(found.get("score")), number(found.get("standard_error"))
+    if bits is None or attempt.why_missing("evaluate"):
+        return None
+    if unit == BITS:
+        return bits, error
+    return bits * math.log(2), None if error is None else error * math.log(2)
+
+
+def _summary(values: Sequence[float]) -> tuple[float | None, float | None, str, int]:
+    """Mean over seeds, its standard error (None with one seed), its population and the size of that."""
+    if len(values) < 2:
+        return (values[0], None, "clips", 0) if values else (None, None, "", 0)
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return mean, math.sqrt(variance / len(values)), "seeds", len(values)
+
+
+def badge(attempts: Sequence[tuple[Attempt, Experiment]], substitute: bool) -> str:
+    """How these attempts differ from the paper's experiment; empty if they do not.
+
+    Parameters
+    ----------
+    attempts : sequence of (attempt, its experiment)
+    substitute : bool
+        True if the data are not the paper's.
+    """
+    found = dict.fromkeys(_departure(attempt, experiment) for attempt, experiment in attempts)
+    departures = list(filter(None, found))
+    if attempts and substitute and not departures:
+        departures = ["other data"]
+    return ", ".join(departures)
+
+
+def _departure(attempt: Attempt, experiment: Experiment) -> str:
+    """The difference of a training from the paper's in scale, time or hyper-parameters."""
+    if attempt.planned_scale != PAPER:
+        return attempt.scale or "scale unknown"
+    if not _is_best(attempt.settings, experiment):
+        return "other hyper-parameters"
+    return attempt.scale if attempt.scale != PAPER else ""
+
+
+def _is_best(settings: Mapping[str, Any], experiment: Experiment) -> bool:
+    """Return True if a training had the authors' best hyper-parameters with the experiment's flags.
+
+    The moments of the data, with which real-valued models normalise, are ignored.
+    """
+    if experiment.family not in FAMILIES or settings.get("family") != experiment.family:
+        return False
+    flags = {"learning_rate": FAMILIES[experiment.family].learning_rate, **experiment.flags}
+    rate = flags.pop("learning_rate")
+    try:
+        best = asdict(presets.preset(experiment.family, "best", flags))
+    except HyperParameterError:  # an experiment that cannot be trained
+        return False
+    expected = json.loads(json.dumps(best | {"mean": None, "std": None}))
+    actual = {**part(settings, "hyperparameters"), "mean": None, "std": None}
+    return actual == expected and settings.get("learning_rate") == rate
+
+
+def _extent(attempts: Sequence[Attempt]) -> str:
+    """Iterations and epochs of trainings at the paper's scale."""
+    trained = [attempt.result("train") for attempt in attempts if attempt.planned_scale == PAPER]
+    counts = []
+    for name in ("iterations", "epochs"):
+        values = [value for result in trained if (value := number(result.get(name))) is not None]
+        if values:
+            limits = dict.fromkeys(f"{value:,.0f}" for value in (min(values), max(values)))
+            counts.append(f"{' to '.join(limits)} {name.removesuffix('s') if max(values) == 1 else name}")
+    return ", ".join(counts)
+
+
+def _problems(attempts: Sequence[Attempt], done: Sequence[int], total: int) -> tuple[str, ...]:
+    """Reasons why seeds have no score."""
+    reasons = [
+        (attempt.seed, attempt.why_missing("evaluate") or "scored, but the score is NaN or infinite")
+        for attempt in attempts
+        if attempt.seed not in done
+    ]
+    missing = total - len(attempts)
+    if total <= 1:
+        return tuple(reason for _, reason in reasons) or ("not run",) * (missing and not done)
+    problems = [f"seed {seed}: {reason}" for seed, reason in reasons]
+    if missing:
+        problems.append("not run" if missing == total else f"{missing} of {total} seeds: not run")
+    return tuple(problems)
+
+
+def _published(numbers: Sequence[Number], experiment: str, split: str) -> Number | None:
+    return next((n for n in numbers if n.experiment == experiment and n.split == split), None)
+
+
+def _doubt(published: Number | None, unit: str) -> str:
+    if published is None:
+        return ""
+    doubts = [f"if in {unit.split()[0]}"] if published.unit not in (unit, "") else []
+    doubts += ["unverified"] if published.certainty == "memory" else []
+    return ", ".join(doubts)
+
+
+# --- as text ------------------------------------------------------------------------------------------------
+
+
+def lines(shown: Score, differences: Sequence[int] = ()) -> list[Line]:
+    """The lines of an entry of a table: our score, problems, the published score, ours minus published."""
+    entry: list[Line] = []
+    if shown.value is not None:
+        entry.append(line(Span(ours(shown), "strong"), *_badges(shown, differences)))
+        if shown.extent:
+            entry.append(line(Span(shown.extent, "quiet")))
+        if shown.over == "seeds" or shown.seeds[1] > 1:
+            entry.append(line(Span(f"{shown.seeds[0]} of {shown.seeds[1]} seeds", "quiet")))
+    for problem in shown.problems:
+        entry.append(line(Span(problem, "bad" if "failed" in problem else "")))
+    if shown.published is not None:
+        doubt = f" ({shown.doubt})" if shown.doubt else ""
+        entry.append(line(Span(f"published {three_decimals(shown.published)}{doubt}", "quiet")))
+    else:
+        entry.append(line(Span("not published", "quiet")))
+    if shown.difference is not None:
+        # Grey unless the experiment is the paper's: otherwise it means neither success nor failure.
+        entry.append(line(Span(f"difference {shown.difference:+.3f}", "quiet" if shown.badge else "")))
+    return entry
+
+
+def ours(shown: Score) -> str:
+    """Our score with its standard error."""
+    if shown.value is None:
+        return ""
+    error = "" if shown.error is None else f" ± {shown.error:.3f}"
+    return three_decimals(shown.value) + error
+
+
+def three_decimals(value: float) -> str:
+    """A score with three decimals, as in the paper."""
+    return f"{value:.3f}"
+
+
+def _badges(shown: Score, differences: Sequence[int]) -> list[Span]:
+    spans = [Span(" "), Span(shown.badge, "badge")] if shown.badge else []
+    for i, own in enumerate(differences):
+        spans += [Span(f"{', ' * (i > 0)}{own}", "note", f"#difference-{own}")]
+    return spans
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: split, unit and data set."""
+
+    title: str
+    split: str
+    unit: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The experiments of a table by row and column.
+
+    Attributes
+    ----------
+    name : str
+        Such as table1.
+    title : str
+    columns : sequence of Column
+    rows : sequence of (title, experiments)
+        Title, and the name of an experiment for each column.
+    """
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A table with its scores, rows by columns."""
+
+    layout: Layout
+    scores: Sequence[Sequence[Score]]
+
+    def column(self, i: int) -> list[Score]:
+        """The scores of a column."""
+        return [row[i] for row in self.scores]
+
+    @property
+    def shown(self) -> list[Score]:
+        """All scores with a value."""
+        return [own for row in self.scores for own in row if own.value is not None]
