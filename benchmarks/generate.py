@@ -71,10 +71,10 @@ class Case(NamedTuple):
 
 def contend(what: str, case: Case, seconds: float) -> None:
     """Compile, generate the first block, and say so; then a turn for every line that is read."""
-    from samplernn_theano.generation.random_streams import OwnStreams
+    from samplernn_theano.generation.random_streams import NumpyStreams
 
     hp, params = model(case)
-    streams = OwnStreams(0, case.n)
+    streams = NumpyStreams(0, case.n)
     began = time.perf_counter()
     run, length = _make(what, params, hp, case.n)
     first = run(streams.draw("uniforms", length))
@@ -123,15 +123,15 @@ def _make(what: str, params, hp, n: int) -> tuple[Run, int]:
 
     # A turn would take long: one sample of 20 sequences at dim 1024 is 0.26 GFLOP.
     samplers.GRAPH_BLOCK = min(samplers.GRAPH_BLOCK, samplers.KERNEL_SAMPLES // n)
-    engine = samplers.create(params, hp, n, backend or None)
-    state, silent = engine.start(), np.zeros(engine.length, np.int32)
+    sampler = samplers.create_sampler(params, hp, n, backend or None)
+    state, silent = sampler.start(), np.zeros(sampler.length, np.int32)
 
     def run(uniforms):
         nonlocal state
-        samples, state = engine.run(state, {"uniforms": uniforms}, silent)
+        samples, state = sampler.run(state, {"uniforms": uniforms}, silent)
         return samples
 
-    return run, engine.length
+    return run, sampler.length
 
 
 def three_functions(params, hp, n: int, backend: str) -> Run:
@@ -145,7 +145,7 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
 
     from samplernn_theano.backends.compile import compile_function
     from samplernn_theano.models import distributions, samplernn
-    from samplernn_theano.models.lazy_linear import Mapped, carry_out
+    from samplernn_theano.models.lazy_linear import LazyLinear, apply
 
     (big, frame), dtype = hp.tiers, params.dtype
     BFS, FS = big.frame_size, frame.frame_size
@@ -155,11 +155,11 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
         samples = pt.tensor("samples", dtype="int32", shape=(n, tier.frame_size))
         state = pt.tensor("state", dtype=dtype, shape=(n, hp.n_rnn, hp.state_width))
         above = pt.tensor("above", dtype=dtype, shape=(n, hp.dim))
-        from_above = None if tier == big else Mapped(above[None])
+        from_above = None if tier == big else LazyLinear(above[None])
         below, _, new_state = samplernn.frame_tier(
             params, hp, tier, ratio, samples[None], from_above, state, None, "step"
         )
-        vectors = carry_out(below)
+        vectors = apply(below)
         inputs = [samples, state] if tier == big else [samples, state, above]
         return compile_function(
             inputs, [new_state, *(vectors[0, :, i] for i in range(ratio))], backend=backend
@@ -168,7 +168,9 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
     previous = pt.tensor("previous", dtype="int32", shape=(n, FS))
     above = pt.tensor("above", dtype=dtype, shape=(n, hp.dim))
     uniforms_now = pt.tensor("uniforms", dtype=dtype, shape=(n,))
-    tier = samplernn.sample_tier(params, hp, previous, Mapped(above), "reference")  # "fast" would make tables
+    tier = samplernn.sample_tier(
+        params, hp, previous, LazyLinear(above), "reference"
+    )  # "fast" would make tables
     logits = samplernn.predict(tier)
     drawn = distributions.draw(hp, logits, {"uniforms": uniforms_now}, pt.ones((n,), dtype=dtype))
     big_step, frame_step = recurrent(big, BFS // FS), recurrent(frame, FS)

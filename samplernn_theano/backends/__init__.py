@@ -1,1 +1,1 @@
-"""How a graph becomes a program, on jax, numba or c, on one device or several."""
+"""Compile graphs for jax, numba or c, on one device or several, with a compile cache."""

@@ -1,7 +1,7 @@
-"""A sum over devices as an operation of a graph: what data parallelism adds to a model.
+"""All-reduce, the sum over devices, as an operation of a graph: what data parallelism adds to a model.
 
-Every device has the same graph for its own part of the batch. Where a sum over the whole batch is meant, the
-graph says so by `all_sum`.
+Every device has the same graph for its own shard of the batch; `all_reduce` makes a sum that of the whole
+batch.
 """
 
 from collections.abc import Sequence
@@ -12,29 +12,29 @@ from pytensor.graph.op import Op
 from pytensor.tensor.variable import TensorVariable as Expression
 
 AXIS = "batch"
-"""The name of the axis of devices."""
+"""Name of the axis of devices."""
 
 
-class AllSum(Op):
-    """Each input summed over all devices, all of them in one exchange; outside of such a program, itself."""
+class AllReduceSum(Op):
+    """All-reduce: the sum of each input over all devices, in one exchange. The identity on one device."""
 
     __props__ = ()
 
     def make_node(self, *inputs: Expression) -> Apply:
-        """As many outputs as inputs, of the same types."""
+        """Outputs of the types of the inputs."""
         return Apply(self, list(inputs), [x.type() for x in inputs])
 
     def perform(self, node: Apply, inputs: Sequence[Any], output_storage: Sequence[list[Any]]) -> None:
-        """One device: the sum over all is the input."""
+        """Copy the inputs: there is one device."""
         for x, storage in zip(inputs, output_storage, strict=True):
             storage[0] = x.copy()
 
     def infer_shape(self, node: Apply, shapes: list[Any]) -> list[Any]:
-        """Those of the inputs."""
+        """The shapes of the inputs."""
         return shapes
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        """Each output depends on its own input alone."""
+        """Each output depends on its own input only."""
         n = len(node.inputs)
         return [[i == k for k in range(n)] for i in range(n)]
 
@@ -43,13 +43,13 @@ class AllSum(Op):
     ) -> list[Expression]:
         """The identity.
 
-        Every device knows the gradient with respect to the sum, for what follows is the same on all. So it
-        differentiates its own contribution; the gradients of all devices are then to be summed.
+        The gradient by the sum is the same on every device. Each device differentiates its own contribution;
+        the gradients of all devices are to be summed afterwards.
         """
         return list(cotangents)
 
 
-def all_sum(*values: Expression) -> list[Expression]:
+def all_reduce(*values: Expression) -> list[Expression]:
     """The sum of each of `values` over all devices."""
-    outputs = AllSum()(*values)
+    outputs = AllReduceSum()(*values)
     return list(outputs) if len(values) > 1 else [outputs]

@@ -1,9 +1,8 @@
-"""How a graph becomes a callable. The only module that knows the backends.
+"""Compile a graph on one of the backends.
 
-``jax``    compiled by XLA; the default where JAX is installed, and the only way to a GPU
-``numba``  compiled by Numba, which PyTensor always brings
-``c``      PyTensor's own C code; needs a C++ compiler, and links a BLAS that
-`samplernn_theano.backends.blas` finds
+``jax``    compiled by XLA; the default where JAX is installed, and the only one for a GPU
+``numba``  compiled by Numba, which is always installed with PyTensor
+``c``      PyTensor's own C code; needs a C++ compiler and a BLAS (`samplernn_theano.backends.blas`)
 """
 
 import importlib.metadata
@@ -29,14 +28,14 @@ from samplernn_theano.errors import BackendError
 BACKENDS = ("jax", "numba", "c")
 
 PRECISIONS = ("highest", "tf32", "bf16")
-"""Of the matrix products of a GPU: float32 throughout; or of factors cut to 10 or 7 bits of mantissa, summed
-in float32. On a CPU all are the highest."""
+"""Of matrix products on a GPU: float32, or factors rounded to 10 or 7 bits of mantissa and summed in float32.
+On a CPU all are the highest."""
 
-BLAS_WARNING = "PyTensor could not link to a BLAS"  # `samplernn info` says it
+BLAS_WARNING = "PyTensor could not link to a BLAS"  # suppressed: `samplernn info` reports it
 
 
 def default_backend() -> str:
-    """jax where it is installed, else numba."""
+    """jax if it is installed, else numba."""
     return "jax" if importlib.util.find_spec("jax") else "numba"
 
 
@@ -58,30 +57,30 @@ def check_precision(backend: str, precision: str) -> None:
         raise BackendError(f"--precision {precision} is unknown; choose one of {', '.join(PRECISIONS)}.")
     if precision != "highest" and backend != "jax":
         raise BackendError(
-            f"--backend {backend} computes in the highest precision only, not in {precision}, as is wanted "
-            "or as the run had before; give --precision highest, or use --backend jax."
+            f"--backend {backend} computes in the highest precision only, not in {precision} (as given, or "
+            "as in the run so far); give --precision highest, or use --backend jax."
         )
 
 
 def check_devices(backend: str, n_devices: int, batch_size: int) -> None:
-    """Raise BackendError if a batch cannot be shared by so many devices."""
+    """Raise BackendError if a batch cannot be split over `n_devices` devices."""
     if n_devices == 1:
         return
     if backend != "jax":
         raise BackendError(
-            f"--backend {backend} uses one device, not {n_devices}, as are wanted or the run had before; "
+            f"--backend {backend} uses one device, not {n_devices} (as given, or as in the run so far); "
             "give --devices 1, or use --backend jax."
         )
     if batch_size % n_devices:
         raise BackendError(
-            f"--devices {n_devices} cannot share a batch evenly: --batch_size {batch_size} is no multiple."
+            f"--devices {n_devices} cannot split a batch evenly: --batch_size {batch_size} is no multiple."
         )
     import jax
 
-    if (there := jax.device_count()) < n_devices:
+    if (found := jax.device_count()) < n_devices:
         raise BackendError(
-            f"{n_devices} devices are wanted (--devices, or as the run had before) and JAX finds {there}; "
-            f"give --devices {there}, or for a trial on a CPU set "
+            f"--devices {n_devices} (as given, or as in the run so far), but JAX finds {found}; "
+            f"give --devices {found}, or for a trial on a CPU set "
             f"XLA_FLAGS=--xla_force_host_platform_device_count={n_devices}."
         )
 
@@ -94,26 +93,26 @@ def compile_function(
     precision: str = "highest",
     n_devices: int = 1,
     donate: Collection[Expression] = (),
-    by_row: Collection[Expression] = (),
+    batched: Collection[Expression] = (),
 ) -> Callable[..., list[Any]]:
     """Compile a graph whose shapes are all static.
 
     The callable trusts its inputs: give arrays of exactly the graph's dtypes and shapes. On jax the outputs
     are device arrays, computed asynchronously; pass them back in as they are, or use `numpy.asarray` to wait
-    for them. Updates stay on the device, and take the place of the old values in its memory.
+    for them. Updates stay on the device, in the memory of the old values.
 
     Parameters
     ----------
     precision : str
         Of matrix products, one of `PRECISIONS`; those of a float64 graph are always of the highest.
     n_devices : int
-        How many devices run the graph, each on its part of a batch. The graph is that of one part; its sums
-        over the batch are those of `samplernn_theano.backends.all_reduce`.
+        Number of devices, each with its shard of a batch. The graph is that of one shard; its sums over the
+        batch are those of `samplernn_theano.backends.all_reduce`.
     donate : collection of expression
-        Inputs whose arrays, if they are JAX's, are given away: their memory is used for the results.
-    by_row : collection of expression
-        Inputs and outputs with a row for each sequence of the batch. With several devices the callable takes
-        and returns those of the whole batch.
+        Inputs whose arrays, if they are JAX's, are donated: their memory is used for the results.
+    batched : collection of expression
+        Inputs and outputs whose first axis is the batch. With several devices the callable takes and returns
+        those of the whole batch.
 
     Raises
     ------
@@ -124,12 +123,12 @@ def compile_function(
     check_backend(backend)
     mode = pytensor.compile.mode.get_mode({"jax": "JAX", "numba": "NUMBA", "c": "CVM"}[backend])
     if backend == "c":
-        # It would write float32 constants into the code as doubles of a few digits: 0.999 in place of
-        # float32(0.999), which in Adam's first steps makes a difference of 1.5e-5.
+        # It would write float32 constants into the code as doubles of a few digits: 0.999 instead of
+        # float32(0.999), a difference of 1.5e-5 in Adam's first steps.
         mode = mode.excluding("local_inline_composite_constants")
-    # NumPy-like promotion of integers can ask for floatX: float64 would leak into a float32 graph.
+    # NumPy-like promotion of integers can use floatX: float64 would leak into a float32 graph.
     dtype = "float64" if any(v.dtype == "float64" for v in outputs) else "float32"
-    # JAX makes arrays of a graph's constants now, in the precision in force.
+    # JAX converts the constants of a graph now, in the current precision.
     flags = {"floatX": dtype} | (
         {"blas__ldflags": blas.linker_flags(blas.loaded())} if backend == "c" else {}
     )
@@ -147,8 +146,8 @@ def compile_function(
             return function
         from samplernn_theano.backends import jax_program
 
-        of_layout = {"devices": n_devices, "dtype": dtype, "precision": precision}
-        return jax_program.compile_graph(function, inputs, outputs, donate, by_row, **of_layout)
+        layout = {"devices": n_devices, "dtype": dtype, "precision": precision}
+        return jax_program.compile_graph(function, inputs, outputs, donate, batched, **layout)
 
 
 def _precision(backend: str, dtype: str) -> AbstractContextManager[None]:
@@ -159,13 +158,13 @@ def _precision(backend: str, dtype: str) -> AbstractContextManager[None]:
     return jax_program.precision(dtype)
 
 
-def read(value: Any) -> float:
-    """A number that a compiled function returned; waits for it.
+def wait_for_scalar(value: Any) -> float:
+    """Block until a scalar result of a compiled function is ready, and return it.
 
     Raises
     ------
     MemoryError
-        If the device ran out of memory over it.
+        If the device ran out of memory while computing it.
     """
     if isinstance(value, np.ndarray):
         return float(value)
@@ -177,17 +176,17 @@ def read(value: Any) -> float:
         return float(jax.device_get(value))
 
 
-def full(values: Sequence[Any]) -> list[NDArray]:
-    """Arrays that a compiled function returned as NumPy has them; waits for them."""
+def to_numpy(values: Sequence[Any]) -> list[NDArray]:
+    """Results of a compiled function as NumPy arrays, of the whole batch; blocks until they are ready."""
     if all(isinstance(value, np.ndarray) for value in values):
         return list(values)
     from samplernn_theano.backends import jax_program
 
-    return jax_program.full(values)
+    return jax_program.to_numpy(values)
 
 
 def devices(backend: str) -> str:
-    """The devices that `backend` finds, in words."""
+    """Names of the devices that `backend` finds."""
     cpu = f"cpu ({_processor()})"
     if backend != "jax":
         return cpu
@@ -208,10 +207,10 @@ def _processor() -> str:
 
 
 def describe(backend: str | None = None) -> dict[str, str]:
-    """Versions, the backend and why, devices and threads: what `samplernn info` prints."""
+    """Versions, the backend and the reason for it, devices and threads, for `samplernn info`."""
     chosen = backend or default_backend()
     check_backend(chosen)
-    why = "asked for" if backend else ("JAX is installed" if chosen == "jax" else "JAX is not installed")
+    why = "given" if backend else ("JAX is installed" if chosen == "jax" else "JAX is not installed")
     info = {"backend": f"{chosen} ({why})"}
     for name in ("samplernn-theano", "pytensor", "jax", "jaxlib", "numba", "numpy", "scipy", "soundfile"):
         try:
@@ -226,5 +225,5 @@ def describe(backend: str | None = None) -> dict[str, str]:
     info["cores"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
     info["threads"] = ", ".join(limits) or "no limit set: all cores"
-    info["kept programs"] = str(compile_cache.folder() or "off")
+    info["compile cache"] = str(compile_cache.folder() or "off")
     return info

@@ -1,8 +1,8 @@
-"""A graph as a program of JAX: on the devices, over several of them, without copies.
+"""A graph as a JAX program, on one device or several, without copies.
 
-PyTensor rewrites a graph and says what it is in JAX; the rest is here. What a program changes stays on the
-devices and is donated: its new value takes the place of the old one in memory. With several devices each runs
-the same program on its own part of the batch (`samplernn_theano.backends.all_reduce`).
+PyTensor rewrites a graph and translates it to JAX; this module does the rest. Updated variables stay on the
+devices and are donated: the new value is written into the memory of the old one. With several devices each
+runs the same program on its own shard of the batch (`samplernn_theano.backends.all_reduce`).
 """
 
 import importlib.util
@@ -23,44 +23,44 @@ from pytensor.link.jax.dispatch import jax_funcify
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.backends import compile_cache
-from samplernn_theano.backends.all_reduce import AXIS, AllSum
+from samplernn_theano.backends.all_reduce import AXIS, AllReduceSum
 
-# PyTensor asks for 64-bit accumulators and indices, which JAX rightly declines at 32 bits.
+# PyTensor requests 64-bit accumulators and indices, which JAX rightly declines at 32 bits.
 NARROWING_WARNING = "Explicitly requested dtype (float|int)64"
 
 MATMUL = {"highest": "highest", "tf32": "tensorfloat32", "bf16": "BF16_BF16_F32"}
-"""What JAX calls the precisions of matrix products. On a CPU the last two change nothing."""
+"""JAX's names of the precisions of matrix products. On a CPU the last two change nothing."""
 
 MUCH_MEMORY = 2**30
-"""Bytes of intermediate results beyond which a program for a CPU is compiled to need less of them."""
+"""Bytes of temporaries beyond which a program for a CPU is compiled with `SAVE_MEMORY`."""
 
 SAVE_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
-# An order of operations that frees arrays early. Of small ones it lets fewer run side by side: 20 % slower.
+# Schedules operations so that arrays are freed early. It runs fewer small ones in parallel: 20 % slower.
 
 
-@jax_funcify.register(AllSum)
-def _all_sum(op: AllSum, **_: Any) -> Callable[..., Any]:
-    def all_sum(*values: jax.Array) -> Any:
+@jax_funcify.register(AllReduceSum)
+def _all_sum(op: AllReduceSum, **_: Any) -> Callable[..., Any]:
+    def all_reduce(*values: jax.Array) -> Any:
         sums = jax.lax.psum(values, AXIS)
         return sums if len(values) > 1 else sums[0]
 
-    return all_sum
+    return all_reduce
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What goes in and comes out of a program: the graph's inputs and variables, its outputs and updates.
+    """Arguments and results of a program: the graph's inputs and variables, its outputs and updates.
 
     Attributes
     ----------
     variables : tuple of str
-        Names of the variables, which follow the inputs.
+        Names of the shared variables, which follow the inputs.
     updated : tuple of int
-        Which variables change, in the order in which their new values follow the outputs.
+        Indices of the updated variables, in the order of their new values, which follow the outputs.
     donated : tuple of int
-        Which inputs may be overwritten.
-    rows_in, rows_out : tuple of bool
-        Which inputs and outputs have a row for each sequence of the batch: over several devices they are cut.
+        Indices of the inputs that may be overwritten.
+    batched_in, batched_out : tuple of bool
+        True for inputs and outputs whose first axis is the batch: several devices have a shard each.
     devices : int
     dtype, precision : str
         Of the graph; of its matrix products, a key of `MATMUL`.
@@ -69,42 +69,48 @@ class Layout:
     variables: tuple[str, ...]
     updated: tuple[int, ...]
     donated: tuple[int, ...]
-    rows_in: tuple[bool, ...]
-    rows_out: tuple[bool, ...]
+    batched_in: tuple[bool, ...]
+    batched_out: tuple[bool, ...]
     devices: int = 1
     dtype: str = "float32"
     precision: str = "highest"
 
     @property
     def donate_argnums(self) -> tuple[int, ...]:
-        """The arguments whose memory the program may use for its results."""
-        return (*self.donated, *(len(self.rows_in) + i for i in self.updated))
+        """Indices of the arguments whose memory the program may use for its results."""
+        return (*self.donated, *(len(self.batched_in) + i for i in self.updated))
 
     def shardings_in(self) -> list[Sharding]:
-        """Where each argument lies."""
-        rows, whole = shardings(self.devices)
-        return [*(rows if cut else whole for cut in self.rows_in), *[whole] * len(self.variables)]
+        """The sharding of each argument."""
+        split, whole = shardings(self.devices)
+        return [*(split if batched else whole for batched in self.batched_in), *[whole] * len(self.variables)]
 
     def specs(self) -> tuple[tuple[PartitionSpec, ...], tuple[PartitionSpec, ...]]:
-        """How arguments and results are cut."""
-        rows, whole = PartitionSpec(AXIS), PartitionSpec()
-        inputs = (*(rows if cut else whole for cut in self.rows_in), *(whole for _ in self.variables))
-        outputs = (*(rows if cut else whole for cut in self.rows_out), *(whole for _ in self.updated))
-        return inputs, outputs
+        """The partition specs of arguments and results."""
+        split, whole = PartitionSpec(AXIS), PartitionSpec()
+        inputs = (
+            *(split if batched else whole for batched in self.batched_in),
+            *(whole for _ in self.variables),
+        )
+        outputs = (
+            *(split if batched else whole for batched in self.batched_out),
+            *(whole for _ in self.updated),
+        )
+        return (*inputs, *[whole] * len(self.variables)), (*outputs, *[whole] * len(self.updated))
 
 
 class Program:
-    """A compiled graph, to be called with arrays of its inputs; returns the outputs, as arrays of JAX.
+    """A graph compiled for JAX, to be called with arrays of its inputs; returns its outputs as JAX arrays.
 
-    It is compiled at its first call. Calls return before the results are there.
+    It is compiled at its first call. Calls return before the results are ready.
 
     Attributes
     ----------
     layout : Layout
     variables : list of shared variable
-        What it reads and changes beside its inputs; their values become arrays of JAX when it changes them.
+        Shared variables of the graph; their values become JAX arrays when the program updates them.
     pytensor_function
-        With the rewritten graph; None where the program was loaded.
+        Holds the rewritten graph; None if the program was loaded from the compile cache.
     """
 
     def __init__(
@@ -123,7 +129,7 @@ class Program:
 
     def __call__(self, *arguments: Any) -> list[Any]:
         """Run the program; see `samplernn_theano.backends.compile.compile_function`."""
-        n_outputs = len(self.layout.rows_out)
+        n_outputs = len(self.layout.batched_out)
         with memory_errors():
             results = self.compiled()(*self._inputs(arguments), *self._values())
         for i, new in zip(self.layout.updated, results[n_outputs:], strict=True):
@@ -132,26 +138,26 @@ class Program:
         return list(results[:n_outputs])
 
     def compiled(self) -> Any:
-        """What XLA made of it."""
+        """The executable of XLA."""
         if self._compiled is None:
             with precision(self.layout.dtype, self.layout.precision):
                 lowered = self._jitted().lower(*self._structs())
                 self._compiled = lowered.compile()
-                if jax.default_backend() == "cpu" and _temporary(self._compiled) > MUCH_MEMORY:
+                if jax.default_backend() == "cpu" and _temporary_bytes(self._compiled) > MUCH_MEMORY:
                     self._compiled = lowered.compile(SAVE_MEMORY)
         return self._compiled
 
     def jaxpr(self) -> Any:
-        """What JAX is asked to do, step by step."""
+        """The program in JAX's intermediate representation."""
         with precision(self.layout.dtype, self.layout.precision):
             return jax.make_jaxpr(self._function)(*self._structs()).jaxpr
 
     def export(self) -> bytearray:
-        """The program for later use, before XLA compiles it."""
+        """Serialise the program, before XLA compiles it."""
         with precision(self.layout.dtype, self.layout.precision):
             exported = jax.export.export(self._jitted())(*self._structs())
         data = exported.serialize()
-        self._function = exported.call  # so that this process compiles the same as a later one
+        self._function = exported.call  # so that this process compiles the same program as a later one
         return data
 
     def _jitted(self) -> Any:
@@ -166,17 +172,17 @@ class Program:
         ]
 
     def _inputs(self, arguments: Sequence[Any]) -> Iterator[jax.Array]:
-        n = len(self.layout.rows_in)
+        n = len(self.layout.batched_in)
         for value, aval, sharding in zip(arguments, self._avals[:n], self._shardings[:n], strict=True):
             yield to_devices(value, *aval, sharding)
 
     def _values(self) -> Iterator[jax.Array]:
-        first = len(self.layout.rows_in)
+        first = len(self.layout.batched_in)
         for i, variable in enumerate(self.variables):
             value = variable.container.storage[0]
             if value is not self._placed[i][0]:
                 placed = to_devices(value, *self._avals[first + i], self._shardings[first + i])
-                if i in self.layout.updated:  # to be replaced soon: NumPy's array is needed no more
+                if i in self.layout.updated:  # release NumPy's array, which is replaced soon
                     value = variable.container.storage[0] = placed
                 self._placed[i] = value, placed
             yield self._placed[i][1]
@@ -187,79 +193,79 @@ def compile_graph(
     inputs: Sequence[Expression],
     outputs: Sequence[Expression],
     donate: Collection[Expression] = (),
-    by_row: Collection[Expression] = (),
-    **of_layout: Any,
+    batched: Collection[Expression] = (),
+    **layout_fields: Any,
 ) -> Program:
-    """The program of a graph that PyTensor has rewritten for JAX.
+    """Make a program of a graph that PyTensor has rewritten for JAX.
 
     Parameters
     ----------
     function
-        What `pytensor.function` returned for it.
-    inputs, outputs, donate, by_row
+        The result of `pytensor.function` for the graph.
+    inputs, outputs, donate, batched
         As in `samplernn_theano.backends.compile.compile_function`.
-    of_layout
-        Devices, dtype and precision of the `Layout`.
+    layout_fields
+        Fields devices, dtype and precision of the `Layout`.
     """
-    compile_cache.keep_compiled()
-    fgraph, donate, by_row = function.maker.fgraph, set(donate), set(by_row)
+    compile_cache.enable_for_jax()
+    fgraph, donate, batched = function.maker.fgraph, set(donate), set(batched)
     shared = [i.variable for i in function.maker.expanded_inputs[len(inputs) :]]
     changed = [fgraph.update_mapping[i] for i in range(len(outputs), len(fgraph.outputs))]
     layout = Layout(
         variables=tuple(str(v.name) for v in shared),
         updated=tuple(i - len(inputs) for i in changed),
         donated=tuple(i for i, v in enumerate(inputs) if v in donate),
-        rows_in=tuple(v in by_row for v in inputs),
-        rows_out=tuple(v in by_row for v in outputs),
-        **of_layout,
+        batched_in=tuple(v in batched for v in inputs),
+        batched_out=tuple(v in batched for v in outputs),
+        **layout_fields,
     )
     pure = jax_funcify(fgraph)
     if layout.devices > 1:
         ins, outs = layout.specs()
         pure = jax.shard_map(pure, mesh=mesh(layout.devices), in_specs=ins, out_specs=outs, check_vma=False)
-    cut = [*layout.rows_in, *[False] * len(shared)]
+    is_batched = [*layout.batched_in, *[False] * len(shared)]
     avals = [
-        (_whole(v.type.shape, layout.devices if has_rows else 1), v.dtype)
-        for v, has_rows in zip([*inputs, *shared], cut, strict=True)
+        (_whole(v.type.shape, layout.devices if split else 1), v.dtype)
+        for v, split in zip([*inputs, *shared], is_batched, strict=True)
     ]
     return Program(pure, avals, layout, shared, function)
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A program of an earlier process."""
+class StoredProgram:
+    """A program loaded from the compile cache."""
 
     layout: Layout
     exported: jax.export.Exported
 
     def with_variables(self, variables: Mapping[str, SharedVariable]) -> Program:
-        """The program, to work on these variables."""
+        """The program on these shared variables, by name."""
         avals = [(aval.shape, aval.dtype.name) for aval in self.exported.in_avals]
         own = [variables[name] for name in self.layout.variables]
         return Program(self.exported.call, avals, self.layout, own)
 
 
-def kept(about: Mapping[str, Any]) -> Kept | None:
-    """The program that was kept with this description; see `samplernn_theano.backends.compile_cache`."""
-    compile_cache.keep_compiled()
-    if (found := compile_cache.find(about)) is None:
+def load(key: Mapping[str, Any]) -> StoredProgram | None:
+    """The program stored under `key`, if any; see `samplernn_theano.backends.compile_cache`."""
+    compile_cache.enable_for_jax()
+    if (found := compile_cache.load(key)) is None:
         return None
     fields, data = found
     try:
-        of_layout: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return Kept(Layout(**of_layout), jax.export.deserialize(data))
-    except Exception:  # what is damaged, or of other versions, can raise anything; it is made again
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        return StoredProgram(Layout(**values), jax.export.deserialize(data))
+    except Exception:  # a damaged file can raise anything; the program is compiled again
         return None
 
 
-def keep(about: Mapping[str, Any], program: Program) -> None:
-    """Keep a program that has not run yet, where the package flatbuffers is installed to write it."""
+def store(key: Mapping[str, Any], program: Program) -> None:
+    """Store a program that has not run yet, if the package flatbuffers, which serialises it, is installed."""
     if compile_cache.folder() is not None and importlib.util.find_spec("flatbuffers"):
-        compile_cache.keep(about, asdict(program.layout), program.export())
+        compile_cache.store(key, asdict(program.layout), program.export())
 
 
-def _temporary(compiled: Any) -> int:
-    """Bytes of intermediate results."""
+def _temporary_bytes(compiled: Any) -> int:
+    """Bytes of temporaries."""
     return int(compiled.memory_analysis().temp_size_in_bytes)
 
 
@@ -271,12 +277,12 @@ def _whole(shape: tuple[int, ...], devices: int) -> tuple[int, ...]:
 
 
 def mesh(devices: int) -> Mesh:
-    """The first so many devices in a row; in several processes those of all."""
+    """A mesh of the first `devices` devices along one axis; in several processes, of all processes."""
     return Mesh(np.array(jax.devices()[:devices]), (AXIS,))
 
 
 def shardings(devices: int) -> tuple[Sharding, Sharding]:
-    """Where an array lies that is cut into rows, one part for each device, and one that every device has."""
+    """The shardings of an array split along its first axis, and of an array that every device has."""
     if devices == 1:
         one = SingleDeviceSharding(jax.local_devices()[0])
         return one, one
@@ -285,12 +291,12 @@ def shardings(devices: int) -> tuple[Sharding, Sharding]:
 
 
 def to_devices(value: Any, shape: tuple[int, ...], dtype: str, sharding: Sharding) -> jax.Array:
-    """An array on devices; at once if it is there.
+    """Move an array to the devices, unless it is there.
 
     Parameters
     ----------
     value : array
-        Of `shape`, the same in every process; or this process's rows of it.
+        Of `shape`, the same in every process; or this process's shard of it.
     shape : tuple of int
         Of the array over all devices.
     """
@@ -306,8 +312,8 @@ def to_devices(value: Any, shape: tuple[int, ...], dtype: str, sharding: Shardin
         return jax.make_array_from_process_local_data(sharding, value, shape)
 
 
-def full(values: Sequence[Any]) -> list[NDArray]:
-    """Arrays as NumPy has them, all rows of them in every process."""
+def to_numpy(values: Sequence[Any]) -> list[NDArray]:
+    """NumPy arrays of the whole batch, in every process."""
     return [np.asarray(_gathered(value)) for value in values]
 
 
@@ -324,7 +330,7 @@ def _gathered(value: Any) -> Any:
 
 @contextmanager
 def precision(dtype: str, name: str = "highest") -> Iterator[None]:
-    """Compile in a graph's own precision: no silent narrowing of float64, matrix products as `name` says."""
+    """Compile in a graph's own dtype, without narrowing of float64, with matrix products as `name`."""
     matmul = MATMUL[name] if dtype == "float32" else "highest"
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(matmul), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=NARROWING_WARNING)
@@ -333,7 +339,7 @@ def precision(dtype: str, name: str = "highest") -> Iterator[None]:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn JAX's word for a lack of memory into MemoryError."""
+    """Turn JAX's out-of-memory error into MemoryError."""
     try:
         yield
     except RuntimeError as error:
@@ -343,7 +349,7 @@ def memory_errors() -> Iterator[None]:
 
 
 def exchanges(compiled_text: str) -> list[tuple[str, int]]:
-    """The exchanges between devices in a compiled program, and the bytes that each of them takes in.
+    """Collective operations of a compiled program, and the bytes of their inputs.
 
     Parameters
     ----------

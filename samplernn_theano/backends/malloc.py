@@ -1,8 +1,7 @@
-"""The C library's memory, kept between the steps of a training on a CPU.
+"""Keep the C library's freed memory between the training steps on a CPU.
 
-XLA asks for all intermediate results of a step in one piece, and frees it after the step. glibc gives a
-piece of that size back to the system at once, which hands it out anew page by page: with a model of dim 256 a
-sixth of a step went there. Kept, the memory is there for the next step.
+XLA allocates all temporaries of a step as one block, and frees it after the step. glibc returns a block of
+that size to the system at once, which maps it again page by page: a sixth of a step for a model of dim 256.
 """
 
 import ctypes
@@ -10,24 +9,24 @@ import sys
 
 _ARENAS, _MAPPED, _TRIM = -8, -4, -1  # of mallopt in malloc.h: M_ARENA_MAX, M_MMAP_MAX, M_TRIM_THRESHOLD
 
-MANY = 2**20
-"""Numbers in one layer over a pass from which on it pays: one arena for all threads slows compiling."""
+MIN_ACTIVATIONS = 2**20
+"""Of one layer over a chunk. For smaller models the gain is small, and one arena for all threads slows
+compilation."""
+
+MAX_ACTIVATIONS = 2**24
+"""Beyond it a freed block of the same size may be missing, and the process grows."""
 
 
-TOO_MANY = 2**24
-"""From which on a piece is so large that none of the same size may be free, and the process grows instead."""
+def keep_freed_memory(activations: int) -> None:
+    """Keep freed memory, for a layer with this many `activations` per chunk; call it before JAX's first use.
 
-
-def keep_freed_memory(numbers: int) -> None:
-    """Keep what is freed, where a layer has so many `numbers` that it pays; before JAX's first use.
-
-    glibc alone has these switches: elsewhere nothing happens. Several processes use JAX to meet before this
-    is called, so some of its threads have arenas of their own there, and less is kept.
+    Only glibc has these options: elsewhere nothing happens. With several processes JAX is in use before, for
+    their barrier, so some of its threads have arenas of their own, and less is kept.
     """
-    if not MANY <= numbers < TOO_MANY or not sys.platform.startswith("linux"):
+    if not MIN_ACTIVATIONS <= activations < MAX_ACTIVATIONS or not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "gnu_get_libc_version"):
         return
-    for switch, value in ((_ARENAS, 1), (_MAPPED, 0), (_TRIM, -1)):  # it takes all three
-        libc.mallopt(switch, value)
+    for option, value in ((_ARENAS, 1), (_MAPPED, 0), (_TRIM, -1)):  # all three are necessary
+        libc.mallopt(option, value)

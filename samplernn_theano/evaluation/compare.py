@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.checkpoints import load
-from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.data.dataset import Clips
 from samplernn_theano.evaluation import nll
@@ -69,7 +69,7 @@ class Comparison:
 # --- parameters ---------------------------------------------------------------------------------------------
 
 
-def compare(a: Saved, b: Saved) -> Comparison:
+def compare(a: LoadedModel, b: LoadedModel) -> Comparison:
     """Compare hyper-parameters and parameters of two models, of one family or of two."""
     A, B = a.parameters, b.parameters
     shared = sorted(name for name in A if name in B)
@@ -122,7 +122,7 @@ def _differing(a: dict[str, object], b: dict[str, object]) -> dict[str, tuple[ob
 
 
 def score_both(
-    a: Saved, b: Saved, clips: Clips, backend: str | None = None, progress: bool = False
+    a: LoadedModel, b: LoadedModel, clips: Clips, backend: str | None = None, progress: bool = False
 ) -> tuple[Scores, Scores]:
     """Score both models on the clips, each with its own hyper-parameters.
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from samplernn_theano.backends.compile import check_precision, compile_function, default_backend
 from samplernn_theano.checkpoints import load
-from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import Clips, load_split
@@ -68,7 +68,7 @@ def standard_error(values: NDArray[np.float64]) -> float:
 # --- scoring ------------------------------------------------------------------------------------------------
 
 
-def load_clips(model: Saved, folder: str | Path, split: str) -> Clips:
+def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:
     """The clips of a split, if the model can read them.
 
     Raises
@@ -95,7 +95,7 @@ def load_clips(model: Saved, folder: str | Path, split: str) -> Clips:
     return clips
 
 
-def compile_scorer(model: Saved, backend: str | None = None, precision: str = "highest") -> Scorer:
+def compile_scorer(model: LoadedModel, backend: str | None = None, precision: str = "highest") -> Scorer:
     """Build and compile a saved model.
 
     Raises
@@ -121,7 +121,7 @@ def score(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
     batch_of_clips = -1
     nll, samples = np.zeros(len(starts) * size), np.zeros(len(starts) * size)
     costs = []
-    passes = minibatches.passes_per_epoch(clips, size, hp.seq_len)
+    passes = minibatches.chunks_per_epoch(clips, size, hp.seq_len)
     outputs = run_over_split(scorer.run, scorer.graph, hp, clips)
     for batch, (bits, *costs_of_pass) in tqdm(outputs, "score", passes, unit=" passes", disable=not progress):
         batch_of_clips += int(batch.reset)
@@ -133,7 +133,7 @@ def score(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
     return Scores(means[0], nll / samples, len(clips) - len(nll), *means[1:])
 
 
-def evaluate(model: Saved, clips: Clips, backend: str | None = None, progress: bool = False) -> Scores:
+def evaluate(model: LoadedModel, clips: Clips, backend: str | None = None, progress: bool = False) -> Scores:
     """Score a saved model on clips that fit it (see `load_clips`)."""
     return score(compile_scorer(model, backend), clips, progress)
 
@@ -141,7 +141,7 @@ def evaluate(model: Saved, clips: Clips, backend: str | None = None, progress: b
 # --- for people and programs --------------------------------------------------------------------------------
 
 
-def describe(model: Saved) -> str:
+def describe(model: LoadedModel) -> str:
     """Say which file it is, of which family, and where the hyper-parameters come from."""
     text = f"{model.path}: {model.hp.family}, hyper-parameters of {model.source}"
     if model.assumed:
@@ -188,7 +188,7 @@ def write_csv(path: str | Path, scores: Mapping[str, Scores]) -> None:
     write_text(path, "\n".join(["split,clip,nll_bits", *lines]) + "\n")
 
 
-def write_json(path: str | Path, model: Saved, scores: Mapping[str, Scores]) -> None:
+def write_json(path: str | Path, model: LoadedModel, scores: Mapping[str, Scores]) -> None:
     """Write the score of each split, its standard error over clips, and what was scored.
 
     Raises

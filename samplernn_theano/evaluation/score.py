@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.checkpoints import load
-from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, RealValued
 from samplernn_theano.data import audio, recordings
 from samplernn_theano.data.quantization import quantize
@@ -26,7 +26,7 @@ from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.models.graph import Graph
 from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
-from samplernn_theano.utils.text import table, visible
+from samplernn_theano.utils.text import escape_control_characters, format_table
 
 PASS = 4096
 """Samples per pass, about: large matrix products, and little padding behind a short recording."""
@@ -77,7 +77,7 @@ class Scored:
 # --- the model ----------------------------------------------------------------------------------------------
 
 
-def compile_scorer(model: Saved, backend: str | None = None) -> Scorer:
+def compile_scorer(model: LoadedModel, backend: str | None = None) -> Scorer:
     """Build and compile a saved model for one recording at a time, in passes of about `PASS` samples.
 
     The states are carried from pass to pass, so the length of a pass does not change the score.
@@ -290,7 +290,7 @@ BAR = "{desc}{percentage:3.0f}% |{bar}| [{elapsed}<{remaining}]"
 def describe(scored: Sequence[Scored], hp: HyperParameters) -> str:
     """The scores as a table, with ranks if there are several, and which files were resampled."""
     lines = [
-        f"{visible(str(one.path))}: {one.file_rate:,} Hz resampled to {SAMPLE_RATE:,} Hz"
+        f"{escape_control_characters(str(one.path))}: {one.file_rate:,} Hz resampled to {SAMPLE_RATE:,} Hz"
         for one in scored
         if one.file_rate != SAMPLE_RATE
     ]
@@ -308,15 +308,15 @@ def describe(scored: Sequence[Scored], hp: HyperParameters) -> str:
         del columns["nats"]
     rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
     right = [i for i, name in enumerate(columns) if name != "file"]
-    return "\n".join([*lines, *table(rows, right)])
+    return "\n".join([*lines, *format_table(rows, right)])
 
 
 def shortened(path: Path, width: int) -> str:
     """A path in at most `width` characters: without the first folders, of a name still too long the end."""
-    name = visible(str(path))
+    name = escape_control_characters(str(path))
     if len(name) <= width:
         return name
-    tails = (".../" + visible("/".join(path.parts[i:])) for i in range(1, len(path.parts)))
+    tails = (".../" + escape_control_characters("/".join(path.parts[i:])) for i in range(1, len(path.parts)))
     return next((tail for tail in tails if len(tail) <= width), "..." + name[3 - width :])
 
 
@@ -342,5 +342,5 @@ def write_csv(path: str | Path, scored: Sequence[Scored]) -> None:
     writer.writerow(["file", "seconds", "nll_bits"])
     for one in scored:
         for second, bits in zip(one.times.tolist(), one.curve.tolist(), strict=True):
-            writer.writerow([visible(str(one.path)), second, bits])
+            writer.writerow([escape_control_characters(str(one.path)), second, bits])
     write_text(path, text.getvalue())

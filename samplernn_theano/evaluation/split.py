@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import Clips
-from samplernn_theano.data.minibatches import ALL_ROWS, Minibatch, batch_inputs
+from samplernn_theano.data.minibatches import WHOLE_BATCH, Minibatch, batch_inputs
 from samplernn_theano.models.graph import Graph, zero_states
 
 
@@ -18,7 +18,7 @@ def run_over_split(
     graph: Graph,
     hp: HyperParameters,
     clips: Clips,
-    rows: slice = ALL_ROWS,
+    rows: slice = WHOLE_BATCH,
 ) -> Iterator[tuple[Minibatch, list[NDArray]]]:
     """Run a compiled function of `graph` on every minibatch of a split; yield its outputs except the states.
 
@@ -38,7 +38,7 @@ def mean_cost(
     graph: Graph,
     hp: HyperParameters,
     clips: Clips,
-    rows: slice = ALL_ROWS,
+    rows: slice = WHOLE_BATCH,
 ) -> float:
     """Mean NLL, bits per sample, over the minibatches of a split, as the original's monitor computes it.
 

@@ -1,8 +1,8 @@
-"""The model families; `graph` and `sampler` find the right one by the hyper-parameters.
+"""Build the graph or the sampler of a model, of any family, from its hyper-parameters.
 
-``tiers``    three_tier, two_tier, k_tier and samplernn_gmm: SampleRNN
-``one_tier`` one_tier and rnn_gmm: a plain RNN
-``wavenet``  wavenet
+``samplernn``  three_tier, two_tier, k_tier and samplernn_gmm
+``one_tier``   one_tier and rnn_gmm: a plain RNN
+``wavenet``    wavenet
 """
 
 from dataclasses import replace
@@ -10,9 +10,8 @@ from dataclasses import replace
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.models import one_tier, samplernn, wavenet
-from samplernn_theano.models.graph import Graph, Sampler, over_devices
+from samplernn_theano.models.graph import Form, Graph, Sampler, over_devices
 from samplernn_theano.models.parameters import Parameters
-from samplernn_theano.models.rnn import Form
 
 _MODULES = {
     "three_tier": samplernn,
@@ -26,10 +25,9 @@ _MODULES = {
 
 
 def build_graph(params: Parameters, hp: HyperParameters, form: Form = "fast") -> Graph:
-    """The model over one truncated-BPTT pass: cost, outputs and new states.
+    """Build the model over one truncated-BPTT chunk: cost, outputs and new states.
 
-    Building it for the first time with a seeded `params` draws the initial parameters in the original's
-    order.
+    The first build with a seeded `params` draws the initial parameters in the original's order.
     """
     return _MODULES[hp.family].graph(params, hp, form)
 
@@ -37,14 +35,14 @@ def build_graph(params: Parameters, hp: HyperParameters, form: Form = "fast") ->
 def build_sampler(
     params: Parameters, hp: HyperParameters, n_seqs: int, n_samples: int, top_p: float = 1.0
 ) -> Sampler:
-    """The model as a generator of blocks of `n_samples` samples for `n_seqs` sequences.
+    """Build the model as a generator of blocks of `n_samples` samples for `n_seqs` sequences.
 
-    A block is of whole frames of the slowest tier: at most `n_samples` long, but one frame at least.
+    A block is of whole frames of the slowest tier: at most `n_samples` long, but at least one frame.
 
     Parameters
     ----------
     top_p : float
-        Below 1, levels are drawn from the nucleus alone; see
+        Below 1, levels are drawn from the nucleus only; see
         `samplernn_theano.models.distributions.categorical`.
 
     Raises
@@ -53,7 +51,7 @@ def build_sampler(
         If `top_p` is not in (0, 1], or below 1 for a model of real numbers, which has no levels.
     """
     if not 0 < top_p <= 1:
-        raise HyperParameterError(f"--top-p is {top_p}; it must be above 0, and 1 at most.")
+        raise HyperParameterError(f"--top-p is {top_p}; it must be above 0, and at most 1.")
     if hp.real_valued and top_p < 1:
         raise HyperParameterError(
             f"--top-p {top_p} needs levels to choose from, and {hp.family} draws real numbers; leave it out, "
@@ -62,9 +60,9 @@ def build_sampler(
     return _MODULES[hp.family].sampler(params, hp, n_seqs, n_samples, top_p)
 
 
-def graph_of_one_device(
+def build_shard_graph(
     params: Parameters, hp: HyperParameters, form: Form = "fast", n_devices: int = 1
 ) -> Graph:
-    """A model over one device's part of the batch, its costs those of the whole batch."""
+    """Build the model over one device's shard of the batch, with the costs of the whole batch."""
     graph = build_graph(params, replace(hp, batch_size=hp.batch_size // n_devices), form)
     return graph if n_devices == 1 else over_devices(graph)

@@ -1,11 +1,11 @@
-"""What a network's last layer stands for: a softmax over levels, or a mixture of Gaussians.
+"""Output distributions: a softmax over levels, or a mixture of Gaussians.
 
 The mixture is that of the paper's table 2 (RNN-GMM and SampleRNN-GMM), of which the paper says only that a
-Gaussian mixture takes the place of the softmax, on real-valued samples normalised by the mean and deviation
-of the training set. Our reading: the network is that of the quantised model; its last layer has K weights
-before a softmax, K means and K log deviations for each prediction; the covariances are diagonal; the cost is
-the mean NLL per sample. The number K and the unit of the published numbers are not stated; ours is bits, as
-everywhere (times ln 2: nats). The formulas:
+Gaussian mixture replaces the softmax, on real-valued samples normalised by the mean and standard deviation of
+the training set. Our reading: the network is that of the quantised model; its last layer has K logits of
+weights, K means and K log deviations for each prediction; the covariances are diagonal; the cost is the mean
+NLL per sample. The paper states neither K nor the unit of its numbers; ours is bits, as everywhere (times
+ln 2: nats). The formulas:
 
     log N_k = -0.5 · sum(log 2π + 2 log σ_k + ((x - μ_k) / σ_k)²),   NLL = -log sum_k exp(log w_k + log N_k)
 """
@@ -17,26 +17,26 @@ from pytensor.tensor.variable import TensorVariable as Expression
 from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.models import layers
 
-# The least deviation, in deviations of the data. Recordings are rounded to steps: without a floor a Gaussian
-# could shrink onto one step, and the density grow without limit.
-LEAST_DEVIATION = 1e-3
+MIN_DEVIATION = 1e-3
+"""Of a Gaussian, in standard deviations of the data. Recordings are quantised: without a minimum a Gaussian
+could shrink to one step, and the density grow without limit."""
 
 
 def width(hp: HyperParameters, n_samples: int = 1) -> int:
-    """Outputs for one prediction: Q logits, or K (1 + 2 n) numbers for n samples predicted as a vector."""
+    """Number of outputs per prediction: Q logits, or K (1 + 2 n) for n samples predicted as a vector."""
     if isinstance(hp, RealValued):
         return hp.n_components * (1 + 2 * n_samples)
     return hp.q_levels
 
 
 def nll(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Expression) -> Expression:
-    """The NLL of every prediction in bits, (...); 0 where it is masked.
+    """The NLL of every prediction in bits, (...); 0 where masked.
 
     Parameters
     ----------
     outputs : (..., width)
-    targets, mask : (...) levels or numbers, or (..., n) for vectors of n numbers
-        A masked sample of a vector is left out of its density.
+    targets, mask : (...) levels or real numbers, or (..., n) vectors of real numbers
+        The density of a vector omits its masked samples.
     """
     if isinstance(hp, RealValued):
         if targets.ndim < outputs.ndim:
@@ -52,18 +52,19 @@ def draw(
     inverse_temperature: Expression,
     top_p: float = 1.0,
 ) -> Expression:
-    """Draw from what the network predicts for N sequences.
+    """Draw samples from the predictions for N sequences.
 
     Parameters
     ----------
     outputs : (N, width)
     noise : dict
-        "uniforms" (N,) and for a mixture "normals" (N,) or (N, n), whose shape the samples have.
+        "uniforms" (N,), and for a mixture "normals" (N,) or (N, n), the shape of the samples.
     inverse_temperature : (N,)
         1 / temperature of each sequence. It multiplies the logits; the deviations of a mixture are
-        multiplied by the root of the temperature (Ha & Eck 2017, A Neural Representation of Sketch Drawings).
+        multiplied by the square root of the temperature (Ha & Eck 2017, A Neural Representation of Sketch
+        Drawings).
     top_p : float
-        Of `categorical`; a mixture is drawn from as a whole.
+        See `categorical`; without effect on a mixture.
     """
     if isinstance(hp, RealValued):
         uniforms, normals = noise["uniforms"], noise["normals"]
@@ -96,7 +97,7 @@ def draw_from_mixture(
     n_components: int,
     inverse_temperature: Expression,
 ) -> Expression:
-    """Draw a component by its weight, then from its Gaussian.
+    """Draw a component by its weight, then a sample from its Gaussian.
 
     outputs (N, K (1 + 2 n)), uniforms (N,), normals (N,) where n is 1, or (N, n), inverse_temperature (N,);
     returns as `normals`.
@@ -120,7 +121,7 @@ def _mixture(outputs: Expression, n_components: int) -> tuple[Expression, Expres
     return (
         outputs[..., :K],
         means,
-        pt.maximum(log_deviations, layers.constant(np.log(LEAST_DEVIATION), outputs)),
+        pt.maximum(log_deviations, layers.constant(np.log(MIN_DEVIATION), outputs)),
     )
 
 
@@ -135,34 +136,35 @@ def _logsumexp(x: Expression) -> Expression:
 def categorical(logits: Expression, uniforms: Expression, top_p: float = 1.0) -> Expression:
     """Draw from softmax(logits): logits (N, Q), uniforms (N,) in [0, 1); returns int32 (N,).
 
-    The first k whose running float32 sum of probabilities exceeds the uniform; 0 where none does (as Theano's
-    multinomial followed by argmax); -1 where the logits are no numbers.
+    The first k whose cumulative float32 probability exceeds the uniform; 0 if none does (as Theano's
+    multinomial followed by argmax); -1 where the logits are NaN.
 
     With `top_p` below 1 only the nucleus is drawn from (Holtzman et al. 2020, The Curious Case of Neural Text
-    Degeneration): the fewest most probable levels that together have a probability of `top_p` at least, and
-    all that are as probable as the least of them. Then the uniform is a part of the nucleus' whole
-    probability, so a level is always found.
+    Degeneration): the fewest most probable levels with a total probability of at least `top_p`, and all as
+    probable as the last of them. The uniform is scaled to the probability of the nucleus, so that a level is
+    always found.
     """
     probabilities = pt.special.softmax(logits, axis=-1)
     if top_p == 1:
-        return _or_none(_first_beyond(probabilities, uniforms), probabilities)
+        return _or_invalid(_first_beyond(probabilities, uniforms), probabilities)
     kept = nucleus(probabilities, top_p)
     zero = layers.constant(0, probabilities)
-    # Zero again outside: rounding can move the running sum where nothing is added to it.
+    # Zero again outside: rounding can change the cumulative sum where zero is added.
     sums = pt.switch(kept, pt.cumsum(pt.switch(kept, probabilities, zero), axis=-1), zero)
     beyond = pt.gt(sums, uniforms[:, None] * pt.max(sums, axis=-1, keepdims=True))
-    return _or_none(pt.argmax(beyond, axis=-1).astype("int32"), probabilities)
+    return _or_invalid(pt.argmax(beyond, axis=-1).astype("int32"), probabilities)
 
 
-def _or_none(level: Expression, probabilities: Expression) -> Expression:
+def _or_invalid(level: Expression, probabilities: Expression) -> Expression:
+    """The level, or -1 where the probabilities are NaN."""
     return pt.switch(pt.isnan(probabilities[:, 0]), np.int32(-1), level)
 
 
 def nucleus(probabilities: Expression, top_p: float) -> Expression:
-    """Which levels belong to the nucleus: probabilities (N, Q); returns booleans (N, Q).
+    """Mask of the levels in the nucleus: probabilities (N, Q); returns booleans (N, Q).
 
-    Those for which all more probable ones together have less than `top_p`. Each level is compared with each,
-    which is several times faster than to sort them on jax.
+    A level is in it if all more probable levels together have less than `top_p`. All pairs are compared,
+    which is several times faster on jax than sorting.
     """
     others, own = probabilities[:, :, None], probabilities[:, None, :]
     above = pt.sum(pt.switch(pt.gt(others, own), others, layers.constant(0, others)), axis=1)
@@ -170,10 +172,10 @@ def nucleus(probabilities: Expression, top_p: float) -> Expression:
 
 
 def _first_beyond(probabilities: Expression, uniforms: Expression) -> Expression:
-    """The first k at which the running sum of probabilities (N, Q) exceeds the uniform; 0 where none does.
+    """The first k at which the cumulative sum of probabilities (N, Q) exceeds the uniform; 0 if none does.
 
-    Many levels are searched in two steps, the block that holds it first: the running sum over all of them
-    takes several times as long on jax. The two agree but for rounding.
+    Many levels are searched in two steps, the block first: the cumulative sum over all of them takes several
+    times as long on jax. The two agree up to rounding.
     """
     Q, size = probabilities.type.shape[-1], 16
     u = uniforms[:, None]

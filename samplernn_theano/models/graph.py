@@ -1,23 +1,27 @@
-"""All that training, evaluation and generation need to know of a model."""
+"""The interface of a model: its graph for training and evaluation, its sampler for generation."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.backends.all_reduce import all_sum
+from samplernn_theano.backends.all_reduce import all_reduce
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.models.parameters import Parameters
+
+Form = Literal["fast", "reference", "step"]
+"""Forms of a model that compute the same function; see `samplernn_theano.models.rnn`."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A model as symbolic expressions over one truncated-BPTT pass.
+    """A model as symbolic expressions over one truncated-BPTT chunk.
 
-    B is the batch size, T the length of a pass, Q the number of levels. `states` and `new_states` have the
-    same names, shapes and order: what is carried from one pass to the next.
+    B is the batch size, T the length of a chunk, Q the number of levels. `states` and `new_states`, which are
+    carried from chunk to chunk, have the same names, shapes and order.
     """
 
     parameters: Parameters
@@ -27,9 +31,9 @@ class Graph:
     states: dict[str, Expression]  # (B, R, state width)
     new_states: dict[str, Expression]
     total: Expression  # () NLL of all unmasked targets together, bits
-    count: Expression  # () how many these are: the sum of their mask
+    count: Expression  # () number of unmasked targets
     nll: Expression  # (B, steps): of each target (rnn_gmm: of each vector of targets), bits; 0 where masked
-    logits: Expression  # (B, T, Q) before the softmax; real-valued families: (B, steps, numbers of a mixture)
+    logits: Expression  # (B, T, Q) before the softmax; real-valued: (B, steps, parameters of a mixture)
     ip_total: Expression | None = None  # () bits: the same of three_tier's independent predictions
     ip_logits: Expression | None = None  # (B, T, Q)
 
@@ -45,11 +49,11 @@ class Graph:
 
     @property
     def inputs(self) -> list[Expression]:
-        """What a compiled function of this graph is called with."""
+        """Arguments of a compiled function of this graph."""
         return [self.sequences, self.mask, self.reset, *self.states.values()]
 
     def zero_states(self) -> list[NDArray]:
-        """Carried states to start with; the first pass of every batch of clips resets them anyway."""
+        """Initial carried states; the first chunk of every batch of clips resets them."""
         return _zeros(self.states)
 
 
@@ -59,22 +63,22 @@ class Sampler:
 
     parameters: Parameters
     noise: dict[str, Expression]  # (block length, N) each: "uniforms" in [0, 1); real-valued also "normals"
-    silent: Expression  # (block length,) int32: 1 where silence takes the place of what is drawn
-    previous: Expression  # (N, overlap): the samples before the block, of the dtype of a pass
+    silent: Expression  # (block length,) int32: 1 where silence replaces the drawn sample
+    previous: Expression  # (N, overlap): the samples before the block, of the dtype of `Graph.sequences`
     reset: Expression  # () int32: 1 at the start of the sequences
-    inverse_temperature: Expression  # (N,), of the parameters' dtype: 1 / temperature; see `output.draw`
+    inverse_temperature: Expression  # (N,): 1 / temperature; see `distributions.draw`
     states: dict[str, Expression]
     new_states: dict[str, Expression]
-    samples: Expression  # (N, block length), of the dtype of a pass
+    samples: Expression  # (N, block length), of the dtype of `previous`
 
     @property
     def inputs(self) -> list[Expression]:
-        """What a compiled function of this graph is called with."""
+        """Arguments of a compiled function of this graph."""
         shared = [self.silent, self.previous, self.reset, self.inverse_temperature]
         return [*self.noise.values(), *shared, *self.states.values()]
 
     def zero_states(self) -> list[NDArray]:
-        """Carried states to start with; the first block resets them anyway."""
+        """Initial carried states; the first block resets them."""
         return _zeros(self.states)
 
 
@@ -83,20 +87,20 @@ def _zeros(states: dict[str, Expression]) -> list[NDArray]:
 
 
 def over_devices(graph: Graph) -> Graph:
-    """The graph of one device's part of the batch, its costs those of the whole batch."""
+    """The graph of one device's shard of the batch, with the costs of the whole batch."""
     if graph.ip_total is None:
-        total, count = all_sum(graph.total, graph.count)
+        total, count = all_reduce(graph.total, graph.count)
         return replace(graph, total=total, count=count)
-    total, count, ip_total = all_sum(graph.total, graph.count, graph.ip_total)
+    total, count, ip_total = all_reduce(graph.total, graph.count, graph.ip_total)
     return replace(graph, total=total, count=count, ip_total=ip_total)
 
 
-def with_rows(graph: Graph) -> list[Expression]:
-    """What has a row for each sequence of the batch among a graph's inputs and outputs."""
+def batch_variables(graph: Graph) -> list[Expression]:
+    """Inputs and outputs of a graph whose first axis is the batch."""
     outputs = [graph.nll, graph.logits, *([] if graph.ip_logits is None else [graph.ip_logits])]
     return [graph.sequences, graph.mask, *graph.states.values(), *graph.new_states.values(), *outputs]
 
 
 def zero_states(graph: Graph, hp: HyperParameters) -> list[NDArray]:
-    """Carried states to start with, of the whole batch: (B, R, width) each."""
+    """Initial carried states of the whole batch: (B, R, width) each."""
     return [np.zeros((hp.batch_size, *s.type.shape[1:]), s.dtype) for s in graph.states.values()]

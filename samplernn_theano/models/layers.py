@@ -1,4 +1,4 @@
-"""Symbolic operations without a memory: expressions in, expressions out."""
+"""Layers without a state, and the inputs, initial states and frames that the models share."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,14 @@ import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.config.hyperparameters import HyperParameters, RealValued, Recurrent
-from samplernn_theano.models.lazy_linear import Mapped, matmul
+from samplernn_theano.models.lazy_linear import LazyLinear, matmul
 from samplernn_theano.models.parameters import Draw, Parameters, default, he, standard_normal, zeros
 
 # --- linear layers ------------------------------------------------------------------------------------------
 
 
 class Linear(NamedTuple):
-    """The parameters of a linear layer."""
+    """Parameters of a linear layer."""
 
     W: Expression  # (n_in, n_out)
     g: Expression | None  # (n_out,): the length of each effective column; None without weight normalisation
@@ -59,9 +59,9 @@ def affine(layer: Linear, x: Expression) -> Expression:
     return y if layer.b is None else y + layer.b
 
 
-def put_off(layer: Linear, source: Expression, n: int | None = None) -> Mapped:
-    """A linear layer on `source`, put off."""
-    return Mapped(source, weight(layer), layer.b, n)
+def deferred(layer: Linear, source: Expression, n: int | None = None) -> LazyLinear:
+    """The layer on `source` as a deferred map."""
+    return LazyLinear(source, weight(layer), layer.b, n)
 
 
 def embedding(params: Parameters, name: str, n_symbols: int, width: int) -> Expression:
@@ -70,7 +70,7 @@ def embedding(params: Parameters, name: str, n_symbols: int, width: int) -> Expr
 
 
 def one_hot(symbols: Expression, n_symbols: int, dtype: str) -> Expression:
-    """symbols (...) as rows of the identity: (..., n_symbols)."""
+    """symbols (...) as one-hot vectors: (..., n_symbols)."""
     return pt.eq(symbols[..., None], pt.arange(n_symbols, dtype=symbols.dtype)).astype(dtype)
 
 
@@ -88,7 +88,7 @@ def relu(x: Expression) -> Expression:
 
 
 def rescale(samples: Expression, q_levels: int, dtype: str) -> Expression:
-    """Levels 0..Q-1 to [-2, 2] as they enter a recurrent tier: (x / (Q // 2) - 1) · 2.
+    """Rescale levels 0..Q-1 to [-2, 2], the input of a recurrent tier: (x / (Q // 2) - 1) · 2.
 
     Quirk: Q // 2 is an integer division, so an odd Q does not end at 2.
     """
@@ -114,8 +114,8 @@ def samples_dtype(params: Parameters, hp: HyperParameters) -> str:
     return params.dtype if hp.real_valued else "int32"
 
 
-def pass_inputs(params: Parameters, hp: HyperParameters) -> tuple[Expression, Expression, Expression]:
-    """The inputs of a truncated-BPTT pass: sequences and mask (B, overlap + T), reset ()."""
+def chunk_inputs(params: Parameters, hp: HyperParameters) -> tuple[Expression, Expression, Expression]:
+    """Inputs for a truncated-BPTT chunk: sequences and mask (B, overlap + T), reset ()."""
     shape = (hp.batch_size, hp.overlap + hp.seq_len)
     return (
         pt.tensor("sequences", dtype=samples_dtype(params, hp), shape=shape),
@@ -127,7 +127,7 @@ def pass_inputs(params: Parameters, hp: HyperParameters) -> tuple[Expression, Ex
 def block_inputs(
     params: Parameters, hp: HyperParameters, n_seqs: int, length: int
 ) -> tuple[dict[str, Expression], Expression, Expression, Expression, Expression]:
-    """Noise, silent, previous, reset and inverse_temperature of a block of samples, as in `Sampler`."""
+    """Inputs for a block of samples: noise, silent, previous, reset, inverse_temperature; see `Sampler`."""
     names = ("uniforms", "normals") if hp.real_valued else ("uniforms",)
     return (
         {name: pt.tensor(name, dtype=params.dtype, shape=(length, n_seqs)) for name in names},
@@ -146,9 +146,9 @@ def state_input(params: Parameters, hp: Recurrent, name: str, n_seqs: int) -> Ex
 def initial_state(
     params: Parameters, name: str, hp: Recurrent, state: Expression, reset: Expression | None
 ) -> Expression:
-    """`state`, or where `reset` is 1 the learned state `name` (R, state width), the same for every clip.
+    """The learned initial state `name` (R, state width) of every clip if `reset` is 1, else `state`.
 
-    With `learn_h0` false the parameter exists, and stays at zero. Without a `reset` the state is kept.
+    With `learn_h0` false the parameter exists and stays at zero. Without a `reset` the state is kept.
     """
     shape = (hp.n_rnn, hp.state_width)
     learned = params.new(name, shape, zeros(*shape), trainable=hp.learn_h0)
@@ -158,15 +158,14 @@ def initial_state(
 
 
 def he_linear(params: Parameters, hp: Recurrent, name: str, n_in: int, n_out: int) -> Linear:
-    """A linear layer with bias that starts as He et al. 2015 have it."""
+    """A linear layer with bias, initialised as in He et al. 2015."""
     return linear(params, name, n_in, n_out, he(n_in, n_out), weight_norm=hp.weight_norm)
 
 
-def heard(hp: HyperParameters, silent: Expression, drawn: Expression) -> Expression:
-    """What is written out and fed back: `drawn`, or where `silent` is not 0, silence.
+def fed_back(hp: HyperParameters, silent: Expression, drawn: Expression) -> Expression:
+    """The samples that are output and fed back: silence where `silent` is not 0, else `drawn`.
 
-    Real numbers are held within full scale, amplitudes of -1 to 1: nothing else would keep what is fed back
-    from growing without limit.
+    Real numbers are clipped to full scale, amplitudes of -1 to 1, so that the feedback cannot diverge.
     """
     if isinstance(hp, RealValued):
         mean, std = hp.mean or 0.0, hp.std or 1.0

@@ -1,8 +1,8 @@
-"""Linear maps that are put off, so that one can be multiplied with the next before any data meet it.
+"""Deferred linear maps, which can be multiplied with each other before they are applied to data.
 
-Where nothing nonlinear stands between two linear layers, x W V = x (W V). The product W V is made once per
-step, whatever the number of rows of x, and gradients flow through it to both. The original multiplies one
-after the other; the function is the same, the rounding differs by some 1e-6.
+Where nothing nonlinear stands between two linear layers, x W V = x (W V). The product W V is computed once
+per step, whatever the number of rows of x, and gradients flow through it to both. The original applies the
+layers one after the other; the function is the same, the rounding differs by some 1e-6.
 """
 
 import math
@@ -12,11 +12,11 @@ from typing import NamedTuple
 from pytensor.tensor.variable import TensorVariable as Expression
 
 
-class Mapped(NamedTuple):
-    """source @ W + b, not carried out yet.
+class LazyLinear(NamedTuple):
+    """source @ W + b, not computed yet.
 
-    A `source` of integers stands for rows of the identity: they look up rows of W. Without a W it is the
-    result itself. With `n` the result is cut into n vectors for each row of the source, on their own axis.
+    A `source` of integers selects rows of W (a product with one-hot rows). Without a W it is the result
+    itself. With `n` the result is split into n vectors per row of the source, on an axis of their own.
     """
 
     source: Expression  # (..., n_in), or int32 (...) in 0..n_in - 1
@@ -33,71 +33,71 @@ def matmul(x: Expression, W: Expression) -> Expression:
     return (x.reshape((-1, n_in)) @ W).reshape((*x.type.shape[:-1], n_out))
 
 
-def width(m: Mapped) -> int:
-    """n_out, the length of its vectors."""
+def width(m: LazyLinear) -> int:
+    """n_out, the length of the resulting vectors."""
     return m.source.type.shape[-1] if m.W is None else m.W.type.shape[1] // (m.n or 1)
 
 
-def carry_out(m: Mapped) -> Expression:
-    """(..., n_out), or (..., n, n_out) where there is an n."""
+def apply(m: LazyLinear) -> Expression:
+    """Compute the map: (..., n_out), or (..., n, n_out) if n is not None."""
     if m.W is None:
         return m.source
-    y = m.W[m.source] if looks_up(m) else matmul(m.source, m.W)
+    y = m.W[m.source] if is_lookup(m) else matmul(m.source, m.W)
     if m.b is not None:
         y = y + m.b
     return y if m.n is None else y.reshape((*y.type.shape[:-1], m.n, width(m)))
 
 
-def merge(m: Mapped, V: Expression) -> Mapped:
-    """What `m` gives, times V (n_out, width): as one map."""
+def join(m: LazyLinear, V: Expression) -> LazyLinear:
+    """The result of `m` times V (n_out, width), as one map with the weight W V."""
     if m.W is None:
-        return Mapped(m.source, V)
+        return LazyLinear(m.source, V)
     n_in, n_out, n = m.W.type.shape[0], width(m), m.n or 1
     W = matmul(m.W.reshape((n_in, n, n_out)), V).reshape((n_in, n * V.type.shape[1]))
     b = None if m.b is None else (m.b.reshape((n, n_out)) @ V).reshape((n * V.type.shape[1],))
-    return Mapped(m.source, W, b, m.n)
+    return LazyLinear(m.source, W, b, m.n)
 
 
-def pays(m: Mapped, V: Expression) -> bool:
-    """Whether to merge takes fewer multiplications than to multiply one after the other."""
+def is_cheaper(m: LazyLinear, V: Expression) -> bool:
+    """True if `join` takes fewer multiplications than to apply `m` and then V."""
     if m.W is None:
         return True
     n_in, n_out, n, n_next = m.W.type.shape[0], width(m), m.n or 1, V.type.shape[1]
-    rows = math.prod(m.source.type.shape) // (1 if looks_up(m) else n_in)
-    on_rows = 0 if looks_up(m) else rows * n_in * n
+    rows = math.prod(m.source.type.shape) // (1 if is_lookup(m) else n_in)
+    on_rows = 0 if is_lookup(m) else rows * n_in * n
     return n * n_in * n_out * n_next + on_rows * n_next < on_rows * n_out + rows * n * n_out * n_next
 
 
-def times(m: Mapped, V: Expression, in_loop: bool = False) -> Mapped:
-    """What `m` gives, times V (n_out, width), in the order that takes fewer multiplications.
+def multiply(m: LazyLinear, V: Expression, in_loop: bool = False) -> LazyLinear:
+    """The result of `m` times V (n_out, width), in the order that takes fewer multiplications.
 
-    `in_loop` says that this stands in a loop over data: W V is made once, outside, and costs nothing.
+    `in_loop`: the product stands in a loop over data, where W V is computed once, outside, and costs nothing.
     """
-    return merge(m, V) if in_loop or pays(m, V) else Mapped(carry_out(m), V)
+    return join(m, V) if in_loop or is_cheaper(m, V) else LazyLinear(apply(m), V)
 
 
-def only(m: Mapped, i: int) -> Mapped:
-    """Of the n vectors for each row the one at i, without an axis of its own."""
+def vector_at(m: LazyLinear, i: int) -> LazyLinear:
+    """The map to vector i of the n vectors per row, without an axis of its own."""
     assert m.W is not None
     part = slice(i * width(m), (i + 1) * width(m))
-    return Mapped(m.source, m.W[:, part], None if m.b is None else m.b[part])
+    return LazyLinear(m.source, m.W[:, part], None if m.b is None else m.b[part])
 
 
-def add_up(maps: Sequence[Mapped]) -> Expression:
-    """The sum of what `maps` give, all of one shape."""
-    ys = [carry_out(m) for m in maps]
+def apply_and_sum(maps: Sequence[LazyLinear]) -> Expression:
+    """The sum of the results of `maps`, all of one shape."""
+    ys = [apply(m) for m in maps]
     return sum(ys[1:], start=ys[0])
 
 
-def in_time(m: Mapped) -> Expression:
-    """What `m` gives, (N, B, width) or (N, B, n, width), as a sequence (N · n, B, width)."""
-    y = carry_out(m)
+def apply_over_time(m: LazyLinear) -> Expression:
+    """The result, (N, B, width) or (N, B, n, width), as a sequence (N · n, B, width)."""
+    y = apply(m)
     if y.ndim == 3:
         return y
     N, B, n, last = y.type.shape
     return y.transpose(0, 2, 1, 3).reshape((N * n, B, last))
 
 
-def looks_up(m: Mapped) -> bool:
-    """Whether the source is of integers."""
+def is_lookup(m: LazyLinear) -> bool:
+    """True if the source is of integers, which select rows of W."""
     return m.source.dtype.startswith("int")

@@ -1,9 +1,9 @@
 """A plain RNN (the paper's "RNN"), and the same on real numbers ("RNN-GMM").
 
-One stack of recurrent layers that makes a step for every sample, and a multilayer perceptron that predicts
-the next one from its output. rnn_gmm may read and predict frames of several samples at each step.
+A stack of recurrent layers that takes one step per sample, and a multilayer perceptron that predicts the
+next sample from its output. rnn_gmm may read and predict frames of several samples at each step.
 
-Shapes: B clips, T samples per pass, FS samples per step (one_tier: 1), D the width, Q levels, R layers.
+Shapes: B clips, T samples per chunk, FS samples per step (one_tier: 1), D the width, Q levels, R layers.
 """
 
 import pytensor
@@ -12,8 +12,8 @@ from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.config.hyperparameters import RNNGMM, OneTier
 from samplernn_theano.models import distributions, layers, rnn
-from samplernn_theano.models.graph import Graph, Sampler
-from samplernn_theano.models.lazy_linear import Mapped
+from samplernn_theano.models.graph import Form, Graph, Sampler
+from samplernn_theano.models.lazy_linear import LazyLinear
 from samplernn_theano.models.parameters import Parameters
 
 
@@ -23,28 +23,28 @@ def network(
     previous: Expression,
     state: Expression,
     reset: Expression | None,
-    form: rnn.Form,
+    form: Form,
 ) -> tuple[Expression, Expression]:
-    """The network over time.
+    """The network over time: logits or mixture parameters of every step.
 
     Parameters
     ----------
     previous : (T / FS, B, FS)
-        What each step reads: the samples before those it predicts.
+        Input of each step: the samples before those it predicts.
     state : (B, R, state width)
     reset : () int32 or None
-        Where 1, the learned initial state takes the place of `state`; None keeps `state`.
+        If 1, the learned initial state replaces `state`; None keeps `state`.
 
     Returns
     -------
     outputs : (T / FS, B, width)
-        Logits, or the numbers of a mixture.
+        Logits, or the parameters of a mixture.
     new_state : (B, R, state width)
     """
     x: rnn.Input = previous
     if isinstance(hp, OneTier):
         table = layers.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)
-        x = (Mapped(previous[..., 0], table),)
+        x = (LazyLinear(previous[..., 0], table),)
     state = layers.initial_state(params, "SampleLevel.h0", hp, state, reset)
     x, new_state = rnn.stacked_rnn(
         params, f"SampleLevel.{hp.rnn_type}", x, state, hp.rnn_type, hp.skip_conn, hp.weight_norm, form
@@ -56,10 +56,10 @@ def network(
     return layers.affine(last, x), new_state
 
 
-def graph(params: Parameters, hp: OneTier | RNNGMM, form: rnn.Form = "fast") -> Graph:
-    """The model over one truncated-BPTT pass: cost, logits and new states."""
+def graph(params: Parameters, hp: OneTier | RNNGMM, form: Form = "fast") -> Graph:
+    """The model over one truncated-BPTT chunk: cost, logits and new states."""
     FS = hp.overlap
-    sequences, mask, reset = layers.pass_inputs(params, hp)
+    sequences, mask, reset = layers.chunk_inputs(params, hp)
     h0 = layers.state_input(params, hp, "h0", hp.batch_size)
     outputs, new_h0 = network(params, hp, layers.frames(sequences[:, :-FS], FS), h0, reset, form)
     targets, counts = layers.frames(sequences[:, FS:], FS), layers.frames(mask[:, FS:], FS)
@@ -92,12 +92,12 @@ def sampler(
     h0 = layers.state_input(params, hp, "h0", n_seqs)
 
     def step(silent: Expression, *arguments: Expression) -> tuple[Expression, Expression]:
-        """silent (FS,), noise (FS, n_seqs) each, the samples before (n_seqs, FS), state; the next two."""
+        """One step: silent (FS,), noise (FS, n_seqs) each, previous samples (n_seqs, FS), state."""
         uniforms, *normals, before, state = arguments
         outputs, state = network(params, hp, before[None], state, None, "step")
         drawn_with = {"uniforms": uniforms[0]} | ({"normals": normals[0].T} if normals else {})
         drawn = distributions.draw(hp, outputs[0], drawn_with, inverse_temperature, top_p)
-        return layers.heard(hp, silent[None], drawn.reshape((n_seqs, FS))), state
+        return layers.fed_back(hp, silent[None], drawn.reshape((n_seqs, FS))), state
 
     samples, states = pytensor.scan(
         step,

@@ -1,7 +1,7 @@
-"""The parameters of a model: one dictionary, name -> shared variable, in building order.
+"""The parameters of a model: a dictionary, name -> shared variable, in building order.
 
-Initial values are drawn from one stream, NumPy's legacy generator seeded with 123 in the original, so the
-order of the draws is part of the model: same seed, same building order, same parameters.
+Initial values are drawn from one random stream, NumPy's legacy generator (seed 123 in the original), so the
+building order is part of the model: same seed, same order, same parameters.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,10 +24,10 @@ class Parameters(Mapping[str, SharedVariable]):
     Parameters
     ----------
     seed : int or None
-        Seed of the initial draws; the original's is 123. With None nothing is drawn and every parameter must
-        stand in `values`.
+        Seed of the initial draws; the original's is 123. With None nothing is drawn, and `values` must hold
+        every parameter.
     values : mapping of str to array, optional
-        Values (of a checkpoint, say) that a parameter takes instead of its draw.
+        Values, such as those of a checkpoint, that replace the draws.
     dtype : {"float32", "float64"}
         Of every parameter and of the graphs built on them.
     """
@@ -42,15 +42,15 @@ class Parameters(Mapping[str, SharedVariable]):
         self._trainable: dict[str, bool] = {}
 
     def new(self, name: str, shape: tuple[int, ...], draw: Draw, trainable: bool = True) -> SharedVariable:
-        """The parameter `name`, made at its first use, the same variable ever after.
+        """The parameter `name`, created at its first use; later calls return the same variable.
 
-        The value is drawn at *every* call, and thrown away if the parameter exists already or was given
-        (quirk: the original draws whenever a layer is built, and later draws depend on it).
+        A value is drawn at *every* call, and discarded if the parameter exists or was given (quirk: the
+        original draws whenever a layer is built, and later draws depend on it).
 
         Raises
         ------
         CheckpointError
-            If the parameter's value was to be given and is missing or has another shape.
+            If the parameter's value is missing from `values` or has another shape.
         """
         drawn = None if self.rng is None else draw(self.rng)
         if name not in self._variables:
@@ -78,7 +78,7 @@ class Parameters(Mapping[str, SharedVariable]):
         return len(self._variables)
 
     def trainable(self) -> list[SharedVariable]:
-        """The variables that training moves, in building order."""
+        """The variables that training updates, in building order."""
         return [variable for name, variable in self._variables.items() if self._trainable[name]]
 
     def arrays(self) -> dict[str, NDArray]:
@@ -86,16 +86,16 @@ class Parameters(Mapping[str, SharedVariable]):
         return {name: np.array(v.get_value(borrow=True), self.dtype) for name, v in self._variables.items()}
 
     def assign(self, arrays: Mapping[str, NDArray]) -> None:
-        """Give every parameter named in `arrays` that value."""
+        """Set every parameter named in `arrays` to that value."""
         for name, array in arrays.items():
             self._variables[name].set_value(np.array(array, dtype=self.dtype))
 
     def check_all_used(self) -> None:
-        """Raise CheckpointError if a given value found no place in the model that was built."""
-        left = [name for name in self._given if name not in self._variables]
-        if left:
+        """Raise CheckpointError if a given value belongs to no parameter of the model."""
+        unused = [name for name in self._given if name not in self._variables]
+        if unused:
             raise CheckpointError(
-                f"The checkpoint holds parameters that this model lacks, {left[0]} for one; "
+                f"The checkpoint holds parameters that this model lacks, such as {unused[0]}; "
                 "use the hyper-parameters that the checkpoint was trained with."
             )
 
@@ -117,7 +117,7 @@ def he(n_in: int, n_out: int) -> Draw:
 def orthogonal(n: int) -> Draw:
     """Saxe et al. 2014: the orthogonal factor u (n, n) of a standard normal matrix's SVD.
 
-    With the signs that the authors' LAPACK gave its columns: today's gives some of them the other sign.
+    With the column signs of the authors' LAPACK: a current one gives some columns the other sign.
     """
     return lambda rng: svd_signs.orthogonal_factor(rng.normal(0.0, 1.0, (n, n)))
 

@@ -2,18 +2,17 @@
 
 Time comes first: sequences are (T, B, features), so a scan runs over the first axis.
 
-The layers exist in three forms that compute the same function (`Form`):
+Three forms of a layer compute the same function (`samplernn_theano.models.graph.Form`):
 
-* ``reference``: the original's, everything inside the scan, differentiated by PyTensor;
-* ``fast``: weight normalisation and input projection outside the scan, and a gradient written by hand, which
-  keeps in the backward scan only what depends on time; the default;
+* ``reference``: the original's: everything inside the scan, differentiated by PyTensor;
+* ``fast``: weight normalisation and input projection outside the scan, and a gradient written by hand
+  with only the recurrent products in the backward scan; the default;
 * ``step``: one time step without a scan, for generation (T = 1).
 
-The input of a stack may be a sum of linear maps that were put off: see `samplernn_theano.models.lazy_linear`.
+The input of a stack may be a sum of deferred linear maps: see `samplernn_theano.models.lazy_linear`.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pytensor
@@ -23,19 +22,19 @@ from pytensor.gradient import DisconnectedType
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.models import lazy_linear
+from samplernn_theano.models.graph import Form
 from samplernn_theano.models.layers import Linear, affine, constant, linear, weight
-from samplernn_theano.models.lazy_linear import Mapped, matmul
+from samplernn_theano.models.lazy_linear import LazyLinear, matmul
 from samplernn_theano.models.parameters import Parameters, he, orthogonal
 
-Form = Literal["fast", "reference", "step"]
-# A sequence (T, B, features), or what gives one: a sum of linear maps, of (T / n, B, ...) if there is an n.
-type Input = Expression | tuple[Mapped, ...]
+type Input = Expression | tuple[LazyLinear, ...]
+"""A sequence (T, B, features), or a sum of deferred maps to it, from (T / n, B, ...) if they have an n."""
 
 
 def gru(
     params: Parameters, name: str, inputs: Sequence[Input], h0: Expression, weight_norm: bool, form: Form
 ) -> tuple[Expression, Expression]:
-    """A GRU layer over time on `inputs` side by side, x (T, B, n_in), and h0 (B, H).
+    """A GRU layer over time on the concatenated `inputs`, x (T, B, n_in), and h0 (B, H).
 
     Returns outputs (T, B, H) and the last state (B, H).
 
@@ -74,12 +73,12 @@ def gru(
 def lstm(
     params: Parameters, name: str, inputs: Sequence[Input], state: Expression, weight_norm: bool, form: Form
 ) -> tuple[Expression, Expression]:
-    """An LSTM layer over time on `inputs` side by side, x (T, B, n_in), and state (B, 2 H) = [s, c].
+    """An LSTM layer over time on the concatenated `inputs`, x (T, B, n_in), and state (B, 2 H) = [s, c].
 
     Returns outputs s (T, B, H) and the last state.
 
     [i, f, o, g] = [sigmoid, sigmoid, sigmoid, tanh](s W_r + x_p + b), c' = c · f + g · i, s' = tanh(c') · o.
-    The forget quarter of b starts at 3.
+    The initial forget bias is 3.
     """
     H = state.type.shape[-1] // 2
     input_ = linear(params, f"{name}.Step.Input", _width(inputs), 4 * H, bias=False, weight_norm=weight_norm)
@@ -121,16 +120,16 @@ def stacked_rnn(
     ----------
     name : str
         Such as ``FrameLevel.GRU``; layer k is `name` + k.
-    x : (T, B, n_in) or a sum of linear maps
+    x : (T, B, n_in) or a sum of deferred maps
     state : (B, R, H) for a GRU, (B, R, 2 H) for an LSTM
 
     Returns
     -------
     outputs : (T, B, H)
-        Of the last layer; with skip connections the sum over layers of a linear map of each one's output, and
+        Of the last layer. With skip connections: the sum over layers of a linear map of each output, and
         every layer but the first also reads the stack's input (Graves 2013, section 2).
     new_state
-        Of every layer after the last step, shaped as `state`.
+        States of all layers after the last step, shaped as `state`.
 
     Notes
     -----
@@ -182,8 +181,8 @@ def _lstm_cell(
 def _gru_fast(p: Expression, h0: Expression, Wg: Expression, Wc: Expression) -> Expression:
     """All states (T, B, H) of a GRU over projected inputs p (T, B, 3 H), with a gradient written by hand.
 
-    Backpropagation through time needs two matrix products per step, dc Wcᵀ and [dz, dr] Wgᵀ. The gradients of
-    the weights do not: they are one large product each, formed after the backward scan.
+    Backpropagation through time needs two matrix products per step, dc Wcᵀ and [dz, dr] Wgᵀ. The gradients by
+    the weights are one large product each, computed after the backward scan.
     """
 
     def backward_step(t, dh, dhs_out, zrs, cs, h_prevs, WgT, WcT):
@@ -212,7 +211,7 @@ def _gru_fast(p: Expression, h0: Expression, Wg: Expression, Wc: Expression) -> 
             strict=True,
             return_updates=False,
         )
-        # dzrs and dcs are in the loop's order, the last step first; in products over time any order does.
+        # dzrs and dcs have the last step first; a product over time is the same in any order.
         dWg = _rows(h_prev[::-1], H).T @ _rows(dzrs, 2 * H)
         dWc = _rows((h_prev * zrs[:, :, H:])[::-1], H).T @ _rows(dcs, H)
         return [pt.concatenate([dzrs, dcs], axis=2)[::-1], dhs[-1], dWg, dWc]
@@ -286,23 +285,25 @@ def _lstm_fast(
 
 
 def _projected(layer: Linear, inputs: Sequence[Input], form: Form) -> Expression:
-    """The layer on `inputs` side by side, outside the scan: (T, B, n_out)."""
+    """The layer on the concatenated `inputs`, outside the scan: (T, B, n_out)."""
     W, first, products = weight(layer), 0, []
     for x in inputs:
-        rows = W[first : first + _width([x])]
+        part = W[first : first + _width([x])]
         first += _width([x])
         if isinstance(x, tuple):
-            products += [lazy_linear.in_time(lazy_linear.times(m, rows, form == "step")) for m in x]
+            products += [
+                lazy_linear.apply_over_time(lazy_linear.multiply(m, part, form == "step")) for m in x
+            ]
         else:
-            products.append(matmul(x, rows))
+            products.append(matmul(x, part))
     if layer.b is not None:
         products.append(layer.b)
     return sum(products[1:], start=products[0])
 
 
 def _concatenated(inputs: Sequence[Input]) -> Expression:
-    """`inputs` side by side: (T, B, n_in)."""
-    xs = [sum(map(lazy_linear.in_time, x)) if isinstance(x, tuple) else x for x in inputs]
+    """The inputs concatenated: (T, B, n_in)."""
+    xs = [sum(map(lazy_linear.apply_over_time, x)) if isinstance(x, tuple) else x for x in inputs]
     return pt.concatenate(xs, axis=2)
 
 
@@ -311,12 +312,12 @@ def _width(inputs: Sequence[Input]) -> int:
 
 
 def _over_time(outputs: Expression, x: Expression, width: int) -> Expression:
-    """Tell PyTensor the static shape (T, B, width) that a scan over x (T, B, n) forgets."""
+    """Restore the static shape (T, B, width) that PyTensor loses in a scan over x (T, B, n)."""
     return pt.specify_shape(outputs, (*x.type.shape[:2], width))
 
 
 def _backwards(x: Expression) -> Expression:
-    """The steps of x (T, ...), the last first: to index with, where a reversed copy would be large."""
+    """Indices of the steps of x (T, ...), the last first; they avoid a reversed copy."""
     return pt.arange(x.shape[0] - 1, -1, -1, dtype="int32")
 
 

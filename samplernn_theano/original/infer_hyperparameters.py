@@ -1,4 +1,4 @@
-"""What a file of parameters alone tells about its model: by the names and the shapes."""
+"""Infer family and hyper-parameters of a model from the names and shapes of its parameters."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -13,7 +13,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Inferred(NamedTuple):
-    """What is known of a model.
+    """Family and hyper-parameters inferred for a model.
 
     Attributes
     ----------
@@ -22,8 +22,8 @@ class Inferred(NamedTuple):
     known : dict
         Hyper-parameters.
     unknown : list of str
-        The original's hyper-parameters that leave no trace in names and shapes. `learn_h0` is always among
-        them where there are states: initial states that are not trained are saved as well.
+        The original's hyper-parameters that names and shapes do not show. For recurrent families `learn_h0`
+        is among them: untrained initial states are saved as well.
     """
 
     family: str
@@ -32,13 +32,12 @@ class Inferred(NamedTuple):
 
 
 def infer(params: Mapping[str, NDArray]) -> Inferred:
-    """Family and hyper-parameters of the original's model whose parameters these are.
+    """Infer family and hyper-parameters of a model of the original.
 
     Raises
     ------
     CheckpointError
-        If a parameter that every model of that family has is missing or oddly shaped, so that these are not
-        the parameters of a model of the original.
+        If these are not the parameters of a model of the original: one is missing or has another shape.
     """
     shapes = {name: tuple(array.shape) for name, array in params.items()}
     try:
@@ -54,8 +53,8 @@ def infer(params: Mapping[str, NDArray]) -> Inferred:
         ) from error
     if any(value == 0 for key, value in known.items() if type(value) is int and key != "emb_size"):
         raise CheckpointError("These are not the parameters of a model of the original: some are empty.")
-    asked = [own.name for own in fields(FAMILIES[family]) if not own.metadata.get("ours")]
-    return Inferred(family, known, [name for name in asked if name not in known])
+    names = [own.name for own in fields(FAMILIES[family]) if not own.metadata.get("ours")]
+    return Inferred(family, known, [name for name in names if name not in known])
 
 
 def _family(shapes: Shapes) -> str:
@@ -96,13 +95,13 @@ def _recurrent(shapes: Shapes, family: str) -> dict[str, Any]:
     if family == "two_tier":
         known["frame_size"] = frame_size = n_in
     else:
-        n_predicted = shapes["BigFrameLevel.IndependentPreds.W0"][1]  # k_tier, which is ours, has none
+        n_predicted = shapes["BigFrameLevel.IndependentPreds.W0"][1]  # not in k_tier, which is ours
         known["big_frame_size"] = n_in
         known["frame_size"] = frame_size = shapes["FrameLevel.InputExpand.W0"][0]
         if n_predicted != n_in * q_levels:
             raise ValueError
     known["emb_size"] = shapes["SampleLevel.Embedding"][1] if "SampleLevel.Embedding" in shapes else 0
-    # The sample tier reads frame_size vectors, one-hot where nothing is embedded. Mixtures read numbers.
+    # The sample tier reads frame_size vectors, embedded or one-hot; with a mixture it reads real numbers.
     if shapes["SampleLevel.L1_PrevSamples.W0"][0] != frame_size * (known["emb_size"] or q_levels):
         raise ValueError
     return known

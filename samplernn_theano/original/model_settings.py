@@ -1,35 +1,37 @@
-"""model_settings.txt of the original's results folders: what a run is, for people."""
+"""model_settings.txt of the original's results folders: a readable description of a run."""
 
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from samplernn_theano.config.hyperparameters import HyperParameters, ThreeTier, WaveNet
-from samplernn_theano.original.results_folder import RESULTS, ResultTree
-from samplernn_theano.original.tags import Settings
+from samplernn_theano.original.tags import RESULTS, Settings
 
 
 def text(
-    tree: ResultTree,
+    folder: Path,
     argv: Sequence[str],
-    asked: Settings,
+    settings: Settings,
     schedule: Mapping[str, Any],
     shapes: Mapping[str, Sequence[int]],
 ) -> str:
-    """What model_settings.txt says.
+    """The text of model_settings.txt.
 
     Parameters
     ----------
+    folder : Path
+        Results folder of the run.
     schedule : mapping
-        Constants that the model does not settle: N_SEQS, PRINT_ITERS, PRINT_TIME, STOP_ITERS, ...
+        Constants that the hyper-parameters do not determine: N_SEQS, PRINT_ITERS, PRINT_TIME, STOP_ITERS, ...
     shapes : mapping of str to sequence of int
-        Of every parameter that is trained.
+        Of every trained parameter.
     """
-    constants = _constants(tree, asked) | dict(schedule)
+    constants = _constants(folder, settings) | dict(schedule)
     lines = [
         f"Python:\n\tsys.version_info\t{sys.version_info}",
         f"Numpy:\n\t.__version__\t{np.__version__}",
@@ -37,7 +39,7 @@ def text(
         f"\n\nAll passed args:\n{list(argv)}\n\nModel settings:",
         *(f"\t{name:<20} {constants[name]}" for name in sorted(constants)),
     ]
-    for names in _groups(asked.hp, sorted(shapes)):
+    for names in _groups(settings.hp, sorted(shapes)):
         rows = (f"\t{tuple(shapes[name])!s:<20} {name}" for name in names)
         count = sum(int(np.prod(shapes[name])) for name in names)
         lines += ["Params for cost:", *rows, f"Total parameter count for this cost:\n\t{count}"]
@@ -52,9 +54,9 @@ def _groups(hp: HyperParameters, names: list[str]) -> list[list[str]]:
     return [ip, [n for n in names if n not in ip], names]
 
 
-def _constants(tree: ResultTree, asked: Settings) -> dict[str, Any]:
-    """The constants of the original's script that the model settles, under the script's names."""
-    hp, prefix = asked.hp, f"{tree.folder.parent.name}/{tree.folder.name}"
+def _constants(folder: Path, settings: Settings) -> dict[str, Any]:
+    """Constants of the original's script that the hyper-parameters determine, under the script's names."""
+    hp, prefix = settings.hp, f"{folder.parent.name}/{folder.name}"
     of_wavenet = ("wavenet_blocks", "dilation_layers_per_block", "sequence_len_to_train")  # not listed
     names = [own.name for own in fields(hp) if not own.metadata.get("ours") and own.name not in of_wavenet]
     constants: dict[str, Any] = {name.upper(): getattr(hp, name) for name in names}
@@ -62,12 +64,12 @@ def _constants(tree: ResultTree, asked: Settings) -> dict[str, Any]:
         "BITRATE": 16000,
         "FOLDER_PREFIX": prefix,
         "GRAD_CLIP": 1,
-        "LEARNING_RATE": asked.learning_rate,
+        "LEARNING_RATE": settings.learning_rate,
         "OVERLAP": hp.overlap,
         "Q_ZERO": hp.silence,
         "RESUME": False,
         "SEQ_LEN": hp.seq_len,
-        "WHICH_SET": asked.which_set,
+        "WHICH_SET": settings.which_set,
     }
     constants |= {f"{name.upper()}_PATH": f"{prefix}/{name}" for name in ("best", "params", "samples")}
     if not isinstance(hp, WaveNet):

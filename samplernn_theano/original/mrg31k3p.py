@@ -7,8 +7,8 @@ Two linear recurrences are combined. With m1 = 2^31 - 1 and m2 = 2^31 - 21069:
     z_t = (x_t - y_t) mod m1, where 0 counts as m1
     u_t = z_t / 2^31 (see `NORM`)
 
-The state is (x_t, x_{t-1}, x_{t-2}, y_t, y_{t-1}, y_{t-2}), and one step is a matrix for x and one for y. The
-sampler has a stream of its own for every sequence. The streams lie 2^72 steps apart on the same cycle.
+The state is (x_t, x_{t-1}, x_{t-2}, y_t, y_{t-1}, y_{t-2}); a step is a product with one matrix for x and one
+for y. Every sequence has its own random stream. The streams are 2^72 steps apart on the same cycle.
 
 References
 ----------
@@ -27,17 +27,17 @@ STEP_X = np.array([[0, 2**22, 2**7 + 1], [1, 0, 0], [0, 1, 0]], np.uint64)
 STEP_Y = np.array([[2**15, 0, 2**15 + 1], [1, 0, 0], [0, 1, 0]], np.uint64)
 STREAM = 2**72  # steps from one stream to the next
 SEED = 234  # the original's
-N_STREAMS = 15360  # what Theano keeps where it does not know how many sequences there will be
+N_STREAMS = 15360  # in Theano if the number of sequences is unknown
 
-# Quirk: not 2^-31 as in [1], but the float32 below it. With 2^-31 the 64 largest z would be rounded to u = 1.
+# Quirk: not 2^-31 as in [1], but the next smaller float32. With 2^-31 the 64 largest z would round to u = 1.
 NORM = np.float32((1 - 2**-24) / 2**31)
 
 
 def states(seed: int = SEED, n_streams: int = N_STREAMS) -> NDArray[np.int32]:
-    """The states of the first `n_streams` streams before any draw, (n_streams, 6) int32.
+    """Initial states of the first `n_streams` random streams, (n_streams, 6) int32.
 
-    The first stream starts from six times the seed, which is 234 in the original. Sequence b uses stream b.
-    A sequence beyond the last of the original's 15,360 streams would share one there; here it has its own.
+    The first stream starts from six times the seed, 234 in the original. Sequence b uses stream b. Sequences
+    beyond the original's 15,360 streams would share streams there; here each has its own.
 
     Raises
     ------
@@ -52,19 +52,19 @@ def states(seed: int = SEED, n_streams: int = N_STREAMS) -> NDArray[np.int32]:
 
 
 def uniforms(states: NDArray[np.int32], n_draws: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The next `n_draws` numbers of each stream.
+    """Draw the next `n_draws` numbers of each stream.
 
     Parameters
     ----------
     states : (n, 6) int32
-        Left as they are. The original moves only the streams that it draws from, as many as sequences.
+        Not modified. The original advances only the streams that it draws from, one per sequence.
     n_draws : int
-        How many numbers per stream, 0 or more.
+        Numbers per stream, 0 or more.
 
     Returns
     -------
     states : (n, 6) int32
-        From which the next call goes on.
+        For the next call.
     uniforms : (n_draws, n) float32
         Greater than 0 and less than 1.
     """
@@ -75,7 +75,7 @@ def uniforms(states: NDArray[np.int32], n_draws: int) -> tuple[NDArray[np.int32]
 
 
 def jump(states: NDArray[np.int32], steps: int) -> NDArray[np.int32]:
-    """`states` (..., 6) after `steps` steps, however many: powers of the two matrices take them there."""
+    """States (..., 6) after any number of steps, by powers of the two matrices."""
     x, y = np.split(states.astype(np.uint64), 2, axis=-1)
     x = x @ _power(STEP_X, steps, M1).T % M1
     y = y @ _power(STEP_Y, steps, M2).T % M2
@@ -83,7 +83,7 @@ def jump(states: NDArray[np.int32], steps: int) -> NDArray[np.int32]:
 
 
 def _orbit(state: NDArray[np.int32], n: int, stride: int) -> NDArray[np.int32]:
-    """`state` (..., 6) after 0, 1, ..., n - 1 times `stride` steps, (n, ..., 6): each pass doubles it."""
+    """States after 0, 1, ..., n - 1 times `stride` steps, (n, ..., 6), by repeated doubling."""
     orbit = state[None]
     while len(orbit) < n:
         orbit = np.concatenate([orbit, jump(orbit[: n - len(orbit)], len(orbit) * stride)])
@@ -91,7 +91,7 @@ def _orbit(state: NDArray[np.int32], n: int, stride: int) -> NDArray[np.int32]:
 
 
 def _power(matrix: NDArray[np.uint64], exponent: int, modulus: int) -> NDArray[np.uint64]:
-    """`matrix` (3, 3) to the `exponent`, modulo `modulus` < 2^31: a sum of three products is below 2^64."""
+    """`matrix` (3, 3) to the `exponent`, modulo `modulus` < 2^31 (a sum of three products is below 2^64)."""
     result = np.eye(3, dtype=np.uint64)
     while exponent:
         if exponent % 2:

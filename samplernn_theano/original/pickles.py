@@ -1,4 +1,4 @@
-"""The original's pickles: read without trusting them, and written so that its Python 2 reads them."""
+"""The original's pickles, read without executing them and written for its Python 2."""
 
 import os
 from collections.abc import Hashable, Iterator
@@ -14,10 +14,10 @@ from samplernn_theano.utils.files import atomic_write
 
 
 def read(path: str | os.PathLike[str]) -> Any:
-    """Read a pickle of Python 2 (protocol 0, 1 or 2) made of plain values and NumPy arrays.
+    """Read a pickle of Python 2 (protocol 0, 1 or 2) of plain values and NumPy arrays.
 
-    Takes memory of at most 50 times the size of the file plus 50 MB, whatever the file contains (an honest
-    checkpoint: about 3 times), and two minutes at most for anything but the bytes of arrays and texts.
+    Needs memory of at most 50 times the size of the file plus 50 MB, whatever the file contains (a regular
+    checkpoint: about 3 times), and at most two minutes for anything but the bytes of arrays and texts.
 
     Parameters
     ----------
@@ -27,13 +27,13 @@ def read(path: str | os.PathLike[str]) -> Any:
     Returns
     -------
     None, bool, int, float, str, list, tuple, dict with str keys, NumPy scalar or array
-        Python 2's byte strings as str, each byte the character of that number (latin1). Arrays are C-ordered,
-        in the machine's byte order, of kind b, i, u or f.
+        Byte strings of Python 2 are str (latin1). Arrays are C-ordered, in native byte order, of kind b, i, u
+        or f.
 
     Raises
     ------
     CheckpointError
-        If the file is missing or damaged, or asks for anything else; nothing of what it asks for is executed.
+        If the file is missing or damaged, or requests anything else; nothing of it is executed.
     """
     path = Path(path)
     try:
@@ -43,26 +43,26 @@ def read(path: str | os.PathLike[str]) -> Any:
     except OSError as error:
         raise CheckpointError(f"Could not read {path}: {error.strerror or error}.") from error
     except MemoryError as error:
-        raise CheckpointError(f"{path} needs more memory than there is.") from error
+        raise CheckpointError(f"{path} needs more memory than available.") from error
     except RefusedError as error:
         raise CheckpointError(f"{path} {error}.") from error
     except ValueError as error:
-        message = f"{path} is damaged ({error}); copy it again from where it was made, or use another one."
+        message = f"{path} is damaged ({error}); copy it again from its source, or use another one."
         raise CheckpointError(message) from error
 
 
 def write(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` to `path`, whole or not at all, as cPickle of Python 2.7 does with protocol 0.
+    """Write `value` to `path` atomically, as cPickle of Python 2.7 does with protocol 0.
 
-    Python 2.7 with NumPy 1.11 reads it. For what `read` returns of the original's parameters and train logs
-    the bytes are those that were read; equal strings are one string here, which they need not be there.
+    Python 2.7 with NumPy 1.11 reads it. The original's parameters and train logs, after `read`, are written
+    byte for byte as they were; equal strings share one object here, which they need not in the original.
 
     Parameters
     ----------
     path : path
-        The file to make.
+        The file to write.
     value : None, bool, int, float, str, list, tuple, dict with str keys, NumPy scalar or array
-        Text of latin1 characters, which become byte strings; integers of 64 bits.
+        Text of latin1 characters, written as byte strings; integers of 64 bits.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def write(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def _save(value: Any, memo: dict[Hashable, int], depth: int) -> Iterator[bytes]:
-    """Yield the opcodes that make `value`; `memo` holds the numbers of what can be referred to."""
+    """Yield the opcodes of `value`; `memo` holds the memo numbers of values that can be referenced."""
     if depth > MAX_DEPTH:
         raise ValueError(f"it is nested more than {MAX_DEPTH} deep")
     match value:
@@ -113,17 +113,17 @@ def _save(value: Any, memo: dict[Hashable, int], depth: int) -> Iterator[bytes]:
                 yield from _save(item, memo, depth + 1)
                 yield b"s"
         case _:
-            raise ValueError(f"{value!r:.80} ({type(value).__name__}) has no place in it")
+            raise ValueError(f"{value!r:.80} ({type(value).__name__}) cannot be stored in it")
 
 
 def _put(key: Hashable, memo: dict[Hashable, int]) -> bytes:
-    """Number the value just made, under `key`."""
+    """Memoise the last value under `key`."""
     memo[key] = len(memo) + 1
     return b"p%d\n" % memo[key]
 
 
 def _once(key: Hashable, opcodes: Iterator[bytes], memo: dict[Hashable, int]) -> Iterator[bytes]:
-    """Yield `opcodes` the first time, and later a reference to what they made."""
+    """Yield `opcodes` the first time, and later a reference to their value."""
     if key in memo:
         yield b"g%d\n" % memo[key]
     else:
@@ -132,7 +132,7 @@ def _once(key: Hashable, opcodes: Iterator[bytes], memo: dict[Hashable, int]) ->
 
 
 def _text(text: str, memo: dict[Hashable, int]) -> Iterator[bytes]:
-    """Yield a byte string. Quirk: cPickle never refers back to strings of one character or none."""
+    """Yield a byte string. Quirk: cPickle never references strings shorter than two characters."""
     opcode = _quoted(text.encode("latin1"))
     if len(text) < 2:
         yield opcode
@@ -141,7 +141,7 @@ def _text(text: str, memo: dict[Hashable, int]) -> Iterator[bytes]:
 
 
 def _quoted(data: bytes) -> bytes:
-    """Return `data` as Python 2's repr shows it, which is what Python 3 shows after the b."""
+    """The repr of `data` in Python 2, which is that of Python 3 without the b."""
     return b"S" + repr(data)[1:].encode() + b"\n"
 
 
@@ -159,7 +159,7 @@ def _scalar(value: np.generic, memo: dict[Hashable, int]) -> Iterator[bytes]:
 
 
 def _array(array: NDArray, memo: dict[Hashable, int]) -> Iterator[bytes]:
-    """Yield an array: made empty, then filled with version, shape, type, order (always C's) and bytes."""
+    """Yield an array: created empty, then filled with version, shape, dtype, order (always C) and bytes."""
     yield from _global("numpy.core.multiarray", "_reconstruct", memo)
     yield b"("
     yield from _global("numpy", "ndarray", memo)
@@ -170,16 +170,16 @@ def _array(array: NDArray, memo: dict[Hashable, int]) -> Iterator[bytes]:
 
 
 def _little(value: np.generic | NDArray) -> NDArray:
-    """Return `value` in little-endian byte order."""
+    """`value` in little-endian byte order."""
     return np.asarray(value, value.dtype.newbyteorder("<"))
 
 
 def _dtype(dtype: np.dtype, memo: dict[Hashable, int]) -> Iterator[bytes]:
-    """Yield a type of numbers: made first, then given its byte order, little-endian."""
+    """Yield a dtype: created first, then set to little-endian byte order."""
     code = f"{dtype.kind}{dtype.itemsize}"
     key = ("dtype", code)
     if code not in DTYPES:
-        raise ValueError(f"values of type {dtype} have no place in it")
+        raise ValueError(f"values of type {dtype} cannot be stored in it")
     if key in memo:
         yield b"g%d\n" % memo[key]
     else:

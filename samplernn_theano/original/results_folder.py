@@ -1,13 +1,13 @@
-"""The results folders of the original: what lies where, and how a run goes on in one.
+"""The results folders of the original: their files, and resuming a run.
 
 results_2t/TAG/args.pkl            the command line
-results_2t/TAG/model_settings.txt  versions, constants and parameters, for people
-results_2t/TAG/train_log.pkl       key -> list, one number for each look
+results_2t/TAG/model_settings.txt  versions, constants and parameters as text
+results_2t/TAG/train_log.pkl       key -> list, one number per evaluation
 results_2t/TAG/params/params_e0_i40_t0.00_tr5.2051_v5.1320_best.pkl
 results_2t/TAG/samples/sample_e0_i40_t0.00_tr5.2051_v5.1320_best_0.wav
 results_2t/TAG/best/               always empty
 
-TAG is the command line in another writing; see `samplernn_theano.original.tags`.
+TAG is made of the command line; see `samplernn_theano.original.tags`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import pickles
 from samplernn_theano.original.tags import (
+    RESULTS,
     SCRIPTS,
     ParamsName,
     Settings,
@@ -32,15 +33,7 @@ from samplernn_theano.original.tags import (
     read_params_name,
     tag,
 )
-from samplernn_theano.utils.files import explain, write_text
-
-RESULTS = {
-    "one_tier": "results_1t",
-    "two_tier": "results_2t",
-    "three_tier": "results_3t",
-    "wavenet": "results_wavenets",
-}
-"""The results folder of each family of the original."""
+from samplernn_theano.utils.files import write_error_message, write_text
 
 LOWEST_VALID, TEST_OF_LOWEST, TEST = "lowest valid cost", "correponding test cost", "test NLL (bits)"
 LOG_KEYS = (
@@ -56,9 +49,9 @@ LOG_KEYS = (
     "test time",
     "wall clock time",
 )
-"""What the original logs at each look: bits per sample and seconds."""
+"""Keys of the original's log: bits per sample and seconds of each evaluation."""
 
-RESUMED = "last resume index"  # of the log: how many looks it had wherever a run was resumed
+RESUMED = "last resume index"  # of the log: the numbers of evaluations at which the run was resumed
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -77,12 +70,12 @@ class ResultTree:
 
     @property
     def model_settings(self) -> Path:
-        """Versions, constants and parameters, for people."""
+        """Versions, constants and parameters as text."""
         return self.folder / "model_settings.txt"
 
     @property
     def log(self) -> Path:
-        """The costs at each look."""
+        """The costs of each evaluation."""
         return self.folder / "train_log.pkl"
 
     @property
@@ -97,7 +90,7 @@ class ResultTree:
 
     @property
     def samples(self) -> Path:
-        """The folder of generated sound."""
+        """The folder of generated samples."""
         return self.folder / "samples"
 
     @property
@@ -107,22 +100,22 @@ class ResultTree:
 
 
 def is_result_tree(folder: str | Path) -> bool:
-    """Whether `folder` is laid out as the original does."""
+    """Return True if `folder` has the original's layout."""
     return ResultTree(Path(folder)).params.is_dir()
 
 
 def has_log(folder: str | Path) -> bool:
-    """Whether `folder` is laid out as the original does and at least one look was made in it."""
+    """Return True if `folder` has the original's layout and a log with an evaluation."""
     return is_result_tree(folder) and ResultTree(Path(folder)).log.exists()
 
 
 def family_of(tree: ResultTree) -> str:
-    """The family, by the name of the folder around the run, else by the script that the run was started with.
+    """The family, from the name of the parent folder, else from the script in the command line.
 
     Raises
     ------
     CheckpointError
-        If neither tells.
+        If neither names a family.
     """
     folder = tree.folder.resolve()
     for family, results in RESULTS.items():
@@ -133,17 +126,17 @@ def family_of(tree: ResultTree) -> str:
         if Path(script).name in named:
             return family
     raise CheckpointError(
-        f"What family {tree.folder} holds cannot be told; put it into a folder {listed(RESULTS.values())}."
+        f"The family of {tree.folder} is unknown; move it into a folder named {listed(RESULTS.values())}."
     )
 
 
 def settings(tree: ResultTree) -> Settings:
-    """What the run was asked for: by args.pkl, or by the folder's name where that is missing.
+    """The settings of the run, from args.pkl, or from the folder's name if that is missing.
 
     Raises
     ------
     CheckpointError
-        If args.pkl is damaged, or the name tells nothing.
+        If args.pkl is damaged, or the name is not a tag.
     """
     family, name = family_of(tree), tree.folder.resolve().name
     if not tree.args.exists():
@@ -159,68 +152,72 @@ def checkpoints(tree: ResultTree) -> list[tuple[ParamsName, Path]]:
 
 
 def read_log(tree: ResultTree) -> dict[str, list[Any]]:
-    """The log as plain numbers under the original's keys (`LOG_KEYS`), one for each look.
+    """The log as Python numbers under the original's keys (`LOG_KEYS`), one per evaluation.
 
     Raises
     ------
     CheckpointError
         If it is missing or damaged.
     """
-    return plain(_stored_log(tree))
+    return to_python_numbers(_stored_log(tree))
 
 
-def plain(log: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """A log whose NumPy numbers have become plain ones."""
-    return {key: [_plain(value) for value in values] for key, values in log.items()}
+def to_python_numbers(log: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Convert the NumPy numbers of a log to Python's."""
+    return {key: [_python_number(value) for value in values] for key, values in log.items()}
 
 
 def _stored_log(tree: ResultTree) -> dict[str, list[Any]]:
-    """The log as it is stored: some numbers are NumPy's."""
+    """The log as stored: some numbers are NumPy's."""
     log = pickles.read(tree.log)
     needed = ("iter", "epoch", LOWEST_VALID, TEST_OF_LOWEST, TEST)
     if not isinstance(log, dict) or not all(isinstance(values, list) for values in log.values()):
-        raise CheckpointError(f"{tree.log} is no log of the original's: it is not a dictionary of lists.")
+        raise CheckpointError(f"{tree.log} is not a log of the original: it is not a dictionary of lists.")
     missing = [key for key in needed if key not in log]
     if missing:
-        raise CheckpointError(f"{tree.log} is no log of the original's: it has no {missing[0]!r}.")
+        raise CheckpointError(f"{tree.log} is not a log of the original: it has no {missing[0]!r}.")
     if len({len(log[key]) for key in needed}) > 1:
         raise CheckpointError(f"{tree.log} is damaged: its lists differ in length.")
     whole = ("iter", "epoch", RESUMED)
-    if not all(isinstance(_plain(v), int if k in whole else int | float) for k in log for v in log[k]):
-        raise CheckpointError(f"{tree.log} is damaged: it holds something that is not such a number.")
+    if not all(
+        isinstance(_python_number(v), int if k in whole else int | float) for k in log for v in log[k]
+    ):
+        raise CheckpointError(
+            f"{tree.log} is damaged: it holds a value that is not a number of the right kind."
+        )
     return log
 
 
 def _read_args(tree: ResultTree) -> list[str]:
     argv = pickles.read(tree.args)
     if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):
-        raise CheckpointError(f"{tree.args} holds no command line; remove it, and the folder's name is read.")
+        raise CheckpointError(f"{tree.args} holds no command line; remove it to use the folder's name.")
     return argv
 
 
-def _plain(value: Any) -> Any:
+def _python_number(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
 # --- resuming -----------------------------------------------------------------------------------------------
 
 
-class Resume(NamedTuple):
-    """Where the original goes on.
+class ResumePoint(NamedTuple):
+    """The evaluation at which the original resumes a run.
 
     Attributes
     ----------
     epoch, iteration : int
     to_skip : int
-        Minibatches of this epoch that are done.
+        Completed minibatches of this epoch.
     params : Path
         The parameters to load. Quirk: neither Adam's moments nor the carried state were saved.
     lowest_valid, test_of_lowest, test : float
         Best validation cost so far, the test cost there, the latest test cost; bits per sample.
     log : dict of str to list
-        What the log becomes.
+        The log after resuming.
     backup : bool
-        Whether looks are lost from the log, so that it is kept under another name.
+        True if evaluations are dropped from the log, so that a copy of it is kept.
     """
 
     epoch: int
@@ -234,19 +231,19 @@ class Resume(NamedTuple):
     backup: bool
 
 
-def resumable(tree: ResultTree, count: bool = True) -> Resume:
-    """Where the original would go on: at the latest look whose parameters are still there. Changes nothing.
+def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
+    """Find the latest evaluation whose parameters exist, where the original would resume. Changes nothing.
 
-    With `count` the log also says how many looks it had here (`RESUMED`).
+    With `count` the number of evaluations is added to `RESUMED` in the log.
 
     Quirk: the file's name is searched for as params_e<epoch>_i<iteration>*, so iteration 4 also finds 40.
-    Quirk: where several files are found for a look, the newest is kept, and yet that look is given up: the
-    parameters are then newer than what the log, the iteration and the position in the data say.
+    Quirk: if several files are found for an evaluation, the newest is used, and yet that evaluation is
+    dropped: the parameters are then newer than the log, the iteration and the position in the data.
 
     Raises
     ------
     CheckpointError
-        If the log is missing or damaged, no parameters belong to it, or no look is left.
+        If the log is missing or damaged, no parameters belong to it, or no evaluation is left.
     """
     log = _stored_log(tree)
     left, path = len(log["iter"]), None
@@ -258,19 +255,21 @@ def resumable(tree: ResultTree, count: bool = True) -> Resume:
         if len(files) != 1:
             left -= 1
     if path is None:
-        raise CheckpointError(f"No file in {tree.params} belongs to a look that {tree.log} knows of.")
+        raise CheckpointError(
+            f"No file in {tree.params} belongs to an evaluation in {tree.log}; start a new run."
+        )
     if not left:
         raise CheckpointError(
-            f"Several files in {tree.params} belong to the first look of {tree.log}; remove all but one."
+            f"Several files in {tree.params} belong to the first evaluation in {tree.log}; keep only one."
         )
     after = {key: values[:left] for key, values in log.items() if key != RESUMED}
     resumed = [index for index in log.get(RESUMED, []) if index < left] + [left] * count
     if resumed:
         after[RESUMED] = resumed
     epoch, iteration = after["epoch"][-1], after["iter"][-1]
-    # Each epoch after the first begins with a look, when its first minibatch is done.
+    # Each epoch after the first has an evaluation after its first minibatch.
     first = 1 if epoch == 0 else after["iter"][after["epoch"].index(epoch)]
-    return Resume(
+    return ResumePoint(
         epoch=epoch,
         iteration=iteration,
         to_skip=iteration - first + 1,
@@ -283,15 +282,15 @@ def resumable(tree: ResultTree, count: bool = True) -> Resume:
     )
 
 
-def carry_out(tree: ResultTree, resume: Resume) -> None:
-    """Write the log that `resumable` found, after a copy of the old one if looks are lost.
+def apply_resume_point(tree: ResultTree, resume: ResumePoint) -> None:
+    """Write the log of a resume point, after a copy of the old one if evaluations are dropped.
 
-    The copy is called train_log_i<last iteration>.pkl, which is our name for it.
+    The copy is train_log_i<last iteration>.pkl, a name of ours.
 
     Raises
     ------
     OutputError
-        If a file cannot be written; the log is then as it was.
+        If a file cannot be written; the log is then unchanged.
     """
     old = _stored_log(tree)
     if resume.backup:
@@ -303,37 +302,37 @@ def carry_out(tree: ResultTree, resume: Resume) -> None:
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def place(
+def results_tree(
     root: str | Path, family: str, argv: Sequence[str], learning_rate: float | None = None
 ) -> ResultTree:
-    """Where the original would put a run, were it started in the folder `root`."""
+    """The results folder of a run that the original starts in the folder `root`."""
     return ResultTree(Path(root) / RESULTS[family] / tag(argv, family, learning_rate))
 
 
 def create(tree: ResultTree, argv: Sequence[str], settings_text: str) -> None:
-    """Make the folders of a run, and write its command line and the text of model_settings.txt.
+    """Create the folders of a run, and write its command line and model_settings.txt.
 
     Raises
     ------
     OutputError
-        If that cannot be done.
+        If something cannot be written.
     """
     for folder in (tree.params, tree.samples, tree.best):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(explain(folder, error)) from error
+            raise OutputError(write_error_message(folder, error)) from error
     pickles.write(tree.args, list(argv))
     write_text(tree.model_settings, settings_text)
 
 
 def write_params(tree: ResultTree, name: ParamsName, arrays: Mapping[str, NDArray]) -> Path:
-    """Write parameters as float32 under the name of this moment; return the file's path."""
+    """Write parameters as float32 under this name; return the path of the file."""
     path = tree.params / params_name(*name)
     pickles.write(path, {key: np.asarray(array, dtype=np.float32) for key, array in arrays.items()})
     return path
 
 
 def write_log(tree: ResultTree, log: Mapping[str, list[Any]]) -> None:
-    """Write the log: under each of `LOG_KEYS` one number for each look."""
+    """Write the log: one number per evaluation under each of `LOG_KEYS`."""
     pickles.write(tree.log, dict(log))

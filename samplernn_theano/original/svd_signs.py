@@ -1,16 +1,16 @@
-"""The orthogonal factor of a square matrix, with the signs that the authors' LAPACK gave.
+"""The orthogonal factor of a square matrix, with the signs of the authors' LAPACK.
 
 The original draws its orthogonal weights as the left singular vectors of a normal matrix. These are unique up
-to their signs, and the signs come from the inner workings of LAPACK. The authors' NumPy 1.11 had LAPACK 3.6;
+to their signs, which depend on the implementation in LAPACK. The authors' NumPy 1.11 had LAPACK 3.6;
 since version 3.10 some signs differ, because `dlartg`, the plane rotation under the QR iteration, has another
-convention [4]: up to two columns in five for at most 25 rows, one or two a matrix for 1024 rows. Here the
-vectors are today's, and each sign is found anew, by following the driver `dgesdd` from the matrix to its
-signed vectors with the old `dlartg`. So the signs do not depend on the LAPACK at hand. A function that stands
-for a LAPACK routine names it.
+convention [4]: up to two columns in five for at most 25 rows, one or two per matrix for 1024 rows. Here the
+vectors are those of the installed LAPACK, and each sign is computed separately, by the steps of the driver
+`dgesdd` with the old `dlartg`. So the signs do not depend on the installed LAPACK. A function that implements
+a LAPACK routine names it.
 
-A sign can hang on a decision near rounding errors (which vectors a merge leaves alone, when an iteration has
-converged), so equality is measured, not proven. Of the 150090 columns of 3360 normal matrices of 1 to 1024
-rows, one may differ from NumPy 1.11.1; there NumPy 1.11.1 itself differs from processor to processor.
+A sign can depend on a decision near rounding errors (which vectors a merge leaves unchanged, when an
+iteration has converged), so equality is measured, not proven. Of the 150090 columns of 3360 normal matrices
+of 1 to 1024 rows, one may differ from NumPy 1.11.1; there NumPy 1.11.1 itself differs between processors.
 
 References
 ----------
@@ -36,7 +36,7 @@ TOLERANCE = EPS ** (7 / 8)  # of the QR iteration, relative
 
 
 def orthogonal_factor(a: Array) -> Array:
-    """The left singular vectors u of `a` as NumPy 1.11 with LAPACK 3.6 returned them, signs included.
+    """The left singular vectors u of `a` with the signs of NumPy 1.11 with LAPACK 3.6.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def orthogonal_factor(a: Array) -> Array:
     Returns
     -------
     (n, n) float64
-        Today's `numpy.linalg.svd(a)[0]`, some columns negated.
+        `numpy.linalg.svd(a)[0]` with some columns negated.
 
     Raises
     ------
@@ -63,9 +63,9 @@ def orthogonal_factor(a: Array) -> Array:
 
 
 def signed_left_vectors(d: Array, e: Array) -> Array:
-    """Left singular vectors of the upper bidiagonal matrix (d, e), by falling singular value (`dbdsdc`).
+    """Left singular vectors of the upper bidiagonal matrix (d, e), by decreasing singular value (`dbdsdc`).
 
-    Up to 25 rows the QR iteration does all; above, the matrix is halved until its parts have at most 25 rows.
+    Up to 25 rows by QR iteration; a larger matrix is halved until its parts have at most 25 rows.
     """
     n = len(d)
     if n == 1:
@@ -92,7 +92,7 @@ def reflector(x: Array) -> tuple[Array, float, float]:
 def bidiagonalise(a: Array) -> tuple[Array, Array, Array, Array]:
     """Reduce `a` (n, n) to upper bidiagonal form by reflections from the left and the right (`dgebrd`) [1].
 
-    For speed `a` is rewritten only once per block of columns: within a block the reduced matrix is
+    For speed `a` is updated only once per block of columns: within a block the reduced matrix is
     a - v y^T - x w^T, where v and w hold the left and right reflectors.
 
     Returns
@@ -100,7 +100,7 @@ def bidiagonalise(a: Array) -> tuple[Array, Array, Array, Array]:
     d, e : (n,), (n - 1,) float64
         The diagonal and the superdiagonal.
     reflectors, tau : (n, n), (n,) float64
-        The left reflectors, one a column, zero above the diagonal, and their factors.
+        The left reflectors, one per column, zero above the diagonal, and their factors.
     """
     a = np.array(a, dtype=np.float64)
     n = len(a)
@@ -136,16 +136,16 @@ def divide(d: Array, e: Array, depth: int) -> tuple[Array, Array, Array]:
     d, e : (n,), (m - 1,) float64
         The diagonal and the superdiagonal; m is n or n + 1.
     depth : int
-        How often to halve.
+        Number of times to halve.
 
     Returns
     -------
     sigma : (n,) float64
         The singular values, in no order.
     u : (n, n) float64
-        The left vectors, one a column.
+        The left vectors, one per column.
     vt : (m, m) float64
-        The right vectors, one a row. If m = n + 1, the last row spans the null space.
+        The right vectors, one per row. If m = n + 1, the last row spans the null space.
     """
     if depth == 0:
         return leaf(d, e)
@@ -161,8 +161,8 @@ def merge(
     """Join two halves by the row (alpha, beta) between them (`dlasd1`, `dlasd2`) [3].
 
     In the vectors of the halves the matrix is diagonal but for one row z. A vector whose entry of z is
-    negligible stays as it is, sign included. The others mix as the secular equation says, and their sign is
-    the one that makes the entry of the joining row negative.
+    negligible is unchanged, including its sign. The others are combined by the secular equation, with the
+    sign that makes the entry of the joining row negative.
     """
     (d1, u1, vt1), (d2, u2, vt2) = upper, lower
     k, n, m = len(d1), len(d1) + 1 + len(d2), len(vt1) + len(vt2)
@@ -178,7 +178,7 @@ def merge(
     z = alpha * vt[:, k] + (beta * vt[:, k + 1] if m > k + 1 else 0.0)
 
     tolerance = 8 * EPS * max(abs(alpha), abs(beta), sigma.max())
-    if m > n:  # two null vectors: turn them so that z meets only the first
+    if m > n:  # two null vectors: rotate them so that z has an entry for the first only
         length = math.hypot(z[0], z[n])
         if length > tolerance:
             rotate(vt[0], vt[n], z[0] / length, z[n] / length)
@@ -190,7 +190,9 @@ def merge(
         if abs(z[j]) <= tolerance:
             continue
         i = mixed[-1]
-        if i != 0 and sigma[j] - sigma[i] <= tolerance:  # a double value: turn the pair, leave one alone
+        if (
+            i != 0 and sigma[j] - sigma[i] <= tolerance
+        ):  # a double value: rotate the pair, leave one unchanged
             length = math.hypot(z[i], z[j])
             c, s = z[j] / length, -z[i] / length
             rotate(u.T[i], u.T[j], c, s)
@@ -210,8 +212,9 @@ def merge(
 def secular(poles: Array, z: Array) -> tuple[Array, Array, Array]:
     """Singular values and vectors of the matrix with first row z and diagonal `poles` (`dlasd3`) [3].
 
-    poles (k,) rises from 0, and z (k,) has no negligible entry. Returned are the singular values (k,),
-    rising, and the left and right vectors (k, k), one a column; the first entry of a left vector is negative.
+    poles (k,) increase from 0, and z (k,) has no negligible entry. Returns the singular values (k,),
+    increasing, and the left and right vectors (k, k), one per column; the first entry of a left vector is
+    negative.
     Raises numpy.linalg.LinAlgError if a value is not found.
     """
     k = len(z)
@@ -249,7 +252,7 @@ def givens(f: float, g: float) -> tuple[float, float, float]:
 
 
 def rotate(x: Array, y: Array, c: float, s: float) -> None:
-    """Turn the pair of vectors x, y in place to c x + s y, c y - s x (`drot`)."""
+    """Rotate the pair of vectors x, y in place to c x + s y, c y - s x (`drot`)."""
     x[:], y[:] = c * x + s * y, c * y - s * x
 
 

@@ -1,4 +1,4 @@
-"""What the original calls things: its command lines, the folder of a run, the files in it."""
+"""The original's names: its command lines, the folders of runs and the files in them."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -13,16 +13,24 @@ SCRIPTS = {
     "one_tier": "models/one_tier/one_tier.py",
     "two_tier": "models/two_tier/two_tier.py",
     "three_tier": "models/three_tier/three_tier.py",
-    "wavenet": "models/one_tier/wavent.py",  # Quirk: misspelt, and beside one_tier
+    "wavenet": "models/one_tier/wavent.py",  # Quirk: misspelt, and next to one_tier
 }
-"""The script that each family was trained with."""
+"""The training script of each family."""
+
+RESULTS = {
+    "one_tier": "results_1t",
+    "two_tier": "results_2t",
+    "three_tier": "results_3t",
+    "wavenet": "results_wavenets",
+}
+"""The results folder of each family."""
 
 
 # --- command lines and tags ---------------------------------------------------------------------------------
 
 
 class Settings(NamedTuple):
-    """What a run was asked for; `which_set` is the original's name of the data set."""
+    """Settings of a run; `which_set` is the original's name of the data set."""
 
     hp: HyperParameters
     which_set: str
@@ -30,7 +38,7 @@ class Settings(NamedTuple):
 
 
 def original_argv(hp: HyperParameters, which_set: str, exp: str) -> list[str]:
-    """The command line that the original would train this model with; `exp` is a name for the experiment.
+    """The original's command line for training this model; `exp` is the name of the experiment.
 
     Raises
     ------
@@ -46,17 +54,17 @@ def original_argv(hp: HyperParameters, which_set: str, exp: str) -> list[str]:
 
 
 def tag(argv: Sequence[str], family: str, learning_rate: float | None = None) -> str:
-    """The name that the original gives to the folder of a run.
+    """The name of a run's folder.
 
-    Quirk: the words are joined without a space, "--" and "/" become "-", and True and False become T and F
-    wherever they stand. --resume is left out, so that a resumed run finds its folder.
+    Quirk: the arguments are joined without a space, "--" and "/" become "-", and True and False become T and
+    F everywhere. --resume is omitted, so that a resumed run finds its folder.
 
     Parameters
     ----------
     argv : sequence of str
         The command line, the script's path first.
     learning_rate : float, optional
-        By default the script's. wavenet's tag does not say it.
+        By default the script's. It is not in the tag of wavenet.
     """
     joined = "".join(word for word in argv if word != "--resume")
     for old, new in (("--", "-"), ("/", "-"), ("True", "T"), ("False", "F")):
@@ -67,18 +75,18 @@ def tag(argv: Sequence[str], family: str, learning_rate: float | None = None) ->
 
 
 def from_tag(name: str, family: str) -> Settings:
-    """What a run was asked for, read from the name of its folder.
+    """The settings of a run, read from the name of its folder.
 
     Raises
     ------
     CheckpointError
-        If the name is not a tag of this family, or may be read in two ways.
+        If the name is not a tag of this family, or is ambiguous.
     """
     words, learning_rate = _split_tag(name, family)
     flags = [word for word in words if word.startswith("--")]
     if not words or len(flags) != len(set(flags)):
         raise CheckpointError(
-            f"The folder's name {name} is not one that the original gives to a {family} run; name the "
+            f"The folder's name {name} is not a name of the original's for a {family} run; give the "
             "hyper-parameters."
         )
     hp, which_set = read_argv(words, family, f"The folder's name {name}")
@@ -86,17 +94,17 @@ def from_tag(name: str, family: str) -> Settings:
 
 
 def learning_rate_of(name: str, family: str) -> float:
-    """The learning rate that the name of a run's folder says, else that of the family's script."""
+    """The learning rate in the name of a run's folder, else that of the family's script."""
     return _split_tag(name, family)[1] or FAMILIES[family].learning_rate
 
 
 def read_argv(argv: Sequence[str], family: str, source: str) -> tuple[HyperParameters, str]:
-    """Hyper-parameters and data set of a command line found in `source`.
+    """Hyper-parameters and data set of a command line; `source` names it in errors.
 
     Raises
     ------
     CheckpointError
-        If it is not one of that family's.
+        If the command line does not fit the family.
     """
     try:
         return from_original_argv(FAMILIES[family], argv)
@@ -105,12 +113,12 @@ def read_argv(argv: Sequence[str], family: str, source: str) -> tuple[HyperParam
 
 
 def _split_tag(name: str, family: str) -> tuple[list[str], float | None]:
-    """The words of a tag as a command line has them (none if it cannot be split) and the learning rate."""
+    """The arguments in a tag (none if it cannot be split) and the learning rate."""
     names = [own for own in fields(FAMILIES[family]) if not own.metadata.get("ours")]
     by_type: dict[Any, str] = {int: r"\d+", bool: "T|F", str: r"linear|mu-law|a-law|GRU|LSTM"}
     values = {own.name: by_type[own.type] for own in names} | {"which_set": r"\w+"}
     flag = "|".join(f"{name}=?(?:{value})" for name, value in values.items())
-    # --exp may be anything: its value ends where the next flag begins.
+    # --exp has any value, which ends where the next flag begins.
     part = re.compile(rf"-(?:(?P<flag>{flag})(?=-|$)|exp.*?(?=-(?:{flag})(?:-|$)|$)|debug(?=-|$))")
     matched = re.fullmatch(r".*?\.py(?P<flags>-.*?)(?:-lr(?P<rate>\d+(\.\d+)?(e-\d+)?))?", name)
     if matched is None or part.sub("", matched["flags"]):
@@ -127,10 +135,10 @@ def _split_tag(name: str, family: str) -> tuple[list[str], float | None]:
 
 
 class ParamsName(NamedTuple):
-    """What the name of a file of parameters tells.
+    """The parts of the name of a file of parameters.
 
-    `hours` of training; `train` is the cost of the last minibatch alone and `valid` that of the validation
-    set, in bits per sample; `best` says whether `valid` was the lowest so far.
+    `hours` of training; `train` is the cost of the last minibatch and `valid` that of the validation set, in
+    bits per sample; `best` is true if `valid` was the lowest so far.
     """
 
     epoch: int
@@ -145,22 +153,22 @@ def params_name(
     epoch: int, iteration: int, hours: float, train: float, valid: float, best: bool = False
 ) -> str:
     """The name of a file of parameters; see `ParamsName`."""
-    return f"params_{_moment(epoch, iteration, hours, train, valid, best)}.pkl"
+    return f"params_{_suffix(epoch, iteration, hours, train, valid, best)}.pkl"
 
 
 def sample_name(
     epoch: int, iteration: int, hours: float, train: float, valid: float, best: bool, sequence: int
 ) -> str:
     """The name of a generated recording; see `ParamsName`."""
-    return f"sample_{_moment(epoch, iteration, hours, train, valid, best)}_{sequence}.wav"
+    return f"sample_{_suffix(epoch, iteration, hours, train, valid, best)}_{sequence}.wav"
 
 
-def _moment(epoch: int, iteration: int, hours: float, train: float, valid: float, best: bool) -> str:
+def _suffix(epoch: int, iteration: int, hours: float, train: float, valid: float, best: bool) -> str:
     return f"e{epoch}_i{iteration}_t{hours:.2f}_tr{train:.4f}_v{valid:.4f}" + "_best" * best
 
 
 def read_params_name(name: str) -> ParamsName | None:
-    """The numbers in the name of a file of parameters; None if it is not one."""
+    """The parts of the name of a file of parameters; None if it is not such a name."""
     number = r"(-?\d+\.\d+|-?inf|nan)"
     found = re.fullmatch(rf"params_e(\d+)_i(\d+)_t(\d+\.\d\d)_tr{number}_v{number}(_best)?\.pkl", name)
     if found is None:
@@ -169,12 +177,12 @@ def read_params_name(name: str) -> ParamsName | None:
     return ParamsName(int(epoch), int(iteration), float(hours), float(train), float(valid), best is not None)
 
 
-def listed(words: Iterable[str]) -> str:
-    """Words as a sentence offers them: a, b or c."""
-    *others, last = words
+def listed(choices: Iterable[str]) -> str:
+    """Choices as text: a, b or c."""
+    *others, last = choices
     return f"{', '.join(others)} or {last}"
 
 
 def experiment(argv: Sequence[str]) -> str | None:
-    """The name of the experiment that a command line of the original says."""
+    """The name of the experiment in a command line of the original."""
     return argv[argv.index("--exp") + 1] if "--exp" in argv[:-1] else None

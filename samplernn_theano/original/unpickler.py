@@ -1,9 +1,9 @@
-"""A stack machine for Python 2's pickles that makes plain values and NumPy arrays, and calls nothing.
+"""A safe unpickler for Python 2's pickles of plain values and NumPy arrays: it calls nothing.
 
-A pickle is a program. Python's own machine for it imports and calls whatever functions it names; this one
-follows the opcodes of protocols 0 to 2 that make plain values, and takes five names of NumPy and the standard
-library for what they mean instead of importing them. Every limit here keeps a hostile or damaged file from
-taking more time or memory than its size accounts for.
+A pickle is a program. Python's own machine imports and calls any function that it names; this one implements
+the opcodes of protocols 0 to 2 for plain values, and interprets five names of NumPy and the standard library
+without importing them. The limits keep a malicious or damaged file from using more time or memory than its
+size justifies.
 """
 
 import codecs
@@ -26,7 +26,7 @@ _FREE_CONTAINERS = 10_000
 
 
 class RefusedError(Exception):
-    """The pickle asks for what no checkpoint needs."""
+    """The pickle requests what no checkpoint needs."""
 
 
 def load(data: bytes) -> Any:
@@ -35,7 +35,7 @@ def load(data: bytes) -> Any:
     Raises
     ------
     RefusedError
-        If it asks for anything but plain values and arrays.
+        If it requests anything but plain values and arrays.
     ValueError
         If it is damaged.
     """
@@ -51,7 +51,7 @@ class _Name:
 
 @dataclass(slots=True)
 class _Dtype:
-    """A numpy.dtype in the making."""
+    """A numpy.dtype under construction."""
 
     code: str
     order: str = ""
@@ -59,7 +59,7 @@ class _Dtype:
 
 @dataclass(slots=True)
 class _Array:
-    """A numpy.ndarray in the making: pickles make it empty first and fill it later."""
+    """A numpy.ndarray under construction: pickles create it empty and fill it later."""
 
     values: NDArray | None = None
 
@@ -73,7 +73,7 @@ _NAMES = {name.name: name for name in (_RECONSTRUCT, _SCALAR, _NDARRAY, _DTYPE, 
 
 
 class _Machine:
-    """The stack, the marks and the memo while a pickle is read. Errors in the pickle are ValueErrors."""
+    """The stack, the marks and the memo of a pickle. Errors in the pickle raise ValueError."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -82,11 +82,11 @@ class _Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.array_bytes = 0  # in all arrays so far
-        self.containers = 0  # made so far
+        self.containers = 0  # so far
         self.values = 0  # that the result may have: one for each opcode
 
     def run(self) -> Any:
-        """Follow the pickle to its end and return its value."""
+        """Run the pickle to its end and return its value."""
         while (opcode := self.take(1)) != b".":
             self.values += 1
             if self.values > _MAX_OPCODES:
@@ -102,7 +102,7 @@ class _Machine:
         return self.plain(self.stack[0], 0)
 
     def plain(self, value: Any, depth: int) -> Any:
-        """Return `value` with finished arrays for what stood for them."""
+        """Return `value` with finished arrays in place of their placeholders."""
         self.values -= 1
         if self.values < 0:
             raise ValueError("it unfolds to more values than it spells out")
@@ -130,15 +130,15 @@ class _Machine:
         return self.data[start : self.position]
 
     def unsigned(self, n: int) -> int:
-        """Return the number that the next `n` bytes are."""
+        """Return the next `n` bytes as an unsigned number."""
         return int.from_bytes(self.take(n), "little")
 
     def signed(self, n: int) -> int:
-        """Return the number that the next `n` bytes are, in two's complement."""
+        """Return the next `n` bytes as a signed number (two's complement)."""
         return int.from_bytes(self.take(n), "little", signed=True)
 
     def line(self, limit: int | None = _MAX_LINE) -> bytes:
-        """Return what comes before the next newline, at most `limit` bytes, and skip the newline."""
+        """Return the bytes before the next newline, at most `limit`, and skip the newline."""
         stop = None if limit is None else self.position + limit
         end = self.data.find(b"\n", self.position, stop)
         if end < 0:
@@ -147,7 +147,7 @@ class _Machine:
         return text
 
     def pop(self) -> Any:
-        """Take the last value from the stack, above the last mark."""
+        """Remove and return the last value of the stack, above the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise ValueError("a value is missing")
         return self.stack.pop()
@@ -159,7 +159,7 @@ class _Machine:
         return self.stack[-1]
 
     def marked(self) -> list[Any]:
-        """Take all values above the last mark, and the mark."""
+        """Remove and return all values above the last mark; remove the mark."""
         if not self.marks:
             raise ValueError("a mark is missing")
         start = self.marks.pop()
@@ -168,20 +168,20 @@ class _Machine:
         return items
 
     def container[C: (list[Any], tuple[Any, ...], dict[str, Any])](self, made: C) -> C:
-        """Count a new container: empty ones take one byte of the file and much more of the memory."""
+        """Count a new container: an empty one takes one byte of the file, and much more memory."""
         self.containers += made != ()
         if self.containers > _FREE_CONTAINERS + len(self.data) // 8:
             raise ValueError("more lists than a file of its size can fill")
         return made
 
     def get(self, number: int) -> Any:
-        """Return the value that was put at `number` of the memo."""
+        """Return the value at `number` of the memo."""
         if number not in self.memo:
             raise ValueError("a reference to nothing")
         return self.memo[number]
 
     def put(self, number: int) -> None:
-        """Keep the last value of the stack at `number` of the memo."""
+        """Store the last value of the stack at `number` of the memo."""
         if not self.stack or not 0 <= number <= len(self.data):
             raise ValueError("a value that cannot be referred to")
         self.memo[number] = self.stack[-1]
@@ -200,9 +200,9 @@ def _fill(target: dict[str, Any], items: list[Any]) -> dict[str, Any]:
     if len(items) % 2:
         raise ValueError("a key without a value")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        # Other keys could make Python hash or compare them for ever.
+        # Hashing or comparing other keys could take forever.
         if type(key) is not str or key in target:
-            raise ValueError("a key that is no text or is there twice")
+            raise ValueError("a key that is not text or is duplicated")
         target[key] = value
     return target
 
@@ -225,7 +225,7 @@ def _string(machine: _Machine) -> str:
 
 
 def _unicode(machine: _Machine) -> str:
-    """UNICODE: a line in which u and a number stand for a character."""
+    """UNICODE: a line with unicode escapes."""
     text = machine.line(limit=None).decode("raw-unicode-escape")
     text.encode()  # half a surrogate pair could be neither printed nor written
     return text
@@ -247,7 +247,7 @@ def _name(machine: _Machine) -> _Name:
 
 
 def _call(machine: _Machine) -> Any:
-    """REDUCE: what the function would return for the arguments."""
+    """REDUCE: the result of the function for the arguments."""
     arguments, function = machine.pop(), machine.pop()
     match function, arguments:
         case _Name(_RECONSTRUCT.name), (_Name(_NDARRAY.name), (0,), str()):
@@ -262,11 +262,11 @@ def _call(machine: _Machine) -> Any:
             return text  # Python 3 writes byte strings like this
         case _Name(name), _:
             raise _refusal(f"{name} with unusual arguments")
-    raise ValueError("a call of what is no function")
+    raise ValueError("a call of what is not a function")
 
 
 def _build(machine: _Machine) -> None:
-    """BUILD: give an array its values, or a dtype its byte order."""
+    """BUILD: set the values of an array, or the byte order of a dtype."""
     match machine.pop(), machine.stack[-1:]:
         case (3, "<" | ">" | "|" as order, None, None, None, -1, -1, 0), [_Dtype() as dtype]:
             dtype.order = order
@@ -279,7 +279,7 @@ def _build(machine: _Machine) -> None:
 
 
 def _array(machine: _Machine, dtype: _Dtype, shape: tuple, text: str, fortran: bool = False) -> NDArray:
-    """Return an array made of the bytes `text`; all arrays together are no larger than the file."""
+    """Return an array of the bytes `text`; all arrays together are at most as large as the file."""
     machine.array_bytes += len(text)
     if machine.array_bytes > len(machine.data) or len(shape) > _MAX_DIMENSIONS:
         raise ValueError("arrays larger than the file")
@@ -288,13 +288,13 @@ def _array(machine: _Machine, dtype: _Dtype, shape: tuple, text: str, fortran: b
     kind = np.dtype(dtype.order + dtype.code)
     if math.prod(shape) * kind.itemsize != len(text):
         raise ValueError("an array whose shape does not fit its bytes")
-    # Bytes other than 0 and 1 are no booleans, so they are made such.
+    # Bytes other than 0 and 1 are converted to booleans.
     values = np.frombuffer(text.encode("latin1"), np.uint8 if kind.kind == "b" else kind)
     return np.array(values.reshape(shape, order="F" if fortran else "C"), kind.newbyteorder("="), order="C")
 
 
 def _refuse(opcode: bytes, machine: _Machine) -> None:
-    """Raise the error for an opcode that checkpoints do not have."""
+    """Raise the error for an opcode that no checkpoint has."""
     match opcode:
         case b"i":
             _name(machine)
@@ -306,7 +306,7 @@ def _refuse(opcode: bytes, machine: _Machine) -> None:
         case b"\x82" | b"\x83" | b"\x84":
             raise _refusal("a registered extension")
     raise ValueError(
-        f"{_printable(opcode.decode('latin1'))} is no opcode of protocol 0, 1 or 2 for plain values"
+        f"{_printable(opcode.decode('latin1'))} is not an opcode of protocol 0, 1 or 2 for plain values"
     )
 
 
@@ -314,17 +314,17 @@ def _protocol(machine: _Machine) -> None:
     """PROTO: Python 2 knows protocols up to 2."""
     version = machine.unsigned(1)
     if version > 2:
-        remedy = "load it where it was made and save it by pickle.dump(value, file, protocol=2)"
+        remedy = "load it in Python 3 and save it with pickle.dump(value, file, protocol=2)"
         raise RefusedError(f"is a pickle of protocol {version}, which Python 2 does not know; {remedy}")
 
 
 def _refusal(what: str) -> RefusedError:
-    """Return the error for a pickle that asks for `what`."""
+    """Return the error for a pickle that requests `what`."""
     return RefusedError(f"asks for {what}, which no checkpoint needs; it was not executed")
 
 
 def _printable(text: str) -> str:
-    """Return `text` with what a terminal could obey escaped."""
+    """Return `text` with control characters escaped."""
     return ascii(text)[1:-1]
 
 

@@ -1,10 +1,10 @@
-"""The original's sound files, byte for byte: float32 wav, 16 kHz, mono.
+"""The original's wav files, byte for byte: float32, 16 kHz, mono.
 
-The lowest sample of a sequence becomes -0.475 and the highest 0.475.
+The minimum of a sequence becomes -0.475 and the maximum 0.475.
 
-Quirk: only these two are looked at, so silence need not lie at 0: a DC offset may stay.
+Quirk: only these two are used, so a DC offset may remain.
 
-Quirk: a constant sequence is divided by its range, which is 0, and becomes a file of NaN.
+Quirk: a constant sequence is divided by its range, 0, and becomes a file of NaN.
 """
 
 from pathlib import Path
@@ -19,10 +19,9 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
 def write(path: Path, levels: NDArray[np.integer], q_type: str) -> None:
-    """Write the levels (samples,) of a sequence to the file that the original writes.
+    """Write the levels (samples,) of a sequence as the original does.
 
-    Which samples those are depends on the family: the recurrent ones write the silence in front too, wavenet
-    does not.
+    The recurrent families include the left padding in the file, wavenet does not.
 
     Raises
     ------
@@ -33,17 +32,17 @@ def write(path: Path, levels: NDArray[np.integer], q_type: str) -> None:
     """
     x = amplitudes(levels, q_type)
     with atomic_write(path) as temporary:
-        # SciPy's header is still that of 2016; a test compares.
+        # SciPy's header is the same as in 2016; a test compares.
         scipy.io.wavfile.write(temporary, SAMPLE_RATE, x)
 
 
 def amplitudes(levels: NDArray[np.integer], q_type: str) -> NDArray[np.float32]:
-    """What the original makes of the levels (samples,) of a sequence, in its order and in float32.
+    """The original's amplitudes of the levels (samples,) of a sequence, in float32 and the same order.
 
     Raises
     ------
     HyperParameterError
-        If `q_type` is neither linear nor mu-law: the original stops there too.
+        If `q_type` is neither linear nor mu-law, as in the original.
     """
     if q_type == "linear":
         x = levels.astype(np.float32)
@@ -65,9 +64,9 @@ def amplitudes(levels: NDArray[np.integer], q_type: str) -> NDArray[np.float32]:
 
 
 def _mu_law_amplitudes() -> NDArray[np.float32]:
-    """The amplitudes of the 256 levels, as in `quantize.mu_law_dequantize`, but the same on every machine.
+    """The amplitudes of the 256 levels, as `samplernn_theano.data.quantization`, but equal on every machine.
 
-    NumPy's power of float32 is not: its last bit depends on the processor. The one here is rounded once.
+    The last bit of NumPy's float32 power depends on the processor. This one is rounded once.
     """
     y = (np.arange(256) - 128) / 128
     power = (256 ** np.abs(y)).astype(np.float32)

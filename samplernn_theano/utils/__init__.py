@@ -1,1 +1,1 @@
-"""Files, text, plots and signals, which every other package may use."""
+"""Atomic writes, locks, text, figures, signals and errors of commands, for all packages."""

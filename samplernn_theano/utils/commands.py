@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and errors as one line."""
+"""Run a command: exit code, and errors as one line."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from samplernn_theano.errors import SampleRNNError
 
 
 def run_command(run: Callable[[], int]) -> int:
-    """Run a command and return its exit code: an error becomes one line, Ctrl-C and SIGTERM a clean end."""
+    """Run a command and return its exit code; an error is one line, Ctrl-C and SIGTERM end it cleanly."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return run()
@@ -22,10 +22,10 @@ def run_command(run: Callable[[], int]) -> int:
             file=sys.stderr,
         )
         return 2
-    except BrokenPipeError:  # the reader of our output, such as `head`, has had enough
+    except BrokenPipeError:  # the reader of our output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a name that is too long, a device that fails: whatever has no words of its own
+    except OSError as error:  # any other: a name that is too long, a device that fails
         print(f"samplernn: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

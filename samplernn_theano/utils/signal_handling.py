@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while something runs that must end well."""
+"""Handling of Ctrl-C and SIGTERM by work that must end cleanly."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -7,20 +7,20 @@ from types import FrameType
 
 
 @contextmanager
-def caught(told: Callable[[int], object], first_only: bool = True) -> Iterator[None]:
-    """Give the number of each SIGINT and SIGTERM to `told` until the block ends.
+def handle_signals(callback: Callable[[int], object], first_only: bool = True) -> Iterator[None]:
+    """Call `callback` with the number of each SIGINT and SIGTERM until the block ends.
 
     Parameters
     ----------
     first_only : bool
-        Leave a second Ctrl-C to the system: it kills this process at once. A second SIGTERM never does, for
-        the queue of a cluster sends several when a job's time is up.
+        Leave a second Ctrl-C to the system: it kills this process at once. A second SIGTERM never does,
+        because the queue of a cluster sends several when a job reaches its time limit.
     """
 
     def handle(number: int, _: FrameType | None) -> None:
         if first_only:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        told(number)
+        callback(number)
 
     before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
     for name in before:

@@ -8,12 +8,12 @@ from samplernn_theano.errors import ReproductionError
 
 
 def read_toml(path: Path, keys: set[str]) -> dict[str, Any]:
-    """The content of a TOML file that has only `keys`.
+    """Read a TOML file with no other keys than `keys`.
 
     Raises
     ------
     ReproductionError
-        If the file is missing, is no TOML or has another key.
+        If the file is missing, is not TOML or has another key.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))

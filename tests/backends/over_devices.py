@@ -51,7 +51,7 @@ def trained(family, n_devices):
     return {
         "costs": costs,
         "score": score,
-        "state_shapes": [np.shape(state) for state in jax_program.full(states)],
+        "state_shapes": [np.shape(state) for state in jax_program.to_numpy(states)],
         "exchanges": jax_program.exchanges(trainer.step.compiled().as_text()),
         "bytes_moved": sum(4 * v.get_value().size for name, v in trainer.adam.items() if ".m." in name),
     }

@@ -55,17 +55,17 @@ def test_info_notices_a_library_that_runs_the_wrong_kernels():
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     if "openblas" not in told:
         pytest.skip("NumPy and SciPy have another BLAS")
-    assert "takes the processor for a Nehalem" in told and "set OPENBLAS_CORETYPE=" in told
+    assert "misdetects the processor as a Nehalem" in told and "set OPENBLAS_CORETYPE=" in told
 
 
 def test_the_users_own_setting_comes_first(monkeypatch):
-    monkeypatch.setattr(blas, "_asked_for", lambda: "-L/opt/lib -lmkl_rt")
+    monkeypatch.setattr(blas, "_configured_flags", lambda: "-L/opt/lib -lmkl_rt")
     assert blas.linker_flags(blas.loaded()) == "-L/opt/lib -lmkl_rt"
     assert blas.describe_linked([]) == "-L/opt/lib -lmkl_rt"
 
 
 def test_without_any_blas_the_remedy_is_told(monkeypatch):
-    monkeypatch.setattr(blas, "_asked_for", lambda: "")
+    monkeypatch.setattr(blas, "_configured_flags", lambda: "")
     monkeypatch.setattr(blas.ctypes.util, "find_library", lambda name: None)
     assert blas.linker_flags([]) == ""
     told = blas.describe_linked([])
@@ -73,7 +73,7 @@ def test_without_any_blas_the_remedy_is_told(monkeypatch):
 
 
 def test_numpys_library_that_counts_in_64_bits_is_not_linked(monkeypatch):
-    monkeypatch.setattr(blas, "_asked_for", lambda: "")
+    monkeypatch.setattr(blas, "_configured_flags", lambda: "")
     monkeypatch.setattr(blas.ctypes.util, "find_library", lambda name: None)
     numpys = [library for library in blas.loaded() if "numpy.libs" in library.path]
     assert blas.linker_flags(numpys) == ""

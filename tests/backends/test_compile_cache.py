@@ -1,6 +1,7 @@
 """Compiled programs that are kept: used by the next process, never instead of another program."""
 
 import os
+import pathlib
 import time
 import warnings
 from types import SimpleNamespace
@@ -31,9 +32,9 @@ def start(folder, monkeypatch):
     options = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in options}
     monkeypatch.setattr(compilation_cache, "_cache", None)
-    monkeypatch.setattr(compile_cache, "COMPILED_SECONDS", 0)
+    monkeypatch.setattr(compile_cache, "MIN_COMPILE_SECONDS", 0)
     jax.config.update("jax_compilation_cache_dir", None)
-    yield compile_cache.keep_compiled
+    yield compile_cache.enable_for_jax
     for name, value in before.items():
         jax.config.update(name, value)
 
@@ -55,20 +56,20 @@ def numbers(compiled):
 
 
 def never(*_, **__):
-    raise AssertionError("compiled anew")
+    raise AssertionError("compiled again")
 
 
-def test_a_kept_program_computes_the_same_and_nothing_is_compiled_anew(folder, monkeypatch):
+def test_a_kept_program_computes_the_same_and_nothing_is_compiled_again(folder, monkeypatch):
     first = numbers(step.compile_trainer(HP))
     assert len(programs(folder)) == 2
     with monkeypatch.context() as context:
         context.setattr(step, "compile_function", never)
         assert numbers(step.compile_trainer(HP)) == first
         for other in ({"learning_rate": 0.5}, {"precision": "tf32"}):
-            with pytest.raises(AssertionError, match="compiled anew"):
+            with pytest.raises(AssertionError, match="compiled again"):
                 step.compile_trainer(HP, **other)
         context.setattr(compile_cache, "_sources", lambda: "another version of this package")
-        with pytest.raises(AssertionError, match="compiled anew"):
+        with pytest.raises(AssertionError, match="compiled again"):
             step.compile_trainer(HP)
     for path in programs(folder):
         path.write_bytes(path.read_bytes()[:-1])
@@ -79,26 +80,26 @@ def test_a_kept_program_computes_the_same_and_nothing_is_compiled_anew(folder, m
 
 def test_what_is_damaged_is_not_used(folder):
     what = {"program": "x"}
-    compile_cache.keep(what, {"devices": 1}, b"some bytes")
-    assert compile_cache.find(what) == ({"devices": 1}, b"some bytes")
-    assert compile_cache.find({"program": "y"}) is None
+    compile_cache.store(what, {"devices": 1}, b"some bytes")
+    assert compile_cache.load(what) == ({"devices": 1}, b"some bytes")
+    assert compile_cache.load({"program": "y"}) is None
     (path,) = programs(folder)
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole.replace(b"some", b"same"), b"", b"[]\n", b"{}\nx", b"\x00\xff"):
         path.write_bytes(damaged)
-        assert compile_cache.find(what) is None
+        assert compile_cache.load(what) is None
 
 
 def test_nothing_is_kept_where_it_is_not_wanted_or_cannot_be(folder, monkeypatch):
     monkeypatch.setenv("SAMPLERNN_CACHE", "off")
-    compile_cache.keep({}, {}, b"x")
-    assert compile_cache.folder() is None and compile_cache.find({}) is None
-    assert compile.describe("numba")["kept programs"] == "off"
+    compile_cache.store({}, {}, b"x")
+    assert compile_cache.folder() is None and compile_cache.load({}) is None
+    assert compile.describe("numba")["compile cache"] == "off"
     (folder / "file").touch()
     monkeypatch.setenv("SAMPLERNN_CACHE", str(folder / "file"))
-    compile_cache.keep({}, {}, b"x")
-    assert compile_cache.find({}) is None
-    assert compile.describe("numba")["kept programs"] == str(folder / "file")
+    compile_cache.store({}, {}, b"x")
+    assert compile_cache.load({}) is None
+    assert compile.describe("numba")["compile cache"] == str(folder / "file")
     monkeypatch.delenv("SAMPLERNN_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     assert compile_cache.folder() == folder / "samplernn-theano"
@@ -108,32 +109,38 @@ def test_nothing_is_kept_where_it_is_not_wanted_or_cannot_be(folder, monkeypatch
 def test_other_flags_and_versions_make_another_program(folder, monkeypatch, flag):
     flags = {"optimizer": "o4", "optimizer_including": "", "optimizer_excluding": ""}
     monkeypatch.setattr(pytensor, "config", SimpleNamespace(**flags))  # some cannot be set in a process
-    compile_cache.keep({}, {}, b"x")
-    assert compile_cache.find({})
+    compile_cache.store({}, {}, b"x")
+    assert compile_cache.load({})
     with monkeypatch.context() as context:
         context.setattr(pytensor.config, flag, "another")
-        assert compile_cache.find({}) is None
-    assert compile_cache.find({})
+        assert compile_cache.load({}) is None
+    assert compile_cache.load({})
     monkeypatch.setattr(jaxlib, "__version__", "another")
-    assert compile_cache.find({}) is None
+    assert compile_cache.load({}) is None
+
+
+def test_the_key_depends_on_the_source_of_everything_compiled():
+    package = pathlib.Path(compile_cache.__file__).parents[1]
+    assert {"backends", "config", "models", "training"} <= set(compile_cache.SOURCES)
+    assert all(list(package.glob(f"{folder}/*.py")) for folder in compile_cache.SOURCES)
 
 
 def test_what_was_used_longest_ago_makes_room(folder, monkeypatch):
-    monkeypatch.setattr(compile_cache, "MOST_FILES", 3)
+    monkeypatch.setattr(compile_cache, "MAX_FILES", 3)
     compiled = compile_cache.CompiledFiles(folder / "xla-0123abcd")
     for i in range(5):
-        compile_cache.keep({"i": i}, {}, b"x")
+        compile_cache.store({"i": i}, {}, b"x")
         compiled.put(str(i), b"x")
         time.sleep(0.02)  # what a file system's clock can tell apart
         if i < 3:
-            assert compile_cache.find({"i": 0}) and compiled.get("0")
+            assert compile_cache.load({"i": 0}) and compiled.get("0")
             time.sleep(0.02)
-    assert [i for i in range(5) if compile_cache.find({"i": i})] == [0, 3, 4]
+    assert [i for i in range(5) if compile_cache.load({"i": i})] == [0, 3, 4]
     assert [i for i in range(5) if compiled.get(str(i))] == [0, 3, 4]
     time.sleep(0.02)
-    monkeypatch.setattr(compile_cache, "MOST_BYTES", 1000)
-    compile_cache.keep({"i": 9}, {}, b"x" * 900)
-    assert len(programs(folder)) == 1 and compile_cache.find({"i": 9})
+    monkeypatch.setattr(compile_cache, "MAX_BYTES", 1000)
+    compile_cache.store({"i": 9}, {}, b"x" * 900)
+    assert len(programs(folder)) == 1 and compile_cache.load({"i": 9})
     assert compiled.get("0")  # these have their own bound
     compiled.put("9", b"x" * 900)
     assert compiled.get("9") and not compiled.get("0")
@@ -156,8 +163,8 @@ def test_files_of_others_are_left_alone(folder, monkeypatch):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("text")
         os.utime(folder / name, (0, 0))
-    monkeypatch.setattr(compile_cache, "MOST_FILES", 0)
-    compile_cache.keep({}, {}, b"x")
+    monkeypatch.setattr(compile_cache, "MAX_FILES", 0)
+    compile_cache.store({}, {}, b"x")
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == set(foreign)
 
 

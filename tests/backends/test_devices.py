@@ -76,7 +76,7 @@ def test_a_run_goes_on_with_another_number_of_devices(data, tmp_path):
 
 def test_what_devices_cannot_do_is_refused_in_a_sentence():
     for how, words in (
-        (("jax", 3, 4), "--devices 3 cannot share a batch evenly: --batch_size 4"),
+        (("jax", 3, 4), "--devices 3 cannot split a batch evenly: --batch_size 4"),
         (("jax", 64, 128), "--xla_force_host_platform_device_count=64"),
         (("numba", 2, 4), "--backend numba uses one device"),
     ):

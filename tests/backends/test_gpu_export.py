@@ -16,7 +16,7 @@ from samplernn_theano.data.dataset import SPLITS, load_split
 from samplernn_theano.models.build import build_graph, build_sampler
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import loop, optimizer
-from samplernn_theano.training.state import Training, settle
+from samplernn_theano.training.state import TrainingState, wait_for_cost
 from samplernn_theano.training.step import compile_trainer
 
 jax = pytest.importorskip("jax")
@@ -71,12 +71,12 @@ def test_of_a_step_the_loop_reads_only_the_cost_and_only_when_the_next_one_is_un
 
     clips = {split: load_split(data, split) for split in SPLITS}
     watched = replace(trainer, step=step)
-    t = Training(watched, clips, run_folder.Run(tmp_path), Schedule(), Progress(), trainer.zero_states(), 0.0)
+    t = TrainingState(watched, clips, run_folder.Run(tmp_path), Schedule(), Progress(), trainer.zero_states(), 0.0)
     with jax.transfer_guard("disallow"):  # but for arrays that are sent on purpose
-        for batch in islice(loop._minibatches(t), 4):
-            loop._step(t, batch)
+        for batch in islice(loop.remaining_minibatches(t), 4):
+            loop.train_step(t, batch)
         assert events == ["step 1", "step 2", "read 1", "step 3", "read 2", "step 4", "read 3"]
-        settle(t)
+        wait_for_cost(t)
     assert events[-1] == "read 4" and len(t.costs) == 4
 
 
@@ -84,7 +84,7 @@ def test_a_whole_run_sends_nothing_that_it_does_not_mean_to(trainer, data, tmp_p
     clips = {split: load_split(data, split) for split in SPLITS}
     told = {"backend": "jax", "versions": {}, "devices": "", "git_revision": None}
     run = run_folder.create(tmp_path / "run", told)
-    t = Training(
+    t = TrainingState(
         replace(trainer, settings=told),
         clips,
         run,
@@ -94,7 +94,7 @@ def test_a_whole_run_sends_nothing_that_it_does_not_mean_to(trainer, data, tmp_p
         0.0,
     )
     with jax.transfer_guard("disallow"):
-        assert loop.train_on(t, "start", None) == 0
+        assert loop.train_loop(t, "start", None) == 0
     assert t.progress.iteration == 3 and t.progress.best_valid is not None
 
 

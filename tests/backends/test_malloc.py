@@ -8,7 +8,7 @@ import pytest
 PROGRAM = """
 import resource, sys
 import numpy as np
-from samplernn_theano.allocator import keep_freed_memory
+from samplernn_theano.backends.malloc import keep_freed_memory
 
 keep_freed_memory(int(sys.argv[1]))
 

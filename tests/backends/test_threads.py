@@ -10,7 +10,7 @@ from samplernn_theano.backends import threads
 def test_every_library_is_told(monkeypatch):
     for name in threads.THREAD_VARIABLES:
         monkeypatch.setenv(name, "7")
-    threads.limit(3)
+    threads.set_limit(3)
     assert {name: os.environ[name] for name in threads.THREAD_VARIABLES} == {
         "OMP_NUM_THREADS": "3",
         "OPENBLAS_NUM_THREADS": "3",
@@ -21,7 +21,7 @@ def test_every_library_is_told(monkeypatch):
 
 def test_the_module_loads_no_library_that_reads_the_variables():
     script = (
-        "import sys; from samplernn_theano import threads; threads.limit(1); "
+        "import sys; from samplernn_theano.backends import threads; threads.set_limit(1); "
         "print({'numpy', 'scipy', 'jax', 'numba', 'pytensor', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

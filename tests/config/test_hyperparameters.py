@@ -51,7 +51,7 @@ def test_numbers_are_whole_and_one_at_least(family, name, value):
         assert family(emb_size=0).emb_size == 0
         return
     least = 0 if name == "emb_size" and family in WITH_ONE_HOT else 1
-    message = f"--{name} is {value}; it must be at least {least}, a whole number."
+    message = f"--{name} is {value}; it must be a whole number of at least {least}."
     with pytest.raises(HyperParameterError, match=re.escape(message)):
         family(**{name: value})
 

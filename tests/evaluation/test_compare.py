@@ -10,16 +10,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from samplernn_theano.checkpoints import npz
-from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.cli import main
 from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, TwoTier, WaveNet
 from samplernn_theano.data.dataset import load_split
-from samplernn_theano.evaluation import compare, nll
+from samplernn_theano.evaluation import compare, nll, score_figures
 from samplernn_theano.evaluation.nll import Scores
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
-from samplernn_theano.utils import plotting
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MUSIC = GOLDEN / "feeders" / "corpus" / "music"
@@ -29,13 +28,13 @@ TWO_TIER, THREE_TIER = (
 HP = TwoTier(dim=6, emb_size=3, q_levels=8, n_frames=4, frame_size=2, n_rnn=1, batch_size=2)
 
 
-def model(hp, seed=123) -> Saved:
+def model(hp, seed=123) -> LoadedModel:
     params = Parameters(seed)
     build_graph(params, hp)
-    return Saved(Path("a.npz"), hp, params.arrays(), "the checkpoint")
+    return LoadedModel(Path("a.npz"), hp, params.arrays(), "the checkpoint")
 
 
-def changed(saved: Saved, **arrays) -> Saved:
+def changed(saved: LoadedModel, **arrays) -> LoadedModel:
     """The same with other values of some parameters, whose dots are written as __."""
     return replace(saved, parameters=saved.parameters | {n.replace("__", "."): a for n, a in arrays.items()})
 
@@ -162,7 +161,7 @@ def figures(monkeypatch) -> list[Figure]:
 
 def test_the_picture_shows_every_parameter_and_clip(tmp_path, figures):
     distances = {"W": (0.5, 0.25), "b": (float("inf"), None), "zero": (0.0, 0.0), "h0": (0.1, None)}
-    plotting.comparison(tmp_path / "a.png", distances, np.array([0.3, -0.1, 0.2]))
+    score_figures.plot_comparison(tmp_path / "a.png", distances, np.array([0.3, -0.1, 0.2]))
     bars, clips = figures[0].axes
     assert [text.get_text() for text in bars.get_yticklabels()] == list(distances)
     lengths = [bar.get_width() for bar in bars.patches]
@@ -177,8 +176,10 @@ def test_the_picture_shows_every_parameter_and_clip(tmp_path, figures):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("n", [0, 1, 60])
 def test_the_picture_of_any_number_of_names(tmp_path, n):
-    plotting.comparison(tmp_path / "a.png", {f"name{i}": (0.0, None) for i in range(n)})
-    plotting.comparison(tmp_path / "a.png", {f"name{i}": (i / 10, i / 9) for i in range(n)}, np.zeros(1))
+    score_figures.plot_comparison(tmp_path / "a.png", {f"name{i}": (0.0, None) for i in range(n)})
+    score_figures.plot_comparison(
+        tmp_path / "a.png", {f"name{i}": (i / 10, i / 9) for i in range(n)}, np.zeros(1)
+    )
     assert matplotlib.image.imread(tmp_path / "a.png").shape[0] > 15 * n
 
 

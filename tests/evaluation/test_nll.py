@@ -12,7 +12,7 @@ import pytest
 
 from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.checkpoints import load, npz
-from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.cli import main
 from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, ThreeTier, TwoTier
@@ -21,8 +21,9 @@ from samplernn_theano.errors import OutputError
 from samplernn_theano.evaluation import nll
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
-from samplernn_theano.original.results_folder import RESULTS, ResultTree, read_log
+from samplernn_theano.original.results_folder import ResultTree, read_log
 from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
+from samplernn_theano.original.tags import RESULTS
 from samplernn_theano.training.hooks import evaluate as monitor
 from samplernn_theano.training.state import Trainer
 
@@ -36,11 +37,11 @@ TREES = {
 TOLERANCE = 5e-7  # relative; measured: 1e-7. float32 sums in another order
 
 
-def model_of(hp, path="model.npz", scale=2.0) -> Saved:
+def model_of(hp, path="model.npz", scale=2.0) -> LoadedModel:
     """A model with parameters that were drawn, times a factor: not every clip has the same score."""
     params = Parameters()
     build_graph(params, hp)
-    return Saved(Path(path), hp, {n: scale * v for n, v in params.arrays().items()}, "the checkpoint")
+    return LoadedModel(Path(path), hp, {n: scale * v for n, v in params.arrays().items()}, "the checkpoint")
 
 
 def some_clips(n, length=96, seed=0):
@@ -118,7 +119,7 @@ def test_padding_of_ragged_clips_does_not_count():
     scores = nll.evaluate(model, clips)
 
     one = RNNGMM(dim=5, seq_len=16, frame_size=4, n_components=2, batch_size=1, mean=0.0, std=0.5)
-    single = nll.evaluate(Saved(model.path, one, model.parameters, ""), clips)
+    single = nll.evaluate(LoadedModel(model.path, one, model.parameters, ""), clips)
     np.testing.assert_allclose(scores.clips, single.clips, rtol=1e-5)
 
     trainer = as_trainer(model)
@@ -126,7 +127,7 @@ def test_padding_of_ragged_clips_does_not_count():
     assert abs(scores.bits - scores.clips.mean()) > 1e-3
 
 
-def as_trainer(model: Saved) -> Trainer:
+def as_trainer(model: LoadedModel) -> Trainer:
     """What training has of a model to look at its costs."""
     graph = load.build(model)
     f = compile_function(graph.inputs, [graph.cost, *graph.new_states.values()])

@@ -15,19 +15,19 @@ import soundfile
 from matplotlib.figure import Figure
 
 from samplernn_theano.checkpoints import load, npz
-from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.cli import main
 from samplernn_theano.config.hyperparameters import RNNGMM, KTier, OneTier, ThreeTier, TwoTier, WaveNet
 from samplernn_theano.data.dataset import Ragged
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
-from samplernn_theano.evaluation import nll, score
+from samplernn_theano.evaluation import nll, score, score_figures
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
-from samplernn_theano.original.results_folder import RESULTS, ResultTree
+from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
-from samplernn_theano.utils import plotting
+from samplernn_theano.original.tags import RESULTS
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 Q = 16
@@ -35,11 +35,13 @@ BIAS = -0.5 * (np.arange(Q) - Q // 2) ** 2  # of the output: the model below exp
 EXPECTING = OneTier(dim=4, emb_size=2, q_levels=Q, n_rnn=1, weight_norm=False)
 
 
-def model_of(hp, scale=2.0) -> Saved:
+def model_of(hp, scale=2.0) -> LoadedModel:
     """A model with parameters that were drawn, times a factor."""
     params = Parameters()
     build_graph(params, hp)
-    return Saved(Path("model.npz"), hp, {n: scale * v for n, v in params.arrays().items()}, "the checkpoint")
+    return LoadedModel(
+        Path("model.npz"), hp, {n: scale * v for n, v in params.arrays().items()}, "the checkpoint"
+    )
 
 
 def bits_of(levels) -> np.ndarray:
@@ -60,7 +62,7 @@ def clicks(samples) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def expecting() -> Saved:
+def expecting() -> LoadedModel:
     """A model that gives every sample the same probabilities, whatever came before."""
     parameters = model_of(EXPECTING, 0.0).parameters
     return replace(
@@ -319,8 +321,8 @@ def test_the_picture_has_the_curves_and_below_one_its_spectrogram(tmp_path, monk
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
     several = [scored("$\\frac$.wav", 2.0), scored("b.wav", 3.0, seconds=2.0)]
-    plotting.nll_over_time(tmp_path / "a.png", score.curves(several))
-    plotting.nll_over_time(tmp_path / "b.png", score.curves(several[:1]), noise(SAMPLE_RATE))
+    score_figures.plot_nll_over_time(tmp_path / "a.png", score.curves(several))
+    score_figures.plot_nll_over_time(tmp_path / "b.png", score.curves(several[:1]), noise(SAMPLE_RATE))
     (axes,) = figures[0].axes
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["2.000  1. $\\frac$.wav", "3.000  2. b.wav"]
@@ -335,12 +337,14 @@ def test_the_picture_has_the_curves_and_below_one_its_spectrogram(tmp_path, monk
 def test_a_click_stands_in_the_spectrogram_where_it_is(tmp_path, monkeypatch):
     """Of a short sound and of one so long that there are gaps between the columns."""
     images = []
-    monkeypatch.setattr(plotting, "_save", lambda path, figure: images.append(figure.axes[-1].images[0]))
+    monkeypatch.setattr(
+        score_figures, "save_figure", lambda path, figure: images.append(figure.axes[-1].images[0])
+    )
     for seconds, tolerance in ((1, 0.02), (40, 0.04)):
         x = np.zeros(seconds * SAMPLE_RATE, np.float32)
         middle = len(x) // 2
         x[middle - 160 : middle + 160] = noise(320)
-        plotting.nll_over_time("a.png", score.curves([scored("x", seconds=seconds)]), x)
+        score_figures.plot_nll_over_time("a.png", score.curves([scored("x", seconds=seconds)]), x)
         left, right, *_ = images[-1].get_extent()
         powers = images[-1].get_array()
         loudest = (powers.max(axis=0).argmax() + 0.5) / powers.shape[1]
@@ -349,7 +353,7 @@ def test_a_click_stands_in_the_spectrogram_where_it_is(tmp_path, monkeypatch):
 
 
 def test_the_picture_of_a_very_short_sound(tmp_path):
-    plotting.nll_over_time(tmp_path / "a.png", score.curves([scored("x", seconds=0.1)]), noise(3))
+    score_figures.plot_nll_over_time(tmp_path / "a.png", score.curves([scored("x", seconds=0.1)]), noise(3))
     assert (tmp_path / "a.png").exists()
 
 

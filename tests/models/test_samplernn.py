@@ -13,7 +13,7 @@ from samplernn_theano.config.presets import PRESETS
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.models import samplernn
 from samplernn_theano.models.build import build_graph
-from samplernn_theano.models.lazy_linear import Mapped
+from samplernn_theano.models.lazy_linear import LazyLinear
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original import svd_signs
 from samplernn_theano.training import optimizer
@@ -168,7 +168,7 @@ def test_real_input_reads_the_previous_samples_as_numbers(q_levels, levels, numb
     params = Parameters()
     previous = pt.tensor("previous", dtype="int32", shape=(1, 4))
     conditioning = pt.tensor("conditioning", dtype="float32", shape=(1, hp.dim))
-    above = Mapped(conditioning)
+    above = LazyLinear(conditioning)
     logits = samplernn.predict(samplernn.sample_tier(params, hp, previous, above, "fast"))
     assert params["SampleLevel.L1_PrevSamples.W0"].type.shape == (4, hp.dim)
     from_above = np.linspace(-1, 1, hp.dim, dtype=np.float32)[None]

@@ -124,7 +124,7 @@ def test_a_tree_that_was_moved_is_known_by_its_name_or_by_its_command_line(tmp_p
         by_args.mkdir(parents=True)
         shutil.copy(tree.args, by_args)
         assert results_folder.settings(ResultTree(by_args)) == results_folder.settings(tree)
-    with pytest.raises(CheckpointError, match="cannot be told; put it into a folder results_1t, "):
+    with pytest.raises(CheckpointError, match="is unknown; move it into a folder named results_1t, "):
         results_folder.family_of(ResultTree(tmp_path))
 
 
@@ -143,13 +143,13 @@ def test_a_tree_is_read_wherever_one_stands(tmp_path, monkeypatch):
         ({"iter": 3}, "is not a dictionary of lists"),
         ({"iter": [3]}, "has no 'epoch'"),
         (looks((0, 3)) | {"iter": []}, "differ in length"),
-        (looks((0, 3)) | {"train time": ["x"]}, "is not such a number"),
-        (looks((0, 3)) | {"iter": [3.5]}, "is not such a number"),
+        (looks((0, 3)) | {"train time": ["x"]}, "holds a value that is not a number"),
+        (looks((0, 3)) | {"iter": [3.5]}, "holds a value that is not a number"),
     ],
 )
 def test_a_log_that_is_none_is_refused(tmp_path, log, message):
     tree = empty_tree(tmp_path, log, [])
-    for read in (results_folder.read_log, results_folder.resumable):
+    for read in (results_folder.read_log, results_folder.find_resume_point):
         with pytest.raises(CheckpointError, match=f"train_log.pkl .*{message}"):
             read(tree)
 
@@ -178,11 +178,11 @@ def test_resuming_answers_as_the_original(tmp_path, family, change):
     tree, golden = changed_tree(tmp_path, family, change), ANSWERS[f"{family}/{change}"]
     before = results_folder.read_log(tree)
     if "error" in golden:
-        with pytest.raises(CheckpointError, match="No file in .*params belongs to a look"):
-            results_folder.resumable(tree)
+        with pytest.raises(CheckpointError, match="No file in .*params belongs to an evaluation"):
+            results_folder.find_resume_point(tree)
         assert before == golden["train_log_after"]
         return
-    resume = results_folder.resumable(tree, count=change != "intact_no_counter")
+    resume = results_folder.find_resume_point(tree, count=change != "intact_no_counter")
     assert results_folder.read_log(tree) == before  # nothing is changed yet
     assert resume.params == tree.params / golden["res_path"]
     assert (resume.epoch, resume.iteration) == (golden["epoch"], golden["iter"])
@@ -190,14 +190,14 @@ def test_resuming_answers_as_the_original(tmp_path, family, change):
     assert [resume.lowest_valid, resume.test_of_lowest, resume.test] == golden["other"]
     assert resume.backup == golden["backup_written"]
 
-    results_folder.carry_out(tree, resume)
+    results_folder.apply_resume_point(tree, resume)
     assert results_folder.read_log(tree) == golden["train_log_after"]
     kept = [path for path in tree.folder.glob("train_log_*")]
     assert [path.name for path in kept] == ["train_log_i97.pkl"] * golden["backup_written"]
     assert all(pickles.read(path) == before for path in kept)
 
-    again = results_folder.resumable(tree)  # the same place, counted once
-    results_folder.carry_out(tree, again)
+    again = results_folder.find_resume_point(tree)  # the same place, counted once
+    results_folder.apply_resume_point(tree, again)
     assert (again.iteration, again.to_skip, again.backup) == (
         golden["iter"],
         golden["iters_to_consume"],
@@ -209,11 +209,11 @@ def test_resuming_answers_as_the_original(tmp_path, family, change):
 def test_later_resumes_are_counted_too_and_forgotten_with_the_looks_that_are_lost(tmp_path):
     log = looks((0, 40), (0, 80), (1, 97)) | {RESUMED: [1]}
     tree = empty_tree(tmp_path, log, [named(0, 40), named(0, 80), named(1, 97)])
-    assert results_folder.resumable(tree).log[RESUMED] == [1, 3]
+    assert results_folder.find_resume_point(tree).log[RESUMED] == [1, 3]
     (tree.params / named(1, 97)).unlink()
-    assert results_folder.resumable(tree).log[RESUMED] == [1, 2]
+    assert results_folder.find_resume_point(tree).log[RESUMED] == [1, 2]
     (tree.params / named(0, 80)).unlink()
-    assert results_folder.resumable(tree, count=False).log == {
+    assert results_folder.find_resume_point(tree, count=False).log == {
         key: values[:1] for key, values in looks((0, 40)).items()
     }
 
@@ -224,7 +224,7 @@ def test_the_minibatches_to_skip_are_those_of_the_epoch(tmp_path):
     names = [named(0, 80), named(1, 97), named(1, 137), named(2, 193), named(2, 233)]
     tree = empty_tree(tmp_path, log, names)
     for skipped in (41, 1, 41, 1, 80):
-        resume = results_folder.resumable(tree)
+        resume = results_folder.find_resume_point(tree)
         assert resume.to_skip == skipped == resume.iteration - 96 * resume.epoch
         resume.params.unlink()
 
@@ -232,35 +232,35 @@ def test_the_minibatches_to_skip_are_those_of_the_epoch(tmp_path):
 def test_iteration_4_also_finds_40(tmp_path):
     """Quirk: two files are found for iteration 4, so that look is given up and the newer file kept."""
     tree = empty_tree(tmp_path, looks((0, 2), (0, 4)), [named(0, 2), named(0, 4), named(0, 40)])
-    resume = results_folder.resumable(tree)
+    resume = results_folder.find_resume_point(tree)
     assert (resume.iteration, resume.params.name, resume.backup) == (2, named(0, 40), True)
 
     os.utime(tree.params / named(0, 4), (2_000, 2_000))
-    assert results_folder.resumable(tree).params.name == named(0, 4)
+    assert results_folder.find_resume_point(tree).params.name == named(0, 4)
 
     (tree.params / named(0, 4)).unlink()  # then 40 is taken for it
-    resume = results_folder.resumable(tree)
+    resume = results_folder.find_resume_point(tree)
     assert (resume.iteration, resume.params.name, resume.backup) == (4, named(0, 40), False)
 
 
 def test_a_look_at_another_epoch_is_not_found(tmp_path):
     tree = empty_tree(tmp_path, looks((0, 2), (1, 4)), [named(0, 2), named(0, 4)])
-    assert results_folder.resumable(tree).iteration == 2
+    assert results_folder.find_resume_point(tree).iteration == 2
 
 
 def test_two_files_for_the_only_look_leave_nothing_to_go_on_from(tmp_path):
     tree = empty_tree(tmp_path, looks((0, 4)), [named(0, 4), named(0, 40)])
-    with pytest.raises(CheckpointError, match="belong to the first look .* remove all but one"):
-        results_folder.resumable(tree)
+    with pytest.raises(CheckpointError, match="belong to the first evaluation .* keep only one"):
+        results_folder.find_resume_point(tree)
 
 
 def test_a_log_without_looks_and_a_tree_without_a_log_cannot_be_resumed(tmp_path):
     tree = empty_tree(tmp_path, looks(), [named(0, 4)])
-    with pytest.raises(CheckpointError, match="belongs to a look"):
-        results_folder.resumable(tree)
+    with pytest.raises(CheckpointError, match="belongs to an evaluation"):
+        results_folder.find_resume_point(tree)
     tree.log.unlink()
     with pytest.raises(CheckpointError, match="train_log.pkl"):
-        results_folder.resumable(tree)
+        results_folder.find_resume_point(tree)
 
 
 # --- writing ------------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_a_tree_that_is_written_is_read_as_the_golden_one(tmp_path, family):
     golden = TREES[family]
     argv = pickles.read(golden.args)
     asked = results_folder.settings(golden)
-    tree = results_folder.place(tmp_path, family, argv)
+    tree = results_folder.results_tree(tmp_path, family, argv)
     assert tree.folder == tmp_path / golden.folder.parent.name / golden.folder.name
     results_folder.create(tree, argv, "settings")
     assert sorted(path.name for path in tree.folder.iterdir()) == [
@@ -297,7 +297,7 @@ def test_a_tree_that_is_written_is_read_as_the_golden_one(tmp_path, family):
     assert results_folder.checkpoints(tree) == [
         (name, tree.params / path.name) for name, path in results_folder.checkpoints(golden)
     ]
-    resume = results_folder.resumable(tree)
+    resume = results_folder.find_resume_point(tree)
     assert (resume.iteration, resume.to_skip) == (97, 1)
 
 
@@ -314,7 +314,7 @@ def test_model_settings_are_those_of_the_original_but_for_the_versions(family):
         "TRAIN_MODE": "iters",
     }
     asked, argv = results_folder.settings(tree), pickles.read(tree.args)
-    ours = model_settings.text(tree, argv, asked, schedule, shapes).split("All passed args:")
+    ours = model_settings.text(tree.folder, argv, asked, schedule, shapes).split("All passed args:")
     golden = tree.model_settings.read_text().split("All passed args:")
     assert ours[1] == golden[1]
     assert [line for line in ours[0].splitlines() if not line.startswith("\t")] == [
@@ -328,7 +328,7 @@ def test_model_settings_are_those_of_the_original_but_for_the_versions(family):
 def test_our_own_command_lines_and_learning_rates_come_back_from_the_tree(tmp_path, family):
     hp = FAMILIES[family]()
     argv = original_argv(hp, "BLIZZ", "mine")
-    tree = results_folder.place(tmp_path, family, argv, 0.01)
+    tree = results_folder.results_tree(tmp_path, family, argv, 0.01)
     results_folder.create(tree, argv, "")
     rate = 0.0001 if family == "wavenet" else 0.01  # Quirk: wavenet's tag does not say it
     assert results_folder.settings(tree) == Settings(hp, "BLIZZ", rate)
@@ -345,14 +345,14 @@ def test_a_tree_cannot_be_made_where_a_file_stands(tmp_path):
 def test_a_log_that_cannot_be_kept_is_not_changed(tmp_path, monkeypatch):
     tree = empty_tree(tmp_path, looks((0, 2), (0, 5)), [named(0, 2)])
     before = tree.log.read_bytes()
-    resume = results_folder.resumable(tree)
+    resume = results_folder.find_resume_point(tree)
 
     def full(path, value):
         raise OutputError("No disk space left.")
 
     monkeypatch.setattr(pickles, "write", full)
     with pytest.raises(OutputError):
-        results_folder.carry_out(tree, resume)
+        results_folder.apply_resume_point(tree, resume)
     assert tree.log.read_bytes() == before
 
 

@@ -63,12 +63,14 @@ def test_what_is_read_from_a_tag_is_what_was_asked_for(exp, dim, skip, rate, mu_
     ],
 )
 def test_a_name_that_is_no_tag_is_refused(name):
-    with pytest.raises(CheckpointError, match="name the hyper-parameters"):
+    with pytest.raises(CheckpointError, match="give the hyper-parameters"):
         from_tag(name, "one_tier")
 
 
 def test_a_tag_whose_values_contradict_each_other_is_refused():
-    with pytest.raises(CheckpointError, match="does not fit a one_tier model: --skip_conn True needs two"):
+    with pytest.raises(
+        CheckpointError, match="does not fit a one_tier model: --skip_conn True needs at least two"
+    ):
         from_tag("models-one_tier-one_tier.py-expA-n_rnn1-skip_connT-lr0.001", "one_tier")
 
 
