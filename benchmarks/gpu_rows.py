@@ -165,21 +165,21 @@ def generation(dim: int, n: int, seconds: float) -> dict[str, Any]:
     import numpy as np
 
     from samplernn_theano.generation import samplers
-    from samplernn_theano.generation.random_streams import OwnStreams
+    from samplernn_theano.generation.random_streams import NumpyStreams
 
     hp, params = generate.model(generate.Case("three_tier", dim, n))
-    engine = samplers.create(params, hp, n, "jax")
-    state, silent, streams = engine.start(), np.zeros(engine.length, np.int32), OwnStreams(0, n)
+    sampler = samplers.create_sampler(params, hp, n, "jax")
+    state, silent, streams = sampler.start(), np.zeros(sampler.length, np.int32), NumpyStreams(0, n)
 
     def block() -> None:
         nonlocal state
-        _, state = engine.run(state, {"uniforms": streams.draw("uniforms", engine.length)}, silent)
+        _, state = sampler.run(state, {"uniforms": streams.draw("uniforms", sampler.length)}, silent)
 
     compiled = _seconds(block)
     blocks = [_seconds(block)]
     while sum(blocks) < seconds:
         blocks.append(_seconds(block))
-    rate = engine.length / median(blocks)
+    rate = sampler.length / median(blocks)
     together = f"{rate:,.0f} samples/s each, {rate * n / SAMPLE_RATE:.2g} x real time together"
     return {"GiB": _most_memory(), "notes": f"{together}; compiled in {compiled:.0f} s"}
 

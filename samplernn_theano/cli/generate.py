@@ -1,4 +1,4 @@
-"""The command that makes sound: `samplernn generate`."""
+"""The command `samplernn generate`."""
 
 import argparse
 import re
@@ -13,116 +13,120 @@ from samplernn_theano.config.argument_types import positive, positive_int, seed
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
-if TYPE_CHECKING:  # what is heavy to import is imported when the command runs
+if TYPE_CHECKING:  # slow modules are imported when the command runs
     from samplernn_theano.config.hyperparameters import HyperParameters
-    from samplernn_theano.generation.file_names import Files
+    from samplernn_theano.generation.file_names import OutputFiles
     from samplernn_theano.generation.request import Request
-    from samplernn_theano.generation.write import Made
+    from samplernn_theano.generation.write import Result
 
 SUFFIXES = ("wav", "flac", "ogg")
 
-LISTED = 8
-"""Files that the terminal names."""
+MAX_LISTED = 8
+"""Maximum number of files listed on the terminal."""
 
 
 def add_generate(commands: Any) -> None:
     """Add the command `generate`."""
-    parser = commands.add_parser("generate", help="make sound with a trained model")
+    parser = commands.add_parser("generate", help="generate sound with a trained model")
     parser.add_argument(
         "checkpoint",
         type=Path,
-        help="a checkpoint (.npz, or .pkl of the original's) or a run (its best one); it comes first",
+        help="a checkpoint (.npz, or .pkl of the original) or a run (its best checkpoint); give it first",
     )
-    asked = parser.add_argument_group("what to generate")
-    asked.add_argument(
-        "--seconds", type=positive, default=5.0, help="length of what is generated (default: %(default)s)"
+    settings = parser.add_argument_group("sampling")
+    settings.add_argument(
+        "--seconds", type=positive, default=5.0, help="length of each sequence (default: %(default)s)"
     )
-    asked.add_argument(
+    settings.add_argument(
         "--n_seqs",
         type=positive_int,
-        help="sequences (default: 4, or one for each --prime if these are more)",
+        help="number of sequences (default: 4, or the number of --prime if larger)",
     )
-    asked.add_argument(
+    settings.add_argument(
         "--seed",
         type=seed,
         default=0,
-        help="of the draws; sequence i depends on it and on i only (default: 0)",
+        help="random seed; sequence i depends on it and on i only (default: 0)",
     )
-    asked.add_argument(
+    settings.add_argument(
         "--temperature",
         type=float,
         nargs="+",
         default=[1.0],
         metavar="T",
-        help="one, or one for each sequence: below 1 the probable becomes more so (default: 1)",
+        help="one, or one per sequence; logits are divided by it (default: 1)",
     )
-    asked.add_argument(
+    settings.add_argument(
         "--top-p",
         type=float,
         default=1.0,
         metavar="P",
-        help="draw only the most probable levels, those that have probability P together (default: 1, all)",
+        help="draw only the most probable levels, with probability P together (default: 1, all levels)",
     )
-    asked.add_argument(
+    settings.add_argument(
         "--prime",
         type=Path,
         action="append",
         default=[],
         metavar="FILE",
-        help="a recording to go on from (may be repeated: the sequences take turns); it is written in front",
+        help="a recording to continue, written before it (repeatable; the sequences cycle through them)",
     )
-    asked.add_argument(
-        "--without-prime", action="store_true", help="write only what is generated, not what it goes on from"
+    settings.add_argument(
+        "--without-prime", action="store_true", help="write only the generated part, without the prime"
     )
-    asked.add_argument(
+    settings.add_argument(
         "--silence",
-        type=_stretch,
+        type=_interval,
         metavar="FROM:TO",
-        help="feed and write silence between these seconds of what is generated; 2:3 is the paper's "
-        "experiment on what a model remembers",
+        help="feed and write silence between these seconds of the generated part; 2:3 is the paper's "
+        "experiment on the memory of a model",
     )
-    asked.add_argument(
+    settings.add_argument(
         "--like-original",
         action="store_true",
-        help="the original's samples to the sample: its random numbers, its wav files (which may have an "
-        "offset), unless said otherwise its 20 sequences (wavenet 10) of 5 s",
+        help="reproduce the original's samples exactly: its random numbers, its wav files (which may have an "
+        "offset), and by default its 20 sequences (wavenet 10) of 5 s",
     )
-    asked.add_argument(
+    settings.add_argument(
         "--generations",
         type=positive_int,
         default=1,
-        help="with --like-original: so many in a row, as in one process of the original (default: 1)",
+        help="with --like-original: consecutive generations, as in one process of the original (default: 1)",
     )
-    written = parser.add_argument_group("what to write")
-    written.add_argument(
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--out",
         type=Path,
-        help="folder of the sound files (default: samples of the run), or - : raw 16-bit PCM, mono, 16 kHz, "
-        "little-endian, of one sequence to standard output",
+        help="folder of the sound files (default: samples in the run), or - to write one sequence to "
+        "standard output as raw PCM (mono, 16 kHz, 16-bit, little-endian)",
     )
-    written.add_argument("--format", choices=SUFFIXES, default="wav", help="default: %(default)s")
-    written.add_argument(
-        "--float", action="store_true", help="wav of 32-bit floats in place of 16-bit integers"
+    output.add_argument("--format", choices=SUFFIXES, default="wav", help="default: %(default)s")
+    output.add_argument(
+        "--float", action="store_true", help="write wav with 32-bit floats instead of 16-bit integers"
     )
-    written.add_argument("--overwrite", action="store_true", help="replace what is there")
-    written.add_argument(
-        "--beside", type=Path, action="append", default=[], help="a recording to compare with in the picture"
+    output.add_argument("--overwrite", action="store_true", help="replace existing files")
+    output.add_argument(
+        "--beside",
+        type=Path,
+        action="append",
+        default=[],
+        help="a reference recording for the figure (repeatable)",
     )
-    written.add_argument(
-        "--rank", action="store_true", help="score what was generated under the model, and list it by that"
+    output.add_argument(
+        "--rank", action="store_true", help="score the sequences under the model, and list them by score"
     )
-    add_set(parser, "a hyper-parameter that the original's files do not tell, such as q_type=mu-law")
+    add_set(parser, "a hyper-parameter missing from the original's files, such as q_type=mu-law")
     add_backend(parser)
     parser.set_defaults(command=_generate)
 
 
-def _stretch(word: str) -> tuple[float, float]:
-    """FROM:TO in seconds."""
+def _interval(text: str) -> tuple[float, float]:
+    """Parse FROM:TO in seconds."""
     number = r"(\d+(?:\.\d*)?|\.\d+)"
-    found = re.fullmatch(f"{number}:{number}", word)
-    if found and float(found[1]) < float(found[2]):
-        return float(found[1]), float(found[2])
-    raise argparse.ArgumentTypeError(f"{word!r} is no stretch of time FROM:TO in seconds, such as 2:3")
+    match = re.fullmatch(f"{number}:{number}", text)
+    if match and float(match[1]) < float(match[2]):
+        return float(match[1]), float(match[2])
+    raise argparse.ArgumentTypeError(f"{text!r} is not an interval FROM:TO in seconds, such as 2:3")
 
 
 def _generate(a: argparse.Namespace) -> int:
@@ -133,8 +137,8 @@ def _generate(a: argparse.Namespace) -> int:
 
     model = load.read(a.checkpoint, a.set)
     to_stdout = str(a.out) == "-"
-    say = partial(print, file=sys.stderr if to_stdout else sys.stdout, flush=True)
-    say(nll.describe(model))
+    log = partial(print, file=sys.stderr if to_stdout else sys.stdout, flush=True)
+    log(nll.describe(model))
     requests, n_samples = _requests(a, model.hp)
     if a.float and a.format != "wav":
         raise HyperParameterError("--float is for wav files; leave it out, or leave out --format.")
@@ -143,26 +147,26 @@ def _generate(a: argparse.Namespace) -> int:
             raise HyperParameterError("--out - is for one sequence; give --n_seqs 1, and no --like-original.")
         if a.format != "wav" or a.float or a.beside or a.rank:
             raise HyperParameterError(
-                "--out - writes raw 16-bit PCM alone; leave out --format, --float, --beside and --rank."
+                "--out - writes raw 16-bit PCM only; leave out --format, --float, --beside and --rank."
             )
-        stdout.stream(model, requests[0], n_samples, sys.stdout.buffer, not a.without_prime, say)
+        stdout.stream(model, requests[0], n_samples, sys.stdout.buffer, not a.without_prime, log)
         return 0
-    beside = {str(path): audio.read_mono(path)[: write.MINUTE].copy() for path in a.beside}
+    reference = {str(path): audio.read_mono(path)[: write.MINUTE].copy() for path in a.beside}
     folder = a.out or file_names.default_folder(model.path)
-    all_wanted = [file_names.name_files(model, request, folder, a.format, a.float) for request in requests]
-    first = 0 if a.overwrite else file_names.first_to_do(all_wanted)
-    for wanted in all_wanted[first:]:
-        file_names.make_way(wanted, a.overwrite)
-    for request, wanted in zip(requests[first:], all_wanted[first:], strict=True):
-        made = write.produce(
-            model, request, wanted, n_samples, a.overwrite, not a.without_prime, a.rank, beside, say
+    outputs = [file_names.name_files(model, request, folder, a.format, a.float) for request in requests]
+    first = 0 if a.overwrite else file_names.first_unfinished(outputs)
+    for output in outputs[first:]:
+        file_names.check_overwrite(output, a.overwrite)
+    for request, output in zip(requests[first:], outputs[first:], strict=True):
+        result = write.write_samples(
+            model, request, output, n_samples, a.overwrite, not a.without_prime, a.rank, reference, log
         )
-        _tell(made, wanted)
+        _report(result, output)
     return 0
 
 
 def _requests(a: argparse.Namespace, hp: "HyperParameters") -> tuple[list["Request"], int]:
-    """What is asked for, and how many samples of each sequence to generate."""
+    """Requests of the command, and the number of samples to generate of each sequence."""
     from samplernn_theano.generation import like_original
     from samplernn_theano.generation.request import Request
 
@@ -172,7 +176,7 @@ def _requests(a: argparse.Namespace, hp: "HyperParameters") -> tuple[list["Reque
         silent = range(*(round(t * SAMPLE_RATE) for t in a.silence))
         if silent.start >= n_samples:
             raise HyperParameterError(
-                f"--silence {a.silence[0]:g}:{a.silence[1]:g} begins after the end; give more --seconds."
+                f"--silence {a.silence[0]:g}:{a.silence[1]:g} starts after the end; give more --seconds."
             )
     default = hp.n_seqs if a.like_original else 1 if str(a.out) == "-" else max(4, len(a.prime))
     request = Request(
@@ -187,9 +191,9 @@ def _requests(a: argparse.Namespace, hp: "HyperParameters") -> tuple[list["Reque
     )
     if not a.like_original:
         if a.generations > 1:
-            raise HyperParameterError("--generations goes with --like-original; else choose other seeds.")
+            raise HyperParameterError("--generations needs --like-original; without it, choose other seeds.")
         return [request], n_samples
-    if not like_original.writes(hp):
+    if not like_original.supports(hp):
         raise HyperParameterError(
             f"The original has no {hp.family} model of this kind; generate without --like-original."
         )
@@ -197,29 +201,29 @@ def _requests(a: argparse.Namespace, hp: "HyperParameters") -> tuple[list["Reque
         raise HyperParameterError(
             "--like-original writes the original's wav files; leave out --silence, --format and --float."
         )
-    n_samples -= like_original.samples_in_front(hp)
+    n_samples -= like_original.left_padding(hp)
     if n_samples < 1:
         raise HyperParameterError("--seconds is too short for this model; give 1 or more.")
-    silent = like_original.silent(hp)
+    silent = like_original.silenced(hp)
     return [
         replace(request, silent=silent, generation=g, draws=n_samples) for g in range(1, a.generations + 1)
     ], n_samples
 
 
-def _tell(made: "Made", wanted: "Files") -> None:
-    """What was written, where, at which level, and how fast."""
-    sounds, speed = made.record.sounds, made.n_generated / made.seconds
-    n, length = len(sounds), made.n_generated / SAMPLE_RATE
+def _report(result: "Result", output: "OutputFiles") -> None:
+    """Print the speed, and the files with their loudness."""
+    sounds, speed = result.record.sounds, result.n_generated / result.seconds
+    n, length = len(sounds), result.n_generated / SAMPLE_RATE
     print(
-        f"{n} x {length:.2f} s of sound in {made.seconds:.1f} s with compilation and writing: "
+        f"{n} x {length:.2f} s of sound in {result.seconds:.1f} s with compilation and writing: "
         f"{speed:,.0f} steps/s, {n * speed / SAMPLE_RATE:.2f} times real time"
     )
     ranked = sorted(sounds, key=lambda sound: sound.nll_bits or 0)
-    for sound in ranked[:LISTED]:
+    for sound in ranked[:MAX_LISTED]:
         rms = "silent" if sound.rms_dbfs is None else f"peak {sound.peak:.2f}, RMS {sound.rms_dbfs:.1f} dBFS"
         bits = "" if sound.nll_bits is None else f", {sound.nll_bits:.4f} bits per sample"
-        print(f"{wanted.folder / sound.file} ({rms}{bits})")
-    if n > LISTED:
-        print(f"... and {n - LISTED} more")
-    print(wanted.sheet)
-    print(wanted.page)
+        print(f"{output.folder / sound.file} ({rms}{bits})")
+    if n > MAX_LISTED:
+        print(f"... and {n - MAX_LISTED} more")
+    print(output.figure)
+    print(output.page)

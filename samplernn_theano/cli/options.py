@@ -1,4 +1,4 @@
-"""What all command lines of the project share: the parser, the kinds of values, how a command ends."""
+"""Parser, options and argument types shared by the commands."""
 
 import argparse
 from pathlib import Path
@@ -8,70 +8,70 @@ from samplernn_theano.config.argument_types import positive_int
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and which knows flags by their whole name alone.
+    """Argument parser with one-line errors and without abbreviated flags.
 
-    Else `--frame_size` would be a short form of k_tier's `--frame_sizes`.
+    With abbreviations, `--frame_size` would stand for k_tier's `--frame_sizes`.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments on one line, and exit."""
+        """Print one line and exit with code 2."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
-    """Give `parser` the options that say what computes."""
+    """Add --backend and --threads."""
     parser.add_argument(
         "--backend", metavar="NAME", help="jax, numba or c (default: jax where installed, else numba)"
     )
-    parser.add_argument("--threads", type=positive_int, help="at most so many threads (default: all cores)")
+    parser.add_argument("--threads", type=positive_int, help="maximum number of threads (default: all cores)")
 
 
 def add_precision(parser: argparse.ArgumentParser, default: str = "highest") -> None:
-    """Give `parser` the option --precision."""
+    """Add --precision."""
     parser.add_argument(
         "--precision",
         choices=("highest", "tf32", "bf16"),
-        help=f"of the matrix products on a GPU, jax only (default: {default})",
+        help=f"precision of matrix products on a GPU, jax only (default: {default})",
     )
 
 
 def add_devices(parser: argparse.ArgumentParser, default: str = "1") -> None:
-    """Give `parser` the option --devices."""
+    """Add --devices."""
     parser.add_argument(
         "--devices",
         type=positive_int,
         metavar="N",
-        help=f"share every batch among N devices, jax only (default: {default})",
+        help=f"split every batch over N devices, jax only (default: {default})",
     )
 
 
-def add_set(parser: argparse.ArgumentParser, what: str) -> None:
-    """Give `parser` the option --set NAME=VALUE."""
+def add_set(parser: argparse.ArgumentParser, help_text: str) -> None:
+    """Add --set NAME=VALUE."""
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"{what} (may be repeated)"
+        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"{help_text} (repeatable)"
     )
 
 
-def picture(word: str) -> Path:
-    """The name of a picture to draw."""
-    return _named(word, (".png", ".pdf", ".svg"))
+def figure_file(text: str) -> Path:
+    """Path of a figure: .png, .pdf or .svg."""
+    return _with_suffix(text, (".png", ".pdf", ".svg"))
 
 
-def csv_file(word: str) -> Path:
-    """The name of a table to write."""
-    return _named(word, (".csv",))
+def csv_file(text: str) -> Path:
+    """Path of a CSV file."""
+    return _with_suffix(text, (".csv",))
 
 
-def json_file(word: str) -> Path:
-    """The name of a JSON file to write."""
-    return _named(word, (".json",))
+def json_file(text: str) -> Path:
+    """Path of a JSON file."""
+    return _with_suffix(text, (".json",))
 
 
-def _named(word: str, endings: tuple[str, ...]) -> Path:
-    path = Path(word)
-    if path.suffix not in endings:
-        raise argparse.ArgumentTypeError(f"{word!r} does not end in {' or '.join(endings)}")
+def _with_suffix(text: str, suffixes: tuple[str, ...]) -> Path:
+    path = Path(text)
+    if path.suffix not in suffixes:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(suffixes)}")
     return path

@@ -1,4 +1,4 @@
-"""Samples of a model as amplitudes, and the peak at which they are written."""
+"""Generated samples as amplitudes, and the peak at which they are written."""
 
 from collections.abc import Iterable
 
@@ -9,24 +9,24 @@ from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, 
 from samplernn_theano.data.quantization import dequantize
 
 PEAK = 0.9
-"""The largest magnitude of what is written to a file: -0.9 dBFS."""
+"""Largest magnitude in a written file: -0.9 dBFS."""
 
 
 def amplitudes(samples: NDArray, hp: HyperParameters) -> NDArray[np.float32]:
-    """Levels, or the normalised numbers of a real-valued family, as amplitudes in [-1, 1]."""
+    """Amplitudes in [-1, 1] from levels, or from the normalised samples of a real-valued family."""
     if isinstance(hp, Quantised):
         return dequantize(samples, hp.q_levels, hp.q_type)
     assert isinstance(hp, RealValued)
     return (samples * np.float32(hp.std or 1.0) + np.float32(hp.mean or 0.0)).astype(np.float32)
 
 
-def level(pieces: Iterable[NDArray[np.float32]]) -> tuple[np.float32, np.float32]:
-    """The mean of a sound that comes in pieces, and what scales it, without the mean, to a peak of 0.9.
+def mean_and_scale(segments: Iterable[NDArray[np.float32]]) -> tuple[np.float32, np.float32]:
+    """Mean of a sound given in segments, and the factor that scales it, mean removed, to a peak of 0.9.
 
-    The scale of a constant is 0: silence.
+    The factor is 0 for a constant, which becomes silence.
     """
     total, n, low, high = 0.0, 0, np.inf, -np.inf
-    for x in pieces:
+    for x in segments:
         total, n = total + float(x.sum(dtype=np.float64)), n + len(x)
         low, high = min(low, float(x.min())), max(high, float(x.max()))
     mean = np.float32(total / n)
@@ -35,6 +35,6 @@ def level(pieces: Iterable[NDArray[np.float32]]) -> tuple[np.float32, np.float32
 
 
 def waveform(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Amplitudes (samples,) with the mean removed, and the largest scaled to 0.9. A constant is silence."""
-    mean, scale = level([x])
+    """Remove the mean of amplitudes (samples,) and scale their peak to 0.9; a constant becomes silence."""
+    mean, scale = mean_and_scale([x])
     return (x - mean) * scale

@@ -1,4 +1,4 @@
-"""Generated sound written as wav, flac or ogg, block by block: a file may be longer than the memory."""
+"""Encoding of sound as wav, flac or ogg, block by block: a file may be larger than the memory."""
 
 import os
 import struct
@@ -13,26 +13,26 @@ from numpy.typing import NDArray
 from samplernn_theano.errors import OutputError
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
-from samplernn_theano.utils.text import visible
+from samplernn_theano.utils.text import escape_control_characters
 
 FORMATS = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
-"""How the samples are stored, by what the name of the file ends in."""
+"""Storage format of the samples, by suffix of the file."""
 
 TAGS = ("title", "artist", "album", "comment", "copyright", "date", "genre", "software", "tracknumber")
-"""What can be said in a file: soundfile's names, less "license", which libsndfile does not write in wav."""
+"""Metadata tags: soundfile's names except "license", which libsndfile does not write in wav."""
 
 VORBIS_QUALITY = 0.6
-"""Of 0 to 1, ogg's "-q 6": about 40 kbit/s at 16 kHz."""
+"""From 0 to 1; 0.6 is ogg's "-q 6", about 40 kbit/s at 16 kHz."""
 
-LONGEST_TEXT, LONGEST_SOFTWARE = 2000, 100
-"""Bytes of a tag. In a wav, libsndfile reads neither one of 2,047 bytes or more nor what follows it; of
-"software" it keeps 127 bytes, its own version among them."""
+MAX_TEXT, MAX_SOFTWARE = 2000, 100
+"""Maximum bytes of a tag. In a wav, libsndfile reads neither a tag of 2,047 bytes or more nor those after it;
+of "software" it keeps 127 bytes including its own version."""
 
-LARGEST_WAV = 2**32 - 2**16
-"""Bytes of sound in a wav, whose header counts to 4 GiB, less what its tags may take."""
+MAX_WAV = 2**32 - 2**16
+"""Maximum bytes of sound in a wav: 4 GiB, the limit of its header, less room for the tags."""
 
-PIECE = 2**14
-"""Samples that are encoded at once: libsndfile's Vorbis encoder crashes if given very many."""
+SEGMENT = 2**14
+"""Samples encoded at once: libsndfile's Vorbis encoder crashes if given very many."""
 
 
 def write(
@@ -41,32 +41,32 @@ def write(
     metadata: Mapping[str, str],
     float32: bool = False,
 ) -> None:
-    """Write a mono sound of 16 kHz to `path`, in the format that its name ends in: .wav, .flac or .ogg.
+    """Write a mono sound of 16 kHz to `path`, in the format of its suffix: .wav, .flac or .ogg.
 
-    The samples of wav and flac are 16-bit integers: the nearest to 32768 x, clipped to -32768 .. 32767, as
-    `audio.write_wav` rounds. Those of ogg are compressed with loss: Vorbis at `VORBIS_QUALITY`.
+    Samples of wav and flac are 16-bit integers, rounded as by `pcm_16`. Those of ogg are compressed lossily:
+    Vorbis at `VORBIS_QUALITY`.
 
-    The same sound and the same texts give the same bytes, however the sound is split into blocks, as long as
-    the version of libsndfile is the same. Two things that libsndfile puts into a file are replaced for that:
-    the time in the header of a wav of floats becomes 0, and so does the random serial number in an ogg.
+    The same sound and metadata give the same bytes with the same version of libsndfile, however the sound is
+    split into blocks. To that end the time in the header of a float wav and the random serial number of an
+    ogg are set to 0.
 
     Parameters
     ----------
     blocks : iterable of (samples,) each
-        Amplitudes, -1 to 1. A block is let go before the next one is asked for.
+        Amplitudes, -1 to 1. Each block is released before the next one is requested.
     metadata : mapping of a name in `TAGS` to text
-        A text is one line: control characters are written out. It is cut after `LONGEST_TEXT` bytes of UTF-8;
-        "software", to which libsndfile adds its version, after `LONGEST_SOFTWARE`. Empty ones are left out.
+        Control characters are escaped. Texts are truncated to `MAX_TEXT` bytes of UTF-8; "software", to which
+        libsndfile adds its version, to `MAX_SOFTWARE`. Empty ones are left out.
     float32 : bool
-        Write a wav of 32-bit floats instead, which keeps the samples as they are, beyond full scale too.
+        Write a wav of 32-bit floats, which keeps the samples exactly, beyond full scale too.
 
     Raises
     ------
     OutputError
-        If the name ends otherwise, the file cannot be written, the sound is empty, a sample is NaN or
-        infinite, or a wav grows beyond 4 GiB.
+        If the suffix is another, the file cannot be written, the sound is empty, a sample is NaN or infinite,
+        or a wav exceeds 4 GiB.
     ValueError
-        If `metadata` has another name.
+        If `metadata` has an unknown tag.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -82,7 +82,7 @@ def write(
         try:
             _encode(path, temporary, blocks, metadata, float32)
         except soundfile.LibsndfileError as error:
-            with open(temporary, "ab") as file:  # libsndfile only says "System error"; this says which
+            with open(temporary, "ab") as file:  # raises the cause; libsndfile only reports "System error"
                 file.write(bytes(2**16))
             raise OutputError(f"Could not write {path}: {error.error_string}") from error
         if suffix == ".ogg":
@@ -92,11 +92,11 @@ def write(
 
 
 def check_size(path: Path, n_samples: int, float32: bool) -> None:
-    """Raise OutputError if so many samples do not fit into the file."""
-    if path.suffix.lower() == ".wav" and n_samples * (4 if float32 else 2) > LARGEST_WAV:
-        longest = LARGEST_WAV / (4 if float32 else 2) / SAMPLE_RATE / 3600
+    """Raise OutputError if `n_samples` do not fit into the file."""
+    if path.suffix.lower() == ".wav" and n_samples * (4 if float32 else 2) > MAX_WAV:
+        hours = MAX_WAV / (4 if float32 else 2) / SAMPLE_RATE / 3600
         raise OutputError(
-            f"{path} was not written: a wav file cannot be larger than 4 GiB, {longest:.1f} h of this sound; "
+            f"{path} was not written: a wav file cannot be larger than 4 GiB, {hours:.1f} h of this sound; "
             "choose flac, or make it shorter."
         )
 
@@ -116,42 +116,42 @@ def _encode(
     ) as file:
         for name, text in metadata.items():
             if text:
-                longest = LONGEST_SOFTWARE if name == "software" else LONGEST_TEXT
-                setattr(file, name, _shortened(visible(text), longest))
+                max_bytes = MAX_SOFTWARE if name == "software" else MAX_TEXT
+                setattr(file, name, _truncated(escape_control_characters(text), max_bytes))
         done = 0
-        for piece in _pieces(blocks):
-            if not np.isfinite(piece).all():
+        for segment in _segments(blocks):
+            if not np.isfinite(segment).all():
                 raise OutputError(f"{path} was not written: the sound holds NaN or infinite samples.")
-            done += len(piece)
+            done += len(segment)
             check_size(path, done, float32)
-            file.write(pcm_16(piece) if subtype == "PCM_16" else piece)
+            file.write(pcm_16(segment) if subtype == "PCM_16" else segment)
         if not done:  # libsndfile would make a flac or an ogg that it cannot read
             raise OutputError(f"{path} was not written: the sound is empty.")
 
 
 def pcm_16(samples: NDArray[np.floating]) -> NDArray[np.int16]:
-    """Amplitudes as 16-bit integers: the nearest to 32768 x, clipped to -32768 .. 32767."""
+    """Amplitudes as 16-bit integers: 32768 x rounded to the nearest, clipped to -32768 .. 32767."""
     return np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
 
 
-def _shortened(text: str, longest: int) -> str:
-    return text.encode()[:longest].decode(errors="ignore")  # no part of a character is left
+def _truncated(text: str, max_bytes: int) -> str:
+    return text.encode()[:max_bytes].decode(errors="ignore")  # drops a partial character
 
 
-def _pieces(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
-    """The sound in pieces of `PIECE` samples, float32, whatever the blocks: Vorbis' pages depend on them."""
+def _segments(blocks: Iterable[NDArray[np.floating]]) -> Iterator[NDArray[np.float32]]:
+    """Split the sound into segments of `SEGMENT` samples, float32: the pages of Vorbis depend on them."""
     waiting = np.empty(0, np.float32)
     for block in blocks:
         waiting = np.concatenate([waiting, np.asarray(block, np.float32)])
-        whole = len(waiting) // PIECE * PIECE
-        for start in range(0, whole, PIECE):
-            yield waiting[start : start + PIECE]
+        whole = len(waiting) // SEGMENT * SEGMENT
+        for start in range(0, whole, SEGMENT):
+            yield waiting[start : start + SEGMENT]
         waiting = waiting[whole:]
     if len(waiting):
         yield waiting
 
 
-# ---- The same sound, the same bytes
+# --- reproducible bytes -------------------------------------------------------------------------------------
 
 
 def _set_time(path: Path) -> None:
@@ -167,9 +167,9 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _ogg_crc(page: bytes) -> int:
-    """The check sum of a page (RFC 3533): CRC-32 from 0, the highest bit of a byte first, not inverted.
+    """Checksum of a page (RFC 3533): CRC-32 from 0, most significant bit first, not inverted.
 
-    zlib's goes from the lowest bit on and inverts before and after; so the bits of all bytes are reversed.
+    zlib's is least significant bit first and inverted; therefore the bits of all bytes are reversed.
     """
     crc = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{crc:032b}"[::-1], 2)

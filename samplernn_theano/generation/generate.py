@@ -1,4 +1,4 @@
-"""A checkpoint to sound: what is asked for, the blocks of samples, the level at which they are written."""
+"""Generation from a checkpoint: the Python function `generate`, and the generator of a request."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.checkpoints import load
-from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.generation import priming, samplers
 from samplernn_theano.generation.amplitudes import amplitudes
 from samplernn_theano.generation.generator import Generator, blocks
-from samplernn_theano.generation.random_streams import OriginalStreams, OwnStreams, Streams
+from samplernn_theano.generation.random_streams import NumpyStreams, RandomStreams, TheanoStreams
 from samplernn_theano.generation.request import Request
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
-def prepare(model: Saved, request: Request, progress: bool = False) -> Generator:
-    """Build and compile what a request needs, and read its primes through the model.
+def prepare_generator(model: LoadedModel, request: Request, progress: bool = False) -> Generator:
+    """Compile the sampler of a request, and read its primes.
 
     Raises
     ------
@@ -28,25 +28,25 @@ def prepare(model: Saved, request: Request, progress: bool = False) -> Generator
     DataError
         If a prime cannot be read.
     HyperParameterError
-        If the model cannot do what is asked for.
+        If the model does not support the request.
     """
     hp, n_seqs = model.hp, request.n_seqs
     primes = [priming.read(path, hp) for path in request.primes]
     params = load.build(model).parameters
-    engine = samplers.create(params, hp, n_seqs, request.backend, request.temperature, request.top_p)
-    streams: Streams = OwnStreams(request.seed, n_seqs)
+    sampler = samplers.create_sampler(params, hp, n_seqs, request.backend, request.temperature, request.top_p)
+    streams: RandomStreams = NumpyStreams(request.seed, n_seqs)
     if request.like_original:
-        streams = OriginalStreams(n_seqs)
+        streams = TheanoStreams(n_seqs)
         streams.skip(("uniforms",), (request.generation - 1) * request.draws)
-    state = engine.start()
+    state = sampler.start()
     if primes:
-        heard = [primes[i % len(primes)].samples for i in range(n_seqs)]
-        state = priming.prime(params, hp, heard, request.backend, progress)
-    return Generator(hp, engine, streams, state, request.silent, primes)
+        samples = [primes[i % len(primes)].samples for i in range(n_seqs)]
+        state = priming.prime(params, hp, samples, request.backend, progress)
+    return Generator(hp, sampler, streams, state, request.silent, primes)
 
 
 def generate(
-    checkpoint: str | Path | Saved,
+    checkpoint: str | Path | LoadedModel,
     seconds: float | None = None,
     n_seqs: int = 1,
     *,
@@ -62,27 +62,29 @@ def generate(
         for block in samplernn_theano.generate("runs/mine", seconds=10):
             ...
 
+    Arguments are checked, and the model is loaded and compiled, before the first block is requested.
+
     Parameters
     ----------
-    checkpoint : path or Saved
-        A checkpoint, parameters of the original, or a run (its best one); or what `saved.read` returned.
+    checkpoint : path or LoadedModel
+        A checkpoint, parameters of the original, a run (its best checkpoint), or a result of `load.read`.
     seconds : float, optional
-        How much of each sequence; without: no end.
+        Length of each sequence; default: endless.
     n_seqs, seed, temperature, top_p, primes, silent, backend
-        As in `Request`. What a prime holds is not part of the blocks.
+        As in `Request`. The blocks do not contain the primes.
 
-    Yields
-    ------
-    (n_seqs, samples) float32
-        Amplitudes as the model has them, in [-1, 1], at 16 kHz; some may have an offset (see `waveform`).
+    Returns
+    -------
+    iterator of (n_seqs, samples) float32
+        Amplitudes in [-1, 1] at 16 kHz, as the model produces them; they may have an offset (see `waveform`).
 
     Raises
     ------
     SampleRNNError
-        As `prepare` and `saved.read`, at the first block.
+        As `prepare_generator` and `load.read`; while iterating, `CheckpointError` as `generator.blocks`.
     """
     if seconds is not None and not 0 < seconds < math.inf:
-        raise HyperParameterError(f"seconds is {seconds}; it must be a positive number, or None: no end.")
+        raise HyperParameterError(f"seconds is {seconds}; give a positive number, or None: endless.")
     one = [primes] if isinstance(primes, str | Path) else primes
     request = Request(
         n_seqs=n_seqs,
@@ -93,11 +95,15 @@ def generate(
         silent=silent,
         backend=backend,
     )
-    model = checkpoint if isinstance(checkpoint, Saved) else load.read(checkpoint)
-    generator = prepare(model, request)
-    left = math.inf if seconds is None else max(1, round(seconds * SAMPLE_RATE))
+    model = checkpoint if isinstance(checkpoint, LoadedModel) else load.read(checkpoint)
+    n_samples = None if seconds is None else max(1, round(seconds * SAMPLE_RATE))
+    return _amplitude_blocks(prepare_generator(model, request), n_samples)
+
+
+def _amplitude_blocks(generator: Generator, n_samples: int | None) -> Iterator[NDArray[np.float32]]:
+    left = math.inf if n_samples is None else n_samples
     for samples, _ in blocks(generator, generator.state):
-        yield amplitudes(samples[:, : int(min(left, samples.shape[1]))], model.hp)
+        yield amplitudes(samples[:, : int(min(left, samples.shape[1]))], generator.hp)
         left -= samples.shape[1]
         if left <= 0:
             return

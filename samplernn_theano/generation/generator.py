@@ -1,4 +1,4 @@
-"""Blocks of samples, one after the other, from a sampler and its random streams."""
+"""Consecutive blocks of samples, from a block sampler and its random streams."""
 
 import itertools
 import math
@@ -11,30 +11,30 @@ from numpy.typing import NDArray
 
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.errors import CheckpointError
-from samplernn_theano.generation.random_streams import Streams
+from samplernn_theano.generation.random_streams import RandomStreams
 
 State = dict[str, NDArray]
-"""What a block is generated from. "previous" (n_seqs, overlap): the samples before it. "reset" () int32: 1
-where the sequences start with it. And the states of the model under their names (`models.graph.Sampler`)."""
+"""Input state of a block: "previous" (n_seqs, overlap), the samples before it; "reset" () int32, 1 at the
+start of the sequences; and the states of the model under their names in `models.graph.Sampler`."""
 
 
 @dataclass(frozen=True)
-class Engine:
-    """A generator of blocks.
+class BlockSampler:
+    """A compiled function that draws a block of samples for several sequences.
 
     Attributes
     ----------
     length : int
         Samples of a block, a multiple of the overlap.
     noise : tuple of str
-        What is drawn with: "uniforms", and "normals" in real-valued families.
+        Names of the random numbers it needs: "uniforms", and "normals" in real-valued families.
     refresh : callable
-        Read the parameters as they are now; else it is those of the moment at which the engine was made.
+        Read the parameters again; until then those at the time of construction are used.
     start : callable
-        The state before the first sample.
+        State before the first sample.
     run : callable
-        From a state, noise (length, n_seqs) each and silent (length,) int32, the samples (n_seqs, length) of
-        the next block and the state after it. The state that is given is left as it is.
+        From a state, noise (length, n_seqs) each and silent (length,) int32: the samples (n_seqs, length) of
+        the next block and the state after it. The given state is not modified.
     """
 
     n_seqs: int
@@ -46,45 +46,46 @@ class Engine:
 
 
 class Prime(NamedTuple):
-    """What `read` made of a file."""
+    """A recording to continue, as `priming.read` returns it."""
 
     samples: NDArray
     """(samples,): levels, of the smallest type that holds them; real-valued families: float32."""
     file_rate: int
-    """Samples per second (Hz) in the file; if it is not `SAMPLE_RATE`, they were resampled."""
+    """Samples per second (Hz) in the file; they were resampled if it is not `SAMPLE_RATE`."""
     too_short: bool
-    """Whether it is shorter than what the model reads at once, which then hears silence before it."""
+    """True if shorter than the context of the model, which is then filled with silence on the left."""
 
 
 @dataclass(frozen=True)
 class Generator:
-    """A model made ready for a request."""
+    """A model ready to generate for a request."""
 
     hp: HyperParameters
-    engine: Engine
-    streams: Streams
+    sampler: BlockSampler
+    streams: RandomStreams
     state: State  # before the first sample
     silent: range = range(0)
     primes: Sequence[Prime] = ()  # one per recording of the request
 
 
 def blocks(generator: Generator, state: State, first: int = 0) -> Iterator[tuple[NDArray, State]]:
-    """Blocks of samples (n_seqs, length) without end, each with the state after it.
+    """Endless blocks of samples (n_seqs, length), each with the state after it.
 
-    They are levels, or normalised numbers in a real-valued family. `first` is the position of the first one.
+    Samples are levels, or normalised numbers in a real-valued family. `first` is the position of the first
+    one.
 
     Raises
     ------
     CheckpointError
-        If a sample or a state is not finite.
+        If a sample or a state is NaN or infinite.
     """
-    engine = generator.engine
-    for start in itertools.count(first, engine.length):
-        times = np.arange(start, start + engine.length)
+    sampler = generator.sampler
+    for start in itertools.count(first, sampler.length):
+        times = np.arange(start, start + sampler.length)
         silent = ((times >= generator.silent.start) & (times < generator.silent.stop)).astype(np.int32)
-        noise = {name: generator.streams.draw(name, engine.length) for name in engine.noise}
-        samples, state = engine.run(state, noise, silent)
-        # A draw from what is no distribution gives -1.
+        noise = {name: generator.streams.draw(name, sampler.length) for name in sampler.noise}
+        samples, state = sampler.run(state, noise, silent)
+        # A draw from NaN logits is -1.
         no_level = samples.dtype.kind == "i" and samples.min() < 0
         if no_level or not all(np.isfinite(values).all() for values in (samples, *state.values())):
             raise CheckpointError(
@@ -95,7 +96,7 @@ def blocks(generator: Generator, state: State, first: int = 0) -> Iterator[tuple
 
 
 def take(generator: Generator, n_samples: int) -> NDArray:
-    """The first `n_samples` samples of every sequence, (n_seqs, n_samples)."""
-    n_blocks = math.ceil(n_samples / generator.engine.length)
+    """First `n_samples` samples of every sequence, (n_seqs, n_samples)."""
+    n_blocks = math.ceil(n_samples / generator.sampler.length)
     parts = [samples for samples, _ in itertools.islice(blocks(generator, generator.state), n_blocks)]
     return np.concatenate(parts, axis=1)[:, :n_samples]

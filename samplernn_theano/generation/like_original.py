@@ -1,4 +1,4 @@
-"""What the original's generation has that ours has not: silence in front, silence within, its wav files."""
+"""Generation as the original does it: left padding, silence in between, its wav files."""
 
 from pathlib import Path
 
@@ -10,24 +10,24 @@ from samplernn_theano.original import wav
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
-def samples_in_front(hp: HyperParameters) -> int:
-    """How many samples of silence stand in front of what is generated, and count as part of the sound.
+def left_padding(hp: HyperParameters) -> int:
+    """Samples of silence at the start of a written sound: the overlap of the model.
 
-    As many as the first step reads; wavenet's are cut off.
+    They count as part of its length; wavenet's are cut off.
     """
     return 0 if isinstance(hp, WaveNet) else hp.overlap
 
 
-def writes(hp: HyperParameters) -> bool:
-    """Whether the original has such a model, and writes its sound: it announces a-law, and lacks it."""
+def supports(hp: HyperParameters) -> bool:
+    """True if the original has such a model and writes its sound: it offers a-law, but lacks it."""
     has = not hp.real_valued and hp.family != "k_tier"
     return has and isinstance(hp, Quantised) and hp.q_type != "a-law"
 
 
-def silent(hp: HyperParameters) -> range:
-    """The samples that are drawn, and then silenced.
+def silenced(hp: HyperParameters) -> range:
+    """Positions of the samples that are drawn and then replaced by silence.
 
-    Quirk: wavenet always feeds itself silence in the third second, but for the first sample of it.
+    Quirk: wavenet always feeds itself silence in the third second, except its first sample.
     """
     return range(2 * SAMPLE_RATE + 1, 3 * SAMPLE_RATE) if isinstance(hp, WaveNet) else range(0)
 
@@ -41,7 +41,7 @@ def write(path: Path, levels: NDArray, hp: HyperParameters) -> NDArray[np.float3
         If the file cannot be written.
     """
     assert isinstance(hp, Quantised)  # the original has no other
-    front = np.full(samples_in_front(hp), hp.silence, levels.dtype)
-    written = np.concatenate([front, levels])
+    padding = np.full(left_padding(hp), hp.silence, levels.dtype)
+    written = np.concatenate([padding, levels])
     wav.write(path, written, hp.q_type)
     return wav.amplitudes(written, hp.q_type)

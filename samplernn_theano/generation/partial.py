@@ -1,13 +1,12 @@
-"""A generation that is written down block by block, and goes on after an interruption as if uninterrupted.
+"""Partial output of a generation, written block by block, from which an interrupted one resumes exactly.
 
-A hidden folder beside the sound files holds, while a generation is under way,
+While a generation is in progress, a hidden folder next to the sound files holds
 
-``request.json``  what was asked for: another request does not go on from here
-``samples``       blocks of raw samples (n_seqs, length), one after the other
-``state.npz``     after how many samples it stands, the model's state and that of the random streams
+``request.json``  the request: another request does not resume from it
+``samples``       consecutive blocks of raw samples (n_seqs, length)
+``state.npz``     number of samples generated, and the state of the model there
 
-Only when all samples are there are sound files made of them: the mean of a sequence and its largest
-magnitude are known only then.
+Sound files are written at the end: only then are the mean of a sequence and its largest magnitude known.
 """
 
 import json
@@ -32,19 +31,19 @@ from samplernn_theano.utils import files
 
 REQUEST = "request.json"
 
-PIECE = 2**20
-"""Samples that are read at once."""
+SEGMENT = 2**20
+"""Samples read at once."""
 
-MAPPED = 2**26
-"""Bytes of the file of samples that are mapped into memory at once: those of all sequences lie between."""
+MAPPED_BYTES = 2**26
+"""Bytes of the file of samples mapped into memory at once, of all sequences together."""
 
 SAVE_SECONDS = 10.0
-"""Between two savings of the state: what a killed process has to generate again, at most."""
+"""Interval between saves of the state: at most this much is generated again after a kill."""
 
 
 @dataclass(frozen=True)
-class Spool:
-    """A generation in the folder `folder`."""
+class PartialOutput:
+    """Partial output of a generation in `folder`."""
 
     folder: Path
     n_seqs: int
@@ -53,126 +52,131 @@ class Spool:
 
     @property
     def request(self) -> Path:
-        """What was asked for."""
+        """File of the request."""
         return self.folder / REQUEST
 
     @property
     def samples(self) -> Path:
-        """Blocks of raw samples."""
+        """File of the blocks of raw samples."""
         return self.folder / "samples"
 
     @property
     def state(self) -> Path:
-        """Where it stands."""
+        """File of the position and the state."""
         return self.folder / "state.npz"
 
     @property
     def block_bytes(self) -> int:
-        """Of one block in the file of samples."""
+        """Size of one block in the file of samples."""
         return self.n_seqs * self.length * self.dtype.itemsize
 
 
-def is_begun(folder: Path) -> bool:
-    """Whether a generation in `folder` was begun, and not finished."""
+def is_unfinished(folder: Path) -> bool:
+    """True if `folder` holds an unfinished generation."""
     return (folder / REQUEST).exists()
 
 
-def open_spool(folder: Path, request: Mapping[str, Any], generator: Generator, anew: bool) -> Spool:
-    """The spool in `folder`: the one that is there, if it is of the same request; else a new one.
+def open_partial(
+    folder: Path, request: Mapping[str, Any], generator: Generator, overwrite: bool
+) -> PartialOutput:
+    """Open the partial output in `folder` if it belongs to the same request; else create a new one.
 
     Parameters
     ----------
-    anew : bool
-        Begin anew in place of one of another request, or a damaged one.
+    overwrite : bool
+        Replace that of another request, or a damaged one.
 
     Raises
     ------
     OutputError
-        If there is one of another request, it is damaged, or it cannot be written.
+        If the existing one belongs to another request or is damaged, or the folder cannot be written.
     """
-    hp, engine = generator.hp, generator.engine
-    spool = Spool(folder, engine.n_seqs, engine.length, _dtype(hp))
-    told = json.dumps({**request, "block": engine.length}, indent=1, sort_keys=True) + "\n"
-    if spool.request.exists():
-        if spool.request.read_bytes() != told.encode():
+    hp, sampler = generator.hp, generator.sampler
+    output = PartialOutput(folder, sampler.n_seqs, sampler.length, _dtype(hp))
+    text = json.dumps({**request, "block": sampler.length}, indent=1, sort_keys=True) + "\n"
+    if output.request.exists():
+        if output.request.read_bytes() != text.encode():
             wrong = "is of another model or other settings"
-        elif not _is_whole(spool, generator):
+        elif not _is_intact(output, generator):
             wrong = "is damaged"
         else:
-            return spool
-        if not anew:
+            return output
+        if not overwrite:
             raise OutputError(
-                f"The unfinished generation in {folder} {wrong}; give --overwrite, which begins anew."
+                f"The unfinished generation in {folder} {wrong}; give --overwrite to start again."
             )
-    try:  # also where there is no request: a process that had just ended its own may have been killed
-        for path in (spool.state, spool.samples):
+    try:  # also without a request: a process may have been killed while it cleaned up
+        for path in (output.state, output.samples):
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(files.explain(folder, error)) from error
-    files.write_text(spool.request, told)
-    return spool
+        raise OutputError(files.write_error_message(folder, error)) from error
+    files.write_text(output.request, text)
+    return output
 
 
-def position(spool: Spool, generator: Generator) -> int:
-    """How many samples of each sequence there are."""
-    return _where(spool, generator)[0]
+def position(output: PartialOutput, generator: Generator) -> int:
+    """Number of samples of each sequence generated so far."""
+    return _position_and_state(output, generator)[0]
 
 
 def fill(
-    spool: Spool, generator: Generator, n_samples: int, told: Callable[[int], object] = lambda _: None
+    output: PartialOutput,
+    generator: Generator,
+    n_samples: int,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """Generate until there are `n_samples` samples of each sequence.
+    """Generate until each sequence has `n_samples` samples.
 
-    `told` hears how many there are after every block.
+    `on_progress` is called with their number after every block.
 
     Raises
     ------
     OutputError
         If the files cannot be written.
     CheckpointError
-        As `generation.blocks`.
+        As `generator.blocks`.
     """
-    start, state = _where(spool, generator)
-    generator.streams.skip(generator.engine.noise, start)
-    reached, kept = (start, state), start
-    n_blocks = max(0, math.ceil((n_samples - start) / spool.length))
+    start, state = _position_and_state(output, generator)
+    generator.streams.skip(generator.sampler.noise, start)
+    reached, stored = (start, state), start
+    n_blocks = max(0, math.ceil((n_samples - start) / output.length))
     try:
-        with open(spool.samples, "r+b" if spool.samples.exists() else "w+b") as file:
-            file.truncate(start // spool.length * spool.block_bytes)
+        with open(output.samples, "r+b" if output.samples.exists() else "w+b") as file:
+            file.truncate(start // output.length * output.block_bytes)
             file.seek(0, os.SEEK_END)
             saved = time.monotonic()
             try:
                 for samples, after in islice(blocks(generator, state, start), n_blocks):
-                    file.write(np.ascontiguousarray(samples, spool.dtype).tobytes())
-                    reached = reached[0] + spool.length, after
-                    told(reached[0])
+                    file.write(np.ascontiguousarray(samples, output.dtype).tobytes())
+                    reached = reached[0] + output.length, after
+                    on_progress(reached[0])
                     if time.monotonic() - saved > SAVE_SECONDS:
-                        _save(spool, file, *reached)
-                        kept, saved = reached[0], time.monotonic()
-            finally:  # also where Ctrl-C or SIGTERM ends it
-                if reached[0] > kept:
-                    _save(spool, file, *reached)
+                        _save(output, file, *reached)
+                        stored, saved = reached[0], time.monotonic()
+            finally:  # also on Ctrl-C or SIGTERM
+                if reached[0] > stored:
+                    _save(output, file, *reached)
     except OSError as error:
-        raise OutputError(files.explain(spool.samples, error)) from error
+        raise OutputError(files.write_error_message(output.samples, error)) from error
 
 
-def raw(spool: Spool, sequence: int, n_samples: int) -> NDArray:
-    """The first `n_samples` samples of a sequence, (n_samples,): levels or normalised numbers."""
-    return np.concatenate(list(pieces(spool, sequence, n_samples)))
+def read_sequence(output: PartialOutput, sequence: int, n_samples: int) -> NDArray:
+    """First `n_samples` raw samples of a sequence, (n_samples,): levels or normalised numbers."""
+    return np.concatenate(list(segments(output, sequence, n_samples)))
 
 
-def pieces(spool: Spool, sequence: int, n_samples: int) -> Iterator[NDArray]:
-    """The same in pieces (samples,)."""
-    n_blocks = math.ceil(n_samples / spool.length)
-    at_once = max(1, min(PIECE // spool.length, MAPPED // spool.block_bytes))
+def segments(output: PartialOutput, sequence: int, n_samples: int) -> Iterator[NDArray]:
+    """First `n_samples` raw samples of a sequence, in consecutive segments (samples,)."""
+    n_blocks = math.ceil(n_samples / output.length)
+    at_once = max(1, min(SEGMENT // output.length, MAPPED_BYTES // output.block_bytes))
     for first in range(0, n_blocks, at_once):
-        shape = (min(at_once, n_blocks - first), spool.n_seqs, spool.length)
-        blocks = np.memmap(spool.samples, spool.dtype, "r", first * spool.block_bytes, shape)
-        yield np.array(blocks[:, sequence]).ravel()[: n_samples - first * spool.length]
+        shape = (min(at_once, n_blocks - first), output.n_seqs, output.length)
+        blocks = np.memmap(output.samples, output.dtype, "r", first * output.block_bytes, shape)
+        yield np.array(blocks[:, sequence]).ravel()[: n_samples - first * output.length]
 
 
 def remove(folder: Path) -> None:
-    """Remove a spool, if there is one.
+    """Remove the folder of a partial output, if it exists.
 
     Raises
     ------
@@ -184,7 +188,7 @@ def remove(folder: Path) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise OutputError(files.explain(folder, error)) from error
+        raise OutputError(files.write_error_message(folder, error)) from error
 
 
 # --- helpers ------------------------------------------------------------------------------------------------
@@ -196,28 +200,28 @@ def _dtype(hp: HyperParameters) -> np.dtype[Any]:
     return np.dtype(np.float32)
 
 
-def _where(spool: Spool, generator: Generator) -> tuple[int, State]:
-    """After how many samples it stands, and the state there."""
-    if not spool.state.exists():
+def _position_and_state(output: PartialOutput, generator: Generator) -> tuple[int, State]:
+    """Number of samples generated, and the state there."""
+    if not output.state.exists():
         return 0, generator.state
-    with np.load(spool.state, allow_pickle=False) as kept:
-        arrays = {name: kept[name] for name in kept.files}
+    with np.load(output.state, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
     return int(arrays.pop("position")), arrays
 
 
-def _is_whole(spool: Spool, generator: Generator) -> bool:
-    """Whether the samples up to where it stands are there, and the state is one of such a model."""
+def _is_intact(output: PartialOutput, generator: Generator) -> bool:
+    """True if no sample is missing and the state fits the model."""
     try:
-        start, state = _where(spool, generator)
-        if start and spool.samples.stat().st_size < start // spool.length * spool.block_bytes:
+        start, state = _position_and_state(output, generator)
+        if start and output.samples.stat().st_size < start // output.length * output.block_bytes:
             return False
     except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
         return False
     return {name: x.shape for name, x in state.items()} == {n: x.shape for n, x in generator.state.items()}
 
 
-def _save(spool: Spool, file: BinaryIO, position: int, state: State) -> None:
+def _save(output: PartialOutput, file: BinaryIO, position: int, state: State) -> None:
     file.flush()
     os.fsync(file.fileno())
-    with files.atomic_write(spool.state) as temporary:
+    with files.atomic_write(output.state) as temporary:
         np.savez(temporary, position=position, **state)  # type: ignore[arg-type]

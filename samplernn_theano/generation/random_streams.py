@@ -1,11 +1,10 @@
-"""Where the random numbers of a generation come from.
+"""Random streams of a generation: one per sequence and kind of number.
 
-Every sequence has streams of its own, and each goes on where it stopped. So what sequence i becomes depends
-neither on how many others are generated beside it nor on the length of the blocks. What goes on after an
-interruption draws anew what was drawn before: that takes no time.
+A sequence therefore depends neither on the number of sequences nor on the block length. A resumed generation
+skips the draws already made, which takes no time.
 
-There are two kinds. `OwnStreams` is for any seed and any family. `OriginalStreams` are those of the
-original's sampler: with them and its parameters, the samples are its samples.
+`NumpyStreams` serve any seed and family. `TheanoStreams` are those of the original's sampler: with them and
+the original's parameters, the samples are the original's.
 """
 
 from collections.abc import Sequence
@@ -18,46 +17,48 @@ from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.original import mrg31k3p
 
 
-class Streams(Protocol):
-    """The random numbers of `n_seqs` sequences."""
+class RandomStreams(Protocol):
+    """Random numbers of `n_seqs` sequences."""
 
     def draw(self, name: str, length: int) -> NDArray[np.float32]:
-        """The next `length` numbers of each sequence, (length, n_seqs): drawing 10 and then 20 is drawing 30.
+        """Draw the next `length` numbers of each sequence, (length, n_seqs).
+
+        Drawing 10 and then 20 is the same as drawing 30.
 
         Parameters
         ----------
         name : {"uniforms", "normals"}
-            "uniforms": above 0 and less than 1; "normals": of mean 0 and variance 1, which only the
-            real-valued families need. Drawing the one does not move the other.
+            "uniforms": above 0 and less than 1; "normals": mean 0 and variance 1, for real-valued families
+            only. The two kinds are independent: drawing one does not advance the other.
         length : int
             0 or more.
         """
 
     def skip(self, names: Sequence[str], length: int) -> None:
-        """Go on as if `length` numbers of each of these kinds had been drawn from each sequence."""
+        """Advance each of these kinds by `length` numbers per sequence."""
 
 
-PIECE = 2**20  # numbers that are drawn at once to be skipped
-LOWEST, BELOW_ONE = np.float32(2**-25), np.float32(1 - 2**-17)
+MAX_SKIP = 2**20  # numbers that are drawn at once to be skipped
+MIN_UNIFORM, MAX_FACTOR = np.float32(2**-25), np.float32(1 - 2**-17)
 
 
-class OwnStreams:
-    """Streams that depend on the seed and on the number of the sequence only: NumPy's PCG64.
+class NumpyStreams:
+    """NumPy PCG64 streams that depend only on the seed and the index of the sequence.
 
     Sequence i draws its uniforms from ``Generator(PCG64(SeedSequence([seed, i])))`` and its normals from
     ``Generator(PCG64(SeedSequence([seed, i], spawn_key=(1,))))``.
 
-    The uniforms are those times `BELOW_ONE`, and `LOWEST` at least. A draw is the first level whose running
-    sum of probabilities exceeds the uniform, or 0: at exactly 0 that would be the lowest level, however
-    improbable, and above a sum in float32 that ends short of 1 (for 256 levels by less than 2^-17, wherever
-    it was looked at) level 0 too: together some clicks an hour. The original has them.
+    Uniforms are multiplied by `MAX_FACTOR`, and at least `MIN_UNIFORM`. A draw is the first level at which
+    the cumulative probability exceeds the uniform, or 0 if there is none. A uniform of exactly 0 would draw
+    level 0 however improbable, and so would one above a float32 sum that ends short of 1 (by less than 2^-17
+    for 256 levels, in every case examined): some clicks per hour. The original has them.
 
     Parameters
     ----------
     seed : int
         0 or more.
     n_seqs : int
-        How many sequences.
+        Number of sequences.
     """
 
     def __init__(self, seed: int, n_seqs: int) -> None:
@@ -67,7 +68,7 @@ class OwnStreams:
         }
 
     def draw(self, name: str, length: int) -> NDArray[np.float32]:
-        """As `Streams.draw`."""
+        """See `RandomStreams.draw`."""
         generators = self._generators[name]
         drawn = np.empty((len(generators), length), np.float32)
         for generator, row in zip(generators, drawn, strict=True):
@@ -76,27 +77,26 @@ class OwnStreams:
             else:
                 generator.standard_normal(dtype=np.float32, out=row)
         if name == "uniforms":
-            drawn = np.maximum(drawn * BELOW_ONE, LOWEST)
+            drawn = np.maximum(drawn * MAX_FACTOR, MIN_UNIFORM)
         return np.ascontiguousarray(drawn.T)
 
     def skip(self, names: Sequence[str], length: int) -> None:
-        """As `Streams.skip`."""
+        """See `RandomStreams.skip`."""
         for name in names:
-            at_once = max(1, PIECE // max(1, len(self._generators[name])))
+            at_once = max(1, MAX_SKIP // max(1, len(self._generators[name])))
             for start in range(0, length, at_once):
                 self.draw(name, min(at_once, length - start))
 
 
-class OriginalStreams:
+class TheanoStreams:
     """Theano's MRG31k3p streams as the original uses them: sequence b draws from stream b.
 
-    The original seeds them with 234 when a script starts and never again: its next generation in the same
-    process goes on where the last one ended.
+    The original seeds them with 234 once per process: its next generation continues where the last one ended.
 
     Parameters
     ----------
     n_seqs : int
-        How many sequences: 20 in the original, 10 in its wavenet.
+        Number of sequences: 20 in the original, 10 in its wavenet.
     seed : int
         1 or more.
     """
@@ -105,12 +105,12 @@ class OriginalStreams:
         self._states = mrg31k3p.states(seed, n_seqs)
 
     def draw(self, name: str, length: int) -> NDArray[np.float32]:
-        """As `Streams.draw`.
+        """See `RandomStreams.draw`.
 
         Raises
         ------
         HyperParameterError
-            If these are not "uniforms".
+            If `name` is not "uniforms".
         """
         if name != "uniforms":
             raise HyperParameterError(
@@ -121,7 +121,7 @@ class OriginalStreams:
         return drawn
 
     def skip(self, names: Sequence[str], length: int) -> None:
-        """As `Streams.skip`; takes no time."""
+        """See `RandomStreams.skip`; takes no time."""
         self._states = mrg31k3p.jump(self._states, length)
 
 

@@ -1,4 +1,4 @@
-"""What to generate."""
+"""A request: what to generate, with which settings."""
 
 import math
 from dataclasses import dataclass
@@ -6,34 +6,34 @@ from pathlib import Path
 
 from samplernn_theano.errors import HyperParameterError
 
-COLDEST = 1e-30  # a temperature below has no inverse in float32
+MIN_TEMPERATURE = 1e-30  # below it, the inverse overflows float32
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to generate.
+    """Settings of a generation.
 
     Attributes
     ----------
     n_seqs : int
     seed : int
-        Sequence i depends on it and on i only, not on how many sequences there are.
+        Sequence i depends on it and on i only, not on the number of sequences.
     temperature : tuple of float
         One for all sequences, or one for each.
     top_p : float
-        Where less than 1: only the most probable levels are drawn, those that have this probability together.
+        Below 1: only the most probable levels are drawn, which have this probability together.
     primes : tuple of Path
-        Recordings to go on from: sequence i continues the one of number i modulo their number.
+        Recordings to continue: sequence i continues number i modulo their count.
     silent : range
-        Positions, in samples from the start of what is generated, that are silence, written and fed back.
+        Positions, in samples from the start of the generated part, at which silence is written and fed back.
     like_original : bool
         Draw with the original's random streams.
     generation : int
-        Which one in a row, from 1: the original's random streams go on from one to the next.
+        Index of the generation, from 1: the original's random streams continue from one to the next.
     draws : int
-        How many each sequence of a generation makes, where `generation` is above 1.
+        Draws of each sequence in one generation, needed if `generation` is above 1.
     backend : str or None
-        See `engines.create`.
+        See `samplers.create_sampler`.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class Request:
             raise HyperParameterError(
                 f"--seed is {self.seed}; it must be a whole number from 0 to 4294967295."
             )
-        if not all(COLDEST <= t < math.inf for t in self.temperature):
+        if not all(MIN_TEMPERATURE <= t < math.inf for t in self.temperature):
             raise HyperParameterError("--temperature must be a positive number; 1 is the model as it is.")
         if len(self.temperature) not in (1, self.n_seqs):
             raise HyperParameterError(

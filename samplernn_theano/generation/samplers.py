@@ -1,8 +1,8 @@
-"""What makes the next block of samples: a model, for a number of sequences, ready to be called.
+"""Block samplers: compiled functions that draw the next block of samples of several sequences.
 
-The families with recurrent tiers and a softmax have kernels written for the processor (`kernels`); every
-family has a graph of a block (`models.sampler`), which any backend compiles, also for a GPU. Both compute the
-same function, and go on from the same state.
+Families with recurrent tiers and a softmax have kernels for the CPU (`generation.kernels`); every family has
+a graph of a block (`models.build.build_sampler`), which any backend compiles, also for a GPU. Both compute
+the same function and share the format of the state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,52 +14,54 @@ from numpy.typing import NDArray
 from samplernn_theano.backends import threads
 from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.config.hyperparameters import HyperParameters, OneTier, SampleRNN
-from samplernn_theano.generation.generator import Engine, State
+from samplernn_theano.generation.generator import BlockSampler, State
 from samplernn_theano.generation.kernels import FAMILIES
 from samplernn_theano.models.build import build_sampler
 from samplernn_theano.models.parameters import Parameters
 
 GRAPH_BLOCK = 4000
-"""Samples of a block of the graph, about: a quarter of a second."""
+"""Approximate length of a block of the graph, in samples: a quarter of a second."""
 
 KERNEL_BLOCK, KERNEL_SAMPLES = 1600, 32000
-"""Samples of a block of the kernels, about, and of all sequences in it: it is done within a few seconds."""
+"""Approximate length of a block of the kernels, and the maximum over all sequences: a few seconds of work."""
 
 
-def create(
+def create_sampler(
     params: Parameters,
     hp: HyperParameters,
     n_seqs: int,
     backend: str | None = None,
     temperature: float | Sequence[float] = 1.0,
     top_p: float = 1.0,
-) -> Engine:
-    """A generator for `n_seqs` sequences.
+) -> BlockSampler:
+    """Create a block sampler for `n_seqs` sequences.
 
     Parameters
     ----------
     backend : str, optional
-        Compile the graph of a block for it. Without: the kernels where the family has them, else the graph
+        Compile the graph of a block for it. Default: the kernels where the family has them, else the graph
         for the default backend.
     temperature : float or sequence of float
         Of all sequences, or of each. Logits are divided by it.
     top_p : float
-        Where less than 1: only the most probable levels are drawn, those that have this probability together.
+        Below 1: only the most probable levels are drawn, which have this probability together.
 
     Raises
     ------
     HyperParameterError
         If `top_p` is less than 1 and the samples are real numbers.
     """
-    sharpness = (1 / np.broadcast_to(np.asarray(temperature, np.float64), n_seqs)).astype(np.float32)
+    inverse_temperature = (1 / np.broadcast_to(np.asarray(temperature, np.float64), n_seqs)).astype(
+        np.float32
+    )
     if backend is None and has_kernels(hp):
         assert isinstance(hp, FAMILIES)
-        return _with_kernels(params, hp, sharpness, top_p)
-    return _with_graph(params, hp, sharpness, top_p, backend)
+        return _with_kernels(params, hp, inverse_temperature, top_p)
+    return _with_graph(params, hp, inverse_temperature, top_p, backend)
 
 
 def has_kernels(hp: HyperParameters) -> bool:
-    """Whether the kernels can generate with such a model."""
+    """True if the kernels can generate with such a model."""
     return isinstance(hp, FAMILIES)
 
 
@@ -67,51 +69,48 @@ def has_kernels(hp: HyperParameters) -> bool:
 
 
 def _with_graph(
-    params: Parameters, hp: HyperParameters, sharpness: NDArray, top_p: float, backend: str | None
-) -> Engine:
-    n_seqs = len(sharpness)
-    sampler = build_sampler(params, hp, n_seqs, GRAPH_BLOCK, top_p)
-    function = compile_function(
-        sampler.inputs, [sampler.samples, *sampler.new_states.values()], backend=backend
-    )
-    (length,) = sampler.silent.type.shape
+    params: Parameters, hp: HyperParameters, inverse_temperature: NDArray, top_p: float, backend: str | None
+) -> BlockSampler:
+    n_seqs = len(inverse_temperature)
+    graph = build_sampler(params, hp, n_seqs, GRAPH_BLOCK, top_p)
+    function = compile_function(graph.inputs, [graph.samples, *graph.new_states.values()], backend=backend)
+    (length,) = graph.silent.type.shape
 
     def start() -> State:
-        previous = np.full((n_seqs, hp.overlap), hp.silence, sampler.previous.dtype)
-        states = dict(zip(sampler.states, sampler.zero_states(), strict=True))
+        previous = np.full((n_seqs, hp.overlap), hp.silence, graph.previous.dtype)
+        states = dict(zip(graph.states, graph.zero_states(), strict=True))
         return {"previous": previous, "reset": np.asarray(1, np.int32)} | states
 
     def run(state: State, noise: Mapping[str, NDArray], silent: NDArray) -> tuple[NDArray, State]:
-        drawn = [noise[name].astype(v.dtype, copy=False) for name, v in sampler.noise.items()]
-        states = [state[name] for name in sampler.states]
-        outputs = function(*drawn, silent, state["previous"], state["reset"], sharpness, *states)
+        drawn = [noise[name].astype(v.dtype, copy=False) for name, v in graph.noise.items()]
+        states = [state[name] for name in graph.states]
+        outputs = function(*drawn, silent, state["previous"], state["reset"], inverse_temperature, *states)
         samples, *states = (np.asarray(output) for output in outputs)
-        return samples, _after(state, samples) | dict(zip(sampler.states, states, strict=True))
+        return samples, _after(state, samples) | dict(zip(graph.states, states, strict=True))
 
-    def refresh() -> None:  # the graph reads them whenever it is called
+    def refresh() -> None:  # the graph reads the parameters whenever it is called
         pass
 
-    return Engine(n_seqs, length, tuple(sampler.noise), refresh, start, run)
+    return BlockSampler(n_seqs, length, tuple(graph.noise), refresh, start, run)
 
 
 def _after(state: State, samples: NDArray) -> State:
-    """The part of the state that is the same in all families, after a block of samples."""
+    """The family-independent part of the state after a block of samples."""
     overlap = state["previous"].shape[1]
-    heard = np.concatenate([state["previous"], samples], axis=1)[:, -overlap:]
-    return {"previous": heard, "reset": np.asarray(0, np.int32)}
+    previous = np.concatenate([state["previous"], samples], axis=1)[:, -overlap:]
+    return {"previous": previous, "reset": np.asarray(0, np.int32)}
 
 
 # --- the kernels --------------------------------------------------------------------------------------------
 
 
-def _with_kernels(params: Parameters, hp: SampleRNN | OneTier, sharpness: NDArray, top_p: float) -> Engine:
-    """Every thread generates some of the sequences; none waits for another within a block."""
-    from samplernn_theano.generation.kernels import (
-        loop,
-        weights,  # with them comes Numba, which is slow to load
-    )
+def _with_kernels(
+    params: Parameters, hp: SampleRNN | OneTier, inverse_temperature: NDArray, top_p: float
+) -> BlockSampler:
+    """Each thread generates a share of the sequences; threads do not wait for each other within a block."""
+    from samplernn_theano.generation.kernels import loop, weights  # they load Numba, which is slow
 
-    n_seqs, overlap = len(sharpness), hp.overlap
+    n_seqs, overlap = len(inverse_temperature), hp.overlap
     samples = min(KERNEL_BLOCK, KERNEL_SAMPLES // n_seqs)
     length = max(1, samples // overlap) * overlap
     names = (
@@ -119,10 +118,10 @@ def _with_kernels(params: Parameters, hp: SampleRNN | OneTier, sharpness: NDArra
     )
     arrays = params.arrays()
     prepared = weights.prepare(arrays, hp)
-    numbers = weights.numbers(hp)
-    parts = np.array_split(np.arange(n_seqs), min(n_seqs, threads.allowed()))
-    rooms = [loop.make_rooms(prepared, len(part)) for part in parts]
-    pool = ThreadPoolExecutor(len(parts))
+    rescaled = weights.rescaled_levels(hp)
+    shares = np.array_split(np.arange(n_seqs), min(n_seqs, threads.available()))
+    buffers = [loop.allocate_buffers(prepared, len(share)) for share in shares]
+    pool = ThreadPoolExecutor(len(shares))
 
     def refresh() -> None:
         nonlocal arrays, prepared
@@ -140,28 +139,28 @@ def _with_kernels(params: Parameters, hp: SampleRNN | OneTier, sharpness: NDArra
         history[:, :overlap] = state["previous"]
         states = [weights.widen_state(state[name], hp) for name in names.values()]  # (n, R, width)
 
-        def some(part: NDArray, rooms: tuple[loop.Room, ...]) -> None:
-            own = [np.ascontiguousarray(s[part].transpose(1, 0, 2)) for s in states]
-            heard, uniforms = history[part], np.ascontiguousarray(noise["uniforms"][:, part])
-            loop.generate(
+        def generate_share(share: NDArray, own_buffers: tuple[loop.Buffers, ...]) -> None:
+            own_states = [np.ascontiguousarray(s[share].transpose(1, 0, 2)) for s in states]
+            own_history, uniforms = history[share], np.ascontiguousarray(noise["uniforms"][:, share])
+            loop.generate_block(
                 prepared,
-                rooms,
-                numbers,
-                heard,
-                tuple(own),
+                own_buffers,
+                rescaled,
+                own_history,
+                tuple(own_states),
                 uniforms,
                 silent,
                 hp.silence,
-                sharpness[part],
+                inverse_temperature[share],
                 np.float32(top_p),
             )
-            history[part] = heard
-            for s, new in zip(states, own, strict=True):
-                s[part] = new.transpose(1, 0, 2)
+            history[share] = own_history
+            for s, new in zip(states, own_states, strict=True):
+                s[share] = new.transpose(1, 0, 2)
 
-        list(pool.map(some, parts, rooms))
+        list(pool.map(generate_share, shares, buffers))
         samples = history[:, overlap:]
         new_states = [weights.narrow_state(s, hp) for s in states]
         return samples, _after(state, samples) | dict(zip(names.values(), new_states, strict=True))
 
-    return Engine(n_seqs, length, ("uniforms",), refresh, start, run)
+    return BlockSampler(n_seqs, length, ("uniforms",), refresh, start, run)

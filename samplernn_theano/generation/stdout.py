@@ -1,4 +1,4 @@
-"""Sound on standard output while it is made: for a player, or for a program that reads a pipe."""
+"""Sound on standard output as it is generated: for a player, or a program that reads a pipe."""
 
 import math
 from collections.abc import Callable
@@ -9,47 +9,48 @@ import numpy as np
 import scipy
 from tqdm import tqdm
 
-from samplernn_theano.checkpoints.load import Saved
+from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.generation import encoders, generate, partial
 from samplernn_theano.generation.amplitudes import PEAK, amplitudes
 from samplernn_theano.generation.generator import blocks
-from samplernn_theano.generation.progress import BAR, clock, tell_primes
+from samplernn_theano.generation.progress import BAR_OPTIONS, progress_callback, report_primes
 from samplernn_theano.generation.request import Request
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 HIGH_PASS = 5.0
-"""Hz below which an offset is taken out."""
+"""Cutoff in Hz of the filter that removes an offset."""
 
 
 def stream(
-    model: Saved,
+    model: LoadedModel,
     request: Request,
     n_samples: int,
     out: BinaryIO,
     with_prime: bool = True,
-    say: Callable[[str], object] = print,
+    log: Callable[[str], object] = print,
 ) -> None:
-    """Write the one sequence of a request to `out` while it is made, as raw PCM: int16, little-endian.
+    """Write the one sequence of a request to `out` as it is generated, as raw PCM: int16, little-endian.
 
-    A prime is written first, where `with_prime`. The mean is not known yet, so an offset is taken out by a
-    high-pass filter at 5 Hz; a fixed factor of 0.45 keeps what the filter may make larger within 0.9 of full
-    scale.
+    The prime comes first if `with_prime`. As the mean is not known yet, a high-pass filter at 5 Hz removes an
+    offset; a fixed factor of 0.45 leaves headroom for what the filter amplifies.
     """
-    generator = generate.prepare(model, request)
-    tell_primes(request, generator, say)
+    generator = generate.prepare_generator(model, request)
+    report_primes(request, generator, log)
     prime = generator.primes[0].samples if request.primes and with_prime else np.zeros(0, np.int32)
     left = len(prime) + n_samples
-    heard = (prime[start : start + partial.PIECE] for start in range(0, len(prime), partial.PIECE))
-    made = (samples[0] for samples, _ in blocks(generator, generator.state))
+    prime_segments = (
+        prime[start : start + partial.SEGMENT] for start in range(0, len(prime), partial.SEGMENT)
+    )
+    generated = (samples[0] for samples, _ in blocks(generator, generator.state))
     pole, memory = 1 - 2 * math.pi * HIGH_PASS / SAMPLE_RATE, np.zeros(1)
-    with tqdm(total=left, disable=None, **BAR) as bar:  # if stderr is a terminal
-        told = clock(bar, 1)
-        for samples in chain(heard, made):
+    with tqdm(total=left, disable=None, **BAR_OPTIONS) as bar:  # if stderr is a terminal
+        on_progress = progress_callback(bar, 1)
+        for samples in chain(prime_segments, generated):
             x = amplitudes(samples[:left], model.hp)
             x, memory = scipy.signal.lfilter([1, -1], [1, -pole], x, zi=memory)
             out.write(encoders.pcm_16(x * PEAK / 2).astype("<i2").tobytes())
-            out.flush()  # so that a player hears it at once
+            out.flush()  # so that a player plays it immediately
             left -= len(x)
-            told(len(prime) + n_samples - left)
+            on_progress(len(prime) + n_samples - left)
             if left <= 0:
                 return

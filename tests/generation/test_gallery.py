@@ -1,4 +1,4 @@
-"""A folder of generated sounds: its records, its sheet of spectrograms and its page."""
+"""Gallery of a folder of generated sounds: records and page."""
 
 import json
 import os
@@ -14,16 +14,11 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
 
-from samplernn_theano.errors import DataError, OutputError
+from samplernn_theano.errors import OutputError
 from samplernn_theano.generation import gallery
 from samplernn_theano.generation.gallery import Record, Sound
-from samplernn_theano.utils import plotting
-
-
-def tone(hertz: float, samples: int) -> np.ndarray:
-    return (0.5 * np.sin(2 * np.pi * hertz * np.arange(samples) / 16000)).astype(np.float32)
+from tests.generation.test_spectrograms import tone
 
 
 def record(stem: str, *files: str, **changes) -> Record:
@@ -47,7 +42,7 @@ def record(stem: str, *files: str, **changes) -> Record:
 
 
 def generate(folder: Path, stem: str, *files: str, **changes) -> Record:
-    """Sound files and their record."""
+    """Write sound files and their record."""
     for name in files:
         soundfile.write(os.fsencode(folder / name), tone(1000, 4000), 16000)
     made = record(stem, *files, **changes)
@@ -56,7 +51,7 @@ def generate(folder: Path, stem: str, *files: str, **changes) -> Record:
 
 
 class Page(HTMLParser):
-    """The elements of a page, and the text of each section."""
+    """Elements of a page, and the text of its headings and paragraphs."""
 
     VOID = ("meta", "img", "link", "br")
 
@@ -93,9 +88,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-# ---- Records
-
-
+# --- records ------------------------------------------------------------------------------------------------
 names = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=20
 ).filter(lambda name: name not in (".", ".."))
@@ -147,7 +140,7 @@ def test_the_newest_record_comes_first(tmp_path):
     assert [r.stem for r in gallery.read_records(tmp_path)] == ["c", "b", "a", "d"]
 
 
-def spoiled() -> dict[str, object]:
+def invalid_records() -> dict[str, object]:
     good = json.loads(json.dumps({"made_by": "samplernn generate"} | asdict(record("a", "a.wav"))))
     sound = good["sounds"][0]
     return {
@@ -182,9 +175,9 @@ def spoiled() -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("case", list(spoiled()))
-def test_what_is_no_record_is_skipped(tmp_path, case):
-    (tmp_path / "x.json").write_text(json.dumps(spoiled()[case]))
+@pytest.mark.parametrize("case", list(invalid_records()))
+def test_invalid_records_are_skipped(tmp_path, case):
+    (tmp_path / "x.json").write_text(json.dumps(invalid_records()[case]))
     made = generate(tmp_path, "b", "b.wav")
     assert gallery.read_records(tmp_path) == [made]
     gallery.write_page(tmp_path)
@@ -192,7 +185,7 @@ def test_what_is_no_record_is_skipped(tmp_path, case):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_json_is_skipped(tmp_path, content):
+def test_invalid_json_is_skipped(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     (tmp_path / "folder.json").mkdir()
     (tmp_path / "link.json").symlink_to("nothing")
@@ -209,12 +202,12 @@ def test_what_is_no_json_is_skipped(tmp_path, content):
         {"sounds": (Sound(file="../a.wav", peak=1, rms_dbfs=0, seconds=1),)},
     ],
 )
-def test_a_record_that_contradicts_itself(changes):
+def test_an_inconsistent_record_is_rejected(changes):
     with pytest.raises(ValueError):
         replace(record("a", "a.wav"), **changes)
 
 
-def test_a_record_with_nan_is_not_written(tmp_path):
+def test_a_record_with_nan_is_rejected(tmp_path):
     with pytest.raises(ValueError):
         gallery.write_record(tmp_path, record("a", seconds=float("nan")))
     assert not list(tmp_path.iterdir())
@@ -226,106 +219,8 @@ def test_a_record_that_cannot_be_written(tmp_path):
         gallery.write_record(tmp_path / "file", record("a"))
 
 
-# ---- Spectrograms
-
-
-@pytest.mark.parametrize("samples", [512, 1023, 1024, 4000, 16000, 262_143, 262_144, 600_001])
-def test_a_spectrogram_that_is_read_in_blocks_is_that_of_the_whole(tmp_path, samples):
-    x = np.random.default_rng(0).uniform(-1, 1, samples).astype(np.float32)
-    soundfile.write(tmp_path / "a.wav", x, 16000, "FLOAT")
-    power, seconds, rate = gallery.spectrogram(tmp_path / "a.wav", columns=10_000)
-    whole = plotting._powers(x, 1024)
-    np.testing.assert_allclose(power, whole, rtol=1e-3, atol=1e-5 * whole.max())
-    assert (seconds, rate) == (samples / 16000, 16000)
-
-
-@pytest.mark.parametrize("samples", [1, 255, 256, 511])
-def test_a_very_short_sound_is_one_column(tmp_path, samples):
-    soundfile.write(tmp_path / "a.wav", tone(1000, samples), 16000)
-    assert gallery.spectrogram(tmp_path / "a.wav")[0].shape == (513, 1)
-
-
-@pytest.mark.parametrize("columns", [1, 7, 100])
-def test_many_hops_are_averaged_into_few_columns(tmp_path, columns):
-    x = np.random.default_rng(0).uniform(-1, 1, 600_001).astype(np.float32)
-    soundfile.write(tmp_path / "a.wav", x, 16000, "FLOAT")
-    power, _, _ = gallery.spectrogram(tmp_path / "a.wav", columns)
-    whole = plotting._powers(x, 1024)
-    column = np.arange(whole.shape[1]) * columns // whole.shape[1]
-    expected = np.stack([whole[:, column == i].mean(axis=1) for i in range(columns)], axis=1)
-    np.testing.assert_allclose(power, expected, rtol=1e-3, atol=1e-5 * whole.max())
-
-
-@pytest.fixture
-def figures(monkeypatch) -> list[Figure]:
-    """The figures that are drawn, in order."""
-    saved, save = [], Figure.savefig
-
-    def keep(self, *args, **kwargs):
-        saved.append(self)
-        save(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return saved
-
-
-def test_a_sheet_shows_the_pitch_and_the_length_of_each_sound(tmp_path, figures):
-    soundfile.write(tmp_path / "low.flac", tone(1000, 8000), 16000)
-    soundfile.write(tmp_path / "high.ogg", tone(6000, 4000), 16000)
-    sounds = {"low": tmp_path / "low.flac", "$high$ $x": str(tmp_path / "high.ogg")}
-    gallery.write_sheet(tmp_path / "a.png", sounds)
-    panels = figures[0].axes
-    assert [axes.get_title() for axes in panels] == list(sounds)
-    assert not any(axes.title.get_parse_math() for axes in panels)  # a name with two $ is no formula
-    for axes, kilohertz, seconds in zip(panels, (1, 6), (0.5, 0.25), strict=True):
-        (image,) = axes.images
-        assert image.origin == "lower" and image.get_clim() == (-90, 0)
-        np.testing.assert_allclose(image.get_extent(), [0, seconds, 0, 8])
-        rows = image.get_array()
-        assert abs(8 * rows[:, rows.shape[1] // 2].argmax() / (len(rows) - 1) - kilohertz) < 0.02
-        assert rows.max() == 0 and rows.min() >= -90
-    assert figures[0].get_suptitle() == ""
-    assert matplotlib.image.imread(tmp_path / "a.png").ndim == 3
-
-
-def test_a_sheet_shows_eight_sounds_and_says_how_many_more_there_are(tmp_path, figures):
-    soundfile.write(tmp_path / "a.wav", tone(1000, 300), 16000)
-    gallery.write_sheet(tmp_path / "a.png", {f"{i}": tmp_path / "a.wav" for i in range(8)})
-    gallery.write_sheet(tmp_path / "b.png", {f"{i}": tmp_path / "a.wav" for i in range(20)})
-    assert [axes.get_title() for axes in figures[1].axes] == list("01234567")
-    assert figures[0].get_suptitle() == ""
-    assert figures[1].get_suptitle() == "8 of 20 sounds; 12 more are not drawn"
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("samples", [np.zeros(2000), np.zeros(1), [np.nan, np.inf, -np.inf, 0.5]])
-def test_a_sheet_of_a_sound_with_nothing_in_it(tmp_path, figures, samples):
-    soundfile.write(tmp_path / "a.wav", np.array(samples, "f"), 16000, "FLOAT")
-    gallery.write_sheet(tmp_path / "a.png", {"a": tmp_path / "a.wav"})
-    image = figures[0].axes[0].images[0].get_array()
-    assert np.isfinite(image).all()
-    assert np.any(samples) or (image == -90).all()  # silence is black
-
-
-def test_a_long_sound_is_drawn_with_few_columns(tmp_path, figures):
-    soundfile.write(tmp_path / "a.wav", np.tile(tone(1000, 16000), 60), 16000)
-    gallery.write_sheet(tmp_path / "a.png", {"a": tmp_path / "a.wav"})
-    assert figures[0].axes[0].images[0].get_array().shape == (513, 2000)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"junk" * 100])
-def test_a_sheet_of_a_file_that_is_no_sound(tmp_path, content):
-    if content is not None:
-        (tmp_path / "x.wav").write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.wav cannot be drawn \("):
-        gallery.write_sheet(tmp_path / "a.png", {"x": tmp_path / "x.wav"})
-    assert not (tmp_path / "a.png").exists()
-
-
-# ---- The page
-
-
-def test_a_page_has_a_player_and_a_picture_for_each_sound(tmp_path):
+# --- the page -----------------------------------------------------------------------------------------------
+def test_a_page_has_a_player_and_a_thumbnail_for_each_sound(tmp_path):
     generate(tmp_path, "first", "a.wav", "b.flac")
     generate(tmp_path, "second", "c.ogg", date="2025-11-24T00:00:00+00:00")
     assert gallery.write_page(tmp_path) == tmp_path / "index.html"
@@ -339,10 +234,12 @@ def test_a_page_has_a_player_and_a_picture_for_each_sound(tmp_path):
         picture = matplotlib.image.imread(tmp_path / image["src"])
         assert picture.shape == (128, 4000 // 256, 4)
         brightness = picture[..., :3].sum(axis=2)[:, 7]
-        assert abs(brightness.argmax() - (127 - 1000 / 8000 * 128)) <= 1.5  # the tone is at 1 kHz, from below
+        assert (
+            abs(brightness.argmax() - (127 - 1000 / 8000 * 128)) <= 1.5
+        )  # the tone is at 1 kHz, counted from below
 
 
-def test_a_page_is_whole_by_itself_and_fits_phones_dark_rooms_and_screen_readers(tmp_path):
+def test_a_page_is_self_contained_responsive_and_accessible(tmp_path):
     generate(tmp_path, "a", "a.wav")
     gallery.write_page(tmp_path)
     text = (tmp_path / "index.html").read_text()
@@ -356,7 +253,7 @@ def test_a_page_is_whole_by_itself_and_fits_phones_dark_rooms_and_screen_readers
     assert labelled == [heading["id"] for heading in page.all("h2")]
 
 
-def test_the_settings_stand_in_words(tmp_path):
+def test_the_page_describes_the_settings(tmp_path):
     generate(tmp_path, "a", "a.wav")
     gallery.write_page(tmp_path)
     words = Page(tmp_path / "index.html").paragraphs
@@ -368,7 +265,7 @@ def test_the_settings_stand_in_words(tmp_path):
     assert "0.2 s; peak 0.50, RMS -9.0 dBFS" in words
 
 
-def test_what_differs_between_sounds_stands_with_each(tmp_path):
+def test_settings_that_differ_between_sounds_are_shown_with_each(tmp_path):
     sounds = (
         Sound(file="a.wav", peak=0.25, rms_dbfs=-20, seconds=4, nll_bits=3.25),
         Sound(file="b.wav", peak=0, rms_dbfs=None, seconds=90),
@@ -379,26 +276,26 @@ def test_what_differs_between_sounds_stands_with_each(tmp_path):
     words = Page(tmp_path / "index.html").paragraphs
     assert (
         "2 sequences of 0.2 s from run/best.npz (three_tier), seed 7, temperatures 0.8 to 1.25, top-p 0.95, "
-        "going on from several recordings, silent from 2 s to 3 s, computed by numba."
+        "continuing several recordings, silent from 2 s to 3 s, computed by numba."
     ) in words
     facts = "4.0 s; peak 0.25, RMS -20.0 dBFS; 3.250 bits per sample; temperature 0.8; after x.wav"
     assert facts in words
     assert "1.5 min; silent; temperature 1.25; after y.wav" in words
 
 
-def test_one_prime_for_all_is_said_once():
-    told = gallery.describe(record("a", "a.wav", "b.wav", primes=("after x.wav",) * 2))
-    assert told.endswith("temperature 1, after x.wav, computed by numba.")
+def test_a_common_prime_is_described_once():
+    text = gallery.describe(record("a", "a.wav", "b.wav", primes=("after x.wav",) * 2))
+    assert text.endswith("temperature 1, after x.wav, computed by numba.")
 
 
-def test_without_sounds_there_is_a_page_too(tmp_path):
+def test_a_page_without_sounds(tmp_path):
     gallery.write_page(tmp_path)
     gallery.write_record(tmp_path, record("none"))
     gallery.write_page(tmp_path)
     assert Page(tmp_path / "index.html").headings == ["none"]
 
 
-CRUEL = [
+SPECIAL = [
     "a\"b'c.wav",
     "<b>&amp;&.wav",
     "Bücher 100% #1?.wav",
@@ -409,8 +306,8 @@ CRUEL = [
 ]
 
 
-@pytest.mark.parametrize("name", [*CRUEL, os.fsdecode(b"\xfc.wav")])
-def test_any_file_name_is_shown_and_found(tmp_path, name):
+@pytest.mark.parametrize("name", [*SPECIAL, os.fsdecode(b"\xfc.wav")])
+def test_any_file_name_is_shown_and_linked(tmp_path, name):
     generate(tmp_path, name.removesuffix(".wav"), name)
     gallery.write_page(tmp_path)
     page = Page(tmp_path / "index.html")
@@ -425,32 +322,32 @@ def test_any_file_name_is_shown_and_found(tmp_path, name):
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=30))
-def test_any_text_of_a_record_is_shown_as_it_is(text):
+def test_any_text_of_a_record_is_shown_verbatim(text):
     with tempfile.TemporaryDirectory() as folder:
         made = record("a", checkpoint=text, family=text, backend=text, silence=text, versions={text: text})
         gallery.write_record(folder, made)
         gallery.write_page(folder)
         page = Page(Path(folder, "index.html"))
-        assert gallery.visible(gallery.describe(made)) in page.paragraphs
+        assert gallery.escape_control_characters(gallery.describe(made)) in page.paragraphs
         kinds = {tag for tag, _ in page.found}
         assert kinds == {"html", "head", "meta", "title", "style", "body", "header", "h1", "p", "main"} | {
             *("section", "h2", "time", "ul")
         }
 
 
-def test_a_sound_that_was_removed_or_spoiled_is_said_to_be_so(tmp_path):
+def test_a_sound_that_was_removed_or_damaged_is_marked(tmp_path):
     generate(tmp_path, "a", "a.wav", "b.wav", "c.wav")
     (tmp_path / "a.wav").unlink()
     (tmp_path / "b.wav").write_bytes(b"junk")
     gallery.write_page(tmp_path)
     page = Page(tmp_path / "index.html")
-    assert "This file is no longer there." in page.paragraphs
+    assert "This file no longer exists." in page.paragraphs
     assert "This file cannot be decoded." in page.paragraphs
     assert [audio["src"] for audio in page.all("audio")] == ["b.wav", "c.wav"]
     assert [image["alt"] for image in page.all("img")] == ["Spectrogram of c.wav"]
 
 
-def test_pictures_are_drawn_again_only_for_new_sounds(tmp_path):
+def test_thumbnails_are_redrawn_only_for_new_sounds(tmp_path):
     generate(tmp_path, "a", "a.wav", "b.wav")
     for name in ("a.wav", "b.wav"):
         os.utime(tmp_path / name, (1, 1))
@@ -464,7 +361,7 @@ def test_pictures_are_drawn_again_only_for_new_sounds(tmp_path):
     assert matplotlib.image.imread(pictures[1]).shape[1] == 9000 // 256
 
 
-def test_a_long_sound_has_a_small_picture(tmp_path):
+def test_a_long_sound_has_a_small_thumbnail(tmp_path):
     generate(tmp_path, "a", "a.wav")
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-1, 1, 960_000), 16000)
     gallery.write_page(tmp_path)
@@ -472,7 +369,7 @@ def test_a_long_sound_has_a_small_picture(tmp_path):
     assert (tmp_path / "spectrograms" / "a.wav.png").stat().st_size < 70_000
 
 
-def test_a_page_of_somebody_else_is_not_overwritten(tmp_path):
+def test_another_page_is_not_overwritten(tmp_path):
     (tmp_path / "index.html").write_text("<p>mine</p>")
     generate(tmp_path, "a", "a.wav")
     with pytest.raises(OutputError, match=r"index\.html is a page that samplernn did not make; move it"):

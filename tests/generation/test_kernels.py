@@ -1,7 +1,7 @@
-"""The kernels, from their elementary functions to what they predict and draw, against NumPy and the graph.
+"""Kernels against NumPy and the graph: elementary functions, product, draw, predictions, samples.
 
-The functions that only compiled code can call are wrapped below. The wrappers are compiled anew in every run,
-so they see every change of the kernels; a row of numbers is changed in place.
+The functions that only compiled code can call are wrapped below. The wrappers are compiled in every run,
+so they see every change of the kernels; a row is changed in place.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-INTERPRETED = Mode(linker="py", optimizer=None)  # small graphs: quicker than to compile them
+INTERPRETED = Mode(linker="py", optimizer=None)  # faster than compiling graphs as small as these
 
 N, T, SILENT = 3, 96, range(37, 50)
 TEMPERATURES = np.array([0.5, 1.0, 1.5])
@@ -91,16 +91,16 @@ def accumulate(x, W, y, column):
 
 
 @numba.njit(**OPTIONS)
-def draw(logits, uniform, sharpness, top_p):
-    return loop.draw(logits, uniform, sharpness, top_p)
+def draw(logits, uniform, inverse_temperature, top_p):
+    return loop.draw(logits, uniform, inverse_temperature, top_p)
 
 
 @numba.njit(**OPTIONS)
-def predict(prepared, rooms, numbers, history, states, logits):
-    """Logits (T, n, Q) of given samples, which stand in `history` after those before them."""
+def predict(prepared, buffers, rescaled, history, states, logits):
+    """Logits (T, n, Q) of given samples, the last T of `history`."""
     for t in range(len(logits)):
         predicted = loop.predict(
-            prepared, rooms, numbers, history, history.shape[1] - len(logits) + t, t, states
+            prepared, buffers, rescaled, history, history.shape[1] - len(logits) + t, t, states
         )
         logits[t] = predicted[:, : logits.shape[2]]
 
@@ -123,8 +123,8 @@ def drawn(logits, uniform, temperature=1.0, top_p=1.0):
     ],
     ids=["exponential", "sigmoid", "tanh"],
 )
-def test_elementary_functions_are_exact_to_single_precision(function, exact, bound):
-    """From -87 to 88 and around 0, at any place of a row of any length."""
+def test_elementary_functions_are_accurate_to_single_precision(function, exact, bound):
+    """From -87 to 88 and around 0, at any index of a row of any length."""
     small = np.geomspace(1e-30, 1, 5_000)
     x = np.concatenate([np.linspace(-87, 88, 300_001), small, -small, [0]]).astype(np.float32)
     with np.errstate(over="ignore"):
@@ -138,7 +138,7 @@ def test_elementary_functions_are_exact_to_single_precision(function, exact, bou
         np.testing.assert_allclose(y, expected[100_000 : 100_000 + length], rtol=3e-7)
 
 
-def test_beyond_the_range_of_single_precision_functions_are_at_their_ends():
+def test_functions_saturate_beyond_the_range_of_single_precision():
     x = np.array([-np.inf, -1e30, -200, 200, 1e30, np.inf], np.float32)
     e, s, t = x.copy(), x.copy(), x.copy()
     exponential(e)
@@ -161,10 +161,10 @@ def test_beyond_the_range_of_single_precision_functions_are_at_their_ends():
     beyond=st.integers(0, 5),
     seed=st.integers(0, 1000),
 )
-def test_the_product_adds_to_its_columns_and_does_not_depend_on_the_other_rows(
+def test_the_product_accumulates_into_its_columns_independently_of_the_other_rows(
     n, n_in, n_out, column, beyond, seed
 ):
-    """Where x has more columns than W has rows, the others are not read."""
+    """Columns of x beyond the rows of W are not read."""
     rng = np.random.default_rng(seed)
     W = rng.standard_normal((n_in, n_out), np.float32)
     packed = product.pack(W)
@@ -190,8 +190,8 @@ def test_the_product_adds_to_its_columns_and_does_not_depend_on_the_other_rows(
 # --- the draw
 
 
-def test_a_draw_is_the_first_level_whose_running_sum_exceeds_the_uniform():
-    """Also where it is equal to a border: four levels of probability 1/4, exactly. None exceeds 1: 0."""
+def test_a_draw_is_the_first_level_at_which_the_cumulative_probability_exceeds_the_uniform():
+    """Also for a uniform at a border: four levels of probability 1/4, exactly. For 1 there is none: 0."""
     logits = np.full(10, -1000.0)
     logits[[2, 3, 7, 8]] = 5.0
     uniforms = [1e-6, 0.2499, 0.25, 0.4999, 0.5, 0.7499, 0.75, 0.9999, 1.0]
@@ -199,7 +199,7 @@ def test_a_draw_is_the_first_level_whose_running_sum_exceeds_the_uniform():
 
 
 def may_be_drawn(p, u, top_p):
-    """The levels that a uniform number draws from probabilities (Q,), and those that rounding may draw."""
+    """Levels that a uniform number draws from probabilities (Q,), including those drawn through rounding."""
     levels = set()
     for least in {min(top_p + 1e-5, 1), min(top_p, 1), top_p - 1e-5 if top_p < 1 else 1}:
         order = np.sort(p)[::-1]
@@ -219,7 +219,7 @@ def may_be_drawn(p, u, top_p):
     top_p=st.sampled_from([1e-6, 0.3, 0.9, 1.0]),
     seed=st.integers(0, 1000),
 )
-def test_draws_at_any_temperature_and_nucleus_are_those_of_the_running_sum(
+def test_draws_at_any_temperature_and_top_p_are_those_of_the_cumulative_probability(
     Q, scale, u, temperature, top_p, seed
 ):
     logits = (np.random.default_rng(seed).standard_normal(Q) * scale).astype(np.float32)
@@ -227,8 +227,8 @@ def test_draws_at_any_temperature_and_nucleus_are_those_of_the_running_sum(
     assert drawn(logits, u, temperature, top_p) in may_be_drawn(p, u, top_p)
 
 
-def test_a_nucleus_keeps_all_levels_that_are_as_probable_as_its_last():
-    """Probabilities 1/8, 1/2, 1/8, 1/8, 1/8: for 0.6 all are needed, for 0.5 one."""
+def test_a_nucleus_keeps_all_ties_of_its_least_probable_level():
+    """Probabilities 1/8, 1/2, 1/8, 1/8, 1/8: 0.6 needs all, 0.5 one."""
     logits = np.array([0, np.log(4), 0, 0, 0])
     uniforms = np.linspace(0, 0.999, 50)
     assert {drawn(logits, u, top_p=0.6) for u in uniforms} == {0, 1, 2, 3, 4}
@@ -237,7 +237,7 @@ def test_a_nucleus_keeps_all_levels_that_are_as_probable_as_its_last():
 
 @pytest.mark.parametrize("top_p", [1.0, 0.5])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_of_logits_that_are_no_numbers_nothing_is_drawn(bad, top_p):
+def test_logits_that_are_not_finite_draw_minus_one(bad, top_p):
     for where in (0, 3, 6, slice(None)):
         logits = np.zeros(7)
         logits[where] = bad
@@ -248,11 +248,11 @@ def test_of_logits_that_are_no_numbers_nothing_is_drawn(bad, top_p):
             assert levels == {-1}
 
 
-# --- the whole, against the graph
+# --- predictions and samples, against the graph
 
 
-def lively(hp):
-    """Parameters of a model in which every one counts: as drawn, biases and initial states are 0."""
+def random_parameters(hp):
+    """Parameters with biases, gains and initial states that are not at their initial values."""
     params = Parameters()
     build_graph(params, hp)
     rng = np.random.default_rng(0)
@@ -268,7 +268,7 @@ def lively(hp):
 
 
 def exact_logits(arrays, hp, samples):
-    """The graph's logits (N, T, Q) of given samples (N, overlap + T), in double precision."""
+    """Logits (N, T, Q) of the graph for given samples (N, overlap + T), in double precision."""
     with pytensor.config.change_flags(floatX="float64", linker="py"):  # that of what scans repeat
         graph = build_graph(Parameters(None, arrays, "float64"), hp)
         f = pytensor.function(graph.inputs, graph.logits, mode=INTERPRETED, on_unused_input="ignore")
@@ -276,7 +276,7 @@ def exact_logits(arrays, hp, samples):
 
 
 def predictions(arrays, hp, samples):
-    """The kernels' logits (n, T, Q) of given samples (n, overlap + T)."""
+    """Logits (n, T, Q) of the kernels for given samples (n, overlap + T)."""
     n, T = len(samples), samples.shape[1] - hp.overlap
     prepared = weights.prepare(arrays, hp)
     names = ["SampleLevel.h0"] if isinstance(hp, OneTier) else [f"{tier.name}.h0" for tier in hp.tiers]
@@ -284,8 +284,8 @@ def predictions(arrays, hp, samples):
     logits = np.empty((T, n, hp.q_levels), np.float32)
     predict(
         prepared,
-        loop.make_rooms(prepared, n),
-        weights.numbers(hp),
+        loop.allocate_buffers(prepared, n),
+        weights.rescaled_levels(hp),
         np.ascontiguousarray(samples, np.int32),
         tuple(np.ascontiguousarray(state.transpose(1, 0, 2)) for state in states),
         logits,
@@ -294,30 +294,30 @@ def predictions(arrays, hp, samples):
 
 
 @pytest.mark.parametrize("hp", CASES.values(), ids=CASES)
-def test_kernels_predict_and_draw_what_the_graph_does(hp, monkeypatch):
-    """Three blocks, with silence within, a temperature for each sequence, and a nucleus or none.
+def test_kernels_predict_and_draw_as_the_graph(hp, monkeypatch):
+    """Three blocks, with silence in between, a temperature for each sequence, with and without a nucleus.
 
-    What the kernels generated is given to the graph, whose probabilities must give the same draws: so one
-    draw that rounding decides does not hide the others.
+    The graph reads the samples of the kernels, and its probabilities must give the same draws: a draw decided
+    by rounding then does not hide the others.
     """
     monkeypatch.setattr(samplers, "KERNEL_BLOCK", T // 3)
-    params = lively(hp)
+    params = random_parameters(hp)
     uniforms = np.random.default_rng(1).random((T, N), np.float32)
     silent = np.isin(np.arange(T), SILENT).astype(np.int32)
     for top_p in (1.0, 0.7):
-        engine = samplers.create(params, hp, N, None, TEMPERATURES, top_p)
-        state = engine.start()
+        sampler = samplers.create_sampler(params, hp, N, None, TEMPERATURES, top_p)
+        state = sampler.start()
         samples = [state["previous"]]
-        for first in range(0, T, engine.length):
-            block = slice(first, first + engine.length)
-            new, state = engine.run(state, {"uniforms": uniforms[block]}, silent[block])
+        for first in range(0, T, sampler.length):
+            block = slice(first, first + sampler.length)
+            new, state = sampler.run(state, {"uniforms": uniforms[block]}, silent[block])
             samples.append(new)
-        heard = np.concatenate(samples, axis=1)
-        assert heard.shape == (N, hp.overlap + T) and heard.dtype == np.int32
-        levels = heard[:, hp.overlap :]
+        history = np.concatenate(samples, axis=1)
+        assert history.shape == (N, hp.overlap + T) and history.dtype == np.int32
+        levels = history[:, hp.overlap :]
 
-        logits = exact_logits(params.arrays(), hp, heard)
-        own = predictions(params.arrays(), hp, heard)
+        logits = exact_logits(params.arrays(), hp, history)
+        own = predictions(params.arrays(), hp, history)
         np.testing.assert_allclose(softmax(own, axis=2), softmax(logits, axis=2), atol=5e-6)
 
         p = softmax(logits / TEMPERATURES[:, None, None], axis=2)
@@ -326,11 +326,11 @@ def test_kernels_predict_and_draw_what_the_graph_does(hp, monkeypatch):
             if t not in SILENT:
                 assert levels[i, t] in may_be_drawn(p[i, t], uniforms[t, i], top_p), (i, t)
         assert len(np.unique(levels)) > 4
-        assert p.std(axis=1).max() > 0.02, "the predictions do not depend on what was heard"
+        assert p.std(axis=1).max() > 0.02, "the predictions do not depend on the samples before"
 
 
 @pytest.mark.parametrize("family, folder", FAMILIES.items())
-def test_kernels_predict_the_originals_probabilities(family, folder):
+def test_kernels_predict_the_probabilities_of_the_original(family, folder):
     """Before each of the first 50 draws, to single precision."""
     (path,) = (GOLDEN / "checkpoints" / f"results_{folder}").glob("*/params/*_i97_*")
     model = load.read(path)

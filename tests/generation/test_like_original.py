@@ -1,7 +1,7 @@
-"""The original's samples to the sample, its probabilities, and its wav files byte for byte.
+"""Reproduction of the original's samples, its probabilities, and its wav files byte for byte.
 
-`golden/sampling` is about four sequences, generated twice in a row by each of the original's models from the
-parameters in `golden/checkpoints`.
+`golden/sampling` holds two consecutive generations of four sequences by each of the original's models, with
+the parameters in `golden/checkpoints`.
 """
 
 from dataclasses import replace
@@ -18,8 +18,8 @@ from samplernn_theano.checkpoints import load
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import OneTier, ThreeTier, TwoTier, WaveNet
 from samplernn_theano.generation import generate, like_original, samplers, write
-from samplernn_theano.generation.generator import Engine, take
-from samplernn_theano.generation.random_streams import OriginalStreams
+from samplernn_theano.generation.generator import BlockSampler, take
+from samplernn_theano.generation.random_streams import TheanoStreams
 from samplernn_theano.generation.request import Request
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
@@ -28,7 +28,7 @@ from samplernn_theano.original import wav
 GOLDEN = Path(__file__).parents[1] / "golden"
 SAMPLING = GOLDEN / "sampling"
 FOLDERS = {"one_tier": "1t", "two_tier": "2t", "three_tier": "3t", "wavenet": "wavenets"}
-PASSES = {  # of 50 samples or more
+CHUNKS = {  # of 50 samples or more
     "one_tier": {"seq_len": 50},
     "two_tier": {"n_frames": 13},
     "three_tier": {"seq_len": 56},
@@ -38,13 +38,13 @@ families = pytest.mark.parametrize("family", FOLDERS)
 
 
 def parameters_of(family):
-    """The file from which the original generated."""
+    """Path of the parameters from which the original generated."""
     (path,) = (GOLDEN / "checkpoints" / f"results_{FOLDERS[family]}").glob("*/params/*_i97_*")
     return path
 
 
 def generated(family):
-    """The levels (4, L) of both generations, as they were drawn, without the silence in front."""
+    """Drawn levels (4, L) of both generations, without the left padding."""
     first = np.load(SAMPLING / f"{family}.npz")["gen1/samples"]
     second = np.load(SAMPLING / "second_generation.npz")[f"{family}/gen2/samples"]
     overlap = load.read(parameters_of(family)).hp.overlap
@@ -61,35 +61,35 @@ def generated(family):
         *((family, "jax") for family in FOLDERS if family != "wavenet"),
     ],
 )
-def test_both_generations_are_the_originals(family, backend):
-    """By the engine that is used if no other is asked for, and by the graph: for wavenet these are one."""
+def test_both_generations_are_those_of_the_original(family, backend):
+    """With the default sampler and with the graph, which are the same for wavenet."""
     model = load.read(parameters_of(family))
     expected, expected_second = generated(family)
-    first = generate.prepare(model, Request(n_seqs=4, like_original=True, backend=backend))
+    first = generate.prepare_generator(model, Request(n_seqs=4, like_original=True, backend=backend))
     np.testing.assert_array_equal(take(first, expected.shape[1]), expected)
-    streams = OriginalStreams(4)
+    streams = TheanoStreams(4)
     streams.draw("uniforms", expected.shape[1])
-    second = replace(first, streams=streams)  # the same engine: it is compiled once
+    second = replace(first, streams=streams)  # the same sampler, compiled once
     np.testing.assert_array_equal(take(second, expected_second.shape[1]), expected_second)
 
 
 @families
 def test_a_request_for_the_second_generation_skips_the_draws_of_the_first(family, monkeypatch):
-    monkeypatch.setattr(samplers, "create", drawing_engine)
+    monkeypatch.setattr(samplers, "create_sampler", uniform_sampler)
     model = load.read(parameters_of(family))
     uniforms = np.load(SAMPLING / f"{family}.npz")["mrg/uniforms_4streams"]
     n = len(uniforms) // 2
     for number, expected in ((1, uniforms[:n]), (2, uniforms[n:])):
         request = Request(n_seqs=4, like_original=True, generation=number, draws=n)
-        levels = take(generate.prepare(model, request), n)
+        levels = take(generate.prepare_generator(model, request), n)
         np.testing.assert_array_equal(levels, levels_of(expected, model.hp))
 
 
 @families
-def test_the_graph_predicts_the_originals_probabilities(family):
+def test_the_graph_predicts_the_probabilities_of_the_original(family):
     """Before each of the first 50 draws, given the samples before it, to single precision."""
     model = load.read(parameters_of(family))
-    hp = replace(model.hp, batch_size=4, **PASSES[family])
+    hp = replace(model.hp, batch_size=4, **CHUNKS[family])
     golden = np.load(SAMPLING / f"{family}.npz")
     with pytensor.config.change_flags(floatX="float32", linker="py"):
         graph = build_graph(Parameters(None, model.parameters), hp)
@@ -106,8 +106,8 @@ def test_the_graph_predicts_the_originals_probabilities(family):
 
 
 @families
-def test_levels_are_written_as_the_original_writes_them(family, tmp_path):
-    """With the silence in front, which wavenet leaves out; what is returned is what the file holds."""
+def test_levels_are_written_as_by_the_original(family, tmp_path):
+    """With left padding, except wavenet; the returned amplitudes are those in the file."""
     hp = load.read(parameters_of(family)).hp
     x = like_original.write(tmp_path / "a.wav", generated(family)[0][0], hp)
     golden = SAMPLING / f"sample_{family}_g1_0.wav"
@@ -116,17 +116,17 @@ def test_levels_are_written_as_the_original_writes_them(family, tmp_path):
 
 
 @families
-def test_the_command_writes_the_originals_files(family, tmp_path, monkeypatch, capsys):
-    """400 samples of four sequences, twice in a row; the silence in front counts."""
+def test_the_command_writes_the_files_of_the_original(family, tmp_path, monkeypatch, capsys):
+    """400 samples of four sequences, left padding included, in two consecutive generations."""
     monkeypatch.setattr(write, "draw", lambda *_: None)  # no pictures
     path = parameters_of(family)
     words = ["generate", str(path), "--like-original", "--n_seqs", "4", "--seconds", "0.025"]
     code = main([*words, "--generations", "2", "--out", str(tmp_path / "sounds")])
     assert code == 0, capsys.readouterr().err
     hp = load.read(path).hp
-    front = 0 if family == "wavenet" else hp.overlap
+    padding = 0 if family == "wavenet" else hp.overlap
     for g, levels in enumerate(generated(family), 1):
-        whole = np.pad(levels, ((0, 0), (front, 0)), constant_values=hp.silence)
+        whole = np.pad(levels, ((0, 0), (padding, 0)), constant_values=hp.silence)
         assert whole.shape == (4, 400)
         for i in range(4):
             wav.write(tmp_path / "expected.wav", whole[i], "linear")
@@ -141,12 +141,12 @@ def test_the_command_writes_the_originals_files(family, tmp_path, monkeypatch, c
 
 
 def levels_of(uniforms, hp):
-    """What `drawing_engine` draws with uniforms (length, n_seqs): (n_seqs, length)."""
+    """Levels (n_seqs, length) that `uniform_sampler` draws with uniforms (length, n_seqs)."""
     return (uniforms.T * hp.q_levels).astype(np.int32)
 
 
-def drawing_engine(params, hp, n_seqs, *_):
-    """An engine to which all levels are as probable, whatever it hears."""
+def uniform_sampler(params, hp, n_seqs, *_):
+    """A sampler that draws all levels with the same probability."""
 
     def start():
         previous = np.full((n_seqs, hp.overlap), hp.silence, np.int32)
@@ -155,20 +155,20 @@ def drawing_engine(params, hp, n_seqs, *_):
     def run(state, noise, silent):
         return np.where(silent, hp.silence, levels_of(noise["uniforms"], hp)).astype(np.int32), state
 
-    return Engine(n_seqs, 5000, ("uniforms",), lambda: None, start, run)
+    return BlockSampler(n_seqs, 5000, ("uniforms",), lambda: None, start, run)
 
 
 @pytest.mark.parametrize("family", ["wavenet", "three_tier"])
 def test_quirk_wavenet_is_silent_in_its_third_second(family, tmp_path, monkeypatch):
-    """But for the first sample of it. What is not heard is drawn all the same; no other family is silent."""
-    monkeypatch.setattr(samplers, "create", drawing_engine)
+    """Except its first sample. The silenced samples still consume draws; no other family is silent."""
+    monkeypatch.setattr(samplers, "create_sampler", uniform_sampler)
     monkeypatch.setattr(write, "draw", lambda *_: None)
     path = parameters_of(family)
     hp = load.read(path).hp
     words = ["generate", str(path), "--like-original", "--n_seqs", "2", "--seconds", "3.2"]
     assert main([*words, "--out", str(tmp_path)]) == 0
-    front = 0 if family == "wavenet" else hp.overlap
-    expected = levels_of(OriginalStreams(2).draw("uniforms", 51_200 - front), hp)
+    padding = 0 if family == "wavenet" else hp.overlap
+    expected = levels_of(TheanoStreams(2).draw("uniforms", 51_200 - padding), hp)
     if family == "wavenet":
         assert (expected[:, [32_000, 32_001, 47_999, 48_000]] != hp.silence).any(axis=0).all()
         expected[:, 32_001:48_000] = hp.silence
@@ -178,11 +178,11 @@ def test_quirk_wavenet_is_silent_in_its_third_second(family, tmp_path, monkeypat
         assert written == (tmp_path / "expected.wav").read_bytes()
 
 
-def test_what_is_silent_and_what_stands_in_front():
+def test_silenced_samples_and_left_padding():
     small = {"dim": 4, "q_levels": 16}
     wavenet = WaveNet(**small, wavenet_blocks=1, dilation_layers_per_block=3)
-    assert like_original.silent(wavenet) == range(32_001, 48_000)
-    assert like_original.samples_in_front(wavenet) == 0
-    for hp, front in ((ThreeTier(**small), 8), (TwoTier(**small), 16), (OneTier(**small), 1)):
-        assert like_original.silent(hp) == range(0)
-        assert like_original.samples_in_front(hp) == front
+    assert like_original.silenced(wavenet) == range(32_001, 48_000)
+    assert like_original.left_padding(wavenet) == 0
+    for hp, padding in ((ThreeTier(**small), 8), (TwoTier(**small), 16), (OneTier(**small), 1)):
+        assert like_original.silenced(hp) == range(0)
+        assert like_original.left_padding(hp) == padding

@@ -1,4 +1,4 @@
-"""Going on from a recording: what a model carries after it has heard it."""
+"""Priming: the state of a model after reading a recording."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ BLOCK, N = 20, 4
 
 
 def parameters(hp):
-    """As drawn, but with learned states of its own, and such that a wavenet hears what it reads."""
+    """Initial parameters, but with learned states that are not 0, and larger weights of a wavenet."""
     params = Parameters()
     build_graph(params, hp)
     values = params.arrays()
@@ -46,8 +46,8 @@ def parameters(hp):
     return params
 
 
-class Generator:
-    """A compiled sampler of N sequences, in blocks."""
+class GraphSampler:
+    """Compiled graph of blocks of N sequences."""
 
     def __init__(self, params, hp):
         self.sampler = build_sampler(params, hp, N, BLOCK)
@@ -56,12 +56,12 @@ class Generator:
         )
 
     def __call__(self, noise, state, silent=0):
-        """One block and the state after it, of noise (BLOCK, N); `silent` samples of it are silence."""
+        """One block, with noise (BLOCK, N) and the first `silent` samples silenced, and its final state."""
         ones = {"inverse_temperature": np.ones(N, np.float32)}
         values = noise | ones | state | {"silent": (np.arange(BLOCK) < silent).astype(np.int32)}
         samples, *states = (np.asarray(v) for v in self.f(*(values[v.name] for v in self.sampler.inputs)))
-        heard = np.concatenate([state["previous"], samples], axis=1)[:, -state["previous"].shape[1] :]
-        after = {"previous": heard, "reset": np.asarray(0, np.int32)}
+        previous = np.concatenate([state["previous"], samples], axis=1)[:, -state["previous"].shape[1] :]
+        after = {"previous": previous, "reset": np.asarray(0, np.int32)}
         return samples, after | dict(zip(self.sampler.states, states, strict=True))
 
     def start(self, hp):
@@ -71,7 +71,7 @@ class Generator:
 
 
 def in_order_of_time(state):
-    """A wavenet's queues with the oldest row first: where they begin is of no consequence."""
+    """Rotate the queues of a wavenet so that the oldest row comes first."""
     if "time" not in state:
         return state
     queues = {name: q for name, q in state.items() if name.startswith("queue")}
@@ -79,20 +79,20 @@ def in_order_of_time(state):
     return state | rolled | {"time": 0}
 
 
-def test_every_family_is_here():
+def test_every_family_is_tested():
     assert {hp.family for hp in MODELS} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("hp", MODELS, ids=lambda hp: hp.family)
-def test_to_go_on_from_samples_is_as_to_have_generated_them(hp, monkeypatch):
-    """Primes of 3 blocks and of 1, one of them twice, and some that begin in the middle of a frame.
+def test_continuing_samples_equals_having_generated_them(hp, monkeypatch):
+    """Primes of 3 blocks and of 1, one of them twice, and some that start in the middle of a frame.
 
-    What is missing of a frame counts as silence before the prime; so the run that is to come back begins with
-    so many samples of silence. They are read in several passes, by three_tier in long and short ones.
+    The rest of that frame counts as silence before the prime; the expected run therefore starts with as many
+    samples of silence. Primes are read in several chunks, by three_tier in long and short ones.
     """
-    monkeypatch.setattr(priming, "LONGEST_PASS", 12 if hp.family == "three_tier" else BLOCK)
+    monkeypatch.setattr(priming, "MAX_CHUNK", 12 if hp.family == "three_tier" else BLOCK)
     params = parameters(hp)
-    generate = Generator(params, hp)
+    generate = GraphSampler(params, hp)
     random = np.random.default_rng(5)
     noise = [
         {
@@ -107,12 +107,12 @@ def test_to_go_on_from_samples_is_as_to_have_generated_them(hp, monkeypatch):
         samples, state = generate(noise[i], states[-1], silent=lacking if i == 0 else 0)
         run.append(samples)
         states.append(state)
-    heard = np.concatenate(run, axis=1)
+    generated = np.concatenate(run, axis=1)
 
-    # The first is primed with the silence of the run as well, the others with what follows it.
+    # The first prime includes the silence of the run, the others start after it.
     members, blocks = [0, 1, 1, 3], [3, 1, 1, 3]
     first = [0, lacking, lacking, lacking]
-    primes = [heard[m, f : n * BLOCK] for m, n, f in zip(members, blocks, first, strict=True)]
+    primes = [generated[m, f : n * BLOCK] for m, n, f in zip(members, blocks, first, strict=True)]
     state = priming.prime(params, hp, primes)
     assert {name: (v.shape, v.dtype) for name, v in state.items()} == {
         v.name: (v.type.shape, np.dtype(v.dtype)) for v in generate.sampler.inputs if v.name in state
@@ -138,44 +138,44 @@ def test_to_go_on_from_samples_is_as_to_have_generated_them(hp, monkeypatch):
                 np.testing.assert_allclose(value_i, theirs, rtol=1e-5, atol=2e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("n, wanted", [(1, 1), (9, 1), (16, 2), (1000, 63)])
-def test_every_step_is_read_once_in_few_passes(n, wanted, monkeypatch):
-    """Alone: the rest first, then equal passes. With primes of other lengths: of few lengths altogether."""
+@pytest.mark.parametrize("n, n_chunks", [(1, 1), (9, 1), (16, 2), (1000, 63)])
+def test_every_step_is_read_once_in_few_chunks(n, n_chunks, monkeypatch):
+    """Alone: the remainder first, then equal chunks. With primes of other lengths: few distinct lengths."""
     hp = OneTier(**LEVELS)
-    monkeypatch.setattr(priming, "LONGEST_PASS", 16)
+    monkeypatch.setattr(priming, "MAX_CHUNK", 16)
     for alone in (True, False):
-        passes = priming._passes(n, 1, hp, alone)
-        assert sum(length for _, length in passes) == n
-        starts = np.cumsum([0] + [length for _, length in passes])[:-1]
-        assert [start for start, _ in passes] == starts.tolist()
-        lengths = {length for _, length in passes}
+        chunks = priming._chunks(n, 1, hp, alone)
+        assert sum(length for _, length in chunks) == n
+        starts = np.cumsum([0] + [length for _, length in chunks])[:-1]
+        assert [start for start, _ in chunks] == starts.tolist()
+        lengths = {length for _, length in chunks}
         if alone:
-            assert len(passes) == -(-n // 16) and len(lengths) <= 2
+            assert len(chunks) == -(-n // 16) and len(lengths) <= 2
         else:
             assert lengths <= {16, 2, 1}
 
 
-def test_many_passes_are_as_one_pass(monkeypatch):
+def test_many_chunks_equal_one(monkeypatch):
     hp = MODELS[2]
     params, samples = parameters(hp), np.random.RandomState(0).randint(0, 16, 30)
     whole = priming.prime(params, hp, [samples])
-    monkeypatch.setattr(priming, "LONGEST_PASS", 12)  # 6, 12 and 12 samples
+    monkeypatch.setattr(priming, "MAX_CHUNK", 12)  # 6, 12 and 12 samples
     np.testing.assert_allclose(priming.prime(params, hp, [samples])["h0"], whole["h0"], rtol=1e-5)
 
 
 def test_equal_primes_are_computed_once(monkeypatch):
     hp = MODELS[2]
     compiled = []
-    original = priming._compile_pass
+    original = priming._compile_chunk
 
-    def compile_pass(params, hp, length, n, backend):
+    def compile_chunk(params, hp, length, n, backend):
         compiled.append((length, n))
         return original(params, hp, length, n, backend)
 
-    monkeypatch.setattr(priming, "_compile_pass", compile_pass)
+    monkeypatch.setattr(priming, "_compile_chunk", compile_chunk)
     one = np.arange(8, dtype=np.uint8)
     state = priming.prime(parameters(hp), hp, [one, one[::-1], one.copy(), one])
-    assert compiled == [(8, 2)]  # a pass of 8 steps for two primes
+    assert compiled == [(8, 2)]  # a chunk of 8 steps for two primes
     np.testing.assert_array_equal(state["h0"][0], state["h0"][2])
     np.testing.assert_array_equal(state["h0"][0], state["h0"][3])
     assert np.abs(state["h0"][0] - state["h0"][1]).max() > 1e-3
@@ -183,7 +183,7 @@ def test_equal_primes_are_computed_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "hp, samples, words",
+    "hp, samples, message",
     [
         (MODELS[0], np.zeros(0, np.int32), "Prime 1 has the shape"),
         (MODELS[0], np.zeros((2, 3), np.int32), "Prime 1 has the shape"),
@@ -193,8 +193,8 @@ def test_equal_primes_are_computed_once(monkeypatch):
         (MODELS[5], np.array([0.5, np.nan]), "NaN"),
     ],
 )
-def test_samples_that_a_model_cannot_have_are_refused(hp, samples, words):
-    with pytest.raises(DataError, match=words):
+def test_invalid_samples_are_rejected(hp, samples, message):
+    with pytest.raises(DataError, match=message):
         priming.prime(Parameters(), hp, [np.zeros(4, np.int32), samples])
 
 
@@ -211,32 +211,32 @@ def tone(tmp_path):
 
 @pytest.mark.parametrize("normalisation", ["min-max", "absmax", "none"])
 @pytest.mark.parametrize("q_type", ["linear", "mu-law"])
-def test_a_recording_is_read_as_a_clip_is_fed(tone, normalisation, q_type, monkeypatch):
-    """Block by block, and yet normalised as a whole."""
+def test_a_recording_is_normalised_as_a_training_clip(tone, normalisation, q_type, monkeypatch):
+    """As a whole, although it is converted block by block."""
     hp = ThreeTier(**SMALL, q_type=q_type, normalisation=normalisation)
-    monkeypatch.setattr(priming, "_BLOCK", 999)
-    found = priming.read(tone, hp)
+    monkeypatch.setattr(priming, "_NORMALISED_BLOCK", 999)
+    prime = priming.read(tone, hp)
     whole = quantize(priming.audio.read(tone).samples[None], 256, q_type, normalisation)[0]
-    np.testing.assert_array_equal(found.samples, whole)
-    assert found.samples.dtype == np.uint8 and len(found.samples) == 8000
-    assert found.file_rate == 8000 and not found.too_short
+    np.testing.assert_array_equal(prime.samples, whole)
+    assert prime.samples.dtype == np.uint8 and len(prime.samples) == 8000
+    assert prime.file_rate == 8000 and not prime.too_short
 
 
-def test_a_recording_for_a_model_of_real_numbers(tone):
-    found = priming.read(tone, MODELS[5])
+def test_a_recording_for_a_real_valued_model(tone):
+    prime = priming.read(tone, MODELS[5])
     expected = (priming.audio.read(tone).samples.astype(np.float64) - 0.01) / 0.2
-    np.testing.assert_array_equal(found.samples, expected.astype(np.float32))
+    np.testing.assert_array_equal(prime.samples, expected.astype(np.float32))
     with pytest.raises(HyperParameterError, match="mean"):
         priming.read(tone, RNNGMM(**SMALL))
 
 
-def test_a_recording_shorter_than_a_receptive_field_is_told(tone):
+def test_a_recording_shorter_than_the_receptive_field_is_reported(tone):
     assert priming.read(tone, WaveNet(q_levels=256, wavenet_blocks=8)).too_short  # 8,185 samples
     assert not priming.read(tone, WaveNet(q_levels=256, wavenet_blocks=7)).too_short
 
 
 @pytest.mark.parametrize(
-    "samples, words",
+    "samples, message",
     [
         (None, "There is no recording"),
         (np.zeros(0), "holds no samples"),
@@ -244,16 +244,16 @@ def test_a_recording_shorter_than_a_receptive_field_is_told(tone):
         (np.array([0.1, np.nan, 0.2]), "NaN"),
     ],
 )
-def test_recordings_that_cannot_be_heard_are_named(tmp_path, samples, words):
+def test_unusable_recordings_are_rejected_by_name(tmp_path, samples, message):
     path = tmp_path / "bad.wav"
     if samples is not None:
         soundfile.write(path, samples, 16000, "FLOAT")
-    with pytest.raises(DataError, match=words) as error:
+    with pytest.raises(DataError, match=message) as error:
         priming.read(path, MODELS[0])
     assert str(path) in str(error.value)
 
 
-def test_a_constant_recording_is_fit_for_other_normalisations(tmp_path):
+def test_a_constant_recording_is_accepted_without_min_max_normalisation(tmp_path):
     soundfile.write(tmp_path / "dc.wav", np.full(100, 0.26), 16000, "FLOAT")
     hp = ThreeTier(**LEVELS, normalisation="none")
     np.testing.assert_array_equal(priming.read(tmp_path / "dc.wav", hp).samples, np.full(100, 10))

@@ -1,6 +1,6 @@
-"""Random numbers of a generation: one stream per sequence, which goes on where it stopped.
+"""Random streams of a generation: one per sequence.
 
-`golden/sampling` is about four sequences, generated twice in a row by each of the original's models.
+`golden/sampling` holds two consecutive generations of four sequences by each of the original's models.
 """
 
 import json
@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samplernn_theano.errors import HyperParameterError
-from samplernn_theano.generation.random_streams import OriginalStreams, OwnStreams
+from samplernn_theano.generation.random_streams import NumpyStreams, TheanoStreams
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "sampling"
 FAMILIES = ["one_tier", "two_tier", "three_tier", "wavenet"]
 NAMES = ["uniforms", "normals"]
 KINDS = [
-    pytest.param(lambda n: OwnStreams(7, n), "uniforms", id="own-uniforms"),
-    pytest.param(lambda n: OwnStreams(7, n), "normals", id="own-normals"),
-    pytest.param(OriginalStreams, "uniforms", id="original"),
+    pytest.param(lambda n: NumpyStreams(7, n), "uniforms", id="numpy-uniforms"),
+    pytest.param(lambda n: NumpyStreams(7, n), "normals", id="numpy-normals"),
+    pytest.param(TheanoStreams, "uniforms", id="theano"),
 ]
 all_kinds = pytest.mark.parametrize("make, name", KINDS)
 
@@ -29,7 +29,7 @@ all_kinds = pytest.mark.parametrize("make, name", KINDS)
 
 
 @all_kinds
-def test_a_sequence_does_not_depend_on_how_many_others_there_are(make, name):
+def test_a_sequence_does_not_depend_on_the_number_of_sequences(make, name):
     many = make(9).draw(name, 50)
     assert many.shape == (50, 9) and many.dtype == np.float32 and many.flags.c_contiguous
     for n in (1, 4):
@@ -41,8 +41,8 @@ def test_a_sequence_does_not_depend_on_how_many_others_there_are(make, name):
 @given(parts=st.lists(st.integers(0, 40), min_size=1, max_size=4))
 def test_draws_do_not_depend_on_the_length_of_the_blocks(make, name, parts):
     streams = make(3)
-    pieces = [streams.draw(name, length) for length in parts]
-    np.testing.assert_array_equal(np.concatenate(pieces), make(3).draw(name, sum(parts)))
+    segments = [streams.draw(name, length) for length in parts]
+    np.testing.assert_array_equal(np.concatenate(segments), make(3).draw(name, sum(parts)))
 
 
 @all_kinds
@@ -52,12 +52,12 @@ def test_sequences_differ(make, name):
     assert np.abs(correlations).max() < 0.1
 
 
-# --- our own
+# --- NumpyStreams
 
 
-def test_a_stream_can_be_had_with_numpy_alone():
-    """The seed and the number of the sequence settle it: a seed means the same sound in later versions."""
-    streams = OwnStreams(2**40 + 5, 3)
+def test_streams_are_numpy_generators():
+    """Fixed by the seed and the index of the sequence, so that later versions give the same sound."""
+    streams = NumpyStreams(2**40 + 5, 3)
     uniforms, normals = streams.draw("uniforms", 40), streams.draw("normals", 40)
     for i in range(3):
         seed = np.random.SeedSequence([2**40 + 5, i])
@@ -71,20 +71,20 @@ def test_a_stream_can_be_had_with_numpy_alone():
         )
 
 
-def test_drawing_the_one_kind_of_numbers_does_not_move_the_other():
-    streams = OwnStreams(7, 2)
+def test_uniforms_and_normals_are_independent():
+    streams = NumpyStreams(7, 2)
     streams.draw("normals", 13)
-    np.testing.assert_array_equal(streams.draw("uniforms", 9), OwnStreams(7, 2).draw("uniforms", 9))
-    np.testing.assert_array_equal(streams.draw("normals", 9), OwnStreams(7, 2).draw("normals", 22)[13:])
+    np.testing.assert_array_equal(streams.draw("uniforms", 9), NumpyStreams(7, 2).draw("uniforms", 9))
+    np.testing.assert_array_equal(streams.draw("normals", 9), NumpyStreams(7, 2).draw("normals", 22)[13:])
 
 
 def test_seeds_differ():
-    assert not np.isin(OwnStreams(0, 2).draw("uniforms", 20), OwnStreams(1, 2).draw("uniforms", 20)).any()
+    assert not np.isin(NumpyStreams(0, 2).draw("uniforms", 20), NumpyStreams(1, 2).draw("uniforms", 20)).any()
 
 
-def test_no_uniform_number_gives_a_click():
-    """Neither exactly 0 nor above a running sum that ends short of 1: both would draw the lowest level."""
-    streams = OwnStreams(0, 1)
+def test_no_uniform_causes_a_click():
+    """Neither 0 nor one above a cumulative sum that ends short of 1: both would draw the lowest level."""
+    streams = NumpyStreams(0, 1)
     extremes = np.array([0, 1 - 2**-24], np.float32)
 
     class Extreme:
@@ -99,7 +99,7 @@ def test_no_uniform_number_gives_a_click():
 
 
 def test_distributions():
-    streams = OwnStreams(0, 10)
+    streams = NumpyStreams(0, 10)
     u, z = streams.draw("uniforms", 20_000), streams.draw("normals", 20_000)
     assert u.min() > 0 and u.max() < 1 - 2**-17 + 1e-7
     assert abs(u.mean() - 1 / 2) < 0.005 and abs(u.var() - 1 / 12) < 0.002
@@ -107,25 +107,25 @@ def test_distributions():
     assert abs(np.corrcoef(u.ravel(), z.ravel())[0, 1]) < 0.02
 
 
-# --- the original's
+# --- TheanoStreams
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_uniforms_are_the_originals_in_both_generations(family):
+def test_uniforms_are_those_of_the_original_in_both_generations(family):
     golden = np.load(GOLDEN / f"{family}.npz")
     first, second = json.loads((GOLDEN / f"{family}.json").read_text())["n_sample_calls"]
-    streams = OriginalStreams(4)
+    streams = TheanoStreams(4)
     one = streams.draw("uniforms", first)
     two = streams.draw("uniforms", second)
     np.testing.assert_array_equal(np.concatenate([one, two]), golden["mrg/uniforms_4streams"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_with_the_originals_probabilities_they_give_its_samples(family):
-    """A draw is the first k whose running float32 sum exceeds the uniform; each drawn sample takes one."""
+def test_uniforms_and_probabilities_of_the_original_give_its_samples(family):
+    """A draw is the first k at which the cumulative float32 sum exceeds the uniform; one per sample."""
     golden, later = np.load(GOLDEN / f"{family}.npz"), np.load(GOLDEN / "second_generation.npz")
     calls = json.loads((GOLDEN / f"{family}.json").read_text())["n_sample_calls"]
-    streams = OriginalStreams(4)
+    streams = TheanoStreams(4)
     for probs, samples, n in (
         (golden["gen1/probs_first50"], golden["gen1/samples"], calls[0]),
         (later[f"{family}/gen2/probs_first3"], later[f"{family}/gen2/samples"], calls[1]),
@@ -139,4 +139,4 @@ def test_with_the_originals_probabilities_they_give_its_samples(family):
 
 def test_there_are_no_normals():
     with pytest.raises(HyperParameterError, match="no real-valued families.*without --like-original"):
-        OriginalStreams(2).draw("normals", 10)
+        TheanoStreams(2).draw("normals", 10)

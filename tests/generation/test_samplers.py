@@ -1,4 +1,4 @@
-"""Engines: what a block of samples depends on, and what it does not."""
+"""Block samplers: choice of the implementation, equality of kernels and graph, determinism."""
 
 import numpy as np
 import pytensor
@@ -18,8 +18,8 @@ from samplernn_theano.config.hyperparameters import (
 )
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.generation import priming, samplers
-from samplernn_theano.generation.generator import Generator
-from samplernn_theano.generation.random_streams import OwnStreams
+from samplernn_theano.generation.generator import Generator, take
+from samplernn_theano.generation.random_streams import NumpyStreams
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 
@@ -36,7 +36,7 @@ WITHOUT = [
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """Graphs are evaluated node by node: for graphs as small as these quicker than to compile them."""
+    """Evaluate graphs node by node: faster than compiling graphs as small as these."""
 
     def function(inputs, outputs, backend=None):
         mode = Mode(linker="py", optimizer=None)
@@ -48,7 +48,7 @@ def interpreted(monkeypatch):
 
 
 def parameters(hp):
-    """With initial states and biases that are not 0."""
+    """Parameters with initial states and biases that are not 0."""
     params = Parameters()
     build_graph(params, hp)
     rng = np.random.default_rng(0)
@@ -57,19 +57,19 @@ def parameters(hp):
     return params
 
 
-def take(engine, n_samples, silent=range(0), streams=None):
-    """The first samples (n_seqs, n_samples) of each sequence, with the uniforms of seed 0."""
-    streams = streams or OwnStreams(0, engine.n_seqs)
-    generator = Generator(None, engine, streams, engine.start(), silent)
+def take_samples(sampler, n_samples, silent=range(0), streams=None):
+    """First samples (n_seqs, n_samples) of each sequence, by default with the uniforms of seed 0."""
+    streams = streams or NumpyStreams(0, sampler.n_seqs)
+    generator = Generator(None, sampler, streams, sampler.start(), silent)
     return take(generator, n_samples)
 
 
-def one_block(engine, state, uniforms):
-    return engine.run(state, {"uniforms": uniforms}, np.zeros(engine.length, np.int32))
+def one_block(sampler, state, uniforms):
+    return sampler.run(state, {"uniforms": uniforms}, np.zeros(sampler.length, np.int32))
 
 
 def assert_same(one, other):
-    """States that are the same to the bit."""
+    """Assert that states are equal bit for bit."""
     assert one.keys() == other.keys()
     for name in one:
         assert one[name].dtype == other[name].dtype
@@ -80,32 +80,32 @@ def copied(state):
     return {name: value.copy() for name, value in state.items()}
 
 
-# --- which engine
+# --- choice of the implementation
 
 
-def test_models_of_recurrent_tiers_and_levels_have_kernels():
+def test_families_with_recurrent_tiers_and_a_softmax_have_kernels():
     kernels = {"one_tier", "two_tier", "three_tier", "k_tier"}
     assert {name for name, family in FAMILIES.items() if samplers.has_kernels(family())} == kernels
 
 
-def test_without_a_backend_kernels_are_used_and_nothing_is_compiled_for_the_graph(monkeypatch):
+def test_without_a_backend_the_kernels_are_used_and_no_graph_is_compiled(monkeypatch):
     monkeypatch.setattr(samplers, "compile_function", None)
-    engine = samplers.create(parameters(ONE), ONE, 2)
-    assert engine.n_seqs == 2 and engine.noise == ("uniforms",)
-    assert take(engine, 10).shape == (2, 10)
+    sampler = samplers.create_sampler(parameters(ONE), ONE, 2)
+    assert sampler.n_seqs == 2 and sampler.noise == ("uniforms",)
+    assert take_samples(sampler, 10).shape == (2, 10)
 
 
 @pytest.mark.parametrize("hp", WITHOUT, ids=lambda hp: hp.family)
-def test_other_families_have_the_graph_in_blocks_of_any_length(hp, interpreted, monkeypatch):
-    """Also in blocks shorter than a receptive field."""
+def test_other_families_use_the_graph_in_blocks_of_any_length(hp, interpreted, monkeypatch):
+    """Also in blocks shorter than the receptive field."""
     params = parameters(hp)
     taken = []
     for length in (8, 64):
         monkeypatch.setattr(samplers, "GRAPH_BLOCK", length)
-        engine = samplers.create(params, hp, 2)
-        assert engine.length == length
-        assert engine.noise == (("uniforms", "normals") if hp.real_valued else ("uniforms",))
-        taken.append(take(engine, 100, range(50, 60)))
+        sampler = samplers.create_sampler(params, hp, 2)
+        assert sampler.length == length
+        assert sampler.noise == (("uniforms", "normals") if hp.real_valued else ("uniforms",))
+        taken.append(take_samples(sampler, 100, range(50, 60)))
     if hp.real_valued:
         np.testing.assert_allclose(*taken, atol=1e-6)
     else:
@@ -114,23 +114,23 @@ def test_other_families_have_the_graph_in_blocks_of_any_length(hp, interpreted, 
     assert len(np.unique(taken[0][:, :50])) > 4
 
 
-def test_a_nucleus_needs_levels(interpreted):
+def test_top_p_needs_levels(interpreted):
     hp = WITHOUT[1]
     with pytest.raises(HyperParameterError, match="needs levels to choose from"):
-        samplers.create(parameters(hp), hp, 2, top_p=0.5)
+        samplers.create_sampler(parameters(hp), hp, 2, top_p=0.5)
 
 
-# --- the two engines
+# --- kernels and graph
 
 
 @WITH_KERNELS
-def test_each_engine_goes_on_from_the_states_of_the_other(hp, interpreted, monkeypatch):
+def test_kernels_and_graph_continue_from_each_others_states(hp, interpreted, monkeypatch):
     monkeypatch.setattr(samplers, "KERNEL_BLOCK", 32)
     monkeypatch.setattr(samplers, "GRAPH_BLOCK", 32)
     params, uniforms = parameters(hp), np.random.default_rng(3).random((2, 32, 3), np.float32)
     options = {"temperature": [0.8, 1.0, 1.3], "top_p": 0.9}
-    kernels = samplers.create(params, hp, 3, **options)
-    graph = samplers.create(params, hp, 3, "c", **options)
+    kernels = samplers.create_sampler(params, hp, 3, **options)
+    graph = samplers.create_sampler(params, hp, 3, "c", **options)
     first, by_kernels = one_block(kernels, kernels.start(), uniforms[0])
     also_first, by_graph = one_block(graph, graph.start(), uniforms[0])
     np.testing.assert_array_equal(first, also_first)
@@ -145,66 +145,66 @@ def test_each_engine_goes_on_from_the_states_of_the_other(hp, interpreted, monke
 
 
 @WITH_KERNELS
-def test_kernels_go_on_from_a_prime_as_if_they_had_generated_it(hp, interpreted, monkeypatch):
-    """The first prime is of another length than the others; two have heard the same."""
+def test_kernels_continue_a_prime_as_if_they_had_generated_it(hp, interpreted, monkeypatch):
+    """The first prime has another length than the others; two are equal."""
     monkeypatch.setattr(samplers, "KERNEL_BLOCK", 40)
     params, uniforms = parameters(hp), np.random.default_rng(2).random((3, 40, 3), np.float32)
-    engine = samplers.create(params, hp, 3)
-    state, run = engine.start(), []
+    sampler = samplers.create_sampler(params, hp, 3)
+    state, run = sampler.start(), []
     for block in uniforms:
-        samples, state = one_block(engine, state, block)
+        samples, state = one_block(sampler, state, block)
         run.append(samples)
     members, n_blocks = [0, 1, 1], [1, 2, 2]
-    heard = [np.concatenate(run[:n], axis=1)[i] for i, n in zip(members, n_blocks, strict=True)]
-    state = priming.prime(params, hp, heard)
+    samples_read = [np.concatenate(run[:n], axis=1)[i] for i, n in zip(members, n_blocks, strict=True)]
+    state = priming.prime(params, hp, samples_read)
     then = np.stack([uniforms[n][:, i] for i, n in zip(members, n_blocks, strict=True)], axis=1)
-    samples, _ = one_block(engine, state, then)
+    samples, _ = one_block(sampler, state, then)
     np.testing.assert_array_equal(samples, [run[n][i] for i, n in zip(members, n_blocks, strict=True)])
     assert len(np.unique(samples)) > 4
 
 
-# --- what a sequence does not depend on
+# --- independence of a sequence
 
 
 @WITH_KERNELS
-def test_a_sequence_does_not_depend_on_how_many_others_there_are(hp):
-    """To the bit, and so do the states."""
+def test_a_sequence_does_not_depend_on_the_number_of_sequences(hp):
+    """Bit for bit, and so for the states."""
     params = parameters(hp)
     temperature = np.linspace(0.5, 1.5, 20)
-    many = samplers.create(params, hp, 20, temperature=temperature, top_p=0.95)
-    uniforms = OwnStreams(0, 20).draw("uniforms", many.length)
+    many = samplers.create_sampler(params, hp, 20, temperature=temperature, top_p=0.95)
+    uniforms = NumpyStreams(0, 20).draw("uniforms", many.length)
     expected, after = one_block(many, many.start(), uniforms)
     assert len(np.unique(expected, axis=0)) == 20
     for n in (1, 2, 3, 5, 7):
-        engine = samplers.create(params, hp, n, temperature=temperature[:n], top_p=0.95)
-        assert engine.length == many.length
-        samples, state = one_block(engine, engine.start(), OwnStreams(0, n).draw("uniforms", many.length))
+        sampler = samplers.create_sampler(params, hp, n, temperature=temperature[:n], top_p=0.95)
+        assert sampler.length == many.length
+        samples, state = one_block(sampler, sampler.start(), NumpyStreams(0, n).draw("uniforms", many.length))
         np.testing.assert_array_equal(samples, expected[:n])
         assert_same(state, {name: v[:n] if v.ndim else v for name, v in after.items()})
 
 
 @WITH_KERNELS
-def test_a_sequence_does_not_depend_on_the_threads(hp, monkeypatch):
+def test_a_sequence_does_not_depend_on_the_number_of_threads(hp, monkeypatch):
     params, found = parameters(hp), []
     for allowed in (1, 2, 3, 8):
-        monkeypatch.setattr(threads, "allowed", lambda allowed=allowed: allowed)
-        engine = samplers.create(params, hp, 5, temperature=[0.5, 0.8, 1.0, 1.2, 2.0])
-        uniforms = OwnStreams(0, 5).draw("uniforms", engine.length)
-        found.append(one_block(engine, engine.start(), uniforms))
+        monkeypatch.setattr(threads, "available", lambda allowed=allowed: allowed)
+        sampler = samplers.create_sampler(params, hp, 5, temperature=[0.5, 0.8, 1.0, 1.2, 2.0])
+        uniforms = NumpyStreams(0, 5).draw("uniforms", sampler.length)
+        found.append(one_block(sampler, sampler.start(), uniforms))
     for samples, state in found[1:]:
         np.testing.assert_array_equal(samples, found[0][0])
         assert_same(state, found[0][1])
 
 
-def test_threads_are_as_many_as_the_environment_allows(monkeypatch):
+def test_the_environment_limits_the_threads(monkeypatch):
     for name in threads.THREAD_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    cores = threads.allowed()
+    cores = threads.available()
     assert cores >= 1
     monkeypatch.setenv("OMP_NUM_THREADS", "100000")
-    assert threads.allowed() == cores
+    assert threads.available() == cores
     monkeypatch.setenv("NPROC", "1")
-    assert threads.allowed() == 1
+    assert threads.available() == 1
 
 
 @WITH_KERNELS
@@ -212,78 +212,80 @@ def test_a_sequence_does_not_depend_on_the_length_of_blocks(hp, monkeypatch):
     params, taken = parameters(hp), []
     for length in (1, 48, 200):
         monkeypatch.setattr(samplers, "KERNEL_BLOCK", length)
-        engine = samplers.create(params, hp, 2)
-        assert engine.length % hp.overlap == 0 and engine.length <= max(length, hp.overlap)
-        taken.append(take(engine, 300, range(90, 120)))
+        sampler = samplers.create_sampler(params, hp, 2)
+        assert sampler.length % hp.overlap == 0 and sampler.length <= max(length, hp.overlap)
+        taken.append(take_samples(sampler, 300, range(90, 120)))
     np.testing.assert_array_equal(taken[0], taken[1])
     np.testing.assert_array_equal(taken[0], taken[2])
     assert (taken[0][:, 90:120] == hp.silence).all() and len(np.unique(taken[0])) > 4
 
 
 def test_many_sequences_have_short_blocks(monkeypatch):
-    """So that each is done, and can be written down, within a few seconds."""
+    """So that each block is generated and saved within a few seconds."""
     params = parameters(ONE)
-    lengths = [samplers.create(params, ONE, n).length for n in (1, 20, 300, 10**5)]
+    lengths = [samplers.create_sampler(params, ONE, n).length for n in (1, 20, 300, 10**5)]
     assert lengths == [1600, 1600, 106, 1]
 
 
-# --- what it depends on
+# --- temperature, parameters, state
 
 
 @pytest.mark.parametrize("make", [TwoTier, KTier, OneTier], ids=lambda family: family.family)
 def test_each_sequence_has_its_temperature(make):
-    """At almost none, the most probable level is drawn; one temperature is that of all."""
+    """Near 0 the most probable level is drawn; a single temperature applies to all."""
     hp = make(**LEVELS)
     params = parameters(hp)
-    engine = samplers.create(params, hp, 3, temperature=[1e-3, 1.0, 1e-3])
-    block = take(engine, 320)
+    sampler = samplers.create_sampler(params, hp, 3, temperature=[1e-3, 1.0, 1e-3])
+    block = take_samples(sampler, 320)
     np.testing.assert_array_equal(block[0], block[2])
     assert not np.array_equal(block[0], block[1])
-    np.testing.assert_array_equal(take(samplers.create(params, hp, 3, temperature=1.0), 320)[1], block[1])
+    np.testing.assert_array_equal(
+        take_samples(samplers.create_sampler(params, hp, 3, temperature=1.0), 320)[1], block[1]
+    )
 
 
-def test_parameters_are_read_again_when_refreshed_and_not_before():
+def test_parameters_are_read_again_only_when_refreshed():
     params = parameters(THREE)
-    engine = samplers.create(params, THREE, 2)
-    before, start = take(engine, 200), copied(engine.start())
+    sampler = samplers.create_sampler(params, THREE, 2)
+    before, start = take_samples(sampler, 200), copied(sampler.start())
     bias = np.zeros(16)
     bias[7] = 100
     changes = {"SampleLevel.Output.b": bias}
     changes |= {name: v + 1 for name, v in params.arrays().items() if name.endswith(".h0")}
     params.assign(changes)
-    np.testing.assert_array_equal(take(engine, 200), before)
-    assert_same(engine.start(), start)
-    engine.refresh()
-    assert (take(engine, 200) == 7).all() and not (before == 7).all()
+    np.testing.assert_array_equal(take_samples(sampler, 200), before)
+    assert_same(sampler.start(), start)
+    sampler.refresh()
+    assert (take_samples(sampler, 200) == 7).all() and not (before == 7).all()
     for name in ("h0", "big_h0"):
-        np.testing.assert_array_equal(engine.start()[name], start[name] + 1)
+        np.testing.assert_array_equal(sampler.start()[name], start[name] + 1)
 
 
 @WITH_KERNELS
-@pytest.mark.parametrize("dim", [16, 20])  # one is a whole number of the processor's vectors
-def test_a_state_that_is_given_is_left_as_it_is(hp, dim):
+@pytest.mark.parametrize("dim", [16, 20])  # one is a multiple of the vector width
+def test_the_given_state_is_not_modified(hp, dim):
     hp = type(hp)(**vars(hp) | {"dim": dim})
     for n in (1, 3):
-        engine = samplers.create(parameters(hp), hp, n)
-        uniforms = OwnStreams(0, n).draw("uniforms", engine.length)
-        start = engine.start()
+        sampler = samplers.create_sampler(parameters(hp), hp, n)
+        uniforms = NumpyStreams(0, n).draw("uniforms", sampler.length)
+        start = sampler.start()
         kept = copied(start)
-        samples, after = one_block(engine, start, uniforms)
+        samples, after = one_block(sampler, start, uniforms)
         assert_same(start, kept)
         kept, first = copied(after), samples.copy()
-        one_block(engine, after, uniforms)
+        one_block(sampler, after, uniforms)
         assert_same(after, kept)
         np.testing.assert_array_equal(samples, first)
         assert not np.array_equal(after["h0"], start["h0"])
 
 
 @WITH_KERNELS
-def test_parameters_that_are_no_numbers_give_no_levels(hp):
-    """Whoever calls an engine finds -1 in the samples and NaN in the states, not a crash."""
+def test_parameters_that_are_nan_give_minus_one(hp):
+    """The samples are -1 and the states NaN; nothing crashes."""
     params = parameters(hp)
     name = next(name for name in params if name.endswith("Step.Input.W0"))
     params.assign({name: np.full(params[name].get_value().shape, np.nan)})
-    engine = samplers.create(params, hp, 3, top_p=0.9)
-    samples, state = one_block(engine, engine.start(), OwnStreams(0, 3).draw("uniforms", engine.length))
+    sampler = samplers.create_sampler(params, hp, 3, top_p=0.9)
+    samples, state = one_block(sampler, sampler.start(), NumpyStreams(0, 3).draw("uniforms", sampler.length))
     assert (samples == -1).all()
     assert not all(np.isfinite(value).all() for value in state.values())

@@ -1,14 +1,14 @@
-"""Exponential, sigmoid and tanh of a row, in place; LLVM makes vector instructions of the loops."""
+"""Exponential, sigmoid and tanh of a row, in place; LLVM vectorises the loops."""
 
 import numba
 import numpy as np
 
-# A product may be fused with a sum, but sums are never reordered: what is computed for a sequence does not
-# depend on the machine code that is chosen for a loop.
+# A product may be fused with a sum, but sums are never reordered: the result for a sequence does not depend
+# on the machine code chosen for a loop.
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 
 inner = numba.njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""For functions that are only called from compiled ones."""
+"""Decorator of functions that are only called from compiled ones."""
 
 _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)  # ln 2; n * high is exact
@@ -24,7 +24,7 @@ _C = tuple(
 
 
 def compiled(function):
-    """A function to call from Python; what is compiled is kept on the disk if there is a place for it."""
+    """Compile a function to call from Python; cache it on disk where possible."""
     try:
         return numba.njit(**OPTIONS, cache=True)(function)
     except RuntimeError:  # neither this folder nor the user's cache can be written to
@@ -33,7 +33,7 @@ def compiled(function):
 
 @inner
 def exponential(x):
-    """exp(x) to 2 units in the last place; x outside of [-87, 88] counts as the nearer of the two."""
+    """exp(x) to 2 units in the last place; x outside of [-87, 88] is clipped to it."""
     for j in range(len(x)):
         x[j] = _exp(x[j])
 

@@ -1,8 +1,8 @@
-"""The loop over samples: which tier steps when, the recurrent layers, the draw.
+"""The loop over samples: schedule of the tiers, recurrent layers, draw.
 
 Shapes: n sequences, L samples of a block, FS samples per frame, Q levels, R layers, H the padded width,
-G gates per layer (GRU 3, LSTM 4), M what reads a tier's input. All numbers are float32, all matrices
-C-contiguous.
+G gates per layer (GRU 3, LSTM 4), M the summed width of what reads a tier's input. All arrays are float32
+unless noted, all matrices C-contiguous.
 """
 
 from typing import NamedTuple
@@ -15,22 +15,22 @@ from samplernn_theano.generation.kernels.product import accumulate
 from samplernn_theano.generation.kernels.weights import Weights
 
 
-class Room(NamedTuple):
-    """Where a tier works."""
+class Buffers(NamedTuple):
+    """Scratch buffers of a tier."""
 
-    frame: NDArray  # (n, FS): the samples that a step reads
-    projected: NDArray  # (n · ratio of the tier above, M): what comes from above for each step, with the bias
+    frame: NDArray  # (n, FS): the rescaled samples that a step reads
+    projected: NDArray  # (n · ratio of the tier above, M): the conditioning of each step, with the bias
     gates: NDArray  # (n, R G H)
     units: NDArray  # (n, H)
     output: NDArray  # (n, H)
-    vectors: NDArray  # (n, ratio H): what goes to the tier below
-    x: NDArray  # (n, the larger of H and Q, padded): one layer of the sample tier
-    y: NDArray  # (n, the same): the next one
+    vectors: NDArray  # (n, ratio H): conditioning of the tier below
+    x: NDArray  # (n, max(H, Q), padded): a layer of the sample tier
+    y: NDArray  # the same: the next layer
 
 
-def make_rooms(weights: Weights, n: int) -> tuple[Room, ...]:
-    """Room for every tier, for n sequences."""
-    rooms, above = [], 0
+def allocate_buffers(weights: Weights, n: int) -> tuple[Buffers, ...]:
+    """Allocate the scratch buffers of every tier, for n sequences."""
+    buffers, above = [], 0
     widest = max(max(layer.shape[1], layer.shape[0] * layer.shape[2]) for layer in weights.layers)
     x, y = (np.zeros((n, widest), np.float32) for _ in range(2))
     for tier in weights.tiers:
@@ -38,60 +38,62 @@ def make_rooms(weights: Weights, n: int) -> tuple[Room, ...]:
         sizes = (tier.frame_size, tier.bias.size, H, H, tier.upsample_bias.size)
         frame, gates, units, output, vectors = (np.zeros((n, size), np.float32) for size in sizes)
         projected = np.zeros((n * above, M), np.float32)
-        rooms.append(Room(frame, projected, gates, units, output, vectors, x, y))
+        buffers.append(Buffers(frame, projected, gates, units, output, vectors, x, y))
         above = tier.ratio
-    return tuple(rooms)
+    return tuple(buffers)
 
 
 @compiled
-def generate(weights, rooms, numbers, history, states, uniforms, silent, silence, sharpness, top_p):
-    """Generate L samples for n sequences.
+def generate_block(
+    weights, buffers, rescaled, history, states, uniforms, silent, silence, inverse_temperature, top_p
+):
+    """Generate a block of L samples for n sequences.
 
     Parameters
     ----------
     weights : Weights
-    rooms : tuple of Room
-    numbers : (Q,)
-        Levels as they enter a tier.
+    buffers : tuple of Buffers
+    rescaled : (Q,)
+        Rescaled input: each level as the number that enters a tier.
     history : (n, overlap + L) int32
-        The samples before the block; those that are generated are written after them.
+        The samples before the block; the generated ones are written after them.
     states : tuple of (R, n, state width), one per tier
         Changed in place. Width H for a GRU, 2 H for an LSTM ([s, c]).
     uniforms : (L, n)
-        What the samples are drawn with.
+        Random numbers of the draws.
     silent : (L,) int32
-        1 where `silence` takes the place of what is drawn.
+        1 where `silence` replaces the drawn sample.
     silence : int
-    sharpness : (n,)
+    inverse_temperature : (n,)
         1 / temperature.
     top_p : float
-        Where less than 1, only the most probable levels are drawn, those that have this probability together.
+        Below 1: only the most probable levels are drawn, which have this probability together.
     """
-    n, (L, Q) = len(history), (len(uniforms), len(numbers))
+    n, (L, Q) = len(history), (len(uniforms), len(rescaled))
     for t in range(L):
         now = history.shape[1] - L + t
-        logits = predict(weights, rooms, numbers, history, now, t, states)
+        logits = predict(weights, buffers, rescaled, history, now, t, states)
         for i in range(n):
-            level = draw(logits[i, :Q], uniforms[t, i], sharpness[i], top_p)
+            level = draw(logits[i, :Q], uniforms[t, i], inverse_temperature[i], top_p)
             history[i, now] = silence if silent[t] else level
 
 
 @inner
-def predict(weights, rooms, numbers, history, now, t, states):
+def predict(weights, buffers, rescaled, history, now, t, states):
     """Logits (n, Q or more) of the sample at history[:, now], the t-th of its block.
 
-    Every tier whose turn it is makes a step.
+    Every tier with a frame that starts at t makes a step.
     """
     tiers, last = weights.tiers, len(weights.tiers) - 1
     for k in range(len(tiers)):
         if t % tiers[k].frame_size == 0:
             step = 0 if k == 0 else t % tiers[k - 1].frame_size // tiers[k].frame_size
-            _step(tiers[k], rooms[k], step, numbers, history, now, states[k])
+            _step(tiers[k], buffers[k], step, rescaled, history, now, states[k])
             if k < last:
-                _project(tiers[k], rooms[k], tiers[k + 1], rooms[k + 1])
-    x, y = rooms[last].x, rooms[last].y
-    _first_sum(rooms[last].vectors, t % tiers[last].ratio, weights.tables, history, now, x)
-    for layer, bias in zip(weights.layers, weights.biases):  # noqa: B905 (Numba knows no strict)
+                _project(tiers[k], buffers[k], tiers[k + 1], buffers[k + 1])
+    x, y = buffers[last].x, buffers[last].y
+    _first_sum(buffers[last].vectors, t % tiers[last].ratio, weights.tables, history, now, x)
+    for layer, bias in zip(weights.layers, weights.biases):  # noqa: B905 (Numba has no strict)
         _relu(x)
         _fill(y, bias)
         accumulate(x, layer, y, 0)
@@ -103,37 +105,37 @@ def predict(weights, rooms, numbers, history, now, t, states):
 
 
 @inner
-def _step(tier, room, step, numbers, history, now, states):
-    """One step of a tier, the `step`-th for a vector from above: from its frame to its vectors."""
-    n, FS = room.frame.shape
-    _fill(room.gates, tier.bias)
+def _step(tier, scratch, step, rescaled, history, now, states):
+    """One step of a tier, from its frame to its vectors; the `step`-th with the same vector from above."""
+    n, FS = scratch.frame.shape
+    _fill(scratch.gates, tier.bias)
     for i in range(n):
-        if len(room.projected):
-            _copy(room.projected[i * (len(room.projected) // n) + step], room.gates[i])
+        if len(scratch.projected):
+            _copy(scratch.projected[i * (len(scratch.projected) // n) + step], scratch.gates[i])
         if len(tier.from_level):
-            _add(room.gates[i], tier.from_level[history[i, now - 1]])
+            _add(scratch.gates[i], tier.from_level[history[i, now - 1]])
         else:
             for j in range(FS):
-                room.frame[i, j] = numbers[history[i, now - FS + j]]
-    accumulate(room.frame, tier.from_frame, room.gates, 0)
+                scratch.frame[i, j] = rescaled[history[i, now - FS + j]]
+    accumulate(scratch.frame, tier.from_frame, scratch.gates, 0)
     R = len(states)
     width = tier.bias.size // R  # G H
     for k in range(R):
         if k > 0:
-            accumulate(states[k - 1], tier.between[k - 1], room.gates, k * width)
-        accumulate(states[k], tier.gates[k], room.gates, k * width)
+            accumulate(states[k - 1], tier.between[k - 1], scratch.gates, k * width)
+        accumulate(states[k], tier.gates[k], scratch.gates, k * width)
         if tier.is_lstm:
-            _lstm(room.gates, k * width, states[k])
+            _lstm(scratch.gates, k * width, states[k])
         else:
-            _gru(room.gates, k * width, states[k], room.units, tier.candidates[k])
-    _fill(room.vectors, tier.upsample_bias)
+            _gru(scratch.gates, k * width, states[k], scratch.units, tier.candidates[k])
+    _fill(scratch.vectors, tier.upsample_bias)
     if len(tier.skips):
-        _fill(room.output, tier.skip_bias)
+        _fill(scratch.output, tier.skip_bias)
         for k in range(R):
-            accumulate(states[k], tier.skips[k], room.output, 0)
-        accumulate(room.output, tier.upsample, room.vectors, 0)
+            accumulate(states[k], tier.skips[k], scratch.output, 0)
+        accumulate(scratch.output, tier.upsample, scratch.vectors, 0)
     else:
-        accumulate(states[R - 1], tier.upsample, room.vectors, 0)
+        accumulate(states[R - 1], tier.upsample, scratch.vectors, 0)
 
 
 @inner
@@ -170,20 +172,20 @@ def _lstm(gates, first, state):
 
 
 @inner
-def _project(tier, room, below, room_below):
-    """What the tier below gets from each of the vectors, all at once."""
-    n, ratio = len(room.vectors), tier.ratio
-    vectors = room.vectors.reshape(n * ratio, room.vectors.shape[1] // ratio)
-    _fill(room_below.projected, below.bias)
-    accumulate(vectors, below.from_above, room_below.projected, 0)
+def _project(tier, scratch, below, scratch_below):
+    """Project all vectors to the conditioning of the tier below."""
+    n, ratio = len(scratch.vectors), tier.ratio
+    vectors = scratch.vectors.reshape(n * ratio, scratch.vectors.shape[1] // ratio)
+    _fill(scratch_below.projected, below.bias)
+    accumulate(vectors, below.from_above, scratch_below.projected, 0)
 
 
-# --- the sample tier ----------------------------------------------------------------------------------------
+# --- sample tier --------------------------------------------------------------------------------------------
 
 
 @inner
 def _first_sum(vectors, position, tables, history, now, x):
-    """The sample tier's first sum (n, H): the vector for this position in the frame, and look-ups."""
+    """The sample tier's first sum (n, H): the vector of this position in the frame, plus look-ups."""
     FS, H = len(tables), tables.shape[2]
     for i in range(len(x)):
         _copy(vectors[i, position * H : (position + 1) * H], x[i])
@@ -192,18 +194,18 @@ def _first_sum(vectors, position, tables, history, now, x):
 
 
 @inner
-def draw(logits, uniform, sharpness, top_p):
-    """Draw a level from softmax(sharpness * logits) (Q,), which takes the place of the logits.
+def draw(logits, uniform, inverse_temperature, top_p):
+    """Draw a level from softmax(inverse_temperature * logits) (Q,), which replaces the logits.
 
-    The first k whose running sum of probabilities exceeds the uniform number; 0 where none does; -1 where the
-    logits are no numbers.
+    The first k at which the cumulative probability exceeds the uniform number; 0 if there is none; -1 if a
+    logit is NaN or the largest one infinite.
     """
     Q = len(logits)
     largest = logits[0]
     for k in range(Q):
         largest = max(largest, logits[k])
     for k in range(Q):
-        logits[k] = (logits[k] - largest) * sharpness
+        logits[k] = (logits[k] - largest) * inverse_temperature
     exponential(logits)
     total = np.float32(0)
     for k in range(Q):
@@ -224,23 +226,23 @@ def draw(logits, uniform, sharpness, top_p):
 
 @inner
 def _keep_nucleus(p, top_p):
-    """Set all but the most probable levels to zero; return the sum of the others.
+    """Set all but the most probable levels to zero; return the sum of the remaining ones.
 
-    The fewest that have at least the probability `top_p` together; of equal ones at the border all are kept.
+    The smallest set with a probability of at least `top_p` is kept, with all ties at its border.
     """
-    least, total = np.float32(2), np.float32(0)
-    while total < top_p and least > 0:
+    lowest, total = np.float32(2), np.float32(0)
+    while total < top_p and lowest > 0:
         highest = np.float32(0)
         for value in p:
-            if value < least:
+            if value < lowest:
                 highest = max(highest, value)
-        least = highest
+        lowest = highest
         for value in p:
-            if value == least:
+            if value == lowest:
                 total += value
     total = np.float32(0)
     for k in range(len(p)):
-        p[k] = p[k] if p[k] >= least else np.float32(0)
+        p[k] = p[k] if p[k] >= lowest else np.float32(0)
         total += p[k]
     return total
 
@@ -250,7 +252,7 @@ def _keep_nucleus(p, top_p):
 
 @inner
 def _fill(rows, row):
-    """Each of `rows` starts as `row`, as far as both reach."""
+    """Set each of `rows` to `row`, as far as both reach."""
     for i in range(len(rows)):
         for j in range(min(rows.shape[1], len(row))):
             rows[i, j] = row[j]

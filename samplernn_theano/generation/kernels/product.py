@@ -1,13 +1,13 @@
-"""A few vectors times a matrix, and added to what is there: y += x W.
+"""Product of a few vectors and a matrix, accumulated: y += x W.
 
-A generated sample needs the product of one vector per sequence with every matrix of the model. A matrix
-product for large matrices repacks both of them first, which takes longer than the product itself. Here the
-matrix is packed once, before generation: into panels of 16 columns, in which the 16 numbers of a row lie side
-by side, and rows follow one another. A tile of up to 6 vectors times up to 4 panels keeps its sums in
-registers while it reads a panel from top to bottom. LLVM's vectors make it fit AVX2, AVX-512 and NEON alike.
+A generated sample needs the product of one vector per sequence with every matrix of the model. A BLAS
+product repacks both matrices first, which takes longer than the product itself. Here the matrix is packed
+once, before generation: into panels of 16 columns, each contiguous row by row. A tile of up to 6 vectors
+times up to 4 panels keeps its sums in registers while it reads a panel from top to bottom. LLVM's vectors
+suit AVX2, AVX-512 and NEON alike.
 
-Each sum is formed in the order of the matrix's rows, whatever the tile: what a sequence gets does not depend,
-to the last bit, on how many others there are.
+Each sum is formed in the order of the matrix's rows, whatever the tile: the result for a sequence does not
+depend, to the last bit, on the number of sequences.
 """
 
 import numpy as np
@@ -21,11 +21,11 @@ from samplernn_theano.generation.kernels.elementwise import inner
 LANES = 16
 """Columns of a panel."""
 
-AHEAD = 2048  # numbers of a panel that are fetched in advance, where there are enough vectors to be worth it
+PREFETCH = 2048  # numbers of a panel that are prefetched, with enough vectors to be worth it
 
 
 def pack(W: NDArray) -> NDArray[np.float32]:
-    """W (n_in, n_out) as panels (n_out / 16, n_in, 16); columns of zeros fill up the last one."""
+    """W (n_in, n_out) as panels (n_out / 16, n_in, 16); the last one is padded with zeros."""
     n_in, n_out = W.shape
     panels = -(-n_out // LANES)
     wide = np.zeros((n_in, panels * LANES), np.float32)
@@ -37,7 +37,7 @@ def pack(W: NDArray) -> NDArray[np.float32]:
 def accumulate(x, W, y, column):
     """y[:, column : column + n_out] += x[:, :n_in] W, for a packed W (panels, n_in, 16).
 
-    x and y are float32 matrices of the same number of rows; y must have room for whole panels.
+    x and y are float32 matrices of the same number of rows; y must be wide enough for whole panels.
     """
     n, panels = x.shape[0], W.shape[0]
     if n == 1:
@@ -73,7 +73,7 @@ def accumulate(x, W, y, column):
 
 
 def _tile(rows: int, panels: int):
-    """A function for so many rows of x and panels of W, whose loop over k is written in LLVM's IR.
+    """Intrinsic for `rows` rows of x and `panels` panels of W, whose loop over k is written in LLVM IR.
 
     y[row + i, column + 16 (p + q) + lane] += sum over k of x[row + i, k] W[p + q, k, lane]
     """
@@ -89,7 +89,7 @@ def _tile(rows: int, panels: int):
 
 
 def _write_tile(context, builder, signature, arguments, rows, panels):
-    """The instructions of a tile."""
+    """Emit the instructions of a tile."""
     x, W, y = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4))
     row, first_panel, column = arguments[1], arguments[3], arguments[5]
     number = ir.FloatType()
@@ -128,7 +128,7 @@ def _write_tile(context, builder, signature, arguments, rows, panels):
     sums = [builder.phi(vector) for _ in targets]
     weights = [load(at(data, (k, LANES))) for data in columns]
     if rows > 2:
-        _prefetch(builder, at(columns[0], (k, LANES), (AHEAD,)))
+        _prefetch(builder, at(columns[0], (k, LANES), (PREFETCH,)))
     new_sums = []
     for i in range(rows):
         value = _spread(builder, builder.load(at(x_rows[i], (k,))), vector)
@@ -151,14 +151,14 @@ def _write_tile(context, builder, signature, arguments, rows, panels):
 
 
 def _spread(builder, value, vector):
-    """A vector of 16 times the same number."""
+    """Broadcast a number to a vector of 16."""
     undefined, index = ir.Constant(vector, ir.Undefined), ir.IntType(32)
     single = builder.insert_element(undefined, value, index(0))
     return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
 
 
 def _prefetch(builder, address):
-    """Ask for the cache line of an address, which need not be one of the array: this cannot fail."""
+    """Prefetch the cache line of an address, which may lie outside the array: this cannot fail."""
     byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
     function = builder.module.declare_intrinsic(
         "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])

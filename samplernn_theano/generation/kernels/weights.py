@@ -1,15 +1,15 @@
-"""The parameters of a model as the loop over samples wants them.
+"""Parameters of a model, prepared for the loop over samples.
 
-Everything that does not depend on the samples is done here, once: weight normalisation, and the products of
-linear maps that follow one another without a nonlinearity between them:
+Everything independent of the samples is done here, once: weight normalisation, and the products of
+consecutive linear maps without a nonlinearity between them:
 
 * the slower tier's vector -> `InputExpand`'s sum -> the recurrent layers' `Step.Input`:
-  samples of a frame and vectors from above are mapped straight to the gates;
+  samples of a frame and vectors from above are mapped directly to the gates;
 * `FrameLevel.Output` -> `SampleLevel.L2` and embedding -> `L1_PrevSamples` -> `L2`, between which the
   original has no nonlinearity: the frame tier's output and a look-up for each previous sample give L2's sum.
 
 The products are formed in float64 and rounded once. Widths are padded with zeros to multiples of 16: a
-padded unit stays at zero. Weights W that a vector is multiplied with are packed (`product.pack`).
+padded unit stays at zero. Weights of products are packed (`product.pack`).
 """
 
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ Arrays = Mapping[str, NDArray]
 
 
 class Tier(NamedTuple):
-    """A recurrent tier of R layers. H: the width, padded; G: gates per layer (GRU 3, LSTM 4).
+    """Recurrent tier of R layers. H: padded width; G: gates per layer (GRU 3, LSTM 4).
 
-    M is the width of what reads the tier's input: G H, or R G H with skip connections.
+    M is the summed width of what reads the tier's input: G H, or R G H with skip connections.
     """
 
     frame_size: int  # FS: samples per step
-    ratio: int  # steps of the tier below (for the last one: samples) for one of its own
+    ratio: int  # steps of the tier below (for the last one: samples) per step
     is_lstm: bool
     bias: NDArray  # (R G H,)
     from_level: NDArray  # (Q, M) where a step reads one embedded sample, else (0, 0)
@@ -48,16 +48,16 @@ class Tier(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A model. Q: levels; H: the width, padded."""
+    """Prepared model. Q: levels; H: padded width."""
 
     tiers: tuple[Tier, ...]  # the slowest first
-    tables: NDArray  # (FS, Q, H): what each previous sample adds to the sample tier's first sum; or none
+    tables: NDArray  # (FS, Q, H): each previous sample's part of the sample tier's first sum; or none
     layers: tuple[NDArray, ...]  # the sample tier after that sum, a ReLU before each; the last to Q
     biases: tuple[NDArray, ...]
 
 
 def prepare(arrays: Arrays, hp: SampleRNN | OneTier) -> Weights:
-    """Normalise, multiply, pad and pack parameters, given by their names."""
+    """Normalise, multiply, pad and pack named parameters."""
     tiers: tuple[Tier, ...]
     names: tuple[str, ...]
     if isinstance(hp, OneTier):
@@ -101,12 +101,12 @@ def _tier(
     upsample_bias: NDArray,
     ratio: int,
 ) -> Tier:
-    """A tier, whose output is mapped by `upsample` (D, ratio D)."""
+    """Tier with an output mapped by `upsample` (D, ratio D)."""
     D, R, is_lstm = hp.dim, hp.n_rnn, hp.rnn_type == "LSTM"
     stack = f"{tier.name}.{hp.rnn_type}"
     names = [f"{stack}{k}" + ("+inpskip" if hp.skip_conn and k > 1 else "") for k in range(1, R + 1)]
     inputs = [_effective(arrays, f"{name}.Step.Input") for name in names]  # (n_in, G D) each
-    # Of layers after the first, the first D rows read the layer before; the others read the tier's input.
+    # After the first layer, the first D rows read the layer below; the others read the tier's input.
     between = [W[:D] for W in inputs[1:]]
     readers = [inputs[0]] + [W[D:] for W in inputs[1:] if hp.skip_conn]
     read = np.concatenate([_gates(W, D) for W in readers], axis=1)  # (n_in, M)
@@ -142,7 +142,7 @@ def _tier(
 
 
 def _skips(arrays: Arrays, hp: SampleRNN | OneTier, stack: str) -> tuple[list[NDArray], NDArray]:
-    """The maps (D, D) from each layer to the sum that leaves the stack, and its bias (D,)."""
+    """Maps (D, D) from each layer to the output sum of the stack, and its bias (D,)."""
     if not hp.skip_conn:
         return [], np.zeros(hp.dim)
     names = [f"{stack}.outskip{k}y" for k in range(1, hp.n_rnn + 1)]
@@ -152,20 +152,20 @@ def _skips(arrays: Arrays, hp: SampleRNN | OneTier, stack: str) -> tuple[list[ND
 
 
 def _tables(arrays: Arrays, hp: SampleRNN) -> NDArray:
-    """What each of the FS previous samples adds to the sum of L2, by its level: (FS, Q, D)."""
+    """Contribution of each of the FS previous samples to the sum of L2, by level: (FS, Q, D)."""
     if hp.multi_softmax:
         return np.zeros((0, hp.q_levels, hp.dim))
     W = _effective(arrays, "SampleLevel.L1_PrevSamples").reshape(hp.tiers[-1].frame_size, -1, hp.dim)
     L2, _ = _linear(arrays, "SampleLevel.L2")
     if hp.sample_input == "real":
-        return numbers(hp)[:, None].astype(float) @ W @ L2
+        return rescaled_levels(hp)[:, None].astype(float) @ W @ L2
     if hp.emb_size:  # else one-hot: the weight is the table
         W = arrays["SampleLevel.Embedding"].astype(float) @ W
     return W @ L2
 
 
-def numbers(hp: SampleRNN | OneTier) -> NDArray[np.float32]:
-    """Each level 0..Q-1 as the number that enters a recurrent tier (`ops.rescale`)."""
+def rescaled_levels(hp: SampleRNN | OneTier) -> NDArray[np.float32]:
+    """Rescaled input of a recurrent tier for each level 0..Q-1 (`layers.rescale`)."""
     levels = np.arange(hp.q_levels, dtype=np.float32)
     return (levels / np.float32(hp.q_levels // 2) - np.float32(1)) * np.float32(2)
 
@@ -178,7 +178,7 @@ def _linear(arrays: Arrays, name: str) -> tuple[NDArray, NDArray]:
 
 
 def _effective(arrays: Arrays, name: str) -> NDArray:
-    """The effective weight (n_in, n_out): W0 g0 / ||W0|| over the first axis, or W0."""
+    """Effective weight (n_in, n_out): W0 g0 / ||W0|| over the first axis, or W0."""
     W, g = arrays[f"{name}.W0"].astype(float), arrays.get(f"{name}.g0")
     return W if g is None else W * (g / np.linalg.norm(W, axis=0))
 
@@ -194,22 +194,22 @@ def _gates(W: NDArray, D: int) -> NDArray:
 
 
 def _rows(W: NDArray, D: int) -> NDArray:
-    """W (D, n_out) with rows of zeros up to (H, n_out)."""
+    """W (D, n_out) padded with rows of zeros to (H, n_out)."""
     return np.pad(W, ((0, _wide(D) - D), (0, 0)))
 
 
 def _columns(tables: NDArray, D: int) -> NDArray[np.float32]:
-    """Tables (FS, Q, D) as (FS, Q, H)."""
+    """Tables (FS, Q, D) padded to (FS, Q, H)."""
     return np.pad(tables, ((0, 0), (0, 0), (0, _wide(D) - D))).astype(np.float32)
 
 
 def _padded(b: NDArray) -> NDArray[np.float32]:
-    """b (n,) with zeros up to a multiple of 16."""
+    """b (n,) padded with zeros to a multiple of 16."""
     return np.pad(b, (0, _wide(len(b)) - len(b))).astype(np.float32)
 
 
 def _stack(matrices: list[NDArray]) -> NDArray[np.float32]:
-    """Packed, one after the other: (R, panels, n_in, 16); none: (0, 0, 0, 16)."""
+    """Packed matrices, stacked: (R, panels, n_in, 16); none: (0, 0, 0, 16)."""
     return np.stack([pack(W) for W in matrices]) if matrices else np.zeros((0, 0, 0, LANES), np.float32)
 
 
@@ -217,12 +217,12 @@ def _stack(matrices: list[NDArray]) -> NDArray[np.float32]:
 
 
 def widen_state(state: NDArray, hp: SampleRNN | OneTier) -> NDArray[np.float32]:
-    """A state (n, R, state width) with each part of width D padded to H; a copy."""
+    """Copy of a state (n, R, state width) with each part of width D padded to H."""
     n, R, width = state.shape
     return _gates(state.reshape(n * R, width), hp.dim).reshape(n, R, -1)
 
 
 def narrow_state(state: NDArray, hp: SampleRNN | OneTier) -> NDArray[np.float32]:
-    """The other way."""
+    """Copy of a padded state without its padding; the inverse of `widen_state`."""
     n, R, _ = state.shape
     return state.reshape(n, R, -1, _wide(hp.dim))[..., : hp.dim].reshape(n, R, -1)
