@@ -56,7 +56,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def _prepare(a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.recipes import Recipe, by_fractions
-    from samplernn_theano.data.set_folder import own_files
+    from samplernn_theano.data.set_folder import set_files
 
     if not a.variable_length and (a.shortest or a.longest):
         raise DataError("--shortest and --longest go with --variable-length; else all recordings are cut.")
@@ -74,7 +74,7 @@ def _prepare(a: argparse.Namespace) -> int:
         seed=a.seed,
         allow_upsampling=a.allow_upsampling,
     )
-    found = recordings.find(a.folder, own_files(a.out, a.name))
+    found = recordings.find(a.folder, set_files(a.out, a.name))
     report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
     return 0
 

@@ -118,10 +118,10 @@ def _music(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.manifest import listed
     from samplernn_theano.data.recipes import by_counts
-    from samplernn_theano.data.set_folder import check_out
+    from samplernn_theano.data.set_folder import check_overwrite
     from samplernn_theano.data.sets import music
 
-    check_out(a.out, music.RECIPE.name, a.overwrite)
+    check_overwrite(a.out, music.RECIPE.name, a.overwrite)
     if _import_npy(a, parser, music.RECIPE.set, music.RECIPE.name):
         return 0
     sizes = by_counts(a.valid_clips, a.test_clips)
@@ -173,16 +173,18 @@ def _add_blizzard(sets: Any) -> None:
 def _blizzard(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.recipes import by_units
-    from samplernn_theano.data.set_folder import check_out
+    from samplernn_theano.data.set_folder import check_overwrite
     from samplernn_theano.data.sets import blizzard
 
     if a.source is None or not a.source.is_dir():
         what = "--source is missing." if a.source is None else f"There is no folder {a.source}."
         raise DataError(f"{what}\n{BLIZZARD_SOURCE}")
-    check_out(a.out, blizzard.RECIPE.name, a.overwrite)
+    check_overwrite(a.out, blizzard.RECIPE.name, a.overwrite)
     if _import_npy(a, parser, blizzard.RECIPE.set, blizzard.RECIPE.name):
         return 0
-    recipe = replace(blizzard.RECIPE, sizes=by_units(a.unit), most=a.clips, choice=a.choose, **_cutting(a))
+    recipe = replace(
+        blizzard.RECIPE, sizes=by_units(a.unit), max_clips=a.clips, choice_seed=a.choose, **_cutting(a)
+    )
     found = recordings.find(blizzard.chapters(a.source))
     report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
     return 0
@@ -221,7 +223,7 @@ def _add_onomatopoeia(sets: Any) -> None:
 def _onomatopoeia(a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.recipes import by_fractions
-    from samplernn_theano.data.set_folder import own_files
+    from samplernn_theano.data.set_folder import set_files
     from samplernn_theano.data.sets import onomatopoeia
 
     recipe = replace(
@@ -232,7 +234,7 @@ def _onomatopoeia(a: argparse.Namespace) -> int:
         seed=a.seed,
         allow_upsampling=a.allow_upsampling,
     )
-    found = recordings.find(a.source, own_files(a.out, recipe.name))
+    found = recordings.find(a.source, set_files(a.out, recipe.name))
     report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
     return 0
 
@@ -261,13 +263,13 @@ def _add_huckleberry(sets: Any) -> None:
 def _huckleberry(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.recipes import by_units
-    from samplernn_theano.data.set_folder import check_out
+    from samplernn_theano.data.set_folder import check_overwrite
     from samplernn_theano.data.sets import huckleberry
 
-    check_out(a.out, huckleberry.RECIPE.name, a.overwrite)
+    check_overwrite(a.out, huckleberry.RECIPE.name, a.overwrite)
     if _import_npy(a, parser, huckleberry.RECIPE.set, huckleberry.RECIPE.name):
         return 0
-    recipe = replace(huckleberry.RECIPE, sizes=by_units(a.unit), most=a.clips, **_cutting(a))
+    recipe = replace(huckleberry.RECIPE, sizes=by_units(a.unit), max_clips=a.clips, **_cutting(a))
     if a.items is None:
         found = recordings.find(a.source)
     else:

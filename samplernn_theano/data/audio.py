@@ -1,4 +1,4 @@
-"""Sound files: any rate and any number of channels in, 16 kHz mono out, as in the paper."""
+"""Read sound files of any rate and number of channels as 16 kHz mono, as in the paper; write wav files."""
 
 import math
 import mmap
@@ -26,39 +26,39 @@ SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
     *(".flac", ".ogg", ".oga", ".opus", ".mp2", ".mp3", ".sph", ".voc", ".8svx"),
 )
-"""What the names of the sound files end in that libsndfile reads, and that hold nothing but sound."""
+"""File extensions of the sound formats that libsndfile reads."""
 
 FFMPEG_SUFFIXES = (
     *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".g722", ".gsm", ".m4a", ".m4b", ".mka", ".mp4", ".mpc"),
     *(".spx", ".tta", ".webm", ".wma", ".wv"),
 )
-"""What the names of the files end in that need the program ffmpeg."""
+"""File extensions of the formats that need the program ffmpeg."""
 
-LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000
-"""Rates (Hz) outside of this range come from damaged headers, and would make enormous filters or arrays."""
+MIN_RATE, MAX_RATE = 1_000, 768_000
+"""Rates (Hz) outside of this range come from damaged headers, and need enormous filters or arrays."""
 
 BLOCK = 1 << 18
-"""Samples per channel that are decoded at once."""
+"""Samples per channel in a block of decoding."""
 
-SLACK = 0.1
-"""Seconds that a file may lack of the length in its header: some programs count wrongly by a little."""
+TOLERANCE = 0.1
+"""Seconds by which a file may be shorter than its header states: some programs write it imprecisely."""
 
 
 class Sound(NamedTuple):
-    """What `read` made of a file."""
+    """A decoded sound file."""
 
     samples: np.ndarray
-    """float32 (samples,), mono, in [-1, 1), at the rate that was asked for."""
+    """float32 (samples,), mono, in [-1, 1), at the requested rate."""
     file_rate: int
     """Samples per second (Hz) in the file."""
     channels: int
     """Channels in the file."""
     clipped: int
-    """How many of `samples` lay outside [-1, 1) and were clipped."""
+    """Number of samples that were outside [-1, 1) and clipped."""
 
 
 class _Source(NamedTuple):
-    """A file that is being decoded."""
+    """A file during decoding."""
 
     rate: int  # Hz
     channels: int
@@ -68,17 +68,16 @@ class _Source(NamedTuple):
 def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> Sound:
     """Read a recording as mono at `rate` Hz.
 
-    The channels are averaged. Another rate is converted by a polyphase filter (`scipy.signal.resample_poly`),
-    which gives ceil(samples * rate / file_rate) samples. Lossy formats, the filter and float files may go
-    beyond full scale: what lies outside [-1, 1) is clipped and counted. Needs 8 bytes of memory for each
-    sample that it returns, and a few MB.
+    The channels are averaged. Other rates are converted by a polyphase filter (`scipy.signal.resample_poly`)
+    to ceil(samples * rate / file_rate) samples. Lossy formats, the filter and float files may exceed full
+    scale: samples outside [-1, 1) are clipped and counted. Needs 8 bytes of memory for each returned sample,
+    and a few MB.
 
-    Files whose names end in one of `FFMPEG_SUFFIXES` are decoded by the program ffmpeg, all others by
-    libsndfile.
+    Files with `FFMPEG_SUFFIXES` are decoded by the program ffmpeg, all others by libsndfile.
 
-    A file that ends before its header says so is refused. Some do not say: an mp3 without a Xing or Info
-    header, a raw stream (aac, ac3, amr, g722, gsm), a voc, and a file that was written into a pipe. Of these,
-    as much is read as there is.
+    A file that is shorter than its header states is refused. Some do not state a length, and are read to
+    their end: mp3 without a Xing or Info header, raw streams (aac, ac3, amr, g722, gsm), voc, and files that
+    were written into a pipe.
 
     Raises
     ------
@@ -92,7 +91,7 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> Sound:
     parts, clipped = [np.empty(0, np.float32)], 0
     try:
         with _open(path) as file, source(path, file) as (file_rate, channels, blocks):
-            if not LOWEST_RATE <= file_rate <= HIGHEST_RATE:
+            if not MIN_RATE <= file_rate <= MAX_RATE:
                 raise DataError(f"{path} has an impossible sample rate of {file_rate} Hz; export it again.")
             for part in resample((block.mean(axis=1) for block in blocks), file_rate, rate):
                 if not np.isfinite(part).all():
@@ -123,17 +122,17 @@ def read_mono(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> np.ndarr
 
 
 def resample(blocks: Iterator[np.ndarray], file_rate: int, rate: int) -> Iterator[np.ndarray]:
-    """Convert sound that comes in blocks, float32 (samples,) each, from `file_rate` to `rate` Hz.
+    """Convert blocks of sound, float32 (samples,) each, from `file_rate` to `rate` Hz.
 
-    Together the blocks that come out are, bit for bit, what `scipy.signal.resample_poly` makes of the whole.
+    The concatenated result equals `scipy.signal.resample_poly` of the whole sound bit for bit.
     """
     divisor = math.gcd(rate, file_rate)
     up, down = rate // divisor, file_rate // divisor
     if up == down:
         yield from blocks
         return
-    # SciPy's filter reaches 10 * max(up, down) samples to either side, at up * file_rate Hz. Each part is
-    # converted with that much sound before and after it, in whole steps: `down` samples become `up` samples.
+    # SciPy's filter extends 10 * max(up, down) samples to either side, at up * file_rate Hz. Each part is
+    # converted with that context on both sides, in whole steps: `down` samples become `up` samples.
     steps = math.ceil(10 / min(up, down))
     reach, skip = steps * down, steps * up
     waiting = np.zeros(reach, np.float32)
@@ -150,7 +149,7 @@ def resample(blocks: Iterator[np.ndarray], file_rate: int, rate: int) -> Iterato
 def write_wav(path: str | os.PathLike[str], samples: np.ndarray, rate: int = SAMPLE_RATE) -> None:
     """Write mono `samples`, floats (samples,) in [-1, 1), to a 16-bit PCM wav file of `rate` Hz, atomically.
 
-    A sample x becomes the integer nearest to 32768 x; what lies outside [-1, 1) is clipped.
+    A sample x becomes the integer nearest to 32768 x; values outside [-1, 1) are clipped.
 
     Raises
     ------
@@ -168,7 +167,7 @@ def write_wav(path: str | os.PathLike[str], samples: np.ndarray, rate: int = SAM
 def _open(path: Path) -> BinaryIO:
     if not stat.S_ISREG(path.stat().st_mode):
         raise DataError(f"{path} is a folder, a pipe or a device; give a sound file.")
-    return open(path, "rb", buffering=0)  # no buffer: libsndfile moves the position as well
+    return open(path, "rb", buffering=0)  # no buffer: libsndfile moves the file position too
 
 
 def _undecodable(path: Path, reason: str) -> DataError:
@@ -181,14 +180,14 @@ def _undecodable(path: Path, reason: str) -> DataError:
 
 @contextmanager
 def _with_ffmpeg(path: Path, file: BinaryIO) -> Iterator[_Source]:
-    """Decode by a process that writes an au file of 32-bit floats into a pipe."""
+    """Decode in a process that writes an au file of 32-bit floats into a pipe."""
     ffmpeg = shutil.which("ffmpeg")
     if ffmpeg is None:
         raise DataError(
             f"{path} is a {path.suffix.lower()} file, which needs ffmpeg; install it (Debian: apt install "
             "ffmpeg; conda: conda install -c conda-forge ffmpeg) or convert the file to wav or flac."
         )
-    # "file:" keeps ffmpeg from taking a name for an option or an address.
+    # With "file:" ffmpeg does not read a name as an option or a URL.
     source = ["-i", f"file:{path.absolute()}", "-map", "0:a:0"]
     command = [ffmpeg, "-nostdin", "-v", "error", *source, "-c:a", "pcm_f32be", "-f", "au", "-"]
     with (
@@ -206,9 +205,9 @@ def _with_ffmpeg(path: Path, file: BinaryIO) -> Iterator[_Source]:
 
         def blocks(pipe: IO[bytes]) -> Iterator[np.ndarray]:
             while data := pipe.read(4 * channels * BLOCK):
-                frames = len(data) // (4 * channels)  # a frame may be cut, if ffmpeg broke down
+                frames = len(data) // (4 * channels)  # incomplete last frame if ffmpeg failed
                 yield np.frombuffer(data, ">f4", frames * channels).astype(np.float32).reshape(-1, channels)
-            # ffmpeg goes on after errors, and ends well even if the file ends early
+            # ffmpeg continues after errors, and exits with 0 even if the file ends early
             if reason := _last_line(path, process, messages):
                 raise _undecodable(path, reason)
 
@@ -216,7 +215,7 @@ def _with_ffmpeg(path: Path, file: BinaryIO) -> Iterator[_Source]:
 
 
 def _last_line(path: Path, process: subprocess.Popen, messages: BinaryIO) -> str:
-    """Wait for ffmpeg to end; return the last of its error messages, or nothing if all went well."""
+    """Wait for ffmpeg to exit; return its last error message, or "" if it succeeded."""
     status = process.wait()
     messages.seek(0)
     lines = messages.read().decode(errors="replace").split("\n")
@@ -232,10 +231,10 @@ def _last_line(path: Path, process: subprocess.Popen, messages: BinaryIO) -> str
 
 
 class _Stream(soundfile.SoundFile):
-    """A sound file that is only ever read from start to end.
+    """A sound file that is read sequentially.
 
-    After each block `SoundFile.read` seeks to where it is already, unless the file cannot seek. In mp3 that
-    damages the sound, as its decoder needs the data before.
+    After each block `SoundFile.read` seeks to its current position, unless the file is not seekable. In mp3
+    that damages the sound, because the decoder needs the preceding data.
     """
 
     def seekable(self) -> bool:
@@ -254,7 +253,7 @@ def _with_libsndfile(path: Path, file: BinaryIO) -> Iterator[_Source]:
 def _blocks(path: Path, file: BinaryIO, stream: _Stream) -> Iterator[np.ndarray]:
     frames = 0
     try:
-        # Never asked for more than there is, the decoder stops at the last frame, which `_check_mp3` needs.
+        # Without reading beyond the end, the decoder stops at the last frame, which `_check_mp3` needs.
         while len(block := stream.read(min(BLOCK, stream.frames - frames), dtype="float32", always_2d=True)):
             frames += len(block)
             yield block
@@ -267,9 +266,9 @@ def _blocks(path: Path, file: BinaryIO, stream: _Stream) -> Iterator[np.ndarray]
     check(path, file, stream, frames)
 
 
-def _ends_early(path: Path, frames: float, of: float, rate: int) -> DataError:
+def _ends_early(path: Path, frames: float, total: float, rate: int) -> DataError:
     return DataError(
-        f"{path} ends early: {frames / rate:.2f} s of {of / rate:.2f} s are there; "
+        f"{path} ends early: {frames / rate:.2f} s of {total / rate:.2f} s are there; "
         "get it again, or remove it."
     )
 
@@ -280,39 +279,39 @@ def _check_flac(path: Path, file: BinaryIO, stream: _Stream, frames: int) -> Non
 
 
 def _check_mp3(path: Path, file: BinaryIO, stream: _Stream, frames: int) -> None:
-    """Compare with the header. Without one, libsndfile guesses the length, and stops there if not before."""
+    """Compare with the header. Without one, libsndfile estimates the length, and stops there."""
     size = os.fstat(file.fileno()).st_size
     stopped = file.tell()
     begin = _skip_id3(file, 0)
     head = file.read(64)
     for name in (b"Xing", b"Info"):
         at = head.find(name)
-        if 0 <= at < 56 and head[at + 7] & 1:  # it states the number of frames
-            if frames < stream.frames - SLACK * stream.samplerate:
+        if 0 <= at < 56 and head[at + 7] & 1:  # the number of frames is stated
+            if frames < stream.frames - TOLERANCE * stream.samplerate:
                 raise _ends_early(path, frames, stream.frames, stream.samplerate)
     stopped = _skip_id3(file, stopped)
     following = file.read(2)
     if len(following) == 2 and following[0] == 0xFF and following[1] >= 0xE0:  # a frame begins here
         seconds = frames / stream.samplerate
-        if seconds * (size - stopped) > SLACK * (stopped - begin):
+        if seconds * (size - stopped) > TOLERANCE * (stopped - begin):
             raise DataError(
-                f"{path} goes on after {seconds:.2f} s, where libsndfile believes that it ends; "
+                f"{path} continues after {seconds:.2f} s, where libsndfile assumes its end; "
                 "convert it to wav or flac, or remove it."
             )
 
 
 def _skip_id3(file: BinaryIO, position: int) -> int:
-    """Move `file` to the first byte from `position` on that belongs to no ID3v2 tag; return where that is."""
+    """Move `file` to the first byte after the ID3v2 tags at `position`; return that position."""
     file.seek(position)
     while len(head := file.read(10)) == 10 and head[:3] == b"ID3":
-        a, b, c, d = head[6:]  # of which 7 bits each count
+        a, b, c, d = head[6:]  # 7 bits each
         position += 10 + (a << 21 | b << 14 | c << 7 | d)
         file.seek(position)
     return file.seek(position)
 
 
 def _check_ogg(path: Path, file: BinaryIO, stream: _Stream, frames: int) -> None:
-    """See that the last page is whole, and that no second stream, which would not be read, follows the first.
+    """Check that the last page is complete, and that no second stream, which would not be read, follows.
 
     Some programs do not mark the last page as such: without the mark, the file must end with the page.
     """
@@ -332,24 +331,23 @@ def _check_ogg(path: Path, file: BinaryIO, stream: _Stream, frames: int) -> None
         )
     if second:
         raise DataError(
-            f"{path} goes on with another stream after {seconds:.2f} s; "
-            "convert it to wav or flac, or remove it."
+            f"{path} has another stream after {seconds:.2f} s; convert it to wav or flac, or remove it."
         )
 
 
 def _check_chunk(path: Path, file: BinaryIO, stream: _Stream, frames: int) -> None:
-    """Compare what there is with the size in the header, of which libsndfile quietly takes the smaller."""
+    """Compare the file size with the header; libsndfile silently uses the smaller."""
     start, size = _stated(file)
     there = os.fstat(file.fileno()).st_size - start
     unknown = size <= 0 or size >= 2**62 or min(abs(size - 2**31), abs(size - 2**32)) <= 2**16
-    if unknown or there <= 0:  # programs that write into a pipe put such sizes
+    if unknown or there <= 0:  # sizes written by programs into a pipe
         return
-    of = frames * size / there
-    if of > frames + SLACK * stream.samplerate:
-        raise _ends_early(path, frames, of, stream.samplerate)
+    total = frames * size / there
+    if total > frames + TOLERANCE * stream.samplerate:
+        raise _ends_early(path, frames, total, stream.samplerate)
 
 
-_CHUNKS = {  # by how the file begins: where the first chunk begins; its name and size; their alignment
+_CHUNKS = {  # by magic number: offset of the first chunk; format of its name and size; alignment
     b"RIFF": (12, "<4sI", 2),
     b"RIFX": (12, ">4sI", 2),
     b"RF64": (12, "<4sI", 2),
@@ -360,7 +358,7 @@ _CHUNKS = {  # by how the file begins: where the first chunk begins; its name an
 
 
 def _stated(file: BinaryIO) -> tuple[int, int]:
-    """Return at which byte the sound begins and how many there should be; (0, 0) if that is not known."""
+    """First byte and number of bytes of the sound, as stated in the header; (0, 0) if unknown."""
     file.seek(0)
     magic = file.read(4)
     if magic == b".snd":

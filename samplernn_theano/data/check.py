@@ -1,8 +1,7 @@
-"""Is a data set fit for training: `samplernn check-data DIR`.
+"""Check a data set before training: `samplernn check-data DIR`.
 
-Reads every clip once, prints a short report and draws a picture. What is wrong for training (silent clips,
-samples that are no numbers, clips that share sound between the splits, ...) is kept apart from what is only
-worth knowing (a DC offset, clipping, ...).
+Reads every clip once, prints a short report and draws a picture. The report separates problems (silent clips,
+NaN, clips that share sound between the splits, ...) from notes (a DC offset, clipping, ...).
 """
 
 import json
@@ -15,21 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from samplernn_theano.data.clip_statistics import Levels
+from samplernn_theano.data.check_figure import plot_data_set
+from samplernn_theano.data.clip_statistics import ClipStatistics
 from samplernn_theano.data.dataset import (
     SPLITS,
     Clips,
     Ragged,
-    array_of,
-    forget,
     lengths,
     load_split,
     offsets_path,
+    release,
+    samples_of,
 )
-from samplernn_theano.data.duplicates import MOST, SPAN, WINDOW, Anchors, Overlap, longest_overlaps
+from samplernn_theano.data.duplicates import (
+    MAX_MATCHES,
+    SPAN,
+    WINDOW,
+    Duplicate,
+    Fingerprints,
+    longest_duplicates,
+)
 from samplernn_theano.data.manifest import MANIFEST, PICTURE, count_of, hours, printable
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.utils import plotting
 from samplernn_theano.utils.files import sha256
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
@@ -37,44 +43,44 @@ AUTHORS = {
     "music": (-2.7492260671334582e-05, 0.056233098718291352, (3828, 256, 256)),
     "blizzard": (0.0008558356760380169, 0.098437514304141299, (9216, 768, 768)),
 }
-"""By what the files' names begin with: mean and standard deviation of the authors' training set (from their
-feeders), and clips of their splits. Their own files are `music_train.npy` and `Blizzard9k_train.npy`."""
+"""By prefix of the file names (`music_train.npy`, `Blizzard9k_train.npy`): mean and standard deviation of the
+authors' training set (from their feeders), and clips of their splits."""
 
-SHORTEST_OVERLAP = 0.25
-"""Seconds: less in common than this is no overlap."""
+MIN_DUPLICATE = 0.25
+"""Minimal length of the common segment of duplicates, in seconds."""
 
 BATCH = 128
-"""Clips in a batch of the paper; what is left over after the last whole batch is not used."""
+"""Clips in a batch of the paper; an incomplete last batch is not used."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split, and what was found in it."""
+    """One split, with its statistics and fingerprints."""
 
     name: str
     path: Path
     clips: Clips
-    levels: Levels
-    anchors: Anchors
+    statistics: ClipStatistics
+    fingerprints: Fingerprints
 
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found."""
+    """Result of `check`."""
 
-    lines: list[str]  # the figures
-    wrong: list[str]  # what spoils training, or the scores of what was trained
-    noted: list[str]  # what is worth knowing
+    lines: list[str]  # summary
+    problems: list[str]  # they spoil training, or the scores
+    notes: list[str]
     splits: dict[str, Split]
     rate: int  # Hz
 
     def __str__(self) -> str:
-        """The report for people."""
+        """The report as text."""
         parts = list(self.lines)
-        for title, items in (("Wrong for training:", self.wrong), ("Worth knowing:", self.noted)):
+        for title, items in (("Wrong for training:", self.problems), ("Worth knowing:", self.notes)):
             if items:
                 parts += [title, *(f"  - {item}" for item in items)]
-        if not self.wrong:
+        if not self.problems:
             parts.append("Nothing is wrong for training.")
         return printable("\n".join(parts))
 
@@ -85,12 +91,12 @@ def run(folder: str | Path, picture: str | Path | None = None, progress: bool = 
     Parameters
     ----------
     picture
-        Where the picture goes; `check.png` in `folder` by default.
+        Path of the picture; `check.png` in `folder` by default.
 
     Returns
     -------
     int
-        0 if nothing is wrong for training, 1 if something is.
+        0 if there is no problem, 1 if there is one.
 
     Raises
     ------
@@ -103,55 +109,57 @@ def run(folder: str | Path, picture: str | Path | None = None, progress: bool = 
     print(report, flush=True)
     picture = Path(folder, PICTURE) if picture is None else picture
     parts = report.splits.values()
-    histograms = {part.name: part.levels.histogram for part in parts}
+    histograms = {part.name: part.statistics.histogram for part in parts}
     clips = {part.name: np.asarray(part.clips[0]) for part in parts if len(part.clips)}
     try:
-        plotting.data_set(picture, histograms, clips, report.rate)
+        plot_data_set(picture, histograms, clips, report.rate)
     except OutputError as error:
-        raise OutputError(f"{error} Name another place for the picture with --picture.") from error
+        raise OutputError(f"{error} Choose another path with --picture.") from error
     print(printable(f"Picture: {picture}"))
-    return int(bool(report.wrong))
+    return int(bool(report.problems))
 
 
 def check(folder: str | Path, progress: bool = True) -> Report:
-    """Read the data set in `folder` and say what is wrong with it.
+    """Check the data set in `folder` and return the report.
 
-    What is found in a clip, and when it counts:
-
-    - silent, NaN or infinite (wrong), clipped, beyond full scale, DC offset (noted): see `levels`;
-    - shares sound with a clip of another split (wrong), or of its own (noted for train): see `overlaps`.
+    - A clip that is silent, NaN or infinite is a problem; clipped, beyond full scale or with a DC offset, a
+      note: see `clip_statistics`.
+    - Sound shared with another split is a problem, within train a note: see `duplicates`.
 
     Memory: a clip and 1 % to 2 % of the size of the set.
 
     Raises
     ------
     DataError
-        If a split or the manifest is missing where it is needed, or cannot be read.
+        If a split is missing, or a split or the manifest cannot be read.
     """
     folder = Path(folder)
     manifest = _read_manifest(folder)
-    rate = _of(manifest, "rate")
+    rate = _get(manifest, "rate")
     rate_known = isinstance(rate, int) and rate > 0
     rate = rate if rate_known else SAMPLE_RATE
     splits = _open(folder, rate)
-    size = sum(array_of(part.clips).nbytes for part in splits.values())
-    total = (2 if manifest else 1) * size  # to be hashed, and to be read
+    size = sum(samples_of(part.clips).nbytes for part in splits.values())
+    total = (2 if manifest else 1) * size  # hashed and read
     with tqdm(total=total, desc="check", unit="B", unit_scale=True, disable=not progress) as bar:
         changed = _changed(splits, manifest, bar)
         for part in splits.values():
             _read(part, bar)
 
-    lines, wrong, noted = _figures(folder, splits, rate, rate_known), changed, []
-    for found_lines, found_notes in (_authors(splits["train"]), _recordings(manifest, rate)):
+    lines, problems, notes = _summary(folder, splits, rate, rate_known), changed, []
+    for found_lines, found_notes in (_compare_with_authors(splits["train"]), _sources(manifest, rate)):
         lines += found_lines
-        noted += found_notes
-    hashed = any(_of(manifest, "splits", name, "sha256") for name in SPLITS)
+        notes += found_notes
+    hashed = any(_get(manifest, "splits", name, "sha256") for name in SPLITS)
     lines.append("SHA-256 of the files: compared." if hashed else "SHA-256 of the files: not recorded.")
-    wrong += _unequal(splits.values())
-    for found_wrong, found_notes in (*map(_faults, splits.values()), _overlaps(splits, rate, progress)):
-        wrong += found_wrong
-        noted += found_notes
-    return Report(lines, wrong, noted, splits, rate)
+    problems += _unequal_lengths(splits.values())
+    for found_problems, found_notes in (
+        *map(_faults, splits.values()),
+        _duplicates(splits, rate, progress),
+    ):
+        problems += found_problems
+        notes += found_notes
+    return Report(lines, problems, notes, splits, rate)
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -159,12 +167,13 @@ def check(folder: str | Path, progress: bool = True) -> Report:
 
 def _open(folder: Path, rate: int) -> dict[str, Split]:
     clips = {name: load_split(folder, name) for name in SPLITS}
-    # Splits of different types are compared as the widest of them; the hashes have 8 bytes.
-    widest = np.result_type(*(array_of(c).dtype for c in clips.values()))
-    kind = widest if widest.itemsize <= 8 else np.dtype(np.float64)
-    shortest = max(WINDOW + SPAN, int(SHORTEST_OVERLAP * rate))
+    # Splits of different types are compared in the widest of them; the hashes have 8 bytes.
+    widest = np.result_type(*(samples_of(c).dtype for c in clips.values()))
+    dtype = widest if widest.itemsize <= 8 else np.dtype(np.float64)
+    min_samples = max(WINDOW + SPAN, int(MIN_DUPLICATE * rate))
+    paths = {name: next(folder.glob(f"*_{name}.npy")) for name in SPLITS}
     return {
-        name: Split(name, next(folder.glob(f"*_{name}.npy")), c, Levels(), Anchors(c, kind, shortest))
+        name: Split(name, paths[name], c, ClipStatistics(), Fingerprints(c, dtype, min_samples))
         for name, c in clips.items()
     }
 
@@ -172,31 +181,31 @@ def _open(folder: Path, rate: int) -> dict[str, Split]:
 def _read(part: Split, bar: tqdm) -> None:
     for number in range(len(part.clips)):
         clip = np.asarray(part.clips[number])
-        part.levels.add(number, clip)
-        if number not in part.levels.faults["silent"][-1:]:
-            part.anchors.add(number, clip)
+        part.statistics.add(number, clip)
+        if number not in part.statistics.faults["silent"][-1:]:
+            part.fingerprints.add(number, clip)
         bar.update(clip.nbytes)
         if number % 64 == 63:
-            forget(part.clips)
-    part.anchors.sort()
-    forget(part.clips)
+            release(part.clips)
+    part.fingerprints.sort()
+    release(part.clips)
 
 
 def _changed(splits: dict[str, Split], manifest: Any, bar: tqdm) -> list[str]:
-    """Return a sentence for every file whose hash is not that of the manifest."""
-    wrong = []
+    """Problems: files whose hash differs from the manifest's."""
+    problems = []
     for name, part in splits.items():
         files = [(part.path, "sha256")]
         if isinstance(part.clips, Ragged):
             files.append((offsets_path(part.path), "offsets_sha256"))
         for path, key in files:
-            expected = _of(manifest, "splits", name, key)
+            expected = _get(manifest, "splits", name, key)
             if expected is not None and sha256(path, bar.update) != expected:
-                wrong.append(
+                problems.append(
                     f"{path.name} is not the file that {MANIFEST} describes (its SHA-256 differs): "
                     "it was damaged or changed; make the data set again."
                 )
-    return wrong
+    return problems
 
 
 def _read_manifest(folder: Path) -> Any:
@@ -209,8 +218,8 @@ def _read_manifest(folder: Path) -> Any:
         raise DataError(f"{path} cannot be read ({error}); restore it or remove it.") from error
 
 
-def _of(manifest: Any, *keys: str) -> Any:
-    """What the manifest says under `keys`, or None: it may be missing, or not one of ours."""
+def _get(manifest: Any, *keys: str) -> Any:
+    """The manifest's value under `keys`, or None: it may be missing, or of another program."""
     for key in keys:
         manifest = manifest.get(key) if isinstance(manifest, dict) else None
     return manifest
@@ -219,8 +228,8 @@ def _of(manifest: Any, *keys: str) -> Any:
 # --- the report ---------------------------------------------------------------------------------------------
 
 
-def _figures(folder: Path, splits: dict[str, Split], rate: int, known_rate: bool) -> list[str]:
-    kinds = ", ".join(sorted({str(array_of(part.clips).dtype) for part in splits.values()}))
+def _summary(folder: Path, splits: dict[str, Split], rate: int, known_rate: bool) -> list[str]:
+    kinds = ", ".join(sorted({str(samples_of(part.clips).dtype) for part in splits.values()}))
     source = f"from {MANIFEST}" if known_rate else "assumed"
     ragged = any(isinstance(part.clips, Ragged) for part in splits.values())
     length = "shortest-median-longest" if ragged else "length"
@@ -232,8 +241,8 @@ def _figures(folder: Path, splits: dict[str, Split], rate: int, known_rate: bool
         seconds = lengths(part.clips) / rate
         lines.append(
             f"{part.name:5} {len(part.clips):7,} {_span(part.clips, seconds):>23} {hours(seconds.sum()):>9} "
-            f"{part.levels.peak:7.4f} {part.levels.rms:5.1f} dBFS "
-            f"{part.levels.mean:11.3e} {part.levels.std:9.5f}"
+            f"{part.statistics.peak:7.4f} {part.statistics.rms:5.1f} dBFS "
+            f"{part.statistics.mean:11.3e} {part.statistics.std:9.5f}"
         )
     return lines
 
@@ -246,11 +255,11 @@ def _span(clips: Clips, seconds: NDArray[np.float64]) -> str:
     return f"{seconds.min():.2f}-{np.median(seconds):.2f}-{seconds.max():.2f} s"
 
 
-_WRONG = {
+_PROBLEMS = {
     "silent": "silent clips, to be removed",
     "not finite": "clips with NaN or infinite samples, to be removed or repaired",
 }
-_NOTED = {
+_NOTES = {
     "clipped": "clips that are cut off at the peak for 3 samples or more",
     "beyond": "clips that go beyond full scale",
     "offset": "clips with a DC offset above 0.01 of full scale, the worst {worst:+.3f}",
@@ -258,28 +267,28 @@ _NOTED = {
 
 
 def _faults(part: Split) -> tuple[list[str], list[str]]:
-    """What is wrong with one split by itself, and what is worth knowing."""
+    """Problems and notes of one split by itself."""
     count = len(part.clips)
     few = (
         f"{part.name} holds {count_of(count, 'clip')}, too few for a batch of {BATCH} clips, as the paper's."
     )
-    wrong = [] if count else [f"{part.name} holds no clips."]
-    noted = [few] if 0 < count < BATCH else []
-    for sentences, words in ((wrong, _WRONG), (noted, _NOTED)):
-        for fault, what in words.items():
-            if found := part.levels.faults[fault]:
-                what = what.format(worst=part.levels.worst_offset)
-                sentences.append(f"{part.name}: {what}: {len(found):,} of {count:,} (numbers {_few(found)}).")
-    return wrong, noted
+    problems = [] if count else [f"{part.name} holds no clips."]
+    notes = [few] if 0 < count < BATCH else []
+    for lines, texts in ((problems, _PROBLEMS), (notes, _NOTES)):
+        for fault, text in texts.items():
+            if found := part.statistics.faults[fault]:
+                text = text.format(worst=part.statistics.worst_offset)
+                lines.append(f"{part.name}: {text}: {len(found):,} of {count:,} (numbers {_few(found)}).")
+    return problems, notes
 
 
-def _few(items: Iterable[Any], most: int = 5) -> str:
-    words = [str(item) for item in items]
-    return ", ".join(words[:most]) + (", ..." if len(words) > most else "")
+def _few(items: Iterable[Any], limit: int = 5) -> str:
+    texts = [str(item) for item in items]
+    return ", ".join(texts[:limit]) + (", ..." if len(texts) > limit else "")
 
 
-def _unequal(splits: Iterable[Split]) -> list[str]:
-    """Say so if the splits differ in the length of their clips."""
+def _unequal_lengths(splits: Iterable[Split]) -> list[str]:
+    """A problem if the splits differ in the length of their clips."""
     kinds = {
         part.name: "ragged" if isinstance(part.clips, Ragged) else f"{part.clips.shape[1]} samples"
         for part in splits
@@ -290,63 +299,63 @@ def _unequal(splits: Iterable[Split]) -> list[str]:
     return [f"The splits differ in the length of their clips: {listed}; make the data set again."]
 
 
-def _overlaps(splits: dict[str, Split], rate: int, progress: bool) -> tuple[list[str], list[str]]:
-    """Sentences on clips that share sound: wrong between splits, worth knowing within one."""
-    wrong: list[str] = []
-    noted: list[str] = []
+def _duplicates(splits: dict[str, Split], rate: int, progress: bool) -> tuple[list[str], list[str]]:
+    """Clips that share sound: problems between splits, notes within one."""
+    problems: list[str] = []
+    notes: list[str] = []
     for later, earlier in (("test", "train"), ("valid", "train"), ("test", "valid"), ("train", "train")):
-        found, missed = longest_overlaps(splits[later].anchors, splits[earlier].anchors, progress)
+        found, missed = longest_duplicates(splits[later].fingerprints, splits[earlier].fingerprints, progress)
         if found:
             count, all_ = f"{len(found):,}", f"{len(splits[later].clips):,}"
-            (noted if later == earlier else wrong).append(
+            (notes if later == earlier else problems).append(
                 f"{later} clips that share sound with {'other ' if later == earlier else ''}{earlier} clips: "
                 f"{'at least ' if missed else ''}{count} of {all_}, {_longest(found, rate)}."
             )
         elif missed and later != earlier:
-            noted.append(
-                f"{earlier} repeats some sounds over {MOST} times, and {later} was not compared with all of "
-                "them: sound that is shared and consists of those alone may be missed."
+            notes.append(
+                f"{earlier} repeats some sounds over {MAX_MATCHES} times, and {later} was not compared with "
+                "all of them: shared sound that consists of those alone may be missed."
             )
-    return wrong, noted
+    return problems, notes
 
 
-def _longest(found: dict[int, Overlap], rate: int) -> str:
+def _longest(found: dict[int, Duplicate], rate: int) -> str:
     order = sorted(found, key=lambda number: -found[number].samples)
-    identical = sum(overlap.identical for overlap in found.values())
+    identical = sum(duplicate.identical for duplicate in found.values())
     examples = [f"number {i} and {found[i].partner}: {found[i].samples / rate:.2f} s" for i in order]
     whole = f"{identical:,} of them from end to end, " if identical else ""
     return f"{whole}up to {found[order[0]].samples / rate:.2f} s in common ({_few(examples, 3)})"
 
 
-def _authors(train: Split) -> tuple[list[str], list[str]]:
-    """The authors' figures, and a note if ours are far from them; empty for sets that are not theirs."""
+def _compare_with_authors(train: Split) -> tuple[list[str], list[str]]:
+    """The authors' statistics, and a note if ours differ much; empty for sets that are not theirs."""
     known = [theirs for name, theirs in AUTHORS.items() if train.path.name.lower().startswith(name)]
     if not known:
         return [], []
     mean, std, counts = known[0]
-    ratio = train.levels.std / std
+    ratio = train.statistics.std / std
     line = (
         f"The authors': {' / '.join(f'{n:,}' for n in counts)} clips; train mean {mean:.3e}, std {std:.5f}. "
         f"Our std is {ratio:.3f} times theirs."
     )
-    if abs(ratio - 1) <= 0.05 and abs(train.levels.mean - mean) <= 0.01 * std:
+    if abs(ratio - 1) <= 0.05 and abs(train.statistics.mean - mean) <= 0.01 * std:
         return [line], []
-    return [line], ["Mean or std of train are far from the authors': other recordings or another level."]
+    return [line], ["Mean or std of train differ much from the authors': other recordings or another volume."]
 
 
-def _recordings(manifest: Any, rate: int) -> tuple[list[str], list[str]]:
-    """What the manifest says of speakers and recordings, and a note on recordings that were upsampled."""
+def _sources(manifest: Any, rate: int) -> tuple[list[str], list[str]]:
+    """Speakers and recordings in the manifest, and a note on recordings that were upsampled."""
     lines = []
     for name in SPLITS:
-        speakers = _of(manifest, "splits", name, "speakers")
+        speakers = _get(manifest, "splits", name, "speakers")
         if isinstance(speakers, dict) and speakers:
             listed = _few((f"{who} {clips}" for who, clips in speakers.items()), 8)
             lines.append(f"Speakers of {name}, with clips: {len(speakers)} ({listed}).")
-    sources = _of(manifest, "sources")
-    used = [s for s in sources if _of(s, "status") == "used"] if isinstance(sources, list) else []
-    rates = sorted(r for r in (_of(source, "rate") for source in used) if isinstance(r, int))
+    sources = _get(manifest, "sources")
+    used = [s for s in sources if _get(s, "status") == "used"] if isinstance(sources, list) else []
+    rates = sorted(r for r in (_get(source, "rate") for source in used) if isinstance(r, int))
     if rates:
         listed = _few((f"{rates.count(r):,} of {r} Hz" for r in sorted(set(rates))), 8)
         lines.append(f"Recordings: {len(rates):,} ({listed}).")
     low = sum(r < rate for r in rates)
-    return lines, [f"Upsampled, so they lack the high tones: {count_of(low, 'recording')}."] if low else []
+    return lines, [f"Upsampled, so they lack high frequencies: {count_of(low, 'recording')}."] if low else []

@@ -1,4 +1,4 @@
-"""How loud the clips of a split are, and what is amiss with single ones."""
+"""Loudness statistics of the clips of a split, and faults of single clips."""
 
 from collections import defaultdict
 
@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from samplernn_theano.data.dataset import is_silent
 
-BARS = 256
+BINS = 256
 """Of the histogram, over amplitudes from -1 to 1."""
 
 
-class Levels:
-    """What was measured of a split, clip by clip. Samples that are NaN or infinite are left out.
+class ClipStatistics:
+    """Statistics of a split, accumulated clip by clip, without samples that are NaN or infinite.
 
     `faults` holds the numbers of the clips that are
 
@@ -28,12 +28,12 @@ class Levels:
         self.faults: defaultdict[str, list[int]] = defaultdict(list)
         self.worst_offset = 0.0
         self.peak = 0.0
-        self.histogram = np.zeros(BARS, np.int64)
+        self.histogram = np.zeros(BINS, np.int64)
         self._samples = 0
         self._sum = self._squares = 0.0
 
     def add(self, number: int, clip: NDArray[np.floating]) -> None:
-        """Measure clip `number`, (samples,)."""
+        """Add clip `number`, (samples,)."""
         x = clip.astype(np.float64)
         finite = np.isfinite(x)
         if not finite.all():
@@ -55,22 +55,22 @@ class Levels:
         self._samples += len(x)
         self._sum += float(x.sum())
         self._squares += float(np.vdot(x, x))
-        bars = np.clip((x.astype(np.float32) + 1) * (BARS / 2), 0, BARS - 1).astype(np.uint8)
-        self.histogram += np.bincount(bars, minlength=BARS)
+        bins = np.clip((x.astype(np.float32) + 1) * (BINS / 2), 0, BINS - 1).astype(np.uint8)
+        self.histogram += np.bincount(bins, minlength=BINS)
 
     @property
     def mean(self) -> float:
-        """Of all samples."""
+        """Mean of all samples."""
         return self._sum / max(1, self._samples)
 
     @property
     def std(self) -> float:
-        """Of all samples."""
+        """Standard deviation of all samples."""
         return float(np.sqrt(max(0.0, self._squares / max(1, self._samples) - self.mean**2)))
 
     @property
     def rms(self) -> float:
-        """In dB of full scale, whose mean square is 1; -inf for nothing but zeros."""
+        """RMS in dB of full scale, whose mean square is 1; -inf if all samples are 0."""
         return 10 * float(np.log10(self._squares / self._samples)) if self._squares else -np.inf
 
 

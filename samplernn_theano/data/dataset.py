@@ -1,8 +1,8 @@
-"""The clips of a data set as they lie in its folder: all of one length, or ragged.
+"""The clips of a data set in its folder: all of one length, or ragged.
 
 A folder holds, for each split (train, valid, test), ``<name>_<split>.npy``. Clips of one length are one array
 of floats (clips, samples), as the authors' files are. Ragged clips lie one after the other in one array of
-floats (samples,), and ``<name>_<split>_offsets.npy``, integers (clips + 1,), says where: clip i is
+floats (samples,), and ``<name>_<split>_offsets.npy``, integers (clips + 1,), gives their limits: clip i is
 ``data[offsets[i] : offsets[i + 1]]``. The package writes float16 and int64.
 """
 
@@ -20,8 +20,8 @@ from samplernn_theano.errors import DataError
 
 SPLITS = ("train", "valid", "test")
 
-QUIET = 2**-10
-"""Of full scale: what stays below is silence."""
+SILENCE = 2**-10
+"""Of full scale: a clip that stays below is silent."""
 
 _CHUNK = 2**22  # samples to hold in float64 at a time
 
@@ -30,8 +30,8 @@ _CHUNK = 2**22  # samples to hold in float64 at a time
 class Ragged:
     """Clips of different lengths."""
 
-    data: NDArray[np.floating]  # (samples,): the clips one after the other
-    offsets: NDArray[np.integer]  # (clips + 1,): where each begins, and where the last one ends
+    data: NDArray[np.floating]  # (samples,), the concatenated clips
+    offsets: NDArray[np.integer]  # (clips + 1,): the start of each, and the end of the last
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -41,7 +41,7 @@ class Ragged:
         return self.data[self.offsets[i] : self.offsets[i + 1]]
 
     def __iter__(self) -> Iterator[NDArray[np.floating]]:
-        """The clips in order."""
+        """Iterate over the clips in order."""
         return (self[i] for i in range(len(self)))
 
     @property
@@ -59,13 +59,13 @@ def lengths(clips: Clips) -> NDArray[np.integer]:
     return clips.lengths if isinstance(clips, Ragged) else np.full(len(clips), clips.shape[1])
 
 
-def array_of(clips: Clips) -> NDArray[np.floating]:
-    """The one array that holds all samples: (clips, samples), or (samples,) where clips are ragged."""
+def samples_of(clips: Clips) -> NDArray[np.floating]:
+    """The array of all samples: (clips, samples), or (samples,) if the clips are ragged."""
     return clips.data if isinstance(clips, Ragged) else clips
 
 
 def load_split(folder: str | Path, split: str) -> Clips:
-    """The clips of one split, mapped from ``*_SPLIT.npy`` in `folder`, not read.
+    """Map the clips of one split, ``*_SPLIT.npy`` in `folder`, into memory.
 
     Raises
     ------
@@ -110,9 +110,9 @@ def split_path(folder: str | Path, split: str) -> Path:
 def check_unchanged(clips: Clips) -> None:
     """Raise DataError if the file that `clips` are mapped from was removed or cut short since.
 
-    Reading behind the end of a mapped file would kill the process.
+    Reading beyond the end of a mapped file kills the process.
     """
-    data = array_of(clips)
+    data = samples_of(clips)
     if not isinstance(data, np.memmap) or data.filename is None:
         return
     path = data.filename
@@ -120,33 +120,32 @@ def check_unchanged(clips: Clips) -> None:
         size = os.path.getsize(path)
     except OSError as error:
         raise DataError(
-            f"{path} has vanished while it was read ({error.strerror}); put it back, and samplernn resume "
-            "goes on."
+            f"{path} was removed while it was read ({error.strerror}); restore it and run samplernn resume."
         ) from error
     if size < data.offset + data.nbytes:
-        raise DataError(f"{path} was cut short while it was read; restore it, and samplernn resume goes on.")
+        raise DataError(f"{path} was cut short while it was read; restore it and run samplernn resume.")
 
 
 def offsets_path(path: Path) -> Path:
-    """Where the offsets of the ragged clips in `path` are."""
+    """The file with the offsets of the ragged clips in `path`."""
     return path.with_name(f"{path.stem}_offsets.npy")
 
 
 def _ragged(path: Path, data: NDArray) -> Ragged:
-    beside = offsets_path(path)
-    if not beside.is_file():
+    other = offsets_path(path)
+    if not other.is_file():
         raise DataError(
-            f"{path} holds clips of different lengths and {beside.name}, which says where each begins, is "
-            "missing; restore it or make the data set again."
+            f"{path} holds clips of different lengths and {other.name} with their limits is missing; "
+            " restore it or make the data set again."
         )
-    offsets = _map(beside)
+    offsets = _map(other)
     if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or len(offsets) < 1:
         raise DataError(
-            f"{beside} holds {offsets.dtype} of shape {offsets.shape}; integers (clips + 1,) are needed."
+            f"{other} holds {offsets.dtype} of shape {offsets.shape}; integers (clips + 1,) are needed."
         )
     offsets = np.array(offsets, np.int64)
     if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 1).any():
-        raise DataError(f"{beside} does not fit {path.name}; make the data set again.")
+        raise DataError(f"{other} does not fit {path.name}; make the data set again.")
     return Ragged(data, offsets)
 
 
@@ -158,51 +157,51 @@ def _map(path: Path) -> NDArray:
     except Exception as error:  # a damaged header can raise anything in NumPy's parser
         raise DataError(f"{path} cannot be read as a NumPy array: {error}.") from error
     if not isinstance(array, np.ndarray):
-        raise DataError(f"{path} holds no single array, as numpy.save writes it.")
+        raise DataError(f"{path} does not hold one array, as written by numpy.save.")
     return array
 
 
-def forget(clips: Clips) -> None:
-    """Take what was read of mapped clips out of this process's memory; the next read maps it anew.
+def release(clips: Clips) -> None:
+    """Release the memory of mapped clips that were read; the next read maps them again.
 
-    Without it, the resident set grows by all that was ever read, up to the size of the file.
+    Without it, the resident set grows up to the size of the file.
     """
-    data = array_of(clips)
+    data = samples_of(clips)
     mapped = getattr(data, "_mmap", None)
-    if isinstance(mapped, mmap.mmap) and not data.flags.writeable:  # what was written would be lost
+    if isinstance(mapped, mmap.mmap) and not data.flags.writeable:  # changes would be lost
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def data_sha256(clips: Clips) -> str:
-    """The SHA-256 of the lengths of the clips and of all samples, in hexadecimal digits."""
-    data = array_of(clips).reshape(-1)
+    """SHA-256 of the lengths of the clips and of all samples, in hexadecimal digits."""
+    data = samples_of(clips).reshape(-1)
     digest = hashlib.sha256(lengths(clips).astype("<i8").tobytes())
     for start in range(0, len(data), _CHUNK):
         digest.update(np.ascontiguousarray(data[start : start + _CHUNK]).data)
-        forget(clips)
+        release(clips)
     return digest.hexdigest()
 
 
 def is_silent(clip: NDArray[np.floating]) -> bool:
-    """Say whether `clip`, (samples,) in [-1, 1], is constant or stays below `QUIET`."""
+    """True if `clip`, (samples,) in [-1, 1], is constant or stays below `SILENCE`."""
     lowest, highest = float(clip.min()), float(clip.max())
-    return lowest == highest or max(-lowest, highest) < QUIET
+    return lowest == highest or max(-lowest, highest) < SILENCE
 
 
 def statistics(clips: Clips) -> tuple[float, float]:
-    """Mean and standard deviation of all samples, in float64, read a little at a time.
+    """Mean and standard deviation of all samples, in float64, read in chunks.
 
     Raises
     ------
     DataError
-        If all samples are equal, or some are no finite numbers.
+        If all samples are equal, or some are NaN or infinite.
     """
-    data = array_of(clips).reshape(-1)
-    shift = np.float64(data[0])  # the sums are those of differences from one sample, lest they cancel
+    data = samples_of(clips).reshape(-1)
+    shift = np.float64(data[0])  # sums of differences from one sample: no cancellation
     total = squares = 0.0
     for start in range(0, len(data), _CHUNK):
         difference = np.asarray(data[start : start + _CHUNK], np.float64) - shift
-        forget(clips)
+        release(clips)
         total += float(difference.sum())
         squares += float(np.vdot(difference, difference))
     mean = total / len(data)

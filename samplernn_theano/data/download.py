@@ -1,10 +1,10 @@
-"""Recordings from archive.org: items in, verified files out.
+"""Download and verify recordings from archive.org.
 
-A recording gets its name only when it is whole and has the checksum that its item lists. Until then it lies
-beside it as ``.NAME.part``; the next run goes on from there, even if the last one was killed.
+A recording gets its name only when it is complete and has the checksum listed by its item. Until then it is
+stored as ``.NAME.part``; the next run resumes from there, even if the last one was killed.
 
-The client `internetarchive` gives the session, its retries and the addresses of files. Its own download is
-not used: it deletes what it has when the connection breaks too often, and checks only files that it resumed.
+The client `internetarchive` provides the session, its retries and the addresses of files. Its own download is
+not used: it deletes partial files when the connection breaks too often, and verifies only resumed files.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from tqdm import tqdm
 
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.utils.files import explain, locked, replace, sync
+from samplernn_theano.utils.files import locked, replace, sync, write_error_message
 from samplernn_theano.utils.version import package_version
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 SERVER = "https://archive.org"
 
-_CHUNK = 2**14  # bytes: what is lost at most when the connection breaks
-_TIMEOUT = 30  # seconds without a word from the server
-_PAUSE = 3  # seconds before going on after a broken connection
-_TRIES = 4  # requests in a row that bring nothing new
+_CHUNK = 2**14  # bytes: at most so much is lost when the connection breaks
+_TIMEOUT = 30  # seconds without data from the server
+_PAUSE = 3  # seconds before resuming after a broken connection
+_TRIES = 4  # consecutive requests without new data
 
 
 class Missing(NamedTuple):
-    """An item, or a file of it, that the archive does not have or does not give."""
+    """An item, or one of its files, that is not in the archive or not public."""
 
     identifier: str
     reason: str
@@ -47,23 +47,23 @@ class _Recording(NamedTuple):
     url: str
     size: int  # bytes
     md5: str
-    path: Path  # where to put it
+    path: Path  # destination
 
 
 class _AbsentError(Exception):
-    """Not in the archive, or not for everyone."""
+    """Not in the archive, or not public."""
 
 
 class _FailedError(Exception):
-    """In the archive, as far as we know, and yet not to be had now."""
+    """A failed download of something that should be in the archive."""
 
 
 class _UnreachableError(_FailedError):
-    """No answer at all."""
+    """No connection."""
 
 
 class _BrokenError(Exception):
-    """The connection broke in the middle of an answer."""
+    """The connection broke during a response."""
 
 
 def download(
@@ -75,37 +75,35 @@ def download(
 ) -> list[Missing]:
     """Download the recordings of items to ``folder/IDENTIFIER/NAME``.
 
-    What is there already with the right size and checksum (MD5) is not downloaded again, and what was broken
-    off is continued.
+    Files with the right size and checksum (MD5) are not downloaded again; partial files are resumed.
 
     Parameters
     ----------
     identifiers
         Names of items, as in ``https://archive.org/details/IDENTIFIER``.
     folder
-        Where to put them. It is made if need be.
+        Destination; it is created if necessary.
     suffixes
-        How the names of recordings end, whatever the case, the preferred ending first. From each item come
-        all files with the first ending that any of them has: ``("_64kb.mp3", ".mp3")`` brings one rendition
-        of each chapter.
+        Suffixes of recordings in any case, the preferred one first. From each item all files with the first
+        suffix that occurs are taken: ``("_64kb.mp3", ".mp3")`` gives one format of each chapter.
     server
         Address of the archive.
     progress
-        Show a bar of bytes on standard error.
+        Show a progress bar on standard error.
 
     Returns
     -------
     list of Missing
-        Items that do not exist, are withdrawn or restricted or have no such file; and files that the server
-        does not have. All others are complete.
+        Items that do not exist, are withdrawn or restricted or have no such file; and files that are not on
+        the server. All others are complete.
 
     Raises
     ------
     DataError
-        If something else could not be downloaded: the server cannot be reached or stays busy, the connection
-        keeps breaking, a checksum differs twice, a web page comes instead of a recording, or a name would
-        leave the folder. All others are downloaded first, unless the server cannot be reached any more. Also
-        if the package internetarchive is not installed.
+        If something else could not be downloaded: the server is unreachable or busy, the connection keeps
+        breaking, a checksum differs twice, a web page arrives instead of a recording, or a name points
+        outside of the folder. All others are downloaded first, unless the server becomes unreachable. Also if
+        the package internetarchive is not installed.
     OutputError
         If a file cannot be written, or another process downloads into the folder.
     """
@@ -141,7 +139,7 @@ def download(
             except _FailedError as error:
                 failures.append(f"Item {recording.identifier}, file {recording.name}: {error}")
             except OSError as error:
-                raise OutputError(explain(recording.path, error)) from error
+                raise OutputError(write_error_message(recording.path, error)) from error
     if failures:
         more = f" (and {len(failures) - 1} more that failed)" if len(failures) > 1 else ""
         raise DataError(f"{failures[0]}{more}; run the command again: what is complete is kept.")
@@ -160,16 +158,16 @@ def _session(server: str) -> "ArchiveSession":
         ) from error
     address = urlsplit(server)
     if address.scheme not in ("http", "https") or not address.netloc:
-        raise DataError(f"{server} is no address of a server; write it as https://archive.org.")
+        raise DataError(f"{server} is not the address of a server; write it like https://archive.org.")
     retry = Retry(4, backoff_factor=1, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False)
-    # An empty configuration file, for nobody's account is needed.
+    # An empty configuration file: no account is needed.
     session = internetarchive.get_session(config_file=os.devnull, http_adapter_kwargs={"max_retries": retry})
     session.protocol, session.host = f"{address.scheme}:", address.netloc
     session.headers["User-Agent"] = (
         f"samplernn-theano/{package_version()} internetarchive/{internetarchive.__version__}"
     )
     session.mount_http_adapter(host=address.netloc)
-    # The archive redirects to the machine that holds the item, which must be retried too.
+    # The archive redirects to the host of the item, where requests must be retried too.
     session.mount(f"{session.protocol}//", session.get_adapter(server))
     return session
 
@@ -179,7 +177,7 @@ def _recordings(
 ) -> list[_Recording]:
     """The recordings of an item, sorted by name."""
     if not _is_safe(identifier):
-        raise _FailedError("this is no name of an item")
+        raise _FailedError("this is not the name of an item")
     metadata = _metadata(session, identifier)
     if metadata == {}:
         raise _AbsentError("there is no such item")
@@ -191,7 +189,7 @@ def _recordings(
         item = session.get_item(identifier, item_metadata=metadata)
         files = [(file.name.lower(), file) for file in item.get_files()]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _FailedError("the server sends something else than the list of its files") from error
+        raise _FailedError("the server does not send the list of its files") from error
     for suffix in suffixes:
         found = [file for lower, file in files if lower.endswith(suffix.lower())]
         if found:
@@ -209,7 +207,7 @@ def _recording(identifier: str, file: "File", folder: Path) -> _Recording:
 
 
 def _is_safe(name: str) -> bool:
-    """Say whether `name`, a stranger's choice, stays inside the folder where it is put."""
+    """True if `name`, from the server, stays inside the destination folder."""
     parts = name.split("/")
     return not any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts)
 
@@ -225,29 +223,29 @@ def _metadata(session: "ArchiveSession", identifier: str) -> dict:
         except _BrokenError:
             time.sleep(_PAUSE)
         except ValueError as error:
-            raise _FailedError("the server sends something else than the list of its files") from error
+            raise _FailedError("the server does not send the list of its files") from error
     raise _FailedError("the connection keeps breaking")
 
 
 def _fetch(session: "ArchiveSession", recording: _Recording, bar: tqdm) -> None:
-    """Make its path the whole, verified recording.
+    """Download and verify a recording, unless it is complete already.
 
     Raises
     ------
     _AbsentError, _FailedError
-        If the server does not give it.
+        If the server does not send it.
     OSError
         If it cannot be written.
     """
     path = recording.path
-    if _is_whole(path, recording):
+    if _is_complete(path, recording):
         bar.update(recording.size)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
     for _ in range(2):
         _receive(session, recording, partial, bar)
-        if _is_whole(partial, recording):
+        if _is_complete(partial, recording):
             sync(partial)
             replace(partial, path)
             return
@@ -256,7 +254,7 @@ def _fetch(session: "ArchiveSession", recording: _Recording, bar: tqdm) -> None:
     raise _FailedError("its checksum differs from the one that its item lists, twice")
 
 
-def _is_whole(path: Path, recording: _Recording) -> bool:
+def _is_complete(path: Path, recording: _Recording) -> bool:
     if not path.is_file() or path.stat().st_size != recording.size:
         return False
     with open(path, "rb") as content:
@@ -264,24 +262,24 @@ def _is_whole(path: Path, recording: _Recording) -> bool:
 
 
 def _receive(session: "ArchiveSession", recording: _Recording, partial: Path, bar: tqdm) -> None:
-    """Append to `partial` what it lacks, over as many connections as it takes."""
+    """Append the rest to `partial`, over several connections if necessary."""
     with open(partial, "ab") as out:
         bar.update(out.tell())
-        fruitless = 0
-        while out.tell() < recording.size and fruitless < _TRIES:
+        failures = 0
+        while out.tell() < recording.size and failures < _TRIES:
             before = out.tell()
             try:
                 if not _append(session, recording, out, bar):
                     return
             except _BrokenError:
                 time.sleep(_PAUSE)
-            fruitless = 0 if out.tell() > before else fruitless + 1
-    if fruitless == _TRIES:
+            failures = 0 if out.tell() > before else failures + 1
+    if failures == _TRIES:
         raise _FailedError("the connection keeps breaking")
 
 
 def _append(session: "ArchiveSession", recording: _Recording, out: BinaryIO, bar: tqdm) -> bool:
-    """Append to `out` what one request brings; False if the server says that there is no more."""
+    """Append the response of one request to `out`; return False if the server has no more data."""
     start = out.tell()
     headers = {"Accept-Encoding": "identity"}
     if start:
@@ -291,7 +289,7 @@ def _append(session: "ArchiveSession", recording: _Recording, out: BinaryIO, bar
             return False
         if _is_web_page(response):
             raise _FailedError("the server sends a web page instead of the recording")
-        if start and response.status_code != 206:  # the whole file, though a part was asked for
+        if start and response.status_code != 206:  # the whole file, although a part was requested
             out.seek(0)
             out.truncate()
             bar.update(-start)
@@ -305,17 +303,17 @@ def _append(session: "ArchiveSession", recording: _Recording, out: BinaryIO, bar
 
 def _get(session: "ArchiveSession", url: str, headers: dict[str, str] | None = None) -> "Response":
     try:
-        # The client asks in this way not to be counted as a visitor.
+        # The client uses this parameter so that requests do not count as views.
         response = session.get(url, params={"cnt": 0}, headers=headers, stream=True, timeout=_TIMEOUT)
-    except OSError as error:  # all errors of requests are
+    except OSError as error:  # base class of all errors of requests
         cause = error.args[0] if error.args else error
-        words = str(getattr(cause, "reason", cause)).rsplit(": ", 1)[-1]
-        raise _UnreachableError(f"no connection ({words})") from error
+        reason = str(getattr(cause, "reason", cause)).rsplit(": ", 1)[-1]
+        raise _UnreachableError(f"no connection ({reason})") from error
     status = f"{response.status_code} {response.reason}"
     if response.status_code == 404:
         raise _AbsentError(f"is not on the server ({status})")
     if response.status_code in (401, 403):
-        raise _AbsentError(f"is not open to everyone ({status})")
+        raise _AbsentError(f"is not public ({status})")
     if response.status_code >= 400 and response.status_code != 416:
         raise _FailedError(f"the server answers {status}")
     return response
@@ -328,5 +326,5 @@ def _is_web_page(response: "Response") -> bool:
 def _chunks(response: "Response") -> Iterator[bytes]:
     try:
         yield from response.iter_content(_CHUNK)
-    except OSError as error:  # all errors of requests are
+    except OSError as error:  # base class of all errors of requests
         raise _BrokenError from error

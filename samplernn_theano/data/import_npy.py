@@ -7,10 +7,10 @@ from typing import Any
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from samplernn_theano.data.dataset import SPLITS, Ragged, forget, load_split, statistics
+from samplernn_theano.data.dataset import SPLITS, Ragged, load_split, release, statistics
 from samplernn_theano.data.manifest import MANIFEST
-from samplernn_theano.data.recordings import workshop
-from samplernn_theano.data.set_folder import check_out, move_in, save
+from samplernn_theano.data.recordings import staging_directory
+from samplernn_theano.data.set_folder import check_overwrite, move_into_place, write_npy
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import sha256, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
@@ -26,9 +26,9 @@ def import_npy(source: Path, out: Path, set_: str, name: str, overwrite: bool = 
         Folder with ``NAME_train.npy``, ``NAME_valid.npy`` and ``NAME_test.npy``: floats (clips, samples), 16
         kHz.
     set_
-        Which data set this is, for the manifest.
+        Name of the data set, for the manifest.
     name
-        What the names of the files begin with, old and new.
+        Prefix of the file names, old and new.
 
     Raises
     ------
@@ -39,8 +39,8 @@ def import_npy(source: Path, out: Path, set_: str, name: str, overwrite: bool = 
         If the files cannot be written.
     """
     if source.resolve() == out.resolve():
-        raise DataError(f"{out} is where the files are already; choose another folder for the data set.")
-    check_out(out, name, overwrite)
+        raise DataError(f"{out} holds the files to import; choose another folder for the data set.")
+    check_overwrite(out, name, overwrite)
     splits = {split: _one_length(source, name, split) for split in SPLITS}
     lengths = {clips.shape[1] for clips in splits.values()}
     if len(lengths) > 1:
@@ -55,19 +55,19 @@ def import_npy(source: Path, out: Path, set_: str, name: str, overwrite: bool = 
         "splits": {},
         "adopted_from": {},
     }
-    with workshop(out) as work:
+    with staging_directory(out) as work:
         new = work / "new"
         for split, clips in splits.items():
             path = new / f"{name}_{split}.npy"
-            save(path, clips.shape, tqdm(clips, desc=f"copy {split}", unit="clip"), "<f2")
-            forget(clips)
+            write_npy(path, clips.shape, tqdm(clips, desc=f"copy {split}", unit="clip"), "<f2")
+            release(clips)
             manifest["adopted_from"][path.name] = sha256(source / path.name)
             seconds = len(clips) * length / SAMPLE_RATE
             entry = {"file": path.name, "clips": len(clips), "seconds": seconds, "sha256": sha256(path)}
             manifest["splits"][split] = entry
         manifest["train_mean"], manifest["train_std"] = statistics(load_split(new, "train"))
         write_text(new / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-        move_in(new, out, name)
+        move_into_place(new, out, name)
     return manifest
 
 

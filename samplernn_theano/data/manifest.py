@@ -1,4 +1,4 @@
-"""What a data set says of itself, in a file for programs and in words for people."""
+"""The description of a data set: `manifest.json`, and a summary of it as text."""
 
 from typing import Any, NamedTuple
 
@@ -7,8 +7,8 @@ CLIPS = "clips.csv"
 PICTURE = "check.png"
 
 
-class Sizes(NamedTuple):
-    """Clips in each split."""
+class SplitSizes(NamedTuple):
+    """Number of clips in each split."""
 
     train: int
     valid: int
@@ -16,7 +16,7 @@ class Sizes(NamedTuple):
 
 
 def describe(manifest: dict[str, Any]) -> str:
-    """Put the manifest of a data set into a few lines."""
+    """Summarise the manifest of a data set in a few lines."""
     splits, options, sources = manifest["splits"], manifest["options"], manifest.get("sources", [])
     clips = sum(split["clips"] for split in splits.values())
     seconds = sum(split["seconds"] for split in splits.values())
@@ -32,17 +32,17 @@ def describe(manifest: dict[str, Any]) -> str:
     lines = [f"Data set {options['name']}: {_kind(manifest, clips)}, {hours(seconds)}, from {origin}."]
     for name, split in splits.items():
         speakers = ", ".join(f"{speaker} {n:,}" for speaker, n in split.get("speakers", {}).items())
-        told = f" ({speakers})" if 1 < len(split.get("speakers", {})) <= 4 else ""
-        lines.append(f"  {name:5}  {count_of(split['clips'], 'clip')}, {hours(split['seconds'])}{told}")
+        shares = f" ({speakers})" if 1 < len(split.get("speakers", {})) <= 4 else ""
+        lines.append(f"  {name:5}  {count_of(split['clips'], 'clip')}, {hours(split['seconds'])}{shares}")
     lines.append(
         f"Training set: mean {manifest['train_mean']:.6g}, standard deviation {manifest['train_std']:.6g}."
     )
-    lines += _missed(manifest, clips)
+    lines += _notes(manifest, clips)
     if manifest.get("ignored_files"):
         lines.append(f"Not recordings, ignored: {count_of(manifest['ignored_files'], 'file')}.")
     lines += listed("Missing", manifest.get("missing", []))
     lines += listed("Silent clips, dropped", silent)
-    lines += listed(f"Recorded below {manifest['rate']} Hz, so they lack the high tones", upsampled)
+    lines += listed(f"Recorded below {manifest['rate']} Hz, so they lack high frequencies", upsampled)
     lines += listed("Beyond full scale, clipped (samples)", clipped)
     lines += listed("Folders left out", skipped)
     lines += listed("Left out", left_out)
@@ -50,8 +50,8 @@ def describe(manifest: dict[str, Any]) -> str:
     return printable("\n".join(lines))
 
 
-def _missed(manifest: dict[str, Any], clips: int) -> list[str]:
-    """Lines on what is not as one may think: clips that overlap, sound and clips that are not used."""
+def _notes(manifest: dict[str, Any], clips: int) -> list[str]:
+    """Lines on clips that overlap, and on sound and clips that are not used."""
     options, lines = manifest["options"], []
     stride, length = options.get("stride_seconds"), options["clip_seconds"]
     if stride and stride < length:
@@ -59,7 +59,7 @@ def _missed(manifest: dict[str, Any], clips: int) -> list[str]:
             f"The clips overlap: each begins {stride:g} s after the one before and lasts {length:g} s."
         )
     if options.get("most") and options["most"] > clips + manifest["clips_left_out"]:
-        lines.append(f"Fewer clips than the {options['most']:,} asked for: there is no more sound.")
+        lines.append(f"Fewer clips than the {options['most']:,} of --clips: there is no more sound.")
     if manifest.get("rest_seconds"):
         lines.append(f"After the last clip, not used: {manifest['rest_seconds']:,.2f} s.")
     if manifest.get("clips_left_out"):
@@ -78,7 +78,7 @@ def _kind(manifest: dict[str, Any], clips: int) -> str:
 
 
 def count_of(number: int, noun: str) -> str:
-    """`number` things, with the plural of their noun: 2,094 clips, 1 clip of 8 s."""
+    """`number` and the noun in singular or plural: 2,094 clips, 1 clip of 8 s."""
     first, *rest = noun.split(" ", 1) if " of " in noun else [noun]
     return " ".join([f"{number:,} {first}" + ("" if number == 1 else "s"), *rest])
 
@@ -88,19 +88,19 @@ def hours(seconds: float) -> str:
     return f"{seconds / 3600:.2f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
-def listed(title: str, items: list[str], most: int = 10) -> list[str]:
-    """Return the lines of a list, at most `most` of its items, or nothing if it is empty."""
+def listed(title: str, items: list[str], limit: int = 10) -> list[str]:
+    """Lines of a list with its title and length, at most `limit` items; no lines if it is empty."""
     if not items:
         return []
-    more = [f"  ... and {len(items) - most:,} more"] if len(items) > most else []
-    return [f"{title}: {len(items):,}", *(f"  {_one_line(item)}" for item in items[:most]), *more]
+    more = [f"  ... and {len(items) - limit:,} more"] if len(items) > limit else []
+    return [f"{title}: {len(items):,}", *(f"  {_one_line(item)}" for item in items[:limit]), *more]
 
 
 def _one_line(text: str) -> str:
-    """`text` with line feeds and other control characters, which a file name may hold, written out."""
+    """`text` with control characters, which a file name may hold, escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def printable(text: str) -> str:
-    """`text` with what no terminal can show written out: file names need not be valid text."""
+    """`text` with invalid characters, which a file name may hold, escaped."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,12 +1,12 @@
-"""Recordings become a data set: cut, shuffled, split, written with a manifest.
+"""Build a data set from recordings: cut, shuffle, split, and write with a manifest.
 
-As the original made its sets: all recordings one after the other, at 16 kHz, mono and 16 bit, are cut into
-clips of 8 s; the clips are shuffled with a fixed seed; the last ones are the test set, those before them the
-validation set, the others the training set. A clip may begin in one recording and end in the next, and clips
-of one recording land in all three splits: so did the original's. A `Recipe` says what a set does differently.
+As the original: the concatenated recordings, at 16 kHz, mono and 16 bit, are cut into clips of 8 s; the clips
+are shuffled with a fixed seed; the last ones are the test set, those before them the validation set, the
+others the training set. A clip may begin in one recording and end in the next, and clips of one recording are
+in all three splits. A `Recipe` holds the differences of a set.
 
-Not as the original: recordings are taken in the order of their names (the original took the order of the file
-system), and silent clips, on which the normalisation of the feeder divides by zero, are dropped.
+Unlike the original: recordings are sorted by name (the original took the order of the file system), and
+silent clips, on which the normalisation of the feeder divides by zero, are dropped.
 """
 
 import csv
@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from samplernn_theano.data.dataset import is_silent, load_split, offsets_path, statistics
-from samplernn_theano.data.manifest import CLIPS, MANIFEST, Sizes, count_of, listed
+from samplernn_theano.data.manifest import CLIPS, MANIFEST, SplitSizes, count_of, listed
 from samplernn_theano.data.recipes import Recipe
-from samplernn_theano.data.recordings import Decoded, Found, Recording, Stream, decode_all, workshop
-from samplernn_theano.data.set_folder import check_out, move_in, save
+from samplernn_theano.data.recordings import Decoded, Found, Recording, Stream, decode_all, staging_directory
+from samplernn_theano.data.set_folder import check_overwrite, move_into_place, write_npy
 from samplernn_theano.errors import DataError
 from samplernn_theano.original.shuffle import shuffle
 from samplernn_theano.utils.files import atomic_write, sha256, write_text
@@ -34,7 +34,7 @@ from samplernn_theano.utils.version import package_version
 
 
 class Clip(NamedTuple):
-    """Where a clip lies."""
+    """A segment of a stream of recordings."""
 
     stream: Stream
     start: int
@@ -42,7 +42,7 @@ class Clip(NamedTuple):
 
 
 def original_order(count: int, seed: int = 123) -> list[int]:
-    """Return the order in which the original's script put clips 0 .. `count` - 1 of its music set.
+    """Order of clips 0 .. `count` - 1 by the original's script for its music set.
 
     The script named clip k `p<k>`, sorted the names as text (p0, p1, p10, ..., p2, ...) and shuffled them.
     """
@@ -59,36 +59,34 @@ def build(
     progress: bool = True,
     missing: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Build a data set out of recordings; return its manifest.
+    """Build a data set from recordings; return its manifest.
 
-    Writes the splits as `samplernn_theano.data.dataset` describes, `clips.csv` (where each clip comes from)
-    and,
-    last, `manifest.json`. The same recordings and recipe give the same bytes. All files are finished before
-    the first one gets its name; an error or interruption until then leaves the data set that may be in `out`
-    as it was. What was decoded is kept there in a hidden folder, 115 MB per hour of sound, and the next run
-    starts from it.
+    Writes the splits as `samplernn_theano.data.dataset` describes, `clips.csv` (the origin of each clip) and,
+    last, `manifest.json`. The same recordings and recipe give the same bytes. All files are complete before
+    the first one gets its name; until then an error or interruption leaves an existing data set in `out`
+    unchanged. Decoded sound is kept in a hidden folder there, 115 MB per hour, for the next run.
 
     Parameters
     ----------
     missing
-        Recordings known to be absent, for the manifest.
+        Recordings that are missing, for the manifest.
 
     Raises
     ------
     DataError
-        If there is too little sound that can be used, if a recording cannot be used and the recipe is strict,
-        or if `out` holds a data set already.
+        If there is too little usable sound, if a recording cannot be used and the recipe is strict, or if
+        `out` holds a data set already.
     OutputError
         If the files cannot be written.
     """
     out = Path(out)
-    check_out(out, recipe.name, overwrite)
+    check_overwrite(out, recipe.name, overwrite)
     recordings = _with_speakers(found.recordings) if recipe.by_speaker else found.recordings
-    with workshop(out) as work:
+    with staging_directory(out) as work:
         sources, clips, silent, rest = _cut(recordings, work, recipe, progress)
         _check_sources(sources, found, recipe)
         if recipe.balanced:
-            clips = _balance(clips, recipe.most)
+            clips = _balance(clips, recipe.max_clips)
         sizes = recipe.sizes(len(clips))
         if min(sizes) < 1:
             raise DataError(_too_little(sources, len(clips), silent, recipe))
@@ -114,11 +112,11 @@ def build(
 
 
 def _with_speakers(recordings: Sequence[Recording]) -> list[Recording]:
-    """The recordings, sorted by speaker, if each has one and there are two speakers or more."""
+    """Sort the recordings by speaker; raise DataError unless each has one, and there are at least two."""
     alone = [recording.name for recording in recordings if recording.speaker is None]
     if alone:
         raise DataError(
-            f"{alone[0]} lies in no sub-folder, so its speaker is not known; make a sub-folder for each."
+            f"{alone[0]} lies in no sub-folder, so its speaker is unknown; make one for each speaker."
         )
     speakers = {recording.speaker for recording in recordings}
     if len(speakers) < 2:
@@ -139,13 +137,13 @@ def _cut(
     Returns
     -------
     sources
-        What the manifest says of each recording.
+        Entry of each recording in the manifest.
     clips
-        Those that are not silent, in the order of the recordings.
+        Clips that are not silent, in the order of the recordings.
     silent
-        Where the silent ones lie: recording, and seconds from its start.
+        Positions of silent clips: recording, and seconds from its start.
     rest_seconds
-        What comes after the last clip of each speaker.
+        Length of the sound after the last clip of each speaker.
     """
     sources: list[dict[str, Any]] = []
     clips: list[Clip] = []
@@ -153,9 +151,9 @@ def _cut(
     streams: list[Stream] = []
     first_names: dict[str, str] = {}  # by SHA-256: the first recording with these bytes
 
-    def take(clip: Clip) -> None:
+    def add(clip: Clip) -> None:
         samples = clip.stream.read(clip.start, clip.stop)
-        if not is_silent(_float16(np.array([samples.min(), samples.max()]))):  # rounding keeps the order
+        if not is_silent(_float16(np.array([samples.min(), samples.max()]))):  # rounding preserves the order
             clips.append(clip)
             return
         name, seconds = clip.stream.where(clip.start)
@@ -163,7 +161,7 @@ def _cut(
 
     for recording, source, sound in decode_all(recordings, work, recipe.allow_upsampling, progress):
         sources.append(source)
-        if sound is None or not _fits(source, sound, recipe, first_names):
+        if sound is None or not _is_used(source, sound, recipe, first_names):
             continue
         speaker = recording.speaker if recipe.by_speaker or recipe.variable_length else None
         if speaker is not None:
@@ -173,22 +171,22 @@ def _cut(
         stream = streams[-1]
         stream.append(recording.name, sound)
         if recipe.variable_length:
-            take(Clip(stream, 0, stream.length))
+            add(Clip(stream, 0, stream.length))
             continue
         for start in _new_starts(stream, sound.length, recipe):
-            take(Clip(stream, start, start + recipe.length))
-        if recipe.most is not None and recipe.takes_first and len(clips) >= recipe.most:
+            add(Clip(stream, start, start + recipe.length))
+        if recipe.max_clips is not None and recipe.takes_first and len(clips) >= recipe.max_clips:
             break
     if recipe.legacy_count:
         seconds = sum(stream.length for stream in streams) // SAMPLE_RATE
         count = seconds // round(recipe.clip_seconds) - 1
         clips = [clip for clip in clips if clip.start // recipe.stride < count]
-    clips = _most(clips, recipe)
+    clips = _limit(clips, recipe)
     return sources, clips, silent, _rest(streams, clips) / SAMPLE_RATE
 
 
-def _fits(source: dict[str, Any], sound: Decoded, recipe: Recipe, first_names: dict[str, str]) -> bool:
-    """Say whether the recipe has a use for this recording; if not, note why in `source`."""
+def _is_used(source: dict[str, Any], sound: Decoded, recipe: Recipe, first_names: dict[str, str]) -> bool:
+    """True if the recipe uses this recording; otherwise the reason is added to `source`."""
     name, seconds = source["path"], source["seconds"]
     first = first_names.setdefault(source["sha256"], name)
     if recipe.one_clip_each:
@@ -208,40 +206,40 @@ def _fits(source: dict[str, Any], sound: Decoded, recipe: Recipe, first_names: d
 
 
 def _new_starts(stream: Stream, added: int, recipe: Recipe) -> range:
-    """Where clips begin that end in the last `added` samples of the stream."""
-    before = stream.length - added - recipe.length  # the last start that fitted before
+    """Starts of the clips that end in the last `added` samples of the stream."""
+    before = stream.length - added - recipe.length  # the last possible start before
     first = 0 if before < 0 else (before // recipe.stride + 1) * recipe.stride
     return range(first, stream.length - recipe.length + 1, recipe.stride)
 
 
 def _rest(streams: Sequence[Stream], clips: Sequence[Clip]) -> int:
-    """Samples after the end of the last clip of each stream."""
+    """Total number of samples after the last clip of each stream."""
     ends = {id(clip.stream): clip.stop for clip in clips}
     return sum(stream.length - ends.get(id(stream), 0) for stream in streams)
 
 
-def _most(clips: list[Clip], recipe: Recipe) -> list[Clip]:
+def _limit(clips: list[Clip], recipe: Recipe) -> list[Clip]:
     if recipe.takes_first:
-        return clips[: recipe.most]
-    if recipe.most is None or recipe.balanced or len(clips) <= recipe.most:
+        return clips[: recipe.max_clips]
+    if recipe.max_clips is None or recipe.balanced or len(clips) <= recipe.max_clips:
         return clips
-    chosen = random.Random(recipe.choice).sample(range(len(clips)), recipe.most)
+    chosen = random.Random(recipe.choice_seed).sample(range(len(clips)), recipe.max_clips)
     return [clips[i] for i in sorted(chosen)]
 
 
-def _balance(clips: list[Clip], most: int | None) -> list[Clip]:
-    """As many clips of each speaker as of the one who has the fewest, and at most `most` in all."""
+def _balance(clips: list[Clip], max_clips: int | None) -> list[Clip]:
+    """The first clips of each speaker, as many as the speaker with the fewest has, at most `max_clips`."""
     by_speaker: dict[str | None, list[Clip]] = {}
     for clip in clips:
         by_speaker.setdefault(clip.stream.speaker, []).append(clip)
     fewest = min(map(len, by_speaker.values()), default=0)
-    if most is not None and by_speaker:
-        fewest = min(fewest, most // len(by_speaker))
+    if max_clips is not None and by_speaker:
+        fewest = min(fewest, max_clips // len(by_speaker))
     return [clip for own in by_speaker.values() for clip in own[:fewest]]
 
 
-def _split(clips: list[Clip], sizes: Sizes, recipe: Recipe) -> dict[str, list[Clip]]:
-    """Shuffle and split."""
+def _split(clips: list[Clip], sizes: SplitSizes, recipe: Recipe) -> dict[str, list[Clip]]:
+    """Shuffle the clips and split them."""
     if recipe.order == "shuffled":
         clips = [clips[i] for i in original_order(len(clips), recipe.seed)]
     train, end = sizes.train, sizes.train + sizes.valid
@@ -252,11 +250,11 @@ def _split(clips: list[Clip], sizes: Sizes, recipe: Recipe) -> dict[str, list[Cl
 
 
 def _float16(samples: NDArray[np.int16]) -> NDArray[np.float16]:
-    """Samples in [-1, 1], as the original stored them."""
+    """Samples in [-1, 1], as stored by the original."""
     return (samples.astype(np.float32) / np.float32(32768)).astype("<f2")
 
 
-# --- what may be wrong --------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 
 def _check_sources(sources: list[dict[str, Any]], found: Found, recipe: Recipe) -> None:
@@ -265,7 +263,7 @@ def _check_sources(sources: list[dict[str, Any]], found: Found, recipe: Recipe) 
         unreadable += [f"{entry['path']}: {entry['reason']}." for entry in found.skipped]
     if unreadable and recipe.strict:
         lines = "\n".join(listed("These recordings or folders cannot be used", unreadable))
-        raise DataError(f"{lines}\nReplace them, or pass --allow-missing to go on without them.")
+        raise DataError(f"{lines}\nReplace them, or pass --allow-missing to continue without them.")
     if len(unreadable) == len(sources):
         raise DataError(
             f"None of {count_of(len(sources), 'recording')} can be used; of the first: {unreadable[0]}"
@@ -282,8 +280,8 @@ def _too_little(
     why = f" ({count_of(len(left_out), 'recording')} left out: {left_out[0]})" if left_out else ""
     return (
         f"Found {seconds:.1f} s of sound, which gives {count_of(clips, kind)}{dropped}{why}: too few for a "
-        "training, a validation and a test set. Add recordings, or see --help for how long clips are and how "
-        "many go to each split."
+        "training, a validation and a test set. Add recordings, or see --help for the length of clips and "
+        "the sizes of the splits."
     )
 
 
@@ -298,18 +296,18 @@ def _write(
     recipe: Recipe,
     progress: bool,
 ) -> None:
-    """Write everything into the folder `new`, and only then move it to `out`, the manifest last."""
+    """Write all files to the folder `new`, then move them to `out`, the manifest last."""
     with tqdm(total=sum(map(len, splits.values())), desc="write", unit="clip", disable=not progress) as bar:
         for split, clips in splits.items():
             path = new / f"{recipe.name}_{split}.npy"
             samples = sum(clip.stop - clip.start for clip in clips)
             shape = (samples,) if recipe.variable_length else (len(clips), recipe.length)
             entry: dict[str, Any] = {"file": path.name, "clips": len(clips), "seconds": samples / SAMPLE_RATE}
-            save(path, shape, _samples(clips, bar), "<f2")
+            write_npy(path, shape, _samples(clips, bar), "<f2")
             entry["sha256"] = sha256(path)
             if recipe.variable_length:
                 lengths = [clip.stop - clip.start for clip in clips]
-                save(offsets_path(path), (len(clips) + 1,), [np.cumsum([0, *lengths])], "<i8")
+                write_npy(offsets_path(path), (len(clips) + 1,), [np.cumsum([0, *lengths])], "<i8")
                 entry["offsets_sha256"] = sha256(offsets_path(path))
                 entry["seconds_shortest_longest"] = [min(lengths) / SAMPLE_RATE, max(lengths) / SAMPLE_RATE]
             if any(clip.stream.speaker is not None for clip in clips):
@@ -319,7 +317,7 @@ def _write(
     manifest["train_mean"], manifest["train_std"] = statistics(load_split(new, "train"))
     _write_origins(new / CLIPS, splits)
     write_text(new / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-    move_in(new, out, recipe.name)
+    move_into_place(new, out, recipe.name)
 
 
 def _samples(clips: Sequence[Clip], bar: tqdm) -> Iterator[NDArray[np.float16]]:
@@ -329,7 +327,7 @@ def _samples(clips: Sequence[Clip], bar: tqdm) -> Iterator[NDArray[np.float16]]:
 
 
 def _write_origins(path: Path, splits: dict[str, list[Clip]]) -> None:
-    """Write where each clip comes from: the recording it begins in, and the seconds from its beginning."""
+    """Write the origin of each clip: the recording it begins in, and the seconds from its start."""
     with (
         atomic_write(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,

@@ -1,4 +1,4 @@
-"""Amplitudes to levels and back: normalisation per clip; linear, mu-law and A-law quantisation."""
+"""Normalisation per clip; linear, mu-law and A-law quantisation of amplitudes, and its inverse."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,15 @@ _A_LAW_SCALE = 1.0 + np.log(_A)
 
 
 def normalise(clips: NDArray, normalisation: str = "min-max") -> NDArray[np.float64]:
-    """Each clip (row) brought to [0, 1] by itself.
+    """Scale each clip (row) to [0, 1] by itself.
 
     Parameters
     ----------
     clips : (n, samples) of any float
     normalisation : {"min-max", "absmax", "none"}
-        "min-max", the original's: the lowest sample becomes 0 and the highest 1. Quirk: amplitude 0 has
-        another place in every clip. "absmax": x / max|x|, a clip of zeros as it is; "none": x as it is.
-        Both then bring [-1, 1] to [0, 1], so amplitude 0 is 0.5 in every clip.
+        "min-max", the original's: the lowest sample becomes 0 and the highest 1. Quirk: amplitude 0 becomes
+        another value in every clip. "absmax": x / max|x|, zeros unchanged; "none": x unchanged. Both then
+        scale [-1, 1] to [0, 1], so amplitude 0 is 0.5 in every clip.
 
     Raises
     ------
@@ -35,10 +35,10 @@ def normalise(clips: NDArray, normalisation: str = "min-max") -> NDArray[np.floa
 
 
 def _normalise(x: NDArray[np.float64], normalisation: str, i: int) -> None:
-    """Bring clip number `i`, (samples,), to [0, 1] in place."""
+    """Scale clip number `i`, (samples,), to [0, 1] in place."""
     low, high = x.min(), x.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise DataError(f"Clip {i} holds samples that are not a number or infinite; remove or repair it.")
+        raise DataError(f"Clip {i} holds NaN or infinite samples; remove or repair it.")
     if normalisation == "min-max":
         if low == high:
             raise DataError(
@@ -61,39 +61,39 @@ def _normalise(x: NDArray[np.float64], normalisation: str, i: int) -> None:
 
 
 def linear_quantize(x: NDArray[np.float64], q_levels: int) -> NDArray[np.int32]:
-    """Amplitudes in [0, 1] to levels 0..q_levels-1, rounding down."""
+    """Quantise amplitudes in [0, 1] to levels 0..q_levels-1, rounding down."""
     y = x * (q_levels - _EPSILON)
     y += _EPSILON / 2
     return y.astype(np.int32)
 
 
 def linear_dequantize(levels: NDArray, q_levels: int) -> NDArray[np.float32]:
-    """Levels to amplitudes in (-1, 1): the middle of each level's interval."""
+    """Convert levels to amplitudes in (-1, 1): the middle of each level's interval."""
     return ((levels.astype(np.float32) + np.float32(0.5)) * np.float32(2.0 / q_levels)) - np.float32(1)
 
 
 def mu_law_quantize(x: NDArray[np.float64]) -> NDArray[np.int16]:
-    """Amplitudes in [0, 1] to the 256 levels of the mu-law: ITU-T G.711's curve with mu = 255."""
+    """Quantise amplitudes in [0, 1] to 256 mu-law levels: ITU-T G.711's curve with mu = 255."""
     y = 2.0 * x - 1.0
     y = np.sign(y) * np.log(1 + _MU * np.abs(y)) / np.log(1 + _MU)
     return ((y + 1) / 2 * _MU).astype(np.int16)
 
 
 def mu_law_dequantize(levels: NDArray) -> NDArray[np.float32]:
-    """The 256 levels of the mu-law to amplitudes in [-1, 1).
+    """Convert 256 mu-law levels to amplitudes in [-1, 1).
 
     Quirk: the inverse divides by 256 where the quantiser multiplies by 255: level 128 is exactly zero, and a
-    round trip ends up to two levels too low.
+    round trip is up to two levels too low.
     """
     y = 2.0 * (levels.astype(np.float32) - np.float32(128)) / np.float32(256)
     return (np.sign(y) * (1.0 / _MU) * ((1.0 + _MU) ** np.abs(y) - 1.0)).astype(np.float32)
 
 
 def a_law_quantize(x: NDArray[np.float64]) -> NDArray[np.int16]:
-    """Amplitudes in [0, 1] to the 256 levels of the A-law: ITU-T G.711's curve with A = 87.6.
+    """Quantise amplitudes in [0, 1] to 256 A-law levels: ITU-T G.711's curve with A = 87.6.
 
     The original accepts the name a-law and then raises an error: these levels are our choice. They are 256
-    equal steps of the curve, two of which meet at amplitude zero; silence is the upper one, 128.
+    equal steps of the curve, two of which meet at amplitude zero; zero is in the upper one, 128.
     """
     y = 2.0 * x - 1.0
     steep = _A * np.abs(y)
@@ -102,7 +102,7 @@ def a_law_quantize(x: NDArray[np.float64]) -> NDArray[np.int16]:
 
 
 def a_law_dequantize(levels: NDArray) -> NDArray[np.float32]:
-    """The 256 levels of the A-law to amplitudes in (-1, 1): the middle of each level's step of the curve."""
+    """Convert 256 A-law levels to amplitudes in (-1, 1): the middle of each step of the curve."""
     curve = (levels.astype(np.float64) + 0.5) / 128.0 - 1.0
     steep = np.abs(curve) * _A_LAW_SCALE
     y = np.where(steep < 1.0, steep, np.exp(steep - 1.0)) / _A
@@ -112,15 +112,15 @@ def a_law_dequantize(levels: NDArray) -> NDArray[np.float32]:
 def quantize(
     clips: NDArray, q_levels: int, q_type: str, normalisation: str = "min-max"
 ) -> NDArray[np.integer]:
-    """Clips (n, samples) of any float, normalised one by one and quantised: linear, mu-law or a-law.
+    """Normalise clips (n, samples) of any float one by one, and quantise them: linear, mu-law or a-law.
 
     Raises
     ------
     DataError
-        As `normalise` does.
+        As `normalise`.
     """
     levels = np.empty(clips.shape, np.int32 if q_type == "linear" else np.int16)
-    for i, clip in enumerate(clips):  # one by one, because float64 of a whole batch takes much memory
+    for i, clip in enumerate(clips):  # one by one: float64 of a whole batch takes much memory
         x = clip.astype(np.float64)
         _normalise(x, normalisation, i)
         if q_type == "mu-law":
@@ -131,7 +131,7 @@ def quantize(
 
 
 def dequantize(levels: NDArray, q_levels: int, q_type: str) -> NDArray[np.float32]:
-    """Levels to amplitudes in [-1, 1]."""
+    """Convert levels to amplitudes in [-1, 1]."""
     if q_type == "mu-law":
         return mu_law_dequantize(levels)
     return a_law_dequantize(levels) if q_type == "a-law" else linear_dequantize(levels, q_levels)

@@ -1,4 +1,4 @@
-"""Recordings: found in a folder, decoded once to 16 kHz mono 16 bit, and read as one stream."""
+"""Recordings: find them in a folder, decode them once to 16 kHz mono 16 bit, and read them as one stream."""
 
 import hashlib
 import json
@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from samplernn_theano.data import audio
-from samplernn_theano.data.set_folder import save
+from samplernn_theano.data.set_folder import write_npy
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import locked, sha256, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.version import package_version
 
 SUFFIXES = audio.SUFFIXES + audio.FFMPEG_SUFFIXES
-"""A file is a recording if its name ends so, in small or capital letters."""
+"""File extensions of recordings, in lower or upper case."""
 
-MOST_AT_ONCE = 4
-"""Recordings that are decoded at once: an hour of sound needs up to 650 MB of memory."""
+MAX_PARALLEL = 4
+"""Recordings that are decoded at the same time: an hour of sound needs up to 650 MB of memory."""
 
 
 class Recording(NamedTuple):
@@ -40,18 +40,18 @@ class Recording(NamedTuple):
 
     @property
     def speaker(self) -> str | None:
-        """The sub-folder it lies in, the first one of its name; None if it lies in none."""
+        """The first sub-folder in its name; None if there is none."""
         first, slash, _ = self.name.partition("/")
         return first if slash else None
 
 
 class Found(NamedTuple):
-    """What there is in a folder."""
+    """Recordings found in a folder."""
 
     recordings: list[Recording]
     """Sorted by name, as text."""
     ignored: int
-    """How many other files there are."""
+    """Number of other files."""
     skipped: list[dict[str, str]]
     """Folders not entered, each with path and reason."""
 
@@ -59,13 +59,13 @@ class Found(NamedTuple):
 def find(folder: str | os.PathLike[str], without: Iterable[Path] = ()) -> Found:
     """Find the recordings in `folder` and below.
 
-    Hidden files and folders (names that start with a dot) are passed over. Links to folders are not followed:
-    they may lead in circles. Files in `without` are neither recordings nor counted.
+    Hidden files and folders (names that start with a dot) are skipped. Links to folders are not followed,
+    because they may form loops. Files in `without` are neither recordings nor counted.
 
     Raises
     ------
     DataError
-        If `folder` is no folder, or holds no recording.
+        If `folder` is not a folder, or holds no recording.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -90,7 +90,7 @@ def find(folder: str | os.PathLike[str], without: Iterable[Path] = ()) -> Found:
         for path in (
             Path(root, name) for name in names if not name.startswith(".") and here / name not in own
         ):
-            # A pipe would hang; a dangling link cannot be read, which is reported later.
+            # Reading a pipe would hang. A dangling link is reported as unreadable later.
             if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
                 found.recordings.append(Recording(path, path.relative_to(folder).as_posix()))
             else:
@@ -109,11 +109,11 @@ def find(folder: str | os.PathLike[str], without: Iterable[Path] = ()) -> Found:
 
 
 @contextmanager
-def workshop(out: Path) -> Iterator[Path]:
-    """Yield a hidden folder in `out` for work in progress; it goes when the block ends well.
+def staging_directory(out: Path) -> Iterator[Path]:
+    """Yield a hidden folder in `out` for work in progress; remove it when the block succeeds.
 
-    After an error or an interruption it stays, so that the next run finds there what this one has decoded.
-    Its sub-folder `new`, for the finished data set, is not there at first.
+    After an error or an interruption it is kept, so that the next run does not decode again. Its sub-folder
+    `new`, for the finished data set, does not exist at first.
 
     Raises
     ------
@@ -127,9 +127,7 @@ def workshop(out: Path) -> Iterator[Path]:
             yield folder
         except BaseException:
             if any(folder.glob("*.json")):
-                print(
-                    f"What is decoded is kept in {folder}; the next run goes on from there.", file=sys.stderr
-                )
+                print(f"Decoded sound is kept in {folder}; run again to resume from there.", file=sys.stderr)
             else:
                 shutil.rmtree(folder, ignore_errors=True)
                 with suppress(OSError):
@@ -139,7 +137,7 @@ def workshop(out: Path) -> Iterator[Path]:
 
 
 class Decoded(NamedTuple):
-    """A recording that was decoded."""
+    """A decoded recording."""
 
     path: Path
     """.npy file: int16 (samples,) at 16 kHz."""
@@ -147,78 +145,78 @@ class Decoded(NamedTuple):
     """Samples."""
 
     def read(self, start: int, stop: int) -> NDArray[np.int16]:
-        """The samples from `start` to `stop`. No file stays open: a set may be made of very many."""
+        """Read the samples from `start` to `stop`. No file stays open: a set may have very many."""
         return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[start:stop])
 
 
 def decode(recording: Recording, work: Path, allow_upsampling: bool) -> tuple[dict[str, Any], Decoded | None]:
-    """Decode a recording, or find it decoded in `work` by an earlier run.
+    """Decode a recording, unless an earlier run did so in `work`.
 
     Parameters
     ----------
     work
-        Folder to keep the sound in. It is found again as long as the file has the same path, size and time.
+        Folder for the decoded sound, which is reused while the file has the same path, size and time.
     allow_upsampling
-        Whether a recording of less than 16 kHz, which lacks the high tones, may be used.
+        Also accept recordings below 16 kHz, which lack high frequencies.
 
     Returns
     -------
     source : dict
-        What the manifest says of it: path, status (used, unreadable), reason or else seconds, rate, channels,
+        Its entry in the manifest: path, status (used, unreadable), reason or else seconds, rate, channels,
         clipped samples, sha256.
     sound : Decoded or None
         In a file in `work`; None if the recording cannot be used.
     """
     source: dict[str, Any] = {"path": recording.name}
     try:
-        told, sound = _decoded(recording, work)
+        properties, sound = _decoded(recording, work)
     except OSError as error:
-        reason = f"{recording.name} cannot be opened ({error.strerror}); mend or remove it."
+        reason = f"{recording.name} cannot be opened ({error.strerror}); fix or remove it."
         return source | {"status": "unreadable", "reason": reason}, None
     except DataError as error:
         reason = str(error).replace(str(recording.path), recording.name)
         return source | {"status": "unreadable", "reason": reason}, None
-    if told["rate"] < SAMPLE_RATE and not allow_upsampling:
+    if properties["rate"] < SAMPLE_RATE and not allow_upsampling:
         reason = (
-            f"{recording.name} was recorded at {told['rate']} Hz and lacks the tones above "
-            f"{told['rate'] // 2} Hz; pass --allow-upsampling to use it."
+            f"{recording.name} was recorded at {properties['rate']} Hz and lacks the frequencies above "
+            f"{properties['rate'] // 2} Hz; pass --allow-upsampling to use it."
         )
         return source | {"status": "unreadable", "reason": reason}, None
-    return source | {"status": "used"} | told, sound
+    return source | {"status": "used"} | properties, sound
 
 
 def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Decoded]:
-    """What is told of the sound, and the sound itself."""
+    """Properties of the recording for the manifest, and its sound."""
     state = recording.path.stat()
-    words = (package_version(), recording.path.resolve(), state.st_size, state.st_mtime_ns)
-    key = hashlib.sha256("\0".join(map(str, words)).encode(errors="surrogateescape"))
-    about = work / f"{key.hexdigest()[:32]}.json"  # written last
-    path = about.with_suffix(".npy")
-    with suppress(FileNotFoundError, ValueError, EOFError):  # never decoded, or cut short by a power failure
-        told = json.loads(about.read_text(encoding="utf-8"))
-        return told, Decoded(path, len(np.load(path, mmap_mode="r", allow_pickle=False)))
+    identity = (package_version(), recording.path.resolve(), state.st_size, state.st_mtime_ns)
+    key = hashlib.sha256("\0".join(map(str, identity)).encode(errors="surrogateescape"))
+    properties_path = work / f"{key.hexdigest()[:32]}.json"  # written last
+    path = properties_path.with_suffix(".npy")
+    with suppress(FileNotFoundError, ValueError, EOFError):  # not decoded, or truncated by a power failure
+        properties = json.loads(properties_path.read_text(encoding="utf-8"))
+        return properties, Decoded(path, len(np.load(path, mmap_mode="r", allow_pickle=False)))
     digest = sha256(recording.path)
-    heard = audio.read(recording.path)
-    told = {
-        "seconds": len(heard.samples) / SAMPLE_RATE,
-        "rate": heard.file_rate,
-        "channels": heard.channels,
-        "clipped": heard.clipped,
+    sound = audio.read(recording.path)
+    properties = {
+        "seconds": len(sound.samples) / SAMPLE_RATE,
+        "rate": sound.file_rate,
+        "channels": sound.channels,
+        "clipped": sound.clipped,
         "sha256": digest,
     }
-    samples = np.clip(np.rint(heard.samples * 32768), -32768, 32767)
-    save(path, samples.shape, [samples], "<i2", durable=False)
-    write_text(about, json.dumps(told), durable=False)
-    return told, Decoded(path, len(samples))
+    samples = np.clip(np.rint(sound.samples * 32768), -32768, 32767)
+    write_npy(path, samples.shape, [samples], "<i2", durable=False)
+    write_text(properties_path, json.dumps(properties), durable=False)
+    return properties, Decoded(path, len(samples))
 
 
 @dataclass
 class Stream:
-    """Recordings one after the other, without a gap."""
+    """Concatenated recordings."""
 
     speaker: str | None = None
     names: list[str] = field(default_factory=list)
-    begins: list[int] = field(default_factory=list)  # where each recording begins
+    begins: list[int] = field(default_factory=list)  # first sample of each recording
     parts: list[Decoded] = field(default_factory=list)
     length: int = 0  # samples of all
 
@@ -230,16 +228,16 @@ class Stream:
         self.length += sound.length
 
     def read(self, start: int, stop: int) -> NDArray[np.int16]:
-        """The samples from `start` to `stop`, (stop - start,)."""
-        pieces = []
+        """Read the samples from `start` to `stop`, (stop - start,)."""
+        segments = []
         k = bisect_right(self.begins, start) - 1
         while k < len(self.parts) and self.begins[k] < stop:
-            pieces.append(self.parts[k].read(max(0, start - self.begins[k]), stop - self.begins[k]))
+            segments.append(self.parts[k].read(max(0, start - self.begins[k]), stop - self.begins[k]))
             k += 1
-        return np.concatenate(pieces)
+        return np.concatenate(segments)
 
     def where(self, start: int) -> tuple[str, float]:
-        """The recording that sample `start` lies in, and the seconds from its beginning."""
+        """The recording with sample `start`, and the seconds from the beginning of that recording."""
         k = bisect_right(self.begins, start) - 1
         return self.names[k], (start - self.begins[k]) / SAMPLE_RATE
 
@@ -247,10 +245,10 @@ class Stream:
 def decode_all(
     recordings: Sequence[Recording], work: Path, allow_upsampling: bool, progress: bool
 ) -> Iterator[tuple[Recording, dict[str, Any], Decoded | None]]:
-    """`decode` recordings, a few at a time, with a progress bar over their bytes; they come in order."""
+    """`decode` recordings in order, a few in parallel, with a progress bar over their bytes."""
     sizes = [_size(recording.path) for recording in recordings]
     bar = tqdm(total=sum(sizes), desc="decode", unit="B", unit_scale=True, disable=not progress)
-    pool = ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(MAX_PARALLEL, os.cpu_count() or 1))
     try:
         decoded = [pool.submit(decode, recording, work, allow_upsampling) for recording in recordings]
         for recording, size, future in zip(recordings, sizes, decoded, strict=True):

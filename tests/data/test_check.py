@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from samplernn_theano.data import check, duplicates
-from samplernn_theano.data.clip_statistics import Levels
+from samplernn_theano.data.clip_statistics import ClipStatistics
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.errors import DataError, OutputError
 
@@ -89,7 +89,7 @@ def note(start: int, pitch: float = 0.05) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["pauses", "dither", "repeated note", "one pulse"])
-def test_repetition_is_no_overlap(tmp_path, kind):
+def test_repetition_is_no_duplicate(tmp_path, kind):
     """What recurs in good sets: digital silence, dither, the same note in other surroundings."""
     splits = {split: clips.copy() for split, clips in clean().items()}
     for k, clips in enumerate(splits.values()):
@@ -103,7 +103,7 @@ def test_repetition_is_no_overlap(tmp_path, kind):
                 clip[1000:7000] = note(0)[:6000]
             else:
                 clip[:] = note(1000 * i + 500, pitch=0.01 * (i + 10 * k + 2))
-    assert report(save(tmp_path, splits)).wrong == []
+    assert report(save(tmp_path, splits)).problems == []
 
 
 # --- sound that is shared -----------------------------------------------------------------------------------
@@ -119,7 +119,9 @@ def test_the_stride_of_one_second(tmp_path):
     for split, numbers in (("valid", order[18:21]), ("test", order[21:])):
         nearest = [min(abs(n - m) for m in train) for n in numbers]
         sharing = sum(distance < 4 for distance in nearest)
-        (sentence,) = (s for s in found.wrong if s.startswith(f"{split} clips that share sound with train"))
+        (sentence,) = (
+            s for s in found.problems if s.startswith(f"{split} clips that share sound with train")
+        )
         assert f": {sharing} of 3, up to {4 - min(nearest):.2f} s in common" in sentence
         first = min(range(3), key=lambda i: nearest[i])
         partners = [j for j in range(18) if abs(order[j] - numbers[first]) == nearest[first]]
@@ -127,17 +129,17 @@ def test_the_stride_of_one_second(tmp_path):
 
 
 def longest(later, earlier, kind=np.float16):
-    """The overlaps of two lists of clips."""
-    anchors = []
+    """The duplicates of two lists of clips."""
+    fingerprints = []
     for clips in (later, earlier):
         offsets = np.cumsum([0, *map(len, clips)])
         ragged = check.Ragged(np.concatenate(clips), offsets)
-        found = duplicates.Anchors(ragged, np.dtype(kind), 4000)
+        found = duplicates.Fingerprints(ragged, np.dtype(kind), 4000)
         for number, clip in enumerate(clips):
             found.add(number, clip)
         found.sort()
-        anchors.append(found)
-    return duplicates.longest_overlaps(*anchors, progress=False)
+        fingerprints.append(found)
+    return duplicates.longest_duplicates(*fingerprints, progress=False)
 
 
 @given(
@@ -153,7 +155,7 @@ def longest(later, earlier, kind=np.float16):
 def test_any_shift_is_found(common, before, after, inside, kind, seed):
     """Two clips that share `common` samples: at the ends of both, or one lies inside the other."""
     sound = noise(1, common, seed)[0]
-    if kind == "tone":  # exactly periodic, so the same anchors come again and again
+    if kind == "tone":  # exactly periodic, so the same fingerprints come again and again
         sound = np.tile(sound[:100], common // 100 + 1)[:common]
     elif kind == "pause":
         sound[100:-100] = 0
@@ -161,13 +163,13 @@ def test_any_shift_is_found(common, before, after, inside, kind, seed):
     others = [noise(1, 5000, 300)[0], np.concatenate([left, sound, right] if inside else [left, sound])]
     clip = sound if inside else np.concatenate([sound, right])
     identical = inside and before + after == 0 or not inside and before == after == 0
-    expected = duplicates.Overlap(1, common, identical)
+    expected = duplicates.Duplicate(1, common, identical)
     assert longest([clip], others) == ({0: expected}, False)
     assert longest([np.zeros(1, np.float16), others[1]], [clip])[0] == {1: expected._replace(partner=0)}
 
 
 @pytest.mark.parametrize("change", [0, 3000, -1])
-def test_parts_that_differ_in_one_sample_are_no_overlap(change):
+def test_parts_that_differ_in_one_sample_are_no_duplicate(change):
     a, b = noise(1)[0], noise(1, seed=1)[0]
     b[:6000] = a[2000:]
     assert longest([a], [b])[0][0].samples == 6000
@@ -182,7 +184,7 @@ def test_a_quarter_of_a_second_is_the_least(samples, found):
     assert len(longest([a], [b])[0]) == found
 
 
-def test_a_common_part_that_is_silent_is_no_overlap():
+def test_a_common_part_that_is_silent_is_no_duplicate():
     a, b = noise(1)[0], noise(1, seed=1)[0]
     a[-5000:] = b[:5000] = 2**-12 * np.sign(noise(1, 5000)[0])
     assert longest([a], [b])[0] == {}
@@ -194,7 +196,7 @@ def test_identical_clips_of_two_splits(tmp_path):
     splits = clean()
     splits["test"][2] = splits["train"][5]
     splits["valid"][0] = splits["train"][5]
-    wrong = report(save(tmp_path, splits)).wrong
+    wrong = report(save(tmp_path, splits)).problems
     assert len(wrong) == 3
     assert "test clips that share sound with train clips: 1 of 3, 1 of them from end to end" in wrong[0]
     assert "(number 2 and 5: 0.50 s)" in wrong[0]
@@ -205,7 +207,7 @@ def test_identical_clips_of_two_splits(tmp_path):
 def test_short_identical_clips_count_in_ragged_sets(tmp_path):
     splits = {split: [clip[:1000] for clip in clips] for split, clips in clean().items()}
     splits["test"][1] = splits["train"][7]
-    (sentence,) = report(save(tmp_path, splits)).wrong
+    (sentence,) = report(save(tmp_path, splits)).problems
     assert "number 1 and 7: 0.06 s" in sentence
 
 
@@ -213,8 +215,8 @@ def test_duplicates_within_a_split_are_noted(tmp_path):
     splits = clean()
     splits["train"][3] = splits["train"][6]
     found = report(save(tmp_path, splits))
-    assert found.wrong == []
-    (sentence,) = (s for s in found.noted if "share" in s)
+    assert found.problems == []
+    (sentence,) = (s for s in found.notes if "share" in s)
     assert sentence.startswith("train clips that share sound with other train clips: 2 of 8, 2 of them")
 
 
@@ -224,35 +226,35 @@ def test_splits_of_different_types_are_compared(tmp_path):
     splits["valid"] = splits["valid"].astype(">f8")
     splits["test"][0, :6000] = splits["train"][0, 2000:]
     found = report(save(tmp_path, splits))
-    assert "up to 0.38 s in common" in found.wrong[0] and len(found.wrong) == 1
+    assert "up to 0.38 s in common" in found.problems[0] and len(found.problems) == 1
     assert "float16, float32, >f8" in found.lines[0] or ">f8" in found.lines[0]
 
 
-def test_sound_that_recurs_too_often_is_bounded_and_said(tmp_path):
-    """A set of one loop, whose phase differs from clip to clip: every clip has the anchors of all others."""
+def test_sound_that_recurs_too_often_is_bounded_and_reported(tmp_path):
+    """A set of one loop, its phase differs from clip to clip: all clips have the same fingerprints."""
     loop = np.tile(noise(1, 500)[0], 100)
     rows = [np.concatenate([loop[i:6000], noise(1, 2000 + i, i)[0]]) for i in range(60)]
     clips = np.stack(rows)
     splits = {"train": clips[:56], "valid": clips[56:58], "test": clips[58:]}
     found = report(save(tmp_path, splits))
-    assert found.wrong == []  # no common part agrees from end to end
-    assert any("train repeats some sounds over 32 times" in sentence for sentence in found.noted)
+    assert found.problems == []  # no common part agrees from end to end
+    assert any("train repeats some sounds over 32 times" in sentence for sentence in found.notes)
 
 
-@pytest.mark.parametrize(("samples", "may_hide"), [(3000, False), (4000, True)])
-def test_frequent_sound_hides_overlaps_only_if_it_is_long(samples, may_hide):
-    """A jingle in 40 clips: what overlaps holds more than the jingle, unless the jingle is long itself."""
+@pytest.mark.parametrize(("samples", "may_miss"), [(3000, False), (4000, True)])
+def test_frequent_sound_hides_duplicates_only_if_it_is_long(samples, may_miss):
+    """A jingle in 40 clips: a common segment is longer than the jingle, unless that is long itself."""
     jingle = noise(1, samples)[0]
     clips = [np.concatenate([row[:3000], jingle, row[3000:]]) for row in noise(41, seed=1)]
-    assert longest(clips[:1], clips[1:]) == ({}, may_hide)
+    assert longest(clips[:1], clips[1:]) == ({}, may_miss)
 
 
-def test_an_overlap_is_found_among_many_places_with_the_same_sound():
+def test_a_duplicate_is_found_among_many_positions_with_the_same_sound():
     jingle = noise(1, 4000)[0]
     others = [np.concatenate([row[:3000], jingle, row[3000:]]) for row in noise(20, seed=1)]
     clip, other = noise(2, seed=2)
     clip[-4000:] = other[:4000] = jingle
-    assert longest([clip], [*others, other]) == ({0: duplicates.Overlap(20, 4000, False)}, False)
+    assert longest([clip], [*others, other]) == ({0: duplicates.Duplicate(20, 4000, False)}, False)
 
 
 # --- what is wrong with single clips ------------------------------------------------------------------------
@@ -264,7 +266,7 @@ def test_silent_clips(tmp_path, value):
     splits = clean()
     splits["valid"][1] = noise(1)[0] / 1000 if value == "quiet" else value
     splits["train"][1] = splits["train"][0] = splits["valid"][1]
-    assert report(save(tmp_path, splits)).wrong == [
+    assert report(save(tmp_path, splits)).problems == [
         "train: silent clips, to be removed: 2 of 8 (numbers 0, 1).",
         "valid: silent clips, to be removed: 1 of 3 (numbers 1).",
     ]
@@ -278,7 +280,7 @@ def test_samples_that_are_no_numbers(tmp_path, value):
     splits["train"][4] = value
     found = report(save(tmp_path, splits))
     what = "clips with NaN or infinite samples, to be removed or repaired"
-    assert found.wrong == [f"train: {what}: 1 of 8 (numbers 4).", f"test: {what}: 1 of 3 (numbers 0)."]
+    assert found.problems == [f"train: {what}: 1 of 8 (numbers 4).", f"test: {what}: 1 of 3 (numbers 0)."]
     assert "nan" not in str(found).lower().split("wrong")[0] and "inf" not in found.lines[2]
 
 
@@ -297,13 +299,13 @@ def test_a_bad_set_has_its_report_and_picture(tmp_path, capsys):
 def test_splits_of_different_lengths(tmp_path):
     splits = clean()
     splits["test"] = splits["test"][:, :7000]
-    (sentence,) = report(save(tmp_path, splits)).wrong
+    (sentence,) = report(save(tmp_path, splits)).problems
     assert "train 8000 samples, valid 8000 samples, test 7000 samples" in sentence
 
 
 def test_a_ragged_split_beside_others(tmp_path):
     splits = {**clean(), "test": list(clean()["test"])}
-    (sentence,) = report(save(tmp_path, splits)).wrong
+    (sentence,) = report(save(tmp_path, splits)).problems
     assert "train 8000 samples, valid 8000 samples, test ragged" in sentence
 
 
@@ -314,15 +316,15 @@ def test_what_is_only_noted(tmp_path):
     train[3] = np.clip(train[3] * 10, -1, 0.995)
     train[5, 9] = 1.5
     found = report(save(tmp_path, splits))
-    assert found.wrong == []
+    assert found.problems == []
     worst = train[2].mean(dtype=np.float64)
-    assert [s for s in found.noted if s.startswith("train: ")] == [
+    assert [s for s in found.notes if s.startswith("train: ")] == [
         "train: clips that are cut off at the peak for 3 samples or more: 1 of 8 (numbers 3).",
         "train: clips that go beyond full scale: 1 of 8 (numbers 5).",
         "train: clips with a DC offset above 0.01 of full scale, "
         f"the worst {worst:+.3f}: 1 of 8 (numbers 2).",
     ]
-    assert "test holds 3 clips, too few for a batch of 128" in "".join(found.noted)
+    assert "test holds 3 clips, too few for a batch of 128" in "".join(found.notes)
 
 
 @pytest.mark.parametrize(
@@ -336,15 +338,15 @@ def test_what_is_only_noted(tmp_path):
     ],
 )
 def test_what_counts_as_clipped(wave, clipped):
-    levels = Levels()
-    levels.add(0, np.array(wave))
-    assert (levels.faults["clipped"] == [0]) is clipped
+    statistics = ClipStatistics()
+    statistics.add(0, np.array(wave))
+    assert (statistics.faults["clipped"] == [0]) is clipped
 
 
 def test_the_histogram_counts_every_finite_sample():
-    levels = Levels()
-    levels.add(0, np.array([-1, -0.999, 0, 0.004, 1, 3, -3, np.nan]))
-    bars = levels.histogram
+    statistics = ClipStatistics()
+    statistics.add(0, np.array([-1, -0.999, 0, 0.004, 1, 3, -3, np.nan]))
+    bars = statistics.histogram
     assert bars.sum() == 7 and bars[0] == 3 and bars[128] == 2 and bars[255] == 2
 
 
@@ -353,7 +355,7 @@ def test_the_histogram_counts_every_finite_sample():
 def test_an_empty_split(tmp_path, empty):
     save(tmp_path, {**clean(), **dict.fromkeys(empty, np.empty((0, LENGTH), np.float16))})
     assert check.run(tmp_path, progress=False) == 1
-    assert report(tmp_path).wrong == [f"{split} holds no clips." for split in empty]
+    assert report(tmp_path).problems == [f"{split} holds no clips." for split in empty]
 
 
 # --- the manifest -------------------------------------------------------------------------------------------
@@ -390,11 +392,11 @@ def described(tmp_path):
 def test_what_the_manifest_says(described):
     found = report(described)
     text = str(found)
-    assert found.wrong == [] and "SHA-256 of the files: compared." in text
+    assert found.problems == [] and "SHA-256 of the files: compared." in text
     assert "8000 Hz (from manifest.json)" in text and "1.00-1.00-1.00 s" in text
     assert "Speakers of valid, with clips: 2 (Åsa 5, Tom 3)." in text
     assert "Recordings: 3 (1 of 4000 Hz, 2 of 44100 Hz)." in text
-    assert "Upsampled, so they lack the high tones: 1 recording." in "".join(found.noted)
+    assert "Upsampled, so they lack high frequencies: 1 recording." in "".join(found.notes)
 
 
 @pytest.mark.parametrize("name", ["clips_valid.npy", "clips_train_offsets.npy"])
@@ -402,7 +404,7 @@ def test_a_file_that_was_changed(described, name):
     array = np.load(described / name)
     array[1] += 1
     np.save(described / name, array)
-    (sentence,) = report(described).wrong
+    (sentence,) = report(described).problems
     assert sentence.startswith(f"{name} is not the file that manifest.json describes")
 
 
@@ -413,7 +415,7 @@ def test_a_manifest_of_others_is_no_trouble(tmp_path, manifest):
     save(tmp_path, clean())
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     found = report(tmp_path)
-    assert found.wrong == [] and "16000 Hz (assumed)" in found.lines[0]
+    assert found.problems == [] and "16000 Hz (assumed)" in found.lines[0]
 
 
 def test_what_cannot_be_read(tmp_path):
@@ -451,7 +453,7 @@ def test_the_authors_figures(tmp_path, name, std, mean, noted):
     theirs = 0.056233 if name == "music" else 0.098438
     assert f"Our std is {std / theirs:.3f} times theirs." in line
     assert ("3,828 / 256 / 256" in line) is (name == "music")
-    assert sum("far from the authors'" in sentence for sentence in found.noted) == noted
+    assert sum("differ much from the authors'" in sentence for sentence in found.notes) == noted
 
 
 def test_memory_is_bounded(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from samplernn_theano.data import dataset as clips_module
-from samplernn_theano.data.dataset import Ragged, forget, is_silent, lengths, load_split, statistics
+from samplernn_theano.data.dataset import Ragged, is_silent, lengths, load_split, release, statistics
 from samplernn_theano.errors import DataError
 
 # --- in a folder
@@ -181,7 +181,7 @@ def test_clips_that_are_forgotten_take_no_memory_and_can_be_read_again(tmp_path,
     before = resident_file_mib()
     assert sum(float(clip[::512].sum()) for clip in mapped) != 0
     assert resident_file_mib() > before + 50
-    forget(mapped)
+    release(mapped)
     assert resident_file_mib() < before + 10
     np.testing.assert_array_equal(mapped[31], clips[31])
     mean, _ = statistics(mapped)
@@ -191,11 +191,11 @@ def test_clips_that_are_forgotten_take_no_memory_and_can_be_read_again(tmp_path,
 
 def test_nothing_is_forgotten_that_no_file_holds(tmp_path):
     array = np.ones((2, 5000))
-    forget(array)
+    release(array)
     np.save(tmp_path / "a.npy", array)
     changed = np.load(tmp_path / "a.npy", mmap_mode="c")
     changed[:] = 2
-    forget(changed)
+    release(changed)
     assert (array == 1).all() and (changed == 2).all()
 
 

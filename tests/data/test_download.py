@@ -119,7 +119,7 @@ def test_what_the_archive_does_not_have_is_listed_and_the_rest_comes(server, tmp
 
 def test_a_file_that_is_not_for_everyone_is_listed(server, tmp_path):
     server.fail(A, 403)
-    assert fetch(server, tmp_path, ["A"]) == [Missing("A", "x.ogg is not open to everyone (403 Forbidden)")]
+    assert fetch(server, tmp_path, ["A"]) == [Missing("A", "x.ogg is not public (403 Forbidden)")]
 
 
 @pytest.mark.parametrize("path", ["/metadata/A", A])
@@ -251,7 +251,7 @@ def test_a_server_that_cannot_be_reached_is_told_at_once(tmp_path):
 
 @pytest.mark.parametrize("address", ["archive.org", "ftp://archive.org", "https://"])
 def test_an_address_that_is_none_is_told(tmp_path, address):
-    with pytest.raises(DataError, match="no address of a server"):
+    with pytest.raises(DataError, match="not the address of a server"):
         download.download(["A"], tmp_path, server=address, progress=False)
 
 
@@ -267,7 +267,7 @@ def test_a_name_never_leaves_its_folder(server, tmp_path, name):
 
 def test_an_identifier_never_leaves_the_folder(server, tmp_path):
     server.metadata["../A"] = server.metadata["A"]
-    assert "Item ../A: this is no name of an item" in refusal(server, tmp_path / "out", ["../A"])
+    assert "Item ../A: this is not the name of an item" in refusal(server, tmp_path / "out", ["../A"])
     assert files(tmp_path) == {}
 
 
@@ -277,7 +277,7 @@ def test_an_identifier_never_leaves_the_folder(server, tmp_path):
 )
 def test_a_list_of_files_that_is_none_is_told(server, tmp_path, metadata):
     server.metadata["A"] = metadata
-    assert "Item A: the server sends something else than the list of its files" in refusal(server, tmp_path)
+    assert "Item A: the server does not send the list of its files" in refusal(server, tmp_path)
     assert files(tmp_path) == {"B/x.ogg": TWO}
 
 
@@ -342,7 +342,7 @@ def test_progress_counts_bytes_on_standard_error(server, tmp_path, capsys):
 def test_a_process_that_is_stopped_midway_is_continued(server, tmp_path, how):
     server.fail(A, "slow", n=1000, times=1)
     call = f"download('AB', {str(tmp_path)!r}, server={server.url!r})"
-    code = f"from samplernn_theano import archive; archive.{call}"
+    code = f"from samplernn_theano.data import download; download.{call}"
     partial = tmp_path / "A" / ".x.ogg.part"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 20

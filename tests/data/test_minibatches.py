@@ -135,7 +135,7 @@ def test_huckleberry_finn_is_fed_as_blizzard(split, tmp_path):
 @pytest.mark.parametrize("length, seq_len, padded", ABOUT["round_to"])
 def test_clips_are_padded_to_a_multiple_of_the_pass_as_in_the_original(length, seq_len, padded):
     clips = np.broadcast_to(np.float16(0), (2, length))
-    assert minibatches.passes_per_epoch(clips, 1, seq_len) == 2 * padded // seq_len
+    assert minibatches.chunks_per_epoch(clips, 1, seq_len) == 2 * padded // seq_len
 
 
 # --- properties
@@ -175,15 +175,15 @@ def test_every_sample_of_every_full_batch_is_fed_once_and_in_order(real_valued, 
     """Fixed and ragged; the mask counts the samples (and the padding of fixed clips: quirk)."""
     clips, batch_size, seq_len, overlap = small_set
     if real_valued:
-        fed, silence = minibatches.real_minibatches(clips, batch_size, seq_len, overlap, 0.25, 3.0), 0
+        fed, padding = minibatches.real_minibatches(clips, batch_size, seq_len, overlap, 0.25, 3.0), 0
     else:
-        fed, silence = minibatches.minibatches(clips, batch_size, seq_len, overlap, 200), 100
+        fed, padding = minibatches.minibatches(clips, batch_size, seq_len, overlap, 200), 100
     batches = []  # sequences and mask, the passes put together
     for sequences, reset, mask in fed:
         assert sequences.shape == mask.shape == (batch_size, overlap + seq_len)
         assert mask[:, overlap:].any()
         if reset == 1:
-            np.testing.assert_array_equal(sequences[:, :overlap], silence)
+            np.testing.assert_array_equal(sequences[:, :overlap], padding)
             np.testing.assert_array_equal(mask[:, :overlap], 1)
             batches.append([sequences, mask])
         else:  # what overlaps is what came before
@@ -205,7 +205,7 @@ def test_every_sample_of_every_full_batch_is_fed_once_and_in_order(real_valued, 
 def test_passes_per_epoch_counts_the_minibatches(small_set):
     clips, batch_size, seq_len, overlap = small_set
     fed = sum(1 for _ in minibatches.minibatches(clips, batch_size, seq_len, overlap, 256))
-    passes = minibatches.passes_per_epoch(clips, batch_size, seq_len)
+    passes = minibatches.chunks_per_epoch(clips, batch_size, seq_len)
     assert passes == fed and type(passes) is int
 
 
@@ -262,14 +262,14 @@ def test_every_batch_of_ragged_clips_has_passes_of_its_own():
     fed = list(minibatches.minibatches(clips, 2, 8, 1, 256))
     assert [int(batch.reset) for batch in fed] == [1, 0, 1, 0, 0, 0]
     assert [batch.mask[:, 1:].sum() for batch in fed] == [16, 3, 11, 8, 8, 1]
-    assert minibatches.passes_per_epoch(clips, 2, 8) == 6
+    assert minibatches.chunks_per_epoch(clips, 2, 8) == 6
 
 
 def test_a_pass_in_which_nothing_counts_is_left_out():
     """Its cost would be 0 / 0, and the parameters NaN. That the overlap counts is not enough."""
     samples = np.arange(2 * 14).reshape(2, 14)  # an overlap of two and three passes of four
     for ends, passes in (([12, 1], 3), ([8, 5], 2), ([9, 0], 3), ([1, 4], 1), ([0, 0], 0)):
-        fed = list(minibatches._passes(minibatches._Prepared(samples, np.array(ends), max(ends)), 4, 2))
+        fed = list(minibatches._chunks(minibatches._Prepared(samples, np.array(ends), max(ends)), 4, 2))
         assert len(fed) == passes
         assert all(batch.mask[:, 2:].any() for batch in fed)
 
@@ -346,7 +346,7 @@ def test_the_shares_of_processes_make_the_minibatches_of_one(hp, lengths, n):
 
 def test_a_process_reads_only_its_share():
     clips = watched()
-    list(minibatches.minibatches(clips, 4, 8, 1, 256, rows=slice(2, 4)))
+    list(minibatches.minibatches(clips, 4, 8, 1, 256, shard=slice(2, 4)))
     assert sorted(i for i, _ in clips.read) == [2, 3, 6, 7, 10, 11]
 
 
@@ -354,8 +354,8 @@ def test_a_clip_of_a_share_is_named_by_its_place_in_the_set():
     clips = NOISE.copy()
     clips[6] = 0.5
     with pytest.raises(DataError, match="clips 6 to 7: Clip 0 is constant"):
-        list(minibatches.minibatches(clips, 4, 8, 1, 256, rows=slice(2, 4)))
-    list(minibatches.minibatches(clips, 4, 8, 1, 256, rows=slice(0, 2)))
+        list(minibatches.minibatches(clips, 4, 8, 1, 256, shard=slice(2, 4)))
+    list(minibatches.minibatches(clips, 4, 8, 1, 256, shard=slice(0, 2)))
 
 
 # --- other normalisations
@@ -475,7 +475,7 @@ def test_no_more_than_two_prepared_batches_are_in_memory():
         return batch
 
     for pause in (0, 0.02):
-        for _batch in minibatches._one_ahead(work, range(6)):
+        for _batch in minibatches._prefetch(work, range(6)):
             time.sleep(pause)
         del _batch
     assert counts == [1, 2, 2, 2, 2, 2] * 2
@@ -523,7 +523,7 @@ def test_an_error_comes_in_its_turn():
 def test_a_model_is_fed_as_its_hyper_parameters_say(hp):
     clips = np.random.RandomState(0).normal(size=(5, 40)).astype(np.float16)
     fed = list(minibatches.feed(hp, clips))
-    assert len(fed) == minibatches.passes_per_epoch(clips, 2, 16) == 6
+    assert len(fed) == minibatches.chunks_per_epoch(clips, 2, 16) == 6
     padded = np.pad(clips.astype(np.float64), ((0, 0), (0, 8)))
     entered = (padded - 0.25) / 2 if hp.real_valued else quantize(padded, hp.q_levels, hp.q_type)
     dtype = np.float32 if hp.real_valued else np.int32
@@ -578,7 +578,7 @@ def test_a_split_with_too_few_clips_or_too_short_ones(family):
     with pytest.raises(DataError, match="valid split has 3 clips and --batch_size 4 .*smaller --batch_size"):
         minibatches.check_split(clips[:3], "valid", hp)
     told = (
-        rf"test split is 99 samples long and one pass needs 100 \({flag}\); use a smaller {flag.split()[0]} "
+        rf"test split is 99 samples long and one chunk needs 100 \({flag}\); use a smaller {flag.split()[0]} "
     )
     with pytest.raises(DataError, match=told):
         minibatches.check_split(clips[:, :99], "test", hp)

@@ -17,7 +17,7 @@ from samplernn_theano.data import recordings
 from samplernn_theano.data.manifest import describe
 from samplernn_theano.data.prepare import original_order
 from samplernn_theano.data.recipes import Recipe, by_fractions
-from samplernn_theano.data.set_folder import own_files
+from samplernn_theano.data.set_folder import set_files
 from samplernn_theano.errors import DataError, OutputError
 
 SPLITS = ("train", "valid", "test")
@@ -37,7 +37,7 @@ def build(folder: Path, out: Path, overwrite: bool = False, progress: bool = Fal
     """What `samplernn prepare` does, or a data set's script with these options of its recipe."""
     given = {"name": "clips", "clip_seconds": CLIP, "sizes": by_fractions(0.1, 0.1), **options}
     recipe = Recipe(set="folder", **given)
-    found = recordings.find(folder, own_files(out, recipe.name))
+    found = recordings.find(folder, set_files(out, recipe.name))
     return module.build(found, out, recipe, overwrite, progress)
 
 
@@ -324,7 +324,7 @@ def test_names_the_folder_that_cannot_be_used(tmp_path, make, message):
         ({"clip_seconds": float("nan")}, "--clip-seconds"),
         ({"sizes": by_fractions(0.49, 0.49), "clip_seconds": 0.1}, "too few"),
         ({"stride_seconds": 0.0}, "--stride"),
-        ({"most": 2}, "--clips"),
+        ({"max_clips": 2}, "--clips"),
         ({"shortest": 3.0, "longest": 2.0}, "--shortest 3.0 and --longest 2.0"),
         ({"name": ""}, "file name"),
         ({"name": "a/b"}, "file name"),

@@ -92,7 +92,7 @@ def test_the_first_constant_clip_is_named(bad):
 def test_a_clip_with_one_sample_that_is_no_finite_number_is_refused(bad, normalisation):
     clips = np.random.RandomState(0).uniform(-1, 1, size=(2, 8))
     clips[1, 3] = bad
-    with pytest.raises(DataError, match="Clip 1 holds samples that are not a number or infinite"):
+    with pytest.raises(DataError, match="Clip 1 holds NaN or infinite samples"):
         quantization.normalise(clips, normalisation)
 
 

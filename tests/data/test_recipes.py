@@ -88,7 +88,7 @@ def test_the_published_eras_count_is_the_originals(tmp_path, seconds, stride, co
 
 def test_the_first_clips_are_taken_and_no_more_is_read(tmp_path):
     x = [record(tmp_path / "in" / f"{k}.wav", 0.05, k) for k in range(9)]
-    manifest = build(tmp_path / "in", tmp_path / "out", most=7)
+    manifest = build(tmp_path / "in", tmp_path / "out", max_clips=7)
     np.testing.assert_array_equal(in_order(tmp_path / "out"), np.concatenate(x[:2]).reshape(-1, 160)[:7])
     assert [source["path"] for source in manifest["sources"]] == ["0.wav", "1.wav"]
     assert manifest["recordings_not_needed"] == 7
@@ -97,8 +97,10 @@ def test_the_first_clips_are_taken_and_no_more_is_read(tmp_path):
 
 def test_too_few_clips_are_told(tmp_path):
     record(tmp_path / "in" / "a.wav", 0.5)
-    assert "Fewer clips than the 60 asked for" in describe(build(tmp_path / "in", tmp_path / "out", most=60))
-    assert "Fewer" not in describe(build(tmp_path / "in", tmp_path / "all", most=50))
+    assert "Fewer clips than the 60 of --clips" in describe(
+        build(tmp_path / "in", tmp_path / "out", max_clips=60)
+    )
+    assert "Fewer" not in describe(build(tmp_path / "in", tmp_path / "all", max_clips=50))
 
 
 def test_a_seed_draws_clips_among_all(tmp_path):
@@ -106,7 +108,7 @@ def test_a_seed_draws_clips_among_all(tmp_path):
     taken = []
     for seed in (0, 0, 1):
         out = tmp_path / f"out{len(taken)}"
-        build(tmp_path / "in", out, most=30, choice=seed)
+        build(tmp_path / "in", out, max_clips=30, choice_seed=seed)
         clips = in_order(out)
         rows = [int(np.flatnonzero((x == clip).all(axis=1))[0]) for clip in clips]
         assert rows == sorted(set(rows)) and len(rows) == 30
@@ -167,7 +169,7 @@ def test_no_clip_holds_two_speakers(tmp_path):
 @pytest.mark.parametrize("most, each", [(None, 25), (21, 10)])
 def test_as_many_clips_of_each_speaker(tmp_path, most, each):
     two_speakers(tmp_path / "in")
-    manifest = build(tmp_path / "in", tmp_path / "out", by_speaker=True, balanced=True, most=most)
+    manifest = build(tmp_path / "in", tmp_path / "out", by_speaker=True, balanced=True, max_clips=most)
     counts = [split["speakers"] for split in manifest["splits"].values()]
     assert [sum(count.get(name, 0) for count in counts) for name in ("ann", "bob b.")] == [each, each]
 
@@ -176,7 +178,7 @@ def test_speakers_without_a_whole_clip(tmp_path):
     for seed, name in enumerate(("ann", "bob")):
         record(tmp_path / "in" / name / "a.wav", 0.009, seed)
     with pytest.raises(DataError, match="0 clips of 0.01 s: too few"):
-        build(tmp_path / "in", tmp_path / "out", by_speaker=True, balanced=True, most=10)
+        build(tmp_path / "in", tmp_path / "out", by_speaker=True, balanced=True, max_clips=10)
 
 
 def test_speakers_need_a_folder_each(tmp_path):
@@ -259,7 +261,7 @@ def test_low_rates_are_refused_unless_allowed(tmp_path):
     assert sum(split["clips"] for split in manifest["splits"].values()) == 10
     allowed = build(tmp_path / "in", tmp_path / "all", allow_upsampling=True)
     assert sum(split["clips"] for split in allowed["splits"].values()) == 20
-    assert "phone.wav" in describe(allowed).split("lack the high tones")[1]
+    assert "phone.wav" in describe(allowed).split("lack high frequencies")[1]
 
 
 # --- interruption
@@ -277,7 +279,7 @@ def test_what_was_decoded_is_not_decoded_again(tmp_path, monkeypatch):
         done.append(Path(path).name)
         return read(path)
 
-    monkeypatch.setattr(recordings, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(recordings, "MAX_PARALLEL", 1)
     monkeypatch.setattr(audio, "read", read_until_stopped)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "in", tmp_path / "out")
@@ -404,7 +406,7 @@ def test_a_stopped_process_leaves_no_set_and_the_next_one_goes_on(tmp_path, numb
     ]
     slow = "import sys, time; from samplernn_theano.cli.main import main; "
     slow += "from samplernn_theano.data import audio, recordings; read = audio.read; "
-    slow += "recordings.MOST_AT_ONCE = 1; audio.read = lambda path: (time.sleep(1), read(path))[1]; "
+    slow += "recordings.MAX_PARALLEL = 1; audio.read = lambda path: (time.sleep(1), read(path))[1]; "
     slow += "sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", slow, *map(str, command[3:])], stderr=subprocess.PIPE, text=True
@@ -417,7 +419,7 @@ def test_a_stopped_process_leaves_no_set_and_the_next_one_goes_on(tmp_path, numb
     assert process.returncode == code, told
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".building"]
     if number != signal.SIGKILL:
-        assert "the next run goes on from there" in told and "Traceback" not in told
+        assert "run again to resume from there" in told and "Traceback" not in told
     done = subprocess.run([*map(str, command)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["splits"]["train"]["clips"] == 9
@@ -426,5 +428,5 @@ def test_a_stopped_process_leaves_no_set_and_the_next_one_goes_on(tmp_path, numb
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path):
     record(tmp_path / "in" / "a.wav", 0.1)
-    with recordings.workshop(tmp_path / "out"), pytest.raises(OutputError, match="Another process"):
+    with recordings.staging_directory(tmp_path / "out"), pytest.raises(OutputError, match="Another process"):
         build(tmp_path / "in", tmp_path / "out")

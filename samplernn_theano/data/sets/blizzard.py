@@ -8,7 +8,7 @@ from pathlib import Path
 
 from samplernn_theano.data.recipes import Recipe, by_units
 
-RECIPE = Recipe(set="blizzard", name="Blizzard9k", sizes=by_units(256), most=42 * 256)
+RECIPE = Recipe(set="blizzard", name="Blizzard9k", sizes=by_units(256), max_clips=42 * 256)
 """Named as the authors' files; 36, 3 and 3 units of 256 clips."""
 
 

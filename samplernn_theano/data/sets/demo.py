@@ -18,7 +18,7 @@ from scipy.signal import lfilter
 
 from samplernn_theano.data import prepare, recordings
 from samplernn_theano.data.audio import write_wav
-from samplernn_theano.data.manifest import CLIPS, Sizes
+from samplernn_theano.data.manifest import CLIPS, SplitSizes
 from samplernn_theano.data.recipes import Recipe
 from samplernn_theano.original.shuffle import shuffle
 from samplernn_theano.utils import plotting
@@ -27,7 +27,7 @@ from samplernn_theano.utils.files import atomic_write, sha256, write_text
 RATE = 16000  # samples per second
 CLIP = 8 * RATE  # samples per clip
 SPLITS = {"train": 64, "valid": 8, "test": 8}  # clips per split, taken in this order
-VOICE_SPLITS = {"train": 32, "valid": 4, "test": 4}  # of the two voices, as many clips of each
+VOICE_SPLITS = {"train": 32, "valid": 4, "test": 4}  # of the two voices, half of each
 SEED = 123
 PEAK = 0.7  # largest absolute sample of each performance
 SHIFTS = (0, 2, 4)  # transpositions, in semitones
@@ -38,8 +38,8 @@ PARTIALS = np.arange(1, 6)
 INHARMONICITY = 2e-4  # partial k sounds at k f sqrt(1 + INHARMONICITY k^2)
 ATTACK, RELEASE = 0.012, 0.15  # seconds
 
-VOICES = {"high": (220.0, 1.2), "low": (110.0, 1.0)}  # pitch in Hz, formants as multiples of those below
-VOWELS = {  # formants in Hz, about those of a man
+VOICES = {"high": (220.0, 1.2), "low": (110.0, 1.0)}  # pitch in Hz, factor of the formants below
+VOWELS = {  # formants in Hz, roughly a man's
     "a": (730, 1090, 2440),
     "e": (530, 1840, 2480),
     "i": (270, 2290, 3010),
@@ -51,7 +51,7 @@ BANDWIDTHS = (80, 100, 140)  # of the formants, in Hz
 # A theme is the seconds of one unit of length, then its voices, the melody first. A voice is a row of notes
 # such as A4, F#3, Bb2 (C4 is middle C), chords such as D3+A3, and rests r. ":3" gives the length in units and
 # holds until the next one; bar lines | are for the reader.
-type Theme = tuple[float, *tuple[str, ...]]
+type Theme = tuple[float, str, *tuple[str, ...]]
 THEMES: dict[str, Theme] = {
     # WoO 59, the opening, its middle part cut short; unit: sixteenth
     "Fur Elise": (
@@ -112,14 +112,14 @@ THEMES: dict[str, Theme] = {
 
 
 def pitch(name: str) -> int:
-    """Return the number of a note: A4 is 69, one more per semitone."""
+    """MIDI number of a note: A4 is 69, one more per semitone."""
     letter, accidental, octave = name[0], name[1:-1], int(name[-1])
     semitone = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}[letter]
     return 12 * (octave + 1) + semitone + accidental.count("#") - accidental.count("b")
 
 
 def read_voice(voice: str) -> tuple[list[tuple[float, float, int]], float]:
-    """Read a voice: its notes as (start, length, pitch), lengths in units, and the length of the whole."""
+    """Read a voice: its notes as (start, length, pitch), in units of time, and its total length."""
     notes, now, length = [], 0.0, 1.0
     for token in voice.replace("|", " ").split():
         names, _, written = token.partition(":")
@@ -132,9 +132,9 @@ def read_voice(voice: str) -> tuple[list[tuple[float, float, int]], float]:
 
 @functools.cache
 def string(key: int) -> np.ndarray:
-    """Return an undamped string, float64 (STRING_SECONDS * RATE,): decaying partials and a soft attack.
+    """Synthesise an undamped string, float64 (STRING_SECONDS * RATE,): decaying partials and a soft attack.
 
-    High strings die away sooner than low ones, and high partials sooner than the fundamental.
+    High strings decay faster than low ones, and high partials faster than the fundamental.
     """
     fundamental = 440.0 * 2 ** ((key - 69) / 12)
     t = np.arange(round(STRING_SECONDS * RATE)) / RATE
@@ -164,13 +164,14 @@ def perform(theme: Theme, shift: int, tempo: float) -> np.ndarray:
 
 
 def recital(samples: int, everything: bool) -> np.ndarray:
-    """Play again and again, in drawn tempi: float16 (samples,).
+    """Play themes repeatedly, in random tempi: float16 (samples,).
 
     The melody of the Ode to Joy, which a small model learns in minutes; with `everything` all themes with
-    their accompaniment, in drawn orders and keys.
+    their accompaniment, in random orders and keys.
     """
     random = np.random.RandomState(SEED)
-    themes = THEMES if everything else {"Ode to Joy": THEMES["Ode to Joy"][:2]}
+    ode = THEMES["Ode to Joy"]
+    themes: dict[str, Theme] = THEMES if everything else {"Ode to Joy": (ode[0], ode[1])}
     shifts = SHIFTS if everything else (0,)
     sound: list[np.ndarray] = []
     while sum(map(len, sound)) < samples:
@@ -180,14 +181,14 @@ def recital(samples: int, everything: bool) -> np.ndarray:
 
 
 def syllable(pitch: float, formants: tuple[float, ...], seconds: float, glide: float) -> np.ndarray:
-    """Say a vowel, float64 (samples,): pulses of the glottis through resonators, one after the other.
+    """Synthesise a vowel, float64 (samples,): glottal pulses through a cascade of resonators.
 
     The pitch, in Hz, changes by the factor `glide` until the end.
     """
     t = np.linspace(0, 1, round(seconds * RATE))
     periods = np.cumsum(pitch * glide**t / RATE)
     pulses = np.diff(np.floor(periods), prepend=-1.0)
-    sound = lfilter([1], [1, -0.9], pulses)  # the glottis: less of the high partials
+    sound = lfilter([1], [1, -0.9], pulses)  # the glottis: weaker high partials
     for formant, bandwidth in zip(formants, BANDWIDTHS, strict=True):
         radius = np.exp(-np.pi * bandwidth / RATE)
         recursion = [1, -2 * radius * np.cos(2 * np.pi * formant / RATE), radius**2]
@@ -197,11 +198,11 @@ def syllable(pitch: float, formants: tuple[float, ...], seconds: float, glide: f
 
 
 def babble(voice: str, samples: int, random: np.random.RandomState) -> np.ndarray:
-    """Let a voice say drawn vowels, with a pause after one in four: float64 (samples,), faint hiss below."""
-    pitch, stretch = VOICES[voice]
+    """Random vowels of a voice, with a pause after one in four, and faint noise: float64 (samples,)."""
+    pitch, scale = VOICES[voice]
     sound, now = 0.0005 * random.randn(samples), 0
     while now < samples:
-        formants = tuple(stretch * hertz for hertz in VOWELS[random.choice(list(VOWELS))])
+        formants = tuple(scale * hertz for hertz in VOWELS[random.choice(list(VOWELS))])
         spoken = syllable(
             pitch * random.uniform(0.9, 1.1), formants, random.uniform(0.15, 0.35), random.uniform(0.85, 1.1)
         )[: samples - now]
@@ -211,7 +212,7 @@ def babble(voice: str, samples: int, random: np.random.RandomState) -> np.ndarra
 
 
 def write_voices(out: Path) -> None:
-    """Write the two voices, as many clips of each, as `samplernn prepare --speakers` does.
+    """Write the two voices, equal numbers of clips, like `samplernn prepare --speakers`.
 
     Raises
     ------
@@ -222,7 +223,7 @@ def write_voices(out: Path) -> None:
     recipe = Recipe(
         set="demo voices",
         name="demo",
-        sizes=lambda _: Sizes(*VOICE_SPLITS.values()),
+        sizes=lambda _: SplitSizes(*VOICE_SPLITS.values()),
         by_speaker=True,
         seed=SEED,
     )
@@ -236,7 +237,7 @@ def write_voices(out: Path) -> None:
 
 
 def write(out: Path, everything: bool) -> None:
-    """Write demo_{train,valid,test}.npy, float16 (clips, CLIP), and last of all manifest.json.
+    """Write demo_{train,valid,test}.npy, float16 (clips, CLIP), and last manifest.json.
 
     Raises
     ------
@@ -258,7 +259,7 @@ def write(out: Path, everything: bool) -> None:
             manifest["train_mean"] = part.mean(dtype=np.float64)
             manifest["train_std"] = part.std(dtype=np.float64)
     manifest["script_sha256"] = sha256(Path(__file__))
-    (out / CLIPS).unlink(missing_ok=True)  # of the voices, which may have been there before
+    (out / CLIPS).unlink(missing_ok=True)  # of the voices, if they were there before
     write_text(out / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
 

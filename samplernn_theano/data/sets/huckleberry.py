@@ -19,7 +19,7 @@ RECIPE = Recipe(
     set="huckleberry",
     name="Huckleberry",
     sizes=by_units(256),
-    most=42 * 256,
+    max_clips=42 * 256,
     by_speaker=True,
     balanced=True,
 )

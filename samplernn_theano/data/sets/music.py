@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from samplernn_theano.data import download
-from samplernn_theano.data.manifest import Sizes, listed
+from samplernn_theano.data.manifest import SplitSizes, listed
 from samplernn_theano.data.recipes import Recipe, by_counts
 from samplernn_theano.data.recordings import Found, Recording
 from samplernn_theano.errors import DataError
@@ -104,7 +104,7 @@ def mirror_recipe(recipe: Recipe) -> Recipe:
     return replace(recipe, sizes=mirror_sizes, stride_seconds=None, one_clip_each=True, order="as it is")
 
 
-def mirror_sizes(clips: int) -> Sizes:
+def mirror_sizes(clips: int) -> SplitSizes:
     """0-3807, 3808-4067 and 4068-4327 of 4,328 clips; 88, 6 and 6 % where some are missing or silent."""
     train, end = int(0.88 * clips), int(0.94 * clips)
-    return Sizes(train, end - train, clips - end)
+    return SplitSizes(train, end - train, clips - end)
