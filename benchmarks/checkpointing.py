@@ -28,7 +28,7 @@ from samplernn_theano.training.state import Trainer
 from samplernn_theano.utils.files import atomic_write
 
 
-def under_way(family: str, folder: Path) -> state.Training:
+def under_way(family: str, folder: Path) -> state.TrainingState:
     """A training of the family's best model that was never compiled, its moments filled with noise."""
     hp = preset(family, "best", {})
     graph = build_graph(Parameters(123), hp)
@@ -38,7 +38,7 @@ def under_way(family: str, folder: Path) -> state.Training:
         variable.set_value(rng.random(variable.get_value().shape, "f"))
     trainer = Trainer(hp, graph, moments, step=print, evaluate=print)
     run = run_folder.Run(folder)
-    return state.Training(trainer, {}, run, Schedule(), Progress(), graph.zero_states(), began=0.0)
+    return state.TrainingState(trainer, {}, run, Schedule(), Progress(), graph.zero_states(), started=0.0)
 
 
 def seconds(repeat: int, work) -> list[float]:
@@ -67,7 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         training = under_way(a.family, Path(folder))
         last = training.run.last
-        saves = seconds(a.repeat, lambda: state.save(training, last))
+        saves = seconds(a.repeat, lambda: state.save_checkpoint(training, last))
         size = os.path.getsize(last)
         content = os.urandom(size)
         disk = seconds(a.repeat, lambda: write_bytes(Path(folder) / "bytes", content))

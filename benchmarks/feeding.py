@@ -84,7 +84,7 @@ def share(folder: Path, dim: int, batch: int, seq_len: int, iterations: int) -> 
 def train_big(folder: Path, iterations: int) -> None:
     """Check and train on the set in `folder` and print the peak resident set of this process."""
     hp = ThreeTier(dim=32, emb_size=16, batch_size=16, seq_len=1280)
-    train(hp, folder, folder / "run", Schedule(max_iters=iterations))
+    train(hp, folder, folder / "run", Schedule(max_iters=iterations), tune_malloc=True)
     peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     assert peak is not None
     print(f"peak resident set: {int(peak[1]) / 2**20:.2f} GiB")

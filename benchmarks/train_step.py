@@ -47,9 +47,10 @@ def measure(what: str, model: str, iterations: int) -> dict[str, float]:
 def _ours(what: str, model: str):
     import numpy as np
 
-    from samplernn_theano.training.step import compile_trainer
+    from samplernn_theano.training.step import compile_trainer, tune_malloc
 
     hp = flops.model(model)
+    tune_malloc(hp)
     form = "reference" if what.endswith(" reference") else "fast"
     trainer = compile_trainer(hp, backend=what.split()[0], form=form)
     shape, rng = (hp.batch_size, hp.seq_len + hp.overlap), np.random.RandomState(0)

@@ -1,4 +1,4 @@
-"""The command convert: parameters, checkpoints and runs from one side to the other."""
+"""Convert parameters, checkpoints and runs from and to the original's formats."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,41 +17,41 @@ def convert(
     exp: str | None = None,
     overwrite: bool = False,
 ) -> str:
-    """Write what `source` holds as the other side has it; say in a sentence or two what was written.
+    """Convert `source` to the other format; return a description of what was written.
 
     ========================  =====================================================
-    `out`                     what is made
+    `out`, `source`           result
     ========================  =====================================================
-    ends in .npz              a checkpoint of ours, of parameters of the original's
-    ends in .pkl              parameters of the original's, of a checkpoint of ours
-    else, a run of ours       a results folder of the original's, `out`/results_3t/TAG
-    else, a results folder    a run folder of ours
+    `out` ends in .npz        a checkpoint from parameters of the original
+    `out` ends in .pkl        parameters for the original from a checkpoint
+    else, a run folder        a results folder of the original, `out`/results_3t/TAG
+    else, a results folder    a run folder
     ========================  =====================================================
 
     Parameters
     ----------
     source : path
-        A file of parameters, a run folder of ours or a results folder of the original's. Of a folder, a file
-        gets the best parameters.
+        A file of parameters, a run folder, or a results folder of the original. If `out` is a file, the best
+        parameters of a folder are converted.
     settings : sequence of str
-        Hyper-parameters to take instead of those found, as NAME=VALUE.
+        Hyper-parameters that replace those found, as NAME=VALUE.
     which_set, exp : str, optional
         The original's names of the data set and of the experiment; by default those of the run.
     overwrite : bool
-        Replace a file, run or results folder that is there. Nothing else is ever replaced.
+        Replace an existing file, run or results folder; nothing else is ever replaced.
 
     Raises
     ------
     CheckpointError
-        If `source` is missing, damaged or does not hold what its hyper-parameters say.
+        If `source` is missing, damaged, or does not fit its hyper-parameters.
     HyperParameterError
         If the original has no such model, or `settings` does not fit the family.
     OutputError
-        If `out` may not or cannot be written, or `source` is already of that kind.
+        If `out` may not or cannot be written, or `source` already has that format.
     """
     source, out = Path(source), Path(out)
     if not source.exists():
-        raise CheckpointError(f"There is no {source}.")
+        raise CheckpointError(f"{source} does not exist.")
     to_tree = Run(source).has_checkpoint and out.suffix not in (".npz", ".pkl")
     if exp is not None and not to_tree:
         raise OutputError(f"--exp has no effect on {out}, which names no experiment; leave it out.")
@@ -66,6 +66,6 @@ def convert(
     if source.is_dir():
         return write_run(source, out, settings, which_set, overwrite)
     raise OutputError(
-        f"{source} is one file, of which no folder can be made; name the output FILE.npz (ours) or FILE.pkl "
-        "(the original's)."
+        f"{source} is one file, which cannot become a folder; name the output FILE.npz (a checkpoint) or "
+        "FILE.pkl (for the original)."
     )

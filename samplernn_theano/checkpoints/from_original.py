@@ -1,4 +1,4 @@
-"""A checkpoint or a run made from the original's files."""
+"""Import checkpoints and runs of the original."""
 
 import json
 import math
@@ -10,13 +10,14 @@ from typing import Any
 from tqdm import tqdm
 
 from samplernn_theano.checkpoints import npz
-from samplernn_theano.checkpoints.load import Saved, read_fitting
+from samplernn_theano.checkpoints.load import LoadedModel, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
+from samplernn_theano.checkpoints.overwrite import check_overwrite_file, check_overwrite_folder
 from samplernn_theano.checkpoints.run_folder import Run, copy_samples, other_files
 from samplernn_theano.config.schedule import Progress
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import pickles, results_folder, tags
-from samplernn_theano.original.layout import Look
+from samplernn_theano.original.layout import Evaluation
 from samplernn_theano.original.results_folder import (
     LOG_KEYS,
     LOWEST_VALID,
@@ -27,39 +28,39 @@ from samplernn_theano.original.results_folder import (
 )
 from samplernn_theano.original.tags import ParamsName, experiment
 from samplernn_theano.utils import files, plotting
-from samplernn_theano.utils.files import check_file_free, check_folder_free, whole_folder
+from samplernn_theano.utils.files import atomic_folder
 
-NOT_SAVED = "The original saved neither Adam's moments nor the carried states, so they are not in it."
+NOT_SAVED = "The original saved neither Adam's moments nor the recurrent states: they are missing."
 
 
-def looks_of(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) -> list[dict[str, Any]]:
-    """The looks of a log of the original's, as records of our log.
+def evaluations(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) -> list[dict[str, Any]]:
+    """Evaluations in a log of the original, as records of log.jsonl.
 
-    Quirk: for the test cost of a look that did not improve on the best, the original's log repeats the one
-    before; here it is None.
+    Quirk: if an evaluation did not improve on the best, the original's log repeats the last test cost; here
+    it is None.
 
     Parameters
     ----------
     log : mapping
-        As `result_tree.read_log` returns it.
+        As returned by `results_folder.read_log`.
     names : sequence of ParamsName
-        What the names of the files of parameters say: the log does not tell the cost of the last minibatch.
-        Where there is none, the mean training cost stands for it.
+        Of the files of parameters; they contain the cost of the last minibatch, which the log does not.
+        Without a file, the mean training cost is used.
 
     Raises
     ------
     CheckpointError
-        If the log lacks something.
+        If the log is incomplete.
     """
     for key in LOG_KEYS:
         if len(log.get(key, ())) != len(log["iter"]):
-            raise CheckpointError(f"The original's log has not as many values of {key!r} as looks.")
+            raise CheckpointError(f"The original's log has not as many values of {key!r} as evaluations.")
     last_costs = {(name.epoch, name.iteration): name.train for name in names}
-    looks = []
+    records = []
     for k, (epoch, iteration) in enumerate(zip(log["epoch"], log["iter"], strict=True)):
         improved = k == 0 or log["valid NLL (bits)"][k] < log[LOWEST_VALID][k - 1]
         train = log["train NLL (bits)"][k]
-        looks.append(
+        records.append(
             {
                 "iteration": iteration,
                 "epoch": epoch,
@@ -75,23 +76,23 @@ def looks_of(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) -> 
                 "wall_seconds": log["wall clock time"][k],
             }
         )
-    return looks
-
-
-def records_of(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) -> list[dict[str, Any]]:
-    """Our log of a run of the original's: its looks, and where it was resumed; see `looks_of`."""
-    records: list[dict[str, Any]] = []
-    for n, look in enumerate(looks_of(log, names), 1):
-        records.append({"event": "monitor", **look})
-        if n in log.get(RESUMED, ()):
-            records.append({"event": "resume", "iteration": look["iteration"]})
     return records
 
 
-def checkpoint_to_go_on(
+def log_records(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) -> list[dict[str, Any]]:
+    """Records of log.jsonl from a log of the original: evaluations and resumptions; see `evaluations`."""
+    records: list[dict[str, Any]] = []
+    for n, evaluation in enumerate(evaluations(log, names), 1):
+        records.append({"event": "monitor", **evaluation})
+        if n in log.get(RESUMED, ()):
+            records.append({"event": "resume", "iteration": evaluation["iteration"]})
+    return records
+
+
+def resume_checkpoint(
     tree: ResultTree, settings: Sequence[str] = (), which_set: str | None = None
 ) -> Checkpoint:
-    """The checkpoint that the original's rules would go on from: without Adam's moments and carried states.
+    """Checkpoint from which the original would resume, without Adam's moments and recurrent states.
 
     Parameters
     ----------
@@ -101,64 +102,96 @@ def checkpoint_to_go_on(
     Raises
     ------
     CheckpointError
-        If there is none, or the tree is damaged; see `result_tree.resumable`.
+        If there is none, or a file is damaged; see `results_folder.find_resume_point`.
     """
-    resume = results_folder.resumable(tree, count=False)
-    looks = looks_of(results_folder.plain(resume.log), [name for name, _ in results_folder.checkpoints(tree)])
-    model = read_fitting(resume.params, settings)
+    resume = results_folder.find_resume_point(tree, count=False)
+    names = [name for name, _ in results_folder.checkpoints(tree)]
+    records = evaluations(results_folder.to_python_numbers(resume.log), names)
+    model = read_checked(resume.params, settings)
     if model.assumed:
         unknown = " ".join(f"--set {name}=..." for name in model.assumed)
         raise CheckpointError(
-            f"Nothing in {tree.folder} tells some hyper-parameters (args.pkl is missing, and the folder has "
-            f"another name than the original gave it); name them: {unknown}"
+            f"Some hyper-parameters of {tree.folder} are unknown (args.pkl is missing, and the folder was "
+            f"renamed); give them: {unknown}"
         )
-    return _checkpoint(model, _progress(looks), _about(model, tree.folder, which_set))
+    return _checkpoint(model, _progress(records), _settings(model, tree.folder, which_set))
+
+
+def last_checkpoint(run: Run, hyperparameters: Sequence[str] = ()) -> tuple[Checkpoint, bool]:
+    """Checkpoint to resume from, and True if it was made from a results folder of the original.
+
+    Parameters
+    ----------
+    hyperparameters : sequence of str
+        NAME=VALUE, those of a run of the original that its files do not contain.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, it is damaged, or a hyper-parameter is unknown.
+    """
+    if results_folder.has_log(run.folder) and not run.last.exists():
+        return resume_checkpoint(ResultTree(run.folder), hyperparameters), True
+    if hyperparameters:
+        raise CheckpointError(f"{run.folder} contains all hyper-parameters; leave out --set.")
+    try:
+        return npz.load(run.last), False
+    except CheckpointError as error:
+        if not run.best.exists():
+            raise
+        raise CheckpointError(
+            f"{error} To resume from the best checkpoint, copy {run.best} to {run.last}."
+        ) from error
 
 
 def write_checkpoint(
     source: Path, out: Path, settings: Sequence[str], which_set: str | None, overwrite: bool
 ) -> str:
-    """Write the original's parameters as a checkpoint; parameters, errors and result as in `convert`."""
-    check_file_free(out, overwrite)
-    model = read_fitting(source, settings)
+    """Convert the original's parameters to a checkpoint; parameters, errors and result as in `convert`."""
+    check_overwrite_file(out, overwrite)
+    model = read_checked(source, settings)
     if model.checkpoint:
-        raise OutputError(f"{model.path} is a checkpoint of ours already; copy the file.")
+        raise OutputError(f"{model.path} is a checkpoint already; copy the file.")
     progress = _progress_of_file(model.path)
-    npz.save(out, _checkpoint(model, progress, _about(model, source, which_set)))
-    return f"{out} is a checkpoint of ours now, made of {model.path}. {NOT_SAVED}{_assumed(model)}"
+    npz.save(out, _checkpoint(model, progress, _settings(model, source, which_set)))
+    return f"Wrote the checkpoint {out} from {model.path}. {NOT_SAVED}{_assumed(model)}"
 
 
 def write_run(
     source: Path, out: Path, settings: Sequence[str], which_set: str | None, overwrite: bool
 ) -> str:
-    """Write a results folder of the original as a run; parameters, errors and result as in `convert`."""
+    """Convert a results folder of the original to a run; parameters, errors and result as in `convert`."""
     tree = ResultTree(source)
     if not results_folder.is_result_tree(source):
         raise CheckpointError(
-            f"{source} is neither a run of ours (checkpoints/last.npz) nor a results folder of the "
-            "original's (params/)."
+            f"{source} is neither a run folder (checkpoints/last.npz) nor a results folder of the original "
+            "(params/)."
         )
     if out.resolve() == Path.cwd():
-        raise OutputError(f"{out} is the current folder; name one below it or elsewhere.")
-    check_folder_free(out, source, Run(out).log.exists() or Run(out).has_checkpoint, overwrite, other_files)
+        raise OutputError(f"{out} is the current folder; give another one.")
+    check_overwrite_folder(
+        out, source, Run(out).log.exists() or Run(out).has_checkpoint, overwrite, other_files
+    )
     found = sorted(results_folder.checkpoints(tree), key=lambda pair: pair[1].stat().st_mtime_ns)
     paths = {(name.epoch, name.iteration): path for name, path in found}  # of two, the newer
     log = results_folder.read_log(tree)
-    records = records_of(log, [name for name, _ in found])
-    looks = [record for record in records if record["event"] == "monitor"]
-    last = checkpoint_to_go_on(tree, settings, which_set)
-    with whole_folder(out.resolve(), out.resolve().parent, overwrite) as folder:
+    records = log_records(log, [name for name, _ in found])
+    evaluated = [record for record in records if record["event"] == "monitor"]
+    last = resume_checkpoint(tree, settings, which_set)
+    with atomic_folder(out.resolve(), out.resolve().parent, overwrite) as folder:
         run, scored = Run(folder), []
-        for n, look in enumerate(tqdm(looks, unit=" looks", disable=None), 1):  # only in a terminal
-            path = paths.get((look["epoch"], look["iteration"]))
+        for n, record in enumerate(
+            tqdm(evaluated, unit=" evaluations", disable=None), 1
+        ):  # only in a terminal
+            path = paths.get((record["epoch"], record["iteration"]))
             if path is None:
                 continue
-            model = read_fitting(path, settings, last)
-            kept = run.kept(look["iteration"], look["valid"])
-            npz.save(kept, _checkpoint(model, _progress(looks[:n]), last.settings))
-            scored.append((math.isnan(look["valid"]), look["valid"], look["iteration"], kept))
+            model = read_checked(path, settings, last)
+            kept = run.evaluation_checkpoint(record["iteration"], record["valid"])
+            npz.save(kept, _checkpoint(model, _progress(evaluated[:n]), last.settings))
+            scored.append((math.isnan(record["valid"]), record["valid"], record["iteration"], kept))
         if not scored:
-            raise CheckpointError(f"No file in {tree.params} belongs to a look that {tree.log} knows of.")
+            raise CheckpointError(f"No file in {tree.params} belongs to an evaluation in {tree.log}.")
         *_, best_iteration, best = min(scored)
         files.link(best, run.best)
         npz.save(run.last, last)
@@ -167,24 +200,22 @@ def write_run(
         plotting.learning_curve(run.plot, records)
         copy_samples(tree.samples, run.samples, lambda i, n: f"sample_i{i}_{n}.wav")
     return (
-        f"{out} is a run of ours now: {len(looks)} looks, the parameters of {len(scored)}; it goes on from "
-        f"iteration {last.progress['iteration']}, the best is that of {best_iteration}. {NOT_SAVED}"
-        f"{_assumed(model)}"
+        f"Wrote the run {out}: {len(evaluated)} evaluations, {len(scored)} with parameters; it resumes from "
+        f"iteration {last.progress['iteration']}, the best is {best_iteration}. {NOT_SAVED}{_assumed(model)}"
     )
 
 
-def _checkpoint(model: Saved, progress: Progress, about: Mapping[str, Any]) -> Checkpoint:
-    return Checkpoint(model.hp, model.parameters, progress=asdict(progress), settings=about)
+def _checkpoint(model: LoadedModel, progress: Progress, settings: Mapping[str, Any]) -> Checkpoint:
+    return Checkpoint(model.hp, model.parameters, progress=asdict(progress), settings=settings)
 
 
-def _about(model: Saved, source: Path, which_set: str | None) -> dict[str, Any]:
-    """What is known of how a model of the original's was trained.
+def _settings(model: LoadedModel, source: Path, which_set: str | None) -> dict[str, Any]:
+    """Known settings of a run of the original.
 
-    The command line is kept as it is: the order of its flags, which the name of the results folder repeats,
-    can be told from nothing else.
+    They include its command line: the name of the results folder repeats the order of the flags.
     """
     tree = ResultTree(model.path.resolve().parent.parent)
-    about: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "family": model.hp.family,
         "hyperparameters": asdict(model.hp),
         "learning_rate": model.hp.learning_rate,
@@ -192,21 +223,21 @@ def _about(model: Saved, source: Path, which_set: str | None) -> dict[str, Any]:
         "converted_from": str(source),
     }
     if model.source in ("args.pkl", "the folder's name"):
-        told = results_folder.settings(tree)
-        about |= {"learning_rate": told.learning_rate, "which_set": which_set or told.which_set}
+        found = results_folder.settings(tree)
+        settings |= {"learning_rate": found.learning_rate, "which_set": which_set or found.which_set}
     if model.source == "args.pkl":
         argv = pickles.read(tree.args)
-        about |= {"exp": experiment(argv), "original_argv": argv}
-    return about
+        settings |= {"exp": experiment(argv), "original_argv": argv}
+    return settings
 
 
-def _progress(looks: Sequence[Look]) -> Progress:
-    """Where a run stands at the last of these looks, which are all that it had."""
-    last = looks[-1]
+def _progress(records: Sequence[Evaluation]) -> Progress:
+    """Progress at the last of these evaluations, which are all of the run until then."""
+    last = records[-1]
     epoch, iteration = last["epoch"], last["iteration"]
-    # Each epoch after the first begins with a look, when its first minibatch is done.
-    first = next(look["iteration"] for look in looks if look["epoch"] == epoch) if epoch else 1
-    without_gain = next(n for n, look in enumerate(reversed(looks)) if look["test"] is not None)
+    # In each epoch after the first there is an evaluation after its first minibatch.
+    first = next(r["iteration"] for r in records if r["epoch"] == epoch) if epoch else 1
+    without_improvement = next(n for n, r in enumerate(reversed(records)) if r["test"] is not None)
     return Progress(
         batches_per_epoch=max(1, (first - 1) // epoch) if epoch else 1,
         iteration=iteration,
@@ -215,24 +246,24 @@ def _progress(looks: Sequence[Look]) -> Progress:
         seconds=last["seconds"],
         best_valid=last["best_valid"],
         best_test=last["best_test"],
-        best_iteration=looks[-1 - without_gain]["iteration"],
+        best_iteration=records[-1 - without_improvement]["iteration"],
         last_monitor_iteration=iteration,
         last_monitor_seconds=last["seconds"],
         minibatch=last["minibatch"],
-        looks_without_gain=without_gain,
+        evals_without_improvement=without_improvement,
     )
 
 
 def _progress_of_file(path: Path) -> Progress:
-    """Where a run stood when it wrote this file of parameters: by its log, else by the file's name."""
+    """Progress when a file of parameters was written: from the log, else from the file's name."""
     name, tree = tags.read_params_name(path.name), ResultTree(path.resolve().parent.parent)
     if name is None:
         return Progress()
     if path.resolve().parent == tree.params and tree.log.exists():
-        looks = looks_of(results_folder.read_log(tree), [name])
-        for n, look in enumerate(looks, 1):
-            if (look["epoch"], look["iteration"]) == (name.epoch, name.iteration):
-                return _progress(looks[:n])
+        records = evaluations(results_folder.read_log(tree), [name])
+        for n, record in enumerate(records, 1):
+            if (record["epoch"], record["iteration"]) == (name.epoch, name.iteration):
+                return _progress(records[:n])
     return Progress(
         iteration=name.iteration,
         epoch=name.epoch,
@@ -245,10 +276,10 @@ def _progress_of_file(path: Path) -> Progress:
     )
 
 
-def _assumed(model: Saved) -> str:
+def _assumed(model: LoadedModel) -> str:
     if not model.assumed:
         return ""
     return (
-        f" Nothing tells {', '.join(model.assumed)}: those of the authors' best model are assumed; name "
+        f" Unknown hyper-parameters: {', '.join(model.assumed)}; assumed as in the authors' best model, give "
         "others with --set."
     )

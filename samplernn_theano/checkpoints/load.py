@@ -1,4 +1,4 @@
-"""A model that was saved, by us or by the original: parameters and what they are the parameters of."""
+"""Load a model from a checkpoint of this package or from files of the original."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,8 +21,8 @@ from samplernn_theano.original.results_folder import ResultTree
 
 
 @dataclass(frozen=True)
-class Saved:
-    """Parameters that were read from a file.
+class LoadedModel:
+    """Parameters read from a file, and their model.
 
     Attributes
     ----------
@@ -33,11 +33,11 @@ class Saved:
     parameters : dict of str to array
         float32, under the original's names.
     source : str
-        Where the hyper-parameters come from.
+        Source of the hyper-parameters: the checkpoint, args.pkl, the folder's name, or names and shapes.
     assumed : list of str
-        Names of hyper-parameters that nothing tells, which have the values of the authors' best models.
+        Names of unknown hyper-parameters, which have the values of the authors' best models.
     checkpoint : Checkpoint or None
-        All that a checkpoint of ours holds; None for the original's files.
+        The whole checkpoint; None for the original's files.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Saved:
 
 
 def find(path: str | Path) -> Path:
-    """The file of parameters that `path` means: itself, or the best one of a run of ours or the original's.
+    """Path of a file of parameters: `path` itself, or the best one in the folder of a run.
 
     Raises
     ------
@@ -73,16 +73,16 @@ def find(path: str | Path) -> Path:
     )
 
 
-def read(path: str | Path, settings: Sequence[str] = ()) -> Saved:
-    """Read a checkpoint of ours (.npz), parameters of the original (.pkl), or the best ones of a run.
+def read(path: str | Path, settings: Sequence[str] = ()) -> LoadedModel:
+    """Read a checkpoint (.npz), parameters of the original (.pkl), or the best ones of a run.
 
-    The hyper-parameters of the original's are those of args.pkl beside them, else of the name of the run's
-    folder, else what names and shapes tell, else those of the authors' best model.
+    The hyper-parameters of the original's files are those of args.pkl next to them, else of the name of the
+    run's folder, else inferred from names and shapes, else those of the authors' best model.
 
     Parameters
     ----------
     settings : sequence of str
-        Hyper-parameters to take instead, as NAME=VALUE.
+        Hyper-parameters that replace those, as NAME=VALUE.
 
     Raises
     ------
@@ -92,56 +92,55 @@ def read(path: str | Path, settings: Sequence[str] = ()) -> Saved:
         If `settings` does not fit the family.
     """
     path = find(path)
-    saved = _read_original(path, settings) if path.suffix == ".pkl" else _read_ours(path, settings)
-    for name, value in saved.parameters.items():
+    model = _read_original(path, settings) if path.suffix == ".pkl" else _read_ours(path, settings)
+    for name, value in model.parameters.items():
         if not np.isfinite(value).all():
             raise CheckpointError(
-                f"Parameter {name} of {path} holds values that are not finite; use another one."
+                f"Parameter {name} of {path} has values that are not finite; use another checkpoint."
             )
-    return saved
+    return model
 
 
-def build(saved: Saved) -> Graph:
-    """The model of these parameters, over one truncated-BPTT pass.
+def build(model: LoadedModel) -> Graph:
+    """Build the graph of a model, over one truncated-BPTT chunk.
 
     Raises
     ------
     CheckpointError
-        If a parameter is missing, one too many or of another shape.
+        If a parameter is missing, superfluous or of another shape.
     """
-    params = Parameters(seed=None, values=saved.parameters)
+    params = Parameters(seed=None, values=model.parameters)
     try:
-        graph = build_graph(params, saved.hp)  # builds every parameter and so checks its name and shape
+        graph = build_graph(params, model.hp)  # checks names and shapes
         params.check_all_used()
     except CheckpointError as error:
-        raise CheckpointError(f"{saved.path} ({saved.source}): {error}") from error
+        raise CheckpointError(f"{model.path} ({model.source}): {error}") from error
     return graph
 
 
-def _read_ours(path: Path, settings: Sequence[str]) -> Saved:
+def _read_ours(path: Path, settings: Sequence[str]) -> LoadedModel:
     checkpoint = npz.load(path)
     given = read_settings(type(checkpoint.hp), settings)
     hp = type(checkpoint.hp)(**asdict(checkpoint.hp) | given)
-    return Saved(path, hp, checkpoint.parameters, "the checkpoint", checkpoint=checkpoint)
+    return LoadedModel(path, hp, checkpoint.parameters, "the checkpoint", checkpoint=checkpoint)
 
 
-def _read_original(path: Path, settings: Sequence[str]) -> Saved:
+def _read_original(path: Path, settings: Sequence[str]) -> LoadedModel:
     parameters = _read_parameters(path)
     tree = ResultTree(path.resolve().parent.parent)
-    if path.resolve().parent == tree.params and _is_told(tree):
-        told = results_folder.settings(tree)
-        given = read_settings(type(told.hp), settings)
-        hp = type(told.hp)(**asdict(told.hp) | given)
-        return Saved(path, hp, parameters, "args.pkl" if tree.args.exists() else "the folder's name")
+    if path.resolve().parent == tree.params and _names_hyperparameters(tree):
+        found = results_folder.settings(tree).hp
+        hp = type(found)(**asdict(found) | read_settings(type(found), settings))
+        return LoadedModel(path, hp, parameters, "args.pkl" if tree.args.exists() else "the folder's name")
     inferred = infer(parameters)
     family = FAMILIES[inferred.family]
     given = read_settings(family, settings)
     assumed = [name for name in inferred.unknown if name not in given]
-    return Saved(path, family(**inferred.known | given), parameters, "names and shapes", assumed)
+    return LoadedModel(path, family(**inferred.known | given), parameters, "names and shapes", assumed)
 
 
-def _is_told(tree: ResultTree) -> bool:
-    """Whether args.pkl or the name of the folder tell the hyper-parameters."""
+def _names_hyperparameters(tree: ResultTree) -> bool:
+    """True if args.pkl exists or the name of the folder contains the hyper-parameters."""
     if tree.args.exists():
         return True
     try:
@@ -154,19 +153,21 @@ def _is_told(tree: ResultTree) -> bool:
 def _read_parameters(path: Path) -> dict[str, NDArray]:
     parameters: Any = pickles.read(path)
     if not isinstance(parameters, dict) or not all(isinstance(v, np.ndarray) for v in parameters.values()):
-        raise CheckpointError(f"{path} is no file of parameters: it is not a dictionary of arrays.")
+        raise CheckpointError(f"{path} is not a file of parameters: it is not a dictionary of arrays.")
     if not parameters:
-        raise CheckpointError(f"{path} holds no parameters at all.")
+        raise CheckpointError(f"{path} holds no parameters.")
     return {name: np.asarray(value, np.float32) for name, value in parameters.items()}
 
 
-def read_fitting(path: Path, settings: Sequence[str], like: Saved | npz.Checkpoint | None = None) -> Saved:
-    """Parameters that fit the model that they are said to be of, as those of `like` are known to do.
+def read_checked(
+    path: Path, settings: Sequence[str], like: LoadedModel | npz.Checkpoint | None = None
+) -> LoadedModel:
+    """Read a model and check that its parameters fit, which is skipped if they are like those of `like`.
 
     Raises
     ------
     CheckpointError
-        As of `saved.read` and `saved.build`.
+        As `read` and `build`.
     """
     model = read(path, settings)
     if like is None or model.hp != like.hp or _shapes(model) != _shapes(like):
@@ -174,5 +175,5 @@ def read_fitting(path: Path, settings: Sequence[str], like: Saved | npz.Checkpoi
     return model
 
 
-def _shapes(model: Saved | npz.Checkpoint) -> dict[str, tuple[int, ...]]:
+def _shapes(model: LoadedModel | npz.Checkpoint) -> dict[str, tuple[int, ...]]:
     return {name: array.shape for name, array in model.parameters.items()}

@@ -1,4 +1,15 @@
-"""Checkpoints: everything that a run needs to go on, in one npz file without pickle."""
+"""Checkpoint files (.npz, without pickle): everything that resuming a run needs.
+
+=================== ========================================================================================
+key                 content
+=================== ========================================================================================
+about               JSON: format, family, hyperparameters, progress, settings, names of the arrays
+parameters/NAME     parameters under the original's names
+adam/adam.t         number of updates
+adam/adam.m.NAME    Adam's first moment of a parameter; adam/adam.v.NAME: the second
+states/NAME         recurrent states carried to the next minibatch, of the whole batch
+=================== ========================================================================================
+"""
 
 import json
 import zipfile
@@ -16,13 +27,16 @@ from samplernn_theano.utils.files import atomic_write
 
 FORMAT = "samplernn-theano checkpoint 1"
 
+RENAMED = {"look_due": "eval_due", "looks_without_gain": "evals_without_improvement"}
+"""Former keys of `progress`, in checkpoints that users may have, and the present ones."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One moment of a run.
+    """State of a run at one iteration.
 
-    There is no random state in it, for training draws nothing after the initial parameters: the batches come
-    in one fixed order, and the sound of a look is seeded by its iteration.
+    It needs no random state: after the initial parameters training draws no random numbers, the order of the
+    minibatches is fixed, and the samples of an evaluation are seeded with its iteration.
 
     Attributes
     ----------
@@ -33,11 +47,11 @@ class Checkpoint:
     adam : dict of str to array
         Adam's step and moments: ``adam.t``, ``adam.m.NAME``, ``adam.v.NAME``.
     states : dict of str to array
-        The carried state of every tier.
+        The recurrent state of every tier.
     progress : dict
-        Plain values: iteration, epoch, position in the epoch, training seconds, best scores, ...
+        Fields of `samplernn_theano.config.schedule.Progress`.
     settings : dict
-        Where it comes from: learning rate, seed, backend, versions.
+        Settings of the run: learning rate, seed, backend, versions, ...
     """
 
     hp: HyperParameters
@@ -52,14 +66,14 @@ _GROUPS = ("parameters", "adam", "states")
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` to `path` (.npz), whole or not at all.
+    """Write `checkpoint` to `path` (.npz) atomically.
 
-    The new file is read back and its checksums are verified before it takes the place of the old one.
+    The new file is read back and its checksums are verified before it replaces the old one.
 
     Raises
     ------
     OutputError
-        If it cannot be written; what stood at `path` before is left as it was.
+        If it cannot be written; an old file is left as it was.
     """
     arrays = {f"{group}/{name}": a for group in _GROUPS for name, a in getattr(checkpoint, group).items()}
     about = {
@@ -74,11 +88,11 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
         with zipfile.ZipFile(temporary) as archive:
             if damaged := archive.testzip():
-                raise OutputError(f"{path} was not written: the disk returns other bytes for {damaged}.")
+                raise OutputError(f"{path} was not written: the disk returned wrong data for {damaged}.")
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Read a checkpoint; every array's checksum is verified.
+    """Read a checkpoint and verify the checksums of its arrays.
 
     Raises
     ------
@@ -88,7 +102,7 @@ def load(path: str | Path) -> Checkpoint:
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # NumPy checks no checksum of an array whose header is too short
+            damaged = archive.testzip()  # NumPy does not check it if an array's header is too short
         if damaged:
             raise ValueError(f"the checksum of {damaged} is wrong")
         with np.load(path, allow_pickle=False) as archive:
@@ -99,7 +113,7 @@ def load(path: str | Path) -> Checkpoint:
                 f"{path} has the format {about['format']!r}; this version reads {FORMAT!r}."
             )
         if about["family"] not in FAMILIES:
-            raise CheckpointError(f"{path} holds a model of the family {about['family']!r}, unknown here.")
+            raise CheckpointError(f"{path} holds a model of the unknown family {about['family']!r}.")
         if about["arrays"] != list(arrays):
             raise ValueError("arrays are missing")
         if not all(array.dtype.kind == "f" for array in arrays.values()):
@@ -109,11 +123,12 @@ def load(path: str | Path) -> Checkpoint:
             group: {name[len(group) + 1 :]: a for name, a in arrays.items() if name.startswith(group + "/")}
             for group in _GROUPS
         }
-        return Checkpoint(hp, progress=about["progress"], settings=about["settings"], **groups)
+        progress = {RENAMED.get(name, name): value for name, value in about["progress"].items()}
+        return Checkpoint(hp, progress=progress, settings=about["settings"], **groups)
     except FileNotFoundError:
         raise CheckpointError(f"There is no checkpoint {path}.") from None
     except PermissionError:
-        raise CheckpointError(f"Not allowed to read the checkpoint {path}.") from None
+        raise CheckpointError(f"No permission to read the checkpoint {path}.") from None
     except (CheckpointError, MemoryError):
         raise
     except Exception as error:  # a damaged file can raise anything in zipfile, NumPy's header parser or json

@@ -1,12 +1,12 @@
-"""The folder of a run: where its settings, log, pictures, checkpoints and samples lie.
+"""The folder of a run: settings, log, learning curve, checkpoints and samples.
 
-RUN/settings.json        what was asked for, and with which versions
-RUN/log.jsonl            one JSON object per line, for programs
+RUN/settings.json        arguments and versions
+RUN/log.jsonl            one JSON object per line
 RUN/train_log.png        the learning curve
 RUN/checkpoints/last.npz, best.npz, with --keep also i10000_v2.3456.npz
 RUN/samples/
 
-With --original-layout there are args.pkl, train_log.pkl, params/ ... beside them: see
+With --original-layout there are also args.pkl, train_log.pkl, params/ ...; see
 `samplernn_theano.original.results_folder`.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.errors import OutputError
-from samplernn_theano.utils.files import LOCK, explain, write_text
+from samplernn_theano.utils.files import LOCK, write_error_message, write_text
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Run:
 
     @property
     def settings(self) -> Path:
-        """What was asked for."""
+        """Arguments and versions."""
         return self.folder / "settings.json"
 
     @property
@@ -56,16 +56,16 @@ class Run:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is anything to go on from or to generate with."""
+        """True if the run can be resumed or generate."""
         return self.last.exists() or self.best.exists()
 
-    def kept(self, iteration: int, valid: float) -> Path:
-        """The checkpoint of one look, where more than the last and the best are kept."""
+    def evaluation_checkpoint(self, iteration: int, valid: float) -> Path:
+        """The checkpoint of one evaluation, with --keep above 1."""
         return self.folder / "checkpoints" / f"i{iteration}_v{valid:.4f}.npz"
 
     @property
     def samples(self) -> Path:
-        """Generated sound."""
+        """Samples generated at evaluations."""
         return self.folder / "samples"
 
 
@@ -74,24 +74,24 @@ OWN = re.compile(
     r"|checkpoints/[^/]+\.npz|samples/(spectrograms/)?[^/]+\.(wav|flac|ogg|png)|samples/index\.html"
     r"|samples/[^/]+_(seed\d+_t|like-original_g)[^/]+\.json|params/params_[^/]+\.pkl|(.*/)?\.[^/]+\.part[^/]*"
 )
-"""The names of what a run leaves in its folder."""
+"""Names of the files that a run writes."""
 
 BEFORE_CHECKPOINT = re.compile(
     r"settings\.json|log\.jsonl|args\.pkl|model_settings\.txt|\.lock|(.*/)?\.[^/]+\.part[^/]*"
 )
-"""The names of what it leaves there before its first checkpoint: nothing of value."""
+"""Names of the files that it writes before its first checkpoint, which may be replaced."""
 
 
 def other_files(folder: Path, own: re.Pattern[str] = OWN) -> list[Path]:
-    """The files below `folder` that have other names."""
+    """Files in `folder` and below with other names."""
     files = (path for path in sorted(folder.rglob("*")) if not path.is_dir())
     return [path for path in files if not own.fullmatch(path.relative_to(folder).as_posix())]
 
 
 def check_free(folder: str | Path, overwrite: bool = False) -> None:
-    """Raise OutputError if a new run may not be made in `folder`.
+    """Raise OutputError if a new run may not use `folder`.
 
-    It may be missing, empty, or hold a run that ended before its first checkpoint; with `overwrite`, any run.
+    It may be missing, empty, or hold a run without a checkpoint; with `overwrite`, any run.
     """
     run = Run(Path(folder))
     if not run.folder.exists():
@@ -102,8 +102,8 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
         if overwrite:
             return
         raise OutputError(
-            f"The folder {run.folder} holds a run; go on with it by samplernn resume {run.folder}, "
-            "choose another with --run, or replace it with --overwrite."
+            f"The folder {run.folder} holds a run; resume it with samplernn resume {run.folder}, "
+            "choose another folder with --run, or replace the run with --overwrite."
         )
     if others := other_files(run.folder, BEFORE_CHECKPOINT):
         raise OutputError(
@@ -112,28 +112,28 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
 
 
 def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> Run:
-    """Make the folder of a new run, clear it of an old one, and write its settings.
+    """Create the folder of a new run, delete an old run in it, and write its settings.
 
     Raises
     ------
     OutputError
-        If the folder may not be used (see `check_free`) or cannot be made.
+        If the folder may not be used (see `check_free`) or cannot be created.
     """
     run = Run(Path(folder))
     check_free(folder, overwrite)
     _clear(run)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
-        run.log.write_bytes(b"")  # here from first to last: by it the folder of a killed process is known
+        run.log.write_bytes(b"")  # always there: it marks the folder of a killed process as a run
     except OSError as error:
-        raise OutputError(explain(run.log, error)) from error
+        raise OutputError(write_error_message(run.log, error)) from error
     write_text(run.settings, json.dumps(settings, indent=2) + "\n")
     return run
 
 
 def _clear(run: Run) -> None:
-    """Delete the files of an old run, but for its log, and folders that are empty then; nothing else."""
-    for path in sorted(run.folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+    """Delete the files of an old run except its log, and folders that are then empty; nothing else."""
+    for path in sorted(run.folder.rglob("*"), reverse=True):  # contents before their folder
         name = path.relative_to(run.folder).as_posix()
         if path.is_dir():
             with suppress(OSError):  # not empty
@@ -143,7 +143,7 @@ def _clear(run: Run) -> None:
 
 
 def append(run: Run, event: str, **values: Any) -> None:
-    """Add one line to the log; a last line that was cut short is ended first.
+    """Append a line to the log, after ending a truncated last line.
 
     Raises
     ------
@@ -152,68 +152,68 @@ def append(run: Run, event: str, **values: Any) -> None:
     """
     try:
         with run.log.open("ab+") as log:
-            cut = b""
+            separator = b""
             if log.tell():
                 log.seek(-1, 2)
-                cut = b"" if log.read(1) == b"\n" else b"\n"
-            log.write(cut + json.dumps({"event": event, **values}).encode() + b"\n")
+                separator = b"" if log.read(1) == b"\n" else b"\n"
+            log.write(separator + json.dumps({"event": event, **values}).encode() + b"\n")
     except OSError as error:
         raise OutputError(f"Could not write {run.log}: {error.strerror or error}.") from error
 
 
-def undone(run: Run, iteration: int, look_due: bool) -> list[dict[str, Any]]:
-    """The records of the log that tell of what will be trained, or looked at, again.
+def records_to_discard(run: Run, iteration: int, eval_due: bool) -> list[dict[str, Any]]:
+    """Log records of iterations and evaluations that will be repeated.
 
     Parameters
     ----------
     iteration : int
-        Of the checkpoint that the run goes on from.
-    look_due : bool
-        Whether the look at that iteration is still to be made.
+        Of the checkpoint that the run resumes from.
+    eval_due : bool
+        True if the evaluation at that iteration is not done yet.
     """
     return [
         record
         for record in read_log(run)
         if record.get("iteration", 0) > iteration
-        or (look_due and record["event"] == "monitor" and record["iteration"] == iteration)
+        or (eval_due and record["event"] == "monitor" and record["iteration"] == iteration)
     ]
 
 
-def rewind(run: Run, lost: Sequence[Mapping[str, Any]]) -> None:
-    """Take the records `lost` out of the log, and away what a killed process left half-written.
+def discard(run: Run, records: Sequence[Mapping[str, Any]]) -> None:
+    """Remove records from the log, and the temporary files of a killed process.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    kept = [record for record in read_log(run) if record not in lost]
+    kept = [record for record in read_log(run) if record not in records]
     write_text(run.log, "".join(json.dumps(record) + "\n" for record in kept))
-    _remove_half_written(run)
+    _remove_temporary_files(run)
 
 
-def _remove_half_written(run: Run) -> None:
+def _remove_temporary_files(run: Run) -> None:
     for folder in (run.folder, run.folder / "checkpoints", run.samples, run.folder / "params"):
         for path in folder.glob(".*.part*"):
             path.unlink(missing_ok=True)
 
 
 def prune(run: Run, keep: int) -> None:
-    """Delete checkpoints of looks, but for the `keep` latest and the `keep` best."""
+    """Delete checkpoints of evaluations except the `keep` latest and the `keep` best."""
     named = []
     for path in (run.folder / "checkpoints").glob("i*_v*.npz"):
         if found := re.fullmatch(r"i(\d+)_v(-?\d+\.\d+)", path.stem):
             named.append((int(found[1]), float(found[2]), path))
     named.sort()
     latest = named[-keep:]
-    best = sorted(named, key=lambda item: item[1])[:keep]  # of equals the earlier, whatever glob finds first
+    best = sorted(named, key=lambda item: item[1])[:keep]  # of equal ones the earlier
     for item in named:
         if item not in latest and item not in best:
             item[2].unlink(missing_ok=True)
 
 
 def read_log(run: Run) -> list[dict[str, Any]]:
-    """The log's records, none where there is no log; lines that were cut short or damaged are left out."""
+    """Records of the log, none without a log; truncated and damaged lines are skipped."""
     if not run.log.exists():
         return []
     records = []
@@ -230,7 +230,7 @@ def read_log(run: Run) -> list[dict[str, Any]]:
 def copy_samples(
     folder: Path, into: Path, name: Callable[[int, int], str], iterations: Container[int] | None = None
 ) -> None:
-    """Copy generated sound, ours or the original's, under the name for its iteration and number."""
+    """Copy generated samples, ours or the original's, under the name for their iteration and number."""
     for path in sorted(folder.glob("sample_*.wav")):
         found = re.fullmatch(r"sample_(?:e\d+_)?i(\d+)_(?:.*_)?(\d+)", path.stem)
         if found and (iterations is None or int(found[1]) in iterations):

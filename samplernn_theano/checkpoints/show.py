@@ -1,4 +1,4 @@
-"""Where runs stand, in words, as a table side by side, as learning curves."""
+"""Text and plots of the status of runs: a table, side by side, and learning curves."""
 
 import math
 import shlex
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import plotext
 
-from samplernn_theano.checkpoints.status import Curve, Standing, recent_speed, schedule_done, seconds_left
+from samplernn_theano.checkpoints.status import Curve, RunStatus, recent_speed, schedule_done, seconds_left
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.config.presets import PRESETS
 from samplernn_theano.utils.files import atomic_write
-from samplernn_theano.utils.text import duration, table, visible
+from samplernn_theano.utils.text import escape_control_characters, format_duration, format_table
 
 PLOT_WIDTH, PLOT_HEIGHT = 80, 20
 
@@ -25,32 +25,37 @@ PLOT_WIDTH, PLOT_HEIGHT = 80, 20
 # --- a table ------------------------------------------------------------------------------------------------
 
 
-def describe(shown: Sequence[Standing]) -> str:
-    """What there is to say of runs, and their learning curves, as text; several side by side."""
-    if len(shown) == 1:
-        (run,) = shown
-        facts = {"run": str(run.folder)} | _asked(run) | _facts(run)
-        return "\n".join([*table([[k, v] for k, v in facts.items()]), *_advice(run), "", plot(shown)])
-    letters = _letters(shown)
-    columns = [_differing(run, shown) | _facts(run) for run in shown]
-    lines = [visible(f"{letter}  {run.folder}") for letter, run in zip(letters, shown, strict=True)]
+def describe(runs: Sequence[RunStatus]) -> str:
+    """Status and learning curves of runs as text; several side by side."""
+    if len(runs) == 1:
+        (run,) = runs
+        facts = {"run": str(run.folder)} | _arguments(run) | _facts(run)
+        return "\n".join([*format_table([[k, v] for k, v in facts.items()]), *_advice(run), "", plot(runs)])
+    letters = _letters(runs)
+    columns = [_differing(run, runs) | _facts(run) for run in runs]
+    lines = [
+        escape_control_characters(f"{letter}  {run.folder}")
+        for letter, run in zip(letters, runs, strict=True)
+    ]
     for some in _side_by_side(letters, columns, _width()):
         lines += ["", *some]
-    return "\n".join([*lines, "", plot(shown)])
+    return "\n".join([*lines, "", plot(runs)])
 
 
-def _advice(run: Standing) -> list[str]:
-    """How to go on with a run that was not to end where it did."""
-    if not run.saved or not (run.state == "died" or run.state.startswith("stopped")):
+def _advice(run: RunStatus) -> list[str]:
+    """Command that resumes an interrupted run."""
+    if not run.checkpoint_progress or not (run.state == "crashed" or run.state.startswith("stopped")):
         return []
-    died = "The process was killed or met an error. " * (run.state == "died")
-    return [visible(f"  {died}To go on: samplernn resume {shlex.quote(str(run.folder))}")]
+    crashed = "The process was killed or failed. " * (run.state == "crashed")
+    return [
+        escape_control_characters(f"  {crashed}To resume: samplernn resume {shlex.quote(str(run.folder))}")
+    ]
 
 
 def _side_by_side(
     letters: Sequence[str], columns: Sequence[Mapping[str, str]], width: int
 ) -> list[list[str]]:
-    """Tables of as many columns each as there is room for."""
+    """Tables with as many columns each as fit in `width`."""
     names = list(columns[0])
     tables: list[list[str]] = []
     first = 0
@@ -60,7 +65,7 @@ def _side_by_side(
             chosen = range(first, last)
             rows = [["", *(letters[i] for i in chosen)]]
             rows += [[name, *(columns[i][name] for i in chosen)] for name in names]
-            lines = table(rows)
+            lines = format_table(rows)
             if last == first + 1 or max(map(len, lines)) <= width:
                 break
             last -= 1
@@ -69,8 +74,8 @@ def _side_by_side(
     return tables
 
 
-def _asked(run: Standing) -> dict[str, str]:
-    """What one run is: its model, and where that is not the nearest preset."""
+def _arguments(run: RunStatus) -> dict[str, str]:
+    """Model, differences from the nearest preset, and other arguments of a run."""
     facts = {"model": run.family or "unknown"}
     if run.hp:
         name, differing = _nearest_preset(run.hp)
@@ -80,7 +85,7 @@ def _asked(run: Standing) -> dict[str, str]:
 
 
 def _nearest_preset(hp: HyperParameters) -> tuple[str, list[str]]:
-    """The preset with the fewest differences, and these. What was measured on the data is none of them."""
+    """Preset with the fewest differences, and these; statistics of the data are not compared."""
     names = [own.name for own in fields(hp) if own.name not in ("mean", "std")]
     differing = {
         name: [f"{n} {getattr(hp, n)}" for n in names if getattr(hp, n) != getattr(preset, n)]
@@ -90,16 +95,16 @@ def _nearest_preset(hp: HyperParameters) -> tuple[str, list[str]]:
     return nearest, differing[nearest]
 
 
-def _differing(run: Standing, others: Sequence[Standing]) -> dict[str, str]:
-    """The model of a run, and what it was asked for that not all of them were."""
-    every = [_everything(one) for one in others]
+def _differing(run: RunStatus, others: Sequence[RunStatus]) -> dict[str, str]:
+    """Model of a run, and its arguments that are not the same in all runs."""
+    every = [_all_arguments(one) for one in others]
     names = dict.fromkeys(name for one in every for name in one)
-    mine = _everything(run)
+    own = _all_arguments(run)
     different = {name for name in names if len({one.get(name, "-") for one in every}) > 1}
-    return {"model": run.family or "unknown"} | {n: mine.get(n, "-") for n in names if n in different}
+    return {"model": run.family or "unknown"} | {n: own.get(n, "-") for n in names if n in different}
 
 
-def _everything(run: Standing) -> dict[str, str]:
+def _all_arguments(run: RunStatus) -> dict[str, str]:
     options = dict(run.options)
     if "data" in options:
         options["data"] = Path(options["data"]).name
@@ -107,30 +112,30 @@ def _everything(run: Standing) -> dict[str, str]:
     return {name: str(value) for name, value in (of_hp | options).items()}
 
 
-def _facts(run: Standing) -> dict[str, str]:
-    """Where a run stands, in words."""
+def _facts(run: RunStatus) -> dict[str, str]:
+    """Progress and scores of a run."""
     last = run.records[-1] if run.records else {}
     epoch = next((r["epoch"] for r in reversed(run.records) if "epoch" in r), None)
-    looks = [look for look in run.looks if math.isfinite(look["valid"])]
-    best = min(looks, key=lambda look: look["valid"], default=None)
-    speed, done = recent_speed(run.records), schedule_done(run)
+    finite = [record for record in run.evaluations if math.isfinite(record["valid"])]
+    best = min(finite, key=lambda record: record["valid"], default=None)
+    speed, done, saved = recent_speed(run.records), schedule_done(run), run.checkpoint_progress
     facts = {
-        "parameters": _or_dash(run.parameters, ","),
+        "parameters": _or_dash(run.n_parameters, ","),
         "state": "compiling" if run.state == "running" and not run.records else run.state,
         "iteration": _or_dash(last.get("iteration"), ","),
         "epoch": _or_dash(epoch, ","),
-        "training": duration(last["seconds"]) if last else "-",
+        "training": format_duration(last["seconds"]) if last else "-",
         "speed": "-" if speed is None else f"{speed:.2f} it/s",
         "schedule": "-" if done is None else f"{100 * done:.0f} %",
-        "last valid": _or_dash(run.looks[-1]["valid"] if run.looks else None, ".4f"),
+        "last valid": _or_dash(run.evaluations[-1]["valid"] if run.evaluations else None, ".4f"),
         "best valid": _or_dash(best and best["valid"], ".4f"),
-        "test there": _or_dash(best and best.get("test"), ".4f"),
-        "at iteration": _or_dash(best and best["iteration"], ","),
-        "saved": f"iteration {run.saved['iteration']:,}" if run.saved else "no checkpoint",
+        "test at best": _or_dash(best and best.get("test"), ".4f"),
+        "best iteration": _or_dash(best and best["iteration"], ","),
+        "checkpoint": f"iteration {saved['iteration']:,}" if saved else "none",
     }
     left = seconds_left(run)
     if run.state == "running" and left is not None:
-        facts["schedule"] += f", {duration(left)} left"
+        facts["schedule"] += f", {format_duration(left)} left"
     return facts
 
 
@@ -141,18 +146,18 @@ def _or_dash(value: Any, form: str) -> str:
 # --- curves -------------------------------------------------------------------------------------------------
 
 
-def plot(shown: Sequence[Standing]) -> str:
+def plot(runs: Sequence[RunStatus]) -> str:
     """Learning curves as text of 80 columns, without colours.
 
-    Of one run the training and the validation costs; of several the validation costs alone (the training
-    costs where no run has any), each drawn with its letter.
+    Of one run, the training and validation costs; of several, only the validation costs (the training costs
+    if no run has any), drawn with the run's letter.
     """
-    if len(shown) == 1:
-        curves = {"·": shown[0].train, "o": shown[0].valid}
+    if len(runs) == 1:
+        curves = {"·": runs[0].train, "o": runs[0].valid}
         title = "· train   o valid   bits per sample over iterations"
     else:
-        what = "valid" if any(run.valid for run in shown) else "train"
-        curves = {letter: getattr(run, what) for letter, run in zip(_letters(shown), shown, strict=True)}
+        what = "valid" if any(run.valid for run in runs) else "train"
+        curves = {letter: getattr(run, what) for letter, run in zip(_letters(runs), runs, strict=True)}
         title = f"{what}, bits per sample over iterations"
     points = [point for curve in curves.values() for point in curve]
     if not points:
@@ -174,25 +179,25 @@ def plot(shown: Sequence[Standing]) -> str:
     return "\n".join(["    " + title, *(line.rstrip() for line in lines if line.strip())])
 
 
-def _thinned(curve: Curve, most: int = PLOT_WIDTH) -> list[tuple[float, float]]:
-    """At most so many points: the means of neighbours."""
-    parts = np.array_split(np.asarray(curve, np.float64), min(len(curve), most))
+def _thinned(curve: Curve, max_points: int = PLOT_WIDTH) -> list[tuple[float, float]]:
+    """At most `max_points` points: the means of neighbours."""
+    parts = np.array_split(np.asarray(curve, np.float64), min(len(curve), max_points))
     return [tuple(part.mean(axis=0)) for part in parts]
 
 
-def draw(path: str | Path, shown: Sequence[Standing]) -> None:
-    """Draw the learning curves of all runs into one picture (png): thin training, with marks validation.
+def draw(path: str | Path, runs: Sequence[RunStatus]) -> None:
+    """Plot the learning curves of all runs into one file (png): training thin, validation with markers.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    from matplotlib.figure import Figure  # slow to import, and only pictures need it
+    from matplotlib.figure import Figure  # slow to import
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for i, (letter, run) in enumerate(zip(_letters(shown), shown, strict=True)):
+    for i, (letter, run) in enumerate(zip(_letters(runs), runs, strict=True)):
         colour, name = f"C{i % 10}", f"{letter}  {_short(run.folder.resolve().name)}"
         if run.train:
             axes.plot(*zip(*run.train, strict=True), lw=0.8, alpha=0.5, color=colour)
@@ -201,7 +206,7 @@ def draw(path: str | Path, shown: Sequence[Standing]) -> None:
         axes.plot(*points, marker="o", ms=4, color=colour, label=name + best)
     axes.set_xlabel("iterations")
     axes.set_ylabel("NLL (bits per sample)")
-    axes.set_title("thin: train, with marks: valid", fontsize=9)
+    axes.set_title("thin: train, with markers: valid", fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     with atomic_write(path) as temporary:
@@ -211,9 +216,9 @@ def draw(path: str | Path, shown: Sequence[Standing]) -> None:
 # --- helpers ------------------------------------------------------------------------------------------------
 
 
-def _letters(shown: Sequence[Standing]) -> list[str]:
-    """A letter for each run, from a on; from the 53rd on they are used again."""
-    return [string.ascii_letters[i % 52] for i in range(len(shown))]
+def _letters(runs: Sequence[RunStatus]) -> list[str]:
+    """A letter for each run, from a; repeated from the 53rd run."""
+    return [string.ascii_letters[i % 52] for i in range(len(runs))]
 
 
 def _short(name: str) -> str:
@@ -221,5 +226,5 @@ def _short(name: str) -> str:
 
 
 def _width() -> int:
-    """Columns of the terminal; 80 where the output goes elsewhere."""
+    """Columns of the terminal; 80 if the output is not one."""
     return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80

@@ -1,4 +1,4 @@
-"""Where a run stands, by what its folder holds: ours and the original's."""
+"""Status of a run, ours or the original's, from the files in its folder."""
 
 import json
 import math
@@ -26,28 +26,27 @@ RECENT = 300.0  # seconds of training over which the speed is measured
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a run stands.
+class RunStatus:
+    """Status of a run.
 
     Attributes
     ----------
     folder : Path
     state : str
-        running, ended, stopped by ..., died, not begun, converted (from a run of the original's), or the
-        original's, which does not tell.
+        running, ended, stopped by ..., crashed, not started, converted (from a run of the original), or
+        original (its files do not contain the state).
     family : str or None
-        None where nothing tells.
+        None if unknown.
     hp : HyperParameters or None
     options : dict
-        What it was asked for beside the hyper-parameters: data, learning_rate, seed, ...
-    parameters : int or None
-        How many are trained.
+        Other arguments: data, learning_rate, seed, ...
+    n_parameters : int or None
+        Number of trained parameters.
     schedule : Schedule or None
-    saved : dict or None
-        The progress in the last checkpoint, of the original's the iteration alone; None if there is none that
-        can be read.
+    checkpoint_progress : dict or None
+        Progress in the last checkpoint; of the original only the iteration. None without a checkpoint.
     records : list of dict
-        The log: records with iteration and seconds, the earliest first.
+        Log records with iteration and seconds, the earliest first.
     """
 
     folder: Path
@@ -55,41 +54,43 @@ class Standing:
     family: str | None
     hp: HyperParameters | None
     options: Mapping[str, Any]
-    parameters: int | None
+    n_parameters: int | None
     schedule: Schedule | None
-    saved: Mapping[str, Any] | None
+    checkpoint_progress: Mapping[str, Any] | None
     records: Sequence[Mapping[str, Any]]
 
     @property
-    def looks(self) -> list[Mapping[str, Any]]:
-        """The records of looks at the validation set."""
+    def evaluations(self) -> list[Mapping[str, Any]]:
+        """Records of evaluations."""
         return [r for r in self.records if r["event"] == "monitor" and _is_number(r.get("valid"))]
 
     @property
     def train(self) -> Curve:
-        """Mean training costs: those between the lines of the log or between looks, whichever are more."""
+        """Mean training costs between lines of the log or between evaluations, whichever are more."""
         of_log = _finite(
             (r["iteration"], r["nll_bits"]) for r in self.records if _is_number(r.get("nll_bits"))
         )
-        of_looks = _finite((r["iteration"], r["train"]) for r in self.looks if _is_number(r.get("train")))
-        return max(of_log, of_looks, key=len)
+        of_evaluations = _finite(
+            (r["iteration"], r["train"]) for r in self.evaluations if _is_number(r.get("train"))
+        )
+        return max(of_log, of_evaluations, key=len)
 
     @property
     def valid(self) -> Curve:
         """Validation costs."""
-        return _finite((look["iteration"], look["valid"]) for look in self.looks)
+        return _finite((r["iteration"], r["valid"]) for r in self.evaluations)
 
 
 # --- reading ------------------------------------------------------------------------------------------------
 
 
-def read(folder: str | Path) -> Standing:
-    """Where the run in `folder` stands. Nothing is written, and a run that is being trained is not disturbed.
+def read(folder: str | Path) -> RunStatus:
+    """Read the status of the run in `folder`. Nothing is written; a running training is not disturbed.
 
     Raises
     ------
     CheckpointError
-        If it holds no run, or what it holds is damaged.
+        If it holds no run, or a damaged one.
     """
     run = Run(Path(folder))
     if run.settings.is_file() or run.log.is_file():
@@ -97,25 +98,25 @@ def read(folder: str | Path) -> Standing:
     if results_folder.is_result_tree(folder):
         return _original(ResultTree(Path(folder)))
     raise CheckpointError(
-        f"{folder} is no folder of a run: it has neither settings.json and log.jsonl nor params/."
+        f"{folder} is not the folder of a run: it has neither settings.json and log.jsonl nor params/."
     )
 
 
-def _ours(run: Run) -> Standing:
-    about = _about(run.last)
-    # A run that goes on may have been given another schedule, which the checkpoint knows.
-    settings = _settings(run) | about.get("settings", {})
-    log, saved = _log(run), about.get("progress", {})
+def _ours(run: Run) -> RunStatus:
+    header = _header(run.last)
+    # The checkpoint has the schedule of a resumed run, which may differ from the first one.
+    settings = _settings(run) | header.get("settings", {})
+    log, progress = _log(run), header.get("progress", {})
     schedule = settings.get("schedule")
-    return Standing(
+    return RunStatus(
         folder=run.folder,
         state=_state(run, log),
         family=settings.get("family"),
         hp=_hyperparameters(settings),
         options=_options(settings),
-        parameters=next((r["parameters"] for r in reversed(log) if "parameters" in r), None),
+        n_parameters=next((r["parameters"] for r in reversed(log) if "parameters" in r), None),
         schedule=None if schedule is None else Schedule(**_known(Schedule, schedule)),
-        saved=saved if "iteration" in saved else None,
+        checkpoint_progress=progress if "iteration" in progress else None,
         records=[r for r in log if _is_number(r.get("iteration")) and _is_number(r.get("seconds"))],
     )
 
@@ -140,21 +141,21 @@ def _settings(run: Run) -> dict[str, Any]:
 
 
 def _log(run: Run) -> list[dict[str, Any]]:
-    """The log's records; none where the run has not begun to write."""
+    """Records of the log, none if it does not exist yet."""
     try:
         return run_folder.read_log(run)
     except OSError as error:
         raise CheckpointError(f"{run.log} cannot be read: {error}.") from error
 
 
-def _about(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint says in words, without its arrays; nothing if there is none, or a damaged one."""
+def _header(checkpoint: Path) -> dict[str, Any]:
+    """JSON header of a checkpoint, without its arrays; empty if it is missing or damaged."""
     try:
         with np.load(checkpoint, allow_pickle=False) as archive:
-            about = json.loads(str(archive["about"]))
+            header = json.loads(str(archive["about"]))
     except Exception:  # a damaged file can raise anything in zipfile, NumPy's header parser or json
         return {}
-    return about if isinstance(about, dict) else {}
+    return header if isinstance(header, dict) else {}
 
 
 def _hyperparameters(settings: Mapping[str, Any]) -> HyperParameters | None:
@@ -168,47 +169,47 @@ def _hyperparameters(settings: Mapping[str, Any]) -> HyperParameters | None:
 
 
 def _known(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `values` that a dataclass has a field for."""
+    """Entries of `values` that are fields of a dataclass."""
     return {own.name: values[own.name] for own in fields(kind) if own.name in values}
 
 
 def _state(run: Run, log: Sequence[Mapping[str, Any]]) -> str:
     if is_locked(run.folder):
         return "running"
-    # A resume without a backend was the original's own.
+    # A record "resume" without a backend comes from the original's log.
     ours = [r for r in log if r["event"] in ("start", "stopped", "end") or "backend" in r]
     if not ours:
-        return "converted" if log else "not begun"
+        return "converted" if log else "not started"
     last = ours[-1]
     if last["event"] == "stopped":
         return f"stopped by {last.get('why') or 'a signal'}"
-    return "ended" if last["event"] == "end" else "died"
+    return "ended" if last["event"] == "end" else "crashed"
 
 
-def _original(tree: ResultTree) -> Standing:
+def _original(tree: ResultTree) -> RunStatus:
     family, hp, options = None, None, {}
     try:
         family = results_folder.family_of(tree)
-        told = results_folder.settings(tree)
-        hp, options = told.hp, {"data": told.which_set, "learning_rate": told.learning_rate}
+        found = results_folder.settings(tree)
+        hp, options = found.hp, {"data": found.which_set, "learning_rate": found.learning_rate}
     except CheckpointError:
-        pass  # a folder with another name and no args.pkl still has a log
+        pass  # without args.pkl, in a folder with another name: only the log is known
     files = results_folder.checkpoints(tree)
-    return Standing(
+    return RunStatus(
         folder=tree.folder,
-        state="the original's",
+        state="original",
         family=family,
         hp=hp,
         options=options,
-        parameters=_count(tree),
+        n_parameters=_count(tree),
         schedule=None,
-        saved={"iteration": files[-1][0].iteration} if files else None,
-        records=_looks(results_folder.read_log(tree)) if tree.log.exists() else [],
+        checkpoint_progress={"iteration": files[-1][0].iteration} if files else None,
+        records=_evaluations(results_folder.read_log(tree)) if tree.log.exists() else [],
     )
 
 
-def _looks(log: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """The original's log as records of ours. It repeats the last test cost where valid did not improve."""
+def _evaluations(log: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """The original's log as records. It repeats the last test cost where valid did not improve."""
     keys = {
         "iteration": "iter",
         "epoch": "epoch",
@@ -223,7 +224,7 @@ def _looks(log: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
 
 
 def _count(tree: ResultTree) -> int | None:
-    """The number of trained parameters that model_settings.txt says; of three_tier the last of three."""
+    """Number of trained parameters in model_settings.txt; of three_tier the last of three."""
     try:
         text = tree.model_settings.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -232,11 +233,11 @@ def _count(tree: ResultTree) -> int | None:
     return int(counts[-1]) if counts else None
 
 
-# --- how far it is ------------------------------------------------------------------------------------------
+# --- speed and remaining time -------------------------------------------------------------------------------
 
 
 def recent_speed(records: Sequence[Mapping[str, Any]]) -> float | None:
-    """Iterations per second of training over the last minutes."""
+    """Iterations per second of training over the last `RECENT` seconds."""
     if not records:
         return None
     last = records[-1]
@@ -246,33 +247,33 @@ def recent_speed(records: Sequence[Mapping[str, Any]]) -> float | None:
     return (last["iteration"] - first["iteration"]) / seconds if seconds > 0 else None
 
 
-def schedule_done(run: Standing) -> float | None:
-    """How much of the schedule is done, at most 1; None where there is none, or nothing was trained yet."""
+def schedule_done(run: RunStatus) -> float | None:
+    """Fraction of the schedule that is done, at most 1; None without a schedule or a log."""
     if run.schedule is None or not run.records:
         return None
     return min(1.0, fraction(run.schedule, _progress(run)))
 
 
-def seconds_left(run: Standing) -> float | None:
-    """Seconds of training to the nearest limit of the schedule, looks not counted; None where not known."""
+def seconds_left(run: RunStatus) -> float | None:
+    """Seconds of training to the nearest limit of the schedule, without evaluations; None if unknown."""
     if run.schedule is None or not run.records:
         return None
     now, speed, limits = _progress(run), recent_speed(run.records), []
     if speed and run.schedule.max_iters is not None:
         limits.append((run.schedule.max_iters - now.iteration) / speed)
-    if speed and run.schedule.max_epochs is not None and run.saved:
+    if speed and run.schedule.max_epochs is not None and run.checkpoint_progress:
         limits.append((run.schedule.max_epochs * now.batches_per_epoch - now.iteration) / speed)
     if run.schedule.max_minutes is not None:
         limits.append(60 * run.schedule.max_minutes - now.seconds)
     return max(0.0, min(limits)) if limits else None
 
 
-def _progress(run: Standing) -> Progress:
-    """The progress at the end of the log."""
-    last, per_epoch = run.records[-1], int((run.saved or {}).get("batches_per_epoch", 1))
+def _progress(run: RunStatus) -> Progress:
+    """Progress at the end of the log."""
+    last, per_epoch = run.records[-1], int((run.checkpoint_progress or {}).get("batches_per_epoch", 1))
     iteration = last["iteration"]
     epoch = next((r["epoch"] for r in reversed(run.records) if "epoch" in r), 0)
-    batch = min(max(0, iteration - epoch * per_epoch), per_epoch) if run.saved else 0
+    batch = min(max(0, iteration - epoch * per_epoch), per_epoch) if run.checkpoint_progress else 0
     return Progress(per_epoch, iteration, epoch, batch, last["seconds"])
 
 

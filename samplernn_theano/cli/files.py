@@ -1,15 +1,15 @@
-"""The commands that tell what a file or a run is: inspect, show."""
+"""The commands inspect and show."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.cli.options import picture
+from samplernn_theano.cli.options import figure_file
 
 
 def add_inspect(commands: Any) -> None:
-    """Give `commands` the command inspect."""
-    parser = commands.add_parser("inspect", help="what a file of ours or the original's holds")
+    """Add the command inspect."""
+    parser = commands.add_parser("inspect", help="describe a checkpoint, run or file of the original")
     parser.add_argument(
         "path",
         type=Path,
@@ -26,13 +26,13 @@ def _inspect(a: argparse.Namespace) -> int:
 
 
 def add_show(commands: Any) -> None:
-    """Give `commands` the command show."""
-    parser = commands.add_parser("show", help="where runs stand: scores and learning curves")
+    """Add the command show."""
+    parser = commands.add_parser("show", help="status, scores and learning curves of runs")
     parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a run of ours or the original's"
+        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a run, or results folder of the original"
     )
     parser.add_argument(
-        "--picture", type=picture, metavar="FILE.png", help="also draw the curves into this file"
+        "--picture", type=figure_file, metavar="FILE.png", help="also plot the curves to this file"
     )
     parser.set_defaults(command=_show)
 
@@ -40,9 +40,9 @@ def add_show(commands: Any) -> None:
 def _show(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import show, status
 
-    shown = [status.read(folder) for folder in a.runs]
-    print(show.describe(shown))
+    runs = [status.read(folder) for folder in a.runs]
+    print(show.describe(runs))
     if a.picture:
-        show.draw(a.picture, shown)
-        print(f"The picture is {a.picture}.")
+        show.draw(a.picture, runs)
+        print(f"Wrote {a.picture}.")
     return 0

@@ -1,8 +1,8 @@
-"""The commands that train: train, resume."""
+"""The commands train and resume."""
 
 import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ from samplernn_theano.config.argument_types import count, duration, positive, po
 from samplernn_theano.config.flags import add_flags
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.presets import PRESETS, preset
+from samplernn_theano.config.schedule import Schedule, original_schedule
 from samplernn_theano.errors import BackendError, HyperParameterError
 
 # --- train --------------------------------------------------------------------------------------------------
 
 
 def add_train(commands: Any) -> None:
-    """Give `commands` the command train, with one command for each family."""
+    """Add the command train, with one subcommand for each family."""
     parser = commands.add_parser("train", help="train a model on a data set")
     families = parser.add_subparsers(title="families", metavar="FAMILY", required=True, parser_class=Parser)
     for name, family in FAMILIES.items():
@@ -31,15 +32,15 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
     )
     parser.add_argument("--run", type=Path, help="folder of the run (default: runs/EXP)")
     parser.add_argument("--exp", help="name of the experiment (default: FAMILY-PRESET)")
-    there = parser.add_mutually_exclusive_group()
-    there.add_argument("--overwrite", action="store_true", help="replace a run that is there")
-    there.add_argument(
-        "--resume", action="store_true", help="go on with a run that is there (samplernn resume RUN)"
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    existing.add_argument(
+        "--resume", action="store_true", help="resume an existing run, as samplernn resume RUN does"
     )
     parser.add_argument(
         "--preset",
         default="best",
-        help=f"start from these values: {', '.join(PRESETS[name])} (default: %(default)s)",
+        help=f"preset of the hyper-parameters: {', '.join(PRESETS[name])} (default: %(default)s)",
     )
     add_flags(
         parser.add_argument_group("hyper-parameters, named as in the original (default: the preset's)"),
@@ -48,12 +49,12 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
 
     _add_schedule(parser, family)
     parser.add_argument(
-        "--debug", action="store_true", help="60 iterations, a look every 20: does it work at all?"
+        "--debug", action="store_true", help="quick check: 60 iterations, an evaluation every 20"
     )
     parser.add_argument(
         "--original-layout",
         action="store_true",
-        help="also write what the original would, under its names (default of --run: results_.../TAG)",
+        help="also write the files of the original, under its names (default of --run: results_.../TAG)",
     )
 
     parser.add_argument(
@@ -71,13 +72,13 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
             "--ip-weight",
             type=weight,
             default=0.0,
-            help="add so much of the independent predictions' cost (default: none, as the original trains)",
+            help="weight of the cost of the independent predictions (default: 0, as in the original)",
         )
     parser.add_argument(
         "--form",
         choices=("fast", "reference"),
         default="fast",
-        help="of the recurrent layers: the same function",
+        help="of the model's graph: optimized, or as written in the paper; same function",
     )
     add_backend(parser)
     add_precision(parser)
@@ -87,42 +88,59 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
 
 
 def _add_schedule(parser: Any, family: type[HyperParameters] | None = None) -> None:
-    """When to stop, look and save; without `family` for a run that goes on."""
-    group = parser.add_argument_group("when to stop, look and save")
+    """Add the options of the schedule; without `family` those of a resumed run, without defaults."""
+    group = parser.add_argument_group("limits, evaluations and checkpoints")
     hours = f"{family.max_minutes / 60:.0f} hours" if family else ""
     unless = f" (default, if no limit is given: {hours})" if family else ""
 
     def default(value: object) -> str:
         return f" (default: {value})" if family else ""
 
-    group.add_argument("--max-iters", type=positive_int, help="stop after so many iterations")
-    group.add_argument("--max-epochs", type=positive_int, help="stop after so many epochs")
-    group.add_argument("--max-minutes", type=positive, help=f"stop after so much training{unless}")
+    group.add_argument("--max-iters", type=positive_int, metavar="N", help="stop after N iterations")
+    group.add_argument("--max-epochs", type=positive_int, metavar="N", help="stop after N epochs")
     group.add_argument(
-        "--patience", type=positive_int, metavar="LOOKS", help="stop after so many looks without improvement"
+        "--max-minutes", type=positive, metavar="M", help=f"stop after M minutes of training{unless}"
+    )
+    group.add_argument(
+        "--patience",
+        type=positive_int,
+        metavar="N",
+        help="early stopping: stop after N evaluations without improvement",
     )
     group.add_argument(
         "--max-time",
         type=duration,
         metavar="TIME",
-        help="end this process after so long (23.5h, 90m, 23:30:00), compilation included, when the step or "
-        "look in hand is done; exit code 124",
+        help="stop this process with a checkpoint after TIME (23.5h, 90m, 23:30:00), compilation included; "
+        "exit code 124",
     )
     group.add_argument(
-        "--monitor-iters", type=positive_int, help=f"look after so many iterations{default(10000)}"
+        "--monitor-iters",
+        type=positive_int,
+        metavar="N",
+        help=f"evaluate every N iterations{default(10000)}",
     )
-    group.add_argument("--monitor-minutes", type=positive, help=f"look after so much training{default(90)}")
-    group.add_argument("--save-minutes", type=positive, help=f"save after so much training{default(10)}")
+    group.add_argument(
+        "--monitor-minutes",
+        type=positive,
+        metavar="M",
+        help=f"evaluate every M minutes of training{default(90)}",
+    )
+    group.add_argument(
+        "--save-minutes",
+        type=positive,
+        metavar="M",
+        help=f"save a checkpoint every M minutes of training{default(10)}",
+    )
     group.add_argument(
         "--keep",
         type=positive_int,
         metavar="N",
-        help=f"keep the checkpoints of the N latest and the N best looks{default(1)}",
+        help=f"keep the checkpoints of the N latest and the N best evaluations{default(1)}",
     )
+    n_seqs = f"{family.n_seqs}; 0: none" if family else ""
     group.add_argument(
-        "--n_seqs",
-        type=count,
-        help=f"sequences to generate at each look{default(f'{family.n_seqs}; 0: none' if family else '')}",
+        "--n_seqs", type=count, help=f"sequences to generate at each evaluation{default(n_seqs)}"
     )
     group.add_argument("--sample-seconds", type=positive, help=f"their length{default(5)}")
 
@@ -131,13 +149,13 @@ def _add_distributed(parser: Any) -> None:
     parser.add_argument(
         "--distributed",
         action="store_true",
-        help="be one of several processes that train together, as srun, mpirun or JAX_COORDINATOR_ADDRESS, "
-        "JAX_NUM_PROCESSES and JAX_PROCESS_ID say; with all their devices",
+        help="distributed training: be one of the processes started by srun, by mpirun, or with "
+        "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID; uses all devices",
     )
 
 
-def _together(a: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -> int:
-    """Do the work of a command, in several processes if that is asked for."""
+def _distributed(a: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -> int:
+    """Do the work of a command, with --distributed in several processes."""
     if not a.distributed:
         return work(a)
     from samplernn_theano.backends.compile import check_backend, default_backend
@@ -156,102 +174,111 @@ def _together(a: argparse.Namespace, work: Callable[[argparse.Namespace], int]) 
         a.devices = jax.device_count()
         return work(a)
 
-    return distributed.together(with_all_devices)
+    return distributed.run_distributed(with_all_devices)
 
 
 DEBUG = {"max_iters": 60, "monitor_iters": 20, "n_seqs": 2, "sample_seconds": 0.25}
 
 
 def _train(a: argparse.Namespace) -> int:
-    return _together(a, _train_here)
+    return _distributed(a, _train_locally)
 
 
-def _train_here(a: argparse.Namespace) -> int:
-    from dataclasses import fields, replace
+def _train_locally(a: argparse.Namespace) -> int:
+    from dataclasses import fields
 
     from samplernn_theano.checkpoints import run_folder
-    from samplernn_theano.config.schedule import original_schedule
-    from samplernn_theano.data import dataset
-    from samplernn_theano.original import layout, results_folder
+    from samplernn_theano.original import results_folder
     from samplernn_theano.training import distributed
-    from samplernn_theano.training.run import resume, train
+    from samplernn_theano.training.run import train
 
     given = {f.name: getattr(a, f.name) for f in fields(FAMILIES[a.family]) if getattr(a, f.name) is not None}
     hp = preset(a.family, a.preset, given)
-    asked = (DEBUG if a.debug else {}) | _asked_of_schedule(a)
-    schedule = original_schedule(type(hp))
-    if asked.keys() & {"max_iters", "max_epochs"}:
-        schedule = replace(schedule, max_minutes=None)
     exp = a.exp or f"{a.family}-{a.preset}"
-    folder = a.run or Path("runs") / exp
+    folder = _run_folder(a, hp, exp)
+    found = run_folder.Run(folder).last.exists() or results_folder.has_log(folder)
+    (resumable,), _ = distributed.broadcast(found)  # process 0 decides for all
+    if a.resume and resumable:
+        _check_same_model(folder, hp, given, a)
+        return _resume_run(folder, a)
+    code = train(
+        hp,
+        a.data,
+        folder,
+        _schedule(a, hp),
+        seed=a.seed,
+        learning_rate=a.learning_rate,
+        backend=a.backend,
+        form=a.form,
+        ip_weight=getattr(a, "ip_weight", 0.0),
+        precision=a.precision or "highest",
+        n_devices=a.devices or 1,
+        overwrite=a.overwrite,
+        settings={"command": shlex.join(["samplernn", *a.words])},
+        max_seconds=a.max_time,
+        exp=exp if a.original_layout else None,
+        catch_signals=True,
+        tune_malloc=True,
+    )
+    return _report(folder, code)
+
+
+def _run_folder(a: argparse.Namespace, hp: HyperParameters, exp: str) -> Path:
+    from samplernn_theano.data import dataset
+    from samplernn_theano.original import layout
+
     if a.original_layout and not a.run:
         which_set = layout.which_set(dataset.split_path(a.data, "train").name)
-        folder = layout.place("", hp, which_set, exp, a.learning_rate)
-    found = run_folder.Run(folder).last.exists() or results_folder.has_log(folder)
-    (found_by_first,), _ = distributed.agree(found)  # so that all processes do the same
-    if a.resume and found_by_first:
-        _check_same_model(folder, hp, given, a)
-        code = resume(folder, _changes(a), a.data, a.backend, a.max_time, (), a.precision, a.devices)
-    else:
-        code = train(
-            hp,
-            a.data,
-            folder,
-            replace(schedule, **asked),
-            seed=a.seed,
-            learning_rate=a.learning_rate,
-            backend=a.backend,
-            form=a.form,
-            ip_weight=getattr(a, "ip_weight", 0.0),
-            precision=a.precision or "highest",
-            n_devices=a.devices or 1,
-            overwrite=a.overwrite,
-            settings={"command": shlex.join(["samplernn", *a.words])},
-            max_seconds=a.max_time,
-            exp=exp if a.original_layout else None,
-        )
-    return _told(folder, code)
+        return layout.results_path("", hp, which_set, exp, a.learning_rate)
+    return a.run or Path("runs") / exp
+
+
+def _schedule(a: argparse.Namespace, hp: HyperParameters) -> Schedule:
+    """Schedule of a new run: the original's, without its time limit if another limit is given."""
+    from dataclasses import replace
+
+    changes = (DEBUG if a.debug else {}) | _schedule_arguments(a)
+    schedule = original_schedule(type(hp))
+    if changes.keys() & {"max_iters", "max_epochs"}:
+        schedule = replace(schedule, max_minutes=None)
+    return replace(schedule, **changes)
 
 
 def _check_same_model(
     folder: Path, hp: HyperParameters, given: dict[str, Any], a: argparse.Namespace
 ) -> None:
-    """Raise HyperParameterError if a run that is to go on is not what is asked for."""
+    """Raise HyperParameterError if the arguments contradict the run that is to be resumed."""
     from dataclasses import asdict
 
     from samplernn_theano.checkpoints import run_folder
-    from samplernn_theano.training.run import checkpoint_of
+    from samplernn_theano.checkpoints.from_original import last_checkpoint
 
-    old, originals = checkpoint_of(run_folder.Run(folder))
-    unsaid = {"seed": 123, "form": "fast", "ip_weight": 0.0}  # in a run of the original's
-    before = {"family": old.hp.family, **asdict(old.hp), **unsaid, **old.settings}
-    names = [name for name in (*unsaid, "learning_rate") if hasattr(a, name)]
-    asked = {"family": hp.family, **asdict(hp)} | {name: getattr(a, name) for name in names}
+    old, is_original = last_checkpoint(run_folder.Run(folder))
+    defaults = {"seed": 123, "form": "fast", "ip_weight": 0.0}  # of a run of the original
+    before = {"family": old.hp.family, **asdict(old.hp), **defaults, **old.settings}
+    names = [name for name in (*defaults, "learning_rate") if hasattr(a, name)]
+    requested = {"family": hp.family, **asdict(hp)} | {name: getattr(a, name) for name in names}
     if a.original_layout:
-        asked["original_layout"], before["original_layout"] = (
-            True,
-            originals or old.settings.get("original_layout"),
-        )
-    for name, value in asked.items():
-        # What was measured on the clips when the run began need not be given again.
+        requested["original_layout"] = True
+        before["original_layout"] = is_original or old.settings.get("original_layout")
+    for name, value in requested.items():
+        # Statistics of the clips need not be given again.
         if before[name] != value and not (name in ("mean", "std") and name not in given):
             raise HyperParameterError(
-                f"{folder} holds a run with {name} {before.get(name)}, not {value}; go on with it by "
+                f"{folder} holds a run with {name} {before.get(name)}, not {value}; resume it with "
                 f"samplernn resume {folder}, or choose another folder with --run."
             )
 
 
-def _asked_of_schedule(a: argparse.Namespace) -> dict[str, Any]:
+def _schedule_arguments(a: argparse.Namespace) -> dict[str, Any]:
     from dataclasses import fields
 
-    from samplernn_theano.config.schedule import Schedule
-
-    asked = {f.name: getattr(a, f.name) for f in fields(Schedule)}
-    return {name: value for name, value in asked.items() if value is not None}
+    given = {f.name: getattr(a, f.name) for f in fields(Schedule)}
+    return {name: value for name, value in given.items() if value is not None}
 
 
-def _told(folder: Path, code: int) -> int:
-    print(f"The run is in {folder}. Its learning curve: {folder / 'train_log.png'}")
+def _report(folder: Path, code: int) -> int:
+    print(f"Run: {folder}. Learning curve: {folder / 'train_log.png'}")
     return code
 
 
@@ -259,12 +286,12 @@ def _told(folder: Path, code: int) -> int:
 
 
 def add_resume(commands: Any) -> None:
-    """Give `commands` the command resume."""
-    parser = commands.add_parser("resume", help="go on with a run that was stopped")
-    parser.add_argument("run", type=Path, help="folder of the run, ours or the original's")
-    parser.add_argument("--data", type=Path, help="where the data set is now (default: where it was)")
+    """Add the command resume."""
+    parser = commands.add_parser("resume", help="resume an interrupted run")
+    parser.add_argument("run", type=Path, help="folder of the run, or results folder of the original")
+    parser.add_argument("--data", type=Path, help="folder of the data set, if it was moved")
     _add_schedule(parser)
-    add_set(parser, "a hyper-parameter of a run of the original's that its files do not tell")
+    add_set(parser, "a hyper-parameter of a run of the original that its files do not contain")
     add_backend(parser)
     add_precision(parser, "as before")
     add_devices(parser, "as before")
@@ -273,18 +300,33 @@ def add_resume(commands: Any) -> None:
 
 
 def _resume(a: argparse.Namespace) -> int:
-    return _together(a, _resume_here)
+    return _distributed(a, _resume_locally)
 
 
-def _resume_here(a: argparse.Namespace) -> int:
+def _resume_locally(a: argparse.Namespace) -> int:
+    return _resume_run(a.run, a, a.set)
+
+
+def _resume_run(folder: Path, a: argparse.Namespace, hyperparameters: Sequence[str] = ()) -> int:
     from samplernn_theano.training.run import resume
 
-    how = (a.backend, a.max_time, a.set, a.precision, a.devices)
-    return _told(a.run, resume(a.run, _changes(a), a.data, *how))
+    code = resume(
+        folder,
+        _changes(a),
+        a.data,
+        backend=a.backend,
+        max_seconds=a.max_time,
+        hyperparameters=hyperparameters,
+        precision=a.precision,
+        n_devices=a.devices,
+        catch_signals=True,
+        tune_malloc=True,
+    )
+    return _report(folder, code)
 
 
 def _changes(a: argparse.Namespace) -> dict[str, Any]:
-    """What becomes of the schedule of a run that goes on: a limit that is named takes the place of all."""
+    """Changes to the schedule of a resumed run: a given limit replaces all limits."""
     limits = {"max_iters", "max_epochs", "max_minutes"}
-    asked = _asked_of_schedule(a)
-    return (dict.fromkeys(limits) if asked.keys() & limits else {}) | asked
+    given = _schedule_arguments(a)
+    return (dict.fromkeys(limits) if given.keys() & limits else {}) | given

@@ -1,4 +1,4 @@
-"""When to stop and when to look."""
+"""The schedule of a training run: limits, evaluations, checkpoints; and its progress."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from samplernn_theano.config.hyperparameters import HyperParameters
 
 @dataclass(frozen=True)
 class Schedule:
-    """When a run stops and looks.
+    """Limits of a run, and the intervals between evaluations and checkpoints.
 
-    The defaults are the original's: a look every 10,000 iterations, every 90 minutes and once an epoch;
-    sequences of 5 s each time. `original_schedule` has the rest.
+    The defaults are the original's: an evaluation every 10,000 iterations, every 90 minutes and once per
+    epoch, with samples of 5 s. `original_schedule` has the rest.
     """
 
     max_iters: int | None = None
@@ -18,52 +18,53 @@ class Schedule:
     max_minutes: float | None = None
     monitor_iters: int = 10_000
     monitor_minutes: float = 90.0
-    save_minutes: float = 10.0  # of training between two checkpoints, if there is no look before
-    keep: int = 1  # checkpoints: of the latest looks, and of the best
-    patience: int | None = None  # stop after so many looks that did not improve on the best
-    n_seqs: int = 0
+    save_minutes: float = 10.0  # of training between two checkpoints without an evaluation
+    keep: int = 1  # number of checkpoints: of the latest evaluations, and of the best
+    patience: int | None = None  # early stopping: evaluations without improvement before the run ends
+    n_seqs: int = 0  # sequences generated at each evaluation
     sample_seconds: float = 5.0
 
 
 def original_schedule(family: type[HyperParameters]) -> Schedule:
-    """The original's: three days of training and 20 sequences at each look; wavenet: 60 hours and 10."""
+    """Three days of training and 20 sequences at each evaluation; wavenet: 60 hours and 10."""
     return Schedule(max_minutes=family.max_minutes, n_seqs=family.n_seqs)
 
 
 @dataclass
 class Progress:
-    """Where a run stands. `seconds` counts training alone, without monitoring and compilation."""
+    """Progress of a run. `seconds` is training time, without evaluation and compilation."""
 
     batches_per_epoch: int = 1
     iteration: int = 0
     epoch: int = 0
-    batch: int = 0  # minibatches of this epoch that are done
+    batch: int = 0  # minibatches of this epoch trained on
     seconds: float = 0.0
     best_valid: float | None = None
     best_test: float | None = None
     best_iteration: int = 0
-    last_monitor_iteration: int = 0  # of the last regular look
+    last_monitor_iteration: int = 0  # of the last regular evaluation
     last_monitor_seconds: float = 0.0
-    minibatch: float = 0.0  # cost of the last one
-    cost_sum: float = 0.0  # of the minibatches since the last regular look
+    minibatch: float = 0.0  # cost of the last minibatch
+    cost_sum: float = 0.0  # over the minibatches since the last regular evaluation
     cost_count: int = 0
-    look_due: bool = False  # a look at this very moment is still to be made
-    looks_without_gain: int = 0  # since the best one
+    eval_due: bool = False  # at this iteration, and not done yet
+    evals_without_improvement: int = 0  # since the best evaluation
 
 
 def improved(progress: Progress, valid: float) -> bool:
-    """Whether a validation cost is the lowest so far."""
+    """True if a validation cost is the lowest so far."""
     return progress.best_valid is None or valid < progress.best_valid
 
 
 def ended(schedule: Schedule, progress: Progress) -> bool:
-    """Whether it is time to stop."""
-    out_of_patience = schedule.patience is not None and progress.looks_without_gain >= schedule.patience
-    return out_of_patience or fraction(schedule, progress) >= 1
+    """True if a limit is reached, or early stopping has run out of patience."""
+    patience = schedule.patience
+    stop_early = patience is not None and progress.evals_without_improvement >= patience
+    return stop_early or fraction(schedule, progress) >= 1
 
 
 def fraction(schedule: Schedule, progress: Progress) -> float:
-    """How much of the schedule is done, by whichever limit is nearest."""
+    """Fraction of the schedule that is done, by the nearest limit."""
     done = 0.0
     if schedule.max_iters is not None:
         done = max(done, progress.iteration / schedule.max_iters)
@@ -75,16 +76,16 @@ def fraction(schedule: Schedule, progress: Progress) -> float:
     return done
 
 
-def due(schedule: Schedule, progress: Progress) -> bool:
-    """Whether it is time for a look.
+def eval_due(schedule: Schedule, progress: Progress) -> bool:
+    """True if an evaluation is due.
 
-    Quirk: the look at the end of an epoch comes after the first minibatch of the next one.
+    Quirk: the evaluation at the end of an epoch comes after the first minibatch of the next one.
     """
-    return regular(schedule, progress) or (progress.epoch > 0 and progress.batch == 1)
+    return regular_eval_due(schedule, progress) or (progress.epoch > 0 and progress.batch == 1)
 
 
-def regular(schedule: Schedule, progress: Progress) -> bool:
-    """Whether so much was trained since the last regular look that it is time for the next."""
+def regular_eval_due(schedule: Schedule, progress: Progress) -> bool:
+    """True if `monitor_iters` or `monitor_minutes` have passed since the last regular evaluation."""
     return (
         progress.iteration - progress.last_monitor_iteration >= schedule.monitor_iters
         or progress.seconds - progress.last_monitor_seconds >= 60 * schedule.monitor_minutes

@@ -1,13 +1,11 @@
-"""Several processes that train one model together, on one machine or on many.
+"""Distributed training: several processes that train one model, on one machine or on many.
 
-JAX connects the devices: it finds the processes, and computes with the arrays of all. All else that the
-processes say to each other goes over a TCP connection between process 0 and each other one, a line of JSON
-at a time: what to do next (`agree`), a signal that asks for the end, and that a process ends. Where a process
-is killed the system closes its connection, and where a machine vanishes TCP's keep-alive does: the others
-know at once, or within half a minute, and end with a sentence. JAX alone would notice after 100 s and abort
-with a stack trace.
+JAX finds the processes and computes with the devices of all. Other messages (broadcasts, signals, exits) are
+lines of JSON over a TCP connection between process 0, the main process, and each of the others. If a process
+is killed the operating system closes its connection, and if a machine is lost TCP keep-alive does so within
+30 s: the others then exit with a one-line error. JAX alone would abort with a stack trace after 100 s.
 
-In a process that was started alone every function is the identity, and JAX is not imported.
+In a single process every function is the identity, and JAX is not imported.
 """
 
 import json
@@ -27,78 +25,78 @@ from typing import Any, NoReturn
 import numpy as np
 
 from samplernn_theano.errors import BackendError, HyperParameterError, SampleRNNError
-from samplernn_theano.training.rank_and_size import local_devices, place
+from samplernn_theano.training.rank_and_size import local_devices, rank_and_size
 from samplernn_theano.utils.commands import run_command
 
 START_SECONDS = 300.0
-"""So long the processes wait for each other at the start."""
+"""Timeout of the start: all processes have to connect."""
 
 GRACE_SECONDS = 10.0
-"""So long a process may take to end by itself once another one has."""
+"""Time for a process to exit by itself after another one has."""
 
 LINE_SECONDS = 5.0
-"""So long a process may take to say who it is."""
+"""Timeout of the first line on a connection, which names the process."""
 
-_ADDRESS = "samplernn-theano/address"  # of process 0, among the values that JAX's runtime keeps
+_ADDRESS = "samplernn-theano/address"  # key of process 0's address in JAX's key-value store
 
 
 class _Links:
-    """The connections of this process: of process 0 with all others, of another one with process 0."""
+    """Connections of this process: process 0 has one to every other, the others have one to process 0."""
 
     def __init__(self, rank: int, n_processes: int) -> None:
         self.rank = rank
         self.n_processes = n_processes
         self.sockets: dict[int, socket.socket] = {}
-        self.threads: list[threading.Thread] = []  # that listen to them
-        self.agreed: queue.SimpleQueue[list[float]] = queue.SimpleQueue()
-        self.stop = 0  # the largest that another process has told, in process 0
-        self.told = 0  # what this one has told
-        self.first_has_ended = threading.Event()
-        self.ends = threading.Event()  # this process is about to end by itself
-        self.leaving = threading.Lock()
+        self.threads: list[threading.Thread] = []  # listeners
+        self.broadcasts: queue.SimpleQueue[list[float]] = queue.SimpleQueue()
+        self.received_signal = 0  # in process 0: the largest that another process has sent
+        self.sent_signal = 0  # by this process
+        self.main_has_ended = threading.Event()
+        self.ending = threading.Event()  # this process is about to exit by itself
+        self.aborting = threading.Lock()
 
     def send(self, **message: Any) -> None:
-        """Send a message to all that this one is connected with; that one is gone is noticed elsewhere."""
+        """Send a message on every connection; lost connections are noticed by the listeners."""
         line = json.dumps(message).encode() + b"\n"
         for connection in self.sockets.values():
             with suppress(OSError):
                 connection.sendall(line)
 
     def listen(self, peer: int) -> None:
-        """Heed what another process says, until it is gone: in a thread of its own."""
+        """Handle the messages of another process until it exits; runs in a thread of its own."""
         with suppress(OSError), self.sockets[peer].makefile(encoding="utf-8") as lines:
             for line in lines:
                 message = json.loads(line)
-                if "agreed" in message:
-                    self.agreed.put(message["agreed"])
-                elif "stop" in message:
-                    self.stop = max(self.stop, message["stop"])
+                if "broadcast" in message:
+                    self.broadcasts.put(message["broadcast"])
+                elif "signal" in message:
+                    self.received_signal = max(self.received_signal, message["signal"])
                 elif "lost" in message:
-                    self.leave(message["lost"], message["how"])
+                    self.abort(message["lost"], message["how"])
                 elif "end" in message:
-                    self.first_has_ended.set()
-                    if not self.ends.wait(GRACE_SECONDS):
-                        self.leave(peer, f"has ended with exit code {message['end']}")
+                    self.main_has_ended.set()
+                    if not self.ending.wait(GRACE_SECONDS):
+                        self.abort(peer, f"has ended with exit code {message['end']}")
                     return
-        if not self.ends.is_set():
-            self.leave(peer, "was lost: it was killed, or its machine is gone")
+        if not self.ending.is_set():
+            self.abort(peer, "was lost: it was killed, or its machine is gone")
 
     def wait(self, seconds: float) -> None:
-        """Wait until the others are gone, but no longer than so: JAX aborts whoever outlives process 0."""
+        """Wait until the others have exited, with a timeout: JAX aborts processes that outlive process 0."""
         end = time.monotonic() + seconds
         for thread in self.threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.0, end - time.monotonic()))
 
-    def leave(self, lost: int, how: str) -> NoReturn:
-        """End this process, because another one is gone."""
-        self.leaving.acquire()  # never released: once is enough
+    def abort(self, lost: int, how: str) -> NoReturn:
+        """Exit, because another process has exited."""
+        self.aborting.acquire()  # never released: only one thread aborts
         if self.rank == 0:
             self.send(lost=lost, how=how)
             self.wait(1.0)
         print(
-            f"samplernn: Process {lost} of {self.n_processes} {how}. All others end too; the last checkpoint "
-            "is whole: start all of them again with --resume.",
+            f"samplernn: Process {lost} of {self.n_processes} {how}. All others exit too; the last "
+            "checkpoint is intact: restart all of them with --resume.",
             file=sys.stderr,
         )
         _exit(2)
@@ -107,26 +105,26 @@ class _Links:
 _links: _Links | None = None
 
 
-# --- who is who ---------------------------------------------------------------------------------------------
+# --- ranks --------------------------------------------------------------------------------------------------
 
 
 def n_processes() -> int:
-    """How many processes train together."""
+    """Number of processes."""
     return _links.n_processes if _links else 1
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Rank of this process, from 0."""
     return _links.rank if _links else 0
 
 
-def is_first() -> bool:
-    """Whether this is process 0: the one that writes, draws and speaks."""
+def is_main_process() -> bool:
+    """True for process 0, the only one that writes files and messages."""
     return rank() == 0
 
 
-def rows(batch_size: int) -> slice:
-    """The rows of every minibatch that this process feeds to its devices.
+def batch_shard(batch_size: int) -> slice:
+    """Local shard of the batch: the rows of every minibatch that this process feeds to its devices.
 
     Raises
     ------
@@ -136,135 +134,134 @@ def rows(batch_size: int) -> slice:
     n = n_processes()
     if batch_size % n:
         raise HyperParameterError(
-            f"{n} processes cannot share minibatches of {batch_size} evenly; start as many as divide "
-            "--batch_size."
+            f"{n} processes cannot share minibatches of {batch_size} evenly; start a number of them that "
+            "divides --batch_size."
         )
     share = batch_size // n
     return slice(rank() * share, (rank() + 1) * share)
 
 
-# --- decisions ----------------------------------------------------------------------------------------------
+# --- communication ------------------------------------------------------------------------------------------
 
 
-def agree(*values: float, stop: int = 0) -> tuple[list[float], int]:
-    """What process 0 says, and the largest `stop` that any process has told so far.
+def broadcast(*values: float, signal_number: int = 0) -> tuple[list[float], int]:
+    """Broadcast values from process 0, with the largest signal number that any process has received.
 
-    All processes call it at the same places, so that they decide alike: by the clock of process 0, and on a
-    signal that only one of them was sent. A `stop` that process 0 does not know of yet is part of a later
-    call's. Who comes early waits for process 0, as long as it takes.
+    All processes call it at the same points, so that they decide alike: by the clock of process 0, and on a
+    signal sent to only one of them. A signal that process 0 does not know of yet is part of a later call. The
+    others block until process 0 calls.
     """
     if _links is None:
-        return list(values), stop
-    if not is_first():
-        if stop > _links.told:
-            _links.told = stop
-            _links.send(stop=stop)
-        *heard, most = _links.agreed.get()
-        return heard, int(most)
-    stop = max(stop, _links.stop)
-    _links.send(agreed=[*values, stop])
-    return list(values), stop
+        return list(values), signal_number
+    if not is_main_process():
+        if signal_number > _links.sent_signal:
+            _links.sent_signal = signal_number
+            _links.send(signal=signal_number)
+        *received, number = _links.broadcasts.get()
+        return received, int(number)
+    signal_number = max(signal_number, _links.received_signal)
+    _links.send(broadcast=[*values, signal_number])
+    return list(values), signal_number
 
 
-def meet() -> None:
-    """Wait until all processes are here."""
+def barrier() -> None:
+    """Block until all processes have called this."""
     if _links is not None:
         from jax.experimental.multihost_utils import sync_global_devices
 
-        sync_global_devices("meet")
+        sync_global_devices("barrier")
 
 
-# --- the life of the processes ------------------------------------------------------------------------------
+# --- start and exit -----------------------------------------------------------------------------------------
 
 
-def together(work: Callable[[], int]) -> int:
-    """Start the processes that the launcher tells of, and do `work` in each of them.
+def run_distributed(work: Callable[[], int]) -> int:
+    """Connect with the processes that the launcher started, and do `work` in each of them.
 
-    `work` returns an exit code, the same in all. If one process is lost, the others end at once; if one ends
-    by an error, which it tells, those do that have not ended by themselves after `GRACE_SECONDS`: with a
-    sentence and exit code 2.
+    `work` returns an exit code, the same in all. If a process is lost, the others exit at once with a
+    one-line error and code 2; if one exits with an error, those that have not exited after `GRACE_SECONDS`.
 
     Raises
     ------
     BackendError
         If no launcher is found.
     """
-    number, n = place(os.environ)
+    number, n = rank_and_size(os.environ)
     if n == 1:
         return work()
 
-    def life() -> int:
+    def connected() -> int:
         start(number, n)
-        return _end(_outlived(work))
+        return _end(_guarded(work))
 
-    code = run_command(life)
-    if _links is None or not _links.ends.is_set():  # an error, which the others may not know of
-        _leave_alone(code)
+    code = run_command(connected)
+    if _links is None or not _links.ending.is_set():  # an error, which the others may not know of
+        _exit_with_message(code)
     return code
 
 
-def _outlived(work: Callable[[], int]) -> int:
-    """Do `work`; if it raises no error of ours, another process may be lost: wait, for that is told first."""
+def _guarded(work: Callable[[], int]) -> int:
+    """Do `work`. An unexpected error may come from the loss of another process: wait for that message."""
     try:
         return work()
     except (SampleRNNError, MemoryError, OSError):
         raise
-    except (KeyboardInterrupt, SystemExit):  # before or after the loop, which heeds signals
-        _leave_alone(128 + signal.SIGTERM)
+    except (KeyboardInterrupt, SystemExit):  # outside of the loop, which handles signals
+        _exit_with_message(128 + signal.SIGTERM)
     except BaseException:  # such as a collective that fails
         time.sleep(GRACE_SECONDS + 1)
         traceback.print_exc()
-        _leave_alone(1)
+        _exit_with_message(1)
 
 
-def _leave_alone(code: int) -> NoReturn:
-    """End this process whatever the others do."""
+def _exit_with_message(code: int) -> NoReturn:
+    """Exit after a message to the others, without waiting for their work to end."""
     if _links is not None:
-        _links.ends.set()
+        _links.ending.set()
         _links.send(end=code)
-        if is_first():
+        if is_main_process():
             _links.wait(GRACE_SECONDS + 5)
     _exit(code)
 
 
 def _end(code: int) -> int:
-    """End in peace: process 0, which has the most to do, first."""
+    """End normally: process 0, which has the most to do, first."""
     import jax
 
     assert _links is not None
-    if not is_first():
-        _links.first_has_ended.wait()
-    _links.ends.set()
+    if not is_main_process():
+        _links.main_has_ended.wait()
+    _links.ending.set()
     _links.send(end=code)
     jax.distributed.shutdown()  # waits for all
     return code
 
 
 def start(number: int, n: int) -> None:
-    """Connect this process, `number` of `n`, with the others; JAX must not be in use yet.
+    """Connect this process, `number` of `n`, with the others, before the first use of JAX.
 
-    From now on JAX's devices are those of all processes, and only process 0 has a standard output.
+    Afterwards JAX's devices are those of all processes, and only process 0 has a standard output.
 
     Raises
     ------
     BackendError
-        If the processes do not find each other, or have different numbers of devices.
+        If the processes cannot connect, or have different numbers of devices.
     """
     global _links
     import jax
 
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM away from us
+    jax.config.update("jax_enable_preemption_service", False)  # it handles SIGTERM
     if number > 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    with _in_time(number, n):
+    with _start_timeout(number, n):
         try:
             jax.distributed.initialize(
                 num_processes=n,
                 process_id=number,
                 local_device_ids=local_devices(os.environ),
-                # Where the address is said JAX need not ask the launcher, and Open MPI 5 would not tell it.
+                # With an address JAX need not ask the launcher; Open MPI 5 would not tell it.
                 cluster_detection_method="deactivate" if "JAX_COORDINATOR_ADDRESS" in os.environ else None,
-                initialization_timeout=round(2 * START_SECONDS),  # past ours, for JAX would abort
+                initialization_timeout=round(2 * START_SECONDS),  # longer than ours, for JAX would abort
                 shutdown_timeout_seconds=60,
             )
         except (RuntimeError, ValueError) as error:
@@ -281,14 +278,14 @@ def start(number: int, n: int) -> None:
 
 
 @contextmanager
-def _in_time(number: int, n: int) -> Iterator[None]:
-    """End this process if the block takes longer than `START_SECONDS`."""
+def _start_timeout(number: int, n: int) -> Iterator[None]:
+    """Exit if the block takes longer than `START_SECONDS`."""
 
     def end() -> None:
-        missing = "process 0 was not found" if number else "some have not come"
+        missing = "process 0 was not found" if number else "some did not connect"
         print(
             f"samplernn: Process {number} of {n} has waited {START_SECONDS:.0f} s for the others: {missing}; "
-            "see that all start, and that their machines reach each other.",
+            "check that all are started, and that their machines reach each other.",
             file=sys.stderr,
         )
         _exit(2)
@@ -303,38 +300,38 @@ def _in_time(number: int, n: int) -> Iterator[None]:
 
 
 def _connect(links: _Links) -> None:
-    """Connect process 0 with all others, who hear where it listens from JAX's runtime."""
-    from jax._src.distributed import global_state  # JAX has no other way to it
+    """Connect process 0 with all others, which get its address from JAX's key-value store."""
+    from jax._src.distributed import global_state  # not public
 
     client: Any = global_state.client
     if links.rank > 0:
         host = str(global_state.coordinator_address).rpartition(":")[0].strip("[]")
-        port, word = client.blocking_key_value_get(_ADDRESS, round(1000 * START_SECONDS)).split()
+        port, token = client.blocking_key_value_get(_ADDRESS, round(1000 * START_SECONDS)).split()
         connection = socket.create_connection((host, int(port)))
-        connection.sendall(f"{links.rank} {word}\n".encode())
-        links.sockets[0] = _kept_alive(connection)
+        connection.sendall(f"{links.rank} {token}\n".encode())
+        links.sockets[0] = _with_keep_alive(connection)
         return
-    word = secrets.token_hex()  # whoever else finds the port does not know it
+    token = secrets.token_hex()  # refuses other programs that connect to the port
     with _server(links.n_processes) as server:
-        client.key_value_set(_ADDRESS, f"{server.getsockname()[1]} {word}")
+        client.key_value_set(_ADDRESS, f"{server.getsockname()[1]} {token}")
         while len(links.sockets) < links.n_processes - 1:
             connection, _ = server.accept()
-            number, _, said = _read_line(connection).partition(" ")
-            if said == word:
-                links.sockets[int(number)] = _kept_alive(connection)
+            number, _, received = _read_line(connection).partition(" ")
+            if received == token:
+                links.sockets[int(number)] = _with_keep_alive(connection)
             else:
                 connection.close()
 
 
 def _server(backlog: int) -> socket.socket:
-    """A socket that listens on a free port of all addresses."""
+    """Socket that listens on a free port of all addresses."""
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog)
     return socket.create_server(("", 0), backlog=backlog)
 
 
 def _read_line(connection: socket.socket) -> str:
-    """The first line that comes; what there is of it if it takes long, as from whoever scans for ports."""
+    """First line of a connection; a part of it after `LINE_SECONDS`, as from a port scanner."""
     line = bytearray()
     connection.settimeout(LINE_SECONDS)
     with suppress(OSError):
@@ -344,8 +341,8 @@ def _read_line(connection: socket.socket) -> str:
     return line.decode("ascii", "replace")
 
 
-def _kept_alive(connection: socket.socket) -> socket.socket:
-    """Let the system ask every few seconds whether the other end is there, and give up after 30 s."""
+def _with_keep_alive(connection: socket.socket) -> socket.socket:
+    """Switch on TCP keep-alive, which closes the connection if the other end is lost for 30 s."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("KEEPIDLE", 10), ("KEEPINTVL", 5), ("KEEPCNT", 4), ("USER_TIMEOUT", 30_000)):
@@ -355,30 +352,30 @@ def _kept_alive(connection: socket.socket) -> socket.socket:
 
 
 def _check_devices() -> None:
-    """Compute with the devices of all processes once; raise BackendError if they are not as many in each."""
+    """Use the devices of all processes once; raise BackendError if their numbers differ."""
     import jax
     from jax.experimental.multihost_utils import process_allgather
 
-    with _silent_stdout():  # the library that connects CPUs tells of its success there
+    with _silent_stdout():  # the library that connects CPUs prints there
         counts = process_allgather(np.int32(jax.local_device_count())).ravel().tolist()
     if len(set(counts)) > 1:
         raise BackendError(
-            f"The processes have {', '.join(map(str, counts))} devices; give each as many as the others."
+            f"The processes have {', '.join(map(str, counts))} devices; give each the same number."
         )
 
 
 @contextmanager
 def _silent_stdout() -> Iterator[None]:
-    """Send what libraries write to the standard output nowhere."""
+    """Discard what libraries write to the standard output."""
     sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    stdout, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
     try:
         yield
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stdout, 1)
+        os.close(stdout)
+        os.close(null)
 
 
 def _first_line(error: Exception) -> str:
@@ -386,7 +383,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _exit(code: int) -> NoReturn:
-    """End at once: JAX's own way out would wait for the others."""
+    """Exit at once: JAX's exit handlers would wait for the others."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

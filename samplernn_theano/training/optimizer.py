@@ -9,7 +9,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.graph.traversal import ancestors
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.backends.all_reduce import all_sum
+from samplernn_theano.backends.all_reduce import all_reduce
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.models.graph import Graph
 
@@ -61,7 +61,7 @@ def gradients(
     reached = {p: g for p, g in zip(parameters, grads, strict=True) if g is not None}
     if n_devices == 1:
         return reached
-    return dict(zip(reached, all_sum(*reached.values()), strict=True))
+    return dict(zip(reached, all_reduce(*reached.values()), strict=True))
 
 
 def adam(

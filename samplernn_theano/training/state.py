@@ -1,4 +1,4 @@
-"""The state of a training run, and its checkpoint."""
+"""State of a training run, and its checkpoint."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.backends.compile import full, read
+from samplernn_theano.backends.compile import to_numpy, wait_for_scalar
 from samplernn_theano.checkpoints import npz, run_folder
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.config.schedule import Progress, Schedule
@@ -26,67 +26,69 @@ type Compiled = Callable[..., list[Any]]
 class Trainer:
     """A model compiled for training.
 
-    With several devices `graph` is that of one device's part of the batch; `step` and `evaluate` take and
-    return whole batches.
+    With several devices `graph` is for one device's shard of the batch; `step` and `evaluate` take and return
+    whole batches.
     """
 
     hp: HyperParameters
     graph: Graph
     adam: Mapping[str, Any]
     step: Compiled  # updates the parameters; returns the cost and the new states
-    evaluate: Compiled  # the same without updating; compiled at its first call
-    settings: Mapping[str, Any] = field(default_factory=dict)  # where it comes from, for its checkpoints
+    evaluate: Compiled  # the same without an update; compiled at its first call
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the run, stored in its checkpoints
 
     def zero_states(self) -> list[NDArray]:
-        """Carried states to start with, of the whole batch."""
+        """Initial recurrent states of the whole batch."""
         return zero_states(self.graph, self.hp)
 
 
 @dataclass
-class Training:
-    """A training under way: what does not change, and where it stands."""
+class TrainingState:
+    """A run in training: model, data, schedule, hooks and progress."""
 
     trainer: Trainer
     clips: Mapping[str, Clips]  # by split
     run: run_folder.Run
     schedule: Schedule
     progress: Progress
-    states: list[Any]  # carried, in the order of the graph
-    began: float  # time.monotonic() at the start of this process
-    say: Callable[[str], Any] = print
-    stopping: list[int] = field(default_factory=list)  # the signal that asks for the end, once it has come
-    evaluate: Callable[["Training"], None] = lambda _: None  # what is done at an evaluation
-    engine: Any = None  # the sampler of an evaluation's samples
-    costs: list[float] = field(default_factory=list)  # since the last line of the log
-    pending: Any = None  # the cost of the last iteration, where it is not read yet
+    states: list[Any]  # recurrent states carried between minibatches, in the order of the graph
+    started: float  # time.monotonic() at the start of this process
+    on_evaluation: Callable[["TrainingState"], None] = lambda _: (
+        None
+    )  # hook, called when an evaluation is due
+    log: Callable[[str], Any] = print  # messages to the user
+    signals: list[int] = field(default_factory=list)  # received SIGINT and SIGTERM
+    sampler: Any = None  # draws the samples of an evaluation
+    costs: list[float] = field(default_factory=list)  # since the last line of the log file
+    pending_cost: Any = None  # of the last minibatch, while the device may still compute it
 
     @property
     def tree(self) -> ResultTree | None:
-        """The run's folder under the original's names, where these were asked for."""
+        """The run's folder under the original's names, with --original-layout."""
         return ResultTree(self.run.folder) if self.trainer.settings.get("original_layout") else None
 
 
-def settle(t: Training) -> None:
-    """Read the cost of the last iteration, if that is still to be done; waits for the device.
+def wait_for_cost(t: TrainingState) -> None:
+    """Block until the cost of the last minibatch is ready, and add it to the progress.
 
     Raises
     ------
     DivergedError
-        If it is not a finite number.
+        If it is NaN or infinite.
     """
-    if t.pending is None:
+    if t.pending_cost is None:
         return
-    cost, t.pending = read(t.pending), None
+    cost, t.pending_cost = wait_for_scalar(t.pending_cost), None
     if not math.isfinite(cost):
-        raise DivergedError(diverged("cost", cost, t, t.progress.iteration - 1))
+        raise DivergedError(divergence_message("cost", cost, t, t.progress.iteration - 1))
     t.progress.minibatch = cost
     t.progress.cost_sum += cost
     t.progress.cost_count += 1
     t.costs.append(cost)
 
 
-def save(t: Training, path: Path) -> None:
-    """Write a checkpoint of this moment. All processes give their parts of it, and process 0 writes it.
+def save_checkpoint(t: TrainingState, path: Path) -> None:
+    """Write a checkpoint. Every process takes part, for the arrays are gathered; process 0 writes it.
 
     Raises
     ------
@@ -95,34 +97,24 @@ def save(t: Training, path: Path) -> None:
     OutputError
         If it cannot be written.
     """
-    settle(t)
+    wait_for_cost(t)
     graph = t.trainer.graph
     parameters = graph.parameters.arrays()
     adam = {name: np.array(variable.get_value(borrow=True)) for name, variable in t.trainer.adam.items()}
-    carried = dict(zip(graph.states, full(t.states), strict=True))
-    for name, value in (parameters | adam | carried).items():
+    states = dict(zip(graph.states, to_numpy(t.states), strict=True))
+    for name, value in (parameters | adam | states).items():
         if not np.isfinite(value).all():
             raise DivergedError(
                 f"{name} is not finite after {t.progress.iteration} updates: the gradients have exploded. No "
-                f"checkpoint was written, and what {path} held before is kept. Try a smaller --learning-rate."
+                f"checkpoint was written, and {path} was not changed. Try a smaller --learning-rate."
             )
-    if not distributed.is_first():
-        return
-    npz.save(
-        path,
-        npz.Checkpoint(
-            hp=t.trainer.hp,
-            parameters=parameters,
-            adam=adam,
-            states=carried,
-            progress=asdict(t.progress),
-            settings=t.trainer.settings,
-        ),
-    )
+    if distributed.is_main_process():
+        progress = asdict(t.progress)
+        npz.save(path, npz.Checkpoint(t.trainer.hp, parameters, adam, states, progress, t.trainer.settings))
 
 
-def diverged(what: str, nll: float, t: Training, updates: int) -> str:
-    """A sentence for a cost that is no finite number."""
+def divergence_message(what: str, nll: float, t: TrainingState, updates: int) -> str:
+    """Error message for a cost that is NaN or infinite."""
     last = t.run.last
     kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
     return (

@@ -1,4 +1,4 @@
-"""A model compiled for training and for evaluation."""
+"""Compilation of the training step and of the evaluation of a model."""
 
 import functools
 from collections.abc import Mapping
@@ -16,9 +16,8 @@ from samplernn_theano.backends.compile import (
     default_backend,
 )
 from samplernn_theano.config.hyperparameters import HyperParameters
-from samplernn_theano.models import rnn
-from samplernn_theano.models.build import graph_of_one_device
-from samplernn_theano.models.graph import Graph, with_rows
+from samplernn_theano.models.build import build_shard_graph
+from samplernn_theano.models.graph import Form, Graph, batch_variables
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
 from samplernn_theano.training.state import Compiled, Trainer
@@ -29,84 +28,91 @@ def compile_trainer(
     seed: int = 123,
     learning_rate: float | None = None,
     backend: str | None = None,
-    form: rnn.Form = "fast",
+    form: Form = "fast",
     ip_weight: float = 0.0,
     precision: str = "highest",
     n_devices: int = 1,
 ) -> Trainer:
     """Draw the initial parameters and compile the training step and the evaluation.
 
-    `learning_rate` is the family's where it is None. `ip_weight` is that of the independent predictions'
-    cost (three_tier) beside the cost proper; the original's loop leaves them out. `precision` and `n_devices`
-    are as in `compile_function`. The step may overwrite the states that it is given, if they are JAX's.
+    The step may overwrite the states that it is given, if they are JAX arrays.
+
+    Parameters
+    ----------
+    learning_rate : float, optional
+        Of Adam; default: the family's.
+    ip_weight : float
+        Weight of the cost of the independent predictions (three_tier), which the original's training omits.
+    precision, n_devices
+        As in `compile_function`.
 
     Raises
     ------
     BackendError
-        If the backend cannot work here, or not so.
+        If the backend is not available, or not with these options.
     """
     learning_rate, backend = learning_rate or hp.learning_rate, backend or default_backend()
     check_backend(backend)
-    prepare_memory(hp)
     check_precision(backend, precision)
     check_devices(backend, n_devices, hp.batch_size)
-    graph = graph_of_one_device(Parameters(seed), hp, form, n_devices)
+    graph = build_shard_graph(Parameters(seed), hp, form, n_devices)
     options: dict[str, Any] = {"backend": backend, "precision": precision, "n_devices": n_devices}
-    about = {"family": hp.family, "hyperparameters": asdict(hp), "form": form, **options}
-    options["by_row"] = with_rows(graph)
-    step, adam = _step(graph, learning_rate, ip_weight, about, options)
-    evaluation = functools.cache(lambda: _evaluation(graph, about, options))
+    key = {"family": hp.family, "hyperparameters": asdict(hp), "form": form, **options}
+    options["batched"] = batch_variables(graph)
+    step, adam = _compile_step(graph, learning_rate, ip_weight, key, options)
+    evaluation = functools.cache(lambda: _compile_evaluation(graph, key, options))
     return Trainer(hp, graph, adam, step, evaluate=lambda *arguments: evaluation()(*arguments))
 
 
-def prepare_memory(hp: HyperParameters) -> None:
-    """Make ready for steps of this model: to be called before JAX is used."""
+def tune_malloc(hp: HyperParameters) -> None:
+    """Keep freed memory for the next step, an option of the whole process; before the first use of JAX."""
     malloc.keep_freed_memory(hp.batch_size * hp.seq_len * hp.dim)
 
 
-def _step(
+def _compile_step(
     graph: Graph,
     learning_rate: float,
     ip_weight: float,
-    about: Mapping[str, Any],
+    key: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> tuple[Compiled, dict[str, SharedVariable]]:
-    """The training step, and Adam's variables. Where the step was kept, its graph is not made."""
-    about = {"program": "step", "learning_rate": learning_rate, "ip_weight": ip_weight, **about}
-    params = graph.parameters
-    if kept := _kept(about):
-        moved = [name[7:] for name in kept.layout.variables if name.startswith("adam.m.")]
-        adam = optimizer.adam_state([params[name] for name in moved], params.dtype)
-        return kept.with_variables({**params, **adam}), adam
-    cost, trainable = optimizer.objective(graph, "train", ip_weight)
-    moves, adam = optimizer.adam(cost, trainable, learning_rate, n_devices=options["n_devices"])
-    outputs, states = [graph.cost, *graph.new_states.values()], list(graph.states.values())
-    return _keep(about, compile_function(graph.inputs, outputs, moves, donate=states, **options)), adam
+    """Training step (inputs and states -> cost and new states), and Adam's variables.
 
-
-def _evaluation(graph: Graph, about: Mapping[str, Any], options: Mapping[str, Any]) -> Compiled:
-    """Cost and new states of a pass, nothing updated."""
-    about = {"program": "evaluation", **about}
-    if kept := _kept(about):
-        return kept.with_variables(graph.parameters)
-    outputs = [graph.cost, *graph.new_states.values()]
-    return _keep(about, compile_function(graph.inputs, outputs, **options))
-
-
-def _kept(about: Mapping[str, Any]) -> Any:
-    """What was kept of a program for JAX by its description (`samplernn_theano.backends.jax_program`), or
-    None.
+    If the step is in the compile cache, the graph of its updates is not built.
     """
-    if about["backend"] != "jax":
+    key = {"program": "step", "learning_rate": learning_rate, "ip_weight": ip_weight, **key}
+    params = graph.parameters
+    if stored := _load(key):
+        trained = [name[7:] for name in stored.layout.variables if name.startswith("adam.m.")]
+        adam = optimizer.adam_state([params[name] for name in trained], params.dtype)
+        return stored.with_variables({**params, **adam}), adam
+    cost, trainable = optimizer.objective(graph, "train", ip_weight)
+    updates, adam = optimizer.adam(cost, trainable, learning_rate, n_devices=options["n_devices"])
+    outputs, states = [graph.cost, *graph.new_states.values()], list(graph.states.values())
+    return _store(key, compile_function(graph.inputs, outputs, updates, donate=states, **options)), adam
+
+
+def _compile_evaluation(graph: Graph, key: Mapping[str, Any], options: Mapping[str, Any]) -> Compiled:
+    """Cost and new states of a truncated-BPTT chunk, without updates."""
+    key = {"program": "evaluation", **key}
+    if stored := _load(key):
+        return stored.with_variables(graph.parameters)
+    outputs = [graph.cost, *graph.new_states.values()]
+    return _store(key, compile_function(graph.inputs, outputs, **options))
+
+
+def _load(key: Mapping[str, Any]) -> Any:
+    """Program from the compile cache, which exists for JAX only, or None."""
+    if key["backend"] != "jax":
         return None
     from samplernn_theano.backends import jax_program
 
-    return jax_program.kept(about)
+    return jax_program.load(key)
 
 
-def _keep(about: Mapping[str, Any], program: Any) -> Compiled:
-    if about["backend"] == "jax":
+def _store(key: Mapping[str, Any], program: Any) -> Compiled:
+    if key["backend"] == "jax":
         from samplernn_theano.backends import jax_program
 
-        jax_program.keep(about, program)
+        jax_program.store(key, program)
     return program

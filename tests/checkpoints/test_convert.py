@@ -1,4 +1,4 @@
-"""The original's files as ours and ours as the original's."""
+"""Conversion from and to the original's formats."""
 
 import json
 import math
@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samplernn_theano.checkpoints import convert as conversion
-from samplernn_theano.checkpoints import load, npz
+from samplernn_theano.checkpoints import from_original, load, npz
 from samplernn_theano.checkpoints.convert import convert
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.checkpoints.run_folder import Run, read_log
@@ -65,17 +64,17 @@ def initial(hp: HyperParameters) -> dict[str, np.ndarray]:
 
 
 def made_run(folder: Path, hp: HyperParameters = HP, **settings) -> Run:
-    """A run of ours with looks at iterations 10, 20 and 30, the second the best, stopped at 35."""
+    """A run with evaluations at iterations 10, 20 and 30, the second the best, interrupted at 35."""
     run, arrays = Run(folder), initial(hp)
-    looks = [(10, 3.0, 3.5), (20, 2.0, 2.5), (30, 2.25, None)]
+    costs = [(10, 3.0, 3.5), (20, 2.0, 2.5), (30, 2.25, None)]
     records = [{"event": "start", "iteration": 0}]
-    for iteration, valid, test in looks:
+    for iteration, valid, test in costs:
         where = {"iteration": iteration, "epoch": 0, "seconds": 360.0 * iteration}
         records += [
             {"event": "train", **where, "nll_bits": valid},
             {"event": "monitor", **where, "train": valid + 1, "valid": valid, "test": test},
         ]
-    for path, iteration in ((run.best, 20), (run.last, 35), (run.kept(30, 2.25), 30)):
+    for path, iteration in ((run.best, 20), (run.last, 35), (run.evaluation_checkpoint(30, 2.25), 30)):
         moved = {name: value + np.float32(iteration) for name, value in arrays.items()}
         about = {"learning_rate": 0.002, "which_set": "MUSIC", **settings}
         moments = {"adam.t": np.float32(iteration)}
@@ -95,8 +94,8 @@ def test_a_results_folder_becomes_a_run_and_comes_back_the_same(family, tmp_path
     results_folder.write_log(theirs, log)
 
     said = convert(theirs.folder, tmp_path / "run")
-    assert "3 looks, the parameters of 3; it goes on from iteration 97, the best is that of 97" in said
-    assert "saved neither Adam's moments nor the carried states" in said and "\n" not in said
+    assert "3 evaluations, 3 with parameters; it resumes from iteration 97, the best is 97" in said
+    assert "saved neither Adam's moments nor the recurrent states" in said and "\n" not in said
     run = Run(tmp_path / "run")
     assert {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()} == {
         *("settings.json", "log.jsonl", "train_log.png", "checkpoints/last.npz", "checkpoints/best.npz"),
@@ -112,13 +111,13 @@ def test_a_results_folder_becomes_a_run_and_comes_back_the_same(family, tmp_path
 
     said = convert(run.folder, tmp_path / "back")
     back = only_tree(tmp_path / "back")
-    assert said.startswith(str(back.folder)) and "3 looks, the parameters of 3" in said
+    assert said.startswith(f"Wrote the results folder {back.folder}: 3 evaluations, 3 with parameters")
     assert back.folder.relative_to(tmp_path / "back") == theirs.folder.relative_to(tmp_path / "theirs")
     assert params(back) == params(theirs) and len(params(back)) == 3
     assert pickles.read(back.args) == pickles.read(theirs.args)
     assert results_folder.read_log(back) == log
     assert results_folder.settings(back) == results_folder.settings(theirs)
-    assert results_folder.resumable(back)[:3] == results_folder.resumable(theirs)[:3]
+    assert results_folder.find_resume_point(back)[:3] == results_folder.find_resume_point(theirs)[:3]
     assert back.best.is_dir() and not any(back.best.iterdir())
     assert {p.name: p.read_bytes() for p in back.samples.iterdir()} == {
         p.name: p.read_bytes() for p in theirs.samples.iterdir()
@@ -131,7 +130,7 @@ def test_a_results_folder_becomes_a_run_and_comes_back_the_same(family, tmp_path
 
 
 @each_family
-def test_a_run_goes_on_where_the_original_would(family, tmp_path):
+def test_a_run_resumes_where_the_original_would(family, tmp_path):
     tree, golden = TREES[family], ANSWERS[f"{family}/intact"]
     convert(tree.folder, tmp_path / "run")
     last = npz.load(Run(tmp_path / "run").last)
@@ -154,7 +153,7 @@ def test_a_run_goes_on_where_the_original_would(family, tmp_path):
     assert last.hp == results_folder.settings(tree).hp and not last.adam and not last.states
     assert last.settings == json.loads(Run(tmp_path / "run").settings.read_text())
     assert last.settings["hyperparameters"] == asdict(last.hp)
-    told = {
+    expected = {
         "family": family,
         "learning_rate": 0.0001 if family == "wavenet" else 0.001,
         "which_set": "MUSIC",
@@ -162,16 +161,16 @@ def test_a_run_goes_on_where_the_original_would(family, tmp_path):
         "converted_from": str(tree.folder),
         "original_argv": pickles.read(tree.args),
     }
-    assert told.items() <= last.settings.items()
+    assert expected.items() <= last.settings.items()
     arrays = pickles.read(tree.params / golden["res_path"])
     assert all(np.array_equal(last.parameters[name], arrays[name]) for name in arrays)
 
 
-def test_where_parameters_are_gone_a_run_goes_on_from_those_that_are_left(tmp_path):
+def test_a_run_resumes_from_the_parameters_that_are_left(tmp_path):
     tree = copied(tmp_path, "two_tier")
     next(tree.params.glob("*_i97_*")).unlink()
     said = convert(tree.folder, tmp_path / "run")
-    assert "3 looks, the parameters of 2; it goes on from iteration 80, the best is that of 80" in said
+    assert "3 evaluations, 2 with parameters; it resumes from iteration 80, the best is 80" in said
     run = Run(tmp_path / "run")
     last = npz.load(run.last)
     golden = ANSWERS["two_tier/without_i97"]
@@ -181,13 +180,13 @@ def test_where_parameters_are_gone_a_run_goes_on_from_those_that_are_left(tmp_pa
 
     for path in tree.params.iterdir():
         path.unlink()
-    with pytest.raises(CheckpointError, match="belongs to a look"):
+    with pytest.raises(CheckpointError, match="belongs to an evaluation"):
         convert(tree.folder, tmp_path / "none")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "theirs"]
 
 
 def test_the_best_is_the_lowest_validation_cost_whose_parameters_are_there(tmp_path):
-    """The third look is worse than the second: the original repeats the test cost, our log has none."""
+    """The third is worse than the second: the original repeats the test cost, our log has none."""
     tree = copied(tmp_path, "one_tier")
     log = results_folder.read_log(tree)
     log["valid NLL (bits)"][2] = 4.95
@@ -198,11 +197,11 @@ def test_the_best_is_the_lowest_validation_cost_whose_parameters_are_there(tmp_p
     third.rename(third.with_name(third.name.replace("v4.8937_best", "v4.9500")))
 
     said = convert(tree.folder, tmp_path / "run")
-    assert "it goes on from iteration 97, the best is that of 80" in said
+    assert "it resumes from iteration 97, the best is 80" in said
     run = Run(tmp_path / "run")
     best, last = npz.load(run.best).progress, npz.load(run.last).progress
-    assert (best["iteration"], best["looks_without_gain"], best["batch"]) == (80, 0, 80)
-    assert (last["iteration"], last["best_iteration"], last["looks_without_gain"]) == (97, 80, 1)
+    assert (best["iteration"], best["evals_without_improvement"], best["batch"]) == (80, 0, 80)
+    assert (last["iteration"], last["best_iteration"], last["evals_without_improvement"]) == (97, 80, 1)
     assert last["best_valid"] == best["best_valid"] == log["valid NLL (bits)"][1]
     assert [r["test"] is None for r in read_log(run)] == [False, False, True]
     convert(run.folder, tmp_path / "back")
@@ -210,10 +209,10 @@ def test_the_best_is_the_lowest_validation_cost_whose_parameters_are_there(tmp_p
     assert results_folder.read_log(back) == log and params(back) == params(tree)
 
     next(tree.params.glob("*_i80_*")).unlink()
-    assert "the best is that of 97" in convert(tree.folder, tmp_path / "without")
+    assert "the best is 97" in convert(tree.folder, tmp_path / "without")
 
 
-def test_of_two_files_for_a_look_the_original_takes_the_newer_and_the_look_before(tmp_path):
+def test_of_two_files_for_an_evaluation_the_original_takes_the_newer_and_the_evaluation_before(tmp_path):
     """Quirk: the parameters are then newer than the position in the data."""
     tree = copied(tmp_path, "three_tier")
     written = next(tree.params.glob("*_i97_*"))
@@ -228,16 +227,16 @@ def test_of_two_files_for_a_look_the_original_takes_the_newer_and_the_look_befor
 
 
 def test_the_position_in_a_later_epoch(tmp_path):
-    """Epochs of 96 minibatches; each later one begins with a look after its first minibatch."""
+    """Epochs of 96 minibatches; each later one has an evaluation after its first minibatch."""
     tree = copied(tmp_path, "one_tier")
     log = {key: [*values, *values[1:]] for key, values in results_folder.read_log(tree).items()}
     log |= {"epoch": [0, 0, 1, 2, 2], "iter": [40, 80, 97, 193, 233]}
     results_folder.write_log(tree, log)
     path = next(tree.params.glob("*_i97_*"))
     path.rename(path.with_name(path.name.replace("e1_i97", "e2_i233")))
-    progress = conversion.checkpoint_to_go_on(tree).progress
+    progress = from_original.resume_checkpoint(tree).progress
     assert (progress["epoch"], progress["batch"], progress["batches_per_epoch"]) == (2, 41, 96)
-    assert progress["batch"] == results_folder.resumable(tree).to_skip
+    assert progress["batch"] == results_folder.find_resume_point(tree).to_skip
 
 
 COSTS = st.sampled_from([1.0, 2.0, 3.0]) | st.floats(0, 8, width=32)  # some are equal
@@ -247,11 +246,11 @@ COSTS = st.sampled_from([1.0, 2.0, 3.0]) | st.floats(0, 8, width=32)  # some are
     st.lists(st.tuples(st.integers(0, 1), COSTS, COSTS, COSTS, st.floats(0, 1e6)), min_size=1, max_size=9),
     st.sets(st.integers(1, 9)),
 )
-def test_any_log_of_the_original_becomes_ours_and_back(looks, resumed):
+def test_any_log_of_the_original_becomes_ours_and_back(rows, resumed):
     """A log as the original writes it: the test split is scored where the validation cost is the lowest."""
     log = {key: [] for key in LOG_KEYS}
     epoch, lowest, test, best = 0, math.inf, math.nan, []
-    for n, (later, train, valid, tested, seconds) in enumerate(looks, 1):
+    for n, (later, train, valid, tested, seconds) in enumerate(rows, 1):
         epoch += later
         best.append(valid < lowest)
         if best[-1]:
@@ -259,19 +258,19 @@ def test_any_log_of_the_original_becomes_ours_and_back(looks, resumed):
         row = (epoch, 10 * n, train, valid, test, lowest, test, seconds, seconds / 3, test_time, 2 * seconds)
         for key, value in zip(LOG_KEYS, row, strict=True):
             log[key].append(value)
-    ours = conversion.looks_of(log)
-    assert log_of(ours) == log and [look["test"] is not None for look in ours] == best
-    resumed = sorted(n for n in resumed if n <= len(looks))
-    records = conversion.records_of(log | {RESUMED: resumed})
+    ours = from_original.evaluations(log)
+    assert log_of(ours) == log and [record["test"] is not None for record in ours] == best
+    resumed = sorted(n for n in resumed if n <= len(rows))
+    records = from_original.log_records(log | {RESUMED: resumed})
     assert [r["iteration"] // 10 for r in records if r["event"] == "resume"] == resumed
-    assert [r for r in records if r["event"] == "monitor"] == [{"event": "monitor", **look} for look in ours]
+    assert [r for r in records if r["event"] == "monitor"] == [{"event": "monitor", **r} for r in ours]
 
 
 def test_a_log_that_lacks_something_is_refused(tmp_path):
     log = results_folder.read_log(TREES["one_tier"])
     del log["train time"]
-    with pytest.raises(CheckpointError, match="not as many values of 'train time' as looks"):
-        conversion.looks_of(log)
+    with pytest.raises(CheckpointError, match="not as many values of 'train time' as evaluations"):
+        from_original.evaluations(log)
 
 
 # --- files --------------------------------------------------------------------------------------------------
@@ -298,20 +297,23 @@ def test_of_a_results_folder_the_best_becomes_a_checkpoint_that_replaces_another
     assert npz.load(tmp_path / "best.npz").progress["iteration"] == 97
 
 
-def test_a_file_alone_what_nothing_tells_is_assumed_and_said(tmp_path, capsys):
+def test_unknown_hyperparameters_of_a_single_file_are_assumed_and_named(tmp_path, capsys):
     name, path = results_folder.checkpoints(TREES["one_tier"])[1]
     shutil.copy(path, tmp_path)
     assert main(["convert", str(tmp_path / path.name), str(tmp_path / "a.npz"), "--set", "seq_len=64"]) == 0
     (said,) = capsys.readouterr().out.splitlines()
-    assert said.startswith(f"{tmp_path / 'a.npz'} is a checkpoint of ours now")
-    assert "Nothing tells batch_size, q_type, learn_h0: those of the authors' best model are assumed" in said
+    assert said.startswith(f"Wrote the checkpoint {tmp_path / 'a.npz'} from ")
+    assert (
+        "Unknown hyper-parameters: batch_size, q_type, learn_h0; assumed as in the authors' best model"
+        in said
+    )
     ours = npz.load(tmp_path / "a.npz")
     assert (ours.hp.dim, ours.hp.seq_len, ours.hp.batch_size) == (16, 64, 128)
     assert ours.settings["which_set"] is None and "original_argv" not in ours.settings
     at = ours.progress
     assert (at["iteration"], at["epoch"], at["best_valid"], at["best_iteration"]) == (80, 0, 4.9294, 80)
 
-    (tmp_path / path.name).rename(tmp_path / "model.pkl")  # then its name tells nothing
+    (tmp_path / path.name).rename(tmp_path / "model.pkl")  # without the original's file name
     convert(tmp_path / "model.pkl", tmp_path / "b.npz", which_set="BLIZZ")
     ours = npz.load(tmp_path / "b.npz")
     assert ours.progress == asdict(Progress()) and ours.settings["which_set"] == "BLIZZ"
@@ -320,7 +322,7 @@ def test_a_file_alone_what_nothing_tells_is_assumed_and_said(tmp_path, capsys):
 def test_a_checkpoint_of_ours_becomes_parameters_and_those_of_a_run_are_its_best(tmp_path):
     run = made_run(tmp_path / "run")
     said = convert(run.folder, tmp_path / "theirs.pkl")
-    assert "no place for Adam's moments" in said
+    assert "do not store Adam's moments" in said
     written, ours = pickles.read(tmp_path / "theirs.pkl"), npz.load(run.best).parameters
     assert list(written) == list(ours)
     assert all(written[n].dtype == np.float32 and np.array_equal(written[n], ours[n]) for n in ours)
@@ -330,7 +332,7 @@ def test_a_checkpoint_of_ours_becomes_parameters_and_those_of_a_run_are_its_best
 
 
 def test_a_run_becomes_a_results_folder(tmp_path):
-    """Its log is of an older version, which did not say the cost of the last minibatch nor some times."""
+    """Its log is of an older version, without the cost of the last minibatch and some times."""
     run = made_run(tmp_path / "run", schedule={"n_seqs": 2, "max_iters": None})
     run.samples.mkdir()
     for name in ("sample_i20_0.wav", "sample_i20_1.wav", "sample_i25_0.wav", "other.wav"):
@@ -344,7 +346,7 @@ def test_a_run_becomes_a_results_folder(tmp_path):
         "params_e0_i20_t2.00_tr3.0000_v2.0000_best.pkl",
         "params_e0_i30_t3.00_tr3.2500_v2.2500.pkl",
     ]
-    for iteration, path in ((20, run.best), (30, run.kept(30, 2.25))):
+    for iteration, path in ((20, run.best), (30, run.evaluation_checkpoint(30, 2.25))):
         written = pickles.read(next(tree.params.glob(f"*_i{iteration}_*")))
         ours = npz.load(path).parameters
         assert all(np.array_equal(written[name], ours[name]) for name in ours)
@@ -357,7 +359,7 @@ def test_a_run_becomes_a_results_folder(tmp_path):
         "sample_e0_i20_t2.00_tr3.0000_v2.0000_best_1.wav",
     ]
     assert tree.plot.exists() and "N_SEQS               2" in tree.model_settings.read_text()
-    assert results_folder.resumable(tree).iteration == 30
+    assert results_folder.find_resume_point(tree).iteration == 30
 
 
 def test_the_experiment_is_called_as_the_run_and_the_data_set_as_its_files(tmp_path, small_data):
@@ -367,11 +369,11 @@ def test_the_experiment_is_called_as_the_run_and_the_data_set_as_its_files(tmp_p
     convert(run.folder, tmp_path / "b", which_set="BLIZZ")
     assert results_folder.settings(only_tree(tmp_path / "b")).which_set == "BLIZZ"
     run = made_run(tmp_path / "eighth", which_set=None, data=str(tmp_path / "gone"))
-    with pytest.raises(CheckpointError, match="cannot be told; name it with --which_set"):
+    with pytest.raises(CheckpointError, match="is unknown; name it with --which_set"):
         convert(run.folder, tmp_path / "c")
 
 
-def test_a_resumed_run_says_so_once_for_each_look(tmp_path):
+def test_resumptions_are_logged_once_for_each_evaluation(tmp_path):
     run = made_run(tmp_path / "run")
     lines = run.log.read_text().splitlines()
     resume = json.dumps({"event": "resume", "iteration": 0})
@@ -380,25 +382,25 @@ def test_a_resumed_run_says_so_once_for_each_look(tmp_path):
     assert results_folder.read_log(only_tree(tmp_path / "theirs"))[RESUMED] == [2, 3]
 
 
-def test_a_kept_command_line_is_written_anew_where_it_says_something_else(tmp_path):
+def test_a_stored_command_line_is_replaced_if_it_differs(tmp_path):
     convert(TREES["one_tier"].folder, tmp_path / "run")
     run = Run(tmp_path / "run")
     for path in (run.last, *run.last.parent.glob("i*")):  # the best is enough
         path.unlink()
-    asked, kept = results_folder.settings(TREES["one_tier"]), pickles.read(TREES["one_tier"].args)
+    original, stored = results_folder.settings(TREES["one_tier"]), pickles.read(TREES["one_tier"].args)
     for k, options in enumerate(
         ({"exp": "CKPT"}, {"settings": ["batch_size=8"]}, {"which_set": "BLIZZ"}, {"exp": "other"})
     ):
         convert(tmp_path / "run", tmp_path / str(k), **options)
         argv = pickles.read(only_tree(tmp_path / str(k)).args)
         if k == 0:
-            assert argv == kept
+            assert argv == stored
         else:
-            hp = replace(asked.hp, batch_size=8) if "settings" in options else asked.hp
+            hp = replace(original.hp, batch_size=8) if "settings" in options else original.hp
             assert argv == original_argv(hp, options.get("which_set", "MUSIC"), options.get("exp", "CKPT"))
 
 
-def test_a_command_line_that_is_no_safe_name_is_not_kept(tmp_path):
+def test_a_command_line_that_is_not_a_safe_name_is_not_used(tmp_path):
     run = made_run(tmp_path / "run", original_argv=["..", "--which_set", "MUSIC", "--dim", "4"])
     convert(run.folder, tmp_path / "theirs")
     assert pickles.read(only_tree(tmp_path / "theirs").args)[0] == "models/one_tier/one_tier.py"
@@ -414,18 +416,18 @@ def test_a_command_line_that_is_no_safe_name_is_not_kept(tmp_path):
 )
 def test_what_the_original_has_not_is_refused(tmp_path, hp, message):
     npz.save(tmp_path / "last.npz", Checkpoint(hp, initial(hp)))
-    with pytest.raises(HyperParameterError, match=f"last.npz cannot become the original's: .*{message}"):
+    with pytest.raises(HyperParameterError, match=f"last.npz cannot be converted: .*{message}"):
         convert(tmp_path / "last.npz", tmp_path / "theirs.pkl")
     assert not (tmp_path / "theirs.pkl").exists()
     if isinstance(hp, OneTier):
         convert(tmp_path / "last.npz", tmp_path / "theirs.pkl", ["normalisation=min-max", "q_type=linear"])
 
 
-def test_a_run_without_a_checkpoint_at_a_look_is_refused(tmp_path):
+def test_a_run_without_a_checkpoint_of_an_evaluation_is_refused(tmp_path):
     run = made_run(tmp_path / "run")
     run.log.unlink()
     with pytest.raises(
-        CheckpointError, match="No checkpoint of .*run is of a look .* name the output FILE.pkl"
+        CheckpointError, match="No checkpoint of .*run belongs to an evaluation .* name the output FILE.pkl"
     ):
         convert(run.folder, tmp_path / "theirs")
     assert not list(tmp_path.rglob("args.pkl"))
@@ -450,17 +452,17 @@ def here(tmp_path_factory):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("missing new.npz", "There is no missing"),
-        ("ours.npz new.npz", "ours.npz is a checkpoint of ours already; copy the file"),
-        ("run new.npz", "best.npz is a checkpoint of ours already"),
-        ("theirs.pkl new.pkl", "theirs.pkl is a file of the original's already"),
-        ("TREE new.pkl", "best.pkl is a file of the original's already"),
-        ("theirs.pkl new", "one file, of which no folder can be made; name the output FILE.npz"),
-        ("ours.npz new", "one file, of which no folder can be made"),
-        ("other new", "other is neither a run of ours .* nor a results folder"),
+        ("missing new.npz", "missing does not exist"),
+        ("ours.npz new.npz", "ours.npz is a checkpoint already; copy the file"),
+        ("run new.npz", "best.npz is a checkpoint already"),
+        ("theirs.pkl new.pkl", "theirs.pkl is a file of the original already"),
+        ("TREE new.pkl", "best.pkl is a file of the original already"),
+        ("theirs.pkl new", "one file, which cannot become a folder; name the output FILE.npz"),
+        ("ours.npz new", "one file, which cannot become a folder"),
+        ("other new", "other is neither a run folder .* nor a results folder"),
         ("other new.npz", "holds no parameters"),
-        ("theirs.pkl ours.npz", "ours.npz is there already; name another file, or give --overwrite"),
-        ("ours.npz theirs.pkl", "theirs.pkl is there already"),
+        ("theirs.pkl ours.npz", "ours.npz exists; name another file, or give --overwrite"),
+        ("ours.npz theirs.pkl", "theirs.pkl exists"),
         ("TREE run", "run holds a run; name another one, or give --overwrite"),
         ("TREE other --overwrite", "other holds other files; name an empty or new one"),
         ("TREE theirs --overwrite", "theirs holds other files"),
@@ -474,7 +476,7 @@ def here(tmp_path_factory):
         ("other/file new.npz", "cannot be read as a checkpoint"),
     ],
 )
-def test_what_cannot_be_converted_is_one_sentence_and_nothing_changes(
+def test_what_cannot_be_converted_is_a_one_line_error_and_nothing_changes(
     here, monkeypatch, capsys, words, message
 ):
     monkeypatch.chdir(here)
@@ -487,15 +489,17 @@ def test_what_cannot_be_converted_is_one_sentence_and_nothing_changes(
     assert {p: p.stat().st_mtime_ns for p in here.rglob("*")} == before
 
 
-def test_a_run_in_the_way_is_replaced_when_asked_for(tmp_path):
+def test_overwrite_replaces_a_run(tmp_path):
     old = made_run(tmp_path / "run")
     convert(TREES["one_tier"].folder, old.folder, overwrite=True)
     assert npz.load(old.last).progress["iteration"] == 97
-    assert not old.kept(30, 2.25).exists() and [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert not old.evaluation_checkpoint(30, 2.25).exists() and [p.name for p in tmp_path.iterdir()] == [
+        "run"
+    ]
 
     run = made_run(tmp_path / "other")
     convert(run.folder, tmp_path / "theirs", exp="a")
-    convert(run.folder, tmp_path / "theirs", exp="b")  # beside it
+    convert(run.folder, tmp_path / "theirs", exp="b")  # next to it
     trees = sorted((tmp_path / "theirs" / "results_1t").iterdir())
     with pytest.raises(OutputError, match="holds a run; name another one, or give --overwrite"):
         convert(run.folder, tmp_path / "theirs", exp="b")
@@ -510,7 +514,7 @@ def test_a_run_in_the_way_is_replaced_when_asked_for(tmp_path):
     assert [p.name for p in (tmp_path / "theirs").iterdir()] == ["results_1t"]
 
 
-def test_a_run_where_another_process_works_and_one_around_the_source_are_not_replaced(tmp_path):
+def test_a_run_in_use_and_one_around_the_source_are_not_replaced(tmp_path):
     run = made_run(tmp_path / "run")
     before = run.last.read_bytes()
     with locked(run.folder), pytest.raises(OutputError, match="Another process works in"):
@@ -518,7 +522,7 @@ def test_a_run_where_another_process_works_and_one_around_the_source_are_not_rep
     inner = shutil.copytree(
         TREES["one_tier"].folder, run.folder / "results_1t" / TREES["one_tier"].folder.name
     )
-    with pytest.raises(OutputError, match="lies in .*run, which would be replaced"):
+    with pytest.raises(OutputError, match="is in .*run, which would be replaced"):
         convert(inner, run.folder, overwrite=True)
     assert run.last.read_bytes() == before and inner.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

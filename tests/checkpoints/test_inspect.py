@@ -1,4 +1,4 @@
-"""What inspect says of files, ours and the original's."""
+"""Descriptions of files, ours and the original's."""
 
 import pickle
 import shutil
@@ -59,12 +59,12 @@ def ours(path: Path, family: str, settings: dict | None = None, **changes) -> Pa
 @pytest.mark.parametrize("family", RESULTS)
 def test_a_checkpoint_of_the_originals(family):
     text = inspect.describe(params(family))
-    assert f"a {family} model of the original's" in text
+    assert f": {family} model of the original\n" in text
     assert "epoch 1, iteration 97, 0.00 h of training" in text and "the best so far" in text
     rate = "0.0001" if family == "wavenet" else "0.001"
     assert f"data set MUSIC, learning rate {rate}\n" in text
     assert row(text, "q_levels") == ["32", "args.pkl"]
-    assert row(text, "normalisation") == ["min-max", "the", "original", "has", "no", "other"]
+    assert row(text, "normalisation") == ["min-max", "fixed", "in", "the", "original"]
     count = (tree(family) / "model_settings.txt").read_text().split()[-1]
     assert f"\n{int(count):,} parameters, " in text
     assert max(len(line) for line in text.splitlines()[3:]) <= 80
@@ -98,7 +98,7 @@ def test_independent_predictions_that_were_trained(tmp_path, end):
     assert "IndependentPreds were trained" in text and "11,088 of them trained" in text
 
 
-def test_without_args_the_name_of_the_folder_tells(tmp_path):
+def test_without_args_the_name_of_the_folder_is_read(tmp_path):
     folder = tmp_path / "results_2t" / tree("two_tier").name
     shutil.copytree(tree("two_tier"), folder)
     (folder / "args.pkl").unlink()
@@ -117,10 +117,10 @@ def test_what_the_command_line_leaves_out_is_assumed(tmp_path):
     assert row(text, "dim") == ["16", "args.pkl"]
 
 
-def test_a_file_alone_is_told_by_names_and_shapes(tmp_path):
+def test_a_single_file_is_inferred_from_names_and_shapes(tmp_path):
     shutil.copy(params("three_tier"), tmp_path / "mine.pkl")
     text = inspect.describe(tmp_path / "mine.pkl")
-    assert "name of the file does not tell when" in text and "No args.pkl" in text
+    assert "The file name does not contain the iteration" in text and "Without args.pkl" in text
     assert row(text, "big_frame_size") == ["8", "names", "and", "shapes"]
     for name in ("batch_size", "seq_len", "q_type", "learn_h0"):
         assert row(text, name)[1:] == ["assumed", "(preset", "best)"]
@@ -129,7 +129,7 @@ def test_a_file_alone_is_told_by_names_and_shapes(tmp_path):
 # --- ours ---------------------------------------------------------------------------------------------------
 
 
-def test_a_checkpoint_of_ours_tells_where_it_comes_from(tmp_path):
+def test_the_settings_of_a_checkpoint(tmp_path):
     settings = {
         "data": "/sets/music",
         "seed": 7,
@@ -141,7 +141,7 @@ def test_a_checkpoint_of_ours_tells_where_it_comes_from(tmp_path):
         "schedule": {"max_iters": 60},
     }
     text = inspect.describe(ours(tmp_path / "last.npz", "one_tier", settings, learn_h0=False))
-    assert "last.npz: a one_tier model of ours\nepoch 2, iteration 60, 1.5 min of training\n" in text
+    assert "last.npz: one_tier checkpoint\nepoch 2, iteration 60, 1.5 min of training\n" in text
     assert "best so far: valid 4.2500, test 4.1250 bits per sample at iteration 40" in text
     for line in (
         "data: /sets/music",
@@ -157,11 +157,11 @@ def test_a_checkpoint_of_ours_tells_where_it_comes_from(tmp_path):
     assert row(text, "SampleLevel.h0")[-1] == "*" and "20,992 parameters, 20,960 of them trained" in text
 
 
-def test_a_run_of_ours_is_told_by_its_best_checkpoint(tmp_path):
+def test_a_run_is_described_by_its_best_checkpoint(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     ours(tmp_path / "checkpoints" / "best.npz", "wavenet")
     text = inspect.describe(tmp_path)
-    assert text.startswith(f"{tmp_path}:\n\nbest.npz: a wavenet model of ours\n")
+    assert text.startswith(f"{tmp_path}:\n\nbest.npz: wavenet checkpoint\n")
 
 
 TIERS = {
@@ -170,7 +170,7 @@ TIERS = {
     "k_tier": ["BigFrameLevel2 frames of 16", "BigFrameLevel frames of 8", "FrameLevel frames of 2"],
     "one_tier": ["SampleLevel reads 1 sample (0.0625 ms) at each step, embedded in 256"],
     "wavenet": ["dilations 1 to 512", "receptive field 4,093 samples (255.8 ms)"],
-    "samplernn_gmm": ["SampleLevel reads 16 samples as numbers", "perceptron, mixture of 20 Gaussians"],
+    "samplernn_gmm": ["SampleLevel reads 16 samples, rescaled", "perceptron, mixture of 20 Gaussians"],
     "rnn_gmm": ["reads 1 sample (0.0625 ms) at each step", "mixture of 20 Gaussians"],
 }
 
@@ -190,7 +190,7 @@ def test_tiers_tell_layers_skips_and_ablations():
         n_rnn=2, rnn_type="LSTM", dim=8, skip_conn=True, weight_norm=False
     )
     assert "reads 16 samples as one-hot vectors" in text(emb_size=0)
-    assert "reads 16 samples as numbers" in text(sample_input="real")
+    assert "reads 16 samples, rescaled" in text(sample_input="real")
     assert "reads no samples" in text(multi_softmax=True)
 
 
@@ -238,9 +238,9 @@ def test_other_files_are_refused(tmp_path):
 # --- logs, command lines, folders ---------------------------------------------------------------------------
 
 
-def test_a_log_is_a_table_of_looks():
+def test_a_log_is_a_table_of_evaluations():
     text = inspect.describe(tree("three_tier") / "train_log.pkl")
-    assert "the original's log, 3 looks" in text
+    assert "the original's log, 3 evaluations" in text
     assert [line.split()[:7] for line in text.splitlines()[1:]] == [
         ["epoch", "iter", "train", "valid", "test", "lowest", "its"],
         ["0", "40", "5.8184", "5.2544", "5.2185", "5.2544", "5.2185"],
@@ -254,7 +254,7 @@ def test_a_log_of_unequal_lists_is_shown_as_far_as_it_goes(tmp_path):
     log = {"iter": [40, 80], "epoch": [0], "train time": [3600.0, 7200.0], "last resume index": [1]}
     pickles.write(tmp_path / "train_log.pkl", log)
     lines = inspect.describe(tmp_path / "train_log.pkl").splitlines()
-    assert lines[1] == "resumed after look 1"
+    assert lines[1] == "resumed after evaluation 1"
     assert [line.split() for line in lines[3:]] == [["0", "40", "1.00"], ["-", "80", "2.00"]]
 
 
@@ -265,21 +265,21 @@ def test_a_command_line_and_what_it_asks_for():
 
 
 @pytest.mark.parametrize(
-    "words, told",
+    "words, message",
     [
         (["models/two_tier/two_tier.py", "--dim", "x"], "does not fit a two_tier model"),
-        (["train.py", "--dim", "8"], "none of the original's scripts"),
+        (["train.py", "--dim", "8"], "not a script of the original"),
     ],
 )
-def test_a_command_line_that_cannot_be_read(tmp_path, words, told):
+def test_a_command_line_that_cannot_be_read(tmp_path, words, message):
     pickles.write(tmp_path / "args.pkl", words)
     text = inspect.describe(tmp_path / "args.pkl")
-    assert " ".join(words) in text and told in text
+    assert " ".join(words) in text and message in text
 
 
-def test_a_result_tree_tells_all(tmp_path):
+def test_a_result_tree(tmp_path):
     text = inspect.describe(tree("wavenet"))
-    places = [text.index(w) for w in ("args.pkl: the command", "train_log.pkl: the", "params_e1_i97_t0.00")]
+    places = [text.index(w) for w in ("args.pkl: a command", "train_log.pkl: the", "params_e1_i97_t0.00")]
     assert places == sorted(places) and text.startswith(f"{tree('wavenet')}:\n")
 
 
@@ -287,7 +287,7 @@ def test_a_result_tree_without_parameters(tmp_path):
     (tmp_path / "params").mkdir()
     shutil.copy(tree("wavenet") / "train_log.pkl", tmp_path)
     text = inspect.describe(tmp_path)
-    assert "3 looks" in text and "holds no parameters" in text
+    assert "3 evaluations" in text and "holds no parameters" in text
 
 
 # --- the command --------------------------------------------------------------------------------------------

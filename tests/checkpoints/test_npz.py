@@ -1,10 +1,10 @@
-"""Checkpoints: what is saved comes back; whatever is damaged is refused as such, and never executed."""
+"""Checkpoints: round trip; damaged files are refused, and nothing in a file is executed."""
 
 import io
 import json
 import pickle
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from samplernn_theano.checkpoints import npz
 from samplernn_theano.checkpoints.npz import FORMAT, Checkpoint
 from samplernn_theano.config.hyperparameters import ThreeTier
+from samplernn_theano.config.schedule import Progress
 from samplernn_theano.errors import CheckpointError, OutputError
 
 GROUPS = ("parameters", "adam", "states")
@@ -106,6 +107,15 @@ def test_a_failed_save_leaves_the_old_checkpoint(tmp_path, whole, monkeypatch):
         npz.save(path, SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["last.npz"]
     assert_equal(npz.load(path), SMALL)
+
+
+def test_former_keys_of_the_progress_are_read(tmp_path):
+    """Checkpoints that were written before two keys were renamed."""
+    before = {"iteration": 12, "look_due": True, "looks_without_gain": 3}
+    npz.save(tmp_path / "a.npz", replace(SMALL, progress=before))
+    progress = npz.load(tmp_path / "a.npz").progress
+    assert progress == {"iteration": 12, "eval_due": True, "evals_without_improvement": 3}
+    Progress(**progress)
 
 
 # --- damage
@@ -221,10 +231,10 @@ def with_about(path: Path, **changes: object) -> Path:
 
 
 @pytest.mark.parametrize(
-    "changes, told",
+    "changes, message",
     [
         ({"format": "samplernn-theano checkpoint 9"}, "'samplernn-theano checkpoint 9'; this version reads"),
-        ({"family": "four_tier"}, "'four_tier', unknown here"),
+        ({"family": "four_tier"}, "unknown family 'four_tier'"),
         ({"hyperparameters": asdict(ThreeTier()) | {"n_rnn": 6}}, "--n_rnn 6"),
         ({"hyperparameters": asdict(ThreeTier()) | {"colour": 6}}, "colour"),
         ({"hyperparameters": asdict(ThreeTier()) | {"dim": "wide"}}, "damaged"),
@@ -232,8 +242,8 @@ def with_about(path: Path, **changes: object) -> Path:
         ({"family": ["three_tier"]}, "damaged"),
     ],
 )
-def test_a_checkpoint_of_another_version_or_model_is_refused(tmp_path, changes, told):
-    assert told in refused(with_about(tmp_path / "a.npz", **changes))
+def test_a_checkpoint_of_another_version_or_model_is_refused(tmp_path, changes, message):
+    assert message in refused(with_about(tmp_path / "a.npz", **changes))
 
 
 @pytest.mark.parametrize("about", ["null", "[]", "3", "{", '{"format": 1}', "[" * 100_000])
@@ -302,4 +312,4 @@ def test_a_file_that_may_not_be_read(tmp_path, whole, monkeypatch):
     (tmp_path / "a.npz").write_bytes(whole)
     monkeypatch.setattr(np, "load", load)
     monkeypatch.setattr(zipfile, "ZipFile", load)
-    assert refused(tmp_path / "a.npz") == f"Not allowed to read the checkpoint {tmp_path / 'a.npz'}."
+    assert refused(tmp_path / "a.npz") == f"No permission to read the checkpoint {tmp_path / 'a.npz'}."

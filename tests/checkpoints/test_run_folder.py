@@ -45,7 +45,7 @@ def test_settings_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("left", ["checkpoints/best.npz", "checkpoints/last.npz"])
-def test_a_run_is_not_overwritten_unasked(tmp_path, left):
+def test_a_run_is_not_overwritten_by_default(tmp_path, left):
     path = tmp_path / left
     path.parent.mkdir(exist_ok=True)
     path.write_text("old")
@@ -63,7 +63,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_may_be_started_again(tmp_p
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_folder_of_other_files_is_left_alone(tmp_path, overwrite):
-    """Whoever names the wrong folder keeps what is in it."""
+    """A wrong folder keeps its files."""
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "mine.wav").touch()
     with pytest.raises(OutputError, match="holds other files"):
@@ -120,7 +120,7 @@ def logged(folder: Path) -> Run:
     return run
 
 
-def test_a_last_line_that_is_cut_short_is_left_out(tmp_path):
+def test_a_truncated_last_line_is_skipped(tmp_path):
     run = logged(tmp_path)
     whole, records = run.log.read_bytes(), run_folder.read_log(run)
     first = whole.index(b"\n") + 1
@@ -132,7 +132,7 @@ def test_a_last_line_that_is_cut_short_is_left_out(tmp_path):
         assert run_folder.read_log(run) == records
 
 
-def test_lines_that_follow_a_line_cut_short_are_not_lost(tmp_path):
+def test_lines_after_a_truncated_line_are_read(tmp_path):
     run = logged(tmp_path)
     run.log.write_bytes(run.log.read_bytes()[:-9])
     run_folder.append(run, "train", iteration=3)
@@ -149,7 +149,7 @@ def test_a_log_that_cannot_be_written(tmp_path):
     "name", ["params/my.txt", "params/params_e0_i1_t0.00_tr1.0_v1.0.pkl", "samples/my.wav"]
 )
 def test_a_folder_that_only_looks_like_a_run_is_left_alone(tmp_path, name):
-    """A log is not enough: before its first checkpoint a run has left nothing of value."""
+    """A log is not enough: before its first checkpoint a run has written only files that may be replaced."""
     run_folder.append(run_folder.create(tmp_path / "a", {}), "start")
     path = tmp_path / "a" / name
     path.parent.mkdir()
@@ -172,7 +172,7 @@ def test_what_is_not_of_a_run_stays_when_it_is_replaced(tmp_path):
     assert not run.last.exists() and not run.best.exists() and run.log.read_text() == ""
 
 
-def test_a_log_that_was_damaged_is_read_as_far_as_it_goes(tmp_path):
+def test_a_damaged_log_is_read_as_far_as_possible(tmp_path):
     run = run_folder.create(tmp_path / "a", {})
     run_folder.append(run, "start")
     with run.log.open("ab") as log:

@@ -1,4 +1,4 @@
-"""What show says of runs, ours and the original's, at any moment of theirs."""
+"""Status of runs, ours and the original's, at any moment."""
 
 import fcntl
 import json
@@ -30,7 +30,9 @@ def train(iteration: int, seconds: float, nll: float, epoch: int = 0) -> dict:
     return {"event": "train", **position, "nll_bits": nll}
 
 
-def look(iteration: int, seconds: float, valid: float, test: float | None = None, epoch: int = 0) -> dict:
+def evaluation(
+    iteration: int, seconds: float, valid: float, test: float | None = None, epoch: int = 0
+) -> dict:
     position = {"iteration": iteration, "epoch": epoch, "seconds": seconds}
     return {"event": "monitor", **position, "train": valid + 0.5, "valid": valid, "test": test}
 
@@ -40,11 +42,11 @@ END = {"event": "end", "iteration": 300, "seconds": 30.0}
 RECORDS = [
     START,
     train(100, 10.0, 5.0),
-    look(100, 10.0, 4.5, 4.25),
+    evaluation(100, 10.0, 4.5, 4.25),
     train(200, 20.0, 4.0),
-    look(200, 20.0, 4.125, 4.0625),
+    evaluation(200, 20.0, 4.125, 4.0625),
     train(300, 30.0, 3.5, epoch=1),
-    look(300, 30.0, 4.25, epoch=1),
+    evaluation(300, 30.0, 4.25, epoch=1),
     END,
 ]
 
@@ -107,20 +109,20 @@ def test_a_run_that_ended(tmp_path):
         "schedule": ["75 %"],
         "last valid": ["4.2500"],
         "best valid": ["4.1250"],
-        "test there": ["4.0625"],
-        "at iteration": ["200"],
-        "saved": ["iteration 300"],
+        "test at best": ["4.0625"],
+        "best iteration": ["200"],
+        "checkpoint": ["iteration 300"],
     }
 
 
-def test_hyperparameters_beside_the_nearest_preset(tmp_path):
+def test_hyperparameters_next_to_the_nearest_preset(tmp_path):
     hp = preset("one_tier", "small", {"n_rnn": 2, "rnn_type": "LSTM"})
     said = values(run_folder(tmp_path / "a", hp=hp, ip_weight=0.5))
     assert said["hyper-parameters"] == ["preset small, n_rnn 2, rnn_type LSTM"]
     assert said["ip weight"] == ["0.5"]
 
 
-def test_what_was_measured_on_the_data_is_no_difference(tmp_path):
+def test_statistics_of_the_data_are_not_a_difference(tmp_path):
     hp = preset("rnn_gmm", "tiny", {"mean": 0.001, "std": 0.25})
     assert values(run_folder(tmp_path / "a", hp=hp))["hyper-parameters"] == ["preset tiny"]
 
@@ -134,13 +136,13 @@ def test_states(tmp_path):
     begun = RECORDS[:3]
     assert state(run_folder(tmp_path / "a", [*begun, stopped])) == "stopped by a signal"
     assert state(run_folder(tmp_path / "b", [*begun, stopped | {"why": "SIGTERM"}])) == "stopped by SIGTERM"
-    assert state(run_folder(tmp_path / "c", begun)) == "died"
+    assert state(run_folder(tmp_path / "c", begun)) == "crashed"
     resume = {"event": "resume", "iteration": 100, "backend": "c"}
-    assert state(run_folder(tmp_path / "d", [*begun, stopped, resume])) == "died"
-    assert state(run_folder(tmp_path / "e", [])) == "not begun"
-    look = next(record for record in RECORDS if record["event"] == "monitor")
+    assert state(run_folder(tmp_path / "d", [*begun, stopped, resume])) == "crashed"
+    assert state(run_folder(tmp_path / "e", [])) == "not started"
+    monitor = next(record for record in RECORDS if record["event"] == "monitor")
     resumed_there = {"event": "resume", "iteration": 100}
-    assert state(run_folder(tmp_path / "f", [look, resumed_there])) == "converted"
+    assert state(run_folder(tmp_path / "f", [monitor, resumed_there])) == "converted"
 
 
 def test_a_run_that_is_trained_now_is_not_disturbed(tmp_path):
@@ -155,15 +157,15 @@ def test_a_run_that_is_trained_now_is_not_disturbed(tmp_path):
         assert state(folder) == "running"
         assert files() == before
     before = files()
-    assert state(folder) == "died"
+    assert state(folder) == "crashed"
     assert files() == before
     with locked(folder):  # is free again
         pass
     (folder / ".lock").touch()  # a killed process left it
-    assert state(folder) == "died"
-    other = os.open(folder / ".lock", os.O_RDONLY)  # another show looks at the same moment
+    assert state(folder) == "crashed"
+    other = os.open(folder / ".lock", os.O_RDONLY)  # another show at the same moment
     fcntl.flock(other, fcntl.LOCK_SH)
-    assert state(folder) == "died"
+    assert state(folder) == "crashed"
     os.close(other)
     descriptors = len(os.listdir("/dev/fd"))
     for _ in range(3):
@@ -172,7 +174,7 @@ def test_a_run_that_is_trained_now_is_not_disturbed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "limits, told",
+    "limits, text",
     [
         ({"max_iters": 400}, "75 %, 10.0 s left"),
         ({"max_epochs": 2}, "60 %, 20.0 s left"),
@@ -181,13 +183,13 @@ def test_a_run_that_is_trained_now_is_not_disturbed(tmp_path):
         ({}, "0 %"),
     ],
 )
-def test_how_long_it_will_take(tmp_path, limits, told):
+def test_remaining_time(tmp_path, limits, text):
     saved = {"iteration": 200, "batches_per_epoch": 250}
     schedule = asdict(Schedule(**limits)) | {"not_known_here": 1}
     folder = run_folder(tmp_path / "a", RECORDS[:-1], saved=saved, schedule=schedule)
     with locked(folder):
-        assert values(folder)["schedule"] == [told]
-    assert values(folder)["schedule"] == [told.split(",")[0]]
+        assert values(folder)["schedule"] == [text]
+    assert values(folder)["schedule"] == [text.split(",")[0]]
 
 
 def test_the_schedule_of_a_resumed_run_is_that_of_the_checkpoint(tmp_path):
@@ -204,21 +206,21 @@ def test_the_speed_is_that_of_the_last_minutes(tmp_path):
     assert values(run_folder(tmp_path / "b", records[:2]))["speed"] == ["0.10 it/s"]
 
 
-def test_how_to_go_on(tmp_path):
+def test_the_advice_for_an_interrupted_run(tmp_path):
     def text(name: str, records: list[dict], **options) -> str:
         return show.describe([status.read(run_folder(tmp_path / name, records, **options))])
 
     resume = f"samplernn resume '{tmp_path}/a b'"
-    assert f"killed or met an error. To go on: {resume}\n" in text("a b", RECORDS[:3], saved={"iteration": 1})
+    assert f"killed or failed. To resume: {resume}\n" in text("a b", RECORDS[:3], saved={"iteration": 1})
     assert "resume" not in text("c", RECORDS[:3])  # no checkpoint
     assert "resume" not in text("d", RECORDS, saved={"iteration": 1})
-    assert "no checkpoint" in text("e", RECORDS[:3])
+    assert re.search(r"checkpoint +none", text("e", RECORDS[:3]))
 
 
-def test_a_damaged_checkpoint_is_none(tmp_path):
+def test_a_damaged_checkpoint_counts_as_none(tmp_path):
     folder = run_folder(tmp_path / "a", saved={"iteration": 300})
     Run(folder).last.write_bytes(b"PK\x03\x04 damaged")
-    assert values(folder)["saved"] == ["no checkpoint"]
+    assert values(folder)["checkpoint"] == ["none"]
 
 
 # --- the log as it is being written -------------------------------------------------------------------------
@@ -242,7 +244,7 @@ def test_a_last_line_that_is_cut_short(tmp_path):
 
 
 def test_costs_that_are_not_finite(tmp_path):
-    records = [*RECORDS[:6], look(250, 25.0, math.nan), train(300, 30.0, math.inf)]
+    records = [*RECORDS[:6], evaluation(250, 25.0, math.nan), train(300, 30.0, math.inf)]
     folder = run_folder(tmp_path / "a", records)
     said = values(folder)
     assert said["last valid"] == ["nan"] and said["best valid"] == ["4.1250"]
@@ -250,7 +252,7 @@ def test_costs_that_are_not_finite(tmp_path):
 
 
 def test_only_costs_that_are_not_finite(tmp_path):
-    folder = run_folder(tmp_path / "a", [START, look(250, 25.0, math.nan)])
+    folder = run_folder(tmp_path / "a", [START, evaluation(250, 25.0, math.nan)])
     assert values(folder)["best valid"] == ["-"] and curve(folder) == ["  No costs yet."]
 
 
@@ -268,8 +270,8 @@ def test_the_curve_has_80_columns_and_no_colours(tmp_path):
     assert any("·" in line for line in drawn) and any("o" in line for line in drawn)
 
 
-def test_one_look_is_one_mark(tmp_path):
-    lines = curve(run_folder(tmp_path / "a", [START, look(100, 10.0, 4.0, 4.0) | {"train": None}]))
+def test_one_evaluation_is_one_marker(tmp_path):
+    lines = curve(run_folder(tmp_path / "a", [START, evaluation(100, 10.0, 4.0, 4.0) | {"train": None}]))
     assert sum(line.count("o") for line in lines[1:]) == 1
 
 
@@ -286,13 +288,13 @@ def test_a_long_log_keeps_its_shape(tmp_path):
 
 def test_runs_side_by_side(tmp_path):
     a = run_folder(tmp_path / "a", saved={"iteration": 300})
-    records = [START, look(100, 5.0, 3.0, 2.75)]
+    records = [START, evaluation(100, 5.0, 3.0, 2.75)]
     b = run_folder(tmp_path / "b", records, hp=preset("one_tier", "tiny", {"dim": 64}), seed=1)
     said = values(a, b)
     assert said["model"] == ["one_tier", "one_tier"]
     assert said["dim"] == ["32", "64"] and said["seed"] == ["123", "1"]
     assert said["best valid"] == ["4.1250", "3.0000"] and said["speed"] == ["10.00 it/s", "20.00 it/s"]
-    assert said["state"] == ["ended", "died"] and said["saved"] == ["iteration 300", "no checkpoint"]
+    assert said["state"] == ["ended", "crashed"] and said["checkpoint"] == ["iteration 300", "none"]
     for same in ("q_levels", "data", "learning_rate"):
         assert same not in said
     text = show.describe([status.read(folder) for folder in (a, b)])
@@ -325,11 +327,11 @@ def test_an_extremely_wide_run_has_a_table_of_its_own(tmp_path):
 def test_a_run_of_the_originals():
     said = values(ORIGINAL)
     assert said["model"] == ["three_tier"] and said["parameters"] == ["11,088"]
-    assert said["data"] == ["MUSIC"] and said["state"] == ["the original's"]
+    assert said["data"] == ["MUSIC"] and said["state"] == ["original"]
     assert said["iteration"] == ["97"] and said["epoch"] == ["1"] and said["training"] == ["2.2 s"]
-    assert said["last valid"] == said["best valid"] == ["4.9334"] and said["test there"] == ["4.8577"]
+    assert said["last valid"] == said["best valid"] == ["4.9334"] and said["test at best"] == ["4.8577"]
     assert said["speed"] == ["45.10 it/s"]  # 57 iterations in 1.264 s
-    assert said["saved"] == ["iteration 97"]
+    assert said["checkpoint"] == ["iteration 97"]
     assert any("o" in line for line in curve(ORIGINAL)[1:])
 
 
@@ -338,7 +340,7 @@ def test_a_bare_log_of_the_originals(tmp_path):
     shutil.copy(ORIGINAL / "train_log.pkl", tmp_path / "a")
     said = values(tmp_path / "a")
     assert said["model"] == ["unknown"] and said["best valid"] == ["4.9334"]
-    assert said["saved"] == ["no checkpoint"] and said["parameters"] == ["-"]
+    assert said["checkpoint"] == ["none"] and said["parameters"] == ["-"]
 
 
 # --- the command --------------------------------------------------------------------------------------------
@@ -348,7 +350,7 @@ def test_the_command_and_its_picture(tmp_path, capsys):
     folder, picture = run_folder(tmp_path / "a"), tmp_path / "curves.png"
     assert main(["show", str(folder), str(ORIGINAL), "--picture", str(picture)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"a  {folder}\nb  ") and out.endswith(f"The picture is {picture}.\n")
+    assert out.startswith(f"a  {folder}\nb  ") and out.endswith(f"Wrote {picture}.\n")
     assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
@@ -358,7 +360,7 @@ def test_a_picture_of_a_run_without_costs(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty", "file", "settings", "list"])
-def test_what_is_no_run_is_refused(tmp_path, capsys, what):
+def test_other_folders_are_refused(tmp_path, capsys, what):
     folder = tmp_path / "a"
     if what == "file":
         folder.write_text("x")

@@ -24,7 +24,7 @@ from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original.results_folder import ResultTree, read_log
 from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
 from samplernn_theano.original.tags import RESULTS
-from samplernn_theano.training.hooks import evaluate as monitor
+from samplernn_theano.training.hooks import evaluate_split
 from samplernn_theano.training.state import Trainer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -123,7 +123,7 @@ def test_padding_of_ragged_clips_does_not_count():
     np.testing.assert_allclose(scores.clips, single.clips, rtol=1e-5)
 
     trainer = as_trainer(model)
-    assert scores.bits == pytest.approx(monitor(trainer, clips), rel=1e-6)
+    assert scores.bits == pytest.approx(evaluate_split(trainer, clips), rel=1e-6)
     assert abs(scores.bits - scores.clips.mean()) > 1e-3
 
 
@@ -227,7 +227,7 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(tones, tmp_path, capsys)
         (tmp_path / "nan.npz", "--data", data): "FrameLevel.h0 of .*nan.npz holds values that are not finite",
         (path, "--data", tmp_path / "gone"): "no data folder",
         (path, "--data", data, "--set", "batch_size=9"): "--set batch_size=4 or less",
-        (path, "--data", data, "--set", "seq_len=4096"): "2000 samples long and one pass needs 4096",
+        (path, "--data", data, "--set", "seq_len=4096"): "2000 samples long and one chunk needs 4096",
         (path, "--data", data, "--set", "frame=2"): "unrecognized arguments: --frame=2",
         (path, "--data", data, "--set", "dim=9"): r"a.npz \(the checkpoint\): Parameter .* has shape",
         (path, "--data", tmp_path): "Clip 1 of the test split holds NaN",
@@ -245,4 +245,4 @@ def test_a_table_that_cannot_be_written(tmp_path):
 
 def test_one_clip_has_no_standard_error():
     scores = nll.Scores(1.5, np.array([1.5]), 0)
-    assert nll.summary(scores, "test", OneTier()) == "test: 1.5000 bits per sample (one clip)"
+    assert nll.describe_scores(scores, "test", OneTier()) == "test: 1.5000 bits per sample (one clip)"

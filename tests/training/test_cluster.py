@@ -108,10 +108,10 @@ def script_for_several_nodes() -> str:
     return script
 
 
-def test_two_tasks_train_one_model_are_put_back_into_the_queue_and_go_on(
+def test_two_tasks_train_one_model_are_requeued_and_resume(
     cluster: dict[str, str], small_data: Path, tmp_path: Path
 ) -> None:
-    """The job runs out of time, goes on, and is told to end by scancel: it saves and stays ended."""
+    """The job runs out of time, resumes, and is ended by scancel: it saves a checkpoint."""
     script, run = tmp_path / "script.sh", run_folder.Run(tmp_path / "run")
     script.write_text(script_for_several_nodes())
     path = os.pathsep.join([str(Path(sys.executable).parent), cluster["PATH"]])

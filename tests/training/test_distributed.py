@@ -1,4 +1,4 @@
-"""Several processes that train together: who they are, what they agree on, and how they end."""
+"""Distributed training: ranks, broadcasts, and exits."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from samplernn_theano.config.hyperparameters import ThreeTier
 from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.errors import BackendError, HyperParameterError
 from samplernn_theano.training import distributed, loop
-from samplernn_theano.training.rank_and_size import local_devices, place
+from samplernn_theano.training.rank_and_size import local_devices, rank_and_size
 from samplernn_theano.training.run import resume, train
 
 # --- the launcher
@@ -53,22 +53,22 @@ def by_hand(rank: object, n: object) -> dict[str, str]:
     ],
     ids=["srun", "mpirun with an address", "mpirun, Open MPI 4", "by hand", "by hand before all others"],
 )
-def test_a_process_learns_its_place_from_the_launcher(environment: dict[str, str]) -> None:
-    assert place(environment) == (5, 8)
+def test_rank_and_size_from_the_launcher(environment: dict[str, str]) -> None:
+    assert rank_and_size(environment) == (5, 8)
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "message"),
     [
         ({}, "srun or mpirun, or set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"),
         (open_mpi(5, 8), "mpirun -x JAX_COORDINATOR_ADDRESS=HOST:PORT"),
-        (by_hand(8, 8), "JAX_PROCESS_ID=8 and JAX_NUM_PROCESSES=8 are no number"),
+        (by_hand(8, 8), "JAX_PROCESS_ID=8 and JAX_NUM_PROCESSES=8 are not the rank"),
         (by_hand("one", 8), "JAX_PROCESS_ID=one and"),
     ],
 )
-def test_a_launcher_that_does_not_say_enough_is_told(environment: dict[str, str], told: str) -> None:
-    with pytest.raises(BackendError, match=told):
-        place(environment)
+def test_incomplete_launchers_are_errors(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(BackendError, match=message):
+        rank_and_size(environment)
 
 
 FOUR = {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}
@@ -105,11 +105,11 @@ def test_the_processes_of_a_machine_share_its_gpus(environment: dict[str, str], 
 def test_a_process_alone_decides_by_itself_and_does_without_jax() -> None:
     code = """
 import sys
-from samplernn_theano import distributed
-assert distributed.agree(1.5, 2.0, stop=15) == ([1.5, 2.0], 15)
-assert (distributed.rank(), distributed.n_processes(), distributed.is_first()) == (0, 1, True)
-assert list(range(6))[distributed.rows(6)] == list(range(6))
-assert distributed.together(lambda: 3) == 3
+from samplernn_theano.training import distributed
+assert distributed.broadcast(1.5, 2.0, signal_number=15) == ([1.5, 2.0], 15)
+assert (distributed.rank(), distributed.n_processes(), distributed.is_main_process()) == (0, 1, True)
+assert list(range(6))[distributed.batch_shard(6)] == list(range(6))
+assert distributed.run_distributed(lambda: 3) == 3
 assert "jax" not in sys.modules
 """
     environment = os.environ | by_hand(0, 1)
@@ -121,7 +121,8 @@ assert "jax" not in sys.modules
 
 BEGIN = """
 import os, signal, sys, time
-from samplernn_theano import distributed, signals
+from samplernn_theano.training import distributed
+from samplernn_theano.utils import signal_handling
 from samplernn_theano.errors import DataError
 me = distributed.rank
 def note(*words):
@@ -150,20 +151,20 @@ def run(code: str, n: int = 2, missing: int = -1) -> Done:
 def processes(work: str, n: int = 2, missing: int = -1, before: str = "") -> Done:
     """Do `work`, the body of a function, in `n` processes together."""
     lines = "\n".join(f"    {line}" for line in work.strip().splitlines())
-    return run(f"{before}\ndef work():\n{lines}\nsys.exit(distributed.together(work))", n, missing)
+    return run(f"{before}\ndef work():\n{lines}\nsys.exit(distributed.run_distributed(work))", n, missing)
 
 
 def test_all_decide_by_the_clock_of_process_0_and_on_a_signal_to_any() -> None:
-    """Only process 0 is heard on the standard output."""
+    """Only process 0 has a standard output."""
     work = """
 stopping = []
-with signals.caught(stopping.append):
+with signal_handling.handle_signals(stopping.append):
     print("from", me())
     for i in range(100_000):
         if i == 50 and me() == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.001 * me())
-        values, stop = distributed.agree(i + 1000 * me(), stop=max(stopping, default=0))
+        values, stop = distributed.broadcast(i + 1000 * me(), signal_number=max(stopping, default=0))
         assert values == [i]
         if stop:
             note("stops at", i)
@@ -177,7 +178,7 @@ with signals.caught(stopping.append):
 
 
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_process_that_is_killed_ends_the_others_with_a_sentence(lost: int) -> None:
+def test_a_killed_process_ends_the_others_with_a_one_line_error(lost: int) -> None:
     """Even where they wait for a result of all devices."""
     work = f"""
 from jax.experimental.multihost_utils import sync_global_devices
@@ -203,15 +204,17 @@ def test_an_error_of_one_process_ends_the_others(one: int) -> None:
 distributed.GRACE_SECONDS = 1.0
 if me() == {one}:
     raise DataError("A file has vanished.")
-distributed.agree() if me() else time.sleep(60)
+distributed.broadcast() if me() else time.sleep(60)
 """
     done = processes(work)
     assert [code for code, *_ in done] == [2, 2]
     assert "samplernn: A file has vanished.\n" in done[one][2]
-    assert f"samplernn: Process {one} of 2 has ended with exit code 2. All others end too" in done[1 - one][2]
+    assert (
+        f"samplernn: Process {one} of 2 has ended with exit code 2. All others exit too" in done[1 - one][2]
+    )
 
 
-def test_an_error_of_all_is_told_and_nothing_else() -> None:
+def test_an_error_of_all_processes_is_printed_alone() -> None:
     done = processes('raise DataError("The cost became nan.")')
     assert [(code, errors) for code, _, errors in done] == [(2, "samplernn: The cost became nan.\n")] * 2
 
@@ -227,9 +230,9 @@ def test_a_process_that_does_not_come_is_told(missing: int) -> None:
 def test_processes_cannot_share_a_batch_unevenly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "n_processes", lambda: 3)
     monkeypatch.setattr(distributed, "rank", lambda: 1)
-    assert distributed.rows(6) == slice(2, 4)
+    assert distributed.batch_shard(6) == slice(2, 4)
     with pytest.raises(HyperParameterError, match="3 processes cannot share minibatches of 8"):
-        distributed.rows(8)
+        distributed.batch_shard(8)
 
 
 # --- training
@@ -241,15 +244,16 @@ ITERATIONS = 50
 def samplernn(*words: object, killed_at: int, number: int) -> Done:
     """The command in two processes, every cost logged; process 1 sends itself a signal after an iteration."""
     return run(f"""
-from samplernn_theano import cli, training
-training.LOG_SECONDS = 0.0
-step = training._step
+from samplernn_theano.cli.main import main
+from samplernn_theano.training import loop
+loop.LOG_SECONDS = 0.0
+step = loop.train_step
 def step_and_signal(t, batch):
     step(t, batch)
     if me() == 1 and t.progress.iteration == {killed_at}:
         os.kill(os.getpid(), {number:d})
-training._step = step_and_signal
-sys.exit(cli.main({[str(word) for word in words]}))
+loop.train_step = step_and_signal
+sys.exit(main({[str(word) for word in words]}))
 """)
 
 
@@ -261,10 +265,10 @@ def costs(folder: Path) -> list[float]:
     ]
 
 
-def test_two_processes_train_as_one_does_stop_together_and_are_gone_on_with(
+def test_two_processes_train_as_one_stop_together_and_resume(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two are stopped, two go on until one is killed, one goes on alone: the costs of one from the start."""
+    """Two are interrupted, two resume until one is killed, one resumes alone: the costs of a single one."""
     monkeypatch.setattr(loop, "LOG_SECONDS", 0.0)
     one, two = tmp_path / "one", tmp_path / "two"
     train(HP, small_data, one, Schedule(max_iters=ITERATIONS))
@@ -280,7 +284,7 @@ def test_two_processes_train_as_one_does_stop_together_and_are_gone_on_with(
 
     killed = samplernn(*command, "--save-minutes", 1e-9, killed_at=40, number=signal.SIGKILL)
     assert [code for code, *_ in killed] == [2, -signal.SIGKILL], killed
-    assert "Going on after iteration 1" in killed[0][2]
+    assert "Resuming after iteration 1" in killed[0][2]
     assert "samplernn: Process 1 of 2 was lost" in killed[0][2] and "Traceback" not in killed[0][2]
     saved = npz.load(run_folder.Run(two).last)
     assert 38 <= saved.progress["iteration"] <= 40
@@ -303,5 +307,5 @@ def test_two_processes_train_as_one_does_stop_together_and_are_gone_on_with(
 def test_several_processes_need_jax_and_take_all_devices(capsys: pytest.CaptureFixture) -> None:
     for words in (["--backend", "c"], ["--devices", "2"]):
         assert main(["resume", "run", "--distributed", *words]) == 2
-        told = capsys.readouterr().err
-        assert "--distributed needs --backend jax" in told and f"leave {words[0]}" in told
+        errors = capsys.readouterr().err
+        assert "--distributed needs --backend jax" in errors and f"leave {words[0]}" in errors

@@ -1,4 +1,4 @@
-"""A run that is killed, at any moment and again and again, ends as the one that was not."""
+"""A run that is killed again and again, at any moment, ends as an uninterrupted one."""
 
 import itertools
 import multiprocessing
@@ -26,11 +26,12 @@ from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.data.dataset import load_split, statistics
 from samplernn_theano.errors import OutputError
 from samplernn_theano.original import pickles, results_folder
-from samplernn_theano.original.results_folder import RESULTS, ResultTree
-from samplernn_theano.training import loop
+from samplernn_theano.original.results_folder import ResultTree
+from samplernn_theano.original.tags import RESULTS
+from samplernn_theano.training import run as run_module
 from samplernn_theano.training.run import resume, train
 from samplernn_theano.training.step import compile_trainer
-from tests.training.test_resume import SMALL, assert_same, monitored, small
+from tests.training.test_resume import SMALL, assert_same, evaluations, small
 
 # An epoch has 16 to 32 iterations. Every step saves.
 SCHEDULE = Schedule(max_iters=45, monitor_iters=7, keep=2, save_minutes=1e-9)
@@ -43,15 +44,15 @@ type Life = subprocess.Popen | BaseProcess
 
 
 def listed(folder: Path) -> dict[str, Path]:
-    """The files of a run by their names, but for the time in them."""
+    """The files of a run by their names, without the time in them."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {re.sub(r"_t\d+\.\d\d_", "_t_", str(path.relative_to(folder))): path for path in files}
 
 
 def assert_same_run(whole: Path, killed: Path) -> None:
-    """All that is in the two folders is the same, but for times and pictures."""
+    """The two folders have the same contents, except times and plots."""
     assert_same(whole, killed)
-    assert monitored(whole) == monitored(killed)
+    assert evaluations(whole) == evaluations(killed)
     one, two = listed(whole), listed(killed)
     assert one.keys() == two.keys()
     for name in one:
@@ -68,7 +69,7 @@ def assert_same_run(whole: Path, killed: Path) -> None:
         assert all(first[key] == second[key] for key in first if "time" not in key)
     log = run_folder.read_log(run_folder.Run(killed))
     trained = [record["iteration"] for record in log if record["event"] == "train"]
-    assert trained == sorted(set(trained))  # nothing is told twice
+    assert trained == sorted(set(trained))  # nothing is logged twice
     assert [record["event"] for record in log].count("end") == 1
 
 
@@ -108,7 +109,7 @@ def kill_some_time(life: Life, folder: Path, rng: random.Random, number: int) ->
         before = saved()
         while code_of(life) is None and saved() == before:
             time.sleep(0.0005)
-    time.sleep(rng.uniform(0, 0.3))  # a look takes about so long, a step much less
+    time.sleep(rng.uniform(0, 0.3))  # about the duration of an evaluation; a step is much shorter
     if rng.random() < 0.6:
         while code_of(life) is None and not being_written(folder):
             pass
@@ -135,7 +136,7 @@ def live_on(
             time.sleep(0.001)
         if code_of(life) == 0:
             return counts
-        assert code_of(life) in codes and counts["kills"] < kills, told(folder)
+        assert code_of(life) in codes and counts["kills"] < kills, output(folder)
         counts += where_it_was_killed(folder, before)
 
 
@@ -148,15 +149,15 @@ def where_it_was_killed(folder: Path, before: int) -> Counter:
             "kills": 1,
             "while a file was written": bool(counts),
             "before the first checkpoint": after < 0,
-            "with a look to be made": after >= 0 and npz.load(run.last).progress["look_due"],
+            "with an evaluation due": after >= 0 and npz.load(run.last).progress["eval_due"],
             "without progress": after == before,
             "last line of the log cut": run.log.exists() and run.log.read_bytes()[-1:] not in (b"", b"\n"),
         }
     )
 
 
-def told(folder: Path) -> str:
-    """What the lives of a run said."""
+def output(folder: Path) -> str:
+    """Output of all processes of a run."""
     return folder.with_suffix(".txt").read_text()[-5000:]
 
 
@@ -205,7 +206,7 @@ class Forks:
         self.exp = "x" if family in RESULTS else None
         self.operation = 0
         trainer = compile_trainer(self.hp, backend=backend)
-        loop.compile_trainer = lambda *_: trainer  # each fork has its own, with the initial values
+        run_module.compile_trainer = lambda *_: trainer  # each fork has its own, with the initial values
 
     def __call__(self, run: Path) -> BaseProcess:
         life = multiprocessing.get_context("fork").Process(target=self._live, args=(run,))
@@ -217,9 +218,11 @@ class Forks:
         if self.operation:
             kill_before(self.operation, run)
         if run_folder.Run(run).last.exists():
-            code = resume(run)
+            code = resume(run, catch_signals=True)
         else:
-            code = train(self.hp, self.data, run, self.schedule, backend=self.backend, exp=self.exp)
+            code = train(
+                self.hp, self.data, run, self.schedule, backend=self.backend, exp=self.exp, catch_signals=True
+            )
         sys.exit(code)
 
 
@@ -262,7 +265,7 @@ def kill_everywhere(family: str, backend: str, data: Path, folder: Path) -> Coun
             life.join()
             if life.exitcode == 0:
                 break
-            assert life.exitcode == -signal.SIGKILL, told(killed)
+            assert life.exitcode == -signal.SIGKILL, output(killed)
             counts += where_it_was_killed(killed, before)
         assert_same_run(folder / "whole", killed)
         if start.operation == operation:  # it ended before there were so many
@@ -308,7 +311,7 @@ needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="the backend
 
 
 @needs_compiler
-def test_a_run_that_is_killed_again_and_again_ends_as_the_one_that_was_not(data, tmp_path, monkeypatch):
+def test_a_run_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(data, tmp_path, monkeypatch):
     schedule = replace(SCHEDULE, monitor_iters=15)
     counts = in_a_new_process(monkeypatch, kill_forks, "one_tier", "c", data, tmp_path, schedule, 8, 8)
     assert counts["kills"] == 8 and counts["while a file was written"]
@@ -337,7 +340,7 @@ def test_a_signal_at_any_moment(data, tmp_path, monkeypatch):
 def test_a_run_that_is_killed_before_any_operation_on_files(data, tmp_path, monkeypatch):
     counts = in_a_new_process(monkeypatch, kill_everywhere, "one_tier", "c", data, tmp_path)
     print(dict(counts))
-    assert counts["before the first checkpoint"] and counts["with a look to be made"]
+    assert counts["before the first checkpoint"] and counts["with an evaluation due"]
 
 
 @pytest.mark.slow
@@ -370,7 +373,7 @@ def test_a_run_that_was_killed_while_its_folder_was_made_is_started_again(tmp_pa
     assert listed(folder).keys() == {"log.jsonl", "settings.json"}
 
 
-def test_results_of_the_originals_that_were_being_taken_over_are_not_trained_over(tmp_path):
+def test_results_of_the_original_that_were_being_imported_are_not_overwritten(tmp_path):
     (tmp_path / "params").mkdir()
     for name in ("train_log.pkl", "params/params_e0_i40_t0.00_tr5.2051_v5.1320_best.pkl", "log.jsonl"):
         (tmp_path / name).write_text("theirs")
@@ -381,8 +384,8 @@ def test_results_of_the_originals_that_were_being_taken_over_are_not_trained_ove
     assert listed(tmp_path) == before
 
 
-def test_of_looks_with_the_same_cost_the_earliest_is_kept(tmp_path, monkeypatch):
-    """In whatever order the file system lists them, which a file that is written again may change."""
+def test_of_evaluations_with_equal_costs_the_earliest_is_kept(tmp_path, monkeypatch):
+    """In whatever order the file system lists them, which rewriting a file may change."""
     names = [f"i{iteration}_v5.0000.npz" for iteration in (14, 7, 35, 21, 28)]
     folder, run = tmp_path / "checkpoints", run_folder.Run(tmp_path)
     monkeypatch.setattr(

@@ -1,26 +1,29 @@
-"""Training as a user sees it: a process, a folder, a picture, a checkpoint."""
+"""Training as a process: run folder, log, checkpoints, exit codes."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from samplernn_theano.backends import malloc
 from samplernn_theano.checkpoints import load, npz, run_folder
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import FAMILIES, RNNGMM, ThreeTier, WaveNet
 from samplernn_theano.config.schedule import Progress, Schedule, original_schedule
 from samplernn_theano.data.dataset import load_split, statistics
-from samplernn_theano.errors import DivergedError, OutputError
+from samplernn_theano.errors import DivergedError, HyperParameterError, OutputError
 from samplernn_theano.training import loop
-from samplernn_theano.training.hooks import evaluate, look
-from samplernn_theano.training.run import train
-from samplernn_theano.training.state import Training, save, settle
+from samplernn_theano.training.hooks import evaluate_and_save, evaluate_split
+from samplernn_theano.training.log_file import OUT_OF_TIME
+from samplernn_theano.training.run import resume, train
+from samplernn_theano.training.state import TrainingState, save_checkpoint, wait_for_cost
 from samplernn_theano.training.step import compile_trainer
 
 FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32".split()
@@ -64,14 +67,14 @@ def test_the_run_folder_holds_everything(trained):
     assert "train three_tier" in settings["command"]
 
 
-def test_the_log_tells_the_story(trained):
+def test_the_log(trained):
     records = run_folder.read_log(trained)
     assert [r["event"] for r in records if r["event"] != "train"] == ["start", "monitor", "monitor", "end"]
-    looks = [r for r in records if r["event"] == "monitor"]
-    # Quirk: the look at the end of an epoch comes after the first pass of the next.
-    assert [r["iteration"] for r in looks] == [33, 64]
-    assert looks[1]["valid"] < looks[0]["valid"]
-    assert looks[1]["train"] < looks[0]["train"]
+    monitored = [r for r in records if r["event"] == "monitor"]
+    # Quirk: the evaluation at the end of an epoch comes after the first pass of the next.
+    assert [r["iteration"] for r in monitored] == [33, 64]
+    assert monitored[1]["valid"] < monitored[0]["valid"]
+    assert monitored[1]["train"] < monitored[0]["train"]
 
 
 def test_the_checkpoint_holds_all_that_a_resumed_run_needs(trained):
@@ -101,7 +104,7 @@ def test_the_validation_score_is_the_mean_over_minibatches(trained, small_data):
     """A checkpoint scored again gives the logged number."""
     trainer = compile_trainer(HP)
     trainer.graph.parameters.assign(npz.load(trained.last).parameters)
-    valid = evaluate(trainer, load_split(small_data, "valid"))
+    valid = evaluate_split(trainer, load_split(small_data, "valid"))
     logged = [r for r in run_folder.read_log(trained) if r["event"] == "monitor"][-1]["valid"]
     assert valid == pytest.approx(logged, rel=1e-6)
 
@@ -133,6 +136,51 @@ def test_a_signal_ends_the_run_with_a_checkpoint(small_data, tmp_path, number, c
     load.build(load.read(run.last))
 
 
+def test_library_calls_in_a_thread_set_no_signal_handlers_and_no_malloc_options(
+    small_data, tmp_path, monkeypatch
+):
+    handlers, codes, step = [], [], loop.train_step
+
+    def current():
+        return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def recorded_step(t, batch):
+        handlers.append(current())
+        step(t, batch)
+
+    def work():
+        codes.append(train(HP, small_data, tmp_path / "run", Schedule(max_iters=2)))
+        codes.append(resume(tmp_path / "run", {"max_iters": 4}))
+
+    monkeypatch.setattr(loop, "train_step", recorded_step)
+    monkeypatch.setattr(malloc, "keep_freed_memory", lambda _: codes.append("malloc"))
+    before, thread = current(), threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert codes == [0, 0] and handlers == [before] * 4 and current() == before
+
+
+def test_the_command_line_sets_both(small_data, tmp_path, monkeypatch):
+    handlers, sizes, step = [], [], loop.train_step
+
+    def recorded_step(t, batch):
+        handlers.append(signal.getsignal(signal.SIGTERM))
+        step(t, batch)
+
+    monkeypatch.setattr(loop, "train_step", recorded_step)
+    monkeypatch.setattr(malloc, "keep_freed_memory", sizes.append)
+    words = ["train", "three_tier", "--data", str(small_data), "--run", str(tmp_path / "run"), *FLAGS]
+    assert main([*words, "--max-iters", "1", "--n_seqs", "0"]) == 0
+    assert main(["resume", str(tmp_path / "run"), "--max-iters", "2"]) == 0
+    assert sizes == [HP.batch_size * HP.seq_len * HP.dim] * 2
+    assert [handler.__qualname__.split(".")[0] for handler in handlers] == ["handle_signals"] * 2
+
+
+def test_changes_of_the_schedule_are_checked_first(tmp_path):
+    with pytest.raises(HyperParameterError, match="has no max_iter; choose from max_iters, "):
+        resume(tmp_path / "nowhere", {"max_iter": 5})
+
+
 def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(small_data, tmp_path):
     run = run_folder.Run(tmp_path / "run")
     done = samplernn(
@@ -149,7 +197,7 @@ def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(s
 
 
 class Late:
-    """A cost that a device has ready after a while."""
+    """A cost that is computed asynchronously."""
 
     def __float__(self):
         time.sleep(0.05)
@@ -157,11 +205,11 @@ class Late:
 
 
 @pytest.mark.parametrize("monitor_iters", [1, 1000])
-def test_all_steps_count_as_training_and_looks_do_not(monitor_iters, small_data, tmp_path):
-    """Also the step that a look waits for: but for the first one, which compiles."""
+def test_all_steps_count_as_training_and_evaluations_do_not(monitor_iters, small_data, tmp_path):
+    """Also the step that an evaluation waits for; not the first one, which compiles."""
 
-    def slow_look(t):
-        settle(t)
+    def slow_evaluation(t):
+        wait_for_cost(t)
         time.sleep(0.2)
 
     trainer = compile_trainer(HP)
@@ -171,17 +219,17 @@ def test_all_steps_count_as_training_and_looks_do_not(monitor_iters, small_data,
     clips = {"train": load_split(small_data, "train")}
     schedule = Schedule(max_iters=6, monitor_iters=monitor_iters, max_minutes=None)
     run = run_folder.create(tmp_path / "run", {})
-    t = Training(
+    t = TrainingState(
         trainer,
         clips,
         run,
         schedule,
         Progress(batches_per_epoch=1000),
         states,
-        began=time.monotonic(),
-        evaluate=slow_look,
+        started=time.monotonic(),
+        on_evaluation=slow_evaluation,
     )
-    assert loop.train_on(t, "start", None) == 0
+    assert loop.train_loop(t, "start", None) == 0
     assert 5 * 0.05 <= t.progress.seconds < 5 * 0.05 + 0.2
 
 
@@ -189,16 +237,16 @@ def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path)
     run = run_folder.create(tmp_path / "run", {})
     trainer = compile_trainer(HP)
     clips = {split: load_split(small_data, split) for split in ("valid", "test")}
-    under_way = Training(
-        trainer, clips, run, Schedule(), Progress(iteration=7), trainer.graph.zero_states(), began=0.0
+    t = TrainingState(
+        trainer, clips, run, Schedule(), Progress(iteration=7), trainer.graph.zero_states(), started=0.0
     )
-    save(under_way, run.last)
+    save_checkpoint(t, run.last)
     good = run.last.read_bytes()
     trainer.graph.parameters.assign({"SampleLevel.L2.b": np.full(HP.dim, np.nan)})
     with pytest.raises(DivergedError, match="SampleLevel.L2.b is not finite after 7 updates"):
-        save(under_way, run.last)
+        save_checkpoint(t, run.last)
     with pytest.raises(DivergedError, match="is not finite"):
-        look(under_way)
+        evaluate_and_save(t)
     assert run.last.read_bytes() == good
 
 
@@ -211,13 +259,13 @@ def test_a_run_is_not_overwritten_unless_asked(trained, small_data):
     assert trained.last.read_bytes() == before
 
 
-def test_debug_is_a_quick_look(small_data, tmp_path):
+def test_debug_is_a_quick_check(small_data, tmp_path):
     done = samplernn("train", "one_tier", "--data", small_data, "--run", tmp_path / "run", *FLAGS, "--debug")
     assert done.returncode == 0, done.stderr
     assert npz.load(tmp_path / "run/checkpoints/last.npz").progress["iteration"] == 60
 
 
-def test_a_full_disk_ends_the_run_with_a_sentence(small_data, tmp_path, monkeypatch):
+def test_a_full_disk_is_an_output_error(small_data, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, os.strerror(28))
 
@@ -227,15 +275,15 @@ def test_a_full_disk_ends_the_run_with_a_sentence(small_data, tmp_path, monkeypa
     assert not list((tmp_path / "run" / "checkpoints").glob("*"))
 
 
-def test_the_same_command_starts_a_run_and_goes_on_with_it(small_data, tmp_path, capsys):
-    """What a cluster's queue wants: train --resume, again and again; here after a start that was killed."""
+def test_the_same_command_starts_and_resumes_a_run(small_data, tmp_path, capsys):
+    """For the queue of a cluster: train --resume, again and again; here after a start that was killed."""
     run = run_folder.Run(tmp_path / "run")
     (run.folder / "params").mkdir(parents=True)  # of --original-layout
     run.log.touch()
     command = ["train", "one_tier", "--data", str(small_data), "--run", str(run.folder), *FLAGS, "--resume"]
     command += ["--n_seqs", "0", "--max-iters", "9"]
-    assert main([*command, "--max-time", "0.001s"]) == loop.OUT_OF_TIME
-    assert "Stopped by --max-time after iteration 1; go on with: samplernn resume" in capsys.readouterr().out
+    assert main([*command, "--max-time", "0.001s"]) == OUT_OF_TIME
+    assert "Stopped by --max-time after iteration 1; resume with: samplernn resume" in capsys.readouterr().out
     assert main(command) == 0
     assert npz.load(run.last).progress["iteration"] == 9
     told = [r["event"] for r in run_folder.read_log(run) if r["event"] not in ("train", "monitor")]
@@ -281,13 +329,13 @@ def test_real_numbers_are_normalised_by_the_training_clips(small_data, tmp_path,
     kept = npz.load(run.last).hp
     clips = load_split(small_data, "train")
     assert (kept.mean, kept.std) == statistics(clips)
-    look = next(r for r in run_folder.read_log(run) if r["event"] == "monitor")
-    assert f"(valid {look['valid'] * np.log(2):.4f} nats)" in capsys.readouterr().out
+    record = next(r for r in run_folder.read_log(run) if r["event"] == "monitor")
+    assert f"(valid {record['valid'] * np.log(2):.4f} nats)" in capsys.readouterr().out
     assert load.read(run.last).hp == kept
 
 
 def test_clips_of_very_different_lengths_are_trained_on_and_scored(tmp_path):
-    """In most passes only one clip of the batch counts; the others lie behind their ends."""
+    """In most chunks only one clip of the batch counts; the others have ended."""
     data = tmp_path / "data"
     data.mkdir()
     rng = np.random.RandomState(0)
@@ -301,9 +349,9 @@ def test_clips_of_very_different_lengths_are_trained_on_and_scored(tmp_path):
     checkpoint = npz.load(run.last)
     assert checkpoint.hp == hp and checkpoint.progress["iteration"] == 2 * (11 + 8)
     assert all(np.isfinite(array).all() for array in checkpoint.parameters.values())
-    looks = [r for r in run_folder.read_log(run) if r["event"] == "monitor"]
-    assert len(looks) == 2 and looks[1]["train"] < looks[0]["train"]
-    assert all(np.isfinite([look["valid"], look["test"] or 0]).all() for look in looks)
+    records = [r for r in run_folder.read_log(run) if r["event"] == "monitor"]
+    assert len(records) == 2 and records[1]["train"] < records[0]["train"]
+    assert all(np.isfinite([r["valid"], r["test"] or 0]).all() for r in records)
 
 
 def test_wavenet_has_the_learning_rate_and_the_schedule_of_the_original(small_data, tmp_path):

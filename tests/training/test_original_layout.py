@@ -1,4 +1,4 @@
-"""Our runs under the original's names, and the original's runs gone on with, against the original's own."""
+"""Runs with --original-layout, and resumed runs of the original, against the original's own."""
 
 import json
 import shutil
@@ -14,7 +14,8 @@ from samplernn_theano.config.hyperparameters import KTier
 from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.original import layout, pickles, results_folder
-from samplernn_theano.original.results_folder import RESULTS, ResultTree
+from samplernn_theano.original.results_folder import ResultTree
+from samplernn_theano.original.tags import RESULTS
 from samplernn_theano.training import loop, state
 from samplernn_theano.training.run import resume, train
 
@@ -34,15 +35,15 @@ def _constants(text: str) -> dict[str, str]:
 
 
 def costs_of(monkeypatch) -> list[list[float]]:
-    """A list that is going to hold [iteration, cost] of every training step."""
-    real, costs = loop._step, []
+    """A list that is filled with [iteration, cost] of every training step."""
+    real, costs = loop.train_step, []
 
     def step(t, batch):
         real(t, batch)
-        state.settle(t)
+        state.wait_for_cost(t)
         costs.append([t.progress.iteration, t.progress.minibatch])
 
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "train_step", step)
     return costs
 
 
@@ -51,7 +52,7 @@ def test_a_run_leaves_what_the_original_left(family, tmp_path, monkeypatch):
     """The same files, and in their names and in the log the same numbers; the times are the machine's own."""
     golden, costs = TREES[family], costs_of(monkeypatch)
     asked = results_folder.settings(golden)
-    folder = layout.place(tmp_path, asked.hp, "MUSIC", "CKPT", asked.learning_rate)
+    folder = layout.results_path(tmp_path, asked.hp, "MUSIC", "CKPT", asked.learning_rate)
     assert folder.parent.name == golden.folder.parent.name
     schedule = Schedule(max_iters=97, monitor_iters=40, n_seqs=2, sample_seconds=200 / 16000)
     assert train(asked.hp, CORPUS, folder, schedule, exp="CKPT") == 0
@@ -73,7 +74,7 @@ def test_a_run_leaves_what_the_original_left(family, tmp_path, monkeypatch):
     expected = ANSWERS[f"{family}/all_train_costs"][:97]
     np.testing.assert_allclose(costs, expected, rtol=2e-5)  # float32 rounding has grown for 97 updates
     for (_, path), (_, their_path) in zip(ours, theirs, strict=True):
-        for i in range(2):  # the sound of each look: the random streams go on from one to the next
+        for i in range(2):  # samples of each evaluation: the random streams continue from one to the next
             name, their_name = (
                 f"sample_{p.stem.removeprefix('params_')}_{i}.wav" for p in (path, their_path)
             )
@@ -88,7 +89,7 @@ def test_a_run_leaves_what_the_original_left(family, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("family", TREES)
-def test_a_run_of_the_original_goes_on_as_the_original_did(family, tmp_path, monkeypatch, capsys):
+def test_a_run_of_the_original_resumes_as_the_original_did(family, tmp_path, monkeypatch, capsys):
     """Parameters alone are reloaded: the costs are those of the original when it was restarted."""
     folder, costs = tmp_path / RESULTS[family] / TREES[family].folder.name, costs_of(monkeypatch)
     shutil.copytree(TREES[family].folder, folder)
@@ -99,9 +100,9 @@ def test_a_run_of_the_original_goes_on_as_the_original_did(family, tmp_path, mon
     np.testing.assert_allclose(costs[:10], expected[:10], rtol=2e-6)
     # Adam starts from zero: its first steps are of full length whatever the gradient, so rounding grows.
     np.testing.assert_allclose(costs, expected, rtol=1e-4)
-    assert "neither Adam's moments nor the carried states" in capsys.readouterr().err
+    assert "neither Adam's moments nor the recurrent states" in capsys.readouterr().err
 
-    # What the original left is there still; the look at our end is added.
+    # The original's files are still there; the evaluation at the end is added.
     assert before.items() <= {path.name: path.read_bytes() for path in (folder / "params").iterdir()}.items()
     log, answer = (
         results_folder.read_log(ResultTree(folder)),
@@ -110,9 +111,9 @@ def test_a_run_of_the_original_goes_on_as_the_original_did(family, tmp_path, mon
     assert log["iter"] == [40, 80, 97, 130]
     for key, values in answer.items():
         assert log[key][: len(values)] == pytest.approx(values)
-    looks = [r for r in run_folder.read_log(run_folder.Run(folder)) if r["event"] == "monitor"]
-    assert [look["iteration"] for look in looks] == [40, 80, 97, 130]
-    if family == "one_tier":  # from now on it is a run of ours
+    records = [r for r in run_folder.read_log(run_folder.Run(folder)) if r["event"] == "monitor"]
+    assert [record["iteration"] for record in records] == [40, 80, 97, 130]
+    if family == "one_tier":  # it has become a run folder
         assert npz.load(run_folder.Run(folder).last).progress["iteration"] == 130
         assert resume(folder, {"max_iters": 132}) == 0
         assert float(npz.load(run_folder.Run(folder).last).adam["adam.t"]) == 35
@@ -131,7 +132,7 @@ def test_a_run_of_the_original_needs_its_data(tmp_path):
         resume(folder, data=other)
 
 
-def test_what_the_original_has_not_cannot_be_laid_out(small_data, tmp_path):
+def test_original_layout_refuses_models_that_the_original_lacks(small_data, tmp_path):
     with pytest.raises(HyperParameterError, match="has no k_tier"):
         train(KTier(dim=8, batch_size=4, seq_len=128), small_data, tmp_path / "run", exp="x")
     assert not (tmp_path / "run").exists()
@@ -145,21 +146,21 @@ def test_the_names_of_data_sets(file, name):
     assert layout.which_set(file) == name
 
 
-def test_what_the_files_of_a_run_do_not_tell_is_asked_for(tmp_path, capsys):
-    """The original's command line is lost, and the folder has another name."""
+def test_unknown_hyperparameters_of_a_run_are_requested(tmp_path, capsys):
+    """The original's args.pkl is lost, and the folder was renamed."""
     folder = Path(shutil.copytree(TREES["three_tier"].folder, tmp_path / "renamed"))
     (folder / "args.pkl").unlink()
     (tmp_path / "results_3t").mkdir()
     folder = folder.rename(tmp_path / "results_3t" / "renamed")
     assert main(["resume", str(folder), "--data", str(CORPUS)]) == 2
-    asked = capsys.readouterr().err
-    assert all(f"--set {name}=..." in asked for name in ("batch_size", "seq_len", "q_type", "learn_h0"))
+    errors = capsys.readouterr().err
+    assert all(f"--set {name}=..." in errors for name in ("batch_size", "seq_len", "q_type", "learn_h0"))
     words = [f"--set={name}={value}" for name, value in (("batch_size", 4), ("seq_len", 64))]
     assert main(["resume", str(folder), "--data", str(CORPUS), *words]) == 2
     assert "--set q_type=..." in capsys.readouterr().err
 
 
-def test_flags_that_contradict_a_run_that_goes_on_are_refused(tmp_path, capsys):
+def test_flags_that_contradict_a_resumed_run_are_refused(tmp_path, capsys):
     folder = Path(shutil.copytree(TREES["one_tier"].folder, tmp_path / "results_1t" / "run"))
     hp = results_folder.settings(ResultTree(folder)).hp
     command = ["train", "one_tier", *to_argv(hp), "--data", str(CORPUS), "--run", str(folder), "--resume"]

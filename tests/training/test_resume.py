@@ -1,4 +1,4 @@
-"""A run that was stopped goes on as if nothing had happened."""
+"""An interrupted run resumes as if it had never been interrupted."""
 
 import json
 import os
@@ -19,7 +19,8 @@ from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.errors import CheckpointError, DataError, DivergedError, OutputError
 from samplernn_theano.original import layout, results_folder
 from samplernn_theano.original.results_folder import ResultTree
-from samplernn_theano.training import hooks, loop
+from samplernn_theano.training import hooks, log_file, loop
+from samplernn_theano.training import run as run_module
 from samplernn_theano.training.run import resume, train
 from samplernn_theano.training.step import compile_trainer
 from samplernn_theano.utils.files import locked
@@ -34,12 +35,12 @@ def small(family: str):
 
 
 def state(folder: Path) -> dict[str, np.ndarray]:
-    """All arrays of the last checkpoint, and where it stands."""
+    """Arrays and progress of the last checkpoint."""
     checkpoint = npz.load(run_folder.Run(folder).last)
     arrays = {**checkpoint.parameters, **checkpoint.adam}
     arrays |= {f"state {name}": array for name, array in checkpoint.states.items()}
-    stands = {name: value for name, value in checkpoint.progress.items() if "seconds" not in name}
-    return arrays | {name: np.array(value, object) for name, value in stands.items()}
+    progress = {name: value for name, value in checkpoint.progress.items() if "seconds" not in name}
+    return arrays | {name: np.array(value, object) for name, value in progress.items()}
 
 
 def assert_same(one: Path, two: Path) -> None:
@@ -51,26 +52,26 @@ def assert_same(one: Path, two: Path) -> None:
 
 @pytest.fixture(scope="module")
 def quick():
-    """Compilation done once: every training of the small one_tier starts with its initial values."""
-    trainer, compile_anew = compile_trainer(small("one_tier")), loop.compile_trainer
+    """Compile once: every training of the small one_tier starts with its initial values."""
+    trainer = compile_trainer(small("one_tier"))
     variables = [*trainer.graph.parameters.values(), *trainer.adam.values()]
     initial = [variable.get_value(borrow=False) for variable in variables]
 
     def compiled(hp, *options):
         if hp != trainer.hp:
-            return compile_anew(hp, *options)
+            return compile_trainer(hp, *options)
         for variable, value in zip(variables, initial, strict=True):
             variable.set_value(value)
         return trainer
 
     with pytest.MonkeyPatch.context() as context:
-        context.setattr(loop, "compile_trainer", compiled)
+        context.setattr(run_module, "compile_trainer", compiled)
         yield
 
 
 @pytest.fixture(scope="module")
 def whole(quick, data, tmp_path_factory) -> Path:
-    """A run that was not interrupted."""
+    """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     assert train(small("one_tier"), data, folder, SCHEDULE) == 0
     return folder
@@ -78,7 +79,7 @@ def whole(quick, data, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def stopped_once(quick, data, tmp_path_factory) -> Path:
-    """The same run, stopped at the end of the first epoch."""
+    """The same run, ended after the first epoch."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
     train(small("one_tier"), data, folder, replace(SCHEDULE, max_iters=32))
     return folder
@@ -86,37 +87,39 @@ def stopped_once(quick, data, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def stopped(stopped_once, tmp_path) -> Path:
-    """A copy of that."""
+    """A copy of it."""
     return Path(shutil.copytree(stopped_once, tmp_path / "stopped"))
 
 
-LOOKS = ("best_valid", "best_test", "best_iteration", "looks_without_gain")
+EVALUATIONS = ("best_valid", "best_test", "best_iteration", "evals_without_improvement")
 
 
 def assert_same_training(one: Path, two: Path) -> None:
-    """All but the looks: a run that ends looks once more."""
+    """The same but for evaluations: a run has another one at its end."""
     first, second = state(one), state(two)
     assert first.keys() == second.keys()
-    for name in first.keys() - set(LOOKS):
+    for name in first.keys() - set(EVALUATIONS):
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
-def monitored(folder: Path) -> list[dict]:
-    """What the log says of every look, but for the times."""
-    looks = [record for record in run_folder.read_log(run_folder.Run(folder)) if record["event"] == "monitor"]
-    return [{k: v for k, v in look.items() if "seconds" not in k} for look in looks]
+def evaluations(folder: Path) -> list[dict]:
+    """Log records of all evaluations, without times."""
+    records = [
+        record for record in run_folder.read_log(run_folder.Run(folder)) if record["event"] == "monitor"
+    ]
+    return [{k: v for k, v in record.items() if "seconds" not in k} for record in records]
 
 
-MANY_LOOKS = Schedule(
+MANY_EVALUATIONS = Schedule(
     max_iters=45, monitor_iters=7, keep=2
-)  # looks at 7, 14, 21, 28, 33 (new epoch), 35, ...
+)  # at 7, 14, 21, 28, 33 (new epoch), 35, ...
 
 
 @pytest.fixture(scope="module")
-def watched(quick, data, tmp_path_factory) -> Path:
-    """A run with many looks that was not interrupted."""
-    folder = tmp_path_factory.mktemp("watched") / "run"
-    assert train(small("one_tier"), data, folder, MANY_LOOKS, exp="x") == 0
+def evaluated(quick, data, tmp_path_factory) -> Path:
+    """An uninterrupted run with many evaluations."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    assert train(small("one_tier"), data, folder, MANY_EVALUATIONS, exp="x") == 0
     return folder
 
 
@@ -127,22 +130,22 @@ def listed(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("where", "at"),
     [
-        ("evaluate", 1),
-        ("evaluate", 7),
-        ("write_look", 3),
-        ("save of the look", 1),
-        ("save of the look", 8),
+        ("evaluation", 1),
+        ("evaluation", 7),
+        ("write_evaluation", 3),
+        ("checkpoints", 1),
+        ("checkpoints", 8),
         ("prune", 8),
     ],
 )
-def test_a_look_that_was_cut_short_is_made_again(watched, data, tmp_path, monkeypatch, where, at):
+def test_an_interrupted_evaluation_is_repeated(evaluated, data, tmp_path, monkeypatch, where, at):
     class Killed(BaseException):
         pass
 
     owner, name = {
-        "evaluate": (hooks, "evaluate"),
-        "write_look": (layout, "write_look"),
-        "save of the look": (hooks, "_save_look"),
+        "evaluation": (hooks, "evaluate_split"),
+        "write_evaluation": (layout, "write_evaluation"),
+        "checkpoints": (hooks, "_save_checkpoints"),
         "prune": (run_folder, "prune"),
     }[where]
     real, calls = getattr(owner, name), []
@@ -157,62 +160,62 @@ def test_a_look_that_was_cut_short_is_made_again(watched, data, tmp_path, monkey
     with monkeypatch.context() as context:
         context.setattr(owner, name, killed)
         with pytest.raises(Killed):
-            train(small("one_tier"), data, folder, MANY_LOOKS, exp="x")
+            train(small("one_tier"), data, folder, MANY_EVALUATIONS, exp="x")
     assert resume(folder) == 0
-    assert_same(watched, folder)
-    assert monitored(watched) == monitored(folder)
-    assert listed(watched) == listed(folder)
-    logs = [results_folder.read_log(ResultTree(f)) for f in (watched, folder)]
+    assert_same(evaluated, folder)
+    assert evaluations(evaluated) == evaluations(folder)
+    assert listed(evaluated) == listed(folder)
+    logs = [results_folder.read_log(ResultTree(f)) for f in (evaluated, folder)]
     for key in logs[0]:
         assert "time" in key or logs[0][key] == logs[1][key]
-    best = [npz.load(run_folder.Run(f).best).progress["iteration"] for f in (watched, folder)]
+    best = [npz.load(run_folder.Run(f).best).progress["iteration"] for f in (evaluated, folder)]
     assert best[0] == best[1]
 
 
-def test_only_some_checkpoints_are_kept(watched):
-    names = {path.stem for path in run_folder.Run(watched).last.parent.iterdir()} - {"last", "best"}
-    looks = monitored(watched)
-    latest, best = looks[-2:], sorted(looks, key=lambda look: look["valid"])[:2]
-    assert names == {f"i{look['iteration']}_v{look['valid']:.4f}" for look in latest + best}
+def test_keep_limits_the_checkpoints(evaluated):
+    names = {path.stem for path in run_folder.Run(evaluated).last.parent.iterdir()} - {"last", "best"}
+    records = evaluations(evaluated)
+    latest, best = records[-2:], sorted(records, key=lambda record: record["valid"])[:2]
+    assert names == {f"i{record['iteration']}_v{record['valid']:.4f}" for record in latest + best}
     for name in names:
-        checkpoint = npz.load(watched / "checkpoints" / f"{name}.npz")
+        checkpoint = npz.load(evaluated / "checkpoints" / f"{name}.npz")
         assert checkpoint.progress["iteration"] == int(name[1:].split("_")[0])
 
 
-def test_a_signal_before_a_look_leaves_it_to_be_made(watched, data, tmp_path, monkeypatch):
-    folder, real = tmp_path / "cut", loop._step
+def test_a_signal_before_an_evaluation_leaves_it_due(evaluated, data, tmp_path, monkeypatch):
+    folder, real = tmp_path / "cut", loop.train_step
 
     def step(t, batch):
         real(t, batch)
-        if t.progress.iteration == 33:  # a look is due: a new epoch has begun
+        if t.progress.iteration == 33:  # an evaluation is due: a new epoch has begun
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as context:
-        context.setattr(loop, "_step", step)
-        assert train(small("one_tier"), data, folder, MANY_LOOKS, exp="x") == 143
+        context.setattr(loop, "train_step", step)
+        assert train(small("one_tier"), data, folder, MANY_EVALUATIONS, exp="x", catch_signals=True) == 143
     assert run_folder.read_log(run_folder.Run(folder))[-1]["why"] == "SIGTERM"
-    assert npz.load(run_folder.Run(folder).last).progress["look_due"]
+    assert npz.load(run_folder.Run(folder).last).progress["eval_due"]
     assert resume(folder) == 0
-    assert_same(watched, folder)
-    assert monitored(watched) == monitored(folder)
+    assert_same(evaluated, folder)
+    assert evaluations(evaluated) == evaluations(folder)
 
 
-def test_a_run_that_ran_out_of_time_goes_on(watched, data, tmp_path):
-    folder, code = tmp_path / "slices", loop.OUT_OF_TIME
-    assert train(small("one_tier"), data, folder, MANY_LOOKS, max_seconds=0.4, exp="x") == code
+def test_a_run_that_ran_out_of_time_resumes(evaluated, data, tmp_path):
+    folder, code = tmp_path / "slices", log_file.OUT_OF_TIME
+    assert train(small("one_tier"), data, folder, MANY_EVALUATIONS, max_seconds=0.4, exp="x") == code
     assert run_folder.read_log(run_folder.Run(folder))[-1]["why"] == "--max-time"
     slices = 1
-    while code == loop.OUT_OF_TIME:
+    while code == log_file.OUT_OF_TIME:
         code = resume(folder, max_seconds=0.4)
         slices += 1
     assert code == 0 and slices > 2
-    assert_same(watched, folder)
-    assert monitored(watched) == monitored(folder)
+    assert_same(evaluated, folder)
+    assert evaluations(evaluated) == evaluations(folder)
 
 
-def test_a_run_stops_when_looks_do_not_improve(quick, data, tmp_path, monkeypatch):
-    costs = iter([5.0, 9.0, 4.0, 9.0, 4.5, 4.25, 4.125, 1.0])  # the test split is scored at 5 and 4 too
-    monkeypatch.setattr(hooks, "evaluate", lambda *_: next(costs))
+def test_early_stopping(quick, data, tmp_path, monkeypatch):
+    costs = iter([5.0, 9.0, 4.0, 9.0, 4.5, 4.25, 4.125, 1.0])  # at 5 and 4 the test split is evaluated too
+    monkeypatch.setattr(hooks, "evaluate_split", lambda *_: next(costs))
     schedule = Schedule(max_iters=30, monitor_iters=2, patience=3)
     assert train(small("one_tier"), data, tmp_path / "run", schedule) == 0
     checkpoint = npz.load(run_folder.Run(tmp_path / "run").last)
@@ -223,9 +226,9 @@ def test_a_run_stops_when_looks_do_not_improve(quick, data, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("harm", ["removed", "cut"])
 def test_data_that_vanish_while_they_are_read(whole, data, tmp_path, monkeypatch, harm):
-    """What was trained is kept, and the run goes on when they are back."""
+    """A checkpoint is saved, and the run resumes when they are back."""
     own = Path(shutil.copytree(data, tmp_path / "own"))
-    path, real = own / "x_train.npy", loop._step
+    path, real = own / "x_train.npy", loop.train_step
     content = path.read_bytes()
 
     def step(t, batch):
@@ -237,8 +240,8 @@ def test_data_that_vanish_while_they_are_read(whole, data, tmp_path, monkeypatch
 
     folder = tmp_path / "run"
     with monkeypatch.context() as context:
-        context.setattr(loop, "_step", step)
-        with pytest.raises(DataError, match="x_train.npy (has vanished|was cut short) .* samplernn resume"):
+        context.setattr(loop, "train_step", step)
+        with pytest.raises(DataError, match="x_train.npy (was removed|was cut short) .* samplernn resume"):
             train(small("one_tier"), own, folder, SCHEDULE)
     assert npz.load(run_folder.Run(folder).last).progress["iteration"] >= 3
     path.write_bytes(content)
@@ -248,7 +251,7 @@ def test_data_that_vanish_while_they_are_read(whole, data, tmp_path, monkeypatch
 
 def test_exploded_gradients_keep_the_last_checkpoint(quick, data, tmp_path, monkeypatch):
     """A gradient that is not a number makes the parameters so, and the next cost."""
-    real = loop._step
+    real = loop.train_step
 
     def step(t, batch):
         real(t, batch)
@@ -256,7 +259,7 @@ def test_exploded_gradients_keep_the_last_checkpoint(quick, data, tmp_path, monk
             name = "SampleLevel.L2.b"
             t.trainer.graph.parameters.assign({name: np.full(16, np.nan)})
 
-    monkeypatch.setattr(loop, "_step", step)
+    monkeypatch.setattr(loop, "train_step", step)
     run = run_folder.Run(tmp_path / "run")
     with pytest.raises(
         DivergedError, match="cost became nan after 5 updates: the gradients have exploded.*last"
@@ -269,8 +272,8 @@ def test_a_second_ctrl_c_kills_at_once():
     """The first signal waits for the end of the step, here of a call that does not return; so do others."""
     script = (
         "import os, signal\n"
-        "from samplernn_theano import signals\n"
-        "with signals.caught(lambda _: None):\n"
+        "from samplernn_theano.utils import signal_handling\n"
+        "with signal_handling.handle_signals(lambda _: None):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    print('still here', flush=True)\n"
@@ -281,8 +284,8 @@ def test_a_second_ctrl_c_kills_at_once():
     assert (done.returncode, done.stdout) == (-signal.SIGINT, "still here\n")
 
 
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(data, whole, stopped, tmp_path):
-    """Also if the data set was moved, and something was logged after the last checkpoint."""
+def test_a_resumed_run_ends_as_an_uninterrupted_one(data, whole, stopped, tmp_path):
+    """Even if the data set was moved, and something was logged after the last checkpoint."""
     run = run_folder.Run(stopped)
     with run.log.open("a") as log:
         log.write(json.dumps({"event": "train", "iteration": 99, "nll_bits": 1.0}) + "\n")
@@ -296,13 +299,13 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(data, whole, stopped,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_goes_on_as_if_it_had_not_been_stopped(data, tmp_path, family):
+def test_every_family_resumes(data, tmp_path, family):
     hp = small(family)
     passes = -(-2000 // hp.seq_len) * 2
     end = passes + 9
     train(hp, data, tmp_path / "whole", replace(SCHEDULE, max_iters=end))
     train(hp, data, tmp_path / "parts", replace(SCHEDULE, max_iters=5))
-    for limit in (passes, passes + 1, end):  # the end of the epoch, the look after it
+    for limit in (passes, passes + 1, end):  # the end of the epoch, the evaluation after it
         assert resume(tmp_path / "parts", {"max_iters": limit}) == 0
     assert_same_training(tmp_path / "whole", tmp_path / "parts")
 
@@ -316,7 +319,7 @@ def test_other_data_are_refused(stopped, data, tmp_path):
         resume(stopped, {}, other)
 
 
-def test_two_processes_do_not_work_in_one_run(stopped):
+def test_two_processes_do_not_use_one_run(stopped):
     with locked(stopped), pytest.raises(OutputError, match="Another process works in"):
         resume(stopped)
 
@@ -336,11 +339,12 @@ def test_a_run_that_has_ended_says_so_at_once(quick, data, tmp_path, capsys):
     capsys.readouterr()
     assert resume(folder) == 0
     said = capsys.readouterr()
-    assert "has ended, at iteration 2; for more give --max-iters" in said.out and "Compiling" not in said.err
+    assert "has ended, at iteration 2; to train on, give --max-iters" in said.out
+    assert "Compiling" not in said.err
     assert [r["event"] for r in run_folder.read_log(run_folder.Run(folder))].count("end") == 1
 
 
-def test_a_lost_log_and_lost_settings_do_not_keep_a_run_from_going_on(stopped, data):
+def test_a_run_resumes_without_its_log_and_settings(stopped, data):
     run = run_folder.Run(stopped)
     run.log.unlink()
     run.settings.unlink()
@@ -353,7 +357,7 @@ def test_the_best_checkpoint_is_named_where_the_last_is_lost(stopped):
     run = run_folder.Run(stopped)
     run.last.unlink()
     with pytest.raises(
-        CheckpointError, match="no checkpoint .*last.npz. To go on from the best one, copy .*best"
+        CheckpointError, match="no checkpoint .*last.npz. To resume from the best checkpoint, copy .*best"
     ):
         resume(stopped)
 
