@@ -25,7 +25,7 @@ def add_prepare(commands: Any) -> None:
         "--speakers", action="store_true", help="each sub-folder is a speaker; no clip holds two of them"
     )
     parser.add_argument(
-        "--variable-length", action="store_true", help="each recording is one clip, whatever its length"
+        "--variable-length", action="store_true", help="each recording is one clip, of any length"
     )
     parser.add_argument(
         "--shortest", type=positive, help="with --variable-length: leave out recordings of fewer seconds"

@@ -177,8 +177,8 @@ def _blizzard(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     from samplernn_theano.data.sets import blizzard
 
     if a.source is None or not a.source.is_dir():
-        what = "--source is missing." if a.source is None else f"There is no folder {a.source}."
-        raise DataError(f"{what}\n{BLIZZARD_SOURCE}")
+        problem = "--source is missing." if a.source is None else f"There is no folder {a.source}."
+        raise DataError(f"{problem}\n{BLIZZARD_SOURCE}")
     check_overwrite(a.out, blizzard.RECIPE.name, a.overwrite)
     if _import_npy(a, parser, blizzard.RECIPE.set, blizzard.RECIPE.name):
         return 0
@@ -245,13 +245,13 @@ def _onomatopoeia(a: argparse.Namespace) -> int:
 def _add_huckleberry(sets: Any) -> None:
     text = "Make a set of two readers of one book."
     parser = sets.add_parser("huckleberry", help="two readers of one book", description=text)
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument(
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
         "--source",
         type=Path,
         help="folder with a sub-folder of chapters for each reader, or the authors' npy files",
     )
-    where.add_argument(
+    source.add_argument(
         "--items", nargs="+", metavar="IDENTIFIER", help="items of archive.org, one for each reader"
     )
     _add_units(parser, "at most so many, half of each reader (default: %(default)s)")

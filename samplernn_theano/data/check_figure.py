@@ -1,4 +1,4 @@
-"""Figure of `samplernn data check`: amplitudes and one clip of every split."""
+"""Figure of `samplernn check-data`: amplitudes and one clip of every split."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 def plot_data_set(
     path: str | Path,
-    levels: Mapping[str, NDArray[np.integer]],
+    histograms: Mapping[str, NDArray[np.integer]],
     clips: Mapping[str, NDArray[np.floating]],
     rate: int = SAMPLE_RATE,
 ) -> None:
@@ -20,8 +20,8 @@ def plot_data_set(
 
     Parameters
     ----------
-    levels : mapping of split to counts (bars,), over amplitudes from -1 to 1
-        Samples outside are counted in the outermost bars.
+    histograms : mapping of split to counts (bins,), over amplitudes from -1 to 1
+        Samples outside are counted in the outermost bins.
     clips : mapping of split to amplitudes (samples,)
         NaN is plotted as 0, and infinite amplitudes as full scale.
     rate : sample rate of the clips, Hz
@@ -35,13 +35,13 @@ def plot_data_set(
     axes, *panels = figure.subplots(1 + len(clips), height_ratios=[1.5] + [1] * len(clips), squeeze=False)[
         :, 0
     ]
-    for split, counts in levels.items():
+    for split, counts in histograms.items():
         if counts.sum():
-            share = np.where(counts, counts / counts.sum(), np.nan)  # no line for empty bars
+            share = np.where(counts, counts / counts.sum(), np.nan)  # no line for empty bins
             axes.stairs(share, np.linspace(-1, 1, len(counts) + 1), label=split, lw=1, baseline=None)
-    axes.set(yscale="log", xlim=(-1, 1), xlabel="amplitude", ylabel="share of samples", title="levels")
+    axes.set(yscale="log", xlim=(-1, 1), xlabel="amplitude", ylabel="share of samples", title="amplitudes")
     axes.grid(alpha=0.3)
-    if any(counts.sum() for counts in levels.values()):
+    if any(counts.sum() for counts in histograms.values()):
         axes.legend(fontsize=8)
     for panel, (split, x) in zip(panels, clips.items(), strict=True):
         x = np.nan_to_num(np.asarray(x, np.float64), posinf=1, neginf=-1)

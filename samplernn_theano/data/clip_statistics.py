@@ -18,7 +18,7 @@ class ClipStatistics:
 
     - ``silent``: constant, or below 2**-10 of full scale; the normalisation divides by zero there;
     - ``not finite``: NaN or infinite in places;
-    - ``clipped``: the highest or lowest sample lies within 1 % of full scale or beyond, and at least 3
+    - ``clipped``: the highest or lowest sample is within 1 % of full scale or beyond, and at least 3
       samples in a row have that value, so the wave is cut off;
     - ``beyond``: beyond full scale, outside [-1, 1];
     - ``offset``: further than 0.01 of full scale from 0 in the mean.

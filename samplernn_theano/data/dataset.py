@@ -1,7 +1,7 @@
 """The clips of a data set in its folder: all of one length, or ragged.
 
 A folder holds, for each split (train, valid, test), ``<name>_<split>.npy``. Clips of one length are one array
-of floats (clips, samples), as the authors' files are. Ragged clips lie one after the other in one array of
+of floats (clips, samples), as the authors' files are. Ragged clips are concatenated in one array of
 floats (samples,), and ``<name>_<split>_offsets.npy``, integers (clips + 1,), gives their limits: clip i is
 ``data[offsets[i] : offsets[i + 1]]``. The package writes float16 and int64.
 """
@@ -99,9 +99,9 @@ def split_path(folder: str | Path, split: str) -> Path:
         )
     found = sorted(folder.glob(f"*_{split}.npy"))
     if len(found) != 1:
-        what = f"has {len(found)} files" if found else "has no file"
+        count = f"has {len(found)} files" if found else "has no file"
         raise DataError(
-            f"The data folder {folder} {what} named *_{split}.npy and exactly one is needed; "
+            f"The data folder {folder} {count} named *_{split}.npy and exactly one is needed; "
             f"make a data set with: samplernn prepare RECORDINGS --out {folder}"
         )
     return found[0]

@@ -134,7 +134,7 @@ def download(
             except _UnreachableError as error:
                 raise DataError(
                     f"{server}: {error}; check the connection and run the command again: "
-                    "what is complete is kept."
+                    "complete files are kept."
                 ) from error
             except _FailedError as error:
                 failures.append(f"Item {recording.identifier}, file {recording.name}: {error}")
@@ -142,7 +142,7 @@ def download(
                 raise OutputError(write_error_message(recording.path, error)) from error
     if failures:
         more = f" (and {len(failures) - 1} more that failed)" if len(failures) > 1 else ""
-        raise DataError(f"{failures[0]}{more}; run the command again: what is complete is kept.")
+        raise DataError(f"{failures[0]}{more}; run the command again: complete files are kept.")
     return missing
 
 
@@ -154,7 +154,7 @@ def _session(server: str) -> "ArchiveSession":
         raise DataError(
             "Downloading needs the package internetarchive: pip install 'samplernn-theano[datasets]' "
             "(conda: conda install -c conda-forge internetarchive); "
-            "or give a folder that holds the recordings with --source."
+            "or give a folder with the recordings by --source."
         ) from error
     address = urlsplit(server)
     if address.scheme not in ("http", "https") or not address.netloc:

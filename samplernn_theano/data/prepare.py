@@ -156,7 +156,7 @@ def _cut(
         if not is_silent(_float16(np.array([samples.min(), samples.max()]))):  # rounding preserves the order
             clips.append(clip)
             return
-        name, seconds = clip.stream.where(clip.start)
+        name, seconds = clip.stream.origin(clip.start)
         silent.append({"path": name, "seconds": seconds})
 
     for recording, source, sound in decode_all(recordings, work, recipe.allow_upsampling, progress):
@@ -336,6 +336,6 @@ def _write_origins(path: Path, splits: dict[str, list[Clip]]) -> None:
         table.writerow(["split", "clip", "recording", "begins_at_s", "length_s", "speaker"])
         for split, clips in splits.items():
             for i, clip in enumerate(clips):
-                name, seconds = clip.stream.where(clip.start)
+                name, seconds = clip.stream.origin(clip.start)
                 length = (clip.stop - clip.start) / SAMPLE_RATE
                 table.writerow([split, i, name, f"{seconds:.4f}", f"{length:.4f}", clip.stream.speaker or ""])

@@ -69,9 +69,9 @@ def find(folder: str | os.PathLike[str], without: Iterable[Path] = ()) -> Found:
     """
     folder = Path(folder)
     if not folder.exists():
-        raise DataError(f"There is no folder {folder}; give the folder that holds the recordings.")
+        raise DataError(f"There is no folder {folder}; give the folder with the recordings.")
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give the folder that holds the recordings.")
+        raise DataError(f"{folder} is not a folder; give the folder with the recordings.")
     own = {path.resolve() for path in without}
     found = Found([], 0, [])
     ignored = 0
@@ -236,7 +236,7 @@ class Stream:
             k += 1
         return np.concatenate(segments)
 
-    def where(self, start: int) -> tuple[str, float]:
+    def origin(self, start: int) -> tuple[str, float]:
         """The recording with sample `start`, and the seconds from the beginning of that recording."""
         k = bisect_right(self.begins, start) - 1
         return self.names[k], (start - self.begins[k]) / SAMPLE_RATE

@@ -23,7 +23,7 @@ from tests.data.archive_server import ArchiveServer
 
 ONE, TWO = (np.random.RandomState(seed).bytes(100_000) for seed in (1, 2))
 A, B = "/download/A/x.ogg", "/download/B/x.ogg"
-AGAIN = "run the command again: what is complete is kept."
+AGAIN = "run the command again: complete files are kept."
 
 
 @pytest.fixture(autouse=True)

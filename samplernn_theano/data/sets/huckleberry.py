@@ -27,7 +27,7 @@ RECIPE = Recipe(
 
 
 def download_items(items: Sequence[str], folder: Path, server: str) -> Found:
-    """Download the chapters of these items to `folder`, and find them there; ignore what else it holds.
+    """Download the chapters of these items to `folder`, and find them there; ignore its other files.
 
     Raises
     ------

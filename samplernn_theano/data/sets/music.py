@@ -1,6 +1,6 @@
 """The Music set of the paper: Beethoven's 32 piano sonatas, from archive.org.
 
-All recordings one after the other, in the order of `ITEMS`, are cut into clips of 8 s and shuffled as the
+The concatenated recordings, in the order of `ITEMS`, are cut into clips of 8 s and shuffled as the
 authors shuffled them; the last 512 are for validation and test. datasets/README.md says what is known of the
 authors' own files.
 """
@@ -54,7 +54,7 @@ def download_items(folder: Path, server: str) -> list[str]:
 def in_item_order(found: Found) -> tuple[Found, list[str]]:
     """Sort the recordings by item, one format of each; also return the items that have none.
 
-    If none lies in a folder named as an item, they stay sorted by name; there must be as many as items.
+    If no folder is named like an item, they stay sorted by name; there must be as many as items.
     """
     by_item: dict[str, list[Recording]] = {item: [] for item in ITEMS}
     for recording in found.recordings:
@@ -95,7 +95,7 @@ def in_number_order(found: Found) -> tuple[Found, list[str]]:
     clips = sorted(found.recordings, key=lambda recording: int(recording.path.stem))
     numbers = {int(recording.path.stem) for recording in clips}
     if len(numbers) < len(clips):
-        raise DataError("Two clips have the same number; give the folder that holds each once.")
+        raise DataError("Two clips have the same number; give a folder with each of them once.")
     return found._replace(recordings=clips), [str(k) for k in range(MIRROR_CLIPS) if k not in numbers]
 
 
