@@ -58,14 +58,14 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
     )
 
     parser.add_argument(
-        "--seed", type=seed, default=123, help="of the initial parameters (default: %(default)s)"
+        "--seed", type=seed, default=123, help="random seed of the initial parameters (default: %(default)s)"
     )
     parser.add_argument(
         "--learning-rate",
         "--learning_rate",
         type=positive,
         default=family.learning_rate,
-        help="of Adam (default: %(default)s)",
+        help="learning rate of Adam (default: %(default)s)",
     )
     if family.independent_preds:
         parser.add_argument(
@@ -78,7 +78,7 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
         "--form",
         choices=("fast", "reference"),
         default="fast",
-        help="of the model's graph: optimized, or as written in the paper; same function",
+        help="form of the model's graph: optimised, or as in the paper; both compute the same function",
     )
     add_backend(parser)
     add_precision(parser)
@@ -142,7 +142,7 @@ def _add_schedule(parser: Any, family: type[HyperParameters] | None = None) -> N
     group.add_argument(
         "--n_seqs", type=count, help=f"sequences to generate at each evaluation{default(n_seqs)}"
     )
-    group.add_argument("--sample-seconds", type=positive, help=f"their length{default(5)}")
+    group.add_argument("--sample-seconds", type=positive, help=f"length of each sequence{default(5)}")
 
 
 def _add_distributed(parser: Any) -> None:

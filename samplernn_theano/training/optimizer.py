@@ -1,4 +1,4 @@
-"""Gradients, elementwise clipping and Adam as the original's training functions have them."""
+"""Gradients, elementwise clipping and Adam, as in the original (Lasagne)."""
 
 from typing import Literal
 
@@ -23,17 +23,17 @@ Updates = dict[SharedVariable, Expression]
 def objective(
     graph: Graph, which: Objective, ip_weight: float = 0.0
 ) -> tuple[Expression, list[SharedVariable]]:
-    """The cost and the parameters of one of the original's training functions.
+    """Cost and parameters of one of the original's training functions.
 
-    ``train``, the one that trains: the cost with respect to every trainable parameter. Two more exist for
-    three_tier: ``ip``, the cost of the independent predictions with respect to the parameters it reaches, and
-    ``other``, the cost with respect to the rest. With `ip_weight`, which the original lacks, ``train`` adds
-    so much of the independent predictions' cost.
+    ``train``, the one used: the cost and all trainable parameters. three_tier has two more: ``ip``, the cost
+    of the independent predictions and the parameters it depends on, and ``other``, the cost and the other
+    parameters. `ip_weight`, which the original lacks, is the weight of the independent predictions' cost in
+    ``train``.
 
     Raises
     ------
     HyperParameterError
-        If a cost of independent predictions is asked for and the family has none.
+        If the family has no independent predictions and one of these costs is requested.
     """
     trainable = graph.parameters.trainable()
     if graph.ip_cost is None and (ip_weight or which != "train"):
@@ -50,12 +50,12 @@ def objective(
 def gradients(
     cost: Expression, parameters: list[SharedVariable], n_devices: int = 1
 ) -> dict[SharedVariable, Expression]:
-    """The gradient of `cost` with respect to each parameter that it reaches.
+    """Gradient of `cost` with respect to each parameter that it depends on.
 
-    With several devices each has the gradient of its own part of the batch; they are summed in one exchange.
+    Several devices have the gradients of their shards of the batch, which are summed in one all-reduce.
 
-    A parameter that the cost does not reach has no entry: its gradient is zero and Adam would leave it as it
-    is (quirk: `BigFrameLevel.IndependentPreds` is such a one in three_tier's training, and never moves).
+    Other parameters have no entry: their gradient is zero and Adam would not change them (quirk:
+    `BigFrameLevel.IndependentPreds` is such a parameter in three_tier's training, and is never updated).
     """
     grads = pytensor.grad(cost, parameters, disconnected_inputs="ignore", return_disconnected="none")
     reached = {p: g for p, g in zip(parameters, grads, strict=True) if g is not None}
@@ -74,12 +74,10 @@ def adam(
     epsilon: float = 1e-8,
     n_devices: int = 1,
 ) -> tuple[Updates, dict[str, SharedVariable]]:
-    """One step of Adam on elementwise clipped gradients, as Lasagne writes it.
-
-    Kingma & Ba 2015, end of section 2.
+    """One step of Adam on elementwise clipped gradients, as in Lasagne (Kingma & Ba 2015, end of section 2).
 
     a_t = lr · sqrt(1 - b2^t) / (1 - b1^t); m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²;
-    w = w - a_t · m / (sqrt(v) + epsilon): epsilon stands outside the root and is not corrected.
+    w = w - a_t · m / (sqrt(v) + epsilon): epsilon is outside the root and not corrected.
 
     Every constant is an expression in the dtype of the cost, as in Theano: in float32, 1 - b2 is
     1 - float32(0.999) = 9.9998713e-4, not 0.001.
@@ -87,9 +85,9 @@ def adam(
     Returns
     -------
     updates : dict
-        New value of every parameter and of Adam's own variables.
+        New values of the parameters and of Adam's variables.
     state : dict of str to shared variable
-        ``adam.t`` and, for each parameter that moves, ``adam.m.NAME`` and ``adam.v.NAME``.
+        ``adam.t`` and, for each updated parameter, ``adam.m.NAME`` and ``adam.v.NAME``.
     """
     dtype = cost.dtype
 
@@ -114,7 +112,7 @@ def adam(
 
 
 def adam_state(parameters: list[SharedVariable], dtype: str) -> dict[str, SharedVariable]:
-    """Adam's variables before the first step, all zero: ``adam.t``, ``adam.m.NAME``, ``adam.v.NAME``, ..."""
+    """Adam's initial variables, all zero: ``adam.t``, ``adam.m.NAME``, ``adam.v.NAME``, ..."""
     state = {"adam.t": pytensor.shared(np.zeros((), dtype), name="adam.t", shape=())}
     for parameter in parameters:
         shape = parameter.type.shape

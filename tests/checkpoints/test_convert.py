@@ -93,9 +93,9 @@ def test_a_results_folder_becomes_a_run_and_comes_back_the_same(family, tmp_path
     log = results_folder.read_log(theirs) | {RESUMED: [1, 3]}
     results_folder.write_log(theirs, log)
 
-    said = convert(theirs.folder, tmp_path / "run")
-    assert "3 evaluations, 3 with parameters; it resumes from iteration 97, the best is 97" in said
-    assert "saved neither Adam's moments nor the recurrent states" in said and "\n" not in said
+    result = convert(theirs.folder, tmp_path / "run")
+    assert "3 evaluations, 3 with parameters; it resumes from iteration 97, the best is 97" in result
+    assert "saved neither Adam's moments nor the recurrent states" in result and "\n" not in result
     run = Run(tmp_path / "run")
     assert {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()} == {
         *("settings.json", "log.jsonl", "train_log.png", "checkpoints/last.npz", "checkpoints/best.npz"),
@@ -109,9 +109,9 @@ def test_a_results_folder_becomes_a_run_and_comes_back_the_same(family, tmp_path
         *(("monitor", 40), ("resume", 40), ("monitor", 80), ("monitor", 97), ("resume", 97))
     ]
 
-    said = convert(run.folder, tmp_path / "back")
+    result = convert(run.folder, tmp_path / "back")
     back = only_tree(tmp_path / "back")
-    assert said.startswith(f"Wrote the results folder {back.folder}: 3 evaluations, 3 with parameters")
+    assert result.startswith(f"Wrote the results folder {back.folder}: 3 evaluations, 3 with parameters")
     assert back.folder.relative_to(tmp_path / "back") == theirs.folder.relative_to(tmp_path / "theirs")
     assert params(back) == params(theirs) and len(params(back)) == 3
     assert pickles.read(back.args) == pickles.read(theirs.args)
@@ -169,8 +169,8 @@ def test_a_run_resumes_where_the_original_would(family, tmp_path):
 def test_a_run_resumes_from_the_parameters_that_are_left(tmp_path):
     tree = copied(tmp_path, "two_tier")
     next(tree.params.glob("*_i97_*")).unlink()
-    said = convert(tree.folder, tmp_path / "run")
-    assert "3 evaluations, 2 with parameters; it resumes from iteration 80, the best is 80" in said
+    result = convert(tree.folder, tmp_path / "run")
+    assert "3 evaluations, 2 with parameters; it resumes from iteration 80, the best is 80" in result
     run = Run(tmp_path / "run")
     last = npz.load(run.last)
     golden = ANSWERS["two_tier/without_i97"]
@@ -196,8 +196,8 @@ def test_the_best_is_the_lowest_validation_cost_whose_parameters_are_there(tmp_p
     third = next(tree.params.glob("*_i97_*"))
     third.rename(third.with_name(third.name.replace("v4.8937_best", "v4.9500")))
 
-    said = convert(tree.folder, tmp_path / "run")
-    assert "it resumes from iteration 97, the best is 80" in said
+    result = convert(tree.folder, tmp_path / "run")
+    assert "it resumes from iteration 97, the best is 80" in result
     run = Run(tmp_path / "run")
     best, last = npz.load(run.best).progress, npz.load(run.last).progress
     assert (best["iteration"], best["evals_without_improvement"], best["batch"]) == (80, 0, 80)
@@ -301,11 +301,11 @@ def test_unknown_hyperparameters_of_a_single_file_are_assumed_and_named(tmp_path
     name, path = results_folder.checkpoints(TREES["one_tier"])[1]
     shutil.copy(path, tmp_path)
     assert main(["convert", str(tmp_path / path.name), str(tmp_path / "a.npz"), "--set", "seq_len=64"]) == 0
-    (said,) = capsys.readouterr().out.splitlines()
-    assert said.startswith(f"Wrote the checkpoint {tmp_path / 'a.npz'} from ")
+    (result,) = capsys.readouterr().out.splitlines()
+    assert result.startswith(f"Wrote the checkpoint {tmp_path / 'a.npz'} from ")
     assert (
         "Unknown hyper-parameters: batch_size, q_type, learn_h0; assumed as in the authors' best model"
-        in said
+        in result
     )
     ours = npz.load(tmp_path / "a.npz")
     assert (ours.hp.dim, ours.hp.seq_len, ours.hp.batch_size) == (16, 64, 128)
@@ -321,14 +321,14 @@ def test_unknown_hyperparameters_of_a_single_file_are_assumed_and_named(tmp_path
 
 def test_a_checkpoint_of_ours_becomes_parameters_and_those_of_a_run_are_its_best(tmp_path):
     run = made_run(tmp_path / "run")
-    said = convert(run.folder, tmp_path / "theirs.pkl")
-    assert "do not store Adam's moments" in said
+    result = convert(run.folder, tmp_path / "theirs.pkl")
+    assert "do not store Adam's moments" in result
     written, ours = pickles.read(tmp_path / "theirs.pkl"), npz.load(run.best).parameters
     assert list(written) == list(ours)
     assert all(written[n].dtype == np.float32 and np.array_equal(written[n], ours[n]) for n in ours)
 
 
-# --- a run of ours ------------------------------------------------------------------------------------------
+# --- a run --------------------------------------------------------------------------------------------------
 
 
 def test_a_run_becomes_a_results_folder(tmp_path):

@@ -43,7 +43,7 @@ def row(text: str, name: str) -> list[str]:
 
 
 def ours(path: Path, family: str, settings: dict | None = None, **changes) -> Path:
-    """A checkpoint of ours of the tiny preset."""
+    """A checkpoint of the tiny preset."""
     hp = FAMILIES[family](**asdict(PRESETS[family]["tiny"]) | changes)
     arrays = build_graph(Parameters(123), hp).parameters.arrays()
     progress = {"iteration": 60, "epoch": 2, "seconds": 90.0, "best_valid": 4.25, "best_test": 4.125}
@@ -307,8 +307,8 @@ def test_a_hostile_pickle_is_refused(tmp_path, capsys):
 
     (tmp_path / "params.pkl").write_bytes(pickle.dumps(Hostile(), protocol=2))
     assert main(["inspect", str(tmp_path / "params.pkl")]) == 2
-    said = capsys.readouterr()
-    assert "eval" in said.err and said.err.count("\n") == 1 and said.out == "" and not marker.exists()
+    output = capsys.readouterr()
+    assert "eval" in output.err and output.err.count("\n") == 1 and output.out == "" and not marker.exists()
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path, capsys):

@@ -216,7 +216,7 @@ def test_an_archive_of_another_kind_is_refused(tmp_path):
 
 
 def rewritten(path: Path, about: str) -> Path:
-    """SMALL as a file whose checksums are right and whose description is `about`."""
+    """SMALL as a file with right checksums and the description `about`."""
     with np.load(path, allow_pickle=False) as archive:
         content = {name: archive[name] for name in archive.files}
     np.savez(path, **content | {"about": np.array(about)})

@@ -91,8 +91,8 @@ def curve(*folders: Path) -> list[str]:
 
 
 def test_a_run_that_ended(tmp_path):
-    said = values(run_folder(tmp_path / "a", saved={"iteration": 300, "batches_per_epoch": 250}))
-    assert said == {
+    shown = values(run_folder(tmp_path / "a", saved={"iteration": 300, "batches_per_epoch": 250}))
+    assert shown == {
         "run": [str(tmp_path / "a")],
         "model": ["one_tier"],
         "hyper-parameters": ["preset tiny"],
@@ -117,9 +117,9 @@ def test_a_run_that_ended(tmp_path):
 
 def test_hyperparameters_next_to_the_nearest_preset(tmp_path):
     hp = preset("one_tier", "small", {"n_rnn": 2, "rnn_type": "LSTM"})
-    said = values(run_folder(tmp_path / "a", hp=hp, ip_weight=0.5))
-    assert said["hyper-parameters"] == ["preset small, n_rnn 2, rnn_type LSTM"]
-    assert said["ip weight"] == ["0.5"]
+    shown = values(run_folder(tmp_path / "a", hp=hp, ip_weight=0.5))
+    assert shown["hyper-parameters"] == ["preset small, n_rnn 2, rnn_type LSTM"]
+    assert shown["ip weight"] == ["0.5"]
 
 
 def test_statistics_of_the_data_are_not_a_difference(tmp_path):
@@ -133,12 +133,12 @@ def state(folder: Path) -> str:
 
 def test_states(tmp_path):
     stopped = {"event": "stopped", "iteration": 100, "seconds": 10.0}
-    begun = RECORDS[:3]
-    assert state(run_folder(tmp_path / "a", [*begun, stopped])) == "stopped by a signal"
-    assert state(run_folder(tmp_path / "b", [*begun, stopped | {"why": "SIGTERM"}])) == "stopped by SIGTERM"
-    assert state(run_folder(tmp_path / "c", begun)) == "crashed"
+    started = RECORDS[:3]
+    assert state(run_folder(tmp_path / "a", [*started, stopped])) == "stopped by a signal"
+    assert state(run_folder(tmp_path / "b", [*started, stopped | {"why": "SIGTERM"}])) == "stopped by SIGTERM"
+    assert state(run_folder(tmp_path / "c", started)) == "crashed"
     resume = {"event": "resume", "iteration": 100, "backend": "c"}
-    assert state(run_folder(tmp_path / "d", [*begun, stopped, resume])) == "crashed"
+    assert state(run_folder(tmp_path / "d", [*started, stopped, resume])) == "crashed"
     assert state(run_folder(tmp_path / "e", [])) == "not started"
     monitor = next(record for record in RECORDS if record["event"] == "monitor")
     resumed_there = {"event": "resume", "iteration": 100}
@@ -230,8 +230,8 @@ def test_no_log_yet(tmp_path):
     folder = run_folder(tmp_path / "a")
     Run(folder).log.unlink()
     with locked(folder):
-        said = values(folder)
-    assert said["state"] == ["compiling"] and said["iteration"] == said["best valid"] == ["-"]
+        shown = values(folder)
+    assert shown["state"] == ["compiling"] and shown["iteration"] == shown["best valid"] == ["-"]
     assert curve(folder) == ["  No costs yet."]
 
 
@@ -246,8 +246,8 @@ def test_a_last_line_that_is_cut_short(tmp_path):
 def test_costs_that_are_not_finite(tmp_path):
     records = [*RECORDS[:6], evaluation(250, 25.0, math.nan), train(300, 30.0, math.inf)]
     folder = run_folder(tmp_path / "a", records)
-    said = values(folder)
-    assert said["last valid"] == ["nan"] and said["best valid"] == ["4.1250"]
+    shown = values(folder)
+    assert shown["last valid"] == ["nan"] and shown["best valid"] == ["4.1250"]
     assert curve(folder) == curve(run_folder(tmp_path / "b", RECORDS[:6]))
 
 
@@ -290,13 +290,13 @@ def test_runs_side_by_side(tmp_path):
     a = run_folder(tmp_path / "a", saved={"iteration": 300})
     records = [START, evaluation(100, 5.0, 3.0, 2.75)]
     b = run_folder(tmp_path / "b", records, hp=preset("one_tier", "tiny", {"dim": 64}), seed=1)
-    said = values(a, b)
-    assert said["model"] == ["one_tier", "one_tier"]
-    assert said["dim"] == ["32", "64"] and said["seed"] == ["123", "1"]
-    assert said["best valid"] == ["4.1250", "3.0000"] and said["speed"] == ["10.00 it/s", "20.00 it/s"]
-    assert said["state"] == ["ended", "crashed"] and said["checkpoint"] == ["iteration 300", "none"]
+    shown = values(a, b)
+    assert shown["model"] == ["one_tier", "one_tier"]
+    assert shown["dim"] == ["32", "64"] and shown["seed"] == ["123", "1"]
+    assert shown["best valid"] == ["4.1250", "3.0000"] and shown["speed"] == ["10.00 it/s", "20.00 it/s"]
+    assert shown["state"] == ["ended", "crashed"] and shown["checkpoint"] == ["iteration 300", "none"]
     for same in ("q_levels", "data", "learning_rate"):
-        assert same not in said
+        assert same not in shown
     text = show.describe([status.read(folder) for folder in (a, b)])
     assert text.startswith(f"a  {a}\nb  {b}\n\n")
     lines = curve(a, b)
@@ -325,22 +325,22 @@ def test_an_extremely_wide_run_has_a_table_of_its_own(tmp_path):
 
 
 def test_a_run_of_the_originals():
-    said = values(ORIGINAL)
-    assert said["model"] == ["three_tier"] and said["parameters"] == ["11,088"]
-    assert said["data"] == ["MUSIC"] and said["state"] == ["original"]
-    assert said["iteration"] == ["97"] and said["epoch"] == ["1"] and said["training"] == ["2.2 s"]
-    assert said["last valid"] == said["best valid"] == ["4.9334"] and said["test at best"] == ["4.8577"]
-    assert said["speed"] == ["45.10 it/s"]  # 57 iterations in 1.264 s
-    assert said["checkpoint"] == ["iteration 97"]
+    shown = values(ORIGINAL)
+    assert shown["model"] == ["three_tier"] and shown["parameters"] == ["11,088"]
+    assert shown["data"] == ["MUSIC"] and shown["state"] == ["original"]
+    assert shown["iteration"] == ["97"] and shown["epoch"] == ["1"] and shown["training"] == ["2.2 s"]
+    assert shown["last valid"] == shown["best valid"] == ["4.9334"] and shown["test at best"] == ["4.8577"]
+    assert shown["speed"] == ["45.10 it/s"]  # 57 iterations in 1.264 s
+    assert shown["checkpoint"] == ["iteration 97"]
     assert any("o" in line for line in curve(ORIGINAL)[1:])
 
 
 def test_a_bare_log_of_the_originals(tmp_path):
     (tmp_path / "a" / "params").mkdir(parents=True)
     shutil.copy(ORIGINAL / "train_log.pkl", tmp_path / "a")
-    said = values(tmp_path / "a")
-    assert said["model"] == ["unknown"] and said["best valid"] == ["4.9334"]
-    assert said["checkpoint"] == ["none"] and said["parameters"] == ["-"]
+    shown = values(tmp_path / "a")
+    assert shown["model"] == ["unknown"] and shown["best valid"] == ["4.9334"]
+    assert shown["checkpoint"] == ["none"] and shown["parameters"] == ["-"]
 
 
 # --- the command --------------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(tones, tmp_path, capsys)
     for words, sentence in {
         (tmp_path / "gone.npz", "--data", data): "no checkpoint .*gone.npz",
         (tmp_path / "run", "--data", data): "holds no parameters",
-        (tmp_path / "nan.npz", "--data", data): "FrameLevel.h0 of .*nan.npz holds values that are not finite",
+        (tmp_path / "nan.npz", "--data", data): "FrameLevel.h0 of .*nan.npz has values that are not finite",
         (path, "--data", tmp_path / "gone"): "no data folder",
         (path, "--data", data, "--set", "batch_size=9"): "--set batch_size=4 or less",
         (path, "--data", data, "--set", "seq_len=4096"): "2000 samples long and one chunk needs 4096",

@@ -1,4 +1,4 @@
-"""The workflow, and a training in two tasks, on a real SLURM of one node: see tests/cluster/start.sh."""
+"""The workflow, and training in two tasks, on a SLURM of one node: see tests/training/cluster/start.sh."""
 
 import json
 import os
@@ -49,11 +49,11 @@ def _call(words: Sequence[object], environment: dict[str, str]) -> subprocess.Co
 
 def test_a_cell_is_run_by_slurm(cluster: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    asked = "--slurm-init-seconds-before-status-checks 5 --set-resources train:gpu=1 train:gpus=1"
+    options = "--slurm-init-seconds-before-status-checks 5 --set-resources train:gpu=1 train:gpus=1"
     _call(
         [
             *[sys.executable, "-m", "samplernn_theano", "reproduce", "table1/music/one_tier"],
-            *["--scale", "smoke", "--out", out, "--profile", "slurm", f"--snakemake={asked}"],
+            *["--scale", "smoke", "--out", out, "--profile", "slurm", f"--snakemake={options}"],
         ],
         cluster,
     )
@@ -81,7 +81,7 @@ def test_starting_it_again_leaves_it_as_it_is(cluster: dict[str, str]) -> None:
 
 
 def _jobs(environment: dict[str, str]) -> list[dict[str, str]]:
-    """What SLURM knows of the jobs that it has had: a line of words NAME=VALUE for each."""
+    """Jobs known to SLURM, each as NAME: VALUE."""
     lines = _call(["scontrol", "--oneliner", "show", "jobs"], environment).stdout.splitlines()
     return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
 
@@ -138,14 +138,14 @@ def test_two_tasks_train_one_model_are_requeued_and_resume(
     _wait_for(lambda: events().count("stopped") == 2, 100, output)
     assert [line["why"] for line in run_folder.read_log(run) if line["event"] == "stopped"][1] == "SIGTERM"
     _call(["scancel", number], cluster)
-    said = output.read_text()
-    assert said.count("Compiling three_tier") == 2 and "Stopped by --max-time" in said, said
-    saved = npz.load(run.last)
-    assert saved.settings["n_devices"] == 2 and saved.progress["iteration"] > stopped["iteration"]
+    text = output.read_text()
+    assert text.count("Compiling three_tier") == 2 and "Stopped by --max-time" in text, text
+    last = npz.load(run.last)
+    assert last.settings["n_devices"] == 2 and last.progress["iteration"] > stopped["iteration"]
 
 
 def _wait_for(condition: Callable[[], bool], seconds: float, output: Path) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, output.read_text() if output.exists() else "It has not begun."
+        assert time.monotonic() < deadline, output.read_text() if output.exists() else "It has not started."
         time.sleep(0.5)

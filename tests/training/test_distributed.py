@@ -144,8 +144,8 @@ def run(code: str, n: int = 2, missing: int = -1) -> Done:
             words = [sys.executable, "-c", BEGIN + code]
             pipe = subprocess.PIPE
             started.append(subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True))
-    said = [process.communicate(timeout=180) for process in started]
-    return [(process.returncode, *words) for process, words in zip(started, said, strict=True)]
+    outputs = [process.communicate(timeout=180) for process in started]
+    return [(process.returncode, *words) for process, words in zip(started, outputs, strict=True)]
 
 
 def processes(work: str, n: int = 2, missing: int = -1, before: str = "") -> Done:
@@ -220,7 +220,7 @@ def test_an_error_of_all_processes_is_printed_alone() -> None:
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_a_process_that_does_not_come_is_told(missing: int) -> None:
+def test_a_missing_process_is_an_error(missing: int) -> None:
     before = "distributed.START_SECONDS = 2.0"
     ((code, _, errors),) = processes("return 0", missing=missing, before=before)
     assert code == 2

@@ -36,8 +36,8 @@ from tests.training.test_resume import SMALL, assert_same, evaluations, small
 # An epoch has 16 to 32 iterations. Every step saves.
 SCHEDULE = Schedule(max_iters=45, monitor_iters=7, keep=2, save_minutes=1e-9)
 
-type Life = subprocess.Popen | BaseProcess
-"""A process that trains, from its start to its end."""
+type TrainingProcess = subprocess.Popen | BaseProcess
+"""A training process."""
 
 
 # --- the same run -------------------------------------------------------------------------------------------
@@ -82,13 +82,13 @@ def assert_same_arrays(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -
 # --- killing ------------------------------------------------------------------------------------------------
 
 
-def code_of(life: Life) -> int | None:
-    """Its exit code, None while it lives."""
-    return life.poll() if isinstance(life, subprocess.Popen) else life.exitcode
+def exit_code(process: TrainingProcess) -> int | None:
+    """Exit code, None while it runs."""
+    return process.poll() if isinstance(process, subprocess.Popen) else process.exitcode
 
 
 def being_written(folder: Path) -> list[str]:
-    """The files that are being written just now: last.npz, i*.npz, params*.pkl, ..."""
+    """Files that are being written now: last.npz, i*.npz, params*.pkl, ..."""
     names = [path.name for sub in ("", "checkpoints", "params") for path in (folder / sub).glob(".*.part.*")]
     return [re.sub(r"^\.([a-z]+)(_log)?.*\.part", r"\1\2*", name) for name in names]
 
@@ -98,8 +98,8 @@ def iteration_of(folder: Path) -> int:
     return npz.load(last).progress["iteration"] if last.exists() else -1
 
 
-def kill_some_time(life: Life, folder: Path, rng: random.Random, number: int) -> None:
-    """Kill it at a random moment: while it starts, or after some steps; often while it writes a file."""
+def kill_some_time(process: TrainingProcess, folder: Path, rng: random.Random, number: int) -> None:
+    """Kill a process at a random moment: at its start, or after some steps; often while it writes a file."""
     last, saves = run_folder.Run(folder).last, rng.randrange(5)
 
     def saved() -> int:
@@ -107,41 +107,41 @@ def kill_some_time(life: Life, folder: Path, rng: random.Random, number: int) ->
 
     for _ in range(saves):
         before = saved()
-        while code_of(life) is None and saved() == before:
+        while exit_code(process) is None and saved() == before:
             time.sleep(0.0005)
     time.sleep(rng.uniform(0, 0.3))  # about the duration of an evaluation; a step is much shorter
     if rng.random() < 0.6:
-        while code_of(life) is None and not being_written(folder):
+        while exit_code(process) is None and not being_written(folder):
             pass
         time.sleep(rng.choice((0, rng.uniform(0, 0.003))))
-    if code_of(life) is None:
-        os.kill(life.pid, number)
+    if exit_code(process) is None:
+        os.kill(process.pid, number)
 
 
-def live_on(
-    start: Callable[[Path], Life],
+def train_to_the_end(
+    start: Callable[[Path], TrainingProcess],
     folder: Path,
     kills: int,
     rng: random.Random,
     number: int = signal.SIGKILL,
 ) -> Counter:
-    """Train to the end in as many lives as it takes, `kills` of which are cut short; count where."""
+    """Train to the end in as many processes as it takes, `kills` of which are killed; count where."""
     counts: Counter = Counter()
     codes = {-number} if number == signal.SIGKILL else {-number, 128 + number}
     while True:
-        before, life = iteration_of(folder), start(folder)
+        before, process = iteration_of(folder), start(folder)
         if counts["kills"] < kills:
-            kill_some_time(life, folder, rng, number)
-        while code_of(life) is None:
+            kill_some_time(process, folder, rng, number)
+        while exit_code(process) is None:
             time.sleep(0.001)
-        if code_of(life) == 0:
+        if exit_code(process) == 0:
             return counts
-        assert code_of(life) in codes and counts["kills"] < kills, output(folder)
+        assert exit_code(process) in codes and counts["kills"] < kills, output(folder)
         counts += where_it_was_killed(folder, before)
 
 
 def where_it_was_killed(folder: Path, before: int) -> Counter:
-    """Counts, of one process that was killed; `before` it the last checkpoint was of that iteration."""
+    """Counts for a killed process; `before`: iteration of the last checkpoint when it started."""
     run, after = run_folder.Run(folder), iteration_of(folder)
     counts = Counter(f"  {name}" for name in being_written(folder))
     return counts + Counter(
@@ -162,29 +162,29 @@ def output(folder: Path) -> str:
 
 
 def kill_again_and_again(
-    start: Callable[[Path], Life],
+    start: Callable[[Path], TrainingProcess],
     folder: Path,
     kills: int,
     per_run: int,
     number: int = signal.SIGKILL,
 ) -> Counter:
-    """Compare runs with `per_run` kills with one that has none, until there were so many; count where."""
+    """Compare runs with `per_run` kills with one without, until there were `kills`; count where."""
     rng, counts = random.Random(kills), Counter()
-    live_on(start, folder / "whole", 0, rng)
+    train_to_the_end(start, folder / "whole", 0, rng)
     while counts["kills"] < kills:
         killed = folder / f"run{counts['runs']}"
-        counts += live_on(start, killed, min(per_run, kills - counts["kills"]), rng, number)
+        counts += train_to_the_end(start, killed, min(per_run, kills - counts["kills"]), rng, number)
         counts["runs"] += 1
         assert_same_run(folder / "whole", killed)
         shutil.rmtree(killed)
     return counts
 
 
-# --- lives in forks of a process that has compiled the model ------------------------------------------------
+# --- forks of a process that has compiled the model ---------------------------------------------------------
 
 
 def complete(hp: HyperParameters, data: Path) -> HyperParameters:
-    """With what training measures on the clips."""
+    """Add the statistics of the clips."""
     if not isinstance(hp, RealValued):
         return hp
     mean, std = statistics(load_split(data, "train"))
@@ -192,12 +192,12 @@ def complete(hp: HyperParameters, data: Path) -> HyperParameters:
 
 
 class Forks:
-    """Lives of one run, in forks of this process, which must have no threads: it compiles once, for all.
+    """Start processes of one run as forks of this process, which compiles once and must have no threads.
 
     Attributes
     ----------
     operation : int
-        Where it is not 0, a life is killed just before so many operations on files were done.
+        If not 0, a process is killed just before its operation on files with this number.
     """
 
     def __init__(self, family: str, backend: str, data: Path, schedule: Schedule) -> None:
@@ -206,14 +206,14 @@ class Forks:
         self.exp = "x" if family in RESULTS else None
         self.operation = 0
         trainer = compile_trainer(self.hp, backend=backend)
-        run_module.compile_trainer = lambda *_: trainer  # each fork has its own, with the initial values
+        run_module.compile_trainer = lambda *_: trainer  # each fork has a copy with the initial values
 
     def __call__(self, run: Path) -> BaseProcess:
-        life = multiprocessing.get_context("fork").Process(target=self._live, args=(run,))
-        life.start()
-        return life
+        process = multiprocessing.get_context("fork").Process(target=self._run, args=(run,))
+        process.start()
+        return process
 
-    def _live(self, run: Path) -> None:
+    def _run(self, run: Path) -> None:
         sys.stdout = sys.stderr = run.with_suffix(".txt").open("a", buffering=1)
         if self.operation:
             kill_before(self.operation, run)
@@ -227,7 +227,7 @@ class Forks:
 
 
 def kill_before(number: int, folder: Path) -> None:
-    """Kill this process just before its so-manieth operation on a file in `folder`."""
+    """Kill this process just before its operation `number` on a file in `folder`."""
     operations = itertools.count(1)
     events = {"open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir"}
 
@@ -249,58 +249,58 @@ def kill_forks(
     per_run: int,
     number: int = signal.SIGKILL,
 ) -> Counter:
-    """As `kill_again_and_again`, of forks."""
+    """As `kill_again_and_again`, with forks."""
     return kill_again_and_again(Forks(family, backend, data, schedule), folder, kills, per_run, number)
 
 
 def kill_everywhere(family: str, backend: str, data: Path, folder: Path) -> Counter:
-    """Kill a short run before each of its operations on files in turn, and once more when it goes on."""
+    """Kill a short run before each of its operations on files in turn, and once more when it resumes."""
     start = Forks(family, backend, data, replace(SCHEDULE, max_iters=5, monitor_iters=2))
     rng, counts = random.Random(0), Counter()
-    live_on(start, folder / "whole", 0, rng)
+    train_to_the_end(start, folder / "whole", 0, rng)
     for operation in itertools.count(1):
         killed = folder / f"before{operation}"
         for start.operation in (operation, rng.randrange(1, 100), 0):
-            before, life = iteration_of(killed), start(killed)
-            life.join()
-            if life.exitcode == 0:
+            before, process = iteration_of(killed), start(killed)
+            process.join()
+            if process.exitcode == 0:
                 break
-            assert life.exitcode == -signal.SIGKILL, output(killed)
+            assert process.exitcode == -signal.SIGKILL, output(killed)
             counts += where_it_was_killed(killed, before)
         assert_same_run(folder / "whole", killed)
-        if start.operation == operation:  # it ended before there were so many
+        if start.operation == operation:  # it ended before that operation
             break
         shutil.rmtree(killed)
     return counts
 
 
 def in_a_new_process(monkeypatch, function: Callable, *arguments: object) -> Counter:
-    """Call it where no thread was started and JAX was never used, so that it may fork."""
+    """Call it in a process without threads and JAX, which may fork."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
 
 
-# --- lives of the command line ------------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------------------------------------
 
 
 def kill_processes(family: str, backend: str, data: Path, folder: Path, kills: int, per_run: int) -> Counter:
-    """As `kill_again_and_again`, of the command line."""
+    """As `kill_again_and_again`, with the command line."""
     hp, layout = small(family), ["--original-layout", "--exp=x"] if family in RESULTS else []
     changed = [f"--{name}={getattr(hp, name)}" for name in SMALL if hasattr(hp, name)]
     limits = ["--max-iters=45", "--monitor-iters=7", "--keep=2", "--save-minutes=1e-9", "--n_seqs=0"]
-    asked = [f"--data={data}", "--preset=tiny", f"--backend={backend}", *changed, *limits, *layout]
+    arguments = [f"--data={data}", "--preset=tiny", f"--backend={backend}", *changed, *limits, *layout]
 
     def start(run: Path) -> subprocess.Popen:
         words = (
             ["resume", run]
             if run_folder.Run(run).last.exists()
-            else ["train", family, f"--run={run}", *asked]
+            else ["train", family, f"--run={run}", *arguments]
         )
-        with run.with_suffix(".txt").open("a") as said:
+        with run.with_suffix(".txt").open("a") as output_file:
             command = [sys.executable, "-m", "samplernn_theano", *words]
-            return subprocess.Popen(command, stdout=said, stderr=said)
+            return subprocess.Popen(command, stdout=output_file, stderr=output_file)
 
     return kill_again_and_again(start, folder, kills, per_run)
 

@@ -286,8 +286,8 @@ def test_the_same_command_starts_and_resumes_a_run(small_data, tmp_path, capsys)
     assert "Stopped by --max-time after iteration 1; resume with: samplernn resume" in capsys.readouterr().out
     assert main(command) == 0
     assert npz.load(run.last).progress["iteration"] == 9
-    told = [r["event"] for r in run_folder.read_log(run) if r["event"] not in ("train", "monitor")]
-    assert told == ["start", "stopped", "resume", "end"]
+    events = [r["event"] for r in run_folder.read_log(run) if r["event"] not in ("train", "monitor")]
+    assert events == ["start", "stopped", "resume", "end"]
     for other, words in ((["--dim", "8"], "dim 16, not 8"), (["--seed", "1"], "seed 123, not 1")):
         assert main([*command, *other]) == 2
         assert words in capsys.readouterr().err

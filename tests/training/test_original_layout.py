@@ -51,14 +51,14 @@ def costs_of(monkeypatch) -> list[list[float]]:
 def test_a_run_leaves_what_the_original_left(family, tmp_path, monkeypatch):
     """The same files, and in their names and in the log the same numbers; the times are the machine's own."""
     golden, costs = TREES[family], costs_of(monkeypatch)
-    asked = results_folder.settings(golden)
-    folder = layout.results_path(tmp_path, asked.hp, "MUSIC", "CKPT", asked.learning_rate)
+    golden_settings = results_folder.settings(golden)
+    folder = layout.results_path(tmp_path, golden_settings.hp, "MUSIC", "CKPT", golden_settings.learning_rate)
     assert folder.parent.name == golden.folder.parent.name
     schedule = Schedule(max_iters=97, monitor_iters=40, n_seqs=2, sample_seconds=200 / 16000)
-    assert train(asked.hp, CORPUS, folder, schedule, exp="CKPT") == 0
+    assert train(golden_settings.hp, CORPUS, folder, schedule, exp="CKPT") == 0
 
     tree = ResultTree(folder)
-    assert results_folder.settings(tree) == asked
+    assert results_folder.settings(tree) == golden_settings
     ours, theirs = results_folder.checkpoints(tree), results_folder.checkpoints(golden)
     for (name, path), (their_name, their_path) in zip(ours, theirs, strict=True):
         assert (name.epoch, name.iteration, name.best) == (*their_name[:2], their_name.best)
@@ -81,9 +81,9 @@ def test_a_run_leaves_what_the_original_left(family, tmp_path, monkeypatch):
             assert (tree.samples / name).read_bytes() == (golden.samples / their_name).read_bytes()
     assert len(list(tree.samples.iterdir())) == 2 * len(ours)
     assert list(tree.best.iterdir()) == []
-    # What is for people says the same, but for versions, places and the order of the flags.
+    # model_settings.txt is the same, except versions, paths and the order of the flags.
     ours, theirs = (_constants(t.model_settings.read_text()) for t in (tree, golden))
-    assert theirs.keys() - ours.keys() == {"STOP_TIME"}  # no limit of time was asked for
+    assert theirs.keys() - ours.keys() == {"STOP_TIME"}  # no time limit was given
     elsewhere = {key for key in ours if key.endswith(("_PATH", "_PREFIX"))}
     assert {key for key in ours if ours[key] != theirs[key]} - elsewhere == {"STOP_ITERS"}
 

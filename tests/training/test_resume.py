@@ -338,9 +338,9 @@ def test_a_run_that_has_ended_says_so_at_once(quick, data, tmp_path, capsys):
     train(small("one_tier"), data, folder, replace(SCHEDULE, max_iters=2))
     capsys.readouterr()
     assert resume(folder) == 0
-    said = capsys.readouterr()
-    assert "has ended, at iteration 2; to train on, give --max-iters" in said.out
-    assert "Compiling" not in said.err
+    output = capsys.readouterr()
+    assert "has ended, at iteration 2; to train on, give --max-iters" in output.out
+    assert "Compiling" not in output.err
     assert [r["event"] for r in run_folder.read_log(run_folder.Run(folder))].count("end") == 1
 
 

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Start a SLURM of one node on this machine, to try reproduce/profiles/slurm on a real one.
+# Start a SLURM of one node on this machine, to test the profile slurm of `samplernn reproduce`.
 #
 #   apt-get install slurm-wlm munge
-#   export SLURM_CONF=$(tests/cluster/start.sh)
+#   export SLURM_CONF=$(tests/training/cluster/start.sh)
 #   samplernn reproduce table1/music/one_tier --scale smoke --out OUT --profile slurm
 #   squeue; scontrol show jobs
-#   tests/cluster/stop.sh
+#   tests/training/cluster/stop.sh
 #
-# Any user may start it; it needs neither systemd nor cgroups nor an accounting database, and it leaves alone
-# a SLURM that runs on this machine. All its files are in $SLURM_TEST_FOLDER (/tmp/samplernn-slurm-USER):
-# slurm.conf, logs, and jobs.txt, with a line for each job that ended. The node has one GPU that is not there,
-# so that jobs that ask for one run. Where it runs already, the script only prints the path of its slurm.conf.
+# Any user may start it; it needs neither systemd nor cgroups nor an accounting database, and it does not touch
+# another SLURM on this machine. All its files are in $SLURM_TEST_FOLDER (/tmp/samplernn-slurm-USER):
+# slurm.conf, logs, and jobs.txt, with a line for each job that ended. The node has one fictitious GPU,
+# so that jobs that ask for one run. If it is running, the script only prints the path of its slurm.conf.
 set -eu
 
 folder=${SLURM_TEST_FOLDER:-/tmp/samplernn-slurm-$(id -un)}
@@ -39,14 +39,14 @@ mkdir -p "$folder/state" "$folder/spool"
 chmod 755 "$folder"
 host=$(hostname -s)
 
-# munge: what the daemons and the commands prove their user with.
+# munge: authenticates the users of daemons and commands.
 (umask 077 && mungekey --create --force --keyfile="$folder/munge.key")
 munged --force --key-file="$folder/munge.key" --socket="$folder/munge.socket" \
     --pid-file="$folder/munged.pid" --log-file="$folder/munged.log" --seed-file="$folder/munged.seed" ||
     fail "munged did not start: see $folder/munged.log"
 
 memory=$(awk '/^MemTotal/ {print int($2 * 0.9 / 1024)}' /proc/meminfo) # MiB
-# Ports beside the usual ones; 90 % of the memory; a killed job has 30 s to save, which is SLURM's default.
+# Unusual ports; 90 % of the memory; a killed job has 30 s to save, which is SLURM's default.
 cat >"$SLURM_CONF" <<CONF
 ClusterName=samplernn
 SlurmctldHost=$host(127.0.0.1)
@@ -84,13 +84,13 @@ CONF
 : >"$folder/gpu0" # in place of the GPU's device file
 echo "Name=gpu File=$folder/gpu0" >"$folder/gres.conf"
 # Snakemake's plugin takes every variable SLURM_... from its jobs, and with SLURM_CONF the way to this
-# slurm.conf, so that a job's srun is one of ours. A SLURM that is installed as usual needs no such thing.
+# slurm.conf, so a job needs an srun that sets it. A SLURM with the usual paths does not.
 mkdir "$folder/bin"
 printf '#!/bin/sh\nSLURM_CONF=%s exec %s "$@"\n' "$SLURM_CONF" "$(command -v srun)" >"$folder/bin/srun"
 printf '#!/bin/sh\necho "export PATH=%s/bin:$PATH"\n' "$folder" >"$folder/prolog"
 chmod 755 "$folder/bin/srun" "$folder/prolog"
 
-# No control groups. SLURM before 23.11 insists on a plugin for them; cgroup/v1 only looks for some.
+# No control groups. SLURM before 23.11 insists on a plugin for them; cgroup/v1 only looks for them.
 version=$(slurmctld -V | grep -Eo '[0-9]+[.][0-9]+' | head -n 1)
 older=$(printf '%s\n23.11\n' "$version" | sort -V | head -n 1)
 plugin=cgroup/v1
