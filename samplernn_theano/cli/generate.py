@@ -138,7 +138,7 @@ def _generate(a: argparse.Namespace) -> int:
     model = load.read(a.checkpoint, a.set)
     to_stdout = str(a.out) == "-"
     log = partial(print, file=sys.stderr if to_stdout else sys.stdout, flush=True)
-    log(nll.describe(model))
+    log(nll.describe_model(model))
     requests, n_samples = _requests(a, model.hp)
     if a.float and a.format != "wav":
         raise HyperParameterError("--float is for wav files; leave it out, or leave out --format.")

@@ -33,14 +33,14 @@ def _evaluate(a: argparse.Namespace) -> int:
     from samplernn_theano.evaluation import nll
 
     model = load.read(a.checkpoint, a.set)
-    print(nll.describe(model), flush=True)
+    print(nll.describe_model(model), flush=True)
     splits = list(dict.fromkeys(a.split or ["test"]))
     clips = {split: nll.load_clips(model, a.data, split) for split in splits}
     scorer = nll.compile_scorer(model, a.backend, a.precision or "highest")
     scores = {}
     for split in splits:
         scores[split] = nll.score(scorer, clips[split], progress=True)
-        print(nll.summary(scores[split], split, model.hp), flush=True)
+        print(nll.describe_scores(scores[split], split, model.hp), flush=True)
     if a.csv:
         nll.write_csv(a.csv, scores)
         print(f"The bits of each clip are in {a.csv}")
@@ -71,10 +71,10 @@ def _compare(a: argparse.Namespace) -> int:
     from samplernn_theano.evaluation import compare, nll, score_figures
 
     one, other = (load.read(path, a.set) for path in (a.a, a.b))
-    print(f"A is {nll.describe(one)}")
-    print(f"B is {nll.describe(other)}")
+    print(f"A is {nll.describe_model(one)}")
+    print(f"B is {nll.describe_model(other)}")
     result = compare.compare(one, other)
-    print(compare.describe(result), flush=True)
+    print(compare.describe_comparison(result), flush=True)
     per_clip = None
     if a.data:
         clips, _ = (nll.load_clips(model, a.data, a.split) for model in (one, other))
@@ -123,15 +123,15 @@ def _score(a: argparse.Namespace) -> int:
     from samplernn_theano.evaluation import nll, score
 
     model = load.read(a.checkpoint, a.set)
-    print(nll.describe(model), flush=True)
-    paths, problems = score.find(a.files)
-    scored: list[score.Scored] = []
+    print(nll.describe_model(model), flush=True)
+    paths, problems = score.find_recordings(a.files)
+    scored: list[score.RecordingScore] = []
     if paths:
         scorer = score.compile_scorer(model, a.backend)
         scored, unreadable = score.score_files(scorer, paths, a.window, progress=True)
         problems += unreadable
     if scored:
-        print(score.describe(scored, model.hp), flush=True)
+        print(score.describe_scores(scored, model.hp), flush=True)
     for problem in problems:
         print(f"samplernn: {problem}", file=sys.stderr)
     if scored and a.csv:

@@ -1,4 +1,4 @@
-"""Bad input to the command line: one clear sentence, exit code 2, nothing half-written."""
+"""Invalid input to the command line: a one-line error, exit code 2, nothing written."""
 
 import subprocess
 import sys
@@ -10,15 +10,15 @@ import soundfile
 from samplernn_theano import __version__
 from samplernn_theano.cli.main import main
 
-LIMIT = ["--max-iters", 1, "--n_seqs", 0]  # a command that should be refused, and is not, ends soon
+LIMIT = ["--max-iters", 1, "--n_seqs", 0]  # so that a command that is not refused ends soon
 TINY = ["--preset", "tiny"]
 
 
-def refused(capsys, *words):
-    """Run a command that must be refused; return its one line of complaint."""
+def refused(capsys, *arguments):
+    """Run a command that must be refused; return its one-line error."""
     try:
-        code = main([str(word) for word in words])
-    except SystemExit as stop:  # argparse's own refusals
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as stop:  # errors of argparse
         code = stop.code
     assert code == 2
     lines = capsys.readouterr().err.strip().splitlines()
@@ -34,14 +34,14 @@ def data(small_data):
 
 @pytest.fixture
 def run(tmp_path):
-    """A folder for a run, which a refused command must not make."""
+    """Folder of a run, which a refused command must not create."""
     folder = tmp_path / "run"
     yield folder
     assert not folder.exists()
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "expected"),
     [
         (["--seq_len", 100], ["--seq_len 100", "--big_frame_size 8", "--seq_len 96"]),
         (["--big_frame_size", 9, "--seq_len", 128], ["--big_frame_size 9"]),
@@ -65,14 +65,14 @@ def run(tmp_path):
         (["--seq_len", 2048], ["2000 samples long", "--seq_len 2048"]),
     ],
 )
-def test_train_refuses_hyperparameters_that_cannot_work(capsys, data, run, flags, words):
+def test_train_rejects_invalid_hyperparameters(capsys, data, run, flags, expected):
     line = refused(capsys, "train", "three_tier", "--data", data, "--run", run, *TINY, *LIMIT, *flags)
-    for word in words:
-        assert word in line
+    for part in expected:
+        assert part in line
 
 
 @pytest.mark.parametrize(
-    ("family", "flags", "words"),
+    ("family", "flags", "expected"),
     [
         ("two_tier", ["--frame_size", 0], ["--frame_size is 0"]),
         ("two_tier", ["--sample_input", "one-hot"], ["--sample_input one-hot", "embedding or real"]),
@@ -82,8 +82,12 @@ def test_train_refuses_hyperparameters_that_cannot_work(capsys, data, run, flags
         ("three_tier", ["--ip-weight", -1], ["--ip-weight", "'-1'"]),
         ("one_tier", ["--emb_size", 0], ["--emb_size is 0"]),
         ("k_tier", ["--frame_sizes", "16/5"], ["16/5"]),
-        ("k_tier", ["--frame_size", 16], ["--frame_size"]),  # no short form of --frame_sizes
-        ("two_tier", ["--sample_input", "real", "--multi_softmax", "True"], ["--multi_softmax", "leave"]),
+        ("k_tier", ["--frame_size", 16], ["--frame_size"]),  # not an abbreviation of --frame_sizes
+        (
+            "two_tier",
+            ["--sample_input", "real", "--multi_softmax", "True"],
+            ["--multi_softmax", "give only one of them"],
+        ),
         ("wavenet", ["--dilation_layers_per_block", 40], ["--dilation_layers_per_block 40", "at most 16"]),
         ("k_tier", ["--frame_sizes", "many"], ["'many'", "16/8/2"]),
         ("wavenet", ["--sequence_len_to_train", 5000], ["2000 samples long", "--sequence_len_to_train"]),
@@ -94,14 +98,14 @@ def test_train_refuses_hyperparameters_that_cannot_work(capsys, data, run, flags
         ("four_tier", [], ["four_tier", "wavenet"]),
     ],
 )
-def test_every_family_refuses_what_it_cannot_do(capsys, data, run, family, flags, words):
+def test_every_family_rejects_invalid_hyperparameters(capsys, data, run, family, flags, expected):
     tiny = ("--preset", "tiny", *LIMIT)
     line = refused(capsys, "train", family, "--data", data, "--run", run, *tiny, *flags)
-    for word in words:
-        assert word in line
+    for part in expected:
+        assert part in line
 
 
-def test_train_refuses_missing_and_unfit_data(capsys, run, tmp_path):
+def test_train_rejects_missing_and_invalid_data(capsys, run, tmp_path):
     command = ["train", "three_tier", "--run", run, *TINY, "--data"]
     assert "samplernn prepare" in refused(capsys, *command, tmp_path / "nowhere")
     empty = tmp_path / "empty"
@@ -122,13 +126,13 @@ def test_train_names_a_constant_clip(capsys, tmp_path, small_data):
         clips = np.load(small_data / f"tones_{split}.npy")
         if split == "train":
             clips[5] = 0.25
-        # 1,920 samples are a whole number of passes: no padding that would hide the constant.
+        # 1,920 samples are a whole number of chunks: no padding that would hide the constant.
         np.save(folder / f"tones_{split}.npy", clips[:, :1920])
-    words = ["train", "three_tier", "--data", folder, "--run", tmp_path / "run", *TINY, "--n_seqs", 0]
-    assert "Clip 5 of the train split is constant" in refused(capsys, *words)
+    arguments = ["train", "three_tier", "--data", folder, "--run", tmp_path / "run", *TINY, "--n_seqs", 0]
+    assert "Clip 5 of the train split is constant" in refused(capsys, *arguments)
 
 
-def test_train_names_a_clip_with_nan_before_anything_is_made(capsys, tmp_path, small_data):
+def test_train_names_a_clip_with_nan_before_it_writes_anything(capsys, tmp_path, small_data):
     folder = tmp_path / "damaged"
     folder.mkdir()
     for split in ("train", "valid", "test"):
@@ -136,22 +140,22 @@ def test_train_names_a_clip_with_nan_before_anything_is_made(capsys, tmp_path, s
         if split == "valid":
             clips[2, 1500] = np.nan
         np.save(folder / f"tones_{split}.npy", clips)
-    words = ["train", "three_tier", "--data", folder, "--run", tmp_path / "run", *TINY]
-    assert "Clip 2 of the valid split holds NaN" in refused(capsys, *words)
+    arguments = ["train", "three_tier", "--data", folder, "--run", tmp_path / "run", *TINY]
+    assert "Clip 2 of the valid split holds NaN" in refused(capsys, *arguments)
     assert not (tmp_path / "run").exists()
 
 
-def test_resume_refuses_what_is_no_run(capsys, tmp_path):
+def test_resume_rejects_a_folder_without_a_run(capsys, tmp_path):
     assert "There is no checkpoint" in refused(capsys, "resume", tmp_path / "nowhere")
     assert "There is no checkpoint" in refused(capsys, "resume", tmp_path)
     assert "--max-iters" in refused(capsys, "resume", tmp_path, "--max-iters", 0)
 
 
-def test_names_that_the_system_refuses_are_one_sentence(capsys, tmp_path):
+def test_names_that_the_system_rejects(capsys, tmp_path):
     assert "too long" in refused(capsys, "generate", tmp_path / ("x" * 300)).lower()
 
 
-def test_generate_refuses_what_is_no_checkpoint(capsys, tmp_path):
+def test_generate_rejects_a_path_without_a_checkpoint(capsys, tmp_path):
     assert "There is no checkpoint" in refused(capsys, "generate", tmp_path / "none.npz")
     assert "holds no parameters" in refused(capsys, "generate", tmp_path)
     (tmp_path / "text.npz").write_text("hello")
@@ -160,19 +164,19 @@ def test_generate_refuses_what_is_no_checkpoint(capsys, tmp_path):
     assert "--n_seqs" in refused(capsys, "generate", tmp_path, "--n_seqs", 0)
 
 
-def test_prepare_makes_a_set_that_train_takes(capsys, tmp_path):
+def test_prepare_writes_a_set_that_train_accepts(capsys, tmp_path):
     recordings = tmp_path / "recordings"
     recordings.mkdir()
     noise = 0.1 * np.random.RandomState(0).normal(size=(44100 * 6, 2))
     soundfile.write(recordings / "noise.flac", noise, 44100)
-    words = ["prepare", recordings, "--out", tmp_path / "data", "--clip-seconds", 0.25]
-    assert main([str(w) for w in words]) == 0
+    arguments = ["prepare", recordings, "--out", tmp_path / "data", "--clip-seconds", 0.25]
+    assert main([str(w) for w in arguments]) == 0
     assert "samplernn train three_tier" in capsys.readouterr().out
     train = ["train", "three_tier", *TINY, "--batch_size", 2, "--max-iters", 2, "--n_seqs", 0]
     assert main([str(w) for w in (*train, "--data", tmp_path / "data", "--run", tmp_path / "run")]) == 0
 
 
-def test_prepare_refuses_missing_and_empty_folders(capsys, tmp_path):
+def test_prepare_rejects_missing_and_empty_folders(capsys, tmp_path):
     out = tmp_path / "data"
     assert "nowhere" in refused(capsys, "prepare", tmp_path / "nowhere", "--out", out)
     empty = tmp_path / "empty"
@@ -181,15 +185,15 @@ def test_prepare_refuses_missing_and_empty_folders(capsys, tmp_path):
     assert not out.exists()
 
 
-def test_a_command_is_needed_and_its_name_checked(capsys):
+def test_the_command_is_required_and_checked(capsys):
     assert "COMMAND" in refused(capsys)
     assert "'sing'" in refused(capsys, "sing")
     assert "FAMILY" in refused(capsys, "train")
 
 
-def test_version_and_help_answer_at_once():
-    program = "import sys; from samplernn_theano.cli import build_parser; build_parser().format_help(); "
+def test_version_and_help_are_fast():
+    program = "import sys; from samplernn_theano.cli.main import build_parser; build_parser().format_help(); "
     program += "sys.exit(bool({'numpy', 'pytensor', 'jax', 'matplotlib'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
-    words = [sys.executable, "-m", "samplernn_theano", "--version"]
-    assert __version__ in subprocess.run(words, capture_output=True, text=True).stdout
+    arguments = [sys.executable, "-m", "samplernn_theano", "--version"]
+    assert __version__ in subprocess.run(arguments, capture_output=True, text=True).stdout

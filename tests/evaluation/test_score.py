@@ -102,8 +102,8 @@ def run(*words) -> int:
     ids=lambda hp: hp.family,
 )  # fmt: skip
 def test_a_recording_scores_as_evaluate_scores_the_clip(hp, monkeypatch):
-    """Of whole passes, and not; the scorer's passes are shorter or longer than those of training."""
-    monkeypatch.setattr(score, "PASS", 100)
+    """Whole chunks, and not; the scorer's chunks are shorter or longer than those of training."""
+    monkeypatch.setattr(score, "CHUNK", 100)
     lengths = (128, 150, 7, 333)
     offsets = np.cumsum((0, *lengths))
     clips = Ragged(noise(offsets[-1]), offsets)
@@ -159,9 +159,9 @@ def test_a_window_has_one_sample_at_least(scorer):
     np.testing.assert_allclose(one.curve, bits_of(quantize(x[None], Q, "linear")[0]), rtol=1e-6)
 
 
-def test_shares_of_the_work_are_told(scorer):
+def test_progress_is_reported(scorer):
     shares = []
-    score.score(scorer, noise(2 * 4096 + 5), told=shares.append)
+    score.score(scorer, noise(2 * 4096 + 5), on_progress=shares.append)
     assert len(shares) == 3 and sum(shares) == pytest.approx(1)
 
 
@@ -253,7 +253,7 @@ def test_recordings_are_ranked_and_bad_ones_are_named(checkpoint, tmp_path, monk
     mean = np.mean([float(line["nll_bits"]) for line in of_first])
     assert mean == pytest.approx(float(cells[0][3]), abs=1e-4)
     assert len(table) == 5 + 20 + 10
-    assert (where_csv, where) == ("The bits of each window are in new/a.csv", "The picture is a.png")
+    assert (where_csv, where) == ("The bits of each window are in new/a.csv", "The figure is a.png")
     assert matplotlib.image.imread("a.png").shape[2] == 4
 
 
@@ -291,29 +291,29 @@ def test_the_deviation_must_be_a_number(checkpoint, tmp_path, capsys):
 # --- the table and the picture
 
 
-def scored(name, bits=3.0, seconds=1.0) -> score.Scored:
+def scored(name, bits=3.0, seconds=1.0) -> score.RecordingScore:
     times = np.arange(0, seconds, 0.1)
-    return score.Scored(Path(name), seconds, bits, times, np.full(len(times), bits))
+    return score.RecordingScore(Path(name), seconds, bits, times, np.full(len(times), bits))
 
 
 def test_the_table_stays_narrow():
     long = [scored("a" * 200, -12345.678, 360_000.0), scored("b/" * 60 + "c.wav"), scored("\x1b[31m.wav")]
-    header, *rows = score.describe(long, RNNGMM()).splitlines()
+    header, *rows = score.describe_scores(long, RNNGMM()).splitlines()
     assert "nats" in header and max(map(len, (header, *rows))) < 110
     assert "..." + 33 * "a" in rows[0] and "/b/c.wav " in rows[1] and r"\x1b[31m.wav" in rows[2]
 
 
 def test_one_recording_has_no_rank_and_its_nats_beside_the_bits():
-    header, row = score.describe([scored("x.wav", 2.0)], RNNGMM()).splitlines()
+    header, row = score.describe_scores([scored("x.wav", 2.0)], RNNGMM()).splitlines()
     assert "rank" not in header and row.split() == "x.wav 1.00 2.0000 1.3863 2.00 at 0.00 s".split()
 
 
 def test_names_are_shortened_by_whole_folders():
     path = Path("/first/second/third.wav")
-    assert score.shortened(path, 23) == str(path)
-    assert score.shortened(path, 22) == ".../second/third.wav"
-    assert score.shortened(path, 13) == ".../third.wav"
-    assert score.shortened(path, 12) == "...third.wav"
+    assert score.shorten_path(path, 23) == str(path)
+    assert score.shorten_path(path, 22) == ".../second/third.wav"
+    assert score.shorten_path(path, 13) == ".../third.wav"
+    assert score.shorten_path(path, 12) == "...third.wav"
 
 
 def test_the_picture_has_the_curves_and_below_one_its_spectrogram(tmp_path, monkeypatch):

@@ -103,8 +103,8 @@ def test_sequences_are_read_in_segments_of_any_size(tmp_path, monkeypatch, segme
     whole = take(simple(n_seqs=3), 95)
     output = opened(tmp_path / "a", generator)
     partial.fill(output, generator, 95)
-    monkeypatch.setattr(partial, "PIECE", segment)
-    monkeypatch.setattr(partial, "MAPPED", mapped)
+    monkeypatch.setattr(partial, "SEGMENT", segment)
+    monkeypatch.setattr(partial, "MAPPED_BYTES", mapped)
     for i in range(3):
         segments = list(partial.segments(output, i, 95))
         assert max(map(len, segments)) <= max(segment, 10)
@@ -293,7 +293,7 @@ def test_a_full_disk_is_an_error_and_the_generation_resumes_with_more_space(tmp_
 
 def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
     """Neither of the generation nor of writing the sound files."""
-    monkeypatch.setattr(partial, "PIECE", 2**14)
+    monkeypatch.setattr(partial, "SEGMENT", 2**14)
     monkeypatch.setattr(write, "draw", lambda *_: None)  # tested in test_spectrograms.py
     model = write.LoadedModel(Path("a.npz"), HP, {}, "")
 

@@ -20,7 +20,7 @@ def test_a_spectrogram_read_in_blocks_equals_that_of_the_whole(tmp_path, samples
     x = np.random.default_rng(0).uniform(-1, 1, samples).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", x, 16000, "FLOAT")
     power, seconds, rate = spectrograms.spectrogram(tmp_path / "a.wav", columns=10_000)
-    whole = plotting._powers(x, 1024)
+    whole = plotting.power_spectrogram(x, 1024)
     np.testing.assert_allclose(power, whole, rtol=1e-3, atol=1e-5 * whole.max())
     assert (seconds, rate) == (samples / 16000, 16000)
 
@@ -36,7 +36,7 @@ def test_many_hops_are_averaged_into_few_columns(tmp_path, columns):
     x = np.random.default_rng(0).uniform(-1, 1, 600_001).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", x, 16000, "FLOAT")
     power, _, _ = spectrograms.spectrogram(tmp_path / "a.wav", columns)
-    whole = plotting._powers(x, 1024)
+    whole = plotting.power_spectrogram(x, 1024)
     column = np.arange(whole.shape[1]) * columns // whole.shape[1]
     expected = np.stack([whole[:, column == i].mean(axis=1) for i in range(columns)], axis=1)
     np.testing.assert_allclose(power, expected, rtol=1e-3, atol=1e-5 * whole.max())
