@@ -69,7 +69,8 @@ def add_generate(commands: Any) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a recording to continue, written before it (repeatable; the sequences cycle through them)",
+        help="a recording to continue, written before the generated part (repeatable; sequences cycle "
+        "through them)",
     )
     settings.add_argument(
         "--without-prime", action="store_true", help="write only the generated part, without the prime"
@@ -108,6 +109,7 @@ def add_generate(commands: Any) -> None:
     output.add_argument(
         "--beside",
         type=Path,
+        metavar="FILE",
         action="append",
         default=[],
         help="a reference recording for the figure (repeatable)",
