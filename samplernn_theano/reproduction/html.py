@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from samplernn_theano.generation import gallery
+from samplernn_theano.generation import spectrograms
 from samplernn_theano.reproduction.document import (
     Banner,
     Block,
@@ -133,7 +133,7 @@ def _(block: Sounds) -> str:
         f"""<li>
 <p>{_text(sound.title)}</p>
 <img src="{_url(sound.picture)}" alt="Spectrogram of {_text(sound.title)}" \
-width="{gallery.WIDTH}" height="{gallery.HEIGHT}">
+width="{spectrograms.WIDTH}" height="{spectrograms.HEIGHT}">
 <audio controls preload="none" src="{_url(sound.file)}" aria-label="{_text(sound.title)}"></audio>
 <p class="quiet">{_text(sound.facts)}</p>
 </li>"""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.data.dataset import load_split
 from samplernn_theano.errors import DataError
-from samplernn_theano.generation import encoders, gallery
+from samplernn_theano.generation import encoders, spectrograms
 from samplernn_theano.reproduction.document import Sound
 from samplernn_theano.reproduction.records import Attempt, Results, part, text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
@@ -76,7 +76,7 @@ def _copy(x: NDArray[np.float32], report: Path, stem: str, title: str) -> Sound:
     file, picture = f"{FOLDER}/{stem}.ogg", f"{FOLDER}/{stem}.png"
     if not (report / file).is_file():
         encoders.write(report / file, [np.clip(x, -1, 1)], {"title": title})
-    gallery.draw_thumbnail(report / file, report / picture)
+    spectrograms.draw_thumbnail(report / file, report / picture)
     return Sound(title, file, picture, _facts(x))
 
 
