@@ -1,4 +1,4 @@
-"""Make a data set out of a folder of recordings: the same as `samplernn prepare`."""
+"""Make a data set from a folder of recordings: the same as `samplernn prepare`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The commands that make and check data sets: `samplernn prepare` and `samplernn check-data`."""
+"""The commands `samplernn prepare` and `samplernn check-data`."""
 
 import argparse
 import shlex
@@ -13,13 +13,11 @@ from samplernn_theano.errors import DataError
 
 def add_prepare(commands: Any) -> None:
     """Add the command `prepare`."""
-    parser = commands.add_parser("prepare", help="make a data set out of a folder of recordings")
+    parser = commands.add_parser("prepare", help="make a data set from a folder of recordings")
     parser.add_argument(
         "folder", type=Path, help="recordings: wav, flac, ogg, mp3, ... of any rate, also in sub-folders"
     )
-    parser.add_argument(
-        "--name", default="clips", help="first part of the files' names (default: %(default)s)"
-    )
+    parser.add_argument("--name", default="clips", help="prefix of the file names (default: %(default)s)")
     parser.add_argument("--clip-seconds", type=float, help="length of a clip (default: 8)")
     parser.add_argument(
         "--speakers", action="store_true", help="each sub-folder is a speaker; no clip holds two of them"
@@ -30,12 +28,14 @@ def add_prepare(commands: Any) -> None:
     parser.add_argument(
         "--shortest", type=positive, help="with --variable-length: leave out recordings of fewer seconds"
     )
-    parser.add_argument("--longest", type=positive, help="with --variable-length: and those of more seconds")
     parser.add_argument(
-        "--valid-fraction", type=float, default=0.1, help="share of the clips (default: %(default)s)"
+        "--longest", type=positive, help="with --variable-length: and recordings of more seconds"
     )
     parser.add_argument(
-        "--test-fraction", type=float, default=0.1, help="share of the clips (default: %(default)s)"
+        "--valid-fraction", type=float, default=0.1, help="fraction of the clips (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--test-fraction", type=float, default=0.1, help="fraction of the clips (default: %(default)s)"
     )
     add_common(parser)
     parser.set_defaults(command=_prepare)
@@ -43,14 +43,12 @@ def add_prepare(commands: Any) -> None:
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add the options of all commands that make a data set."""
-    parser.add_argument("--out", type=Path, required=True, help="folder of the data set to be made")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the data set")
     parser.add_argument(
-        "--seed", type=seed, default=123, help="of the shuffle of clips (default: %(default)s)"
+        "--seed", type=seed, default=123, help="seed of the shuffle of clips (default: %(default)s)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing data set")
-    parser.add_argument(
-        "--allow-upsampling", action="store_true", help="also use recordings of less than 16 kHz"
-    )
+    parser.add_argument("--allow-upsampling", action="store_true", help="also use recordings below 16 kHz")
 
 
 def _prepare(a: argparse.Namespace) -> int:
@@ -59,7 +57,7 @@ def _prepare(a: argparse.Namespace) -> int:
     from samplernn_theano.data.set_folder import set_files
 
     if not a.variable_length and (a.shortest or a.longest):
-        raise DataError("--shortest and --longest go with --variable-length; else all recordings are cut.")
+        raise DataError("--shortest and --longest have no effect without --variable-length; add it.")
     if a.variable_length and a.clip_seconds is not None:
         raise DataError("--clip-seconds has no effect with --variable-length; leave it out.")
     recipe = Recipe(
@@ -85,9 +83,9 @@ def report(manifest: dict[str, Any], out: Path) -> None:
 
     print(describe(manifest))
     print(printable(f"The data set is in {out}. To check it, and to train on it:"))
-    word = shlex.quote(f"./{out}" if str(out).startswith("-") else str(out))
-    print(printable(f"samplernn check-data {word}"))
-    print(printable(f"samplernn train three_tier --preset small --data {word}"))
+    folder = shlex.quote(f"./{out}" if str(out).startswith("-") else str(out))
+    print(printable(f"samplernn check-data {folder}"))
+    print(printable(f"samplernn train three_tier --preset small --data {folder}"))
 
 
 # --- check-data ---------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def _add_cutting(parser: argparse.ArgumentParser) -> None:
         "--stride",
         type=positive,
         default=8.0,
-        help="seconds from clip to clip (default: %(default)g; 1 as the authors' script at the paper's time)",
+        help="seconds from clip to clip (default: %(default)g; 1 in the authors' script at the paper's time)",
     )
     parser.add_argument(
         "--allow-missing", action="store_true", help="continue without recordings that are missing or damaged"
@@ -105,7 +105,7 @@ def _add_music(sets: Any) -> None:
         "the authors' music_{train,valid,test}.npy, or the mirror's numbered clips",
     )
     parser.add_argument(
-        "--legacy-count", action="store_true", help="make seconds // 8 - 1 clips, as the authors' script"
+        "--legacy-count", action="store_true", help="make seconds // 8 - 1 clips, like the authors' script"
     )
     parser.add_argument("--valid-clips", type=positive_int, default=256, help="default: %(default)s")
     parser.add_argument("--test-clips", type=positive_int, default=256, help="default: %(default)s")
@@ -164,7 +164,7 @@ def _add_blizzard(sets: Any) -> None:
         "--choose",
         type=seed,
         metavar="SEED",
-        help="draw them among all by this seed (default: the first ones)",
+        help="draw the clips among all by this seed (default: take the first ones)",
     )
     _add_cutting(parser)
     parser.set_defaults(command=partial(_blizzard, parser))
@@ -205,16 +205,16 @@ def _add_onomatopoeia(sets: Any) -> None:
         "--shortest",
         type=positive,
         default=1.0,
-        help="leave out those of fewer seconds (default: %(default)g)",
+        help="leave out recordings of fewer seconds (default: %(default)g)",
     )
     parser.add_argument(
-        "--longest", type=positive, default=11.0, help="and those of more seconds (default: %(default)g)"
+        "--longest", type=positive, default=11.0, help="and recordings of more seconds (default: %(default)g)"
     )
     parser.add_argument(
-        "--valid-fraction", type=float, default=0.04, help="share of the clips (default: %(default)s)"
+        "--valid-fraction", type=float, default=0.04, help="fraction of the clips (default: %(default)s)"
     )
     parser.add_argument(
-        "--test-fraction", type=float, default=0.04, help="share of the clips (default: %(default)s)"
+        "--test-fraction", type=float, default=0.04, help="fraction of the clips (default: %(default)s)"
     )
     add_common(parser)
     parser.set_defaults(command=_onomatopoeia)
@@ -254,7 +254,7 @@ def _add_huckleberry(sets: Any) -> None:
     source.add_argument(
         "--items", nargs="+", metavar="IDENTIFIER", help="items of archive.org, one for each reader"
     )
-    _add_units(parser, "at most so many, half of each reader (default: %(default)s)")
+    _add_units(parser, "maximum number of clips, half of each reader (default: %(default)s)")
     _add_server(parser)
     _add_cutting(parser)
     parser.set_defaults(command=partial(_huckleberry, parser))
@@ -287,10 +287,12 @@ def _add_demo(sets: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the set")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
-        "--everything", action="store_true", help="all five themes, accompanied, in three keys"
+        "--everything", action="store_true", help="all five themes, with accompaniment, in three keys"
     )
     which.add_argument("--voices", action="store_true", help="no piano: two voices that babble vowels")
-    parser.add_argument("--example", action="store_true", help="also write a clip as sound, some as pictures")
+    parser.add_argument(
+        "--example", action="store_true", help="also write a clip as sound, and spectrograms of three"
+    )
     parser.add_argument("--pieces", action="store_true", help="also write twenty short sounds")
     parser.set_defaults(command=_demo)
 

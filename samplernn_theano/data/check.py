@@ -47,7 +47,7 @@ AUTHORS = {
 authors' training set (from their feeders), and clips of their splits."""
 
 MIN_DUPLICATE = 0.25
-"""Minimal length of the common segment of duplicates, in seconds."""
+"""Minimum length of the common segment of duplicates, in seconds."""
 
 BATCH = 128
 """Clips in a batch of the paper; an incomplete last batch is not used."""

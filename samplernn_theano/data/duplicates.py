@@ -64,7 +64,7 @@ class Fingerprints:
         dtype
             Float type in which clips are compared, at most 8 bytes.
         min_samples
-            Minimal length of a common segment, at least `WINDOW + SPAN`.
+            Minimum length of a common segment, at least `WINDOW + SPAN`.
         """
         if min_samples < WINDOW + SPAN:
             raise ValueError(f"min_samples is {min_samples}; segments below {WINDOW + SPAN} may be missed")

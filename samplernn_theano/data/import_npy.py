@@ -1,4 +1,4 @@
-"""Import a data set that others made as .npy files, such as the authors'."""
+"""Import of a data set in .npy files, such as the authors'."""
 
 import json
 from pathlib import Path

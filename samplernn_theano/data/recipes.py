@@ -1,4 +1,4 @@
-"""Recipes: the options by which recordings become clips, and clips become splits."""
+"""Recipes: options for cutting recordings into clips, and for splitting the clips."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Options by which recordings become clips, and clips become splits."""
+    """Options for cutting recordings into clips, and for splitting the clips."""
 
     set: str
     """Name of the data set, for the manifest."""
@@ -41,7 +41,7 @@ class Recipe:
     longest: float = math.inf
     """Maximal length."""
     order: str = "shuffled"
-    """"shuffled"; "shuffled train": validation and test are the last clips in order; "as it is"."""
+    """One of "shuffled", "shuffled train" (validation and test are the last clips in order), "as it is"."""
     one_clip_each: bool = False
     """Each recording must be one clip already."""
     seed: int = 123
@@ -77,7 +77,7 @@ class Recipe:
 
     @property
     def takes_first(self) -> bool:
-        """True if the first `max_clips` are taken, so that nothing after them need be read."""
+        """True if the first `max_clips` are taken, so that later recordings need not be read."""
         return self.max_clips is not None and self.choice_seed is None and not self.balanced
 
     @property

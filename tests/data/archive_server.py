@@ -15,12 +15,12 @@ class Request(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """What goes wrong: `kind` is a status (404, 503, ...) or one of
+    """A failure: `kind` is a status (404, 503, ...) or one of
 
-    - "cut": the connection breaks after `n` bytes of the answer;
-    - "wrong": the last byte is another one;
+    - "cut": the connection breaks after `n` bytes of the response;
+    - "wrong": the last byte is changed;
     - "page": a web page with status 200;
-    - "whole": the range that was asked for is ignored;
+    - "whole": the requested range is ignored;
     - "moved": the client is sent to this server under another name;
     - "slow": `n` bytes at a time, 50 a second.
     """
@@ -32,7 +32,7 @@ class Fault(NamedTuple):
 class ArchiveServer:
     """Serves ``items``, {identifier: {file name: bytes}}, at `url` until the context ends.
 
-    `requests` lists what was asked for. `metadata` holds what /metadata/ID answers; it may be changed.
+    `requests` lists all requests. `metadata` holds the responses to /metadata/ID; it may be changed.
     """
 
     def __init__(self, items: dict[str, dict[str, bytes]]) -> None:
@@ -64,8 +64,8 @@ class ArchiveServer:
         else:
             self._faults.setdefault(path, []).extend([Fault(kind, n)] * times)
 
-    def mend(self) -> None:
-        """Forget all faults and all requests."""
+    def repair(self) -> None:
+        """Remove all faults and clear the requests."""
         self._faults.clear()
         self._always.clear()
         self.requests.clear()
@@ -75,7 +75,7 @@ class ArchiveServer:
         return waiting.pop(0) if waiting else self._always.get(path)
 
     def downloads(self) -> list[str]:
-        """ID/NAME of the files that were asked for, in order."""
+        """ID/NAME of the requested files, in order."""
         start = "/download/"
         return [r.path.removeprefix(start) for r in self.requests if r.path.startswith(start)]
 
@@ -94,8 +94,8 @@ def _handler(archive: ArchiveServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
-            asked = self.headers.get("Range")
-            archive.requests.append(Request(path, asked, self.headers.get("User-Agent")))
+            range_header = self.headers.get("Range")
+            archive.requests.append(Request(path, range_header, self.headers.get("User-Agent")))
             fault = archive.next_fault(path) or Fault("none")
             body, kind = self.content(path)
             if isinstance(fault.kind, int) or body is None:
@@ -108,7 +108,7 @@ def _handler(archive: ArchiveServer) -> type[BaseHTTPRequestHandler]:
                 body, kind = b"<!DOCTYPE html><title>Sign in</title>", "text/html; charset=utf-8"
             if fault.kind == "wrong":
                 body = body[:-1] + bytes([body[-1] ^ 1])
-            start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
+            start = int(range_header.removeprefix("bytes=").split("-")[0]) if range_header else 0
             if fault.kind in ("whole", "page"):
                 start = 0
             if start and start >= len(body):

@@ -35,7 +35,7 @@ STEPS = {  # between two neighbouring values; float32 has 24 bits
     "ALAC_20": 2**-19,
 }
 LOSSY = 0.06
-"""How far a sample may lie from the original's in any other format; the tone reaches 0.5."""
+"""Tolerance of samples in any other format; the peak of the tone is 0.5."""
 
 
 def kept_formats() -> list[tuple[str, str]]:
@@ -181,7 +181,7 @@ WITH_LENGTH = [
 
 
 @pytest.mark.parametrize("form, subtype", WITH_LENGTH)
-def test_refuses_a_file_shorter_than_its_header_says(tmp_path, form, subtype):
+def test_refuses_a_file_shorter_than_its_header_states(tmp_path, form, subtype):
     path = tmp_path / "a.wav"
     soundfile.write(path, tone(4, 16000), 16000, format=form, subtype=subtype)
     cut(path, 0.75)
@@ -250,7 +250,7 @@ def mp3(path: Path, header: bool) -> None:
         path.write_bytes(path.read_bytes().replace(b"Xing", bytes(4)).replace(b"Info", bytes(4)))
 
 
-def test_refuses_an_mp3_whose_length_libsndfile_guesses_too_short(tmp_path):
+def test_refuses_an_mp3_if_libsndfile_underestimates_its_length(tmp_path):
     mp3(tmp_path / "a.mp3", header=False)
     with pytest.raises(DataError, match=r"a\.mp3 continues after \d\.\d\d s"):
         audio.read(tmp_path / "a.mp3")
@@ -388,7 +388,7 @@ def test_does_not_write_nan(tmp_path):
 # ---- ffmpeg
 
 
-def test_says_how_to_get_ffmpeg_where_it_is_missing(tmp_path, monkeypatch):
+def test_reports_how_to_install_ffmpeg_if_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     (tmp_path / "a.G722").write_bytes(bytes(1000))
     with pytest.raises(DataError, match=r"a\.G722 is a \.g722 file, which needs ffmpeg; install it .*apt"):
@@ -420,8 +420,8 @@ def test_reads_through_ffmpeg(tmp_path, monkeypatch, name, file_rate, channels):
     assert (read.file_rate, read.channels, read.clipped) == (file_rate, channels, 0)
     assert abs(len(read.samples) - 32000) < 1000
     # Their first samples may come late, so sound and original are laid side by side at the best place.
-    wanted = 0.4 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
-    errors = [np.abs(read.samples[8000 + i : 24000 + i] - wanted).max() for i in range(400)]
+    expected = 0.4 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    errors = [np.abs(read.samples[8000 + i : 24000 + i] - expected).max() for i in range(400)]
     assert min(errors) < 0.03
 
 

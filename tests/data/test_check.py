@@ -1,4 +1,4 @@
-"""`check-data`: it finds what is wrong with a data set, and finds nothing in a good one."""
+"""`check-data`: all problems are found in bad data sets, and none in good ones."""
 
 import hashlib
 import json
@@ -90,7 +90,7 @@ def note(start: int, pitch: float = 0.05) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["pauses", "dither", "repeated note", "one pulse"])
 def test_repetition_is_no_duplicate(tmp_path, kind):
-    """What recurs in good sets: digital silence, dither, the same note in other surroundings."""
+    """Repetitions in good sets: digital silence, dither, the same note in another context."""
     splits = {split: clips.copy() for split, clips in clean().items()}
     for k, clips in enumerate(splits.values()):
         for i, clip in enumerate(clips):
@@ -303,7 +303,7 @@ def test_splits_of_different_lengths(tmp_path):
     assert "train 8000 samples, valid 8000 samples, test 7000 samples" in sentence
 
 
-def test_a_ragged_split_beside_others(tmp_path):
+def test_a_ragged_split_next_to_others(tmp_path):
     splits = {**clean(), "test": list(clean()["test"])}
     (sentence,) = report(save(tmp_path, splits)).problems
     assert "train 8000 samples, valid 8000 samples, test ragged" in sentence
@@ -389,7 +389,7 @@ def described(tmp_path):
     return tmp_path
 
 
-def test_what_the_manifest_says(described):
+def test_the_manifest_is_described(described):
     found = report(described)
     text = str(found)
     assert found.problems == [] and "SHA-256 of the files: compared." in text

@@ -1,4 +1,4 @@
-"""The clips of a data set: how they lie in a folder, their statistics, and what cannot be read."""
+"""The clips of a data set: layouts, statistics, and unreadable files."""
 
 import pickle
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The demo set: the same bytes each time, whole and level, and the sound of the notes that are written."""
+"""The demo set: reproducible bytes, levels, and the sound of the written notes."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ def test_splits_and_manifest(made):
     assert 0.1 < train.std() < 0.2
 
 
-def test_clips_stand_in_the_order_of_python_2_shuffle(clips):
+def test_clips_are_in_the_order_of_python_2_shuffle(clips):
     order = list(range(len(clips)))
     shuffle(order, 123)
     played = np.empty_like(clips)
@@ -74,7 +74,7 @@ def test_level(clips):
 
 
 def test_the_plain_set_is_the_melody_of_the_ode_in_one_key(copy):
-    """And asking for it where the other one lies makes it anew."""
+    """It replaces the other one in the same folder."""
     assert main(["data", "demo", "--out", str(copy)]) == 0
     assert json.loads((copy / "manifest.json").read_text())["everything"] is False
     sound = np.load(copy / "demo_train.npy", allow_pickle=False).astype(np.float64)
@@ -136,7 +136,7 @@ def test_notes_decay_and_high_ones_sooner(low):
 
 
 @pytest.mark.parametrize(("shift", "tempo"), [(0, 1.0), (4, 0.9), (2, 1.1)])
-def test_the_melody_of_the_ode_is_heard(shift, tempo):
+def test_the_melody_of_the_ode_is_played(shift, tempo):
     seconds, melody, _ = demo.THEMES["Ode to Joy"]
     sound = demo.perform(demo.THEMES["Ode to Joy"], shift, tempo)
     for start, _, key in demo.read_voice(melody)[0][:15]:

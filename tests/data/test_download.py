@@ -1,4 +1,4 @@
-"""Downloads: whole and verified, or listed as missing, or refused in a sentence; continued, not repeated."""
+"""Downloads: complete and verified, listed as missing, or a one-line error; resumed, not repeated."""
 
 import errno
 import hashlib
@@ -76,7 +76,7 @@ def test_we_say_who_we_are_and_use_nobodys_account(server, tmp_path, monkeypatch
 
 def test_what_is_whole_is_not_downloaded_again(server, tmp_path):
     fetch(server, tmp_path)
-    server.mend()
+    server.repair()
     assert fetch(server, tmp_path) == []
     assert server.downloads() == []
 
@@ -123,13 +123,13 @@ def test_a_file_that_is_not_for_everyone_is_listed(server, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/metadata/A", A])
-def test_a_busy_server_is_asked_again(server, tmp_path, path):
+def test_a_busy_server_is_retried(server, tmp_path, path):
     server.fail(path, 503, times=4)
     assert fetch(server, tmp_path) == []
     assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
 
 
-def test_the_machine_that_holds_the_item_is_asked_again_too(server, tmp_path):
+def test_the_host_of_the_item_is_retried_too(server, tmp_path):
     """The archive sends the client to another machine for every file."""
     server.fail(A, "moved", times=1)
     server.fail(A, 503, times=4)
@@ -147,12 +147,12 @@ def test_a_connection_that_breaks_is_continued_where_it_broke(server, tmp_path):
 
 
 @pytest.mark.parametrize("n", [0, download._CHUNK])
-def test_a_connection_that_keeps_breaking_is_told_and_the_next_run_goes_on(server, tmp_path, n):
+def test_a_connection_that_keeps_breaking_is_reported_and_the_next_run_resumes(server, tmp_path, n):
     server.fail(A, "cut", n=n, times=1)
     server.fail(A, "cut", n=0)
     assert refusal(server, tmp_path) == f"Item A, file x.ogg: the connection keeps breaking; {AGAIN}"
     assert files(tmp_path) == {"A/.x.ogg.part": ONE[:n], "B/x.ogg": TWO}
-    server.mend()
+    server.repair()
     assert fetch(server, tmp_path) == []
     assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
     assert ranges(server, A) == [f"bytes={n}-" if n else None]
@@ -192,7 +192,7 @@ def test_a_checksum_that_differs_once_is_tried_again(server, tmp_path):
     assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
 
 
-def test_a_checksum_that_differs_twice_is_told(server, tmp_path):
+def test_a_checksum_that_differs_twice_is_reported(server, tmp_path):
     server.fail(A, "wrong")
     assert refusal(server, tmp_path) == (
         f"Item A, file x.ogg: its checksum differs from the one that its item lists, twice; {AGAIN}"
@@ -202,13 +202,13 @@ def test_a_checksum_that_differs_twice_is_told(server, tmp_path):
 
 
 @pytest.mark.parametrize("size", [99_000, 101_000])
-def test_a_size_that_differs_from_the_list_is_told(server, tmp_path, size):
+def test_a_size_that_differs_from_the_list_is_reported(server, tmp_path, size):
     server.metadata["A"]["files"][0]["size"] = str(size)
     assert "Item A, file x.ogg: its checksum differs" in refusal(server, tmp_path)
     assert files(tmp_path) == {"B/x.ogg": TWO}
 
 
-def test_a_web_page_is_told(server, tmp_path):
+def test_a_web_page_is_reported(server, tmp_path):
     server.fail(A, "page")
     server.fail("/metadata/P", "page")
     assert refusal(server, tmp_path, ["A", "B"]) == (
@@ -238,7 +238,7 @@ def test_all_failures_are_counted(server, tmp_path):
     assert files(tmp_path)["B/x.ogg"] == TWO
 
 
-def test_a_server_that_cannot_be_reached_is_told_at_once(tmp_path):
+def test_a_server_that_cannot_be_reached_is_reported_at_once(tmp_path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and nobody listens
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -250,7 +250,7 @@ def test_a_server_that_cannot_be_reached_is_told_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("address", ["archive.org", "ftp://archive.org", "https://"])
-def test_an_address_that_is_none_is_told(tmp_path, address):
+def test_an_invalid_address_is_reported(tmp_path, address):
     with pytest.raises(DataError, match="not the address of a server"):
         download.download(["A"], tmp_path, server=address, progress=False)
 
@@ -275,25 +275,25 @@ def test_an_identifier_never_leaves_the_folder(server, tmp_path):
     "metadata",
     [[], [1], "text", {"files": 3}, {"files": [{"name": 3}]}, {"files": [{"name": "x.ogg", "size": "big"}]}],
 )
-def test_a_list_of_files_that_is_none_is_told(server, tmp_path, metadata):
+def test_an_invalid_list_of_files_is_reported(server, tmp_path, metadata):
     server.metadata["A"] = metadata
     assert "Item A: the server does not send the list of its files" in refusal(server, tmp_path)
     assert files(tmp_path) == {"B/x.ogg": TWO}
 
 
-def test_an_error_in_place_of_the_list_is_told(server, tmp_path):
+def test_an_error_in_place_of_the_list_is_reported(server, tmp_path):
     server.metadata["A"] = {"error": "item is being moved"}
     assert "Item A: the server answers item is being moved" in refusal(server, tmp_path, ["A"])
 
 
 @pytest.mark.parametrize("key", ["md5", "size"])
-def test_a_file_that_cannot_be_verified_is_told(server, tmp_path, key):
+def test_a_file_that_cannot_be_verified_is_reported(server, tmp_path, key):
     del server.metadata["A"]["files"][0][key]
     assert "Item A: it lists no size or no checksum of x.ogg" in refusal(server, tmp_path)
     assert files(tmp_path) == {"B/x.ogg": TWO}
 
 
-def test_a_full_disk_is_told(server, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported(server, tmp_path, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -304,20 +304,20 @@ def test_a_full_disk_is_told(server, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_disk_that_fills_while_the_file_arrives_is_told(server, tmp_path):
+def test_a_disk_that_fills_while_the_file_arrives_is_reported(server, tmp_path):
     (tmp_path / "A").mkdir()
     (tmp_path / "A" / ".x.ogg.part").symlink_to("/dev/full")
     with pytest.raises(OutputError, match="No disk space left while writing .*/A/x.ogg"):
         fetch(server, tmp_path)
 
 
-def test_a_file_in_the_place_of_the_folder_is_told(server, tmp_path):
+def test_a_file_at_the_path_of_the_folder_is_reported(server, tmp_path):
     (tmp_path / "A").touch()
     with pytest.raises(OutputError, match=f"Could not write {tmp_path}/A/x.ogg"):
         fetch(server, tmp_path)
 
 
-def test_the_missing_client_is_told_with_the_remedy(server, tmp_path, monkeypatch):
+def test_the_missing_client_is_reported_with_the_remedy(server, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "internetarchive", None)
     sentence = refusal(server, tmp_path)
     assert "pip install 'samplernn-theano[datasets]'" in sentence and "--source" in sentence
@@ -354,7 +354,7 @@ def test_a_process_that_is_stopped_midway_is_continued(server, tmp_path, how):
     assert 0 < there < len(ONE)
     (tmp_path / ".lock").unlink(missing_ok=True)  # left behind, and not locked any more
     assert files(tmp_path) == {"A/.x.ogg.part": ONE[:there]}
-    server.mend()
+    server.repair()
     assert fetch(server, tmp_path) == []
     assert ranges(server, A) == [f"bytes={there}-"]
     assert hashlib.md5((tmp_path / "A" / "x.ogg").read_bytes()).digest() == hashlib.md5(ONE).digest()

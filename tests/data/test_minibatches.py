@@ -1,4 +1,4 @@
-"""The feeder: every minibatch of the original's, ragged clips, what is fed when, and what is refused."""
+"""Minibatches: equality with the original's, ragged clips, reading ahead, and errors."""
 
 import json
 import shutil
@@ -88,7 +88,7 @@ def test_an_epoch_is_the_originals(name, split):
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_the_second_epoch_is_the_first_again(name):
-    """Quirk: the shuffle is seeded anew each time."""
+    """Quirk: the shuffle is seeded again each time."""
     about = CONFIGURATIONS[name]
     assert about["second_epoch_identical"]
     for first, second in zip(epoch(about, "train"), epoch(about, "train"), strict=True):
@@ -178,7 +178,7 @@ def test_every_sample_of_every_full_batch_is_fed_once_and_in_order(real_valued, 
         fed, padding = minibatches.real_minibatches(clips, batch_size, seq_len, overlap, 0.25, 3.0), 0
     else:
         fed, padding = minibatches.minibatches(clips, batch_size, seq_len, overlap, 200), 100
-    batches = []  # sequences and mask, the passes put together
+    batches = []  # sequences and mask, of all chunks
     for sequences, reset, mask in fed:
         assert sequences.shape == mask.shape == (batch_size, overlap + seq_len)
         assert mask[:, overlap:].any()
@@ -202,11 +202,11 @@ def test_every_sample_of_every_full_batch_is_fed_once_and_in_order(real_valued, 
 
 @settings(max_examples=40, deadline=None)
 @given(small_sets())
-def test_passes_per_epoch_counts_the_minibatches(small_set):
+def test_chunks_per_epoch_counts_the_minibatches(small_set):
     clips, batch_size, seq_len, overlap = small_set
     fed = sum(1 for _ in minibatches.minibatches(clips, batch_size, seq_len, overlap, 256))
-    passes = minibatches.chunks_per_epoch(clips, batch_size, seq_len)
-    assert passes == fed and type(passes) is int
+    chunks = minibatches.chunks_per_epoch(clips, batch_size, seq_len)
+    assert chunks == fed and type(chunks) is int
 
 
 def test_a_minibatch_is_not_changed_by_the_next_one():
@@ -255,7 +255,7 @@ def test_padding_of_ragged_real_numbers_is_shifted_and_does_not_count():
     assert mask.tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]
 
 
-def test_every_batch_of_ragged_clips_has_passes_of_its_own():
+def test_every_batch_of_ragged_clips_has_its_own_number_of_chunks():
     """The second batch comes first; its clips are not as long."""
     noise = np.random.RandomState(0).normal(size=40)
     clips = ragged(noise[:3], noise[:25], noise[:9], noise[:10])
@@ -267,10 +267,10 @@ def test_every_batch_of_ragged_clips_has_passes_of_its_own():
 
 def test_a_pass_in_which_nothing_counts_is_left_out():
     """Its cost would be 0 / 0, and the parameters NaN. That the overlap counts is not enough."""
-    samples = np.arange(2 * 14).reshape(2, 14)  # an overlap of two and three passes of four
-    for ends, passes in (([12, 1], 3), ([8, 5], 2), ([9, 0], 3), ([1, 4], 1), ([0, 0], 0)):
+    samples = np.arange(2 * 14).reshape(2, 14)  # a context of two and three chunks of four
+    for ends, chunks in (([12, 1], 3), ([8, 5], 2), ([9, 0], 3), ([1, 4], 1), ([0, 0], 0)):
         fed = list(minibatches._chunks(minibatches._Prepared(samples, np.array(ends), max(ends)), 4, 2))
-        assert len(fed) == passes
+        assert len(fed) == chunks
         assert all(batch.mask[:, 2:].any() for batch in fed)
 
 
@@ -323,8 +323,8 @@ LENGTHS = [3, 25, 9, 10, 40, 1, 1, 2, 17, 8, 16, 24]
     ],
     ids=["levels", "mu-law", "two_tier", "real"],
 )
-def test_the_shares_of_processes_make_the_minibatches_of_one(hp, lengths, n):
-    """The same passes in the same order, padded alike; one process's clips may end long before another's."""
+def test_the_shards_of_processes_make_the_minibatches_of_one(hp, lengths, n):
+    """The same chunks in the same order and padding; the clips of one process may end long before."""
     rng = np.random.RandomState(0)
     noise = [rng.uniform(-1, 1, length).astype(np.float16) for length in lengths]
     clips = np.stack(noise) if len(set(lengths)) == 1 else ragged(*noise)
@@ -559,7 +559,7 @@ def test_a_silent_clip_is_named_with_its_batch():
         list(minibatches.minibatches(clips, 2, 8, 1, 256))
 
 
-MODELS = {  # of passes of 100 samples, and the flag that says so
+MODELS = {  # with chunks of 100 samples, and the flag of that length
     "three_tier": (ThreeTier(seq_len=100, big_frame_size=4, batch_size=4), "--seq_len 100"),
     "two_tier": (TwoTier(n_frames=25, frame_size=4, batch_size=4), "--n_frames 25"),
     "one_tier": (OneTier(seq_len=100, batch_size=4), "--seq_len 100"),
@@ -577,17 +577,17 @@ def test_a_split_with_too_few_clips_or_too_short_ones(family):
     minibatches.check_split(clips, "train", hp)
     with pytest.raises(DataError, match="valid split has 3 clips and --batch_size 4 .*smaller --batch_size"):
         minibatches.check_split(clips[:3], "valid", hp)
-    told = (
+    message = (
         rf"test split is 99 samples long and one chunk needs 100 \({flag}\); use a smaller {flag.split()[0]} "
     )
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         minibatches.check_split(clips[:, :99], "test", hp)
 
 
 @pytest.mark.parametrize("length", [2000, 2001])
 @pytest.mark.parametrize("level", [0.0, 0.25])
 @pytest.mark.parametrize("q_type", ["linear", "mu-law", "a-law"])
-def test_a_constant_clip_is_told_before_it_is_fed(length, level, q_type):
+def test_a_constant_clip_is_reported_before_it_is_used(length, level, q_type):
     """One that is not zero can be fed if zeros are added to it."""
     hp = OneTier(batch_size=2, seq_len=1000, q_type=q_type)
     clips = np.random.RandomState(0).normal(size=(4, length)).astype(np.float16)
@@ -612,7 +612,7 @@ def test_a_constant_clip_is_fit_for_a_model_of_real_numbers():
 
 @pytest.mark.parametrize("family", [OneTier, RNNGMM])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_sample_that_is_no_finite_number_is_told(family, bad):
+def test_a_sample_that_is_nan_or_infinite_is_reported(family, bad):
     clips = np.random.RandomState(0).normal(size=(5, 50))
     hp = family(batch_size=2, seq_len=10)
     clips[4, 7] = bad  # never fed

@@ -1,4 +1,4 @@
-"""A folder of recordings becomes a data set."""
+"""Data sets from a folder of recordings."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def record(path: Path, samples: np.ndarray, rate: int = 16000, subtype: str | No
 
 
 def build(folder: Path, out: Path, overwrite: bool = False, progress: bool = False, **options) -> dict:
-    """What `samplernn prepare` does, or a data set's script with these options of its recipe."""
+    """Build a set as `samplernn prepare`, or with other options of a recipe."""
     given = {"name": "clips", "clip_seconds": CLIP, "sizes": by_fractions(0.1, 0.1), **options}
     recipe = Recipe(set="folder", **given)
     found = recordings.find(folder, set_files(out, recipe.name))
@@ -77,7 +77,7 @@ def test_writes_three_splits_as_the_original_names_and_shapes_them(folder, tmp_p
     assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
 
 
-def test_clips_are_8_seconds_if_not_told_otherwise(tmp_path):
+def test_clips_are_8_seconds_by_default(tmp_path):
     record(tmp_path / "in" / "a.wav", noise(3 * 8 * 16000 + 8000))
     manifest = build(tmp_path / "in", tmp_path / "out", clip_seconds=8.0)
     assert {split: rows.shape for split, rows in load(tmp_path / "out").items()} == dict.fromkeys(
@@ -124,7 +124,7 @@ def test_recordings_follow_each_other_in_the_order_of_their_paths(tmp_path):
     np.testing.assert_allclose(means, [0.5, 0.5, 0.125, 0.125, 0.25, 0.25], atol=0.01)
 
 
-def test_the_manifest_says_where_all_came_from(folder, tmp_path):
+def test_the_manifest_records_the_sources(folder, tmp_path):
     stereo_44 = np.stack([noise(4410, seed=3), noise(4410, seed=4)], axis=1)
     record(folder / "d" / "stereo.wav", stereo_44, rate=44100)
     (folder / "notes.txt").write_text("not a recording")
@@ -168,11 +168,11 @@ def test_another_seed_gives_another_order(folder, tmp_path):
     assert not np.array_equal(load(tmp_path / "one")["train"], load(tmp_path / "two")["train"])
 
 
-def test_silent_clips_are_dropped_and_their_place_is_told(tmp_path):
+def test_silent_clips_are_dropped_and_listed(tmp_path):
     sound = noise(6 * 160)
     sound[160:320] = 2**-10.5 * np.sign(sound[160:320])  # too soft
     sound[640:800] = 0.25  # constant
-    sound[800:960] = 2**-9 * np.sign(sound[800:960])  # soft, but heard
+    sound[800:960] = 2**-9 * np.sign(sound[800:960])  # quiet, but audible
     record(tmp_path / "in" / "a.wav", sound[:300], subtype="FLOAT")
     record(tmp_path / "in" / "b.wav", sound[300:], subtype="FLOAT")
     manifest = build(tmp_path / "in", tmp_path / "out")
@@ -184,7 +184,7 @@ def test_silent_clips_are_dropped_and_their_place_is_told(tmp_path):
     np.testing.assert_array_equal(clips_in_order(load(tmp_path / "out")), kept)
 
 
-def test_unreadable_recordings_are_told_and_left_out(folder, tmp_path):
+def test_unreadable_recordings_are_listed_and_left_out(folder, tmp_path):
     build(folder, tmp_path / "without")
     (folder / "a.mp3").write_bytes(b"")
     (folder / "bb.ogg").write_bytes(b"garbage" * 100)
@@ -241,7 +241,7 @@ def test_the_report_cuts_long_lists_and_prints_any_file_name(folder, tmp_path):
     assert "bad00.wav" in report and "bad24.wav" not in report and "16 more" in report
 
 
-def test_a_second_run_is_refused_unless_asked_for(folder, tmp_path):
+def test_a_second_run_is_refused_without_overwrite(folder, tmp_path):
     out = folder / "dataset"  # inside of what is read
     build(folder, out)
     before = files_in(out)
@@ -278,7 +278,7 @@ def test_a_full_disk_leaves_everything_as_it_was(folder, tmp_path, monkeypatch, 
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".building"]
 
 
-def test_says_how_much_sound_is_missing(tmp_path):
+def test_reports_how_much_sound_there_is(tmp_path):
     record(tmp_path / "in" / "a.wav", noise(20 * 16000))
     with pytest.raises(DataError, match=r"20\.0 s .* 2 clips of 8 s: too few"):
         build(tmp_path / "in", tmp_path / "out", clip_seconds=8.0)
@@ -330,7 +330,7 @@ def test_names_the_folder_that_cannot_be_used(tmp_path, make, message):
         ({"name": "a/b"}, "file name"),
     ],
 )
-def test_names_the_option_that_makes_no_sense(folder, tmp_path, options, message):
+def test_names_the_invalid_option(folder, tmp_path, options, message):
     with pytest.raises(DataError, match=message):
         build(folder, tmp_path / "out", **options)
     assert list(tmp_path.glob("out/*.npy")) == []
@@ -344,7 +344,7 @@ def test_names_the_option_that_makes_no_sense(folder, tmp_path, options, message
         (0.5, 0.5, "--valid-fraction 0.5 and --test-fraction 0.5"),
     ],
 )
-def test_names_the_fraction_that_makes_no_sense(valid, test, message):
+def test_names_the_invalid_fraction(valid, test, message):
     with pytest.raises(DataError, match=message):
         by_fractions(valid, test)
 

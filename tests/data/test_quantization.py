@@ -1,4 +1,4 @@
-"""Quantisation against numbers that the original made, and its round trips."""
+"""Quantisation: equality with the original, and round trips."""
 
 import json
 import math
@@ -73,7 +73,7 @@ def test_a_silent_clip_is_refused_where_the_original_divides_by_zero(q_type, nam
     assert set(golden[0]) == {-(2**31) if q_type == "linear" else 0}  # NaN made whole
     with pytest.raises(DataError, match="Clip 0 is constant"):
         quantization.quantize(data, 256, q_type)
-    assert_same(quantization.quantize(data[1:], 256, q_type), golden[1:])  # the clip beside it is fine
+    assert_same(quantization.quantize(data[1:], 256, q_type), golden[1:])  # the other clip is fine
 
 
 # --- what is refused
@@ -126,7 +126,7 @@ clip = arrays(np.float64, st.integers(1, 40), elements=st.floats(-1, 1))
 @settings(deadline=None)
 @given(clip=clip, q_levels=st.integers(2, 2000))
 def test_silence_has_one_level_in_every_clip_without_min_and_max(normalisation, clip, q_levels):
-    """Also in a clip of nothing else; the level that stands in front of clips, but for the mu-law (quirk)."""
+    """Also in a clip of zeros; the level of left padding, except with the mu-law (quirk)."""
     for q_type, levels, level in (
         ("linear", q_levels, q_levels // 2),
         ("mu-law", 256, 127),
@@ -266,12 +266,12 @@ def test_the_a_law_is_linear_near_silence_and_logarithmic_beyond():
 
 
 def test_a_clip_with_an_equal_swing_to_both_sides_is_silent_at_level_128_in_the_a_law():
-    """The level that stands in front of a clip."""
+    """The level of left padding."""
     assert quantization.quantize(np.array([[-0.5, 0.0, 0.5]]), 256, "a-law").tolist() == [[0, 128, 255]]
 
 
 def test_silence_is_level_128_for_the_inverse_of_the_mu_law_and_127_for_the_mu_law():
-    """Quirk: so a silent stretch comes back with a small offset."""
+    """Quirk: so a silent segment gets a small offset."""
     assert quantization.mu_law_quantize(np.array([0.5])) == 127
     assert quantization.mu_law_dequantize(np.array([128])) == 0
     assert quantization.mu_law_dequantize(np.array([127])) < 0

@@ -1,4 +1,4 @@
-"""What a recipe changes: stride, count, choice, speakers, variable length, order, strictness; resuming."""
+"""Recipes: stride, count, choice, speakers, variable length, order, strictness; resuming."""
 
 import csv
 import hashlib
@@ -48,7 +48,7 @@ def load(out: Path) -> dict[str, np.ndarray]:
 
 
 def in_order(out: Path) -> np.ndarray:
-    """All clips of a set whose splits have no rest, the shuffle undone."""
+    """All clips of a set in the order before the shuffle; no clip may be left out."""
     together = np.concatenate(list(load(out).values()))
     return together[np.argsort(original_order(len(together)))]
 
@@ -95,7 +95,7 @@ def test_the_first_clips_are_taken_and_no_more_is_read(tmp_path):
     assert "not needed, not read: 7" in describe(manifest)
 
 
-def test_too_few_clips_are_told(tmp_path):
+def test_too_few_clips_are_reported(tmp_path):
     record(tmp_path / "in" / "a.wav", 0.5)
     assert "Fewer clips than the 60 of --clips" in describe(
         build(tmp_path / "in", tmp_path / "out", max_clips=60)
@@ -212,14 +212,15 @@ def test_each_recording_is_a_clip_of_its_own_length(tmp_path):
     assert "30 clips of 0.01 to 0.04 s" in describe(manifest)
 
 
-def test_recordings_that_are_too_short_or_too_long_are_left_out_and_told(tmp_path):
+def test_recordings_that_are_too_short_or_too_long_are_left_out_and_listed(tmp_path):
     for k, seconds in enumerate([0.02, 0.01, 0.02, 0.03, 0.02, 0.05]):
         record(tmp_path / "in" / f"{k}.wav", seconds, k)
     options = {"variable_length": True, "shortest": 0.015, "longest": 0.03}
     report = describe(build(tmp_path / "in", tmp_path / "out", **options))
     assert "4 clips of 0.02 to 0.03 s" in report
-    told = report.split("Left out: 2")[1]
-    assert "1.wav is 0.01 s long; --shortest 0.015" in told and "5.wav is 0.05 s long; --longest 0.03" in told
+    omitted = report.split("Left out: 2")[1]
+    assert "1.wav is 0.01 s long; --shortest 0.015" in omitted
+    assert "5.wav is 0.05 s long; --longest 0.03" in omitted
 
 
 # --- what must be whole
@@ -245,7 +246,7 @@ def test_a_strict_set_is_not_made_without_a_folder(tmp_path):
     build(tmp_path / "in", tmp_path / "out")
 
 
-def test_a_recording_that_is_not_one_clip_is_told(tmp_path):
+def test_a_recording_that_is_not_one_clip_is_reported(tmp_path):
     for k in range(5):
         record(tmp_path / "in" / f"{k}.wav", 0.01 if k != 2 else 0.011, k)
     with pytest.raises(DataError, match=r"2\.wav is 0\.0110 s long and not a clip of 0\.01 s"):
@@ -354,7 +355,7 @@ def test_a_crash_while_a_set_is_replaced_never_leaves_a_mixture(tmp_path, monkey
     )
 
 
-def test_files_of_another_making_are_not_replaced_unasked(tmp_path):
+def test_other_files_are_not_replaced_without_overwrite(tmp_path):
     record(tmp_path / "in" / "a.wav", 0.5)
     (tmp_path / "in" / "clips.csv").write_text("mine")
     with pytest.raises(DataError, match=r"clips\.csv.*--overwrite"):
@@ -380,19 +381,19 @@ def test_a_decoded_file_cut_short_by_a_power_failure_is_made_again(tmp_path):
     work = tmp_path / "work"
     work.mkdir()
 
-    def heard():
+    def decoded():
         sound = recordings.decode(recording, work, False)[1]
         return sound.read(0, sound.length)
 
-    samples = heard()
+    samples = decoded()
     assert len(samples) == 1600
     for path in (*work.glob("*.npy"), *work.glob("*.json")):
         path.write_bytes(b"")
-        np.testing.assert_array_equal(heard(), samples)
+        np.testing.assert_array_equal(decoded(), samples)
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_stopped_process_leaves_no_set_and_the_next_one_goes_on(tmp_path, number, code):
+def test_an_interrupted_process_leaves_no_set_and_the_next_one_resumes(tmp_path, number, code):
     for k in range(3):
         record(tmp_path / "in" / f"{k}.flac", 30, k)
     command = [
@@ -415,11 +416,11 @@ def test_a_stopped_process_leaves_no_set_and_the_next_one_goes_on(tmp_path, numb
     while not list(tmp_path.glob("out/.building/*.json")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == code, told
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".building"]
     if number != signal.SIGKILL:
-        assert "run again to resume from there" in told and "Traceback" not in told
+        assert "run again to resume from there" in stderr and "Traceback" not in stderr
     done = subprocess.run([*map(str, command)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["splits"]["train"]["clips"] == 9

@@ -52,7 +52,7 @@ def splits(out: Path) -> dict[str, np.ndarray]:
 
 
 def in_order(out: Path) -> np.ndarray:
-    """All clips of a set without a rest, the shuffle undone."""
+    """All clips of a set in the order before the shuffle; no clip may be left out."""
     together = np.concatenate(list(splits(out).values()))
     return together[np.argsort(original_order(len(together)))]
 
@@ -113,7 +113,7 @@ def test_music_from_a_folder_is_music_downloaded(archive, sonatas, tmp_path):
     assert run(music, "--out", tmp_path / "two", "--source", sonatas, *SMALL) == 0
     for name in ("manifest.json", "clips.csv", *(f"music_{split}.npy" for split in SPLITS)):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    assert archive.downloads()  # the first run asked the server, the second did not
+    assert archive.downloads()  # by the first run, not by the second
     before = len(archive.requests)
     assert (
         run(
@@ -133,7 +133,7 @@ def test_the_clips_of_the_published_era_overlap_by_seven_eighths(sonatas, tmp_pa
         np.testing.assert_array_equal(before[SECOND:], after[:-SECOND])
 
 
-def test_missing_sonatas_are_listed_and_may_be_done_without(archive, tmp_path, capsys):
+def test_missing_sonatas_are_listed_and_may_be_allowed(archive, tmp_path, capsys):
     archive.fail(f"/metadata/{music.ITEMS[4]}", 404)
     archive.fail(f"/download/{music.ITEMS[9]}/sonata.ogg", 404)
     words = ("--out", tmp_path / "out", "--server", archive.url, *SMALL)
@@ -190,7 +190,7 @@ def test_an_archive_without_the_items(tmp_path, capsys):
     assert "none of the items" in error and music.ITEMS[0] in error
 
 
-def test_one_rendition_of_each_item_is_taken(sonatas, tmp_path):
+def test_one_format_of_each_item_is_taken(sonatas, tmp_path):
     for item in music.ITEMS:
         os.makedirs(tmp_path / "in" / item)
         os.link(sonatas / item / "sonata.ogg", tmp_path / "in" / item / "sonata.ogg")
@@ -212,7 +212,7 @@ def test_a_damaged_sonata_stops_the_set(sonatas, tmp_path, capsys):
     assert f"{music.ITEMS[7]}/sonata.ogg ends early" in error
 
 
-def test_the_authors_files_are_taken_over(tmp_path, capsys):
+def test_the_authors_files_are_imported(tmp_path, capsys):
     corpus = ROOT / "tests" / "golden" / "feeders" / "corpus" / "music"
     assert run(music, "--source", corpus, "--out", tmp_path / "out") == 0
     for split in SPLITS:
@@ -230,7 +230,7 @@ def test_the_authors_files_are_taken_over(tmp_path, capsys):
 @pytest.mark.parametrize(
     "module, name", [(music, "music"), (blizzard, "Blizzard9k"), (huckleberry, "Huckleberry")]
 )
-def test_files_of_others_are_taken_over_by_their_name_alone(tmp_path, capsys, module, name):
+def test_files_of_others_are_imported_by_their_name_alone(tmp_path, capsys, module, name):
     for split in SPLITS:
         np.save(tmp_path / f"{name}_{split}.npy", np.eye(3, 100, dtype=np.float32))
         np.save(tmp_path / f"other_{split}.npy", np.eye(3, 100, dtype=np.float32))
@@ -280,7 +280,7 @@ def test_the_mirror_is_split_where_its_users_split_it():
 
 @pytest.fixture
 def chapters(tmp_path):
-    """What is unpacked: mp3 chapters under unsegmented, and another folder."""
+    """An unpacked archive: mp3 chapters under unsegmented, and another folder."""
     folder = tmp_path / "Lessac" / "train"
     for k in range(3):
         record(folder / "unsegmented" / f"book {k}" / "CA-01.mp3", 60, k, format="MP3")
@@ -316,7 +316,7 @@ def test_blizzard_reads_the_wavs_of_the_segmented_release(tmp_path):
     )
 
 
-def test_blizzard_says_where_to_register(tmp_path, capsys):
+def test_blizzard_prints_where_to_register(tmp_path, capsys):
     for words in (("--out", tmp_path / "out"), ("--out", tmp_path / "out", "--source", tmp_path / "gone")):
         error = refused(capsys, blizzard, *words)
         assert "Register" in error and "University of Edinburgh" in error and "unsegmented" in error
@@ -342,8 +342,8 @@ def test_onomatopoeia_keeps_each_recordings_length_and_holds_out_the_last(tmp_pa
     shuffle.shuffle(train)
     for clips, own in ((made["train"], train), (made["valid"], x[46:48]), (made["test"], x[48:])):
         assert [len(clip) for clip in clips] == [len(sound) for sound in own]
-        for clip, heard in zip(clips, own, strict=True):
-            np.testing.assert_array_equal(clip, heard)
+        for clip, expected in zip(clips, own, strict=True):
+            np.testing.assert_array_equal(clip, expected)
     fed = list(minibatches.minibatches(made["valid"], 2, 1024, 8, 256))
     assert len(fed) == -(-len(x[47]) // 1024)
     assert fed[-1].mask[:, 8:].sum() == len(x[47]) % 1024
@@ -362,7 +362,7 @@ def test_huckleberry_takes_as_much_of_each_reader(tmp_path):
     assert [source["speaker"] for source in manifest["sources"]] == ["he", "she"]
 
 
-def test_huckleberry_downloads_one_rendition_of_two_items(tmp_path, capsys):
+def test_huckleberry_downloads_one_format_of_two_items(tmp_path, capsys):
     files = {}
     for k, item in enumerate(("huck_one", "huck_two")):
         record(tmp_path / f"{k}.mp3", 70, k, format="MP3")
@@ -414,7 +414,7 @@ def test_a_script_makes_the_set_that_the_command_makes(
 
 
 @pytest.mark.parametrize("name", ["music", "blizzard", "onomatopoeia", "huckleberry", "folder", "demo"])
-def test_each_script_explains_itself(name):
+def test_each_script_has_a_help_text(name):
     done = subprocess.run(
         [sys.executable, ROOT / "datasets" / f"{name}.py", "--help"], capture_output=True, text=True
     )

@@ -13,7 +13,7 @@ from samplernn_theano.data.recordings import Found
 from samplernn_theano.errors import DataError
 
 FORMATS = ("_64kb.mp3", ".mp3")
-"""Of the several that LibriVox has: the smaller one is enough for 16 kHz."""
+"""Formats in order of preference: 64 kbit/s is enough for 16 kHz."""
 
 RECIPE = Recipe(
     set="huckleberry",
@@ -32,7 +32,7 @@ def download_items(items: Sequence[str], folder: Path, server: str) -> Found:
     Raises
     ------
     DataError
-        If there is one item, an item cannot be used, or as `download.download`.
+        If there are fewer than two items, if one cannot be used, or as `download.download`.
     """
     if len(set(items)) < 2:
         raise DataError("--items names one item; name one for each reader.")

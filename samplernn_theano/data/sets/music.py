@@ -28,10 +28,10 @@ _OTHERS = {
 ITEMS = [_OTHERS.get(number, f"BeethovenPianoSonataNo.{number}") for number in range(1, 33)]
 
 FORMATS = (".ogg", ".flac", ".wav", ".mp3")
-"""One of these is taken where an item has several, in this order of preference."""
+"""Formats in order of preference, if an item has several."""
 
 MIRROR_CLIPS = 4328
-"""In the copy that comes as numbered clips."""
+"""Number of clips in the mirror, a copy of the set as numbered files."""
 
 RECIPE = Recipe(set="music", name="music", sizes=by_counts(256, 256))
 
