@@ -50,7 +50,7 @@ def _retention(a: argparse.Namespace) -> int:
     if a.sounds and a.out is None:
         raise OutputError("--sounds needs a folder to write to; give --out FOLDER.")
     model = load.read(a.checkpoint, a.set)
-    print(nll.describe(model), flush=True)
+    print(nll.describe_model(model), flush=True)
     result = retention.measure(
         model,
         a.data,

@@ -1,4 +1,4 @@
-"""What the listeners of a test preferred: counts, intervals, a test, a picture."""
+"""Analysis of a listening test: counts, intervals, significance test, figure."""
 
 import csv
 import sys
@@ -18,27 +18,28 @@ from samplernn_theano.listening import responses, statistics, waet
 from samplernn_theano.listening.responses import Listener, Test
 from samplernn_theano.listening.statistics import NONE, A, B
 from samplernn_theano.utils.files import atomic_write
-from samplernn_theano.utils.text import table, visible
+from samplernn_theano.utils.text import escape_control_characters, format_table
 
 FEW_DECIDED = 6
-"""With fewer votes for one of the sides, all on the same side are no sign of a habit."""
+"""Minimum number of votes for a remark that all are on the same side."""
 
 COLOURS = ("#0072b2", "#d9d9d9", "#e69f00")
-"""Of A, no preference and B: from Okabe and Ito's set, which the colour-blind can tell apart."""
+"""Colours of A, no preference and B, from Okabe and Ito's colour-blind-safe palette."""
 
 # --- reading ------------------------------------------------------------------------------------------------
 
 
 def read_all(folder: Path, test: Test, files: Sequence[Path]) -> tuple[list[Listener], list[str], int]:
-    """Everyone's results: what the server stored, the files in `folder`/results, and `files`.
+    """Read all results: those stored by the server, the files in `folder`/results, and `files`.
 
     Returns
     -------
     listeners : list of Listener
-        Each once: of results with the same name of a listener, the first.
+        The first result of each listener.
     problems : list of str
-        A sentence for each that is left out.
+        A sentence for each result that is left out.
     duplicates : int
+        Number of further results of the same listeners.
     """
     found: list[Listener] = []
     problems: list[str] = []
@@ -62,7 +63,7 @@ def _read_file(path: Path, test: Test) -> Listener:
         return waet.read_saved(path, test)
     try:
         with open(path, "rb") as file:
-            raw = file.read(responses.LARGEST + 1)
+            raw = file.read(responses.MAX_BYTES + 1)
     except OSError as error:
         raise DataError(f"It cannot be read ({error.strerror}).") from error
     return responses.parse(raw, test)[0]
@@ -72,13 +73,13 @@ def _read_file(path: Path, test: Test) -> Listener:
 
 
 def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
-    """All that the votes of the listening test in `folder` say.
+    """Analyse the votes of the listening test in `folder`.
 
     Parameters
     ----------
     files : sequence of Path
-        Results of listeners beside those in `folder`: JSON files of our page, or XML files that the Web Audio
-        Evaluation Tool saved.
+        Results of listeners outside `folder`: JSON files of our page, or XML files saved by the Web Audio
+        Evaluation Tool.
 
     Returns
     -------
@@ -88,15 +89,16 @@ def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
         ``p_value`` (sign-flip test over listeners), ``p_holm`` (corrected; both None without votes) and
         ``share_a``, ``share_none``, ``share_b``; ``matrix``, of rows, the share of votes for the row's system
         against the column's (None on the diagonal); ``ranking``, each with ``system`` and ``score``, its mean
-        preference; ``checks``, sentences about single listeners; ``problems``, sentences about what is left
-        out; ``duplicates``, how many results came twice. Shares and scores are mappings with ``value`` and
-        its 95 % interval ``low`` and ``high`` (None without votes); see `statistics.share`. The interval
-        of a score is the bootstrap's alone: too narrow with fewer than about 20 listeners, None with one.
+        preference; ``checks``, sentences about single listeners; ``problems``, sentences about results left
+        out; ``duplicates``, the number of further results of the same listeners. Shares and scores are
+        mappings with ``value`` and its 95 % interval ``low`` and ``high`` (None without votes); see
+        `statistics.share`. The interval of a score is from the bootstrap alone: too narrow with fewer than
+        about 20 listeners, None with one.
 
     Raises
     ------
     DataError
-        If there is no listening test in `folder`, or its key does not fit.
+        If there is no listening test in `folder`, or its key is of another test.
     """
     test = responses.read_test(folder)
     names = responses.read_names(folder, test)
@@ -105,7 +107,7 @@ def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
     pairs = list(combinations(systems, 2))
     counts = count(listeners, test, names, pairs)
     systems = _ranked(counts.sum(axis=0), pairs, systems)
-    pairs = list(combinations(systems, 2))  # the preferred one of a pair is its A
+    pairs = list(combinations(systems, 2))  # A is the preferred system of a pair
     counts = count(listeners, test, names, pairs)
     drawn = statistics.bootstrap(counts) if len(listeners) > 1 else None
     described = _describe_pairs(counts, pairs, drawn)
@@ -127,16 +129,16 @@ def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
 def count(
     listeners: Sequence[Listener], test: Test, names: Mapping[str, str], pairs: Sequence[tuple[str, str]]
 ) -> NDArray[np.int64]:
-    """The votes of every listener for every pair of systems: (listeners, pairs, 3), A, none and B."""
-    where = {pair: i for i, pair in enumerate(pairs)}
+    """Count the votes of each listener for each pair of systems: (listeners, pairs, 3) for A, none and B."""
+    index = {pair: i for i, pair in enumerate(pairs)}
     counts = np.zeros((len(listeners), len(pairs), 3), np.int64)
     for row, listener in enumerate(listeners):
         for vote in listener.votes:
-            heard = names[test.system_of[vote.a]], names[test.system_of[vote.b]]
+            pair = names[test.system_of[vote.a]], names[test.system_of[vote.b]]
             column = {"a": A, "none": NONE, "b": B}[vote.vote]
-            if heard not in where:  # it was presented the other way round
-                heard, column = heard[::-1], B - column
-            counts[row, where[heard], column] += 1
+            if pair not in index:  # presented in the other order
+                pair, column = pair[::-1], B - column
+            counts[row, index[pair], column] += 1
     return counts
 
 
@@ -200,62 +202,65 @@ def _ranking(
 
 
 def check_listener(listener: Listener, test: Test) -> list[str]:
-    """Sentences about what is odd in the votes of a listener; they count all the same."""
-    name, votes = visible(listener.name), listener.votes
+    """Sentences about unusual votes of a listener, which are counted nevertheless."""
+    name, votes = escape_control_characters(listener.name), listener.votes
     sides = [vote.vote for vote in votes if vote.vote != "none"]
-    said = []
+    remarks = []
     if len(sides) >= FEW_DECIDED and len(set(sides)) == 1:
-        said.append(f"{name} always preferred {sides[0].upper()} ({len(sides)} votes)")
+        remarks.append(f"{name} always preferred {sides[0].upper()} ({len(sides)} votes)")
     if len(votes) >= FEW_DECIDED and not sides:
-        said.append(f"{name} never had a preference ({len(votes)} votes)")
+        remarks.append(f"{name} never had a preference ({len(votes)} votes)")
     if quick := sum(vote.seconds is not None and vote.seconds < test.seconds for vote in votes):
-        said.append(f"{name} voted on {quick} of {len(votes)} pairs within the {test.seconds:g} s of a sound")
-    if unheard := sum(not (vote.plays_a and vote.plays_b) for vote in votes):
-        said.append(f"{name} voted on {unheard} of {len(votes)} pairs without playing both sounds")
+        remarks.append(
+            f"{name} voted on {quick} of {len(votes)} pairs within the {test.seconds:g} s of a sound"
+        )
+    if not_played := sum(not (vote.plays_a and vote.plays_b) for vote in votes):
+        remarks.append(f"{name} voted on {not_played} of {len(votes)} pairs without playing both sounds")
     if listener.unanswered:
         shown = len(votes) + listener.unanswered
-        said.append(f"{name} left {listener.unanswered} of {shown} pairs without a vote")
-    return said
+        remarks.append(f"{name} left {listener.unanswered} of {shown} pairs without a vote")
+    return remarks
 
 
-# --- telling ------------------------------------------------------------------------------------------------
+# --- output -------------------------------------------------------------------------------------------------
 
 
 def run(folder: Path, files: Sequence[Path], out: Path | None, csv: Path | None) -> int:
-    """Print what the votes of the listening test in `folder` say, and draw and write it where asked.
+    """Print the analysis of the listening test in `folder`; draw it to `out` and write it to `csv` if given.
 
     Returns
     -------
     int
-        The exit code: 2 if a result had to be left out.
+        The exit code: 2 if a result was left out.
 
     Raises
     ------
     DataError
         If there is no listening test, or nobody has voted.
     OutputError
-        If the picture or table cannot be written.
+        If the figure or table cannot be written.
     """
     found = summary(folder, files)
     for problem in found["problems"]:
         print(f"samplernn: {problem}", file=sys.stderr)
     if not found["votes"]:
-        raise DataError(f"Nobody's votes are in {folder} yet; name the files of listeners, or collect some.")
+        raise DataError(f"There are no votes in {folder} yet; collect some, or name result files.")
     print(describe(found), flush=True)
     if csv:
         write_csv(csv, found)
-        print(f"The table is {csv}")
+        print(f"Wrote the table {csv}")
     if out:
         draw(out, found)
-        print(f"The picture is {out}")
+        print(f"Wrote the figure {out}")
     return 2 if found["problems"] else 0
 
 
 def describe(found: Mapping[str, Any]) -> str:
-    """A summary as text."""
+    """Format a summary as text."""
     people = f"{found['listeners']} listener" + "s" * (found["listeners"] != 1)
-    said = f"{visible(found['title'])}: {people}, {found['votes']} votes"
-    twice = f" ({found['duplicates']} results came twice and are counted once)" if found["duplicates"] else ""
+    title = f"{escape_control_characters(found['title'])}: {people}, {found['votes']} votes"
+    if found["duplicates"]:
+        title += f" ({found['duplicates']} duplicate results are counted once)"
     rows = [["A", "B", "votes", "A", "none", "B", "p", "p (Holm)"]]
     for pair in found["pairs"]:
         whole = pair["a_votes"] + pair["none"] + pair["b_votes"]
@@ -266,24 +271,23 @@ def describe(found: Mapping[str, Any]) -> str:
         matrix.append([name, *(_percent(cell) if cell else "-" for cell in row)])
     ranking = [[entry["system"], _percent(entry["score"])] for entry in found["ranking"]]
     head = "Votes for A, for none and for B, with 95 % intervals; p of a sign-flip test over listeners:"
-    lines = [said + twice, "", head, *table(rows, right=(2,)), *few(found)]
-    lines += ["", "The row is preferred to the column:", *table(matrix)]
+    lines = [title, "", head, *format_table(rows, right=(2,)), *few(found)]
+    lines += ["", "The row is preferred to the column:", *format_table(matrix)]
     head = "Mean preference over the other systems (no preference is half); 95 % intervals over listeners,"
-    lines += ["", head, "which are too narrow with fewer than about 20:", *table(ranking)]
+    lines += ["", head, "which are too narrow with fewer than about 20:", *format_table(ranking)]
     if found["checks"]:
-        checks = [f"  {said}" for said in found["checks"]]
-        lines += ["", "Look at these listeners (all are counted):", *checks]
+        lines += ["", "Unusual votes (all are counted):", *(f"  {check}" for check in found["checks"])]
     return "\n".join(lines)
 
 
 def few(found: Mapping[str, Any]) -> list[str]:
-    """A note if the listeners are too few for any corrected p-value to fall to 0.05."""
+    """A note if there are too few listeners for any corrected p-value to reach 0.05."""
     p = statistics.smallest_p(found["listeners"])
     voted = sum(pair["p_value"] is not None for pair in found["pairs"])
     if p * voted <= 0.05:
         return []
-    said = f"p cannot be below {p:.2g}, nor p (Holm) below {min(1.0, p * voted):.2g}"
-    return [f"With so few listeners {said}, however they vote: no difference is significant at 5 %."]
+    limits = f"p cannot be below {p:.2g}, nor p (Holm) below {min(1.0, p * voted):.2g}"
+    return [f"With so few listeners {limits}, however they vote: no difference is significant at 5 %."]
 
 
 _COUNTS = (("a_votes", "share_a"), ("none", "share_none"), ("b_votes", "share_b"))
@@ -331,11 +335,11 @@ def write_csv(path: Path, found: Mapping[str, Any]) -> None:
             writer.writerow([*row, pair["p_value"], pair["p_holm"]])
 
 
-# --- picture ------------------------------------------------------------------------------------------------
+# --- figure -------------------------------------------------------------------------------------------------
 
 
 def draw(path: Path, found: Mapping[str, Any]) -> None:
-    """Draw the votes as stacked bars, a bar for each pair of systems, as in the paper's figures 3 and 4.
+    """Draw the votes as stacked bars, one for each pair of systems, as in the paper's figures 3 and 4.
 
     Below each bar are the intervals of both shares, of A from the left end and of B from the right end.
 
@@ -347,7 +351,7 @@ def draw(path: Path, found: Mapping[str, Any]) -> None:
     Raises
     ------
     OutputError
-        If the picture cannot be written.
+        If the figure cannot be written.
     """
     pairs = found["pairs"]
     figure = Figure(figsize=(9, 1.6 + 0.85 * len(pairs)), layout="constrained")
@@ -362,8 +366,8 @@ def draw(path: Path, found: Mapping[str, Any]) -> None:
     for side in (axes, right):
         side.tick_params(axis="y", length=0)
         side.spines[["top", "left", "right"]].set_visible(False)
-    how = f"listeners: {found['listeners']}; 95 % intervals; p of a sign-flip test over listeners (Holm)"
-    figure.suptitle(f"{found['title']}\n{how}", fontsize=10, parse_math=False)
+    about = f"listeners: {found['listeners']}; 95 % intervals; p of a sign-flip test over listeners (Holm)"
+    figure.suptitle(f"{found['title']}\n{about}", fontsize=10, parse_math=False)
     labels = ("left preferred", "no preference", "right preferred")
     handles = [Patch(facecolor=colour, label=label) for colour, label in zip(COLOURS, labels, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9, frameon=False)
@@ -388,12 +392,12 @@ def _draw_bar(axes: Axes, row: int, pair: Mapping[str, Any]) -> None:
     a, b = pair["share_a"], pair["share_b"]
     _draw_interval(axes, row + 0.29, COLOURS[A], [a["low"], a["value"], a["high"]])
     _draw_interval(axes, row + 0.37, COLOURS[B], [1 - b["high"], 1 - b["value"], 1 - b["low"]])
-    said = f"{whole} votes, p {_p_sign(pair['p_holm'])}"
-    axes.text(0, row - 0.25, said, va="bottom", fontsize=8, color="0.35")
+    label = f"{whole} votes, p {_p_sign(pair['p_holm'])}"
+    axes.text(0, row - 0.25, label, va="bottom", fontsize=8, color="0.35")
 
 
 def _draw_interval(axes: Axes, height: float, colour: str, points: Sequence[float]) -> None:
-    """A line from the low to the high end, with a dot at the value: all three shares from 0 to 1."""
+    """Draw an interval with a dot at its value; `points` are (low, value, high), shares from 0 to 1."""
     low, value, high = (100 * point for point in points)
     axes.plot([low, high], [height] * 2, color=colour, lw=1.6, marker="|", ms=5, clip_on=False)
     axes.plot(value, height, color=colour, marker="o", ms=4, clip_on=False)

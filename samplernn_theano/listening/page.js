@@ -5,10 +5,10 @@ const test = JSON.parse($("test").textContent);
 const player = $("player");
 const SIDES = ["a", "b"];
 
-// --- the listener, and what is kept -------------------------------------------------------------------------
+// --- the listener and the saved state -----------------------------------------------------------------------
 
-const asked = Array.from(new URLSearchParams(location.search).get("listener") || "").slice(0, 100).join("");
-const named = asked.replace(/[\p{C}\p{Z}]+/gu, " ").trim();
+const given = Array.from(new URLSearchParams(location.search).get("listener") || "").slice(0, 100).join("");
+const named = given.replace(/[\p{C}\p{Z}]+/gu, " ").trim();
 const KEY = "samplernn listening test " + test.id + (named ? " " + named : "");
 let keeps = true;
 
@@ -66,7 +66,7 @@ function shuffled(items, random) {
   return all;
 }
 
-// Every pair of systems equally often, within one; no sound again before all of its system were heard.
+// Pairs of systems occur equally often, within one; a sound repeats only after all others of its system.
 function drawPairs(listener) {
   const random = generator(test.id + " " + listener);
   const systems = Object.keys(test.systems);
@@ -88,7 +88,7 @@ const pairs = drawPairs(state.listener);
 
 // --- playing ------------------------------------------------------------------------------------------------
 
-let shown = null; // of the pair on the screen: urls, plays and heard by side; since when
+let shown = null; // the pair on the screen: urls, plays and heard by side; start time
 let playing = null; // "a" or "b"
 
 function soundUrl(id) {
@@ -119,7 +119,7 @@ function failed() {
 }
 
 player.addEventListener("ended", () => {
-  if (!playing || !player.ended) return; // of a sound that was left meanwhile
+  if (!playing || !player.ended) return; // event of an earlier sound
   shown.heard[playing] = true;
   playing = null;
   update();
@@ -189,7 +189,7 @@ function confirm() {
   });
   if (state.votes.length === test.pairs) {
     const now = new Date().toISOString();
-    state.finished = now > state.started ? now : state.started; // the clock may have been set back
+    state.finished = now > state.started ? now : state.started; // the clock may be set back
   }
   save();
   showCurrent();
@@ -215,7 +215,7 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if ($("pair").hidden || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Enter") {
-    // a button that has the focus is pressed, as everywhere; else Enter goes on, once however long it is held
+    // Enter presses a focused button, else it continues; key repeats are ignored
     if (event.target.tagName === "BUTTON" && !event.repeat) return;
     event.preventDefault();
     if (!event.repeat) confirm();
@@ -238,7 +238,7 @@ function showEnd() {
   $("text").value = JSON.stringify(result(), null, 1);
   $("by-file").textContent = test.post
     ? "You can also keep your answers as a file."
-    : "Please download your answers and send the file to the person who asked you to listen.";
+    : "Please download your answers and send the file to the person who invited you.";
   $("sent").textContent = state.sent || "";
   screen("end", "thanks");
   if (test.post && !state.sent) send();
@@ -268,7 +268,7 @@ async function send() {
 }
 
 function notSent(why) {
-  $("sent").textContent = why + " Try again, or download them and send the file to the person who asked you to listen.";
+  $("sent").textContent = why + " Try again, or download them and send the file to the person who invited you.";
   $("retry").hidden = false;
 }
 
@@ -284,7 +284,7 @@ async function copy() {
   try {
     await navigator.clipboard.writeText($("text").value);
     $("copied").textContent = "Copied.";
-  } catch { // without https there is no such clipboard
+  } catch { // the clipboard needs https
     $("text").closest("details").open = true;
     $("text").select();
     $("copied").textContent = document.execCommand("copy") ? "Copied." : "Copy the marked text yourself.";
@@ -295,7 +295,7 @@ $("retry").addEventListener("click", send);
 $("download").addEventListener("click", download);
 $("copy").addEventListener("click", copy);
 
-// --- which screen -------------------------------------------------------------------------------------------
+// --- screens ------------------------------------------------------------------------------------------------
 
 function screen(id, heading) {
   for (const section of ["intro", "pair", "end"]) $(section).hidden = section !== id;

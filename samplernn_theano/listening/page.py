@@ -1,4 +1,4 @@
-"""The folder of a listening test: the page for listeners, what it knows, and the key to it."""
+"""Making the folder of a listening test: the page for listeners, its data, and the key."""
 
 import base64
 import hashlib
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from samplernn_theano.data.audio import write_wav
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import OutputError
-from samplernn_theano.listening.stimuli import Chosen, Clip, choose
-from samplernn_theano.utils.files import whole_folder, write_text
+from samplernn_theano.listening.stimuli import Clip, Stimuli, choose
+from samplernn_theano.utils.files import atomic_folder, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
-from samplernn_theano.utils.text import visible
+from samplernn_theano.utils.text import escape_control_characters
 
 PAGE, TEST, KEY, SOUNDS = "index.html", "test.json", "key.json", "sounds"
-"""What a test consists of."""
+"""Contents of the folder."""
 
 FORMAT, KEY_FORMAT = "samplernn listening test 1", "samplernn listening key 1"
 
@@ -34,13 +34,13 @@ TEMPLATES = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Made:
-    """A test that was made."""
+class Result:
+    """A new listening test."""
 
     folder: Path
     test: dict[str, Any]
-    """What stands in test.json."""
-    chosen: Chosen
+    """The contents of test.json."""
+    stimuli: Stimuli
     page_bytes: int
 
 
@@ -56,7 +56,7 @@ def make(
     post: bool = False,
     leave_out_noise: bool = False,
     overwrite: bool = False,
-) -> Made:
+) -> Result:
     """Make an A/B preference test of the sounds of at least two systems.
 
     The same arguments and files give the same test, with the same id.
@@ -65,22 +65,22 @@ def make(
     ----------
     systems : mapping of a name to the folder of its sounds
     out : Path
-        Folder to be made.
+        Folder to make.
     title : str
-        What listeners read above; it should not tell the systems.
+        Shown to listeners; it should not name the systems.
     pairs : int
-        That each listener hears.
+        Pairs per listener.
     seconds, clips, seed, leave_out_noise
-        See `sounds.choose`.
+        See `stimuli.choose`.
     post : bool
-        Whether the page sends the answers to the server that it came from.
+        True to send the votes to the server of the page.
     overwrite : bool
-        Replace a test that is there, if it has no results.
+        Replace an existing test without results.
 
     Raises
     ------
     DataError
-        If sounds are missing or unfit.
+        If sounds are missing or unusable.
     OutputError
         If `out` may not be replaced or cannot be written.
     """
@@ -101,17 +101,17 @@ def make(
     }
     test["id"] = hashlib.sha256(json.dumps(test, sort_keys=True).encode()).hexdigest()[:16]
     page = _page(test, {sound: clip.pcm for sound, (_, clip) in named.items()})
-    with whole_folder(out, out.parent, overwrite) as folder:
+    with atomic_folder(out, out.parent, overwrite) as folder:
         for sound, (_, clip) in named.items():
             write_wav(folder / SOUNDS / f"{sound}.wav", clip.pcm / 32768)
         write_text(folder / TEST, json.dumps(test, indent=1))
         write_text(folder / KEY, json.dumps(_key(test["id"], ids, named), indent=1))
         write_text(folder / PAGE, page)
-    return Made(out, test, chosen, len(page.encode()))
+    return Result(out, test, chosen, len(page.encode()))
 
 
 def check_out(out: Path, overwrite: bool) -> None:
-    """Raise OutputError if the folder of a new test may not be made or replaced."""
+    """Raise OutputError if `out` cannot become the folder of a new test."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not out.is_dir():
@@ -120,8 +120,7 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise OutputError(f"The folder {out} holds other files; name an empty or new one.")
     if others := sorted(path.name for path in out.iterdir() if path.name not in (PAGE, TEST, KEY, SOUNDS)):
         raise OutputError(
-            f"The folder {out} holds more than a test ({others[0]}), which may be the votes of listeners; "
-            "name an empty or new one."
+            f"The folder {out} also holds {others[0]}, which may be votes; name an empty or new folder."
         )
     if not overwrite:
         raise OutputError(f"The folder {out} holds a test; name another one, or give --overwrite.")
@@ -136,8 +135,8 @@ def _is_test(folder: Path) -> bool:
 # --- ids ----------------------------------------------------------------------------------------------------
 
 
-def _identified(chosen: Chosen, seed: int) -> dict[str, tuple[str, Clip]]:
-    """The name of the system and the clip of each sound, by an id in which neither name nor file enters."""
+def _identified(chosen: Stimuli, seed: int) -> dict[str, tuple[str, Clip]]:
+    """System and clip of each sound by an id that depends on neither the system's name nor the file."""
     all_clips = [(name, clip) for name, clips in chosen.clips.items() for clip in clips]
     order = np.random.default_rng([seed, 1]).permutation(len(all_clips))
     named = {}
@@ -147,7 +146,7 @@ def _identified(chosen: Chosen, seed: int) -> dict[str, tuple[str, Clip]]:
     return dict(sorted(named.items()))
 
 
-def _system_ids(chosen: Chosen, seed: int) -> dict[str, str]:
+def _system_ids(chosen: Stimuli, seed: int) -> dict[str, str]:
     order = np.random.default_rng([seed, 2]).permutation(len(chosen.clips))
     return {name: f"system{number}" for name, number in zip(chosen.clips, order + 1, strict=True)}
 
@@ -177,7 +176,7 @@ def _page(test: Mapping[str, Any], sounds: Mapping[str, NDArray[np.int16]]) -> s
         (TEMPLATES / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
     return Template(html).substitute(
-        title=escape(visible(test["title"])),
+        title=escape(escape_control_characters(test["title"])),
         pairs=test["pairs"],
         seconds=f"{test['seconds']:.3g}",
         style=style,
@@ -191,32 +190,33 @@ def _page(test: Mapping[str, Any], sounds: Mapping[str, NDArray[np.int16]]) -> s
 
 
 def _flac(pcm: NDArray[np.int16]) -> str:
-    """The sound as base64 of a FLAC file, which all browsers play and which takes half the room of a wav."""
+    """The sound as a FLAC file in base64: supported by all browsers and half as large as wav."""
     file = io.BytesIO()
     soundfile.write(file, pcm, SAMPLE_RATE, "PCM_16", format="FLAC")
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-# --- what a person is told ----------------------------------------------------------------------------------
+# --- message ------------------------------------------------------------------------------------------------
 
 
-def describe(made: Made) -> str:
-    """What was made, what was noticed, and how often a listener hears the same."""
-    per_system = {name: len(clips) for name, clips in made.chosen.clips.items()}
+def describe(result: Result) -> str:
+    """A description of a new test, with remarks on its sounds."""
+    per_system = {name: len(clips) for name, clips in result.stimuli.clips.items()}
     n = next(iter(per_system.values()))
     lines = [
-        f"{made.folder}: {count_of(len(per_system), 'system')}, {count_of(n, 'sound')} of each, "
-        f"{made.test['seconds']:.3g} s long, at {made.chosen.loudness:.1f} LUFS; "
-        f"{count_of(made.test['pairs'], 'pair')} for each listener.",
-        *made.chosen.remarks,
+        f"{result.folder}: {count_of(len(per_system), 'system')}, {count_of(n, 'sound')} of each, "
+        f"{result.test['seconds']:.3g} s long, at {result.stimuli.loudness:.1f} LUFS; "
+        f"{count_of(result.test['pairs'], 'pair')} for each listener.",
+        *result.stimuli.remarks,
     ]
-    most = -(-2 * made.test["pairs"] // (n * len(per_system)))
-    if most > 1:
+    repeats = -(-2 * result.test["pairs"] // (n * len(per_system)))
+    if repeats > 1:
         lines.append(
-            f"A listener hears the same sound up to {most} times: there are few sounds for so many pairs."
+            f"A listener hears the same sound up to {repeats} times: there are few sounds for so many pairs."
         )
     lines.append(
-        f"The page is {made.folder / PAGE} ({made.page_bytes / 2**20:.1f} MiB). {made.folder / KEY} says "
-        "which sound is whose; give it to nobody who listens."
+        f"The page is {result.folder / PAGE} ({result.page_bytes / 2**20:.1f} MiB). {result.folder / KEY} "
+        "names the systems of the sounds; do not give it to listeners."
     )
-    return "\n".join(visible(line) for line in chain.from_iterable(line.splitlines() for line in lines))
+    single = chain.from_iterable(line.splitlines() for line in lines)
+    return "\n".join(escape_control_characters(line) for line in single)

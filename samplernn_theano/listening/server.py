@@ -1,4 +1,4 @@
-"""A small server for a listening test: it shows the page and stores each listener's result once."""
+"""HTTP server of a listening test: serves the page and stores each listener's result once."""
 
 import errno
 import hashlib
@@ -18,17 +18,17 @@ from urllib.parse import urlsplit
 
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.listening import responses
-from samplernn_theano.utils.text import visible
+from samplernn_theano.utils.text import escape_control_characters
 
-PATIENCE = 30.0
-"""Seconds that a client has for its request, and a thread for its turn to write."""
+TIMEOUT = 30.0
+"""Seconds for a client's request, and for a thread to lock the database."""
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "media-src data: blob:; connect-src 'self' data: blob:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""What the page may do: all that it needs is in it, and it talks to this server alone."""
+"""Content security policy: the page is self-contained and connects to this server only."""
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS results (
@@ -57,30 +57,30 @@ def serve(folder: Path, host: str, port: int) -> None:
     DataError
         If the folder has no listening test, or its results are damaged.
     OutputError
-        If results cannot be stored, or the address cannot be had.
+        If results cannot be stored, or the address cannot be used.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with make(folder, host, port) as server:
             print(
-                f"The listening test is at http://{host}:{server.server_port}/ (Ctrl-C ends it)", flush=True
+                f"The listening test is at http://{host}:{server.server_port}/ (Ctrl-C to stop)", flush=True
             )
             server.serve_forever()
     except KeyboardInterrupt:
-        print(f"The server has ended; the results are in {folder / responses.STORE}", flush=True)
+        print(f"The server has stopped; the results are in {folder / responses.STORE}", flush=True)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def make(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
-    """A server of the listening test in `folder`, bound to `host` and `port` (0: any that is free).
+    """Make a server of the listening test in `folder`, bound to `host` and `port` (0: any free one).
 
     Raises
     ------
     DataError
         If the folder has no listening test, or its results are damaged.
     OutputError
-        If results cannot be stored, or the address cannot be had.
+        If results cannot be stored, or the address cannot be used.
     """
     test = responses.read_test(folder)
     try:
@@ -91,27 +91,27 @@ def make(folder: Path, host: str, port: int) -> ThreadingHTTPServer:
     try:
         count_stored(store, test)
     except sqlite3.DatabaseError as error:
-        status, why = _explain(error)
+        status, reason = _explain(error)
         kind = OutputError if status == HTTPStatus.INSUFFICIENT_STORAGE else DataError
-        raise kind(f"Results cannot be stored in {store}: {why}") from error
+        raise kind(f"Results cannot be stored in {store}: {reason}") from error
     try:
         return Server((host, port), test, page, store)
     except OverflowError as error:
-        raise OutputError(f"There is no port {port}; give one from 0 to 65535 by --port.") from error
+        raise OutputError(f"There is no port {port}; give one from 0 to 65535 with --port.") from error
     except OSError as error:
         raise OutputError(_no_address(host, port, error)) from error
 
 
 def _no_address(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"Port {port} of {host} is in use; give another one by --port."
+        return f"Port {port} of {host} is in use; give another one with --port."
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"Not allowed to open port {port}; give one from 1024 on by --port."
-    return f"Cannot serve at {host}: {error.strerror or error}; give an address of this machine by --host."
+        return f"Not allowed to open port {port}; give one from 1024 on with --port."
+    return f"Cannot serve at {host}: {error.strerror or error}; give an address of this machine with --host."
 
 
 class Server(ThreadingHTTPServer):
-    """Answers every request in a thread of its own."""
+    """HTTP server with a thread for each request."""
 
     request_queue_size = 128
 
@@ -121,30 +121,30 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, Handler)
 
     def server_bind(self) -> None:
-        """Bind without asking for the name of the machine, which can take long."""
+        """Bind without a DNS look-up of the machine's name, which can take long."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that went away or were too slow."""
+        """Ignore clients that disconnected or timed out."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request: the page, or a result. Nothing else in the folder has an address."""
+    """Handler of requests for the page and of posted results; no other file is served."""
 
     server: Server
     server_version = "samplernn"
     sys_version = ""
 
     def setup(self) -> None:
-        """Wait for a client no longer than `PATIENCE`."""
-        self.request.settimeout(PATIENCE)
+        """Set the timeout of the connection."""
+        self.request.settimeout(TIMEOUT)
         super().setup()
 
     def do_GET(self) -> None:
-        """Send the page, unless the browser has it."""
+        """Send the page unless the browser has it cached."""
         if urlsplit(self.path).path not in ("/", "/index.html"):
             self._answer(HTTPStatus.NOT_FOUND, "There is nothing here.")
         elif self.headers.get("If-None-Match") == self.server.tag:
@@ -155,32 +155,35 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def do_POST(self) -> None:
-        """Take the result of a listener."""
+        """Store the result of a listener."""
         if (raw := self._body()) is None:
             return
         if urlsplit(self.path).path != "/results":
             return self._answer(HTTPStatus.NOT_FOUND, "There is nothing here.")
-        # Other sites' pages can post in this type only if the server allows it, which it does not.
+        # Pages of other sites cannot post this type without the server's permission.
         if self.headers.get_content_type() != "application/json":
             return self._answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Results must be application/json.")
         try:
-            listener, said = responses.parse(raw, self.server.test)
+            listener, found = responses.parse(raw, self.server.test)
         except DataError as error:
             return self._answer(HTTPStatus.BAD_REQUEST, str(error))
         try:
-            count = add(self.server.store, self.server.test, said)
+            count = add(self.server.store, self.server.test, found)
         except sqlite3.IntegrityError:
             return self._answer(HTTPStatus.CONFLICT, "The votes of this listener were accepted before.")
         except sqlite3.Error as error:
-            status, why = _explain(error)
-            print(f"samplernn: A result could not be stored: {why}", file=sys.stderr, flush=True)
-            return self._answer(status, f"The votes could not be stored: {why} Please keep the file.")
-        with suppress(OSError):  # a terminal that is gone must not cost the listener the answer
-            print(f"{visible(listener.name)}: accepted, {_listeners(count)} so far", flush=True)
+            status, reason = _explain(error)
+            print(f"samplernn: A result could not be stored: {reason}", file=sys.stderr, flush=True)
+            return self._answer(status, f"The votes could not be stored: {reason} Please keep the file.")
+        with suppress(OSError):  # answer the listener even if the terminal is closed
+            print(
+                f"{escape_control_characters(listener.name)}: accepted, {_listeners(count)} so far",
+                flush=True,
+            )
         self._answer(HTTPStatus.OK, "Your votes were accepted. Thank you!")
 
     def _body(self) -> bytes | None:
-        """What the client sent; None if that was refused."""
+        """The body of the request; None if it was refused."""
         try:
             length = int(self.headers.get("Content-Length") or "")
         except ValueError:
@@ -188,18 +191,18 @@ class Handler(BaseHTTPRequestHandler):
         if length < 0:
             self._answer(HTTPStatus.LENGTH_REQUIRED, "The request does not say how long it is.")
             return None
-        body = self._read(min(length, 8 * responses.LARGEST))  # what is refused is read too: else no answer
-        if length > responses.LARGEST:
+        body = self._read(min(length, 8 * responses.MAX_BYTES))  # clients get no answer to an unread body
+        if length > responses.MAX_BYTES:
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "A result may have 1 MiB at most.")
             return None
         if len(body) < length:
-            self._answer(HTTPStatus.BAD_REQUEST, "The request was cut short; send it again.")
+            self._answer(HTTPStatus.BAD_REQUEST, "The request was incomplete; send it again.")
             return None
         return body
 
     def _read(self, length: int) -> bytes:
-        """At most `length` bytes: fewer from a client that stops, or is too slow."""
-        end = time.monotonic() + PATIENCE
+        """Read at most `length` bytes; fewer if the client stops or times out."""
+        end = time.monotonic() + TIMEOUT
         body = bytearray()
         try:
             while len(body) < length and (left := end - time.monotonic()) > 0:
@@ -210,12 +213,12 @@ class Handler(BaseHTTPRequestHandler):
                 body += block
         except TimeoutError:
             pass
-        self.connection.settimeout(PATIENCE)
+        self.connection.settimeout(TIMEOUT)
         return bytes(body)
 
     def _answer(self, status: HTTPStatus, message: str) -> None:
-        said = json.dumps({"ok": status == HTTPStatus.OK, "message": message})
-        self._send(status, "application/json", said.encode())
+        body = json.dumps({"ok": status == HTTPStatus.OK, "message": message})
+        self._send(status, "application/json", body.encode())
 
     def _send(self, status: HTTPStatus, kind: str | None, body: bytes) -> None:
         self.send_response(status)
@@ -234,7 +237,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing of single requests."""
+        """Do not log requests."""
 
 
 def _listeners(count: int) -> str:
@@ -244,24 +247,24 @@ def _listeners(count: int) -> str:
 # --- storing ------------------------------------------------------------------------------------------------
 
 
-def add(store: Path, test: responses.Test, said: Any) -> int:
-    """Store a checked result, on the disk when this returns; how many listeners there are then.
+def add(store: Path, test: responses.Test, result: Any) -> int:
+    """Store a validated result durably; return the number of listeners.
 
     Raises
     ------
     sqlite3.IntegrityError
-        If this listener's result is there already.
+        If this listener's result is already stored.
     sqlite3.Error
-        If it cannot be stored; then nothing of it is.
+        If it cannot be stored.
     """
     row = (
         test.id,
-        said["listener"],
+        result["listener"],
         datetime.now(UTC).isoformat(timespec="seconds"),
-        said["started"],
-        said["finished"],
-        len(said["votes"]),
-        json.dumps(said),
+        result["started"],
+        result["finished"],
+        len(result["votes"]),
+        json.dumps(result),
     )
     with closing(_open(store)) as database:
         with database:
@@ -270,7 +273,7 @@ def add(store: Path, test: responses.Test, said: Any) -> int:
 
 
 def count_stored(store: Path, test: responses.Test) -> int:
-    """How many listeners of `test` are in the file `store`, which is made if it is missing.
+    """Count the listeners of `test` in the database `store`, which is created if missing.
 
     Raises
     ------
@@ -279,7 +282,7 @@ def count_stored(store: Path, test: responses.Test) -> int:
     """
     with closing(_open(store)) as database:
         with database:
-            database.execute("BEGIN IMMEDIATE")  # fails where writing will
+            database.execute("BEGIN IMMEDIATE")  # fails if the database cannot be written
         return _count(database, test)
 
 
@@ -288,10 +291,10 @@ def _count(database: sqlite3.Connection, test: responses.Test) -> int:
 
 
 def _open(store: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(store, timeout=PATIENCE)
+    database = sqlite3.connect(store, timeout=TIMEOUT)
     try:
         database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")  # a commit outlives a power failure
+        database.execute("PRAGMA synchronous = FULL")  # a commit survives a power failure
         database.execute(TABLE)
     except BaseException:
         database.close()
@@ -304,7 +307,10 @@ def _explain(error: sqlite3.Error) -> tuple[HTTPStatus, str]:
     if name == "SQLITE_FULL":
         return HTTPStatus.INSUFFICIENT_STORAGE, "The disk is full; free some space."
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return HTTPStatus.INSUFFICIENT_STORAGE, "The folder of the test cannot be written to; allow it."
+        return (
+            HTTPStatus.INSUFFICIENT_STORAGE,
+            "The folder of the test is not writable; change its permissions.",
+        )
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return HTTPStatus.INTERNAL_SERVER_ERROR, f"The file {responses.STORE} is damaged; move it away."
     return HTTPStatus.INTERNAL_SERVER_ERROR, f"The database failed ({error})."

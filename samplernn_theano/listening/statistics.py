@@ -1,4 +1,4 @@
-"""What can be concluded from votes: shares with intervals, a test over listeners, a ranking."""
+"""Statistics of votes: shares with intervals, a significance test over listeners, mean preferences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,22 +8,21 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 DRAWS = 10000
-"""Of the bootstrap."""
+"""Number of bootstrap resamples."""
 
 SEED = 123
 
 Z = float(norm.ppf(0.975))
 
 A, NONE, B = range(3)
-"""The last axis of counts."""
+"""Indices of the last axis of counts."""
 
 
 def bootstrap(counts: NDArray[np.int64], draws: int = DRAWS) -> NDArray[np.int64]:
-    """Counts that other listeners of the same kind might have given.
+    """Bootstrap resamples of the counts over listeners (Efron and Tibshirani, 1993).
 
     Listeners, not votes, are drawn with replacement: the votes of one person are not independent. The draws
-    are seeded, so the same votes give the same intervals. (Efron and Tibshirani, An Introduction to the
-    Bootstrap, 1993.)
+    are seeded, so the same votes give the same intervals.
 
     Parameters
     ----------
@@ -45,7 +44,7 @@ def bootstrap(counts: NDArray[np.int64], draws: int = DRAWS) -> NDArray[np.int64
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    """The middle 95 % of draws (draws,), of which those that are NaN are left out; None if none is left."""
+    """The central 95 % of draws (draws,), without NaN; None if there are no others."""
     known = values[np.isfinite(values)]
     if not len(known):
         return None
@@ -54,11 +53,11 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
 
 
 def wilson(part: int, whole: int) -> tuple[float, float]:
-    """The 95 % interval of a share, taking votes as independent (Wilson, JASA 22, 1927)."""
+    """The 95 % interval of a share of independent votes (Wilson, JASA 22, 1927)."""
     share, shrink = part / whole, 1 + Z**2 / whole
     middle = (share + Z**2 / (2 * whole)) / shrink
     half = Z / shrink * np.sqrt(share * (1 - share) / whole + Z**2 / (4 * whole**2))
-    # Rounding must not put the end of an interval on the wrong side of its share.
+    # Rounding must not exclude the share from its interval.
     return max(0.0, min(share, float(middle - half))), min(1.0, max(share, float(middle + half)))
 
 
@@ -75,7 +74,7 @@ def share(part: int, whole: int, drawn: NDArray[np.float64] | None) -> dict[str,
     -------
     dict
         ``value``, ``bootstrap`` (low, high, or None) and ``wilson`` (low, high); ``low`` and ``high`` are the
-        outer limits of the two: with few listeners, or all of one mind, the bootstrap alone is too narrow.
+        outer limits of the two: with few or unanimous listeners, the bootstrap alone is too narrow.
     """
     if not whole:
         return {"value": None, "low": None, "high": None, "bootstrap": None, "wilson": None}
@@ -90,24 +89,24 @@ def share(part: int, whole: int, drawn: NDArray[np.float64] | None) -> dict[str,
 def sign_flip_test(differences: NDArray[np.int64]) -> float:
     """The exact two-sided p-value of a sign-flip test over listeners.
 
-    The null hypothesis is that the difference of each listener is as likely to have the other sign. Listeners
-    are tested, not votes: the votes of one person are not independent. p is the share of all ways to flip the
-    signs whose sum is as far from 0 as the sum found, or further. (Fisher, The Design of Experiments, 1935,
-    section 21.)
+    Under the null hypothesis both signs of each listener's difference are equally likely. Listeners are
+    tested, not votes: the votes of one person are not independent. p is the share of all assignments of signs
+    whose sum is at least as far from 0 as the observed sum (Fisher, The Design of Experiments, 1935,
+    section 21).
 
     Parameters
     ----------
     differences : (listeners,)
-        Of each listener, votes for A less votes for B. A difference of 0 changes nothing.
+        Votes for A minus votes for B of each listener. Differences of 0 have no effect.
 
     Returns
     -------
     float
-        At least `smallest_p` of the listeners whose difference is not 0: however often one listener votes,
-        p is 1 for one alone, and fewer than 6 cannot bring it to 0.05.
+        At least `smallest_p` of the number of nonzero differences: 1 with one listener, and above 0.05 with
+        fewer than 6.
     """
     sizes = np.abs(differences)
-    chance = np.ones(1)  # of each sum, from 0 upwards, of the differences that are flipped to be positive
+    chance = np.ones(1)  # probability of each sum of the positive differences, from 0
     for size in sizes:
         chance = (np.pad(chance, (0, size)) + np.pad(chance, (size, 0))) / 2
     sums = 2 * np.arange(len(chance)) - sizes.sum()
@@ -115,12 +114,12 @@ def sign_flip_test(differences: NDArray[np.int64]) -> float:
 
 
 def smallest_p(listeners: int) -> float:
-    """The smallest p-value that `sign_flip_test` can have, when all listeners prefer the same system."""
+    """The smallest p-value of `sign_flip_test`: all listeners prefer the same system."""
     return min(1.0, 2.0 ** (1 - listeners))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """p-values corrected for their number (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    """p-values with Holm's correction for multiple tests (Scandinavian Journal of Statistics 6, 1979)."""
     known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     largest = 0.0
@@ -133,7 +132,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def mean_preference(
     counts: NDArray[np.int64], pairs: Sequence[tuple[str, str]], systems: Sequence[str]
 ) -> Mapping[str, NDArray[np.float64]]:
-    """How often a system was preferred to another one, no preference as half; each opponent weighs the same.
+    """Share of votes preferring a system, averaged over its opponents; no preference counts half.
 
     Parameters
     ----------
@@ -142,19 +141,19 @@ def mean_preference(
     Returns
     -------
     mapping of system to array (...)
-        From 0 to 1; 0.5 is the average. NaN where a system met none.
+        From 0 to 1; 0.5 is the average. NaN without votes.
     """
     whole = counts.sum(axis=-1)
     with np.errstate(invalid="ignore"):
         first = np.where(whole, (counts[..., A] + counts[..., NONE] / 2) / whole, np.nan)
     scores = {}
     for system in systems:
-        met = [
+        shares = [
             first[..., i] if a == system else 1 - first[..., i]
             for i, (a, b) in enumerate(pairs)
             if system in (a, b)
         ]
-        stacked = np.stack(met)
+        stacked = np.stack(shares)
         known = np.isfinite(stacked)
         with np.errstate(invalid="ignore"):
             scores[system] = np.where(known, stacked, 0).sum(axis=0) / known.sum(axis=0)

@@ -1,7 +1,7 @@
-"""The sounds of a listening test: chosen at random, cut to one length, made equally loud.
+"""The stimuli of a listening test: random clips of equal length and loudness.
 
-Loudness is that of ITU-R BS.1770-4: the mean square behind two filters that imitate the head and the ear (K),
-over the blocks that are loud enough to count.
+Loudness is measured by ITU-R BS.1770-4: the mean square after two filters that model head and ear (K
+weighting), over blocks above a gate.
 """
 
 import os
@@ -20,20 +20,20 @@ from samplernn_theano.generation.encoders import pcm_16
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 LOUDNESS = -23.0
-"""LUFS (dB) of all sounds, the level of EBU R 128; lower where a sound would not fit below `PEAK` else."""
+"""Loudness of all sounds in LUFS (EBU R 128); lower if a sound would exceed `PEAK`."""
 
 PEAK = -1.0
-"""dB of full scale that no sound exceeds, between its samples neither."""
+"""Maximum true peak in dB of full scale."""
 
 NOISE = 0.5
-"""Spectral flatness from which a clip is taken for noise: white noise has 0.97 to 1, speech and piano have
+"""Spectral flatness above which a clip counts as noise: white noise has 0.97 to 1, speech and piano have
 0 to 0.15 at 16 kHz."""
 
 FADE = 0.01
-"""Seconds over which a sound begins and ends, so that a cut does not click."""
+"""Seconds of fade-in and fade-out, so that cuts do not click."""
 
 BLOCK, STEP = 0.4, 0.1
-"""Seconds of a block of which the loudness is measured, and from block to block."""
+"""Length and hop of the blocks of the loudness measure, in seconds."""
 
 SHELF = (
     (1.53512485958697, -2.69169618940638, 1.19839281085285),
@@ -45,32 +45,32 @@ HIGH_PASS = ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621))
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A sound as the listeners hear it."""
+    """A stimulus."""
 
     path: Path
-    """The file that it was taken from."""
+    """Its source file."""
     pcm: NDArray[np.int16]
     """(samples,), 16 kHz."""
     loudness: float
-    """LUFS of the piece in the file."""
+    """LUFS in the file."""
     gain: float
-    """dB from there to `pcm`."""
+    """Gain of `pcm` in dB."""
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
-    """The sounds of a test, and what was noticed while they were chosen."""
+class Stimuli:
+    """The stimuli of a test."""
 
     clips: dict[str, list[Clip]]
-    """By the name of the system; equally many for each, of the same length."""
+    """Clips by name of the system; of equal number and length."""
     loudness: float
-    """LUFS of all of them."""
+    """Common loudness in LUFS."""
     remarks: list[str]
-    """Sentences about clips that are silent, noise or too few, and about what set length and level."""
+    """Sentences about silent, noisy or missing clips, and about length and loudness."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Piece:
+class _Excerpt:
     path: Path
     samples: NDArray[np.float32]
     loudness: float = -np.inf
@@ -80,15 +80,15 @@ class _Piece:
 
 
 def loudness(samples: NDArray[np.floating]) -> float:
-    """The integrated loudness of a mono sound by ITU-R BS.1770-4, in LUFS; -inf if all of it is silent.
+    """Integrated loudness of a mono sound by ITU-R BS.1770-4, in LUFS; -inf for silence.
 
-    Blocks of 0.4 s overlap by three quarters; first those below -70 LUFS do not count, then those 10 below
-    the mean of the others.
+    Blocks of 0.4 s overlap by three quarters. Blocks below -70 LUFS are gated, then those 10 LU below the
+    mean of the others.
 
     Parameters
     ----------
     samples : (samples,)
-        16 kHz, in [-1, 1]; 0.4 s at least.
+        16 kHz, in [-1, 1]; at least 0.4 s.
 
     Raises
     ------
@@ -114,10 +114,10 @@ def _power(lufs: float) -> float:
 
 
 def flatness(samples: NDArray[np.floating]) -> float:
-    """How flat the spectrum of a sound is: geometric by arithmetic mean of its power; white noise has 1.
+    """Spectral flatness: geometric over arithmetic mean of the power spectrum; 1 for white noise.
 
-    The power of 512 samples is averaged over the sound first, without 0 Hz and half the rate; silence has 0.
-    A single click in a quiet sound is flat as well.
+    The spectrum is averaged over windows of 512 samples, without 0 Hz and the Nyquist frequency; silence has
+    0. A single click in a quiet sound is flat too.
     """
     _, power = welch(samples.astype(np.float64), nperseg=min(512, len(samples)))
     power = power[1:-1]
@@ -127,7 +127,7 @@ def flatness(samples: NDArray[np.floating]) -> float:
 
 
 def _peak(samples: NDArray[np.floating]) -> float:
-    """dB of the largest magnitude, also between the samples, where the wave may go higher."""
+    """True peak in dB, which includes magnitudes between samples."""
     return float(20 * np.log10(np.abs(resample_poly(samples.astype(np.float64), 4, 1)).max()))
 
 
@@ -136,112 +136,119 @@ def _peak(samples: NDArray[np.floating]) -> float:
 
 def choose(
     systems: Mapping[str, Path], clips: int, seconds: float, seed: int, leave_out_noise: bool
-) -> Chosen:
-    """Take equally many sounds of each system at random, as long as the shortest, and make them equally loud.
+) -> Stimuli:
+    """Choose equally many sounds of each system at random, all of equal length and loudness.
 
-    Each is the beginning of a file. Silent ones are left out, for they cannot be made as loud as others, and
-    with `leave_out_noise` those that are noise (see `NOISE`), as the paper did.
+    Each is the beginning of a file. Silent ones are left out, because their loudness cannot be matched, and
+    with `leave_out_noise` those that are noise (see `NOISE`), as in the paper.
 
     Parameters
     ----------
-    systems : mapping of a name to the folder of the sounds, also in its sub-folders
+    systems : mapping of a name to the folder of the sounds, searched recursively
     clips : int
-        At most so many of each system; fewer if one has fewer.
+        Maximum number per system; fewer if one system has fewer.
     seconds : float
-        Longest sound.
+        Maximum length.
 
     Raises
     ------
     DataError
-        If a folder holds no usable sound, a file cannot be read, or one is shorter than 0.4 s.
+        If a folder has no usable sound, a file cannot be read, or one is shorter than 0.4 s.
     """
     read = {name: _read(folder, seconds) for name, folder in systems.items()}
-    shortest = min((piece for pieces in read.values() for piece in pieces), key=lambda p: len(p.samples))
+    shortest = min(
+        (excerpt for excerpts in read.values() for excerpt in excerpts), key=lambda p: len(p.samples)
+    )
     length = len(shortest.samples)
     if length < SAMPLE_RATE * BLOCK:
         raise DataError(
             f"{shortest.path} lasts {length / SAMPLE_RATE:.2f} s; all sounds of a test are as long as the "
-            f"shortest, {BLOCK} s at least; remove that file or generate a longer one."
+            f"shortest, at least {BLOCK} s; remove that file or generate a longer one."
         )
     remarks = []
     if length < round(seconds * SAMPLE_RATE):
         remarks.append(f"All sounds last {length / SAMPLE_RATE:.2f} s, as long as {shortest.path}.")
     usable = {
-        name: _usable(name, systems[name], pieces, length, leave_out_noise, remarks)
-        for name, pieces in read.items()
+        name: _usable(name, systems[name], excerpts, length, leave_out_noise, remarks)
+        for name, excerpts in read.items()
     }
     fewest = min(usable, key=lambda name: len(usable[name]))
     n = min(clips, len(usable[fewest]))
     if n < clips:
-        remarks.append(f"{count_of(n, 'clip')} of each system instead of {clips}, for {fewest} has no more.")
+        remarks.append(
+            f"{count_of(n, 'clip')} of each system instead of {clips}, because {fewest} has no more."
+        )
     rng = np.random.default_rng(seed)
     taken = {
-        name: [pieces[i] for i in sorted(rng.permutation(len(pieces))[:n])] for name, pieces in usable.items()
+        name: [excerpts[i] for i in sorted(rng.permutation(len(excerpts))[:n])]
+        for name, excerpts in usable.items()
     }
-    level = _level([piece for pieces in taken.values() for piece in pieces], remarks)
-    return Chosen(
-        {name: [_clip(piece, level) for piece in pieces] for name, pieces in taken.items()}, level, remarks
+    level = _level([excerpt for excerpts in taken.values() for excerpt in excerpts], remarks)
+    return Stimuli(
+        {name: [_clip(excerpt, level) for excerpt in excerpts] for name, excerpts in taken.items()},
+        level,
+        remarks,
     )
 
 
-def _read(folder: Path, seconds: float) -> list[_Piece]:
+def _read(folder: Path, seconds: float) -> list[_Excerpt]:
     longest = round(seconds * SAMPLE_RATE)
     paths = [recording.path for recording in recordings.find(folder).recordings]
-    return [_Piece(path, audio.read_mono(path)[:longest].copy()) for path in paths]
+    return [_Excerpt(path, audio.read_mono(path)[:longest].copy()) for path in paths]
 
 
 def _usable(
-    name: str, folder: Path, pieces: list[_Piece], length: int, leave_out_noise: bool, remarks: list[str]
-) -> list[_Piece]:
-    """The pieces that can be played, cut to `length`; what was noticed is added to `remarks`."""
-    cut = [_cut(piece, length) for piece in pieces]
-    silent = [piece for piece in cut if piece.loudness == -np.inf]
-    noise = [piece for piece in cut if piece not in silent and flatness(piece.samples) > NOISE]
+    name: str, folder: Path, excerpts: list[_Excerpt], length: int, leave_out_noise: bool, remarks: list[str]
+) -> list[_Excerpt]:
+    """The usable excerpts, cut to `length`; adds to `remarks`."""
+    cut = [_cut(excerpt, length) for excerpt in excerpts]
+    silent = [excerpt for excerpt in cut if excerpt.loudness == -np.inf]
+    noise = [excerpt for excerpt in cut if excerpt not in silent and flatness(excerpt.samples) > NOISE]
     if silent:
         remarks.append(
-            f"{name}: left out {count_of(len(silent), 'silent clip')}, which makes it look better than it "
-            f"is: {_names(silent, folder)}."
+            f"{name}: left out {count_of(len(silent), 'silent clip')}, which biases the test in its favour: "
+            f"{_names(silent, folder)}."
         )
     if noise:
-        what = "left out" if leave_out_noise else "kept (--leave-out-noise drops such)"
+        action = "left out" if leave_out_noise else "kept (see --leave-out-noise)"
         remarks.append(
-            f"{name}: {what} {count_of(len(noise), 'clip')} of noise, of a spectral flatness above {NOISE}: "
+            f"{name}: {action} {count_of(len(noise), 'clip')} of noise (spectral flatness above {NOISE}): "
             f"{_names(noise, folder)}."
         )
     without = silent + noise if leave_out_noise else silent
-    left = [piece for piece in cut if piece not in without]
+    left = [excerpt for excerpt in cut if excerpt not in without]
     if not left:
         kinds = "silent or noise" if leave_out_noise else "silent"
         raise DataError(f"All clips of {name} in {folder} are {kinds}; leave this system out of the test.")
     return left
 
 
-def _cut(piece: _Piece, length: int) -> _Piece:
-    samples = piece.samples[:length].copy()
-    samples -= samples.mean()  # an offset is not heard, but takes room below full scale, and clicks
+def _cut(excerpt: _Excerpt, length: int) -> _Excerpt:
+    samples = excerpt.samples[:length].copy()
+    samples -= samples.mean()  # an offset is inaudible, but reduces headroom and clicks
     n = round(FADE * SAMPLE_RATE)
     rise = (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)).astype(np.float32)
     samples[:n] *= rise
     samples[-n:] *= rise[::-1]
-    return _Piece(piece.path, samples, loudness(samples))
+    return _Excerpt(excerpt.path, samples, loudness(samples))
 
 
-def _names(pieces: list[_Piece], folder: Path) -> str:
-    return ", ".join(os.fspath(piece.path.relative_to(folder)) for piece in pieces)
+def _names(excerpts: list[_Excerpt], folder: Path) -> str:
+    return ", ".join(os.fspath(excerpt.path.relative_to(folder)) for excerpt in excerpts)
 
 
-def _level(pieces: list[_Piece], remarks: list[str]) -> float:
-    """The loudness that all pieces can have, in LUFS."""
-    highest = [piece.loudness + PEAK - _peak(piece.samples) for piece in pieces]
+def _level(excerpts: list[_Excerpt], remarks: list[str]) -> float:
+    """The common loudness of all excerpts, in LUFS."""
+    highest = [excerpt.loudness + PEAK - _peak(excerpt.samples) for excerpt in excerpts]
     lowest = int(np.argmin(highest))
     if highest[lowest] < LOUDNESS:
         remarks.append(
-            f"All sounds are at {highest[lowest]:.1f} LUFS instead of {LOUDNESS:g}: the peaks of "
-            f"{pieces[lowest].path} would be cut off else."
+            f"All sounds are at {highest[lowest]:.1f} LUFS instead of {LOUDNESS:g}, to avoid clipping the "
+            f"peaks of {excerpts[lowest].path}."
         )
     return min(LOUDNESS, highest[lowest])
 
 
-def _clip(piece: _Piece, level: float) -> Clip:
-    gain = level - piece.loudness
-    return Clip(piece.path, pcm_16(piece.samples * np.float32(10 ** (gain / 20))), piece.loudness, gain)
+def _clip(excerpt: _Excerpt, level: float) -> Clip:
+    gain = level - excerpt.loudness
+    return Clip(excerpt.path, pcm_16(excerpt.samples * np.float32(10 ** (gain / 20))), excerpt.loudness, gain)

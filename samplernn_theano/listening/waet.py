@@ -1,15 +1,15 @@
-"""The listening test as projects of the Web Audio Evaluation Tool, and its saved results back.
+"""Export of a listening test to the Web Audio Evaluation Tool, and import of its results.
 
-The tool (Jillings et al., "Web Audio Evaluation Tool: a browser-based listening test environment", SMC 2015,
-github.com/BrechtDeMan/WebAudioEvaluationTool) is what the paper used. A project is an XML file in the tool's
-folder ``tests`` and its sounds in ``media``. We use its interface AB, one page per pair.
+The paper used this tool (Jillings et al., "Web Audio Evaluation Tool: a browser-based listening test
+environment", SMC 2015, github.com/BrechtDeMan/WebAudioEvaluationTool). A project is an XML file in the tool's
+folder ``tests``, with sounds in ``media``. We use its interface AB, one page per pair.
 
-AB has no "no preference", and cannot demand that something is chosen. So each page has a third box,
-"Neither", a short silence that needs not be played. A page that was submitted with no box chosen then differs
-from one with no preference, and is no vote.
+AB has no "no preference", and cannot require a choice. So each page has a third box, "Neither", a short
+silence that need not be played. A page submitted without a choice thus differs from one with no preference,
+and counts as no vote.
 
-The page of version 1.2.3 does not draw from a pool of pages: it reads `poolSize` but never uses it. So there
-are several projects, each with another draw of the pairs, and each listener gets one of them.
+Version 1.2.3 reads `poolSize` but does not draw from a pool of pages. So there are several projects with
+different draws of the pairs, and each listener gets one of them.
 """
 
 import re
@@ -24,14 +24,14 @@ import soundfile
 
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.listening.responses import Listener, Test, Vote, read_test
-from samplernn_theano.utils.files import explain, write_text
+from samplernn_theano.utils.files import write_error_message, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 PROJECTS = 10
-"""Draws of the pairs."""
+"""Number of projects, with different draws of the pairs."""
 
 LOUDNESS = -23
-"""LUFS to which the tool brings every sound."""
+"""LUFS to which the tool normalises every sound."""
 
 SILENCE = "silence.wav"
 
@@ -49,33 +49,33 @@ README = """{title}
 A listening test for the Web Audio Evaluation Tool, interface AB, {pairs} pairs per listener.
 
 1. Get the tool: https://github.com/BrechtDeMan/WebAudioEvaluationTool
-2. Copy the folders `media` and `tests` that lie beside this file into the folder of the tool.
-3. Start it: python3 python/pythonServer.py (this computer alone), or put the folder on a web server with PHP.
+2. Copy the folders `media` and `tests` next to this file into the folder of the tool.
+3. Start it: python3 python/pythonServer.py (this computer only), or put the folder on a web server with PHP.
 4. Give each listener one of these addresses, in turn (they differ in the pairs):
 {addresses}
 5. The tool saves one file per listener in its folder `saves`. Analyse them with the folder of the test:
    samplernn listening-test analyse DIR saves/save-*.xml
 
-Each page has three boxes: Neither (no preference), A and B. A and B must each be played once. A page that is
-submitted with no box chosen counts as unanswered.
+Each page has three boxes: Neither (no preference), A and B. A and B must each be played once. A page
+submitted without a choice counts as unanswered.
 """
 
 # --- export -------------------------------------------------------------------------------------------------
 
 
 def export(folder: Path, out: Path) -> None:
-    """Write the listening test in `folder` into `out` as projects of the Web Audio Evaluation Tool.
+    """Write the listening test in `folder` to `out` as projects of the Web Audio Evaluation Tool.
 
     Raises
     ------
     DataError
-        If there is no listening test in `folder`, or a sound of it is missing.
+        If there is no listening test in `folder`, or a sound is missing.
     OutputError
         If `out` holds other files, or cannot be written.
     """
     test = read_test(folder)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out} is there already; name an empty or new folder.")
+        raise OutputError(f"{out} exists already; name an empty or new folder.")
     name = f"samplernn-{test.id}"
     _copy_sounds(test, folder / "sounds", out / "media" / name)
     draws = np.random.default_rng(0)
@@ -85,11 +85,9 @@ def export(folder: Path, out: Path) -> None:
         pairs = draw_pairs(test, draws)
         write_text(out / path, project(test, pairs, f"media/{name}/"))
         addresses.append(f"   http://localhost:8000/test.html?url={path}")
-    said = README.format(title=_line(test.title), pairs=test.pairs, addresses="\n".join(addresses))
-    write_text(out / "README.txt", said)
-    print(
-        f"{PROJECTS} projects of {test.pairs} pairs are in {out}; {out / 'README.txt'} says how to use them"
-    )
+    readme = README.format(title=_line(test.title), pairs=test.pairs, addresses="\n".join(addresses))
+    write_text(out / "README.txt", readme)
+    print(f"Wrote {PROJECTS} projects of {test.pairs} pairs to {out}; see {out / 'README.txt'}")
 
 
 def _copy_sounds(test: Test, source: Path, target: Path) -> None:
@@ -103,35 +101,35 @@ def _copy_sounds(test: Test, source: Path, target: Path) -> None:
         soundfile.write(target / SILENCE, silence, SAMPLE_RATE)
     except (OSError, soundfile.LibsndfileError) as error:
         failed = error if isinstance(error, OSError) else OSError(str(error))
-        raise OutputError(explain(target, failed)) from error
+        raise OutputError(write_error_message(target, failed)) from error
 
 
 def draw_pairs(test: Test, draws: np.random.Generator) -> list[tuple[str, str]]:
-    """Pairs of sounds for one listener, the order and sides still to be drawn by the tool.
+    """Draw pairs of sounds for one listener; the tool draws their order and sides.
 
-    Every two systems meet equally often, within one; a sound comes again after its system's others.
+    Pairs of systems occur equally often, within one; a sound repeats only after all others of its system.
     """
     sounds: dict[str, list[str]] = {}
     for sound, system in test.system_of.items():
         sounds.setdefault(system, []).append(sound)
-    meetings = list(combinations(sounds, 2))
-    order = [int(i) for _ in range(-(-test.pairs // len(meetings))) for i in draws.permutation(len(meetings))]
+    systems = list(combinations(sounds, 2))
+    order = [int(i) for _ in range(-(-test.pairs // len(systems))) for i in draws.permutation(len(systems))]
     left: dict[str, list[str]] = {system: [] for system in sounds}
     pairs = []
     for i in order[: test.pairs]:
-        for system in meetings[i]:
+        for system in systems[i]:
             if not left[system]:
                 left[system] = [sounds[system][j] for j in draws.permutation(len(sounds[system]))]
-        one, other = (left[system].pop() for system in meetings[i])
+        one, other = (left[system].pop() for system in systems[i])
         pairs.append((one, other))
     return pairs
 
 
 def project(test: Test, pairs: Sequence[tuple[str, str]], media: str) -> str:
-    """The XML of a project with these pairs of sounds, which lie in the folder `media` of the tool.
+    """The XML of a project with these pairs of sounds, which are in the folder `media` of the tool.
 
-    Ids have the test and the number of the pair in them: the tool demands that they are unique, and saved
-    results of another test are told by them.
+    Ids contain the test and the number of the pair: the tool requires unique ones, and they identify results
+    of another test.
     """
     root = ET.Element("waet")
     setup = ET.SubElement(
@@ -184,19 +182,19 @@ def _line(text: str) -> str:
 
 
 def read_saved(path: Path, test: Test) -> Listener:
-    """The votes in a file that the Web Audio Evaluation Tool saved; its key is the listener's name.
+    """Read the votes in a file saved by the Web Audio Evaluation Tool; its key is the listener's name.
 
     Raises
     ------
     DataError
-        If the file is damaged, not finished or of another test; it says so in one sentence.
+        If the file is damaged, incomplete or of another test.
     """
     try:
         root = ET.parse(path).getroot()
     except (ET.ParseError, OSError, ValueError) as error:
-        raise DataError("This is no XML; it is damaged or something else.") from error
+        raise DataError("This is not XML, or it is damaged.") from error
     if root.tag != "waetresult" or not root.get("key"):
-        raise DataError("This is no result that the Web Audio Evaluation Tool saved.")
+        raise DataError("This is not a result saved by the Web Audio Evaluation Tool.")
     pages = root.findall("page")
     if root.get("state") != "complete" or not pages or any(p.get("state") != "complete" for p in pages):
         raise DataError("The listener did not finish this test.")
@@ -240,7 +238,7 @@ def _value(element: ET.Element) -> float:
 def _seconds(page: ET.Element) -> float | None:
     try:
         return float(page.findtext("metric/metricresult[@id='testTime']", ""))
-    except ValueError:  # the tool was told not to measure it
+    except ValueError:  # the tool did not measure it
         return None
 
 

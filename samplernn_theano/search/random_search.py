@@ -1,15 +1,15 @@
-"""Random search over hyper-parameters, by any number of workers on machines that share a folder.
+"""Random search over hyper-parameters by any number of workers that share a folder.
 
 STUDY/journal.log            Optuna's storage, unless --storage names another
-STUDY/trial-007/             the run of trial 7, as `samplernn train` leaves it
-STUDY/trial-007.log          what it printed
-STUDY/claims/                locks: who holds one works on that trial
+STUDY/trial-007/             run folder of trial 7
+STUDY/trial-007.log          its output
+STUDY/claims/                locks: the holder of a lock works on that trial
 STUDY/trials.csv, trials.md, search.png
 
 A worker takes the next trial under a lock of the whole study, trains it in a process of its own, and records
 the best validation NLL. That process inherits the lock of the trial: if the worker is killed, the trial is
-free only when its training has ended as well. What was taken and is not held any more was interrupted, and
-the next worker goes on with its run.
+free only when its training has ended as well. A running trial whose lock is free was interrupted; the next
+worker resumes it.
 """
 
 import fcntl
@@ -40,28 +40,28 @@ from samplernn_theano.search.summary import Row
 from samplernn_theano.utils import signal_handling
 from samplernn_theano.utils.files import write_error_message
 
-STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
-"""Exit codes of a training that was asked to end."""
+INTERRUPTED = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
+"""Exit codes of an interrupted training."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is searched for, where and how long.
+    """The arguments of a search.
 
     Attributes
     ----------
     space : Space
-        What is fixed and what is drawn.
+        Fixed and drawn hyper-parameters.
     data, folder : Path
-        Of the data set and of the study.
+        Folders of the data set and of the study.
     trials : int
-        In all, of all workers.
+        Total number of trials of all workers.
     seed : int
-        Of the draws.
+        Seed of the drawn values.
     limit, machine : sequence of str
-        Words of `samplernn train`: when a trial ends, and what this machine computes with.
+        Options of `samplernn train`: the length of a trial; backend and threads.
     storage : str or None
-        The URL of a data base; None: a journal in the folder.
+        URL of a database; None: a journal in the folder.
     """
 
     space: Space
@@ -76,77 +76,80 @@ class Task:
 
 @dataclass
 class Stop:
-    """The first SIGINT or SIGTERM, passed on to the training under way."""
+    """The first SIGINT or SIGTERM, forwarded to the running training."""
 
     received: list[int] = field(default_factory=list)
     child: subprocess.Popen | None = None
-    passed_on: bool = False
+    forwarded: bool = False
 
-    def take(self, number: int) -> None:
-        """Note a signal down, and pass it on."""
+    def handle(self, number: int) -> None:
+        """Record a signal and forward it."""
         self.received.append(number)
-        self.pass_on()
+        self.forward()
 
-    def pass_on(self) -> None:
-        """Ask the training to end, once: a second signal would kill it."""
-        if self.received and self.child and not self.passed_on:
-            self.passed_on = True
+    def forward(self) -> None:
+        """Terminate the training, once: a second signal would kill it."""
+        if self.received and self.child and not self.forwarded:
+            self.forwarded = True
             self.child.terminate()
 
 
 type Train = Callable[[list[str], Path, int, Stop], int]
-"""Runs the words of a command, prints into a file, keeps a lock open; returns the exit code."""
+"""Run a command, write its output to a file, keep a lock open; return the exit code."""
 
 
 def search(task: Task, train: Train | None = None) -> int:
-    """Work on the trials of a study until all are taken.
+    """Run trials of a study until all are taken.
 
     Returns
     -------
     int
-        0, or 128 + the number of the signal that stopped it.
+        0, or 128 + the number of the signal received.
 
     Raises
     ------
     DataError
         If the data are missing.
     HyperParameterError
-        If some trial's values contradict each other, or do not fit the data.
+        If the values of a trial contradict each other, or do not fit the data.
     ReproductionError
-        If the study is another one or cannot be read.
+        If the study has other settings or cannot be read.
     OutputError
         If the folder cannot be written to.
     """
-    about = _about(task)
-    with _together(task):
+    about = _description(task)
+    with _study_lock(task):
         study = _open_study(task, about)
     stop = Stop()
-    with signal_handling.handle_signals(stop.take):
+    with signal_handling.handle_signals(stop.handle):
         while not stop.received:
-            with _together(task):
+            with _study_lock(task):
                 taken = _take(study, task)
             if taken is None:
                 break
             trial, claim = taken
             try:
-                code = _run(study, task, trial, claim, stop, train or train_in_a_process)
+                code = _run(study, task, trial, claim, stop, train or train_in_subprocess)
             finally:
                 os.close(claim)
-            if code in STOPPED:
+            if code in INTERRUPTED:
                 stop.received.append(abs(code) % 128)
-                print(f"Trial {trial.number} was stopped; the same command goes on with it.", flush=True)
-        with _together(task):
+                print(
+                    f"Trial {trial.number} was interrupted; run the same command again to resume it.",
+                    flush=True,
+                )
+        with _study_lock(task):
             rows = _rows(study, task)
             summary.write(task.folder, rows, _facts(study, task))
-        print(summary.last_words(task.folder, rows, task.limit), flush=True)
+        print(summary.final_message(task.folder, rows, task.limit), flush=True)
         return 128 + stop.received[0] if stop.received else 0
 
 
 # --- the study ----------------------------------------------------------------------------------------------
 
 
-def _about(task: Task) -> dict[str, Any]:
-    """What makes two studies the same, after all trials were drawn once to see that they can be trained."""
+def _description(task: Task) -> dict[str, Any]:
+    """The settings of a study, after checking that each trial can be trained."""
     splits = {split: load_split(task.data, split) for split in SPLITS}
     for number, values in enumerate(search_space.preview(task.space, task.seed, task.trials)):
         try:
@@ -154,7 +157,7 @@ def _about(task: Task) -> dict[str, Any]:
             for split, clips in splits.items():
                 minibatches.check_split(clips, split, hp)
         except (HyperParameterError, DataError) as error:
-            drawn = shlex.join(search_space.flag_words(task.space, values))
+            drawn = shlex.join(search_space.arguments(task.space, values))
             raise HyperParameterError(
                 f"Trial {number} of these ranges cannot be trained ({drawn}): {error}"
             ) from error
@@ -164,7 +167,7 @@ def _about(task: Task) -> dict[str, Any]:
 
 
 def _open_study(task: Task, about: dict[str, Any]) -> optuna.Study:
-    """The study, made if it is not there."""
+    """Open the study, created if it does not exist."""
     where = task.storage or str(_journal(task))
     try:
         study = optuna.create_study(
@@ -178,18 +181,18 @@ def _open_study(task: Task, about: dict[str, Any]) -> optuna.Study:
             study.set_user_attr("about", about)
     except OSError as error:
         raise OutputError(write_error_message(Path(where), error)) from error
-    except Exception as error:  # whatever a data base, its driver or a damaged journal raises
-        told = str(error).strip().partition("\n")[0] or type(error).__name__
+    except Exception as error:  # any error of a database, its driver or a damaged journal
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ReproductionError(
-            f"The storage {where} is damaged or cannot be reached ({told}); put back a copy, or choose "
-            "another folder with --study: what was trained stays in this one."
+            f"The storage {where} is damaged or cannot be reached ({reason}); restore a copy, or choose "
+            "another folder with --study: the trained models stay in this one."
         ) from error
     for name, value in about.items():
         if before is not None and before.get(name) != value:
             flag = name if name in ("family", "fixed") else f"--{'max-...' if name == 'limit' else name}"
             raise ReproductionError(
-                f"{where} holds a search with another {flag}; give what it was begun with, or choose another "
-                "folder with --study."
+                f"{where} holds a search with another {flag}; give the value that it was started with, or "
+                "choose another folder with --study."
             )
     return study
 
@@ -199,18 +202,18 @@ def _journal(task: Task) -> Path:
 
 
 def _journal_storage(path: Path) -> BaseStorage:
-    """Optuna's journal; a last line that a killed worker cut short is taken away first."""
+    """Optuna's journal; an incomplete last line, left by a killed worker, is removed first."""
     if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
     return JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
 
 
-# --- who works on what --------------------------------------------------------------------------------------
+# --- locks --------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _together(task: Task) -> Iterator[None]:
-    """Wait until no other worker reads or writes the study, and keep them waiting."""
+def _study_lock(task: Task) -> Iterator[None]:
+    """Lock the study: wait until no other worker reads or writes it."""
     descriptor = _lock(task.folder / "claims" / "study.lock", wait=True)
     assert descriptor is not None
     try:
@@ -220,12 +223,12 @@ def _together(task: Task) -> Iterator[None]:
 
 
 def _claim(task: Task, number: int) -> int | None:
-    """The lock of a trial, None where another worker or its training holds it."""
+    """Lock a trial; None if another worker or its training holds the lock."""
     return _lock(task.folder / "claims" / f"{name_of(number)}.lock", wait=False)
 
 
 def _lock(path: Path, wait: bool) -> int | None:
-    """A descriptor of the file `path`, locked as long as it is open in any process that inherited it."""
+    """Lock the file `path`; the lock lasts while its descriptor is open in any process that inherited it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -240,25 +243,25 @@ def _lock(path: Path, wait: bool) -> int | None:
 
 
 def _take(study: optuna.Study, task: Task) -> tuple[optuna.Trial, int] | None:
-    """A trial to work on and its lock: one that was interrupted, else a new one, None where all are taken."""
+    """The next trial and its lock: an interrupted one, else a new one; None if all are taken."""
     trials = study.get_trials(deepcopy=False)
     for before in trials:
         if before.state == TrialState.RUNNING and (claim := _claim(task, before.number)) is not None:
             trial = optuna.Trial(study, before._trial_id)
-            search_space.draw(trial, task.space.ranges)  # what it lacks, if its worker was killed at once
+            search_space.draw(trial, task.space.ranges)  # missing values, if its worker was killed at once
             return trial, claim
     if len(trials) >= task.trials:
         return None
     trial = study.ask()
     search_space.draw(trial, task.space.ranges)
     claim = _claim(task, trial.number)
-    if claim is None:  # of another study that was in this folder
-        raise ReproductionError(f"Another search works in {task.folder}; choose another folder with --study.")
+    if claim is None:  # held by a worker of another study in this folder
+        raise ReproductionError(f"Another search uses {task.folder}; choose another folder with --study.")
     return trial, claim
 
 
 def name_of(number: int) -> str:
-    """The folder of a trial's run."""
+    """Name of a trial's run folder."""
     return f"trial-{number:03d}"
 
 
@@ -266,23 +269,23 @@ def name_of(number: int) -> str:
 
 
 def _run(study: optuna.Study, task: Task, trial: optuna.Trial, claim: int, stop: Stop, train: Train) -> int:
-    """Train a trial and record what became of it; returns the exit code of its training."""
+    """Train a trial, record its result, and return the exit code of the training."""
     run = run_folder.Run(task.folder / name_of(trial.number))
     output = task.folder / f"{name_of(trial.number)}.log"
     values = search_space.values_of(task.space.ranges, trial.params)
-    words = [*_command(task, values), "--run", str(run.folder), *task.limit, "--n_seqs", "0", "--resume"]
-    code = train([*words, *task.machine], output, claim, stop)
-    if code in STOPPED:
+    options = ["--run", str(run.folder), *task.limit, "--n_seqs", "0", "--resume", *task.machine]
+    code = train([*_command(task, values), *options], output, claim, stop)
+    if code in INTERRUPTED:
         return code
     found = summary.result(run)
     valid = found.pop("valid")
-    with _together(task):
+    with _study_lock(task):
         for name, value in found.items():
             trial.set_user_attr(name, value)
         if code == 0 and valid is not None:
             study.tell(trial.number, valid)
         else:
-            trial.set_user_attr("message", _why(code, output))
+            trial.set_user_attr("message", _failure(code, output))
             study.tell(trial.number, state=TrialState.FAIL)
         rows = _rows(study, task)
         summary.write(task.folder, rows, _facts(study, task))
@@ -291,56 +294,60 @@ def _run(study: optuna.Study, task: Task, trial: optuna.Trial, claim: int, stop:
 
 
 def _command(task: Task, values: dict[str, Any]) -> list[str]:
-    """The words that train a model of these values."""
-    words = ["samplernn", "train", task.space.family, "--data", str(task.data), "--preset", task.space.preset]
-    return words + search_space.flag_words(task.space, values)
+    """The command that trains a model with these values."""
+    start = ["samplernn", "train", task.space.family, "--data", str(task.data), "--preset", task.space.preset]
+    return start + search_space.arguments(task.space, values)
 
 
-def train_in_a_process(words: list[str], output: Path, claim: int, stop: Stop) -> int:
+def train_in_subprocess(command: list[str], output: Path, claim: int, stop: Stop) -> int:
     """Run `samplernn train ...` in a process of its own; see `Train`."""
     environment = os.environ | {"TQDM_DISABLE": "1"}
     with output.open("ab") as file:
         stop.child = subprocess.Popen(
-            [sys.executable, "-m", "samplernn_theano", *words[1:]],
+            [sys.executable, "-m", "samplernn_theano", *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             env=environment,
             pass_fds=(claim,),
-            start_new_session=True,  # else Ctrl-C would reach it twice
+            start_new_session=True,  # so that Ctrl-C does not reach it twice
         )
-        stop.pass_on()  # a signal that came just before
+        stop.forward()  # a signal received just before
         code = stop.child.wait()
     stop.child = None
     return code
 
 
-def _why(code: int, output: Path) -> str:
-    """A sentence for a training that failed."""
+def _failure(code: int, output: Path) -> str:
+    """The reason why a training failed, in one sentence."""
     if code < 0:
-        return f"Killed by {signal.Signals(-code).name}, perhaps for want of memory; see {output.name}."
+        return f"Killed by {signal.Signals(-code).name}, perhaps out of memory; see {output.name}."
     text = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
     last = (text.strip().splitlines() or [""])[-1].strip()
     if code == 0:
-        return f"It ended before it looked at the validation set; see {output.name}."
+        return f"It ended before its first evaluation on the validation set; see {output.name}."
     if last.startswith("samplernn: "):
         return last.removeprefix("samplernn: ")
-    return f"Exit code {code}: {last or 'no word'}; see {output.name}."
+    return f"Exit code {code}: {last or 'no output'}; see {output.name}."
 
 
-# --- what the tables tell -----------------------------------------------------------------------------------
+# --- tables -------------------------------------------------------------------------------------------------
 
 
 def _rows(study: optuna.Study, task: Task) -> list[Row]:
-    """All trials, the best first, then those in work, then those that failed."""
+    """All trials: finished ones, the best first, then running, interrupted and failed ones."""
     rows = [_row(trial, task) for trial in study.get_trials(deepcopy=False)]
-    order = ["done", "running", "stopped", "failed"]
+    order = ["done", "running", "interrupted", "failed"]
     return sorted(rows, key=lambda row: (order.index(row.state), row.valid or 0.0, row.number))
 
 
 def _row(trial: FrozenTrial, task: Task) -> Row:
     values = search_space.values_of(task.space.ranges, trial.params)
-    again = [*_command(task, values), "--run", f"runs/{task.folder.absolute().name}-{name_of(trial.number)}"]
+    command = [
+        *_command(task, values),
+        "--run",
+        f"runs/{task.folder.absolute().name}-{name_of(trial.number)}",
+    ]
     return Row(
         number=trial.number,
         state=_state(trial, task),
@@ -348,7 +355,7 @@ def _row(trial: FrozenTrial, task: Task) -> Row:
         drawn=trial.params,
         values=values,
         attributes=trial.user_attrs,
-        command=shlex.join(again),
+        command=shlex.join(command),
     )
 
 
@@ -358,11 +365,11 @@ def _state(trial: FrozenTrial, task: Task) -> str:
     if (claim := _claim(task, trial.number)) is None:
         return "running"
     os.close(claim)
-    return "stopped"
+    return "interrupted"
 
 
 def _facts(study: optuna.Study, task: Task) -> summary.Facts:
-    fixed = [part for name, word in task.space.fixed.items() for part in (search_space.flag(name), word)]
+    fixed = [part for name, value in task.space.fixed.items() for part in (search_space.flag(name), value)]
     return summary.Facts(
         family=task.space.family,
         preset=task.space.preset,

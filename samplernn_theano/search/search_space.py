@@ -1,13 +1,13 @@
-"""What a hyper-parameter search draws from: the ranges of a file, and the draw of each trial.
+"""The search space: ranges of hyper-parameters, read from a file, and the values drawn for each trial.
 
 A file of ranges:
 
     family = "three_tier"
-    fixed = ["--batch_size 64"]         # the same in every trial; what is not named is the preset's
+    fixed = ["--batch_size 64"]         # the same in every trial; all others are the preset's
     [ranges.n_rnn]
-    choices = [1, 2, 3]                 # each as likely as the others
+    choices = [1, 2, 3]                 # with equal probability
     [ranges.learning_rate]
-    low = 1e-4                          # uniform between low and high, both included if they are whole
+    low = 1e-4                          # uniform between low and high, both included if integers
     high = 3e-3
     log = true                          # uniform in the logarithm
     [ranges.skip_conn]
@@ -15,9 +15,9 @@ A file of ranges:
     when = { n_rnn = [2, 3] }           # drawn only then, else the preset's
     [ranges.big_frame_size]
     choices = [2, 4, 8]
-    times = "frame_size"                # so many times the value drawn for another, which stands above
+    times = "frame_size"                # a multiple of the value drawn for another range above
 
-The paper says that it searched at random; it does not give its ranges.
+The paper searched at random; it does not give its ranges.
 """
 
 import argparse
@@ -52,16 +52,16 @@ OPTIONS = {
     "monitor_minutes": positive,
     "patience": positive_int,
 }
-"""What may be fixed or drawn beside the hyper-parameters, and what reads it."""
+"""Options of training that may be fixed or drawn too, and their parsers."""
 
 
 SCALES = ("q_type", "q_levels", "normalisation", "mean", "std")
-"""What changes the scale that the NLL is measured on: trials that differ in it cannot be compared."""
+"""Hyper-parameters that change the scale of the NLL: trials that differ in one cannot be compared."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Where the values of one hyper-parameter are drawn from: `choices`, or from `low` to `high`."""
+    """The range of one hyper-parameter: `choices`, or from `low` to `high`."""
 
     name: str
     choices: Sequence[Value] = ()
@@ -73,13 +73,13 @@ class Range:
 
     @property
     def label(self) -> str:
-        """What is drawn: the value, or the quotient of two."""
+        """Name of the drawn number: the hyper-parameter, or a quotient of two."""
         return f"{self.name}/{self.times}" if self.times else self.name
 
 
 @dataclass(frozen=True)
 class Space:
-    """All that trials are made of: a family, a preset, what is fixed, and what is drawn."""
+    """The search space of a family: a preset, fixed values and ranges."""
 
     family: str
     preset: str
@@ -91,12 +91,12 @@ class Space:
 
 
 def read(path: Path, family: str, preset_name: str) -> Space:
-    """The ranges in the file `path`.
+    """Read the search space in the file `path`.
 
     Raises
     ------
     ReproductionError
-        If the file is missing, malformed or for another family, or a range is impossible.
+        If the file is missing, malformed or for another family, or a range is invalid.
     """
     found = read_toml(path, {"family", "fixed", "ranges"})
     if found.get("family") != family:
@@ -123,8 +123,8 @@ def read(path: Path, family: str, preset_name: str) -> Space:
 def _range(name: str, table: Any, family: str, above: Sequence[Range]) -> Range:
     if name in SCALES:
         raise ReproductionError(
-            f"Scores of models that differ in {name} cannot be compared; name one value under fixed, and "
-            "search for each apart."
+            f"Scores of models that differ in {name} cannot be compared; give one value under fixed, and "
+            "run a search for each value."
         )
     if not isinstance(table, dict):
         raise ReproductionError("It must be a table with choices, or with low and high.")
@@ -135,21 +135,21 @@ def _range(name: str, table: Any, family: str, above: Sequence[Range]) -> Range:
     _check_kind(one)
     _check_names(one, above)
     for value in (*one.choices, *(end for end in (one.low, one.high) if end is not None)):
-        check_value(family, name, to_word(value))
+        check_value(family, name, to_text(value))
     return one
 
 
 def _check_kind(one: Range) -> None:
-    """Raise ReproductionError unless it has choices, or two ends in order."""
+    """Raise ReproductionError unless a range has valid choices or limits."""
     if not isinstance(one.choices, list | tuple) or not all(
         isinstance(c, Value.__value__) for c in one.choices
     ):
-        raise ReproductionError("choices must be a list of numbers, words or truth values.")
+        raise ReproductionError("choices must be a list of numbers, strings or booleans.")
     if one.choices:
         if one.low is not None or one.high is not None or one.log:
             raise ReproductionError("It has choices, so leave out low, high and log.")
         if one.times and not all(type(c) is int for c in one.choices):
-            raise ReproductionError("With times, choices must be whole numbers.")
+            raise ReproductionError("With times, choices must be integers.")
         return
     ends = (one.low, one.high)
     if one.low is None or one.high is None or not all(type(end) in (int, float) for end in ends):
@@ -159,11 +159,11 @@ def _check_kind(one: Range) -> None:
     if one.log and one.low <= 0:
         raise ReproductionError(f"low is {one.low}; with log it must be above 0.")
     if one.times and not all(type(end) is int for end in ends):
-        raise ReproductionError("With times, low and high must be whole numbers.")
+        raise ReproductionError("With times, low and high must be integers.")
 
 
 def _check_names(one: Range, above: Sequence[Range]) -> None:
-    """Raise ReproductionError if it refers to what is not drawn before it."""
+    """Raise ReproductionError if a range refers to one that is not drawn before it."""
     if not isinstance(one.when, dict) or not all(isinstance(values, list) for values in one.when.values()):
         raise ReproductionError("when must name a list of values, such as { n_rnn = [2, 3] }.")
     always = {other.name for other in above if not other.when}
@@ -178,61 +178,61 @@ def _fixed(entries: Any, family: str, drawn: Any) -> dict[str, str]:
         raise ReproductionError('It must be a list such as ["--batch_size 8"].')
     fixed: dict[str, str] = {}
     for entry in entries:
-        words = shlex.split(entry)
-        if len(words) != 2 or not words[0].startswith("--"):
-            raise ReproductionError(f'{entry!r} is not written as in "--batch_size 8".')
-        name = words[0][2:].replace("-", "_")
-        check_value(family, name, words[1])
+        parts = shlex.split(entry)
+        if len(parts) != 2 or not parts[0].startswith("--"):
+            raise ReproductionError(f'{entry!r} is not of the form "--batch_size 8".')
+        name = parts[0][2:].replace("-", "_")
+        check_value(family, name, parts[1])
         if name in drawn:
             raise ReproductionError(f"--{name} also has a range; leave out one of the two.")
-        fixed[name] = words[1]
+        fixed[name] = parts[1]
     return fixed
 
 
-def check_value(family: str, name: str, word: str) -> None:
-    """Raise ReproductionError or HyperParameterError if `family` has no such flag or it no such value."""
+def check_value(family: str, name: str, value: str) -> None:
+    """Raise ReproductionError or HyperParameterError if `family` has no such flag or the value is invalid."""
     own = [f.name for f in fields(FAMILIES[family])]
     options = [o for o in OPTIONS if o != "ip_weight" or FAMILIES[family].independent_preds]
     if name not in own + options:
         raise ReproductionError(f"{family} has no {name}; known are {', '.join(sorted(own + options))}.")
     if name in own:
-        read_settings(FAMILIES[family], [f"{name}={word}"])
+        read_settings(FAMILIES[family], [f"{name}={value}"])
         return
     try:
-        OPTIONS[name](word)
+        OPTIONS[name](value)
     except argparse.ArgumentTypeError as error:
         raise ReproductionError(f"{error}.") from error
 
 
-# --- the draws ----------------------------------------------------------------------------------------------
+# --- drawing ------------------------------------------------------------------------------------------------
 
 
 class SeededByTrial(BaseSampler):
-    """Optuna's random sampler, begun anew for each value by the seed, the trial's number and the name.
+    """Optuna's random sampler, seeded for each value by seed, number of the trial and name.
 
-    So a trial's values depend on nothing else: not on the number of workers, nor on who is faster.
+    So the values of a trial do not depend on the number and the speed of workers.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
-        """None: every value is drawn by itself."""
+        """No values are drawn jointly."""
         return {}
 
     def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-        """None."""
+        """No values are drawn jointly."""
         return {}
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        """One value."""
+        """Draw one value."""
         digest = hashlib.sha256(f"{self.seed} {trial.number} {param_name}".encode()).digest()
         sampler = RandomSampler(seed=int.from_bytes(digest[:4]))
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
 def draw(trial: optuna.Trial, ranges: Sequence[Range]) -> dict[str, Value]:
-    """The values of a trial; those it has already are kept."""
+    """Draw the values of a trial; existing ones are kept."""
     values: dict[str, Value] = {}
     for one in ranges:
         if all(values.get(name) in allowed for name, allowed in one.when.items()):
@@ -256,7 +256,7 @@ def _times(one: Range, drawn: Value, values: Mapping[str, Value]) -> Value:
 
 
 def values_of(ranges: Sequence[Range], drawn: Mapping[str, Any]) -> dict[str, Value]:
-    """The values of a trial by what was drawn for it, as the storage has it."""
+    """The values of a trial from the numbers drawn for it, as Optuna stores them."""
     values: dict[str, Value] = {}
     for one in ranges:
         if one.label in drawn:
@@ -271,36 +271,35 @@ def preview(space: Space, seed: int, trials: int) -> list[dict[str, Value]]:
     return [draw(study.ask(), space.ranges) for _ in range(trials)]
 
 
-# --- a trial as hyper-parameters and as words ---------------------------------------------------------------
+# --- a trial as hyper-parameters and as command-line arguments ----------------------------------------------
 
 
 def hyperparameters(space: Space, values: Mapping[str, Value]) -> HyperParameters:
-    """What a trial trains.
+    """The hyper-parameters of a trial.
 
     Raises
     ------
     HyperParameterError
         If the values contradict each other, or there is no such preset.
     """
-    words = _words(space, values)
-    of_model = [f"{name}={word}" for name, word in words.items() if name not in OPTIONS]
+    of_model = [f"{name}={text}" for name, text in _texts(space, values).items() if name not in OPTIONS]
     return preset(space.family, space.preset, read_settings(FAMILIES[space.family], of_model))
 
 
-def flag_words(space: Space, values: Mapping[str, Value]) -> list[str]:
-    """The words of `samplernn train FAMILY` that say what is fixed and what was drawn."""
-    return [part for name, word in _words(space, values).items() for part in (flag(name), word)]
+def arguments(space: Space, values: Mapping[str, Value]) -> list[str]:
+    """Arguments of `samplernn train FAMILY` for the fixed and the drawn values."""
+    return [part for name, text in _texts(space, values).items() for part in (flag(name), text)]
 
 
-def _words(space: Space, values: Mapping[str, Value]) -> dict[str, str]:
-    return {**space.fixed, **{name: to_word(value) for name, value in values.items()}}
+def _texts(space: Space, values: Mapping[str, Value]) -> dict[str, str]:
+    return {**space.fixed, **{name: to_text(value) for name, value in values.items()}}
 
 
 def flag(name: str) -> str:
-    """The flag of a hyper-parameter or of another option of training."""
+    """The flag of a hyper-parameter or of an option of training."""
     return f"--{name.replace('_', '-') if name in OPTIONS else name}"
 
 
-def to_word(value: Value) -> str:
-    """A value as the command line has it, every digit of it."""
+def to_text(value: Value) -> str:
+    """Format a value for the command line, without loss of precision."""
     return format(Decimal(str(value)), "f") if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""What a hyper-parameter search found: a table for programs, one for people, and a picture."""
+"""Results of a hyper-parameter search as CSV, Markdown and a figure."""
 
 import csv
 import shlex
@@ -20,10 +20,10 @@ from samplernn_theano.search.search_space import Range, Value
 from samplernn_theano.utils.files import atomic_write, write_text
 
 FEWEST_FOR_IMPORTANCE = 50
-"""Finished trials from which on the picture tells importances: they compare the best tenth with all."""
+"""Minimum number of finished trials for importances, which compare the best tenth with all."""
 
 LONGER = 10
-"""So many times a trial's length is what the command to train the best further proposes."""
+"""Length of the proposed further training, as a multiple of a trial's."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Row:
     Attributes
     ----------
     number : int
-    state : {"done", "running", "stopped", "failed"}
+    state : {"done", "running", "interrupted", "failed"}
     valid : float or None
         Best validation NLL in bits per sample.
     drawn, values : mapping
-        What was drawn, as Optuna has it, and the values that it makes.
+        The drawn numbers, as Optuna stores them, and the resulting values.
     attributes : mapping
-        minutes, iterations, parameters, best_iteration, message: what is known of them.
+        minutes, iterations, parameters, best_iteration, message, as far as known.
     command : str
-        Which trains it anew.
+        The command that repeats the training.
     """
 
     number: int
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Facts:
-    """What all trials have in common."""
+    """Settings that all trials have in common."""
 
     family: str
     preset: str
@@ -68,10 +68,10 @@ class Facts:
 
 
 def result(run: run_folder.Run) -> dict[str, Any]:
-    """What the log of a run tells: valid (bits per sample, None if it never looked), minutes, ..."""
+    """Results from the log of a run: valid (bits per sample, None without evaluation), minutes, ..."""
     log = run_folder.read_log(run)
-    looks = [record for record in log if record["event"] == "monitor"]
-    best = min(looks, key=lambda look: look["valid"], default=None)
+    evaluations = [record for record in log if record["event"] == "monitor"]
+    best = min(evaluations, key=lambda record: record["valid"], default=None)
     found = {
         "valid": best["valid"] if best else None,
         "best_iteration": best["iteration"] if best else None,
@@ -83,13 +83,13 @@ def result(run: run_folder.Run) -> dict[str, Any]:
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """How much each of what is drawn matters, by Optuna (PED-ANOVA); {} where too little is known."""
+    """Optuna's importance of each drawn number (PED-ANOVA); empty with too few trials."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(done) < FEWEST_FOR_IMPORTANCE or len({trial.value for trial in done}) == 1:
         return {}
     evaluator = PedAnovaImportanceEvaluator()  # Optuna's others need scikit-learn
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that these are rough numbers
+        warnings.simplefilter("ignore")  # about their precision
         return get_param_importances(study, evaluator=evaluator)
 
 
@@ -97,7 +97,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
 
 
 def line(number: int, rows: Sequence[Row]) -> str:
-    """One line for a trial that has just finished."""
+    """One line for a finished trial."""
     row = next(row for row in rows if row.number == number)
     values = "  ".join(f"{name} {_short(value)}" for name, value in row.values.items())
     if row.valid is None:
@@ -107,28 +107,34 @@ def line(number: int, rows: Sequence[Row]) -> str:
     return f"trial {number}  {row.valid:.4f} bits per sample ({rank})  {_minutes(row)} min  {values}"
 
 
-def last_words(folder: Path, rows: Sequence[Row], limit: Sequence[str]) -> str:
-    """How many trials there are, the best one, and the commands that train it further or anew."""
-    lines = [f"{_counts(rows)}. The tables and the picture are in {folder}"]
+def final_message(folder: Path, rows: Sequence[Row], limit: Sequence[str]) -> str:
+    """Number of trials, the best one, and the commands to train it further or again."""
+    lines = [f"{_counts(rows)}. Tables and figure are in {folder}"]
     if rows and rows[0].valid is not None:
         lines += [
             f"The best is trial {rows[0].number}: {rows[0].valid:.4f} bits per sample on the validation set.",
             f"To train it further: {_further(folder, rows[0], limit)}",
-            f"To train it anew: {rows[0].command}",
+            f"To train it again: {rows[0].command}",
         ]
     return "\n".join(lines)
 
 
 def _counts(rows: Sequence[Row]) -> str:
     states = [row.state for row in rows]
-    told = [f"{states.count(s)} {s}" for s in ("done", "failed", "running", "stopped") if s in states]
-    return "Trials: " + (", ".join(told) or "none")
+    counts = [f"{states.count(s)} {s}" for s in ("done", "failed", "running", "interrupted") if s in states]
+    return "Trials: " + (", ".join(counts) or "none")
 
 
 def _further(folder: Path, row: Row, limit: Sequence[str]) -> str:
-    flag, word = limit
+    flag, length = limit
     return shlex.join(
-        ["samplernn", "resume", str(folder / f"trial-{row.number:03d}"), flag, f"{LONGER * float(word):.10g}"]
+        [
+            "samplernn",
+            "resume",
+            str(folder / f"trial-{row.number:03d}"),
+            flag,
+            f"{LONGER * float(length):.10g}",
+        ]
     )
 
 
@@ -146,7 +152,7 @@ def write(folder: Path, rows: Sequence[Row], facts: Facts) -> None:
     Raises
     ------
     OutputError
-        If one cannot be written.
+        If a file cannot be written.
     """
     _write_csv(folder / "trials.csv", rows, facts)
     write_text(folder / "trials.md", markdown(folder, rows, facts))
@@ -167,7 +173,7 @@ def _write_csv(path: Path, rows: Sequence[Row], facts: Facts) -> None:
 
 
 def markdown(folder: Path, rows: Sequence[Row], facts: Facts) -> str:
-    """The page for people."""
+    """The results as Markdown."""
     names = [one.name for one in facts.ranges]
     head = ["trial", "valid", "state", "minutes", "iterations", "parameters", *names]
     lines = [
@@ -175,8 +181,8 @@ def markdown(folder: Path, rows: Sequence[Row], facts: Facts) -> str:
         "",
         f"{facts.trials} trials, each trained with `{shlex.join(facts.limit)}` from the preset {facts.preset}"
         + (f", with `{facts.fixed}`" if facts.fixed else "")
-        + f"; the draws have seed {facts.seed}. valid is the best validation NLL in bits per sample, of one "
-        "training each: small differences may be chance. Minutes of training depend on the machine.",
+        + f"; the values were drawn with seed {facts.seed}. valid is the best validation NLL in bits per "
+        "sample, of one training each: small differences may be chance. Minutes depend on the machine.",
         "",
         f"{_counts(rows)}.",
         "",
@@ -185,11 +191,11 @@ def markdown(folder: Path, rows: Sequence[Row], facts: Facts) -> str:
         *("| " + " | ".join(_cells(row, names)) + " |" for row in rows),
     ]
     if failed := [row for row in rows if row.state == "failed"]:
-        lines += ["", "## What failed", ""]
+        lines += ["", "## Failed trials", ""]
         lines += [f"- trial {row.number}: {row.attributes.get('message')}" for row in failed]
     if rows and rows[0].valid is not None:
         lines += ["", f"## The best: trial {rows[0].number}", "", "To train it further:", ""]
-        lines += [f"    {_further(folder, rows[0], facts.limit)}", "", "To train it anew:", ""]
+        lines += [f"    {_further(folder, rows[0], facts.limit)}", "", "To train it again:", ""]
         lines += [f"    {rows[0].command}"]
     return "\n".join(lines) + "\n"
 
@@ -211,7 +217,7 @@ def _short(value: Value) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-# --- the picture --------------------------------------------------------------------------------------------
+# --- figure -------------------------------------------------------------------------------------------------
 
 
 def draw(path: Path, rows: Sequence[Row], facts: Facts) -> None:
@@ -226,8 +232,8 @@ def draw(path: Path, rows: Sequence[Row], facts: Facts) -> None:
         _draw_against(panel, done, one)
         share = facts.importances.get(one.label)
         drawn = f" of {one.label}" if one.times else ""
-        told = "" if share is None else f" (importance{drawn} {share:.2f})"
-        panel.set_title(f"{one.name}{told}", fontsize=9)
+        importance = "" if share is None else f" (importance{drawn} {share:.2f})"
+        panel.set_title(f"{one.name}{importance}", fontsize=9)
     for panel in panels[len(facts.ranges) :]:
         panel.set_axis_off()
     for axes in [first, *panels]:

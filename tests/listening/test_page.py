@@ -95,12 +95,12 @@ def test_a_sharp_peak_lowers_all_sounds(tmp_path):
     click[RATE // 2] = 1.0
     folders = {"a": write(tmp_path / "a", click=click), "b": write(tmp_path / "b", tone=sine(300, 1.5))}
     made = page.make(folders, tmp_path / "test")
-    assert made.chosen.loudness < -28
-    assert any("click.wav" in remark and "LUFS" in remark for remark in made.chosen.remarks)
+    assert made.stimuli.loudness < -28
+    assert any("click.wav" in remark and "LUFS" in remark for remark in made.stimuli.remarks)
     for path in (tmp_path / "test" / "sounds").iterdir():
         samples, _ = soundfile.read(path)
         assert np.abs(samples).max() < 10 ** (-0.9 / 20)
-        assert stimuli.loudness(samples) == pytest.approx(made.chosen.loudness, abs=0.1)
+        assert stimuli.loudness(samples) == pytest.approx(made.stimuli.loudness, abs=0.1)
 
 
 @pytest.mark.parametrize("leave_out", [False, True])

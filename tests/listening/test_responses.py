@@ -266,7 +266,7 @@ def test_an_address_that_cannot_be_had_is_named(folder, tmp_path):
 
 
 def test_slow_and_broken_clients_keep_nobody_waiting(folder, monkeypatch, capfd):
-    monkeypatch.setattr(server, "PATIENCE", 0.3)
+    monkeypatch.setattr(server, "TIMEOUT", 0.3)
     head = b"POST /results HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"
     with serving(folder) as port:
         slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
@@ -400,8 +400,8 @@ def test_saved_results_of_the_tool_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (saved(PAGES)[:-20], "no XML"),
-        (b"<waet/>", "no result"),
+        (saved(PAGES)[:-20], "not XML"),
+        (b"<waet/>", "not a result"),
         (saved(PAGES, state="update"), "did not finish"),
         (saved([]), "did not finish"),
         (saved(PAGES).replace(TEST.id.encode(), b"another"), "another test"),
@@ -599,7 +599,7 @@ def test_listeners_count_once_and_other_files_are_named(folder, tmp_path, capsys
     code = analysis.run(folder, [again, damaged, tool, tmp_path / "missing.json", tmp_path], None, None)
     said = capsys.readouterr()
     assert code == 2
-    assert "2 listeners, 6 votes (2 results came twice" in said.out
+    assert "2 listeners, 6 votes (2 duplicate results" in said.out
     for path in (foreign, damaged, tmp_path / "missing.json", tmp_path):
         assert f"samplernn: {path} is left out: " in said.err
     assert len(said.err.splitlines()) == 4
@@ -621,7 +621,7 @@ def test_rows_of_another_test_are_left_out(folder):
 
 
 def test_without_votes_there_is_a_sentence(folder, tmp_path):
-    with pytest.raises(DataError, match="Nobody's votes"):
+    with pytest.raises(DataError, match="There are no votes"):
         analysis.run(folder, [], None, None)
     found = analysis.summary(folder)
     assert found["votes"] == 0 and found["pairs"][0]["share_a"]["value"] is None

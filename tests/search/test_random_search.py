@@ -1,4 +1,4 @@
-"""A search draws what its seed says, loses no trial, and tells what it found."""
+"""Tests of the search: reproducible draws, no lost trials, results."""
 
 import csv
 import importlib.util
@@ -132,9 +132,8 @@ def test_draws_cover_the_ranges_evenly(task):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_our_ranges_never_contradict_themselves(family):
-    path = Path(__file__).parents[2] / "reproduce" / "search" / f"{family}.toml"
-    space = search_space.read(path, family, "best")
+def test_the_default_ranges_have_no_contradictions(family):
+    space = search_space.read(search_space.RANGES / f"{family}.toml", family, "best")
     models = [search_space.hyperparameters(space, v) for v in search_space.preview(space, 0, 200)]
     assert len(set(models)) > 100
 
@@ -243,7 +242,7 @@ def test_a_training_that_ends_without_a_look_has_failed(task):
         ("when = { n_rnn", "when = { learning_rate", "not drawn above"),
         ('"--batch_size 2"', '"--dim 8"', "also has a range"),
         ('"--batch_size 2"', '"--run x"', "has no run"),
-        ('"--batch_size 2"', '"batch_size"', "is not written as"),
+        ('"--batch_size 2"', '"batch_size"', "is not of the form"),
         ('"--batch_size 2"', '"--ip-weight 1"', "has no ip_weight"),
         ("[ranges.dim]\nchoices = [4, 8, 16]", "[ranges.q_type]\nchoices = ['linear']", "cannot be compared"),
         ('"one_tier"', '"two_tier"', "two_tier, not one_tier"),
@@ -261,7 +260,7 @@ def test_ranges_that_cannot_be_are_refused(ranges, old, new, words):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("when = { n_rnn = [2, 3] }", "", "Trial .*--skip_conn True needs two recurrent layers"),
+        ("when = { n_rnn = [2, 3] }", "", "Trial .*--skip_conn True needs at least two recurrent layers"),
         ('"--batch_size 2"', '"--batch_size 5"', "Trial 0 .*needs at least 5"),
         ("high = 3", "high = 9", "Trial .*--n_rnn . is out of range"),
     ],
@@ -313,7 +312,7 @@ def wait_for(path: Path) -> None:
 
 
 def hang(words: list[str], output: Path, claim: int, stop: random_search.Stop) -> int:
-    """In place of a training that never ends: in a process of its own that says when it has begun."""
+    """A training that never ends, in a process that prints when it has started."""
     script = f"import pathlib, time; pathlib.Path({str(output)!r}).touch(); time.sleep(60)"
     stop.child = subprocess.Popen([sys.executable, "-c", script], pass_fds=(claim,))
     output.with_suffix(".pid").write_text(str(stop.child.pid))
@@ -335,7 +334,7 @@ def start_hanging(task: random_search.Task) -> multiprocessing.Process:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_search_ends_its_training_and_goes_on_later(task, number):
+def test_an_interrupted_search_ends_its_training_and_can_be_resumed(task, number):
     worker = start_hanging(task)
     os.kill(worker.pid, number)
     worker.join(20)
@@ -343,7 +342,7 @@ def test_a_stopped_search_ends_its_training_and_goes_on_later(task, number):
     assert {row["trial"]: row["state"] for row in table(task.folder)} == {
         "0": "done",
         "1": "done",
-        "2": "stopped",
+        "2": "interrupted",
     }
     began = []
 
