@@ -143,7 +143,7 @@ def test_clips_are_padded_to_a_multiple_of_the_pass_as_in_the_original(length, s
 
 @st.composite
 def small_sets(draw):
-    """Clips, fixed or ragged, with their batch size, seq_len and overlap."""
+    """Clips, fixed or ragged, with their batch size, seq_len and context."""
     n, seed = draw(st.integers(1, 9)), draw(st.integers(0, 99))
     sizes = [draw(st.integers(2, 30))] * n
     ragged = draw(st.booleans())
@@ -173,38 +173,38 @@ def padded_batches(clips, batch_size, seq_len):
 @given(small_set=small_sets())
 def test_every_sample_of_every_full_batch_is_fed_once_and_in_order(real_valued, small_set):
     """Fixed and ragged; the mask counts the samples (and the padding of fixed clips: quirk)."""
-    clips, batch_size, seq_len, overlap = small_set
+    clips, batch_size, seq_len, context = small_set
     if real_valued:
-        fed, padding = minibatches.real_minibatches(clips, batch_size, seq_len, overlap, 0.25, 3.0), 0
+        fed, padding = minibatches.real_minibatches(clips, batch_size, seq_len, context, 0.25, 3.0), 0
     else:
-        fed, padding = minibatches.minibatches(clips, batch_size, seq_len, overlap, 200), 100
+        fed, padding = minibatches.minibatches(clips, batch_size, seq_len, context, 200), 100
     batches = []  # sequences and mask, of all chunks
     for sequences, reset, mask in fed:
-        assert sequences.shape == mask.shape == (batch_size, overlap + seq_len)
-        assert mask[:, overlap:].any()
+        assert sequences.shape == mask.shape == (batch_size, context + seq_len)
+        assert mask[:, context:].any()
         if reset == 1:
-            np.testing.assert_array_equal(sequences[:, :overlap], padding)
-            np.testing.assert_array_equal(mask[:, :overlap], 1)
+            np.testing.assert_array_equal(sequences[:, :context], padding)
+            np.testing.assert_array_equal(mask[:, :context], 1)
             batches.append([sequences, mask])
-        else:  # what overlaps is what came before
+        else:  # the context repeats the last samples
             for whole, part in zip(batches[-1], (sequences, mask), strict=True):
-                np.testing.assert_array_equal(part[:, :overlap], whole[:, -overlap:])
+                np.testing.assert_array_equal(part[:, :context], whole[:, -context:])
             parts = zip(batches[-1], (sequences, mask), strict=True)
-            batches[-1] = [np.hstack([whole, part[:, overlap:]]) for whole, part in parts]
+            batches[-1] = [np.hstack([whole, part[:, context:]]) for whole, part in parts]
     expected = []
     for batch, counts in padded_batches(clips, batch_size, seq_len):
         entered = ((batch - 0.25) / 3).astype(np.float32) if real_valued else quantize(batch, 200, "linear")
         expected.append((entered.tolist(), counts.tolist()))
-    assert sorted((s[:, overlap:].tolist(), m[:, overlap:].tolist()) for s, m in batches) == sorted(expected)
-    total = batch_size * overlap * len(expected) + sum(np.sum(counts) for _, counts in expected)
+    assert sorted((s[:, context:].tolist(), m[:, context:].tolist()) for s, m in batches) == sorted(expected)
+    total = batch_size * context * len(expected) + sum(np.sum(counts) for _, counts in expected)
     assert sum(mask.sum() for _, mask in batches) == total
 
 
 @settings(max_examples=40, deadline=None)
 @given(small_sets())
 def test_chunks_per_epoch_counts_the_minibatches(small_set):
-    clips, batch_size, seq_len, overlap = small_set
-    fed = sum(1 for _ in minibatches.minibatches(clips, batch_size, seq_len, overlap, 256))
+    clips, batch_size, seq_len, context = small_set
+    fed = sum(1 for _ in minibatches.minibatches(clips, batch_size, seq_len, context, 256))
     chunks = minibatches.chunks_per_epoch(clips, batch_size, seq_len)
     assert chunks == fed and type(chunks) is int
 
@@ -222,7 +222,7 @@ def test_padding_takes_part_in_the_scaling():
     assert sequences.tolist() == [[128, 128, 255, 0, 0]]
 
 
-def test_padding_of_real_numbers_is_shifted_and_the_overlap_is_not():
+def test_padding_of_real_numbers_is_shifted_and_the_context_is_not():
     """Quirk: the zeros behind a clip are normalised with it, those in front are written afterwards."""
     ((sequences, reset, mask),) = minibatches.real_minibatches(np.array([[0.5, 1.0]]), 1, 4, 2, 0.5, 0.25)
     assert sequences.tolist() == [[0, 0, 0, 2, -2, -2]] and sequences.dtype == np.float32
@@ -266,7 +266,7 @@ def test_every_batch_of_ragged_clips_has_its_own_number_of_chunks():
 
 
 def test_a_pass_in_which_nothing_counts_is_left_out():
-    """Its cost would be 0 / 0, and the parameters NaN. That the overlap counts is not enough."""
+    """Its cost would be 0 / 0, and the parameters NaN. That the context counts is not enough."""
     samples = np.arange(2 * 14).reshape(2, 14)  # a context of two and three chunks of four
     for ends, chunks in (([12, 1], 3), ([8, 5], 2), ([9, 0], 3), ([1, 4], 1), ([0, 0], 0)):
         fed = list(minibatches._chunks(minibatches._Prepared(samples, np.array(ends), max(ends)), 4, 2))
