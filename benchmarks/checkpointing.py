@@ -1,10 +1,10 @@
-"""How long a checkpoint stops the training of the paper's three-tier model (dim 1024, batch 128).
+"""Time that a checkpoint takes from the training of the paper's three-tier model (dim 1024, batch 128).
 
     python benchmarks/checkpointing.py [--family three_tier]
 
-A checkpoint is written as a run writes it: every array checked, written, synced, read back and renamed. Then
-the bytes alone are written and synced, which is what the disk can do. A look writes two checkpoints, and
-between looks there is one every ten minutes of training.
+A checkpoint is written as in a run: every array checked, written, synced, read back and renamed. Then the
+bytes are only written and synced, which shows the speed of the disk. An evaluation writes two checkpoints,
+and between evaluations there is one every ten minutes of training.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from samplernn_theano.training.state import Trainer
 from samplernn_theano.utils.files import atomic_write
 
 
-def under_way(family: str, folder: Path) -> state.TrainingState:
-    """A training of the family's best model that was never compiled, its moments filled with noise."""
+def uncompiled_training(family: str, folder: Path) -> state.TrainingState:
+    """Training state of the family's best model, not compiled, with random moments."""
     hp = preset(family, "best", {})
     graph = build_graph(Parameters(123), hp)
     _, moments = adam(*objective(graph, "train", 0.0), hp.learning_rate)
@@ -42,7 +42,7 @@ def under_way(family: str, folder: Path) -> state.TrainingState:
 
 
 def seconds(repeat: int, work) -> list[float]:
-    """How long `work` takes, the fastest first."""
+    """Measured times of `work`, sorted."""
     times = []
     for _ in range(repeat):
         began = time.perf_counter()
@@ -52,7 +52,7 @@ def seconds(repeat: int, work) -> list[float]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write and sync, nothing else."""
+    """Write and sync bytes."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
@@ -65,7 +65,7 @@ def main() -> None:
     a = parser.parse_args()
     print(cpu_description())
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        training = under_way(a.family, Path(folder))
+        training = uncompiled_training(a.family, Path(folder))
         last = training.run.last
         saves = seconds(a.repeat, lambda: state.save_checkpoint(training, last))
         size = os.path.getsize(last)

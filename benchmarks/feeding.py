@@ -1,10 +1,11 @@
-"""What feeding costs: the share of a training iteration, and the memory that a large data set takes.
+"""Cost of feeding: its share of a training iteration, and the memory for a large data set.
 
     python benchmarks/feeding.py              three_tier, dim 256, batch 16, seq_len 512: two minutes
     python benchmarks/feeding.py --big 10     peak resident set of training on a generated file of 10 GiB
 
-The first feeds real updates with noise, over a border between batches of clips, and counts the time that the
-training loop spends in the feeder. The second checks and trains a tiny model in a process of its own.
+The first feeds real updates with noise, across a boundary between batches of clips, and measures the time
+that the training loop spends in the feeder. The second checks the data and trains a tiny model in a separate
+process.
 Linux only: the peak is VmHWM of /proc/self/status, which includes mapped pages of files.
 """
 
@@ -31,7 +32,7 @@ LENGTH = 128_000  # samples in a clip, 8 s
 
 
 def write_clips(path: Path, clips: int) -> None:
-    """Noise as float16 (clips, LENGTH); every clip is the same but for its loudness."""
+    """Write noise as float16 (clips, LENGTH); the clips differ in loudness only."""
     clip = np.random.default_rng(0).uniform(-1, 1, LENGTH)
     header = {"descr": "<f2", "fortran_order": False, "shape": (clips, LENGTH)}
     with path.open("wb") as file:
@@ -42,8 +43,8 @@ def write_clips(path: Path, clips: int) -> None:
 
 def share(folder: Path, dim: int, batch: int, seq_len: int, iterations: int) -> None:
     """Print the time in the feeder per iteration and its share."""
-    passes = -(-LENGTH // seq_len)
-    batches = 1 + iterations // passes
+    chunks = -(-LENGTH // seq_len)
+    batches = 1 + iterations // chunks
     write_clips(folder / "noise_train.npy", batches * batch)
     clips = load_split(folder, "train")
     hp = ThreeTier(dim=dim, batch_size=batch, seq_len=seq_len)
@@ -71,10 +72,10 @@ def share(folder: Path, dim: int, batch: int, seq_len: int, iterations: int) -> 
     print(
         f"three_tier, dim {dim}, batch {batch}, seq_len {seq_len}; {iterations} iterations, {batches} batches"
     )
-    print(f"preparing one batch of clips, alone: {alone:.3f} s, {alone / passes * 1e3:.2f} ms per iteration")
+    print(f"preparing one batch of clips, alone: {alone:.3f} s, {alone / chunks * 1e3:.2f} ms per iteration")
     print(f"the first minibatch, which waits for that: {feeding[0]:.3f} s")
-    if iterations > passes:
-        print(f"the first minibatch of the next batch: {feeding[passes] * 1e3:.2f} ms")
+    if iterations > chunks:
+        print(f"the first minibatch of the next batch: {feeding[chunks] * 1e3:.2f} ms")
     print(f"step, median: {np.median(stepping):.4f} s")
     print(
         f"time in the feeder: {np.mean(feeding) * 1e3:.2f} ms per iteration, {sum(feeding) / total:.2%} of it"
@@ -91,7 +92,7 @@ def train_big(folder: Path, iterations: int) -> None:
 
 
 def main() -> None:
-    """Measure one or the other."""
+    """Run one of the two measurements."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

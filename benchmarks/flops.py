@@ -1,11 +1,11 @@
-"""The floating-point operations of a training step's matrix products, counted in the program that JAX runs.
+"""Floating-point operations of the matrix products of a training step, counted in the program for JAX.
 
     python benchmarks/flops.py three_tier/small wavenet/best
 
-Two per multiply-add; a loop's body counts as often as it runs. "Unmerged" is the arithmetic of the original,
-every layer on its own: three times that of the forward pass in the reference form, for the backward pass has
-two products for each one of the forward pass. "Done" is what the fast form does in a whole training step,
-with linear maps merged and the first layer of the sample tier made tables.
+Two per multiply-add; the body of a loop counts as often as it runs. "Unmerged" is the arithmetic of the
+original, each layer separately: three times that of the forward pass in the reference form, because the
+backward pass has two products for each one of the forward pass. "Done" is the arithmetic of a training step
+in the fast form, with merged linear maps and tables in place of the first layer of the sample tier.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def model(text: str):
 
 def of_step(text: str) -> tuple[int, int]:
     """Operations of one training iteration of a model, unmerged and done; nothing is compiled or run."""
-    os.environ["SAMPLERNN_CACHE"] = "off"  # a program that was kept cannot be looked into
+    os.environ["SAMPLERNN_CACHE"] = "off"  # a stored program cannot be inspected
     from samplernn_theano.backends.compile import compile_function
     from samplernn_theano.models.build import build_graph
     from samplernn_theano.models.parameters import Parameters

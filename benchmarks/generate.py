@@ -4,8 +4,8 @@
     python benchmarks/generate.py --quick                dim 256 only, within two minutes
     python benchmarks/generate.py --cases three_tier/256x4,limit
 
-A case is FAMILY/DIMxN, N sequences at once; "start" (how long until the first block) and "limit" go beside.
-What is compared in a case is a process of its own each. They generate in turns, and the best turn counts.
+A case is FAMILY/DIMxN, N sequences at once; "start" (time to the first block) and "limit" are two
+more. Each contestant of a case is a process. They generate in turns, and the best turn counts.
 
 ``kernels``     what `samplernn generate` uses: `samplernn_theano.generation.kernels`
 ``graph, jax``  the graph of a block, compiled for jax
@@ -14,8 +14,8 @@ What is compared in a case is a process of its own each. They generate in turns,
                 numba with one BLAS thread: with more, products this small are slower.
 ``naive, jax``  the original's scheme for WaveNet: the whole receptive field for every sample
 
-All of a case draw with the same uniforms: that they generate the same samples at first is checked.
-The parameters are random numbers, which cost as much as trained ones.
+All contestants use the same uniforms, and their first samples are checked to be equal. The parameters are
+random, which takes as long as trained ones.
 """
 
 import argparse
@@ -59,7 +59,7 @@ class Case(NamedTuple):
         return cls(family, int(dim), int(n))
 
     def rows(self, loops: list[str]) -> list[str]:
-        """What is compared."""
+        """The contestants."""
         if self.family == "wavenet":
             return ["graph, jax", "naive, jax"]
         loops = [f"loop, {backend}" for backend in loops] if self.family == "three_tier" else []
@@ -70,7 +70,7 @@ class Case(NamedTuple):
 
 
 def contend(what: str, case: Case, seconds: float) -> None:
-    """Compile, generate the first block, and say so; then a turn for every line that is read."""
+    """Compile, generate the first block and report it; then run a turn for every line on standard input."""
     from samplernn_theano.generation.random_streams import NumpyStreams
 
     hp, params = model(case)
@@ -178,28 +178,28 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
 
     arrays = params.arrays()
     big_state, state = (np.repeat(arrays[f"{tier.name}.h0"][None], n, axis=0) for tier in (big, frame))
-    heard = np.full((n, BFS), hp.silence, np.int32)
+    samples = np.full((n, BFS), hp.silence, np.int32)
 
     def run(uniforms):
-        nonlocal big_state, state, heard
-        heard = np.concatenate([heard[:, -BFS:], np.empty((n, len(uniforms)), np.int32)], axis=1)
+        nonlocal big_state, state, samples
+        samples = np.concatenate([samples[:, -BFS:], np.empty((n, len(uniforms)), np.int32)], axis=1)
 
         def last(size: int, t: int):
-            return np.ascontiguousarray(heard[:, t - size : t])
+            return np.ascontiguousarray(samples[:, t - size : t])
 
         for t in range(BFS, BFS + len(uniforms)):
             if t % BFS == 0:
                 big_state, *big_vectors = big_step(last(BFS, t), big_state)
             if t % FS == 0:
                 state, *vectors = frame_step(last(FS, t), state, big_vectors[t % BFS // FS])
-            heard[:, t] = sample_step(last(FS, t), vectors[t % FS], uniforms[t - BFS])[0]
-        return heard[:, BFS:]
+            samples[:, t] = sample_step(last(FS, t), vectors[t % FS], uniforms[t - BFS])[0]
+        return samples[:, BFS:]
 
     return run
 
 
 def whole_receptive_fields(params, hp, n: int, backend: str) -> Run:
-    """WaveNet as the original generates: nothing is kept from one sample to the next."""
+    """WaveNet as in the original: nothing is stored from one sample to the next."""
     import numpy as np
     import pytensor.tensor as pt
 
@@ -211,13 +211,13 @@ def whole_receptive_fields(params, hp, n: int, backend: str) -> Run:
     logits = wavenet.next_logits(params, hp, window)
     drawn = distributions.draw(hp, logits, {"uniforms": uniforms_now}, pt.ones((n,), dtype=params.dtype))
     step = compile_function([window, uniforms_now], [drawn], backend=backend)
-    heard = np.full((n, hp.overlap), hp.silence, np.int32)
+    samples = np.full((n, hp.overlap), hp.silence, np.int32)
 
     def run(uniforms):
-        nonlocal heard
+        nonlocal samples
         for row in uniforms:
-            heard = np.concatenate([heard[:, 1:], np.asarray(step(heard, row)[0])[:, None]], axis=1)
-        return heard[:, -len(uniforms) :]
+            samples = np.concatenate([samples[:, 1:], np.asarray(step(samples, row)[0])[:, None]], axis=1)
+        return samples[:, -len(uniforms) :]
 
     return run
 
@@ -235,7 +235,7 @@ def start(what: str, name: str, seconds: float, **environment: str) -> subproces
 
 
 def answer(process: subprocess.Popen[str]) -> dict:
-    """The next that a process says."""
+    """The next report of a process."""
     assert process.stdout is not None
     for line in process.stdout:
         if line.startswith("{"):
@@ -260,13 +260,13 @@ def compare(name: str, a: argparse.Namespace) -> dict[str, float]:
         process.wait()
     best = {what: max(turns) for what, turns in rates.items()}
     loops = [rate for what, rate in best.items() if what.startswith(("loop", "naive"))]
-    for what, said in zip(rows, ready, strict=True):
+    for what, report in zip(rows, ready, strict=True):
         times = f"{best[what] / max(loops):.1f}" if loops else ""
         real_time = best[what] * case.n / SAMPLE_RATE
-        same = f"{agreement(ready[0]['first'], said['first'])} of {case.n}"
-        figures = (_number(best[what]), _number(real_time), times, f"{said['compile']:.1f}", same)
+        same = f"{agreement(ready[0]['first'], report['first'])} of {case.n}"
+        figures = (_number(best[what]), _number(real_time), times, f"{report['compile']:.1f}", same)
         row(f"{case.family}, dim {case.dim}, N = {case.n}", what, *figures)
-    if any(2 * agreement(ready[0]["first"], said["first"]) < case.n for said in ready):
+    if any(2 * agreement(ready[0]["first"], report["first"]) < case.n for report in ready):
         raise SystemExit(f"{name}: not the same samples; the figures mean nothing.")
     return best
 
@@ -277,7 +277,7 @@ def _stdin(process: subprocess.Popen[str]) -> IO[str]:
 
 
 def agreement(ours: list[list[int]], theirs: list[list[int]]) -> int:
-    """How many sequences are the same as far as both go. Rounding may part some: a draw is this or that."""
+    """Number of equal sequences, compared up to the shorter length. Rounding may change some draws."""
     return sum(all(p == q for p, q in zip(*pair, strict=False)) for pair in zip(ours, theirs, strict=True))
 
 
@@ -286,12 +286,12 @@ def _number(x: float) -> str:
 
 
 def row(*cells: str) -> None:
-    """A row of a table."""
+    """Print a row of a table."""
     print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def first_blocks() -> None:
-    """How long a fresh process takes until its first block is there: one sequence of three_tier, dim 256."""
+    """Time to the first block in a fresh process: one sequence of three_tier, dim 256."""
     print("\nUntil the first block, three_tier, dim 256, N = 1, in a fresh process (target: 6 s):\n")
     row("", "compile and first block, s", "with imports, s")
     row("---", "---", "---")
@@ -313,7 +313,7 @@ def first_blocks() -> None:
 
 
 def limits(rates: dict[str, dict[str, float]]) -> None:
-    """The machine's read bandwidth, and what it allows in each three-tier case that was run."""
+    """The machine's read bandwidth, and the bound that it sets in each three-tier case."""
     from machine import cache_sizes, read_bandwidth, sgemm_peak, usable_cpus, work
 
     from samplernn_theano.generation.kernels.weights import prepare
@@ -368,7 +368,7 @@ def main() -> None:
     )
     parser.add_argument("--turns", type=int, default=3, choices=range(1, 100), metavar="N")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, help="of a turn, at least (default %(default)s)"
+        "--seconds", type=float, default=1.0, help="minimum duration of a turn (default %(default)s)"
     )
     parser.add_argument("--contend", help=argparse.SUPPRESS)
     a = parser.parse_args()

@@ -1,18 +1,17 @@
-"""What a GPU does with the models, in one call: one table, in Markdown.
+"""Benchmarks on a GPU as one Markdown table.
 
     python benchmarks/gpu.py                  within nine minutes on an H100
-    python benchmarks/gpu.py --minutes 20     where the card or its machine is slower
-    python benchmarks/gpu.py --cpu            few rows with tiny models, to try this program without a card
+    python benchmarks/gpu.py --minutes 20     for a slower card or machine
+    python benchmarks/gpu.py --cpu            few rows with tiny models, to test this program without a card
 
-Needs the package, JAX with CUDA and a card; no network and no data. Every row is a process of its own with a
-limit of its own: one that fails says so, and the others go on. Rows of times run alone, one after the other;
-those of numbers that no clock gives run side by side. The most important come first; what does not begin
-within the minutes says "no time left".
+Needs the package, JAX with CUDA and a card; no network and no data. Every row is a process with its own time
+limit; a failure is reported in its row. Timed rows run one after the other, others in parallel. The most
+important rows come first; those for which no time is left say so.
 
 ms          of a training iteration, the cost read an iteration late, as `samplernn train` does
 TFLOP/s     the original's arithmetic in that time (`flops.py`: unmerged)
 of peak     of the rate of one large matrix product in the same precision
-GiB         most memory of the device in use
+GiB         peak memory of the device
 """
 
 import argparse
@@ -33,13 +32,13 @@ CASES = HERE.parent / "tests" / "golden" / "cases"
 COLUMNS = ("what", "how", "ms", "TFLOP/s", "of peak", "GiB", "notes")
 
 PRECISIONS = ("highest", "tf32", "bf16")
-LEAST_SECONDS = 10  # a row that has less is not begun
+MIN_SECONDS = 10  # a row is not started with less time left
 
-GRAPHS = "--xla_gpu_enable_command_buffer="  # which operations XLA puts into CUDA graphs
+GRAPHS = "--xla_gpu_enable_command_buffer="  # operations that XLA puts into CUDA graphs
 
 
 class Row(NamedTuple):
-    """A process: what it measures, a function of `gpu_rows.py`, and with what."""
+    """A process: a function of `gpu_rows.py` and its options."""
 
     measure: str
     what: str
@@ -115,7 +114,7 @@ def _conformance(case: str) -> Row:
 
 
 def _memory(model: str, batches: list[int], limit: int) -> Row:
-    flags = "--xla_gpu_autotune_level=0"  # which only costs time: nothing runs
+    flags = "--xla_gpu_autotune_level=0"  # autotuning would cost time, and nothing runs
     options = {"model": model, "batches": batches, "seconds": limit / 2}
     return Row("memory", model, "largest batch", options, limit, timed=False, flags=flags)
 
@@ -143,15 +142,15 @@ def start(row: Row, cpu: bool) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
-    """What a process says within so many seconds, or in "notes" why it says nothing."""
+    """The result of a process within a time limit, or in "notes" the reason why there is none."""
     try:
-        said, errors = process.communicate(timeout=seconds)
+        output, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
         return {"notes": f"not done within {seconds:.0f} s"}
     if process.returncode == 0:
-        return json.loads(said.splitlines()[-1])
+        return json.loads(output.splitlines()[-1])
     lines = errors.splitlines()
     raised = [line for line in lines if re.match(r"[\w.]+Error: ", line)]
     why = (raised or lines or [f"exit code {process.returncode}"])[-1]
@@ -159,23 +158,23 @@ def finish(process: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
 
 
 def measured(row: Row, deadline: float, cpu: bool) -> dict[str, Any]:
-    """What a row's process says, if there is time for it."""
+    """The result of a row, if there is time for it."""
     left = deadline - time.monotonic()
-    if left < LEAST_SECONDS:
+    if left < MIN_SECONDS:
         return {"notes": "no time left"}
     return finish(start(row, cpu), min(left, row.limit))
 
 
 def results(table: list[Row], deadline: float, cpu: bool) -> Iterator[tuple[Row, dict[str, Any]]]:
-    """Measure every row; those that no clock is needed for side by side."""
+    """Measure every row, those without times in parallel."""
     for timed, together in groupby(table, key=lambda row: row.timed):
         if timed:
             for row in together:
                 yield row, measured(row, deadline, cpu)
             continue
         with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) // 2)) as threads:
-            few = list(together)
-            yield from zip(few, threads.map(lambda row: measured(row, deadline, cpu), few), strict=True)
+            group = list(together)
+            yield from zip(group, threads.map(lambda row: measured(row, deadline, cpu), group), strict=True)
 
 
 def line(row: Row, result: dict[str, Any]) -> str:
@@ -213,7 +212,7 @@ def report(table: list[Row], minutes: float, cpu: bool) -> None:
             if reference is None and row.how == "highest":
                 reference = result["bits"]
             elif reference is not None:
-                result["notes"] += f", {result['bits'] - reference:+.4f} beside the highest precision"
+                result["notes"] += f", {result['bits'] - reference:+.4f} against the highest precision"
         print(line(row, result), flush=True)
     counting.kill()
 

@@ -1,7 +1,6 @@
-"""What a row of `gpu.py` measures: a function each, called in a process of its own.
+"""Measurements for the rows of `gpu.py`: one function each, called in its own process.
 
-A function takes numbers and names, and returns the cells of its row by the names of the columns, and what the
-table's maker computes with.
+A function returns the cells of its row by the names of the columns, and values for further computation.
 """
 
 import contextlib
@@ -22,7 +21,7 @@ HERE = Path(__file__).parent
 CASES = HERE.parent / "tests" / "golden" / "cases"
 
 CARDS = (8, 16, 24, 80)  # GB
-SHARE = 0.75  # of a card's memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise
+SHARE = 0.75  # of a card's memory for JAX, unless XLA_PYTHON_CLIENT_MEM_FRACTION is set
 MUSIC = 3828, 128000  # clips of the paper's training set and samples of each
 TARGET = 60  # ms per iteration of three_tier/best on an H100
 SAMPLE_RATE = 16000
@@ -37,9 +36,9 @@ def device() -> dict[str, Any]:
     if limit := (first.memory_stats() or {}).get("bytes_limit"):
         known.append(f"{limit / 2**30:.1f} GiB for JAX")
     if shutil.which("nvidia-smi"):
-        asked = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-        said = subprocess.run(asked, capture_output=True, text=True).stdout
-        known.append(f"nvidia-smi: {said.splitlines()[0]}" if said else "nvidia-smi is silent")
+        command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+        output = subprocess.run(command, capture_output=True, text=True).stdout
+        known.append(f"nvidia-smi: {output.splitlines()[0]}" if output else "nvidia-smi prints nothing")
     return {"platform": first.platform, "how": first.device_kind, "notes": "; ".join(known)}
 
 
@@ -72,12 +71,12 @@ def step(model: str, precision: str, iterations: int, unroll: int) -> dict[str, 
 
     def turn(n: int) -> None:
         nonlocal states
-        late = None
+        previous = None
         for _ in range(n):
             cost, *states = program(*batch, *states)
-            if late is not None:
-                float(late)
-            late = cost
+            if previous is not None:
+                float(previous)
+            previous = cost
         assert float(cost) == float(cost), "the cost is NaN"
 
     turn(2)
@@ -88,7 +87,7 @@ def step(model: str, precision: str, iterations: int, unroll: int) -> dict[str, 
     if model == "three_tier/best":
         notes.append(f"target {TARGET} ms {'reached' if ms <= TARGET else 'missed'}")
     notes.append(f"compiled in {compiled:.0f} s")
-    return {"ms": ms, "GiB": _most_memory(program), "notes": "; ".join(notes)}
+    return {"ms": ms, "GiB": _peak_memory(program), "notes": "; ".join(notes)}
 
 
 def count(models: list[str]) -> dict[str, int]:
@@ -99,20 +98,18 @@ def count(models: list[str]) -> dict[str, int]:
 
 
 def bits(model: str, precision: str, iterations: int, nudge: float) -> dict[str, Any]:
-    """Train on a simple piano, from the same start in every precision; the mean of the last costs.
+    """Train on a synthetic piano, from the same parameters in every precision; the mean of the last costs.
 
-    With `nudge` all parameters start about so much elsewhere, relatively: how far apart rounding alone, of
-    whatever kind, leads two trainings.
+    `nudge` is a relative perturbation of all initial parameters, which shows how far apart rounding errors of
+    any kind lead two trainings.
     """
     import flops
     import numpy as np
 
     from samplernn_theano.data import minibatches
     from samplernn_theano.data.minibatches import batch_inputs
+    from samplernn_theano.data.sets import demo
     from samplernn_theano.training.step import compile_trainer
-
-    sys.path.insert(0, str(HERE.parent / "datasets"))
-    import demo
 
     hp = flops.model(model)
     trainer = compile_trainer(hp, backend="jax", precision=precision)
@@ -130,16 +127,16 @@ def bits(model: str, precision: str, iterations: int, nudge: float) -> dict[str,
 
 
 def conformance(case: str) -> dict[str, Any]:
-    """How many quantities of a case of the original's are as they should be."""
+    """Passed and failed checks of a conformance case."""
     from samplernn_theano.conformance import verify
 
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
         verify.run(CASES, names=[case], backend="jax", brief=True)
-    return {"notes": said.getvalue().splitlines()[-1]}
+    return {"notes": output.getvalue().splitlines()[-1]}
 
 
 def memory(model: str, batches: list[int], seconds: float) -> dict[str, Any]:
-    """The memory of a training step by the batch, as XLA plans it, and what fits into cards."""
+    """The memory of a training step by batch size, as planned by XLA, and the largest batch in each card."""
     import flops
 
     began, needed = time.perf_counter(), {}
@@ -147,20 +144,20 @@ def memory(model: str, batches: list[int], seconds: float) -> dict[str, Any]:
         text = f"{model}{',' if model.count('/') > 1 else '/'}batch_size={batch_size}"
         try:
             needed[batch_size] = _planned(_training_program(flops.model(text), "highest")[0])
-        except RuntimeError:  # XLA may decline what is far too large for this card
+        except RuntimeError:  # XLA may refuse what is far too large for this card
             break
         if needed[batch_size] > SHARE * max(CARDS) * 1e9 or time.perf_counter() - began > seconds:
             break
     fit = {card: [b for b in needed if needed[b] <= SHARE * card * 1e9] for card in CARDS}
     largest = {card: max(sizes, default=0) for card, sizes in fit.items()}
     more = {card: " or more" if size == max(needed) else "" for card, size in largest.items()}
-    told = ", ".join(f"{size}{more[card]} in {card} GB" for card, size in largest.items())
+    largest_batches = ", ".join(f"{size}{more[card]} in {card} GB" for card, size in largest.items())
     plan = ", ".join(f"{b}: {size / 2**30:.1f}" for b, size in needed.items())
-    return {"notes": f"{told}, of which JAX takes {SHARE:.0%}; GiB by batch: {plan}"}
+    return {"notes": f"{largest_batches}, of which JAX takes {SHARE:.0%}; GiB by batch: {plan}"}
 
 
 def generation(dim: int, n: int, seconds: float) -> dict[str, Any]:
-    """The rate at which the graph of a block generates."""
+    """The rate of generation with the graph of a block."""
     import generate
     import numpy as np
 
@@ -181,13 +178,13 @@ def generation(dim: int, n: int, seconds: float) -> dict[str, Any]:
         blocks.append(_seconds(block))
     rate = sampler.length / median(blocks)
     together = f"{rate:,.0f} samples/s each, {rate * n / SAMPLE_RATE:.2g} x real time together"
-    return {"GiB": _most_memory(), "notes": f"{together}; compiled in {compiled:.0f} s"}
+    return {"GiB": _peak_memory(), "notes": f"{together}; compiled in {compiled:.0f} s"}
 
 
 def _training_program(hp: Any, precision: str) -> tuple[Any, list[Any]]:
     """A training step as `samplernn_theano.training.step` compiles it, and its first states.
 
-    The parameters are random numbers: the original's draws would take a minute at dim 1024.
+    The parameters are random: the original's draws would take a minute at dim 1024.
     """
     import numpy as np
 
@@ -220,7 +217,7 @@ def _noise(hp: Any) -> tuple[Any, Any, Any]:
 
 
 def _unroll_scans(times: int) -> None:
-    """Let every scan do so many steps in a row. PyTensor has no such option; the function it calls has."""
+    """Unroll every scan by `times` steps: an option of JAX that PyTensor lacks."""
     import pytensor.link.jax.dispatch.scan as dispatch
 
     dispatch.jax_scan = functools.partial(dispatch.jax_scan, unroll=times)
@@ -232,14 +229,14 @@ def _epochs(epoch: Callable[[], Iterator[Any]]) -> Iterator[Any]:
 
 
 def _planned(program: Any) -> int:
-    """Bytes that a program needs at once."""
+    """Peak memory of a program in bytes, as planned by XLA."""
     m = program.compiled().memory_analysis()
-    kept = m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
-    return kept + m.temp_size_in_bytes
+    persistent = m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
+    return persistent + m.temp_size_in_bytes
 
 
-def _most_memory(program: Any = None) -> float | None:
-    """Most GiB in use until now; where the device does not tell, as planned."""
+def _peak_memory(program: Any = None) -> float | None:
+    """Peak GiB in use until now, or as planned if the device has no statistics."""
     import jax
 
     if stats := jax.devices()[0].memory_stats():

@@ -1,4 +1,4 @@
-"""What the machine can do, what training and generating ask of it: the yardstick for every benchmark here.
+"""Peak rates of the machine, and the arithmetic of training and generation, as a reference for benchmarks.
 
     python benchmarks/machine.py
 
@@ -100,7 +100,7 @@ def read_bandwidth(size: int, threads: int, repeats: int = 5) -> float:
 
 
 def cache_sizes(folder: str | os.PathLike[str] = "/sys/devices/system/cpu/cpu0/cache") -> dict[int, int]:
-    """Bytes of the caches for data by their level: 1, 2, 3. Of a level that is not told, a usual size."""
+    """Bytes of the data caches by level: 1, 2, 3; a typical size if the system does not report it."""
     sizes = {1: 2**15, 2: 2**20, 3: 2**25}
     for index in Path(folder).glob("index*"):
         kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
@@ -115,7 +115,7 @@ def forward_flops(
     """Floating-point operations, two per multiply-add, of each layer's matrix product in a forward pass.
 
     Keys are the layers' names in the three-tier model with one GRU per tier; elementwise work is not counted.
-    L1 is counted as the dense (frame·emb, dim) product: a step that looks L1 up in tables does not do it.
+    L1 is counted as the dense (frame·emb, dim) product, which a step with look-up tables avoids.
     """
     samples = batch * seq_len
     frames = samples // frame
@@ -152,7 +152,7 @@ def flops_three_tier(batch: int, seq_len: int, dim: int, emb: int, q: int, frame
 
 
 class Work(NamedTuple):
-    """What generating one sample of one sequence asks for."""
+    """Work for generating one sample of one sequence."""
 
     weights: int  # bytes of all matrices and tables
     bytes: float  # of weights that are read
@@ -160,8 +160,7 @@ class Work(NamedTuple):
 
 
 def work(prepared) -> Work:
-    """Count the arrays of `samplernn_theano.generation.kernels.weights.prepare`, each as often as it is
-    read."""
+    """Work with the arrays of `samplernn_theano.generation.kernels.weights.prepare`."""
     read, multiplied, size = 0.0, 0.0, 0
     period = prepared.tiers[0].frame_size  # samples from one vector from above to the next
     for tier in prepared.tiers:
@@ -189,7 +188,7 @@ def _compiled_sum() -> Callable[..., object]:
 
     @numba.njit(nogil=True)
     def total(numbers, times):
-        """Reads all numbers so many times: what it writes keeps the compiler from reading them once."""
+        """Read all numbers `times` times: the write keeps the compiler from reading them only once."""
         result = 0
         for _ in range(times):
             for i in range(len(numbers)):  # an iterator would not become vector instructions

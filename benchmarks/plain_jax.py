@@ -4,7 +4,7 @@ SampleRNN (Mehri et al., ICLR 2017), one GRU per tier, weight normalisation, lea
 are normalised once per step, input projections stand outside the scan, gradients are autodiff through the
 scan, and the jitted step reuses the buffers of the parameters and of Adam. It shares no code with
 `samplernn_theano` and leaves out `BigFrameLevel.IndependentPreds`, which the cost does not reach.
-Letters: B batch, T samples per pass, N frames, D dim, Q levels, BFS big frame size.
+Letters: B batch, T samples per chunk, N frames, D dim, Q levels, BFS big frame size.
 
     python benchmarks/plain_jax.py --dim 256 --batch 16 --seq_len 512
 """
@@ -34,7 +34,7 @@ class Dims(NamedTuple):
 
 
 class State(NamedTuple):
-    """What training changes: the parameters, Adam's two moments and its clock t (float32 scalar)."""
+    """Training state: the parameters, Adam's two moments and its time t (float32 scalar)."""
 
     params: Params
     m: Params
@@ -115,7 +115,7 @@ def gru(params: Params, tier: str, x: jax.Array, h0: jax.Array, reset: jax.Array
 
 
 def cost_and_h0s(params: Params, sequences: jax.Array, h0s: Pair, reset: jax.Array) -> tuple[jax.Array, Pair]:
-    """Cost of one pass in bits per sample, and the states to carry on.
+    """Cost of a chunk in bits per sample, and the new states.
 
     `sequences` is (B, T + BFS) int32 in [0, Q); `h0s` are the states, (B, D) float32, of the big-frame and
     the frame tier; `reset` is an int32 scalar: 1 starts from the learned states, 0 from `h0s`.
@@ -159,7 +159,7 @@ def clipped_adam(state: State, grads: Params) -> State:
 
 @jax.jit(donate_argnums=0)
 def step(state: State, sequences: jax.Array, h0s: Pair, reset: jax.Array) -> tuple[State, Pair, jax.Array]:
-    """One update, which uses up `state`: the new state, the states to carry on and the cost in bits."""
+    """One update, which uses up `state`: the new state, the new carried states and the cost in bits."""
     gradient = jax.value_and_grad(cost_and_h0s, has_aux=True)
     (cost, new_h0s), grads = gradient(state.params, sequences, h0s, reset)
     return clipped_adam(state, grads), new_h0s, cost

@@ -1,11 +1,11 @@
-"""How long a command takes until it does what it is for.
+"""Start-up time of commands.
 
     python benchmarks/startup.py [--repeat 3]
 
-Cold: with empty caches of all that is compiled, in a folder of the command's own. Warm: the same command once
-more (the median of several times). Python's bytecode and the packages' files are there in both. Training is
-three_tier with the preset demo, followed from outside, by what it prints and logs, stopped after its first
-step. Evaluation and generation take its checkpoint. Linux only.
+Cold: with empty caches of compiled code, in a separate folder. Warm: the same command again (the median of
+several times). Python's bytecode and the packages' files are cached in both. Training is three_tier with the
+preset demo, observed by its output and log, and stopped after its first step. Evaluation and generation use
+its checkpoint. Linux only.
 """
 
 import argparse
@@ -25,20 +25,20 @@ from machine import cpu_description
 PROGRAM = (sys.executable, "-m", "samplernn_theano")
 
 PHASES = ("imports, data", "graph, rewriting", "tracing, XLA, first step", "command to first step")
-"""Of training. It says that it compiles after the first, and logs its start after the second."""
+"""Phases of training. It prints a line after the first, and logs its start after the second."""
 
 Measure = Callable[[dict[str, str], Path], dict[str, float]]
 
 
 def caches(folder: Path) -> dict[str, str]:
-    """The environment in which everything that is kept from one process to the next lies in `folder`."""
+    """An environment with all caches in `folder`."""
     own = {"HOME": folder, "XDG_CACHE_HOME": folder / "cache", "NUMBA_CACHE_DIR": folder / "numba"}
     own |= {"PYTENSOR_FLAGS": f"base_compiledir={folder / 'pytensor'}", "MPLCONFIGDIR": folder / "matplotlib"}
     return os.environ | {name: str(value) for name, value in own.items()}
 
 
 def write_data(folder: Path) -> None:
-    """64 clips of 8 s of noise to train on, as many as the demo's, and few short ones besides."""
+    """Write 64 clips of 8 s of noise for training, as many as the demo's, and a few short ones."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     for split, shape in (("train", (64, 128000)), ("valid", (8, 4000)), ("test", (8, 4000))):
@@ -52,10 +52,10 @@ def to_the_end(*words: str | Path) -> Measure:
         command = [*PROGRAM, *map(str, words)]
         began = time.perf_counter()
         done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
-        took = time.perf_counter() - began
+        elapsed = time.perf_counter() - began
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed: {done.stderr}")
-        return {"": took}
+        return {"": elapsed}
 
     return seconds
 
@@ -66,18 +66,18 @@ def to_the_first_step(data: Path, run: Path) -> Measure:
     def seconds(environment: dict[str, str], folder: Path) -> dict[str, float]:
         command = [*PROGRAM, "train", "three_tier", "--preset", "demo", "--data", str(data)]
         command += ["--run", str(run), "--overwrite", "--n_seqs", "0"]
-        told, log = folder / "told", run / "log.jsonl"
+        printed, log = folder / "output.txt", run / "log.jsonl"
         log.unlink(missing_ok=True)
-        with told.open("w") as output:
+        with printed.open("w") as output:
             began = time.perf_counter()
             process = subprocess.Popen(command, env=environment, cwd=folder, stdout=output, stderr=output)
             try:
                 seen = [
                     first_time(path, words, process) - began
-                    for path, words in ((told, "Compiling"), (log, '"start"'), (log, '"train"'))
+                    for path, words in ((printed, "Compiling"), (log, '"start"'), (log, '"train"'))
                 ]
             except EOFError as error:
-                raise RuntimeError(f"{' '.join(command)} failed: {told.read_text()}") from error
+                raise RuntimeError(f"{' '.join(command)} failed: {printed.read_text()}") from error
             process.send_signal(signal.SIGTERM)
             process.wait()
         return dict(zip(PHASES, [*np.diff([0, *seen]), seen[-1]], strict=True))
@@ -86,7 +86,7 @@ def to_the_first_step(data: Path, run: Path) -> Measure:
 
 
 def first_time(path: Path, words: str, process: subprocess.Popen[bytes]) -> float:
-    """Wait until a file holds `words`, and return the time; raise EOFError if the process ends before."""
+    """Wait until a file contains `words`, and return the time; raise EOFError if the process ends before."""
     while not (path.exists() and words in path.read_text()):
         if process.poll() is not None:
             raise EOFError(f"{path.name} ended without {words}")

@@ -1,12 +1,12 @@
-"""One training iteration: ours on every backend, plain JAX, and the machine's sgemm peak.
+"""Time of a training iteration: our backends, plain JAX, and the machine's sgemm peak.
 
     python benchmarks/train_step.py                       three_tier, dim 256, batch 16, every backend
     python benchmarks/train_step.py three_tier/best --backends jax --iterations 1
     python benchmarks/train_step.py --backends jax one_tier/small wavenet/small three_tier/small/rnn_type=LSTM
 
-A model is FAMILY/PRESET or FAMILY/PRESET/NAME=VALUE,... Every row is measured in a process of its own, and
-all rows of a model in turns, several times each; ratios are taken from the medians: these are the figures
-that a noisy machine leaves intact. For a GPU there is benchmarks/gpu.py.
+A model is FAMILY/PRESET or FAMILY/PRESET/NAME=VALUE,... Every row is measured in its own process, and all
+rows of a model in turns, several times each; ratios are those of the medians, which are robust on a busy
+machine. For a GPU use benchmarks/gpu.py.
 """
 
 import argparse
@@ -79,10 +79,10 @@ def _plain_jax(model: str):
     rng = np.random.default_rng(0)
     state, h0s = plain_jax.start(plain_jax.init(rng, dims), hp.batch_size)
     sequences = rng.integers(0, hp.q_levels, (hp.batch_size, hp.seq_len + hp.overlap), dtype=np.int32)
-    held = [state, h0s]
+    current = [state, h0s]
 
     def run() -> float:
-        held[0], held[1], cost = plain_jax.step(held[0], sequences, held[1], np.int32(0))
+        current[0], current[1], cost = plain_jax.step(current[0], sequences, current[1], np.int32(0))
         return float(cost)
 
     return run
@@ -92,7 +92,7 @@ def _plain_jax(model: str):
 
 
 def in_child(*words: object) -> dict[str, float]:
-    """What this program prints with these words, in a new process: memory and caches are its own."""
+    """Run this program with these arguments in a new process, with its own memory and caches."""
     environment = os.environ | {"SAMPLERNN_CACHE": "off"}
     command = [sys.executable, __file__, *map(str, words)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -113,8 +113,8 @@ def report(model: str, a: argparse.Namespace, peak: float) -> None:
         for what, results in turns.items():
             results.append(in_child("--row", what, "--iterations", a.iterations, model))
     print(
-        f"\n{model}: dim {hp.dim}, batch {hp.batch_size}, {hp.seq_len} samples a pass; {unmerged:.1f} GFLOP "
-        f"unmerged, {done:.1f} done in the fast form ({done / unmerged:.0%})"
+        f"\n{model}: dim {hp.dim}, batch {hp.batch_size}, {hp.seq_len} samples per chunk; "
+        f"{unmerged:.1f} GFLOP unmerged, {done:.1f} done in the fast form ({done / unmerged:.0%})"
     )
     print(f"{'step':<16}{'s/iter':>9}{'GFLOP/s':>10}{'of peak':>9}{'x plain':>9}{'compile s':>11}{'MiB':>8}")
     seconds = {what: statistics.median(r["seconds"] for r in results) for what, results in turns.items()}

@@ -1,12 +1,12 @@
-"""The one family of errors that a person can put right.
+"""Exceptions of this package: errors that the user can fix.
 
-Every message is one sentence (or two) that names the file or option and says what to do.
-The command line prints it on one line and exits with code 2.
+A message is one line that names the file or option and says what to do. The command line prints it and exits
+with code 2.
 """
 
 
 class SampleRNNError(Exception):
-    """Base of all errors of this package: something the user can put right."""
+    """Base class of all exceptions of this package."""
 
 
 class HyperParameterError(SampleRNNError):
@@ -14,7 +14,7 @@ class HyperParameterError(SampleRNNError):
 
 
 class DataError(SampleRNNError):
-    """Recordings or data sets that are missing, unreadable or unfit."""
+    """Recordings or data sets that are missing, unreadable or unsuitable."""
 
 
 class CheckpointError(SampleRNNError):
@@ -30,8 +30,8 @@ class OutputError(SampleRNNError):
 
 
 class DivergedError(SampleRNNError):
-    """Training met a cost that is not a finite number."""
+    """A training cost that is NaN or infinite."""
 
 
 class ReproductionError(SampleRNNError):
-    """A cell, scale or published number that is unknown or malformed, or a workflow that cannot run."""
+    """An unknown or malformed experiment, scale or published number, or a workflow that cannot run."""

@@ -242,7 +242,9 @@ def test_the_training_benchmark_prints_its_table():
     assert float(rows["plain JAX"][3]) == 1.0  # the ratio to itself
     assert float(rows["jax"][0]) > 0 and float(rows["jax"][3]) > 0
     assert "sgemm peak" in done.stdout
-    counted = re.search(r"dim 8, batch 2, 16 samples a pass; [\d.]+ GFLOP unmerged, [\d.]+ done", done.stdout)
+    counted = re.search(
+        r"dim 8, batch 2, 16 samples per chunk; [\d.]+ GFLOP unmerged, [\d.]+ done", done.stdout
+    )
     assert counted, done.stdout
 
 
@@ -321,7 +323,7 @@ def test_the_gpu_benchmark_prints_every_kind_of_row_on_a_cpu():
         assert float(row["ms"]) > 0 and float(row["TFLOP/s"]) > 0
     assert step["of peak"].endswith("%") and "min per epoch of Music (957,000 iterations)" in step["notes"]
     # A CPU knows one precision.
-    assert rounded["notes"] == f"{bits['notes']}, +0.0000 beside the highest precision"
+    assert rounded["notes"] == f"{bits['notes']}, +0.0000 against the highest precision"
     assert 2 < float(bits["notes"].split()[0]) < 5  # of 16 levels
     assert " 0 failed, in 1 cases" in cases["notes"]
     assert batch["notes"].startswith("4 or more in 8 GB")

@@ -139,9 +139,9 @@ def _has(library: str | os.PathLike[str], prefix: str) -> bool:
 def _named_library(flags: str) -> str:
     """The library that the flags name, found as the linker finds it; empty if there is none."""
     arguments = shlex.split(flags)
-    folders = [Path(word[2:]) for word in arguments if word.startswith("-L")]
-    folders += [Path(word.split(",")[1][2:]) for word in arguments if word.startswith("-Wl,-L")]
-    for name in (word[2:] for word in arguments if word.startswith("-l")):
+    folders = [Path(flag[2:]) for flag in arguments if flag.startswith("-L")]
+    folders += [Path(flag.split(",")[1][2:]) for flag in arguments if flag.startswith("-Wl,-L")]
+    for name in (flag[2:] for flag in arguments if flag.startswith("-l")):
         file = name[1:] if name.startswith(":") else f"lib{name}.so"
         for folder in folders:
             if (folder / file).is_file():

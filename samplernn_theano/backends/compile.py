@@ -95,7 +95,7 @@ def compile_function(
     donate: Collection[Expression] = (),
     batched: Collection[Expression] = (),
 ) -> Callable[..., list[Any]]:
-    """Compile a graph whose shapes are all static.
+    """Compile a graph of static shapes.
 
     The callable trusts its inputs: give arrays of exactly the graph's dtypes and shapes. On jax the outputs
     are device arrays, computed asynchronously; pass them back in as they are, or use `numpy.asarray` to wait

@@ -1,4 +1,4 @@
-"""Hyper-parameters on a command line, ours and the original's."""
+"""Flags of hyper-parameters on command lines, ours and the original's."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,19 +6,19 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
-from samplernn_theano.config.hyperparameters import HyperParameters, Sizes
+from samplernn_theano.config.shared_hyperparameters import Common, Sizes
 from samplernn_theano.errors import HyperParameterError
 
 HELP = {
     "dim": "width of every layer; wavenet: channels",
     "batch_size": "clips per minibatch",
-    "seq_len": "samples per truncated-BPTT pass",
-    "n_frames": "frames per truncated-BPTT pass",
-    "sequence_len_to_train": "samples to predict per pass",
+    "seq_len": "samples per truncated-BPTT chunk",
+    "n_frames": "frames per truncated-BPTT chunk",
+    "sequence_len_to_train": "samples to predict per chunk",
     "big_frame_size": "samples per frame of the slow recurrent tier",
     "frame_size": "samples per frame (of the fast recurrent tier, if there are two)",
     "frame_sizes": "samples per frame of each recurrent tier, the slowest first",
-    "emb_size": "width of the embedding of a sample; 0, except in one_tier: a one-hot vector",
+    "emb_size": "width of the embedding of a sample; 0 (not in one_tier): a one-hot vector",
     "n_rnn": "recurrent layers per tier, 1 to 5",
     "rnn_type": "GRU or LSTM",
     "skip_conn": "skip connections around recurrent layers, which need --n_rnn 2 or more",
@@ -26,8 +26,8 @@ HELP = {
     "learn_h0": "train the initial states",
     "q_levels": "quantisation levels",
     "q_type": "linear, mu-law or a-law; the last two with --q_levels 256",
-    "normalisation": "how each clip is scaled first: min-max (the original), absmax or none",
-    "sample_input": "embedding or real; real: the sample tier reads samples as numbers (an ablation)",
+    "normalisation": "scaling of each clip: min-max (the original), absmax or none",
+    "sample_input": "embedding or real; real: the sample tier reads rescaled samples (an ablation)",
     "multi_softmax": "predict a sample without the samples before it in its frame (an ablation)",
     "wavenet_blocks": "blocks of dilated layers",
     "dilation_layers_per_block": "layers per block, the dilation doubling from 1",
@@ -35,11 +35,11 @@ HELP = {
     "mean": "mean of the samples (default: measured on the training clips); below zero: --mean=-1e-05",
     "std": "standard deviation of the samples (default: measured on the training clips)",
 }
-"""A line per hyper-parameter."""
+"""Help text of every hyper-parameter."""
 
 
-def add_flags(parser: Any, family: type[HyperParameters]) -> None:
-    """Give `parser` one flag per hyper-parameter, named as in the original; a flag not given is None."""
+def add_flags(parser: Any, family: type[Common]) -> None:
+    """Add a flag per hyper-parameter to `parser`, named as in the original; its default is None."""
     kinds: dict[Any, tuple[Any, str | None]] = {
         bool: (true_or_false, "True|False"),
         Sizes: (frame_sizes, "16/8/2"),
@@ -50,18 +50,18 @@ def add_flags(parser: Any, family: type[HyperParameters]) -> None:
         parser.add_argument(f"--{own.name}", type=kind, metavar=metavar, help=HELP[own.name])
 
 
-def from_original_argv(family: type[HyperParameters], argv: Sequence[str]) -> tuple[HyperParameters, str]:
-    """Hyper-parameters and data set (`--which_set`) of a command line of the original.
+def from_original_argv[H: Common](family: type[H], argv: Sequence[str]) -> tuple[H, str]:
+    """Parse hyper-parameters and data set (`--which_set`) of a command line of the original.
 
     Parameters
     ----------
     argv : sequence of str
-        As the original stored it; the script's path may stand in front.
+        As stored by the original, with or without the script's path.
 
     Raises
     ------
     HyperParameterError
-        If a flag is unknown, has no value or a bad one, or the values contradict each other.
+        If a flag is unknown or has no or an invalid value, or if the values contradict each other.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     add_flags(parser, family)
@@ -69,77 +69,77 @@ def from_original_argv(family: type[HyperParameters], argv: Sequence[str]) -> tu
     parser.add_argument("--which_set", default="MUSIC")
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--resume", action="store_true")
-    words = list(argv[1:]) if argv and not argv[0].startswith("--") else list(argv)
-    given = vars(parser.parse_args(words))
+    arguments = list(argv[1:]) if argv and not argv[0].startswith("--") else list(argv)
+    given = vars(parser.parse_args(arguments))
     names = [own.name for own in fields(family)]
     return family(**{n: given[n] for n in names if given[n] is not None}), given["which_set"]
 
 
-def read_settings(family: type[HyperParameters], words: Sequence[str]) -> dict[str, Any]:
-    """Hyper-parameters of a family given as NAME=VALUE words.
+def read_settings(family: type[Common], settings: Sequence[str]) -> dict[str, Any]:
+    """Parse hyper-parameters given as NAME=VALUE.
 
     Raises
     ------
     HyperParameterError
-        If a name is unknown or a value unfit.
+        If a name is unknown or a value invalid.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     add_flags(parser, family)
-    given = vars(parser.parse_args([f"--{word}" for word in words]))
+    given = vars(parser.parse_args([f"--{setting}" for setting in settings]))
     return {name: value for name, value in given.items() if value is not None}
 
 
-def to_argv(hp: HyperParameters) -> list[str]:
-    """The model's flags as the original's command line writes them; ours only where they are in use."""
-    words: list[str] = []
+def to_argv(hp: Common) -> list[str]:
+    """Flags of a model as on the original's command line; ours only if not at their defaults."""
+    argv: list[str] = []
     for own in fields(hp):
         value = getattr(hp, own.name)
         if value is not None and (value != own.default or not own.metadata.get("ours")):
-            words += [f"--{own.name}", _word(value)]
-    return words
+            argv += [f"--{own.name}", _format(value)]
+    return argv
 
 
-def true_or_false(word: str) -> bool:
-    """The original's way to write a truth value: True or False, in any case, or T or F.
+def true_or_false(text: str) -> bool:
+    """Parse a truth value of the original: True or False, in any case, or T or F.
 
     Raises
     ------
     argparse.ArgumentTypeError
-        If the word is neither.
+        If the text is neither.
     """
-    lowered = word.lower()
+    lowered = text.lower()
     if lowered in ("t", "true"):
         return True
     if lowered in ("f", "false"):
         return False
-    raise argparse.ArgumentTypeError(f"{word!r} is neither True nor False")
+    raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
 
 
-def frame_sizes(word: str) -> Sizes:
-    """Frame sizes of several tiers, the slowest first, written as 16/8/2.
+def frame_sizes(text: str) -> Sizes:
+    """Parse the frame sizes of several tiers, the slowest first, such as 16/8/2.
 
     Raises
     ------
     argparse.ArgumentTypeError
-        If the word is not whole numbers between strokes.
+        If the text is not a list of whole numbers separated by "/".
     """
     try:
-        return tuple(int(part) for part in word.split("/"))
+        return tuple(int(part) for part in text.split("/"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{word!r} is not written as in 16/8/2") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of sizes such as 16/8/2") from None
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that raises instead of ending the process."""
+    """A parser that raises an error in place of exiting."""
 
     def error(self, message: str) -> Any:
         raise HyperParameterError(f"The hyper-parameters cannot be read: {message}.")
 
 
-def _word(value: Any) -> str:
-    """A value as a command line has it."""
+def _format(value: Any) -> str:
+    """Format a value for a command line."""
     if isinstance(value, tuple):
         return "/".join(map(str, value))
     if isinstance(value, float):
-        return format(Decimal(str(value)), "f")  # argparse takes -1e-05, but not -0.00001, for a flag
+        return format(Decimal(str(value)), "f")  # argparse mistakes -1e-05, but not -0.00001, for a flag
     return str(value)

@@ -129,10 +129,14 @@ class OneTier(Recurrent, Quantised):
     """
 
     family: ClassVar[str] = "one_tier"
-    overlap: ClassVar[int] = 1
 
     seq_len: int = 512
     emb_size: int = 256
+
+    @property
+    def overlap(self) -> int:
+        """Context of a truncated-BPTT chunk: the sample before its first target."""
+        return 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,13 @@
-"""Sets of hyper-parameters with a name.
+"""Presets: named sets of hyper-parameters.
 
-``best``   the authors' best model where it is known: wants a GPU
+``best``   the authors' best model if it is known; needs a GPU
 ``small``  for a laptop: hours
-``demo``   the smallest that learns to sound like its data: minutes
-``tiny``   does it run at all: seconds
+``demo``   the smallest whose samples sound like the data: minutes
+``tiny``   for tests: seconds
 
-The paper does not state the hyper-parameters of its RNN nor of the mixtures of Gaussians, and has no model of
-more than three tiers: `best` of one_tier, rnn_gmm, samplernn_gmm and k_tier is our choice, as near to the
-known ones as can be.
+The paper does not state the hyper-parameters of its RNN and of the mixtures of Gaussians, and has no model of
+more than three tiers: `best` of one_tier, rnn_gmm, samplernn_gmm and k_tier is our choice, similar to the
+known ones.
 """
 
 from dataclasses import asdict
@@ -79,7 +79,7 @@ PRESETS: dict[str, dict[str, HyperParameters]] = {
 
 
 def preset(family: str, name: str, changes: dict[str, Any]) -> HyperParameters:
-    """The preset `name` of `family` with some values changed.
+    """Preset `name` of `family`, with changes.
 
     Raises
     ------

@@ -47,6 +47,16 @@ class Common:
     dim: int = 1024
     batch_size: int = 128
 
+    @property
+    def seq_len(self) -> int:
+        """Targets of a truncated-BPTT chunk (T)."""
+        raise NotImplementedError
+
+    @property
+    def overlap(self) -> int:
+        """Context of a truncated-BPTT chunk: samples before its first target."""
+        raise NotImplementedError
+
     def __post_init__(self) -> None:
         for own in fields(self):
             value, minimum = getattr(self, own.name), own.metadata.get("min", 1)

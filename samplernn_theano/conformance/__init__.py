@@ -1,1 +1,1 @@
-"""Our numbers held against those that the original's code produced."""
+"""Compare the numbers of our models with those of the original's code."""

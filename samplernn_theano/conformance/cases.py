@@ -1,4 +1,4 @@
-"""Reading the cases that the original produced: pairs NAME.json and NAME.npz."""
+"""Read conformance cases, produced by the original: pairs NAME.json and NAME.npz."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from samplernn_theano.errors import DataError
 
 @dataclass(frozen=True)
 class Case:
-    """One case as read from its two files."""
+    """A conformance case."""
 
     name: str
     family: str
@@ -23,28 +23,30 @@ class Case:
 
     @property
     def dtype(self) -> str:
-        """The dtype that the original computed in: float32 or float64."""
+        """The dtype of the original's computation: float32 or float64."""
         return self.settings.get("floatX", "float32")
 
     def group(self, prefix: str) -> dict[str, NDArray]:
-        """The arrays named `prefix`NAME, by NAME."""
+        """Arrays named `prefix`NAME, by NAME."""
         return {key[len(prefix) :]: self.arrays[key] for key in sorted(self.arrays) if key.startswith(prefix)}
 
 
 def find_cases(folder: str | Path) -> list[Path]:
-    """The json file of every case in `folder`, sorted.
+    """Find the json file of every case in `folder`, sorted.
 
     Raises
     ------
     DataError
-        If the folder is missing or holds no case.
+        If the folder is missing or has no case.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; name one with NAME.json and NAME.npz of each case.")
     found = [path for path in sorted(folder.glob("*.json")) if path.with_suffix(".npz").exists()]
     if not found:
-        raise DataError(f"The folder {folder} holds no case: a case is a pair NAME.json and NAME.npz.")
+        raise DataError(
+            f"The folder {folder} has no case, which is a pair NAME.json and NAME.npz; name another one."
+        )
     return found
 
 
@@ -54,7 +56,7 @@ def read_case(path: Path) -> Case:
     Raises
     ------
     DataError
-        If they cannot be read or name no command line.
+        If they cannot be read or have no command line.
     """
     try:
         settings = json.loads(path.read_text())
@@ -70,7 +72,7 @@ def read_case(path: Path) -> Case:
 
 
 def find_corpus(folder: str | Path) -> Path | None:
-    """The clips that the cases were fed with: a folder `corpus` or `feeders/corpus` in or beside `folder`."""
+    """Find the clips of the cases: a folder `corpus` or `feeders/corpus` in `folder` or its parent."""
     folder = Path(folder).resolve()
-    places = [base / name for base in (folder, folder.parent) for name in ("corpus", "feeders/corpus")]
-    return next((place for place in places if place.is_dir()), None)
+    candidates = [base / name for base in (folder, folder.parent) for name in ("corpus", "feeders/corpus")]
+    return next((path for path in candidates if path.is_dir()), None)

@@ -1,4 +1,4 @@
-"""How far our numbers may be from the original's, and why."""
+"""Tolerances of conformance checks, with their reasons."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ MARGIN = 5
 
 @dataclass(frozen=True)
 class Tolerance:
-    """The largest relative error allowed, and why there is one at all."""
+    """The largest relative error allowed, and its reason."""
 
     measured: float  # the worst over the cases, the backends jax, numba and c, and both forms
     reason: str
@@ -52,7 +52,7 @@ FLOAT64 = Tolerance(1.4e-13, "float64 sums in another order")
 
 
 def tolerance(kind: str, dtype: str, case: str = "") -> Tolerance:
-    """Return the tolerance of a kind of quantity where the original computed in `dtype`.
+    """The tolerance of a kind of quantity if the original computed in `dtype`.
 
     Exact kinds are exact in both.
     """
@@ -81,7 +81,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the relative error is within the tolerance."""
+        """True if the relative error is within the tolerance."""
         return self.relative <= self.limit
 
     def line(self) -> str:

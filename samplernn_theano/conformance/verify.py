@@ -1,9 +1,8 @@
-"""Our models held against data that the authors' code produced.
+"""Verify our models against data of the authors' code.
 
-A case was made by running the original: it holds a command line, initial parameters, minibatches, costs,
-states, logits, gradients and parameters after updates. The model is built from the command line alone.
-Everything after the initial parameters starts from the original's own, so that one difference does not hide
-another.
+A case was made by running the original: a command line, initial parameters, minibatches, costs, states,
+logits, gradients and parameters after updates. The model is built from the command line. All other quantities
+are computed from the original's initial parameters, so that one difference does not hide another.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,10 +43,11 @@ def check_case(
     precision: str = "highest",
     n_devices: int = 1,
 ) -> Iterator[Check]:
-    """Compare everything that `case` holds, quantity by quantity.
+    """Compare all quantities of `case`.
 
-    Without `corpus` the minibatches and monitor costs are left out. A case whose parameters have other names
-    or shapes than ours is not followed further. `precision` and `n_devices` are as in `compile_function`.
+    Without `corpus` the minibatches and monitor costs are omitted. If the parameters of the case have other
+    names or shapes than ours, nothing else is compared. `precision` and `n_devices` are as in
+    `compile_function`.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def check_case(
 
 
 def _initial(case: Case, hp: HyperParameters, graph: Graph) -> Iterator[Check]:
-    """The parameters drawn from seed 123, and the generator's state after everything was drawn."""
+    """The parameters drawn from seed 123, and the generator's state after all draws."""
     params = graph.parameters
     ours, theirs = params.arrays(), case.group("init/")
     if missing := sorted(set(ours) ^ set(theirs)):
@@ -104,8 +104,8 @@ def _initial(case: Case, hp: HyperParameters, graph: Graph) -> Iterator[Check]:
 
     assert params.rng is not None
     if graph.states:
-        # Quirk: the original builds a recurrent network a second time for generation, throws those draws
-        # away, and then draws initial states, float32 in any case, that have no effect.
+        # Quirk: the original builds a recurrent network a second time for generation, discards those draws,
+        # and then draws initial states, always float32, that have no effect.
         build_graph(params, hp, "reference")
     for name, carried in reversed(graph.states.items()):
         shape = (case.settings["N_SEQS"] // 2, *carried.type.shape[1:])
@@ -126,7 +126,7 @@ def _minibatches(case: Case, hp: HyperParameters, clips: Clips) -> Iterator[Chec
 
 
 def _evaluations(case: Case, hp: HyperParameters, graph: Graph, evaluate: Callable) -> Iterator[Check]:
-    """Cost, states, logits and gradients at the initial parameters: two passes, then one with a mask."""
+    """Cost, states, logits and gradients at the initial parameters: two chunks, then one with a mask."""
     graph.parameters.assign(case.group("init/"))
     sequences = case.arrays["mb/sequences"]
     ones = np.ones(sequences[0].shape, graph.mask.dtype)
@@ -164,7 +164,7 @@ def _evaluation(case: Case, prefix: str, ours: Mapping[str, NDArray]) -> Iterato
             rows = np.exp(ours["logits"][0][:8])
             yield _compare(case, prefix + key, "logits", rows / rows.sum(axis=1, keepdims=True), theirs)
         else:
-            yield _check(case, prefix + key, "cost", np.inf, np.inf, "not known to this program")
+            yield _check(case, prefix + key, "cost", np.inf, np.inf, "unknown quantity")
 
 
 def _training(
@@ -175,7 +175,7 @@ def _training(
     options: Mapping[str, Any],
     evaluate: Callable,
 ) -> Iterator[Check]:
-    """A number of updates from the initial parameters, with states carried from pass to pass."""
+    """Updates from the initial parameters, with states carried from chunk to chunk."""
     params = graph.parameters
     params.assign(case.group("init/"))
     cost, trained = optimizer.objective(graph, which)
@@ -225,7 +225,7 @@ def _monitor(
 
 
 def _evaluator(graph: Graph, options: Mapping[str, Any]) -> Callable[..., dict[str, NDArray]]:
-    """A function (sequences, mask, reset, states) -> everything that can be known of one pass, by name."""
+    """A function (sequences, mask, reset, states) -> all quantities of a chunk, by name."""
     trainable, n_devices = graph.parameters.trainable(), options["n_devices"]
     outputs = {"cost": graph.cost, "logits": graph.logits}
     outputs |= {f"new_{name}": state for name, state in graph.new_states.items()}
@@ -270,7 +270,7 @@ def _worst(
     theirs: Mapping[str, NDArray],
     names: set[str],
 ) -> Check:
-    """The parameter among `names` that is furthest from the original's."""
+    """Compare the parameter of `names` with the largest error."""
     checks = [_compare(case, quantity, kind, ours[n], theirs[n], f"worst: {n}") for n in sorted(names)]
     return max(checks, key=lambda check: check.relative)
 
@@ -278,10 +278,10 @@ def _worst(
 def _joint(
     case: Case, quantity: str, kind: str, ours: Mapping[str, NDArray], theirs: Mapping[str, NDArray]
 ) -> Check:
-    """All parameters of `theirs` as one vector.
+    """Compare all parameters of `theirs` as one vector.
 
-    Adam's first steps depend on the sign of gradients alone, also of those near zero: a bias that was zero
-    may go the other way. So parameters after updates are compared by their common norm.
+    Adam's first steps depend only on the signs of gradients, also of those near zero: a bias that was zero
+    may move the other way. So parameters after updates are compared by their joint norm.
     """
     flat = [np.concatenate([arrays[n].ravel() for n in theirs]) for arrays in (ours, theirs)]
     return _compare(case, quantity, kind, flat[0], flat[1])
@@ -301,15 +301,15 @@ def run(
     precision: str = "highest",
     n_devices: int = 1,
 ) -> int:
-    """Check every case in `folder`, print a line per quantity, a summary, and return 0 if all passed, else 1.
+    """Verify every case in `folder`, print a line per quantity and a summary; return 0 if all passed, else 1.
 
-    A case of a family that is not implemented fails; with `families`, cases of other families are left out,
-    and with several devices those whose batch they cannot share evenly.
+    A case of a family that is not implemented fails. Cases of other families than `families` are omitted,
+    and with several devices those whose batch cannot be split evenly.
 
     Raises
     ------
     DataError
-        If there is nothing to check, or a case cannot be read.
+        If there is no case, or one cannot be read.
     """
     check_backend(backend := backend or default_backend())
     check_precision(backend, precision)
@@ -317,7 +317,7 @@ def run(
     cases = choose_cases(folder, families, names)
     clips = Path(corpus) if corpus else find_corpus(folder)
     if clips is None:
-        print("No corpus beside the cases: minibatches and monitor costs are not checked (see --corpus).")
+        print("No corpus next to the cases: minibatches and monitor costs are not checked (see --corpus).")
     done: list[Check] = []
     absent = incomplete = uneven = 0
     for case in cases:
@@ -338,8 +338,8 @@ def run(
             print(f"{case.name}  the case lacks {error}, which every case of its family has  FAIL")
     if uneven == len(cases):
         raise DataError(
-            f"{n_devices} devices can share the batch of none of the {uneven} cases in {folder}; give fewer "
-            "--devices."
+            f"None of the {uneven} cases in {folder} has a batch that {n_devices} devices can split evenly; "
+            "give fewer --devices."
         )
     _summarise(done, f"backend {backend}, form {form}, precision {precision}, devices {n_devices}")
     failed = sum(not check.passed for check in done)
@@ -348,9 +348,7 @@ def run(
         end="",
     )
     print(f"; {absent} cases of families that are not implemented" if absent else "", end="")
-    print(
-        f"; {uneven} cases left out, whose batch {n_devices} devices cannot share" if uneven else "", end=""
-    )
+    print(f"; {uneven} cases omitted, whose batch {n_devices} devices cannot split" if uneven else "", end="")
     print(f"; {incomplete} cases incomplete" if incomplete else "")
     return 1 if failed or absent or incomplete else 0
 
@@ -358,7 +356,7 @@ def run(
 def choose_cases(
     folder: str | Path, families: Sequence[str] | None = None, names: Sequence[str] | None = None
 ) -> list[Case]:
-    """Read the cases in `folder`; with `families` or `names` only those of these.
+    """Read the cases in `folder`, or only those of `families` and `names`.
 
     Raises
     ------
@@ -368,13 +366,13 @@ def choose_cases(
     cases = [read_case(path) for path in find_cases(folder)]
     cases = [c for c in cases if (not families or c.family in families) and (not names or c.name in names)]
     if not cases:
-        raise DataError(f"No case in {folder} fits what --family or --case ask for.")
+        raise DataError(f"No case in {folder} fits --family and --case; give other ones.")
     return cases
 
 
-def _summarise(checks: list[Check], options: str) -> None:
+def _summarise(checks: list[Check], conditions: str) -> None:
     for dtype in sorted({check.dtype for check in checks}):
-        print(f"\nWorst of each kind, {dtype}, {options}:")
+        print(f"\nWorst of each kind, {dtype}, {conditions}:")
         print(f"{'kind':<28}{'absolute':>10}{'relative':>10}{'usual':>10}{'tolerance':>11}", end="")
         print("   where; why a tolerance")
         for kind in TOLERANCES:

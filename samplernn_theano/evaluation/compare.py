@@ -1,4 +1,4 @@
-"""Two saved models side by side: hyper-parameters, parameters, and what they make of the same clips.
+"""Compare two models: hyper-parameters, parameters, and scores on the same clips.
 
 Distances are relative: ||A - B|| / ||A||, norms over all elements (Frobenius), computed in float64.
 """
@@ -22,17 +22,17 @@ Arrays = Mapping[str, NDArray]
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a parameter of A is from that of B.
+    """The distance between a parameter of A and that of B.
 
     Attributes
     ----------
     relative : float
-        ||A - B|| / ||A||; infinite where A is zero and B is not.
+        ||A - B|| / ||A||; infinite if A is zero and B is not.
     largest : float
         The largest absolute difference of an element.
     effective : float or None
-        The relative distance of the effective weights W · g / ||W||, where this is the W of a
-        weight-normalised layer: W may be scaled without any effect.
+        For the W of a weight-normalised layer, the relative distance of the effective weights
+        W · g / ||W||, which do not depend on the scale of W.
     """
 
     relative: float
@@ -42,20 +42,20 @@ class Distance:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between two models.
+    """Differences between two models.
 
     Attributes
     ----------
     settings : dict of str to (value of A, value of B)
-        The family and the hyper-parameters that differ; "-" where a model has none of that name.
+        The family and the hyper-parameters that differ; "-" if a model has none of that name.
     only_a, only_b : list of str
-        Parameters that the other one lacks.
+        Parameters that only A, or only B, has.
     shapes : dict of str to (shape in A, shape in B)
         Parameters whose shapes differ.
     distances : dict of str to Distance
         All other parameters, by name.
     equal : bool
-        Whether both have the same parameters, bit for bit.
+        True if both have the same parameters, bit for bit.
     """
 
     settings: dict[str, tuple[object, object]]
@@ -85,7 +85,7 @@ def compare(a: LoadedModel, b: LoadedModel) -> Comparison:
 
 
 def relative_distance(a: NDArray, b: NDArray) -> float:
-    """||a - b|| / ||a||; 0 where both are zero."""
+    """||a - b|| / ||a||; 0 if both are zero."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     distance = np.linalg.norm(a - b)
     if distance == 0:
@@ -134,7 +134,7 @@ def score_both(
     graph_b = load.build(b)
     scorer = nll.compile_scorer(a, backend)
     scores_a = nll.score(scorer, clips, progress)
-    if a.hp == b.hp:  # nothing new to compile
+    if a.hp == b.hp:  # no need to compile again
         scorer.graph.parameters.assign(graph_b.parameters.arrays())
     else:
         scorer = nll.compile_scorer(b, backend)
@@ -142,37 +142,37 @@ def score_both(
 
 
 def differences(a: Scores, b: Scores) -> NDArray[np.float64]:
-    """A's bits per sample minus B's, of each clip that both score.
+    """Bits per sample of A minus those of B, for each clip that both score.
 
-    A model scores the clips that fill its batches, from the first on. Where the batch sizes differ, one may
-    score more of them: the last ones of these are left out here.
+    A model scores the clips that fill its batches, from the first on. With different batch sizes one may
+    score more of them: these are omitted.
     """
     n = min(len(a.clips), len(b.clips))
     return a.clips[:n] - b.clips[:n]
 
 
-# --- for people ---------------------------------------------------------------------------------------------
+# --- text ---------------------------------------------------------------------------------------------------
 
 
-def describe(found: Comparison) -> str:
-    """Say what differs in words and a table."""
+def describe_comparison(comparison: Comparison) -> str:
+    """Describe the differences in text and a table."""
     lines = []
-    if found.settings:
+    if comparison.settings:
         lines.append("Hyper-parameters that differ:")
-        lines += [f"  {name}: {a} in A, {b} in B" for name, (a, b) in found.settings.items()]
+        lines += [f"  {name}: {a} in A, {b} in B" for name, (a, b) in comparison.settings.items()]
     else:
         lines.append("Hyper-parameters: equal")
-    for which, names in (("A", found.only_a), ("B", found.only_b)):
+    for which, names in (("A", comparison.only_a), ("B", comparison.only_b)):
         if names:
             lines.append(f"Parameters only in {which}:")
             lines.append(textwrap.fill(", ".join(names), 110, initial_indent="  ", subsequent_indent="  "))
-    if found.shapes:
+    if comparison.shapes:
         lines.append("Parameters of other shapes:")
-        lines += [f"  {name}: {a} in A, {b} in B" for name, (a, b) in found.shapes.items()]
-    if found.equal:
-        lines.append(f"Parameters: all {len(found.distances)} are equal, bit for bit")
-    elif found.distances:
-        lines += _table(found.distances)
+        lines += [f"  {name}: {a} in A, {b} in B" for name, (a, b) in comparison.shapes.items()]
+    if comparison.equal:
+        lines.append(f"Parameters: all {len(comparison.distances)} are equal, bit for bit")
+    elif comparison.distances:
+        lines += _table(comparison.distances)
     else:
         lines.append("No parameter of one has the name and the shape of one of the other.")
     return "\n".join(lines)
@@ -195,23 +195,23 @@ def _row(name: str, d: Distance) -> str:
 
 
 def describe_scores(a: Scores, b: Scores, split: str, hp_a: HyperParameters, hp_b: HyperParameters) -> str:
-    """Say the cost of each, and of their difference per clip, in words."""
+    """Describe the scores of both, and their difference per clip."""
     lines = []
     for name, scores, hp in (("A", a, hp_a), ("B", b, hp_b)):
-        first, *rest = nll.summary(scores, split, hp).split("\n")
+        first, *rest = nll.describe_scores(scores, split, hp).split("\n")
         lines += [f"{name}, {first}", *(f"{name}, {line}" for line in rest)]
     d = differences(a, b)
     lines.append(
         f"A - B: {d.mean():+.4f} bits per sample, mean over {len(d)} clips that both score (standard error "
         f"{nll.standard_error(d):.4f}, paired); A is better in {(d < 0).sum()}, B in {(d > 0).sum()}"
     )
-    if unlike := _units(hp_a, hp_b):
-        lines.append(f"Their samples are not the same numbers ({unlike}): so these bits do not compare.")
+    if different := _units(hp_a, hp_b):
+        lines.append(f"Their samples have different units ({different}): these bits do not compare.")
     return "\n".join(lines)
 
 
 def _units(a: HyperParameters, b: HyperParameters) -> str:
-    """The hyper-parameters that make the bits of one model another measure than those of the other."""
+    """Hyper-parameters that give the bits of the two models different units."""
     if isinstance(a, RealValued) != isinstance(b, RealValued):
         return "levels and real numbers"
     unit = ("q_levels", "q_type", "normalisation", "mean", "std")

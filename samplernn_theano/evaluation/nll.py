@@ -1,4 +1,4 @@
-"""The NLL of a saved model on a data set: as the original's monitor computes it, and per clip."""
+"""NLL of a model on the splits of a data set: as in the original's monitor, and per clip."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ from samplernn_theano.utils.files import write_text
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model compiled to be scored."""
+    """A model compiled for scoring splits."""
 
     hp: HyperParameters
     graph: Graph
@@ -35,18 +35,18 @@ class Scorer:
 
 @dataclass(frozen=True)
 class Scores:
-    """The NLL of a model on a split.
+    """NLL of a model on a split.
 
     Attributes
     ----------
     bits : float
-        Per sample: the mean of the costs of all minibatches, as the original's monitor has it.
+        Per sample: the mean of the costs of all minibatches, as in the original's monitor.
     clips : (clips fed,) float64
-        Bits per sample of each clip, the mean over its unmasked samples; in the order of the split.
+        Bits per sample of each clip, a mean over its unmasked samples, in the order of the split.
     left_out : int
-        Clips at the end of the split that fill no batch.
+        Clips at the end of the split that do not fill a batch.
     ip_bits : float or None
-        As `bits`, of three_tier's independent predictions.
+        As `bits`, for the independent predictions of three_tier.
     """
 
     bits: float
@@ -61,7 +61,7 @@ class Scores:
 
 
 def standard_error(values: NDArray[np.float64]) -> float:
-    """The standard error of the mean of values (n,): their deviation / sqrt(n); NaN for less than two."""
+    """Standard error of the mean of values (n,): standard deviation / sqrt(n); NaN for fewer than two."""
     return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
@@ -69,20 +69,20 @@ def standard_error(values: NDArray[np.float64]) -> float:
 
 
 def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:
-    """The clips of a split, if the model can read them.
+    """Load the clips of a split, and check that the model can read them.
 
     Raises
     ------
     DataError
-        If the split is missing or damaged, fills no batch, or has clips that are too short or cannot be
-        normalised.
+        If the split is missing or damaged, does not fill a batch, or has clips that are too short or cannot
+        be normalised.
     HyperParameterError
-        If the model reads real numbers and nothing says their mean and standard deviation.
+        If the model reads real numbers of unknown mean and standard deviation.
     """
     hp = model.hp
     if isinstance(hp, RealValued) and hp.std is None:
         raise HyperParameterError(
-            f"Nothing says the mean and standard deviation that {model.path} was trained with; "
+            f"The mean and standard deviation that {model.path} was trained with are unknown; "
             "give --set mean=... and --set std=..., those of its training clips."
         )
     clips = load_split(folder, split)
@@ -96,14 +96,14 @@ def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:
 
 
 def compile_scorer(model: LoadedModel, backend: str | None = None, precision: str = "highest") -> Scorer:
-    """Build and compile a saved model.
+    """Build and compile a model for scoring splits.
 
     Raises
     ------
     CheckpointError
         If the parameters do not fit the hyper-parameters.
     BackendError
-        If the backend cannot work here, or not in that precision.
+        If the backend is not available here, or not in that precision.
     """
     check_precision(backend or default_backend(), precision)
     graph = load.build(model)
@@ -114,18 +114,20 @@ def compile_scorer(model: LoadedModel, backend: str | None = None, precision: st
 
 
 def score(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
-    """Score the clips, states zero at the start and carried from pass to pass."""
+    """Score the clips, with states that are zero at first and carried from chunk to chunk."""
     hp, size = scorer.hp, scorer.hp.batch_size
     starts = list(range(0, len(clips) // size * size, size))
     shuffle.shuffle(starts)  # the feeder's order of the batches
     batch_of_clips = -1
     nll, samples = np.zeros(len(starts) * size), np.zeros(len(starts) * size)
     costs = []
-    passes = minibatches.chunks_per_epoch(clips, size, hp.seq_len)
+    n_chunks = minibatches.chunks_per_epoch(clips, size, hp.seq_len)
     outputs = run_over_split(scorer.run, scorer.graph, hp, clips)
-    for batch, (bits, *costs_of_pass) in tqdm(outputs, "score", passes, unit=" passes", disable=not progress):
+    for batch, (bits, *costs_of_chunk) in tqdm(
+        outputs, "score", n_chunks, unit=" chunks", disable=not progress
+    ):
         batch_of_clips += int(batch.reset)
-        costs.append(costs_of_pass)
+        costs.append(costs_of_chunk)
         own = slice(starts[batch_of_clips], starts[batch_of_clips] + size)
         nll[own] += bits.sum(axis=1, dtype=np.float64)
         samples[own] += batch.mask[:, hp.overlap :].sum(axis=1)
@@ -134,24 +136,24 @@ def score(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
 
 
 def evaluate(model: LoadedModel, clips: Clips, backend: str | None = None, progress: bool = False) -> Scores:
-    """Score a saved model on clips that fit it (see `load_clips`)."""
+    """Score a model on clips that fit it; see `load_clips`."""
     return score(compile_scorer(model, backend), clips, progress)
 
 
-# --- for people and programs --------------------------------------------------------------------------------
+# --- text and files -----------------------------------------------------------------------------------------
 
 
-def describe(model: LoadedModel) -> str:
-    """Say which file it is, of which family, and where the hyper-parameters come from."""
+def describe_model(model: LoadedModel) -> str:
+    """Describe the file, the family and the source of the hyper-parameters."""
     text = f"{model.path}: {model.hp.family}, hyper-parameters of {model.source}"
     if model.assumed:
         assumed = ", ".join(f"{name}={getattr(model.hp, name)}" for name in model.assumed)
-        text += f"\n  assumed, for nothing tells: {assumed} (others: --set NAME=VALUE)"
+        text += f"\n  assumed, because unknown: {assumed} (change them with --set NAME=VALUE)"
     return text
 
 
-def summary(scores: Scores, split: str, hp: HyperParameters) -> str:
-    """Say the scores in words."""
+def describe_scores(scores: Scores, split: str, hp: HyperParameters) -> str:
+    """Describe the scores on a split."""
     lines = [f"{split}: {per_sample(scores.bits, hp)} ({_spread(scores.standard_error, len(scores.clips))})"]
     if scores.left_out:
         total = len(scores.clips) + scores.left_out
@@ -165,7 +167,7 @@ def summary(scores: Scores, split: str, hp: HyperParameters) -> str:
 
 
 def per_sample(bits: float, hp: HyperParameters) -> str:
-    """Bits per sample; nats beside them where samples are real numbers."""
+    """Format bits per sample; with real-valued samples also nats."""
     nats = f" ({bits * np.log(2):.4f} nats)" if isinstance(hp, RealValued) else ""
     return f"{bits:.4f} bits{nats} per sample"
 
@@ -175,12 +177,12 @@ def _spread(error: float, n: int) -> str:
 
 
 def write_csv(path: str | Path, scores: Mapping[str, Scores]) -> None:
-    """Write one line per clip: the split, its number there, from 0, and its bits per sample.
+    """Write one line per clip: split, index from 0, bits per sample.
 
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If the file cannot be written.
     """
     lines = [
         f"{split},{i},{bits!r}" for split in scores for i, bits in enumerate(scores[split].clips.tolist())
@@ -189,24 +191,24 @@ def write_csv(path: str | Path, scores: Mapping[str, Scores]) -> None:
 
 
 def write_json(path: str | Path, model: LoadedModel, scores: Mapping[str, Scores]) -> None:
-    """Write the score of each split, its standard error over clips, and what was scored.
+    """Write the model, and the score of each split with its standard error over clips.
 
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If the file cannot be written.
     """
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "checkpoint": str(model.path),
         "family": model.hp.family,
         "unit": "bits per sample",
     }
     for split, of_split in scores.items():
-        told[split] = {"score": of_split.bits, "clips": len(of_split.clips), "left_out": of_split.left_out}
+        record[split] = {"score": of_split.bits, "clips": len(of_split.clips), "left_out": of_split.left_out}
         if len(of_split.clips) > 1:
-            told[split]["standard_error"] = of_split.standard_error
+            record[split]["standard_error"] = of_split.standard_error
         if isinstance(model.hp, RealValued):
-            told[split]["score_nats"] = of_split.bits * float(np.log(2))
+            record[split]["score_nats"] = of_split.bits * float(np.log(2))
         if of_split.ip_bits is not None:
-            told[split]["independent_predictions"] = of_split.ip_bits
-    write_text(path, json.dumps(told, indent=2) + "\n")
+            record[split]["independent_predictions"] = of_split.ip_bits
+    write_text(path, json.dumps(record, indent=2) + "\n")

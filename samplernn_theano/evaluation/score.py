@@ -1,7 +1,7 @@
-"""Bits per sample of any recording under a saved model, as a curve over time; a ranking of several.
+"""Score recordings: bits per sample under a model, over time and in total.
 
-A recording is read as one clip, whatever its length, so a low score means: this sounds like what the model
-was trained on. The sum over the samples of a window, divided by their number, is a point of the curve.
+A recording is one clip of any length: a low score means that it resembles the training data. A point of the
+curve over time is the mean over the samples of a window.
 """
 
 import csv
@@ -28,18 +28,18 @@ from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import escape_control_characters, format_table
 
-PASS = 4096
-"""Samples per pass, about: large matrix products, and little padding behind a short recording."""
+CHUNK = 4096
+"""Approximate samples per chunk: large matrix products, but little padding after a short recording."""
 
 WINDOW = 0.1
-"""Seconds of a window of the curve."""
+"""Seconds per window of the curve."""
 
-WIDEST_NAME = 36  # characters of a file's name in the table
+WIDEST_NAME = 36  # in the table, in characters
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model compiled to score recordings, one at a time."""
+    """A model compiled for scoring recordings, one at a time."""
 
     hp: HyperParameters
     graph: Graph
@@ -47,23 +47,23 @@ class Scorer:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """The score of one recording.
+class RecordingScore:
+    """The score of a recording.
 
     Attributes
     ----------
     path : Path
-        The file.
+        Path of the recording.
     seconds : float
-        Its length.
+        Length of the recording.
     bits : float
-        Per sample, the mean over the recording. Of real numbers: of the density of (x - mean) / std.
+        Per sample, a mean over the recording. With real-valued samples, of the density of (x - mean) / std.
     times : (windows,) float64
-        Where each window begins, in seconds.
+        Start of each window, in seconds.
     curve : (windows,) float64
-        Bits per sample of each window. The last one has what remains: half as much to one and a half times.
+        Bits per sample of each window. The last window is 0.5 to 1.5 times as long as the others.
     file_rate : int
-        Samples per second (Hz) in the file; the model has read it at 16 kHz.
+        Sample rate of the file (Hz); the model reads it at 16 kHz.
     """
 
     path: Path
@@ -78,20 +78,20 @@ class Scored:
 
 
 def compile_scorer(model: LoadedModel, backend: str | None = None) -> Scorer:
-    """Build and compile a saved model for one recording at a time, in passes of about `PASS` samples.
+    """Build and compile a model for one recording at a time, in chunks of about `CHUNK` samples.
 
-    The states are carried from pass to pass, so the length of a pass does not change the score.
+    The states are carried from chunk to chunk, so the length of a chunk does not change the score.
 
     Raises
     ------
     CheckpointError
         If the parameters do not fit the hyper-parameters.
     HyperParameterError
-        If the model reads real numbers and nothing says their mean and standard deviation.
+        If the model reads real numbers of unknown mean and standard deviation.
     """
     if isinstance(model.hp, RealValued) and model.hp.std is None:
         raise HyperParameterError(
-            f"Nothing says the mean and standard deviation that {model.path} was trained with; "
+            f"The mean and standard deviation that {model.path} was trained with are unknown; "
             "give --set mean=... and --set std=..., those of its training clips."
         )
     hp = _for_one_recording(model.hp)
@@ -101,11 +101,11 @@ def compile_scorer(model: LoadedModel, backend: str | None = None) -> Scorer:
 
 
 def _for_one_recording(hp: HyperParameters) -> HyperParameters:
-    """The same model for a batch of one, with a long pass of whole frames.
+    """The same model for a batch of one, with long chunks of whole frames.
 
-    At least as long as the overlap: wavenet reads that again in every pass.
+    A chunk is at least as long as the context, which wavenet reads again in every chunk.
     """
-    frames = -(-PASS // hp.overlap)  # of the slowest tier
+    frames = -(-CHUNK // hp.overlap)  # of the slowest tier
     flags = {own.name for own in fields(hp)}
     name = next(flag for flag in ("n_frames", "seq_len", "sequence_len_to_train") if flag in flags)
     length = frames if name == "n_frames" else frames * hp.overlap
@@ -120,59 +120,61 @@ def score(
     samples: NDArray,
     path: str | Path = "the sound",
     window: float = WINDOW,
-    told: Callable[[float], object] = lambda _: None,
+    on_progress: Callable[[float], object] = lambda _: None,
     raw: bool = False,
     skip: int = 0,
-) -> Scored:
-    """Score a recording, or what a model has generated.
+) -> RecordingScore:
+    """Score a recording, or generated samples.
 
-    A recording enters as the feeder makes a clip of it, but with no zeros behind it when it is normalised.
-    So that of a generated sound does not have the levels that were drawn: give those, with `raw`.
+    A recording is quantised like a clip of a data set, but normalised without zeros after it. The levels of a
+    generated recording then differ from those drawn: score these with `raw`.
 
     Parameters
     ----------
     samples : (samples,) amplitudes at 16 kHz
-    path : where it comes from, for errors and tables
+    path : name of the recording in errors and tables
     window : seconds per point of the curve, rounded to samples; at least one sample
-    told : hears after every pass which share of the recording it was
-    raw : whether `samples` are what the model reads and draws: levels, or (x - mean) / std
-    skip : samples at the start that are heard, and do not count in the mean
+    on_progress : called after every chunk with its fraction of the recording
+    raw : True if `samples` are levels, or (x - mean) / std, in place of amplitudes
+    skip : samples at the start that are context only, not included in the mean
 
     Raises
     ------
     DataError
-        If the recording is empty, holds NaN or infinite samples, or cannot be normalised; if its score is
-        not finite.
+        If the recording is empty, has NaN or infinite samples, or cannot be normalised; if its score is not
+        finite.
     """
     if raw:
-        parts = _passes(scorer, samples, lambda part: part)
+        parts = _chunk_bits(scorer, samples, lambda part: part)
     else:
         _check(samples, path, scorer.hp)
         extremes = np.array([samples.min(), samples.max()], samples.dtype)
-        parts = _passes(scorer, samples, lambda part: _enter(part, extremes, scorer.hp))
+        parts = _chunk_bits(scorer, samples, lambda part: _to_input(part, extremes, scorer.hp))
     n, length = len(samples), max(1, round(window * SAMPLE_RATE))
     starts = np.arange(max(1, round(n / length))) * length
     sums, first, total = np.zeros(len(starts)), 0, 0.0
     for part in parts:
         last = first + len(part)
-        own = np.minimum(np.arange(first, last) // length, len(starts) - 1)  # the window of each sample
+        own = np.minimum(np.arange(first, last) // length, len(starts) - 1)  # window of each sample
         sums[own[0] : own[-1] + 1] += np.bincount(own - own[0], part)
         total += part[max(0, skip - first) :].sum(dtype=np.float64)
-        told(len(part) / n)
+        on_progress(len(part) / n)
         first = last
     bits = float(total / (n - skip))
     if not np.isfinite(bits):
         raise DataError(f"The score of {path} under this model is not finite; use another checkpoint.")
-    return Scored(Path(path), n / SAMPLE_RATE, bits, starts / SAMPLE_RATE, sums / np.diff(starts, append=n))
+    return RecordingScore(
+        Path(path), n / SAMPLE_RATE, bits, starts / SAMPLE_RATE, sums / np.diff(starts, append=n)
+    )
 
 
 def _check(samples: NDArray[np.floating], path: str | Path, hp: HyperParameters) -> None:
     """Raise DataError if a recording (samples,) cannot be read by the model."""
     if samples.size == 0:
-        raise DataError(f"{path} holds no samples; leave it out.")
+        raise DataError(f"{path} has no samples; leave it out.")
     low, high = samples.min(), samples.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise DataError(f"{path} holds samples that are NaN or infinite; repair it, or leave it out.")
+        raise DataError(f"{path} has samples that are NaN or infinite; repair it, or leave it out.")
     if not isinstance(hp, Quantised):
         return
     if hp.normalisation == "min-max" and low == high:
@@ -184,18 +186,18 @@ def _check(samples: NDArray[np.floating], path: str | Path, hp: HyperParameters)
         raise DataError(f"{path} reaches {max(-low, high):.4g} and the model reads -1..1; scale it.")
 
 
-def _passes(
-    scorer: Scorer, samples: NDArray, enter: Callable[[NDArray], NDArray]
+def _chunk_bits(
+    scorer: Scorer, samples: NDArray, to_input: Callable[[NDArray], NDArray]
 ) -> Iterator[NDArray[np.float32]]:
-    """Bits of each sample, pass by pass; together as many as there are samples.
+    """Yield the bits of each sample, chunk by chunk.
 
-    `enter` makes of some samples, (n,), what the model reads for them.
+    `to_input` converts samples (n,) to the model's input (n,).
     """
     hp, states = scorer.hp, scorer.graph.zero_states()
     overlap, T = hp.overlap, hp.seq_len
     before = np.full(overlap, hp.silence, scorer.graph.sequences.dtype)
     for first in range(0, len(samples), T):
-        part = enter(samples[first : first + T])
+        part = to_input(samples[first : first + T])
         end = overlap + len(part)
         sequence = np.full((1, overlap + T), hp.silence, before.dtype)
         sequence[0, :overlap], sequence[0, overlap:end] = before, part
@@ -206,11 +208,11 @@ def _passes(
         before = sequence[0, T:]
 
 
-def _enter(part: NDArray[np.floating], extremes: NDArray[np.floating], hp: HyperParameters) -> NDArray:
-    """What the model reads for a part of a recording: levels or numbers, (samples,).
+def _to_input(part: NDArray[np.floating], extremes: NDArray[np.floating], hp: HyperParameters) -> NDArray:
+    """The model's input for a part of a recording: levels or real numbers, (samples,).
 
-    All that a normalisation takes from the whole are its lowest and its highest sample. With these two before
-    it, a part by itself gets the same levels, and no more than a part is ever in memory in float64.
+    Normalisation depends on the whole recording only by its minimum and maximum, `extremes`. With these two
+    before it, a part gets the same levels, and only a part is in memory in float64.
     """
     if isinstance(hp, Quantised):
         clip = np.concatenate([extremes, part])[None]
@@ -222,7 +224,7 @@ def _enter(part: NDArray[np.floating], extremes: NDArray[np.floating], hp: Hyper
 def _per_sample(nll: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
     """The NLL of each target (T,), given that of each vector of targets (steps,) and the mask (T,).
 
-    All samples of a vector that count have equal shares of its NLL.
+    The unmasked samples of a vector have equal shares of its NLL.
     """
     size = len(mask) // len(nll)
     counts = mask.reshape(len(nll), size).sum(axis=1)
@@ -232,10 +234,10 @@ def _per_sample(nll: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[
 # --- files --------------------------------------------------------------------------------------------------
 
 
-def find(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The recordings that are meant, each once, and what is wrong with folders that hold none.
+def find_recordings(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Find recordings, each once; also return messages on folders without any.
 
-    A folder stands for all recordings in it and below, sorted by name. Files are not looked at.
+    A folder stands for all recordings in it and its sub-folders, sorted by name. Files are not checked.
     """
     found: list[Path] = []
     problems = []
@@ -249,15 +251,15 @@ def find(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 def score_files(
     scorer: Scorer, paths: Sequence[Path], window: float = WINDOW, progress: bool = False
-) -> tuple[list[Scored], list[str]]:
-    """Score recordings of any rate and number of channels; what is wrong with some does not keep others.
+) -> tuple[list[RecordingScore], list[str]]:
+    """Score recordings of any sample rate and number of channels, except those that cannot be scored.
 
     Returns
     -------
-    scored : list of Scored
-        From the lowest NLL to the highest.
+    scored : list of RecordingScore
+        In the order of rising NLL.
     problems : list of str
-        A sentence about each file that cannot be scored.
+        A message for each file that cannot be scored.
     """
     scored, problems = [], []
     sizes = [max(1, path.stat().st_size) if path.is_file() else 1 for path in paths]
@@ -266,8 +268,7 @@ def score_files(
         for path, size in zip(paths, sizes, strict=True):
             try:
                 sound = audio.read(path)
-                told = partial(_advance, bar, size)
-                one = score(scorer, sound.samples, path, window, told)
+                one = score(scorer, sound.samples, path, window, partial(_advance, bar, size))
                 scored.append(replace(one, file_rate=sound.file_rate))
             except DataError as error:
                 problems.append(str(error))
@@ -276,19 +277,19 @@ def score_files(
     return sorted(scored, key=lambda one: one.bits), problems
 
 
-def _advance(bar: tqdm, size: int, share: float) -> None:
-    """Move the bar on by a share of a file of `size` bytes."""
-    bar.update(share * size)
+def _advance(bar: tqdm, size: int, fraction: float) -> None:
+    """Advance the bar by a fraction of a file of `size` bytes."""
+    bar.update(fraction * size)
 
 
 BAR = "{desc}{percentage:3.0f}% |{bar}| [{elapsed}<{remaining}]"
 
 
-# --- for people and programs --------------------------------------------------------------------------------
+# --- text and files -----------------------------------------------------------------------------------------
 
 
-def describe(scored: Sequence[Scored], hp: HyperParameters) -> str:
-    """The scores as a table, with ranks if there are several, and which files were resampled."""
+def describe_scores(scored: Sequence[RecordingScore], hp: HyperParameters) -> str:
+    """A table of the scores, with ranks if there are several, and the files that were resampled."""
     lines = [
         f"{escape_control_characters(str(one.path))}: {one.file_rate:,} Hz resampled to {SAMPLE_RATE:,} Hz"
         for one in scored
@@ -296,7 +297,7 @@ def describe(scored: Sequence[Scored], hp: HyperParameters) -> str:
     ]
     columns = {
         "rank": [str(rank) for rank in range(1, len(scored) + 1)],
-        "file": [shortened(one.path, WIDEST_NAME) for one in scored],
+        "file": [shorten_path(one.path, WIDEST_NAME) for one in scored],
         "seconds": [f"{one.seconds:,.2f}" for one in scored],
         "bits per sample": [f"{one.bits:.4f}" for one in scored],
         "nats": [f"{one.bits * np.log(2):.4f}" for one in scored],
@@ -311,8 +312,8 @@ def describe(scored: Sequence[Scored], hp: HyperParameters) -> str:
     return "\n".join([*lines, *format_table(rows, right)])
 
 
-def shortened(path: Path, width: int) -> str:
-    """A path in at most `width` characters: without the first folders, of a name still too long the end."""
+def shorten_path(path: Path, width: int) -> str:
+    """Shorten a path to at most `width` characters: drop the first folders, then the start of the name."""
     name = escape_control_characters(str(path))
     if len(name) <= width:
         return name
@@ -320,22 +321,22 @@ def shortened(path: Path, width: int) -> str:
     return next((tail for tail in tails if len(tail) <= width), "..." + name[3 - width :])
 
 
-def curves(scored: Sequence[Scored]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Title, edges of the windows and curve of each recording, as `plots.nll_over_time` draws them."""
+def curves(scored: Sequence[RecordingScore]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Title, window edges and curve of each recording, for `score_figures.plot_nll_over_time`."""
     ranks = [f"{rank}. " for rank in range(1, len(scored) + 1)] if len(scored) > 1 else [""]
     return {
-        rank + shortened(one.path, 2 * WIDEST_NAME): (np.append(one.times, one.seconds), one.curve)
+        rank + shorten_path(one.path, 2 * WIDEST_NAME): (np.append(one.times, one.seconds), one.curve)
         for rank, one in zip(ranks, scored, strict=True)
     }
 
 
-def write_csv(path: str | Path, scored: Sequence[Scored]) -> None:
-    """Write one line per window: the file, where the window begins in seconds, its bits per sample.
+def write_csv(path: str | Path, scored: Sequence[RecordingScore]) -> None:
+    """Write one line per window: file, start in seconds, bits per sample.
 
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

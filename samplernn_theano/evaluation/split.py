@@ -1,4 +1,4 @@
-"""A compiled function run on every minibatch of a split, with carried states."""
+"""Run a compiled function on every minibatch of a split, with carried states."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,8 +22,8 @@ def run_over_split(
 ) -> Iterator[tuple[Minibatch, list[NDArray]]]:
     """Run a compiled function of `graph` on every minibatch of a split; yield its outputs except the states.
 
-    The states are its last outputs: zero at the start, and carried from minibatch to minibatch. `rows` are
-    those of every minibatch that this process reads.
+    The last outputs are the states, zero at first and carried from minibatch to minibatch. `rows` is this
+    process's shard of every minibatch.
     """
     states = zero_states(graph, hp)
     for batch in minibatches.feed(hp, clips, rows):
@@ -42,6 +42,6 @@ def mean_cost(
 ) -> float:
     """Mean NLL, bits per sample, over the minibatches of a split, as the original's monitor computes it.
 
-    `function` returns the cost and the new states.
+    `function` returns cost and new states.
     """
     return float(np.mean([cost for _, (cost,) in run_over_split(function, graph, hp, clips, rows)]))

@@ -14,7 +14,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
+from samplernn_theano.config.shared_hyperparameters import Quantised, RealValued
 from samplernn_theano.models import layers
 
 MIN_DEVIATION = 1e-3
@@ -22,14 +22,14 @@ MIN_DEVIATION = 1e-3
 could shrink to one step, and the density grow without limit."""
 
 
-def width(hp: HyperParameters, n_samples: int = 1) -> int:
+def width(hp: Quantised | RealValued, n_samples: int = 1) -> int:
     """Number of outputs per prediction: Q logits, or K (1 + 2 n) for n samples predicted as a vector."""
     if isinstance(hp, RealValued):
         return hp.n_components * (1 + 2 * n_samples)
     return hp.q_levels
 
 
-def nll(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Expression) -> Expression:
+def nll(hp: Quantised | RealValued, outputs: Expression, targets: Expression, mask: Expression) -> Expression:
     """The NLL of every prediction in bits, (...); 0 where masked.
 
     Parameters
@@ -46,7 +46,7 @@ def nll(hp: HyperParameters, outputs: Expression, targets: Expression, mask: Exp
 
 
 def draw(
-    hp: HyperParameters,
+    hp: Quantised | RealValued,
     outputs: Expression,
     noise: dict[str, Expression],
     inverse_temperature: Expression,

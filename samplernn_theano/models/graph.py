@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.backends.all_reduce import all_reduce
-from samplernn_theano.config.hyperparameters import HyperParameters
+from samplernn_theano.config.shared_hyperparameters import Common
 from samplernn_theano.models.parameters import Parameters
 
 Form = Literal["fast", "reference", "step"]
@@ -101,6 +101,6 @@ def batch_variables(graph: Graph) -> list[Expression]:
     return [graph.sequences, graph.mask, *graph.states.values(), *graph.new_states.values(), *outputs]
 
 
-def zero_states(graph: Graph, hp: HyperParameters) -> list[NDArray]:
+def zero_states(graph: Graph, hp: Common) -> list[NDArray]:
     """Initial carried states of the whole batch: (B, R, width) each."""
     return [np.zeros((hp.batch_size, *s.type.shape[1:]), s.dtype) for s in graph.states.values()]

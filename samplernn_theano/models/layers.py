@@ -6,7 +6,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.config.hyperparameters import HyperParameters, RealValued, Recurrent
+from samplernn_theano.config.shared_hyperparameters import Common, Quantised, RealValued, Recurrent
 from samplernn_theano.models.lazy_linear import LazyLinear, matmul
 from samplernn_theano.models.parameters import Draw, Parameters, default, he, standard_normal, zeros
 
@@ -109,12 +109,12 @@ def nll_bits(logits: Expression, targets: Expression) -> Expression:
 # --- inputs, initial states and frames ----------------------------------------------------------------------
 
 
-def samples_dtype(params: Parameters, hp: HyperParameters) -> str:
+def samples_dtype(params: Parameters, hp: Common) -> str:
     """int32 for levels, the parameters' dtype for real numbers."""
     return params.dtype if hp.real_valued else "int32"
 
 
-def chunk_inputs(params: Parameters, hp: HyperParameters) -> tuple[Expression, Expression, Expression]:
+def chunk_inputs(params: Parameters, hp: Common) -> tuple[Expression, Expression, Expression]:
     """Inputs for a truncated-BPTT chunk: sequences and mask (B, overlap + T), reset ()."""
     shape = (hp.batch_size, hp.overlap + hp.seq_len)
     return (
@@ -125,7 +125,7 @@ def chunk_inputs(params: Parameters, hp: HyperParameters) -> tuple[Expression, E
 
 
 def block_inputs(
-    params: Parameters, hp: HyperParameters, n_seqs: int, length: int
+    params: Parameters, hp: Common, n_seqs: int, length: int
 ) -> tuple[dict[str, Expression], Expression, Expression, Expression, Expression]:
     """Inputs for a block of samples: noise, silent, previous, reset, inverse_temperature; see `Sampler`."""
     names = ("uniforms", "normals") if hp.real_valued else ("uniforms",)
@@ -162,7 +162,7 @@ def he_linear(params: Parameters, hp: Recurrent, name: str, n_in: int, n_out: in
     return linear(params, name, n_in, n_out, he(n_in, n_out), weight_norm=hp.weight_norm)
 
 
-def fed_back(hp: HyperParameters, silent: Expression, drawn: Expression) -> Expression:
+def fed_back(hp: Quantised | RealValued, silent: Expression, drawn: Expression) -> Expression:
     """The samples that are output and fed back: silence where `silent` is not 0, else `drawn`.
 
     Real numbers are clipped to full scale, amplitudes of -1 to 1, so that the feedback cannot diverge.

@@ -1,1 +1,1 @@
-"""What exists only because the original did: its shuffle, random numbers, pickles, names and folders."""
+"""Compatibility with the original: its shuffle, random numbers, pickles, names and results folders."""

@@ -131,10 +131,10 @@ def rewind(tree: ResultTree, discarded: Sequence[Mapping[str, Any]]) -> None:
         return
     if tree.log.exists():
         log = results_folder.read_log(tree)
-        gone = {evaluation["iteration"] for evaluation in evaluations}
-        kept = [i for i, iteration in enumerate(log["iter"]) if iteration not in gone]
-        resumed = [index for index in log.pop(RESUMED, []) if index <= len(kept)]
-        after = {key: [values[i] for i in kept] for key, values in log.items()}
+        removed = {evaluation["iteration"] for evaluation in evaluations}
+        remaining = [i for i, iteration in enumerate(log["iter"]) if iteration not in removed]
+        resumed = [index for index in log.pop(RESUMED, []) if index <= len(remaining)]
+        after = {key: [values[i] for i in remaining] for key, values in log.items()}
         results_folder.write_log(tree, after | ({RESUMED: resumed} if resumed else {}))
     for evaluation in evaluations:
         name = tags.params_name(*params_name_of(evaluation))

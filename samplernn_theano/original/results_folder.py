@@ -217,7 +217,7 @@ class ResumePoint(NamedTuple):
     log : dict of str to list
         The log after resuming.
     backup : bool
-        True if evaluations are dropped from the log, so that a copy of it is kept.
+        True if evaluations are dropped from the log, so that a copy of it is saved.
     """
 
     epoch: int
@@ -285,7 +285,7 @@ def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
 def apply_resume_point(tree: ResultTree, resume: ResumePoint) -> None:
     """Write the log of a resume point, after a copy of the old one if evaluations are dropped.
 
-    The copy is train_log_i<last iteration>.pkl, a name of ours.
+    The copy is train_log_i<last iteration>.pkl, which the original does not have.
 
     Raises
     ------

@@ -5,8 +5,7 @@ to their signs, which depend on the implementation in LAPACK. The authors' NumPy
 since version 3.10 some signs differ, because `dlartg`, the plane rotation under the QR iteration, has another
 convention [4]: up to two columns in five for at most 25 rows, one or two per matrix for 1024 rows. Here the
 vectors are those of the installed LAPACK, and each sign is computed separately, by the steps of the driver
-`dgesdd` with the old `dlartg`. So the signs do not depend on the installed LAPACK. A function that implements
-a LAPACK routine names it.
+`dgesdd` with the old `dlartg`. A function that implements a LAPACK routine names it.
 
 A sign can depend on a decision near rounding errors (which vectors a merge leaves unchanged, when an
 iteration has converged), so equality is measured, not proven. Of the 150090 columns of 3360 normal matrices
@@ -212,10 +211,9 @@ def merge(
 def secular(poles: Array, z: Array) -> tuple[Array, Array, Array]:
     """Singular values and vectors of the matrix with first row z and diagonal `poles` (`dlasd3`) [3].
 
-    poles (k,) increase from 0, and z (k,) has no negligible entry. Returns the singular values (k,),
-    increasing, and the left and right vectors (k, k), one per column; the first entry of a left vector is
-    negative.
-    Raises numpy.linalg.LinAlgError if a value is not found.
+    poles (k,) rise from 0, and z (k,) has no negligible entry. Returns the rising singular values (k,) and the
+    left and right vectors (k, k), one per column; the first entry of a left vector is negative. Raises
+    numpy.linalg.LinAlgError if a value is not found.
     """
     k = len(z)
     roots, gaps = np.zeros(k), np.zeros((k, k))  # gaps[i, j] = poles[i]^2 - roots[j]^2, without cancellation
@@ -313,10 +311,10 @@ def qr_iteration(d: Array, e: Array, ut: Array, vt: Array) -> None:
                 part = d[block], e[between], ut[block], vt[block]
             else:
                 part = d[block][::-1], e[between][::-1], vt[block][::-1], ut[block][::-1]
-            least = lower_bound(part[0], part[1])
-            if least is not None:
+            bound = lower_bound(part[0], part[1])
+            if bound is not None:
                 old_low, old_high = low, high
-                sweep(*part, shift_of(part[0], part[1], least, n))
+                sweep(*part, shift_of(part[0], part[1], bound, n))
                 if abs(part[1][-1]) <= threshold:
                     part[1][-1] = 0.0
         if high <= 0:
@@ -329,20 +327,20 @@ def lower_bound(d: Array, e: Array) -> float | None:
     if abs(e[-1]) <= TOLERANCE * abs(d[-1]):
         e[-1] = 0.0
         return None
-    mu = least = abs(d[0])
+    mu = bound = abs(d[0])
     for i in range(len(e)):
         if abs(e[i]) <= TOLERANCE * mu:
             e[i] = 0.0
             return None
         mu = abs(d[i + 1]) * (mu / (mu + abs(e[i])))
-        least = min(least, mu)
-    return float(least)
+        bound = min(bound, mu)
+    return float(bound)
 
 
-def shift_of(d: Array, e: Array, least: float, n: int) -> float:
+def shift_of(d: Array, e: Array, bound: float, n: int) -> float:
     """The smaller singular value of the last 2 x 2 block, or 0 where a shift would cost accuracy."""
     largest = max(np.abs(d).max(), np.abs(e).max())
-    if n * TOLERANCE * (least / largest) <= max(EPS, 0.01 * TOLERANCE):
+    if n * TOLERANCE * (bound / largest) <= max(EPS, 0.01 * TOLERANCE):
         return 0.0
     f, g, h = abs(d[-2]), e[-1], abs(d[-1])
     shift = 2 * f * h / (math.hypot(f + h, g) + math.hypot(f - h, g))  # `dlas2`

@@ -66,7 +66,7 @@ def tag(argv: Sequence[str], family: str, learning_rate: float | None = None) ->
     learning_rate : float, optional
         By default the script's. It is not in the tag of wavenet.
     """
-    joined = "".join(word for word in argv if word != "--resume")
+    joined = "".join(argument for argument in argv if argument != "--resume")
     for old, new in (("--", "-"), ("/", "-"), ("True", "T"), ("False", "F")):
         joined = joined.replace(old, new)
     if family == "wavenet":
@@ -82,14 +82,14 @@ def from_tag(name: str, family: str) -> Settings:
     CheckpointError
         If the name is not a tag of this family, or is ambiguous.
     """
-    words, learning_rate = _split_tag(name, family)
-    flags = [word for word in words if word.startswith("--")]
-    if not words or len(flags) != len(set(flags)):
+    argv, learning_rate = _split_tag(name, family)
+    flags = [argument for argument in argv if argument.startswith("--")]
+    if not argv or len(flags) != len(set(flags)):
         raise CheckpointError(
             f"The folder's name {name} is not a name of the original's for a {family} run; give the "
             "hyper-parameters."
         )
-    hp, which_set = read_argv(words, family, f"The folder's name {name}")
+    hp, which_set = read_argv(argv, family, f"The folder's name {name}")
     return Settings(hp, which_set, learning_rate or hp.learning_rate)
 
 
@@ -123,12 +123,12 @@ def _split_tag(name: str, family: str) -> tuple[list[str], float | None]:
     matched = re.fullmatch(r".*?\.py(?P<flags>-.*?)(?:-lr(?P<rate>\d+(\.\d+)?(e-\d+)?))?", name)
     if matched is None or part.sub("", matched["flags"]):
         return [], None
-    words = []
+    argv = []
     for found in part.finditer(matched["flags"]):
         if found["flag"]:
             flag_name = next(n for n in values if found["flag"].startswith(n))
-            words += [f"--{flag_name}", found["flag"][len(flag_name) :].removeprefix("=")]
-    return words, float(matched["rate"]) if matched["rate"] else None
+            argv += [f"--{flag_name}", found["flag"][len(flag_name) :].removeprefix("=")]
+    return argv, float(matched["rate"]) if matched["rate"] else None
 
 
 # --- names of files -----------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def small(family):
 
 
 def minibatches(hp):
-    """Each clip ends somewhere; in every fourth pass all but the last have: other devices count nothing."""
+    """Each clip ends somewhere; in every fourth chunk only the last has targets left, on one device."""
     rng = np.random.default_rng(0)
     shape = hp.batch_size, hp.overlap + hp.seq_len
     for i in range(ITERATIONS):

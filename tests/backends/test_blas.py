@@ -28,16 +28,16 @@ AVX512 = AVX2 | {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx
         (AVX512, "", ""),  # an OpenBLAS that does not tell
     ],
 )
-def test_a_processor_that_is_misread_is_told_with_the_remedy(flags, core, remedy):
-    told = blas.describe_openblas([blas.OpenBLAS("/lib/libopenblas.so.0", "0.3.21", core)], flags)
-    assert told.startswith(f"libopenblas.so.0 0.3.21 ({core})")
-    assert told.endswith(remedy) and ("OPENBLAS_CORETYPE" in told) == bool(remedy)
+def test_a_misdetected_processor_is_reported_with_the_fix(flags, core, remedy):
+    output = blas.describe_openblas([blas.OpenBLAS("/lib/libopenblas.so.0", "0.3.21", core)], flags)
+    assert output.startswith(f"libopenblas.so.0 0.3.21 ({core})")
+    assert output.endswith(remedy) and ("OPENBLAS_CORETYPE" in output) == bool(remedy)
 
 
 def test_every_library_is_named_and_a_remedy_they_share_is_said_once():
     libraries = [blas.OpenBLAS(f"/x/{name}.so", "0.3.30", "Haswell") for name in ("numpys", "scipys")]
-    told = blas.describe_openblas(libraries, AVX512)
-    assert "numpys.so" in told and "scipys.so" in told and told.count("SkylakeX") == 1
+    output = blas.describe_openblas(libraries, AVX512)
+    assert "numpys.so" in output and "scipys.so" in output and output.count("SkylakeX") == 1
     assert blas.describe_openblas([], AVX512) == "none is loaded"
 
 
@@ -52,10 +52,10 @@ def test_what_the_processor_can_do_is_read_from_its_first_core(tmp_path):
 def test_info_notices_a_library_that_runs_the_wrong_kernels():
     command = [sys.executable, "-m", "samplernn_theano", "info", "--backend", "numba"]
     environment = os.environ | {"OPENBLAS_CORETYPE": "Nehalem"}
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    if "openblas" not in told:
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    if "openblas" not in output:
         pytest.skip("NumPy and SciPy have another BLAS")
-    assert "misdetects the processor as a Nehalem" in told and "set OPENBLAS_CORETYPE=" in told
+    assert "misdetects the processor as a Nehalem" in output and "set OPENBLAS_CORETYPE=" in output
 
 
 def test_the_users_own_setting_comes_first(monkeypatch):
@@ -64,12 +64,12 @@ def test_the_users_own_setting_comes_first(monkeypatch):
     assert blas.describe_linked([]) == "-L/opt/lib -lmkl_rt"
 
 
-def test_without_any_blas_the_remedy_is_told(monkeypatch):
+def test_without_any_blas_the_fix_is_reported(monkeypatch):
     monkeypatch.setattr(blas, "_configured_flags", lambda: "")
     monkeypatch.setattr(blas.ctypes.util, "find_library", lambda name: None)
     assert blas.linker_flags([]) == ""
-    told = blas.describe_linked([])
-    assert "apt install libopenblas0-pthread" in told and "conda-forge" in told
+    output = blas.describe_linked([])
+    assert "apt install libopenblas0-pthread" in output and "conda-forge" in output
 
 
 def test_numpys_library_that_counts_in_64_bits_is_not_linked(monkeypatch):
@@ -83,7 +83,7 @@ def test_scipys_library_does_the_products_of_the_backend_c(tmp_path):
     """In a process of its own, because PyTensor keeps what it has compiled."""
     program = f"""
 import pathlib, sys, numpy as np, pytensor, pytensor.tensor as pt
-from samplernn_theano import blas
+from samplernn_theano.backends import blas
 flags = blas._bundled_flags(blas.loaded())
 if not flags:
     sys.exit(3)

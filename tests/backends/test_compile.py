@@ -57,8 +57,8 @@ def test_without_jax_numba_takes_over(python_without_jax):
     info = run(python_without_jax, "-m", "samplernn_theano", "info")
     assert info.returncode == 0, info.stderr
     assert "numba (JAX is not installed)" in info.stdout
-    asked = run(python_without_jax, "-m", "samplernn_theano", "info", "--backend", "jax")
-    assert asked.returncode == 2 and "pip install 'samplernn-theano[jax]'" in asked.stderr
+    done = run(python_without_jax, "-m", "samplernn_theano", "info", "--backend", "jax")
+    assert done.returncode == 2 and "pip install 'samplernn-theano[jax]'" in done.stderr
 
 
 def test_without_jax_graphs_are_compiled_by_numba(python_without_jax):

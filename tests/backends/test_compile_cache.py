@@ -1,4 +1,4 @@
-"""Compiled programs that are kept: used by the next process, never instead of another program."""
+"""The compile cache: programs are loaded by the next process, and never in place of another program."""
 
 import os
 import pathlib
@@ -78,7 +78,7 @@ def test_a_kept_program_computes_the_same_and_nothing_is_compiled_again(folder, 
     assert numbers(step.compile_trainer(HP)) == first
 
 
-def test_what_is_damaged_is_not_used(folder):
+def test_damaged_files_are_not_loaded(folder):
     what = {"program": "x"}
     compile_cache.store(what, {"devices": 1}, b"some bytes")
     assert compile_cache.load(what) == ({"devices": 1}, b"some bytes")
@@ -90,7 +90,7 @@ def test_what_is_damaged_is_not_used(folder):
         assert compile_cache.load(what) is None
 
 
-def test_nothing_is_kept_where_it_is_not_wanted_or_cannot_be(folder, monkeypatch):
+def test_nothing_is_stored_if_disabled_or_impossible(folder, monkeypatch):
     monkeypatch.setenv("SAMPLERNN_CACHE", "off")
     compile_cache.store({}, {}, b"x")
     assert compile_cache.folder() is None and compile_cache.load({}) is None
@@ -125,7 +125,7 @@ def test_the_key_depends_on_the_source_of_everything_compiled():
     assert all(list(package.glob(f"{folder}/*.py")) for folder in compile_cache.SOURCES)
 
 
-def test_what_was_used_longest_ago_makes_room(folder, monkeypatch):
+def test_the_least_recently_used_files_are_removed(folder, monkeypatch):
     monkeypatch.setattr(compile_cache, "MAX_FILES", 3)
     compiled = compile_cache.CompiledFiles(folder / "xla-0123abcd")
     for i in range(5):
@@ -168,7 +168,7 @@ def test_files_of_others_are_left_alone(folder, monkeypatch):
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == set(foreign)
 
 
-def test_jax_takes_what_xla_compiled_and_what_is_damaged_is_made_again(folder, start, monkeypatch):
+def test_jax_loads_compiled_code_and_replaces_damaged_files(folder, start, monkeypatch):
     found, get = [], compile_cache.CompiledFiles.get
     monkeypatch.setattr(
         compile_cache.CompiledFiles, "get", lambda self, key: found.append(get(self, key)) or found[-1]
@@ -188,7 +188,7 @@ def test_jax_takes_what_xla_compiled_and_what_is_damaged_is_made_again(folder, s
         assert [run(), run()] == [False, True]
 
 
-def test_jax_keeps_nothing_in_a_folder_that_cannot_be_made(folder, start, monkeypatch):
+def test_jax_stores_nothing_in_a_folder_that_cannot_be_created(folder, start, monkeypatch):
     (folder / "file").touch()
     monkeypatch.setenv("SAMPLERNN_CACHE", str(folder / "file"))
     start()

@@ -46,8 +46,8 @@ def assert_as_on_one_device(one, other, rtol=5e-6):
 
 
 def test_four_devices_train_like_one():
-    told = json.loads(several(4, FOLDER / "over_devices.py", "1,4", "two_tier"))
-    assert_as_on_one_device(*told["two_tier"])
+    output = json.loads(several(4, FOLDER / "over_devices.py", "1,4", "two_tier"))
+    assert_as_on_one_device(*output["two_tier"])
 
 
 @pytest.mark.slow
@@ -88,5 +88,5 @@ def test_what_devices_cannot_do_is_refused_in_a_sentence():
 @pytest.mark.slow
 def test_conformance_on_two_devices(cases):
     words = ("-m", "samplernn_theano", "conformance", cases, "--case", "1t_gru1", "--brief", "--devices", 2)
-    told = several(2, *words)
-    assert " 0 failed, in 1 cases" in told
+    output = several(2, *words)
+    assert " 0 failed, in 1 cases" in output

@@ -1,4 +1,4 @@
-"""What a GPU asks for, proven without one: nothing crosses unasked, nothing is copied, all can compile."""
+"""Requirements of a GPU, tested without one: no implicit transfers, no copies, all graphs compile."""
 
 import re
 from dataclasses import replace
@@ -40,7 +40,7 @@ def trainer():
 
 
 class Untouched:
-    """A state as the loop sees it: nothing can be done with it but to pass it on."""
+    """A state as in the loop, which can only be passed on."""
 
     def __init__(self, array):
         self.array = array
@@ -71,7 +71,9 @@ def test_of_a_step_the_loop_reads_only_the_cost_and_only_when_the_next_one_is_un
 
     clips = {split: load_split(data, split) for split in SPLITS}
     watched = replace(trainer, step=step)
-    t = TrainingState(watched, clips, run_folder.Run(tmp_path), Schedule(), Progress(), trainer.zero_states(), 0.0)
+    t = TrainingState(
+        watched, clips, run_folder.Run(tmp_path), Schedule(), Progress(), trainer.zero_states(), 0.0
+    )
     with jax.transfer_guard("disallow"):  # but for arrays that are sent on purpose
         for batch in islice(loop.remaining_minibatches(t), 4):
             loop.train_step(t, batch)
@@ -82,10 +84,10 @@ def test_of_a_step_the_loop_reads_only_the_cost_and_only_when_the_next_one_is_un
 
 def test_a_whole_run_sends_nothing_that_it_does_not_mean_to(trainer, data, tmp_path):
     clips = {split: load_split(data, split) for split in SPLITS}
-    told = {"backend": "jax", "versions": {}, "devices": "", "git_revision": None}
-    run = run_folder.create(tmp_path / "run", told)
+    settings = {"backend": "jax", "versions": {}, "devices": "", "git_revision": None}
+    run = run_folder.create(tmp_path / "run", settings)
     t = TrainingState(
-        replace(trainer, settings=told),
+        replace(trainer, settings=settings),
         clips,
         run,
         Schedule(max_iters=3),

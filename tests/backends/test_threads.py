@@ -7,7 +7,7 @@ import sys
 from samplernn_theano.backends import threads
 
 
-def test_every_library_is_told(monkeypatch):
+def test_every_library_is_limited(monkeypatch):
     for name in threads.THREAD_VARIABLES:
         monkeypatch.setenv(name, "7")
     threads.set_limit(3)

@@ -24,5 +24,5 @@ def test_lengths_of_time(word, seconds):
 
 @pytest.mark.parametrize("word", ["", "10", "h", "-1h", "1:2:3", "1h30m", "nan", "1e3s", "inf"])
 def test_what_is_no_length_of_time(word):
-    with pytest.raises(argparse.ArgumentTypeError, match="no length of time"):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a duration"):
         duration(word)

@@ -212,7 +212,7 @@ def test_no_help_text_is_left_over():
         (ThreeTier, ["--n_frames", "9"], "--n_frames"),
         (TwoTier, ["--seq_len", "64"], "--seq_len"),
         (WaveNet, ["--n_rnn", "1"], "--n_rnn"),
-        (KTier, ["--frame_sizes", "16-8"], "--frame_sizes: '16-8' is not written as in 16/8/2"),
+        (KTier, ["--frame_sizes", "16-8"], "--frame_sizes: '16-8' is not a list of sizes such as 16/8/2"),
         (KTier, ["--frame_sizes", "8/3"], "--frame_sizes 8/3"),
         (RNNGMM, ["--mean", "loud", "--std", "1"], "--mean: .*'loud'"),
         (RNNGMM, ["--mean", "-1e-5", "--std", "1"], "--mean"),
@@ -250,5 +250,5 @@ def test_frame_sizes_are_numbers_between_strokes(word, sizes):
 
 @pytest.mark.parametrize("word", ["", "/", "16/", "16,8", "a/b", "8/2.0"])
 def test_other_words_are_no_frame_sizes(word):
-    with pytest.raises(argparse.ArgumentTypeError, match="not written as in 16/8/2"):
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a list of sizes such as 16/8/2"):
         frame_sizes(word)

@@ -1,4 +1,4 @@
-"""Two models side by side: what differs is told, in numbers that follow from how it was made to differ."""
+"""Comparisons report the differences of models that were made to differ in a known way."""
 
 import re
 from dataclasses import replace
@@ -51,11 +51,11 @@ def test_equal_models_are_equal_bit_for_bit():
     found = compare.compare(a, b)
     assert found.equal and not found.settings and len(found.distances) == len(a.parameters)
     assert all(d.relative == d.largest == 0 for d in found.distances.values())
-    assert compare.describe(found).endswith(f"all {len(a.parameters)} are equal, bit for bit")
+    assert compare.describe_comparison(found).endswith(f"all {len(a.parameters)} are equal, bit for bit")
     h0 = b.parameters["FrameLevel.h0"].copy()
     h0[0, 0] = np.nextafter(np.float32(h0[0, 0]), np.float32(1))
     found = compare.compare(a, changed(b, FrameLevel__h0=h0))
-    assert not found.equal and "bit for bit" not in compare.describe(found)
+    assert not found.equal and "bit for bit" not in compare.describe_comparison(found)
 
 
 def test_distances_are_relative_to_a():
@@ -94,11 +94,11 @@ def test_models_of_different_families():
     assert "dim" not in found.settings
     assert "FrameLevel.h0" in found.only_a and "SampleLevel.h0" in found.only_b
     assert "SampleLevel.L2.W0" in found.distances
-    text = compare.describe(found)
+    text = compare.describe_comparison(found)
     assert "n_frames: 4 in A, - in B" in text and "FrameLevel.h0" in text
 
 
-def test_shapes_that_differ_are_told():
+def test_shapes_that_differ_are_reported():
     found = compare.compare(model(HP), model(replace(HP, dim=5)))
     assert found.shapes["SampleLevel.L2.W0"] == ((6, 6), (5, 5))
     assert found.distances.keys() == {
@@ -106,9 +106,9 @@ def test_shapes_that_differ_are_told():
         "SampleLevel.Output.b",
         "SampleLevel.Output.g0",
     }
-    assert "SampleLevel.L2.b: (6,) in A, (5,) in B" in compare.describe(found)
+    assert "SampleLevel.L2.b: (6,) in A, (5,) in B" in compare.describe_comparison(found)
     nothing = compare.compare(model(HP), model(WaveNet(dim=2, wavenet_blocks=1, dilation_layers_per_block=1)))
-    assert not nothing.distances and "No parameter" in compare.describe(nothing)
+    assert not nothing.distances and "No parameter" in compare.describe_comparison(nothing)
 
 
 # --- costs

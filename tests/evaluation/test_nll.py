@@ -80,7 +80,7 @@ def test_the_originals_checkpoints_score_as_its_log_says(family):
 
 def test_each_clip_has_its_own_score_whatever_the_batches():
     """Clips of one length: 11 of them, in batches of 3 and one by one."""
-    clips = some_clips(11, length=50)  # one pass and a half
+    clips = some_clips(11, length=50)  # one and a half chunks
     clips[4:] *= np.linspace(0.1, 1, 7)[:, None]
     clips[:, :9] = 0.02  # each clip begins in its own way
     clips[:, 3:9] *= np.arange(11)[:, None]
@@ -110,7 +110,7 @@ def products_of(program) -> int:
 
 
 def test_padding_of_ragged_clips_does_not_count():
-    """Vectors of 4 samples, some masked in part. The mean over minibatches weighs all passes alike."""
+    """Vectors of 4 samples, some masked in part. The mean over minibatches weighs all chunks equally."""
     hp = RNNGMM(dim=5, seq_len=16, frame_size=4, n_components=2, batch_size=2, mean=0.0, std=0.5)
     lengths = (30, 21, 9, 47)
     offsets = np.cumsum((0, *lengths))
@@ -128,7 +128,7 @@ def test_padding_of_ragged_clips_does_not_count():
 
 
 def as_trainer(model: LoadedModel) -> Trainer:
-    """What training has of a model to look at its costs."""
+    """A trainer, for the costs of an evaluation during training."""
     graph = load.build(model)
     f = compile_function(graph.inputs, [graph.cost, *graph.new_states.values()])
     return Trainer(model.hp, graph, {}, step=f, evaluate=f)
@@ -161,7 +161,7 @@ def test_evaluate_says_the_score_and_what_was_left_out(tones, tmp_path):
         == left_out
     )
     assert independent.startswith("independent predictions: ") and where.endswith("a.csv")
-    assert "32/32" in done.stderr  # passes
+    assert "32/32" in done.stderr  # chunks
 
     header, *lines = (tmp_path / "new" / "a.csv").read_text().splitlines()
     assert header == "split,clip,nll_bits" and [line.split(",")[1] for line in lines] == ["0", "1", "2"]
@@ -179,15 +179,15 @@ def test_a_setting_and_splits_are_taken(tones, capsys, tmp_path):
     out = capsys.readouterr().out
     assert "valid: " in out and "over 4 clips" in out and "left out" not in out
 
-    told = json.loads((tmp_path / "s.json").read_text())
-    assert told["family"] == "three_tier" and told["unit"] == "bits per sample"
+    record = json.loads((tmp_path / "s.json").read_text())
+    assert record["family"] == "three_tier" and record["unit"] == "bits per sample"
     table = [line.split(",") for line in (tmp_path / "s.csv").read_text().splitlines()[1:]]
     for split in ("valid", "test"):
         bits = [float(value) for name, _, value in table if name == split]
-        assert told[split]["score"] == pytest.approx(np.mean(bits), rel=1e-6)
-        assert told[split]["standard_error"] == pytest.approx(np.std(bits, ddof=1) / 2)
-        assert (told[split]["clips"], told[split]["left_out"]) == (4, 0)
-        assert f"{split}: {told[split]['score']:.4f} bits" in out
+        assert record[split]["score"] == pytest.approx(np.mean(bits), rel=1e-6)
+        assert record[split]["standard_error"] == pytest.approx(np.std(bits, ddof=1) / 2)
+        assert (record[split]["clips"], record[split]["left_out"]) == (4, 0)
+        assert f"{split}: {record[split]['score']:.4f} bits" in out
 
 
 def test_real_numbers_are_scored_in_nats_too(small_data, tmp_path, capsys):

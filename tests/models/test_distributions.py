@@ -1,4 +1,4 @@
-"""What the last layer stands for: the softmax, and the mixture of Gaussians against SciPy."""
+"""Output distributions: the softmax, and the mixture of Gaussians against SciPy."""
 
 import numpy as np
 import pytensor

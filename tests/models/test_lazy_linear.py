@@ -1,4 +1,4 @@
-"""Linear maps multiplied beforehand, and sums made in chunks, compute what the plain forms compute."""
+"""Joined linear maps, and sums computed in chunks, equal the plain forms."""
 
 import numpy as np
 import pytensor
@@ -68,7 +68,7 @@ def test_vectors_of_a_step_follow_each_other_in_time():
 
 
 @pytest.mark.parametrize("rows, n_in, n_out, n_next, is_cheaper", [(100, 8, 8, 8, True), (2, 8, 8, 8, False)])
-def test_maps_are_merged_where_that_takes_fewer_multiplications(rows, n_in, n_out, n_next, is_cheaper):
+def test_maps_are_joined_if_that_takes_fewer_multiplications(rows, n_in, n_out, n_next, is_cheaper):
     m = LazyLinear(fixed(random(rows, n_in)), fixed(random(n_in, n_out)))
     V = fixed(random(n_out, n_next))
     merged, separate = n_in * n_out * n_next + rows * n_in * n_next, rows * n_out * (n_in + n_next)
@@ -127,7 +127,7 @@ def test_without_the_gradient_nothing_of_it_is_computed(monkeypatch):
     assert [v.type.shape for v in scans[-1].outputs] in ([()], [(2,)], [(1,)])
 
 
-def test_a_plain_rnn_looks_its_first_layer_up():
+def test_a_plain_rnn_has_a_table_for_its_first_layer():
     """Its embedding and the first layer's input are one table if that takes fewer multiplications."""
     hp = OneTier(dim=6, emb_size=3, q_levels=10, batch_size=2, seq_len=32)
     graph = build_graph(Parameters(), hp)

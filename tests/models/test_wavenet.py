@@ -120,14 +120,14 @@ def logits_after(params, hp, window):
 
 
 def naive(params, hp, n_seqs):
-    """A function (window) -> logits, which computes everything anew."""
+    """A function (window) -> logits, which computes everything again."""
     window = pt.tensor("window", dtype="int32", shape=(n_seqs, hp.overlap))
     return compile_function([window], [wavenet.next_logits(params, hp, window)])
 
 
 @pytest.mark.parametrize(("dim", "passes"), [(1, True), (2, False)])
 def test_the_first_layer_adds_its_input_only_where_the_model_has_one_channel(dim, passes):
-    """Quirk: where the first layer itself passes nothing on, the next ones still hear the samples, or not."""
+    """Quirk: without output of the first layer the next ones still depend on the samples, or not."""
     hp = replace(TINY, dim=dim)
     params = moved(hp)
     params.assign({"block_1.dilation_1.W1x1": np.zeros((2 * dim, dim, 1, 1))})
@@ -184,7 +184,7 @@ def noise(length, seed=0):
 SILENCE = np.full((N_SEQS, TINY.overlap), TINY.silence, flag)
 
 
-def test_queues_give_what_computing_everything_anew_gives(params, generate):
+def test_queues_equal_computing_everything_again(params, generate):
     """Over two blocks, with a stretch of silence that is fed back."""
     uniforms, silent = noise(2 * LENGTH)
     silent[LENGTH - 3 : LENGTH + 2] = 1
@@ -197,12 +197,12 @@ def test_queues_give_what_computing_everything_anew_gives(params, generate):
     uniform = pt.tensor("uniform", dtype="float32", shape=(N_SEQS,))
     drawn = distributions.categorical(wavenet.next_logits(params, TINY, window), uniform)
     draw = compile_function([window, uniform], [drawn])
-    heard = SILENCE
+    samples_in = SILENCE
     for t in range(2 * LENGTH):
-        latest = np.ascontiguousarray(heard[:, -TINY.overlap :])
+        latest = np.ascontiguousarray(samples_in[:, -TINY.overlap :])
         new = np.full(N_SEQS, TINY.silence) if silent[t] else np.asarray(draw(latest, uniforms[t])[0])
-        heard = np.concatenate([heard, new[:, None].astype(flag)], axis=1)
-    np.testing.assert_array_equal(samples, heard[:, TINY.overlap :])
+        samples_in = np.concatenate([samples_in, new[:, None].astype(flag)], axis=1)
+    np.testing.assert_array_equal(samples, samples_in[:, TINY.overlap :])
     assert len(np.unique(samples)) > 3
 
 
@@ -217,7 +217,7 @@ def test_two_blocks_are_one_long_block(params, generate):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_reset_forgets_what_was_heard(generate):
+def test_reset_discards_the_queues(generate):
     uniforms, silent = noise(LENGTH)
     first, *states = generate(uniforms, silent, SILENCE, 1)
     again, *_ = generate(uniforms, silent, SILENCE, 1, states)
@@ -226,12 +226,12 @@ def test_reset_forgets_what_was_heard(generate):
     assert (carried != first).any()
 
 
-def test_the_queues_start_as_silence_heard_for_ever_leaves_them(params, generate):
-    """After one sample all rows but one are as they started; after many all were heard."""
+def test_the_queues_start_as_after_infinite_silence(params, generate):
+    """After one sample all rows but one are as they started; after many none is."""
     uniforms, silent = noise(LENGTH)
-    samples, time, *heard = generate(uniforms, silent + flag(1), SILENCE, 1)
+    samples, time, *samples_in = generate(uniforms, silent + flag(1), SILENCE, 1)
     assert (samples == TINY.silence).all() and time == LENGTH % 4
     _, _, *started = compiled_sampler(params, 1)(uniforms[:1], silent[:1] + flag(1), SILENCE, 1)
     assert any(np.abs(queue).max() > 0.01 for queue in started)
-    for ours, theirs in zip(started, heard, strict=True):
+    for ours, theirs in zip(started, samples_in, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)

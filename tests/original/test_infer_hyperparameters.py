@@ -45,7 +45,7 @@ def test_what_is_inferred_is_what_the_model_was_built_with(name):
     FAMILIES[family](**inferred.known)  # they go together
 
 
-def test_whether_the_initial_states_were_trained_cannot_be_told():
+def test_trained_initial_states_are_unknown():
     """Quirk: where they are not, they are saved all the same."""
     assert "learn_h0" in infer(of_one("3t_lstm2_h0F")).unknown
     assert "learn_h0" not in infer(of_one("wn_2x4")).unknown

@@ -36,10 +36,13 @@ def empty_tree(folder: Path, log: dict, names: list[str]) -> ResultTree:
     return tree
 
 
-def looks(*looks: tuple[int, int]) -> dict:
-    """A log of looks at these epochs and iterations."""
-    log = {key: [float(k) for k in range(len(looks))] for key in LOG_KEYS}
-    return log | {"epoch": [epoch for epoch, _ in looks], "iter": [iteration for _, iteration in looks]}
+def evaluations(*evaluations: tuple[int, int]) -> dict:
+    """A log of evaluations at these epochs and iterations."""
+    log = {key: [float(k) for k in range(len(evaluations))] for key in LOG_KEYS}
+    return log | {
+        "epoch": [epoch for epoch, _ in evaluations],
+        "iter": [iteration for _, iteration in evaluations],
+    }
 
 
 def named(epoch: int, iteration: int) -> str:
@@ -52,9 +55,7 @@ def changed_tree(folder: Path, family: str, change: str) -> ResultTree:
     names = [path.name for _, path in results_folder.checkpoints(golden)]
     gone = {"without_i97": ["_i97_"], "without_i97_i80": ["_i97_", "_i80_"], "none": ["_i"]}.get(change, [])
     names = [name for name in names if not any(part in name for part in gone)]
-    if (
-        change == "duplicate_i97"
-    ):  # in what order the two were written cannot be told; the answer names the newer
+    if change == "duplicate_i97":  # in what order the two were written is unknown; the answer names the newer
         newer = answer["res_path"]
         names = [*names[:2], *{"params_e1_i97_older_best.pkl", *names[2:]} - {newer}, newer]
     return empty_tree(folder, pickles.read(golden.log), names)
@@ -84,7 +85,7 @@ def test_checkpoints_are_listed_from_the_first_to_the_last(family):
 
 def test_checkpoints_are_sorted_by_number_and_other_files_are_left_out(tmp_path):
     names = [named(1, 100), named(0, 97), named(0, 9), "params_e0_i5.pkl", "notes.pkl", named(0, 5) + ".part"]
-    tree = empty_tree(tmp_path, looks(), names)
+    tree = empty_tree(tmp_path, evaluations(), names)
     assert [name.iteration for name, _ in results_folder.checkpoints(tree)] == [9, 97, 100]
 
 
@@ -99,20 +100,20 @@ def test_the_log_is_plain_numbers_under_the_keys_of_the_original(family):
 
 
 @each_family
-def test_what_a_run_was_asked_for_by_its_command_line_and_by_its_folder_alone(family, tmp_path):
+def test_settings_are_read_from_the_command_line_or_the_folder(family, tmp_path):
     tree = TREES[family]
-    asked = results_folder.settings(tree)
-    assert (asked.hp.family, asked.hp.dim, asked.hp.q_levels) == (
+    settings = results_folder.settings(tree)
+    assert (settings.hp.family, settings.hp.dim, settings.hp.q_levels) == (
         family,
         8 if family == "wavenet" else 16,
         32,
     )
-    assert asked.which_set == "MUSIC"
-    assert asked.learning_rate == (0.0001 if family == "wavenet" else 0.001)
+    assert settings.which_set == "MUSIC"
+    assert settings.learning_rate == (0.0001 if family == "wavenet" else 0.001)
 
     bare = ResultTree(tmp_path / tree.folder.parent.name / tree.folder.name)
     bare.folder.mkdir(parents=True)
-    assert results_folder.settings(bare) == asked
+    assert results_folder.settings(bare) == settings
 
 
 def test_a_tree_that_was_moved_is_known_by_its_name_or_by_its_command_line(tmp_path):
@@ -142,9 +143,9 @@ def test_a_tree_is_read_wherever_one_stands(tmp_path, monkeypatch):
         ([1, 2], "is not a dictionary of lists"),
         ({"iter": 3}, "is not a dictionary of lists"),
         ({"iter": [3]}, "has no 'epoch'"),
-        (looks((0, 3)) | {"iter": []}, "differ in length"),
-        (looks((0, 3)) | {"train time": ["x"]}, "holds a value that is not a number"),
-        (looks((0, 3)) | {"iter": [3.5]}, "holds a value that is not a number"),
+        (evaluations((0, 3)) | {"iter": []}, "differ in length"),
+        (evaluations((0, 3)) | {"train time": ["x"]}, "holds a value that is not a number"),
+        (evaluations((0, 3)) | {"iter": [3.5]}, "holds a value that is not a number"),
     ],
 )
 def test_a_log_that_is_none_is_refused(tmp_path, log, message):
@@ -156,14 +157,14 @@ def test_a_log_that_is_none_is_refused(tmp_path, log, message):
 
 @pytest.mark.parametrize("argv", [[], ["x", 3], {"argv": "x"}])
 def test_a_command_line_that_is_none_is_refused(tmp_path, argv):
-    tree = empty_tree(tmp_path, looks(), [])
+    tree = empty_tree(tmp_path, evaluations(), [])
     pickles.write(tree.args, argv)
     with pytest.raises(CheckpointError, match="args.pkl holds no command line"):
         results_folder.settings(tree)
 
 
 def test_a_command_line_of_another_family_is_refused(tmp_path):
-    tree = empty_tree(tmp_path, looks(), [])
+    tree = empty_tree(tmp_path, evaluations(), [])
     shutil.copy(TREES["wavenet"].args, tree.args)
     with pytest.raises(CheckpointError, match="args.pkl does not fit a one_tier model"):
         results_folder.settings(tree)
@@ -206,21 +207,21 @@ def test_resuming_answers_as_the_original(tmp_path, family, change):
     assert results_folder.read_log(tree)[RESUMED] == [len(golden["train_log_after"]["iter"])]
 
 
-def test_later_resumes_are_counted_too_and_forgotten_with_the_looks_that_are_lost(tmp_path):
-    log = looks((0, 40), (0, 80), (1, 97)) | {RESUMED: [1]}
+def test_later_resumes_are_counted_too_and_dropped_with_their_evaluations(tmp_path):
+    log = evaluations((0, 40), (0, 80), (1, 97)) | {RESUMED: [1]}
     tree = empty_tree(tmp_path, log, [named(0, 40), named(0, 80), named(1, 97)])
     assert results_folder.find_resume_point(tree).log[RESUMED] == [1, 3]
     (tree.params / named(1, 97)).unlink()
     assert results_folder.find_resume_point(tree).log[RESUMED] == [1, 2]
     (tree.params / named(0, 80)).unlink()
     assert results_folder.find_resume_point(tree, count=False).log == {
-        key: values[:1] for key, values in looks((0, 40)).items()
+        key: values[:1] for key, values in evaluations((0, 40)).items()
     }
 
 
 def test_the_minibatches_to_skip_are_those_of_the_epoch(tmp_path):
     """An epoch of 96 minibatches; each later one begins with a look after its first minibatch."""
-    log = looks((0, 40), (0, 80), (1, 97), (1, 137), (2, 193), (2, 233))
+    log = evaluations((0, 40), (0, 80), (1, 97), (1, 137), (2, 193), (2, 233))
     names = [named(0, 80), named(1, 97), named(1, 137), named(2, 193), named(2, 233)]
     tree = empty_tree(tmp_path, log, names)
     for skipped in (41, 1, 41, 1, 80):
@@ -231,7 +232,7 @@ def test_the_minibatches_to_skip_are_those_of_the_epoch(tmp_path):
 
 def test_iteration_4_also_finds_40(tmp_path):
     """Quirk: two files are found for iteration 4, so that look is given up and the newer file kept."""
-    tree = empty_tree(tmp_path, looks((0, 2), (0, 4)), [named(0, 2), named(0, 4), named(0, 40)])
+    tree = empty_tree(tmp_path, evaluations((0, 2), (0, 4)), [named(0, 2), named(0, 4), named(0, 40)])
     resume = results_folder.find_resume_point(tree)
     assert (resume.iteration, resume.params.name, resume.backup) == (2, named(0, 40), True)
 
@@ -244,18 +245,18 @@ def test_iteration_4_also_finds_40(tmp_path):
 
 
 def test_a_look_at_another_epoch_is_not_found(tmp_path):
-    tree = empty_tree(tmp_path, looks((0, 2), (1, 4)), [named(0, 2), named(0, 4)])
+    tree = empty_tree(tmp_path, evaluations((0, 2), (1, 4)), [named(0, 2), named(0, 4)])
     assert results_folder.find_resume_point(tree).iteration == 2
 
 
 def test_two_files_for_the_only_look_leave_nothing_to_go_on_from(tmp_path):
-    tree = empty_tree(tmp_path, looks((0, 4)), [named(0, 4), named(0, 40)])
+    tree = empty_tree(tmp_path, evaluations((0, 4)), [named(0, 4), named(0, 40)])
     with pytest.raises(CheckpointError, match="belong to the first evaluation .* keep only one"):
         results_folder.find_resume_point(tree)
 
 
 def test_a_log_without_looks_and_a_tree_without_a_log_cannot_be_resumed(tmp_path):
-    tree = empty_tree(tmp_path, looks(), [named(0, 4)])
+    tree = empty_tree(tmp_path, evaluations(), [named(0, 4)])
     with pytest.raises(CheckpointError, match="belongs to an evaluation"):
         results_folder.find_resume_point(tree)
     tree.log.unlink()
@@ -270,7 +271,7 @@ def test_a_log_without_looks_and_a_tree_without_a_log_cannot_be_resumed(tmp_path
 def test_a_tree_that_is_written_is_read_as_the_golden_one(tmp_path, family):
     golden = TREES[family]
     argv = pickles.read(golden.args)
-    asked = results_folder.settings(golden)
+    settings = results_folder.settings(golden)
     tree = results_folder.results_tree(tmp_path, family, argv)
     assert tree.folder == tmp_path / golden.folder.parent.name / golden.folder.name
     results_folder.create(tree, argv, "settings")
@@ -281,7 +282,7 @@ def test_a_tree_that_is_written_is_read_as_the_golden_one(tmp_path, family):
         "params",
         "samples",
     ]
-    assert results_folder.settings(tree) == asked
+    assert results_folder.settings(tree) == settings
 
     log = results_folder.read_log(golden)
     for k, (name, path) in enumerate(results_folder.checkpoints(golden)):
@@ -313,8 +314,8 @@ def test_model_settings_are_those_of_the_original_but_for_the_versions(family):
         "STOP_TIME": 216000 if family == "wavenet" else 259200,
         "TRAIN_MODE": "iters",
     }
-    asked, argv = results_folder.settings(tree), pickles.read(tree.args)
-    ours = model_settings.text(tree.folder, argv, asked, schedule, shapes).split("All passed args:")
+    settings, argv = results_folder.settings(tree), pickles.read(tree.args)
+    ours = model_settings.text(tree.folder, argv, settings, schedule, shapes).split("All passed args:")
     golden = tree.model_settings.read_text().split("All passed args:")
     assert ours[1] == golden[1]
     assert [line for line in ours[0].splitlines() if not line.startswith("\t")] == [
@@ -343,7 +344,7 @@ def test_a_tree_cannot_be_made_where_a_file_stands(tmp_path):
 
 
 def test_a_log_that_cannot_be_kept_is_not_changed(tmp_path, monkeypatch):
-    tree = empty_tree(tmp_path, looks((0, 2), (0, 5)), [named(0, 2)])
+    tree = empty_tree(tmp_path, evaluations((0, 2), (0, 5)), [named(0, 2)])
     before = tree.log.read_bytes()
     resume = results_folder.find_resume_point(tree)
 

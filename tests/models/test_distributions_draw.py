@@ -1,4 +1,4 @@
-"""Drawing what comes next: the rule of the original, temperature, and the nucleus."""
+"""Draws of samples: the rule of the original, temperature, and the nucleus."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Names, shapes and initial values of every layout of the four families, as the original built them."""
+"""Names, shapes and initial values of the parameters, for every layout of the original's four families."""
 
 import gzip
 import hashlib

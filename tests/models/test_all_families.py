@@ -1,4 +1,4 @@
-"""What holds for every family: states, causality, masks, precision, and generation that fits training."""
+"""Properties of every family: states, causality, masks, precision, generation consistent with training."""
 
 from dataclasses import replace
 
@@ -85,7 +85,7 @@ def test_every_family_is_here():
 
 
 @every
-def test_states_carry_from_pass_to_pass_and_reset_forgets_them(model):
+def test_states_carry_from_chunk_to_chunk_and_reset_discards_them(model):
     sequences, zeros = model.sequences(), model.graph.zero_states()
     if model.hp.family == "wavenet":
         assert not zeros  # it sees its receptive field, and nothing before
@@ -97,7 +97,7 @@ def test_states_carry_from_pass_to_pass_and_reset_forgets_them(model):
 
 
 @every
-def test_a_sample_is_predicted_from_the_past_alone(model):
+def test_a_sample_is_predicted_from_the_past_only(model):
     """A later sample changes the cost of nothing before it: masks pick what is counted."""
     sequences, zeros = model.sequences(), model.graph.zero_states()
     hp = model.hp
@@ -115,7 +115,7 @@ def test_a_sample_is_predicted_from_the_past_alone(model):
 
 
 @every
-def test_two_short_passes_are_one_long_pass(model):
+def test_two_short_chunks_are_one_long_chunk(model):
     """Truncated BPTT cuts gradients, not the computation."""
     hp = model.hp
     length = {"n_frames": 4} if hasattr(hp, "n_frames") else {"seq_len": 16}
@@ -145,7 +145,7 @@ def test_masked_targets_do_not_count(model):
 
 
 @every
-def test_what_is_generated_is_what_the_model_predicts(model):
+def test_generated_samples_are_drawn_from_the_predictions(model):
     """Generated samples, fed to the training graph and drawn again from its predictions, come back.
 
     Quirk: the original hands half of its sequences a random state, to no effect: the first step resets.
@@ -170,11 +170,11 @@ def test_what_is_generated_is_what_the_model_predicts(model):
 
     sequences = np.concatenate([previous, samples], axis=1)
     drawn, expected = draw_from_the_training_graph(model, sequences, noise)
-    heard = silent == 0
+    audible = silent == 0
     if hp.real_valued:
-        np.testing.assert_allclose(samples[:, heard], drawn[:, heard], atol=1e-4)
+        np.testing.assert_allclose(samples[:, audible], drawn[:, audible], atol=1e-4)
     else:
-        np.testing.assert_array_equal(samples[:, heard], drawn[:, heard])
+        np.testing.assert_array_equal(samples[:, audible], drawn[:, audible])
     if hp.family != "wavenet":  # whose generator keeps queues
         for ours, theirs in zip(states, expected, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
