@@ -1,4 +1,4 @@
-"""A sheet to draw diagrams on: its coordinates are inches, so letters and boxes keep their size."""
+"""Drawing of diagrams with coordinates in inches, so that text and boxes keep their sizes."""
 
 from functools import cache
 
@@ -10,7 +10,7 @@ from matplotlib.textpath import TextPath
 
 WIDTH, MARGIN = 8.2, 0.12  # inches
 LINE = 0.135  # height of a line of text, inches
-SIZE, SMALL, TITLE = 7.0, 6.3, 10.0  # of letters, points
+SIZE, SMALL, TITLE = 7.0, 6.3, 10.0  # font sizes, points
 
 READ, PREDICTED, UNUSED = "#fff3c4", "#d6efd6", "white"
 TINTS = ("#c7dbef", "#d9d2ec", "#f5d9c8", "#cfe8e8")
@@ -18,7 +18,7 @@ STATE, VECTOR = "tab:red", "0.3"  # arrows
 
 
 def new(height: float) -> Axes:
-    """An empty sheet, `height` inches high, with the origin in its lower left corner."""
+    """An empty figure, `height` inches high, with the origin in its lower left corner."""
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, WIDTH), ylim=(0, height))
@@ -27,7 +27,7 @@ def new(height: float) -> Axes:
 
 
 def heading(axes: Axes, title: str, about: str) -> float:
-    """Write a title and a line below it at the top of a sheet; return the height at which they end."""
+    """Write a title and a subtitle at the top; return the y coordinate below them."""
     top = axes.get_ylim()[1]
     axes.text(MARGIN, top - 0.12, title, size=TITLE, weight="bold", va="top")
     axes.text(MARGIN, top - 0.33, about, size=SIZE + 0.5, va="top")
@@ -35,7 +35,7 @@ def heading(axes: Axes, title: str, about: str) -> float:
 
 
 def box(axes: Axes, left: float, right: float, top: float, height: float, colour: str, gid: str) -> None:
-    """Draw a box with round corners; `gid` says what it stands for."""
+    """Draw a box with round corners; `gid` is its kind."""
     corners = "round,pad=0,rounding_size=0.04"
     axes.add_patch(
         FancyBboxPatch(
@@ -52,13 +52,13 @@ def box(axes: Axes, left: float, right: float, top: float, height: float, colour
     )
 
 
-def text(axes: Axes, x: float, y: float, words: str, size: float = SIZE, gid: str | None = None) -> Text:
-    """Write words around a point."""
-    return axes.text(x, y, words, size=size, ha="center", va="center", linespacing=0.95, gid=gid)
+def text(axes: Axes, x: float, y: float, label: str, size: float = SIZE, gid: str | None = None) -> Text:
+    """Write text centred at a point."""
+    return axes.text(x, y, label, size=size, ha="center", va="center", linespacing=0.95, gid=gid)
 
 
 def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str, gid: str) -> None:
-    """Draw an arrow; `gid` says what it stands for."""
+    """Draw an arrow; `gid` is its kind."""
     axes.add_patch(
         FancyArrowPatch(
             start,
@@ -75,11 +75,11 @@ def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colo
 
 
 @cache
-def width(words: str, size: float = SIZE) -> float:
-    """How wide a line of text is, in inches."""
-    return TextPath((0, 0), words, size=size).get_extents().width / 72
+def width(label: str, size: float = SIZE) -> float:
+    """Width of a line of text in inches."""
+    return TextPath((0, 0), label, size=size).get_extents().width / 72
 
 
 def sample(n: int) -> str:
-    """The name of sample n, counted from x_i, as mathematical text."""
+    """The name of sample i + n as mathematical text."""
     return "$x_i$" if n == 0 else f"$x_{{i{n:+d}}}$"

@@ -1,4 +1,4 @@
-"""The unrolled tiers of a recurrent model (figure 1 of the paper), drawn from the slowest at the top."""
+"""Figure 1 of the paper for recurrent models: the unrolled tiers, the slowest at the top."""
 
 from typing import NamedTuple
 
@@ -9,15 +9,15 @@ from samplernn_theano.reproduction import canvas, unrolling
 from samplernn_theano.reproduction.canvas import LINE, MARGIN, SIZE, SMALL
 from samplernn_theano.reproduction.unrolling import Row, Step
 
-LEFT = 1.42  # inches for what is said of each tier
-BOX, ARROW, BETWEEN = 0.24, 0.13, 0.34  # heights of a box, of an arrow in a step, from tier to tier
+LEFT = 1.42  # inches for the description of each tier
+BOX, ARROW, BETWEEN = 0.24, 0.13, 0.34  # heights of a box, of an arrow in a step, between tiers
 INSET = 0.045  # from a column's edge to the box
-DOTS = 0.2  # width of the dots where steps are left out
-VECTOR_ROOM = 0.09  # for the vector from the tier above, right of what a step reads
+DOTS = 0.2  # width of the dots in place of steps left out
+VECTOR_ROOM = 0.09  # for the vector from the tier above, right of the samples that a step reads
 
 
 class Band(NamedTuple):
-    """Where a tier is on the sheet, in inches."""
+    """Position of a tier in the figure, in inches."""
 
     row: Row
     top: float
@@ -25,32 +25,32 @@ class Band(NamedTuple):
     scale: float
     """Inches per column."""
     stacked: bool
-    """Whether the samples that a step reads stand one below the other, for want of room."""
+    """True if the names of the samples that a step reads are stacked, for lack of space."""
     tint: str
     above: float | None
     """The bottom of the tier above."""
 
     @property
     def bottom(self) -> float:
-        """Where its boxes end."""
+        """Bottom of the boxes."""
         return self.top - self.height
 
     @property
     def boxes(self) -> float:
-        """Where the first box of each step begins."""
+        """Top of the boxes."""
         return self.bottom + _boxes_height(self.row)
 
     def x(self, column: float) -> float:
-        """Where a column is."""
+        """x coordinate of a column."""
         return LEFT + column * self.scale
 
     def edges(self, step: Step) -> tuple[float, float]:
-        """Where the box of a step begins and ends."""
+        """Left and right edge of the box of a step."""
         return self.x(step.left) + INSET, self.x(step.right) - INSET
 
 
 def draw(hp: HyperParameters) -> Axes:
-    """A sheet with the model of these hyper-parameters."""
+    """Draw the model with these hyper-parameters."""
     rows = unrolling.rows(hp)
     scale = (canvas.WIDTH - LEFT - MARGIN) / unrolling.last_column(rows)
     stacked = [_is_stacked(row, scale) for row in rows]
@@ -59,7 +59,7 @@ def draw(hp: HyperParameters) -> Axes:
         1.1 + sum(heights) + BETWEEN * (len(rows) - 1) + _predicted_height(rows[-1], stacked[-1])
     )
     shown = rows[0].steps[-1].begin + rows[0].frame_size
-    about = f"unrolled over {shown:,} of the {hp.seq_len:,} samples of a pass"
+    about = f"unrolled over {shown:,} of the {hp.seq_len:,} samples of a truncated-BPTT chunk"
     top, above = canvas.heading(axes, hp.family, about), None
     for k, (row, tall, height) in enumerate(zip(rows, stacked, heights, strict=True)):
         band = Band(row, top, height, scale, tall, canvas.TINTS[k % len(canvas.TINTS)], above)
@@ -85,7 +85,7 @@ def _draw_band(axes: Axes, band: Band, number: str) -> None:
 
 
 def _draw_step(axes: Axes, band: Band, step: Step) -> None:
-    """The boxes of a step, the vector from the tier above, and what the step reads."""
+    """Draw the boxes of a step, the vector from the tier above, and the samples that the step reads."""
     left, right = band.edges(step)
     middle, vector = (left + right) / 2, (right - 0.03 if step.reads else (left + right) / 2)
     for i, name in enumerate(band.row.boxes):
@@ -107,7 +107,7 @@ def _draw_step(axes: Axes, band: Band, step: Step) -> None:
 
 
 def _draw_chip(axes: Axes, x: float, bottom: float, lines: list[str], colour: str, gid: str) -> None:
-    """Names of samples, in lines, on a coloured ground."""
+    """Draw names of samples, in lines, on a coloured background."""
     half = _chip_width(lines) / 2
     height = len(lines) * LINE + 0.04
     canvas.box(axes, x - half, x + half, bottom + height, height, colour, gid)
@@ -116,7 +116,7 @@ def _draw_chip(axes: Axes, x: float, bottom: float, lines: list[str], colour: st
 
 
 def _draw_states(axes: Axes, band: Band) -> None:
-    """An arrow into each step and each gap from the one before."""
+    """Draw an arrow into each step and gap from the one before."""
     y = band.boxes - BOX / 2
     middles = [band.x((gap.left + gap.right) / 2) for gap in band.row.gaps]
     gaps = [(middle - DOTS / 2, middle + DOTS / 2) for middle in middles]
@@ -126,7 +126,7 @@ def _draw_states(axes: Axes, band: Band) -> None:
 
 
 def _draw_predicted(axes: Axes, band: Band) -> None:
-    """Below the last tier, the samples that each step predicts."""
+    """Draw the samples that each step predicts below the last tier."""
     for step in band.row.steps:
         middle = sum(band.edges(step)) / 2
         samples = range(step.begin, step.begin + band.row.frame_size)
@@ -137,22 +137,22 @@ def _draw_predicted(axes: Axes, band: Band) -> None:
 
 
 def _draw_key(axes: Axes, hp: HyperParameters) -> None:
-    """What the colours mean, in one line at the bottom."""
+    """Draw a legend of the colours at the bottom."""
     x, y = MARGIN, 0.15
-    for colour, words in ((canvas.READ, "samples read"), (canvas.PREDICTED, "samples predicted")):
+    for colour, label in ((canvas.READ, "samples read"), (canvas.PREDICTED, "samples predicted")):
         canvas.box(axes, x, x + 0.22, y + 0.06, 0.12, colour, "key")
-        x = _say(axes, x + 0.28, y, words)
-    for colour, words in ((canvas.STATE, "recurrent state"), (canvas.VECTOR, "vector handed down")):
+        x = _write(axes, x + 0.28, y, label)
+    for colour, label in ((canvas.STATE, "recurrent state"), (canvas.VECTOR, "conditioning vector")):
         canvas.arrow(axes, (x, y), (x + 0.22, y), colour, "key")
-        x = _say(axes, x + 0.28, y, words)
+        x = _write(axes, x + 0.28, y, label)
     if hp.independent_preds:
-        _say(axes, x, y, "not drawn: IndependentPreds")
+        _write(axes, x, y, "not drawn: IndependentPreds")
 
 
-def _say(axes: Axes, x: float, y: float, words: str) -> float:
-    """Write words from x on; return where the next ones may begin."""
-    axes.text(x, y, words, size=SIZE, va="center")
-    return x + canvas.width(words) + 0.25
+def _write(axes: Axes, x: float, y: float, label: str) -> float:
+    """Write text from x on; return the x coordinate of the next one."""
+    axes.text(x, y, label, size=SIZE, va="center")
+    return x + canvas.width(label) + 0.25
 
 
 # --- sizes --------------------------------------------------------------------------------------------------
@@ -172,20 +172,20 @@ def _predicted_height(row: Row, stacked: bool) -> float:
 
 
 def _height(row: Row, stacked: bool) -> float:
-    """Inches from what a tier reads to the bottom of its boxes, or as much as is said of it."""
+    """Height of a tier in inches: of its chips and boxes, or of its description."""
     lines = _names(row.steps[0].reads, stacked)
     chip = len(lines) * LINE + 0.04 + ARROW if lines else 0.0
     return max(chip + _boxes_height(row), (1 + len(row.about)) * LINE)
 
 
 def _is_stacked(row: Row, scale: float) -> bool:
-    """Whether a step of a tier is too narrow for the names of what it reads in one line."""
+    """Return True if a step is too narrow for the names of the samples that it reads in one line."""
     room = min(step.right - step.left for step in row.steps) * scale - 2 * INSET - VECTOR_ROOM
     return any(s.reads and _chip_width(_names(s.reads, False)) > room for s in row.steps)
 
 
 def _names(samples: range, stacked: bool) -> list[str]:
-    """The names of samples as lines: all in one, or each in its own; of many the first and the last."""
+    """The names of samples in one line, or stacked; if there are many, the first and the last."""
     names = [canvas.sample(n) for n in samples]
     if len(names) > 2:
         names = [names[0], "⋮" if stacked else "…", names[-1]]

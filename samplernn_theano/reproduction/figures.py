@@ -1,4 +1,4 @@
-"""Figures 1 and 2 of the paper, ours: the unrolled model, and waveforms of data beside generated ones."""
+"""Figures 1 and 2 of the paper: the unrolled model, and waveforms of data and of generated samples."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,24 +26,24 @@ COLOURS = {"data": "tab:blue", "samples": "tab:orange"}
 
 
 def unrolled(path: str | Path, hp: HyperParameters) -> None:
-    """Draw a model over some of its steps, as figure 1 of the paper, in the proportions that `hp` says.
+    """Draw a model over some of its steps, as figure 1 of the paper.
 
-    Each step stands above the samples that it conditions, and under those that it reads. Of long frames some
-    steps are left out ("…"). A WaveNet is drawn as the tree of its first dilated layers.
+    Each step is above the samples that it conditions, and below those that it reads. Some steps of long
+    frames are left out ("…"). A WaveNet is drawn as the tree of its first dilated layers.
 
     Parameters
     ----------
     path : str or Path
-        The picture; its ending (.png, .pdf or .svg) is its format.
+        Image file, .png, .pdf or .svg.
     hp : HyperParameters
-        Of a checkpoint (`samplernn_theano.checkpoints.load.read(...).hp`) or a preset, of any family.
+        From a checkpoint (`samplernn_theano.checkpoints.load.read(...).hp`) or a preset, of any family.
 
     Raises
     ------
     OutputError
-        If the name has another ending, or the picture cannot be written.
+        If the name has another suffix, or the file cannot be written.
     """
-    _check_ending(path)
+    _check_suffix(path)
     axes = draw_tree.draw(hp) if isinstance(hp, WaveNet) else draw_tiers.draw(hp)
     figure = axes.figure
     assert isinstance(figure, Figure)
@@ -56,15 +56,15 @@ def unrolled(path: str | Path, hp: HyperParameters) -> None:
 def waveforms(
     path: str | Path, columns: Mapping[str, tuple[NDArray[np.floating], NDArray[np.floating]]]
 ) -> None:
-    """Draw waveforms of data above generated ones, 2 s and 100 ms of each, as figure 2 of the paper.
+    """Draw waveforms of data and of generated samples, 2 s and 100 ms of each, as figure 2 of the paper.
 
-    Shown are the first 2 s of each sound (less, if it is shorter), and below them the 100 ms of these that
-    are loudest, marked. Each sound has its own scale of amplitudes, for generated sound is often louder.
+    Each column has the first 2 s of a sound (less if it is shorter) and below them their loudest 100 ms. Each
+    sound has its own scale of amplitudes, because generated samples are often louder.
 
     Parameters
     ----------
     path : str or Path
-        The picture; its ending (.png, .pdf or .svg) is its format.
+        Image file, .png, .pdf or .svg.
     columns : mapping of title to (data, samples)
         A column per data set: amplitudes (samples,) at 16 kHz of a recording and of a generated sound.
 
@@ -73,9 +73,9 @@ def waveforms(
     DataError
         If there is no column, or a sound is shorter than 100 ms, has channels, or is not finite.
     OutputError
-        If the name has another ending, or the picture cannot be written.
+        If the name has another suffix, or the file cannot be written.
     """
-    _check_ending(path)
+    _check_suffix(path)
     if not columns:
         raise DataError("Figure 2 needs at least one data set; give its name, a recording and a sound.")
     figure = Figure(figsize=(max(4.0, 2.75 * len(columns)), 6.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
@@ -85,20 +85,20 @@ def waveforms(
             whole, part = pair
             _draw_sound(whole, part, _checked(x, f"{kind} of {title}"), colour)
         column[0].set_title(title, size=10).set_parse_math(False)  # a dollar sign in a name
-    for axes, what in zip(panels[:, 0], ("data", "data", "samples", "samples"), strict=True):
-        axes.set_ylabel(f"{what}\namplitude", size=8)
+    for axes, label in zip(panels[:, 0], ("data", "data", "samples", "samples"), strict=True):
+        axes.set_ylabel(f"{label}\namplitude", size=8)
     _save(path, figure)
 
 
 def loudest(x: NDArray[np.floating], length: int) -> int:
-    """Where the `length` samples of x (samples,) begin that have the most energy around their mean."""
+    """Start of the `length` samples of x (samples,) with the highest variance."""
     sums = np.concatenate([np.zeros((2, 1)), np.cumsum([x, np.square(x)], axis=1, dtype=np.float64)], axis=1)
     total, squares = sums[:, length:] - sums[:, :-length]
     return int(np.argmax(squares - np.square(total) / length))
 
 
 def _draw_sound(whole: Axes, part: Axes, x: NDArray[np.floating], colour: str) -> None:
-    """The first 2 s of a sound, and 100 ms of them below, with the marks that connect the two."""
+    """Draw the first 2 s of a sound, 100 ms of them below, and lines that connect the two."""
     x = x[: round(LONG * SAMPLE_RATE)]
     length = round(SHORT * SAMPLE_RATE)
     begin = loudest(x, length)
@@ -108,7 +108,7 @@ def _draw_sound(whole: Axes, part: Axes, x: NDArray[np.floating], colour: str) -
     whole.axvspan(start, end, color="0.2", alpha=0.25, lw=0)
     whole.set(xlim=(0, LONG), ylim=(-top, top))
     whole.set_xlabel("s", size=8, labelpad=2)
-    whole.xaxis.tick_top()  # below, the marks go down to the 100 ms
+    whole.xaxis.tick_top()  # the space below is for the connecting lines
     whole.xaxis.set_label_position("top")
     part.plot(1000 * np.arange(length) / SAMPLE_RATE, x[begin : begin + length], lw=0.7, color=colour)
     part.set(xlim=(0, 1000 * SHORT), ylim=(-top, top))
@@ -131,24 +131,24 @@ def _draw_sound(whole: Axes, part: Axes, x: NDArray[np.floating], colour: str) -
         whole.figure.add_artist(line)
 
 
-def _checked(x: NDArray[np.floating], what: str) -> NDArray[np.floating]:
+def _checked(x: NDArray[np.floating], name: str) -> NDArray[np.floating]:
     x = np.asarray(x).astype(np.float64)
     if x.ndim != 1:
-        raise DataError(f"The {what} has the shape {x.shape}; figure 2 needs mono sound, (samples,).")
+        raise DataError(f"The {name} has the shape {x.shape}; figure 2 needs mono sound, (samples,).")
     if len(x) < SHORT * SAMPLE_RATE:
         seconds = len(x) / SAMPLE_RATE
         raise DataError(
-            f"The {what} lasts {seconds:.3f} s; figure 2 needs {SHORT} s at least, better {LONG} s."
+            f"The {name} lasts {seconds:.3f} s; figure 2 needs at least {SHORT} s, better {LONG} s."
         )
     if not np.isfinite(x).all():
-        raise DataError(f"The {what} hold samples that are NaN or infinite; give another sound.")
+        raise DataError(f"The {name} has samples that are NaN or infinite; give another sound.")
     return x
 
 
 # --- files --------------------------------------------------------------------------------------------------
 
 
-def _check_ending(path: str | Path) -> None:
+def _check_suffix(path: str | Path) -> None:
     if Path(path).suffix not in FORMATS:
         raise OutputError(
             f"{path} was not drawn: its name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."

@@ -1,14 +1,13 @@
-"""What a model remembers: whether it goes on in the same voice after a second of silence.
+"""Information retention: the share of sequences with the same speaker before and after a second of silence.
 
-The paper's experiment (second version): a model is trained on two speakers, without being told who
-speaks. It generates for two seconds, is fed silence for one, and generates for two more. A model whose
-receptive field is fixed and shorter than the silence knows nothing of the first part: if both speakers come
-equally often, half of its sequences keep the speaker by chance.
+The paper's experiment (second version): a model is trained on two speakers without speaker labels. It
+generates 2 s, is fed 1 s of silence, and generates 2 s more. A model with a fixed receptive field shorter
+than the silence has no information about the first part: if both speakers are equally frequent, it keeps the
+speaker in half of all sequences by chance.
 
-Here a classifier listens (`samplernn_theano.reproduction.speakers`), which is trained on the recordings of
-the data set as
-the model has them: normalised and quantised. If it is right with the probability a, a
-model that always keeps the speaker is seen to do so in a^2 + (1 - a)^2 of all sequences.
+Here the speaker is recognised by a classifier (`speaker_classifier`) trained on the data set as the model
+reads it, normalised and quantised. With a classifier of accuracy a, a model that always keeps the speaker
+measures a^2 + (1 - a)^2.
 """
 
 import csv
@@ -33,16 +32,16 @@ from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import HyperParameterError, OutputError
 from samplernn_theano.generation import generate
 from samplernn_theano.generation.amplitudes import amplitudes, waveform
-from samplernn_theano.reproduction import speakers
-from samplernn_theano.reproduction.speakers import PIECE, Classifier
+from samplernn_theano.reproduction import speaker_classifier
+from samplernn_theano.reproduction.speaker_classifier import SEGMENT, Classifier
 from samplernn_theano.utils.files import atomic_write, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 SILENCE = 1.0
 """Seconds of silence."""
 
-SILENT = range(PIECE, PIECE + round(SILENCE * SAMPLE_RATE))
-LENGTH = SILENT.stop + PIECE  # samples of a sequence
+SILENT = range(SEGMENT, SEGMENT + round(SILENCE * SAMPLE_RATE))
+LENGTH = SILENT.stop + SEGMENT  # samples of a sequence
 
 
 def measure(
@@ -57,35 +56,35 @@ def measure(
     sounds: int = 0,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Generate sequences with a second of silence in them, and count those that keep the speaker.
+    """Generate sequences with a second of silence in them and count those that keep the speaker.
 
     Parameters
     ----------
     checkpoint : path or LoadedModel
-        A checkpoint, parameters of the original, or a run (its best one).
+        A checkpoint, parameters of the original, or a run (its best checkpoint).
     data : path
-        A data set of two speakers, best the one that the model was trained on.
+        A data set of two speakers, ideally the training data.
     clips : int
-        Sequences to generate.
+        Number of sequences.
     seed, temperature, backend
         As in `generation.Request`.
     out : path, optional
-        A folder for retention.json (what is returned), retention.csv, retention.png and the first `sounds`
-        sequences as wav.
+        A folder for retention.json (the returned values), retention.csv, retention.png and the first
+        `sounds` sequences as wav.
 
     Returns
     -------
     dict
-        What `count` returns, and: speakers (their names); classifier (of valid and test, what
-        `speakers.held_out` returns); silence_seconds; receptive_field_samples (None unless the model has a
-        fixed one); family, checkpoint, seed and temperature.
+        The values of `count`, and: speakers (names); classifier (the values of
+        `speaker_classifier.held_out` for valid and test); silence_seconds; receptive_field_samples (None
+        unless fixed); family, checkpoint, seed and temperature.
 
     Raises
     ------
     CheckpointError
-        If the checkpoint cannot be read, or generates numbers that are not finite.
+        If the checkpoint cannot be read, or generates NaN or infinite values.
     DataError
-        If the data set does not say who speaks, has not two speakers, or too little voice.
+        If the data set has no speaker labels, not two speakers, or too little voice.
     HyperParameterError
         If a value is out of range.
     OutputError
@@ -94,13 +93,15 @@ def measure(
     if clips < 1:
         raise HyperParameterError(f"--clips is {clips}; it must be 1 or more.")
     if out is not None and Path(out).exists() and not Path(out).is_dir():
-        raise OutputError(f"{out} is not a folder; give a folder for what is measured.")
+        raise OutputError(f"{out} is not a folder; name a folder for the results.")
     model = checkpoint if isinstance(checkpoint, LoadedModel) else load.read(checkpoint)
-    hear = partial(heard, hp=model.hp)
-    classifier = speakers.train(data, hear)
-    tested = {split: speakers.held_out(classifier, data, split, hear) for split in ("valid", "test")}
+    transform = partial(as_model_input, hp=model.hp)
+    classifier = speaker_classifier.train(data, transform)
+    tested = {
+        split: speaker_classifier.held_out(classifier, data, split, transform) for split in ("valid", "test")
+    }
     waves = _generate(model, clips, seed, temperature, backend, progress)
-    posteriors = judge(classifier, waves)
+    posteriors = classify(classifier, waves)
     result = count(posteriors) | {
         "speakers": list(classifier.speakers),
         "classifier": tested,
@@ -116,8 +117,8 @@ def measure(
     return result
 
 
-def heard(clip: NDArray[np.floating], hp: HyperParameters) -> NDArray[np.floating]:
-    """A clip (samples,) as a model has it: normalised and quantised where samples are levels."""
+def as_model_input(clip: NDArray[np.floating], hp: HyperParameters) -> NDArray[np.floating]:
+    """Normalise and quantise a clip (samples,) for a model of quantised samples."""
     if not isinstance(hp, Quantised) or is_silent(clip):
         return clip
     levels = quantize(clip[None], hp.q_levels, hp.q_type, hp.normalisation)[0]
@@ -127,7 +128,7 @@ def heard(clip: NDArray[np.floating], hp: HyperParameters) -> NDArray[np.floatin
 def _generate(
     model: LoadedModel, n: int, seed: int, temperature: float, backend: str | None, progress: bool
 ) -> NDArray[np.float32]:
-    """Amplitudes (n, LENGTH), silent in `SILENT`."""
+    """Generate amplitudes (n, LENGTH), silent in `SILENT`."""
     blocks = generate.generate(
         model,
         LENGTH / SAMPLE_RATE,
@@ -149,14 +150,14 @@ def _generate(
 # --- counting -----------------------------------------------------------------------------------------------
 
 
-def judge(classifier: Classifier, waves: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The probability of the second speaker before and after the silence, (n, 2); NaN where nobody speaks.
+def classify(classifier: Classifier, waves: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The probability of the second speaker before and after the silence, (n, 2); NaN without voice.
 
     Parameters
     ----------
     waves : (n, LENGTH)
     """
-    parts = [(wave[: SILENT.start], wave[SILENT.stop : SILENT.stop + PIECE]) for wave in waves]
+    parts = [(wave[: SILENT.start], wave[SILENT.stop : SILENT.stop + SEGMENT]) for wave in waves]
     return np.array([[classifier.posterior(before), classifier.posterior(after)] for before, after in parts])
 
 
@@ -166,26 +167,25 @@ def count(posteriors: NDArray[np.float64]) -> dict[str, Any]:
     Parameters
     ----------
     posteriors : (n, 2)
-        See `judge`.
+        See `classify`.
 
     Returns
     -------
     dict
-        clips: n. cannot_tell: sequences without voice before or after the silence; the others are judged.
-        kept: those with the same speaker before and after. share: kept / judged; low and high: its 95-%
-        interval (Wilson). p_value: of the exact two-sided binomial test against 50 %. table: judged
-        sequences, rows by the speaker before, columns after. chance: the share that is expected if the
-        speaker after does not depend on the one before, given how often each is drawn; p_value_chance: of
-        Fisher's exact test that more keep the speaker than that. All but the counts are None where no
-        sequence can be judged.
+        clips: n. cannot_tell: sequences without voice before or after the silence; the others are classified.
+        kept: those with the same speaker before and after. share: kept / classified; low and high: its 95-%
+        interval (Wilson). p_value: of the exact two-sided binomial test against 50 %. table: classified
+        sequences, rows by the speaker before, columns after. chance: the expected share if the speakers
+        before and after are independent, with their observed frequencies; p_value_chance: of Fisher's exact
+        one-sided test against it. All but the counts are None if no sequence can be classified.
     """
-    judged = posteriors[~np.isnan(posteriors).any(axis=1)] > 0.5
+    classified = posteriors[~np.isnan(posteriors).any(axis=1)] > 0.5
     table = np.zeros((2, 2), int)
-    np.add.at(table, (judged[:, 0].astype(int), judged[:, 1].astype(int)), 1)
-    n, kept = len(judged), int(table.trace())
+    np.add.at(table, (classified[:, 0].astype(int), classified[:, 1].astype(int)), 1)
+    n, kept = len(classified), int(table.trace())
     found: dict[str, Any] = dict.fromkeys(("share", "low", "high", "p_value", "chance", "p_value_chance"))
     if n:
-        found = {"share": kept / n} | speakers.interval(kept, n)
+        found = {"share": kept / n} | speaker_classifier.interval(kept, n)
         found["p_value"] = float(binomtest(kept, n, 0.5).pvalue)
         found["chance"] = float((table.sum(axis=1) / n) @ (table.sum(axis=0) / n))
         found["p_value_chance"] = float(fisher_exact(table, alternative="greater").pvalue)
@@ -193,26 +193,26 @@ def count(posteriors: NDArray[np.float64]) -> dict[str, Any]:
     return counts | found | {"table": table.tolist()}
 
 
-# --- for people and programs --------------------------------------------------------------------------------
+# --- output -------------------------------------------------------------------------------------------------
 
 
 def describe(result: dict[str, Any]) -> str:
-    """Say in a few lines what was measured."""
+    """Format the results as text."""
     names = " and ".join(result["speakers"])
-    lines = [f"Speakers: {names}. The classifier is right, in pieces of 2 s that it was not trained on:"]
+    lines = [f"Speakers: {names}. Accuracy of the classifier on segments of 2 s outside the training set:"]
     for split, tested in result["classifier"].items():
-        told = f"{_percent(tested['accuracy'])} of {tested['pieces']} ({_range(tested)})"
-        lines.append(f"  {split:5}  {told}; without voice: {tested['cannot_tell']}")
+        accuracy = f"{_percent(tested['accuracy'])} of {tested['pieces']} ({_range(tested)})"
+        lines.append(f"  {split:5}  {accuracy}; without voice: {tested['cannot_tell']}")
     n = result["clips"] - result["cannot_tell"]
-    unheard = f"without voice before or after the silence: {result['cannot_tell']} of {result['clips']}"
+    unvoiced = f"without voice before or after the silence: {result['cannot_tell']} of {result['clips']}"
     if n == 0:
-        lines.append(f"No sequence can be judged ({unheard}); train the model longer.")
+        lines.append(f"No sequence can be classified ({unvoiced}); train the model longer.")
     else:
         lines += [
             f"The same speaker before and after {result['silence_seconds']:g} s of silence: "
-            f"{result['kept']} of {n} sequences, {_percent(result['share'])} ({_range(result)}); {unheard}.",
-            f"By chance: 50 %, if both come equally often (exact test: p = {result['p_value']:.2g}); "
-            f"{_percent(result['chance'])}, as often as they came (p = {result['p_value_chance']:.2g}).",
+            f"{result['kept']} of {n} sequences, {_percent(result['share'])} ({_range(result)}); {unvoiced}.",
+            f"By chance: 50 % with equally frequent speakers (exact test: p = {result['p_value']:.2g}); "
+            f"{_percent(result['chance'])} with their frequencies here (p = {result['p_value_chance']:.2g}).",
         ]
     if result["receptive_field_samples"]:
         seconds = result["receptive_field_samples"] / SAMPLE_RATE
@@ -242,25 +242,25 @@ def _write(
 
 
 def _write_table(path: Path, posteriors: NDArray[np.float64], names: list[str]) -> None:
-    """Write a line per sequence. Fields are empty where nobody speaks."""
+    """Write a row per sequence. Fields without voice are empty."""
     with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(
             ["sequence", "posterior_before", "posterior_after", "speaker_before", "speaker_after", "kept"]
         )
         for i, pair in enumerate(posteriors.tolist()):
-            told = ["" if np.isnan(p) else f"{p:.6f}" for p in pair]
-            who = ["" if np.isnan(p) else names[int(p > 0.5)] for p in pair]
-            table.writerow([i, *told, *who, int(who[0] == who[1]) if all(who) else ""])
+            shown = ["" if np.isnan(p) else f"{p:.6f}" for p in pair]
+            speakers = ["" if np.isnan(p) else names[int(p > 0.5)] for p in pair]
+            table.writerow([i, *shown, *speakers, int(speakers[0] == speakers[1]) if all(speakers) else ""])
 
 
 def draw(path: str | Path, result: dict[str, Any], posteriors: NDArray[np.float64]) -> None:
-    """Draw whom the classifier heard before and after the silence, and the share that kept the speaker.
+    """Draw the classifier's posteriors before and after the silence, and the share that kept the speaker.
 
     Raises
     ------
     OutputError
-        If the picture cannot be written.
+        If the figure cannot be written.
     """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
@@ -271,7 +271,7 @@ def draw(path: str | Path, result: dict[str, Any], posteriors: NDArray[np.float6
 
 
 def _draw_posteriors(axes: Axes, result: dict[str, Any], posteriors: NDArray[np.float64]) -> None:
-    """A point per sequence, and in each quarter how many lie there; those where it is kept are shaded."""
+    """Draw a point per sequence and the count in each quadrant; those with the same speaker are shaded."""
     for corner in (0.0, 0.5):
         axes.fill_between([corner, corner + 0.5], corner, corner + 0.5, color="tab:blue", alpha=0.12, lw=0)
     axes.scatter(posteriors[:, 0], posteriors[:, 1], s=18, alpha=0.5, color="tab:blue", clip_on=False)
@@ -284,12 +284,12 @@ def _draw_posteriors(axes: Axes, result: dict[str, Any], posteriors: NDArray[np.
 
 
 def _draw_share(axes: Axes, result: dict[str, Any]) -> None:
-    """The share that kept the speaker, with its interval, and what chance gives."""
+    """Draw the share that kept the speaker, with its interval, and the shares expected by chance."""
     share = result["share"]
     if share is not None:
         errors = [[share - result["low"]], [result["high"] - share]]
         axes.bar([0], [share], width=0.5, yerr=errors, capsize=6, color="tab:blue", alpha=0.6)
-        axes.axhline(result["chance"], color="tab:orange", ls=":", label="chance, as often as each came")
+        axes.axhline(result["chance"], color="tab:orange", ls=":", label="chance, with these frequencies")
     axes.axhline(0.5, color="0.3", ls="--", label="50 %: fixed, short receptive field")
     n = result["clips"] - result["cannot_tell"]
     axes.set(xlim=(-0.6, 0.6), ylim=(0, 1.02), xticks=[], ylabel="share of sequences")

@@ -1,8 +1,7 @@
-"""Figure 1 of the paper before it is drawn: which steps of a model are shown, and what each of them reads.
+"""The layout of figure 1 of the paper: the steps of a model that are shown, and the samples that they read.
 
-Time runs to the right. A step stands above the samples that it conditions, so it is as many columns wide as
-the steps below it. All positions follow from the hyper-parameters; where a step conditions more than can be
-shown, some are left out and a gap marks the place.
+Time runs to the right. A step is above the samples that it conditions, and as many columns wide as the steps
+below it. All positions follow from the hyper-parameters; steps that do not fit are replaced by a gap.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from samplernn_theano.config.hyperparameters import (
 )
 
 GAP = 0.6
-"""Columns that stand for steps left out."""
+"""Columns of a gap."""
 
 MOST_COLUMNS = 17.5
 MOST_STEPS = 6  # of the slowest tier
@@ -34,20 +33,20 @@ MOST_LAYERS, MOST_INPUTS = 5, 16  # of a dilated tree
 
 
 class Step(NamedTuple):
-    """A step of a tier. Samples are counted from the first one that is predicted, x_i, which is 0."""
+    """A step of a tier. Samples are relative to the first predicted one, x_i."""
 
     left: float
-    """Where it begins, in columns."""
+    """Left edge, in columns."""
     right: float
-    """Where it ends."""
+    """Right edge."""
     begin: int
     """The first sample that it conditions or predicts."""
     reads: range
-    """The samples that it reads; none in a tier that sees only what comes from above."""
+    """The samples that it reads; empty in a tier that only has input from the tier above."""
 
 
 class Gap(NamedTuple):
-    """A place where steps are left out: where it begins and ends, in columns."""
+    """The left and right edge, in columns, of steps left out."""
 
     left: float
     right: float
@@ -64,15 +63,15 @@ class Row:
     about : list of str
         Short lines with its sizes.
     boxes : list of str
-        What a step consists of, in the order in which it is computed.
+        Parts of a step, in the order of computation.
     frame_size : int
         Samples that a step conditions or predicts.
     recurrent : bool
-        Whether a step hands a state to the next.
+        True if a step passes a state to the next.
     steps : list of Step
-        Those that are shown, in order.
+        The steps shown, in order.
     gaps : list of Gap
-        Where steps are left out.
+        Steps left out.
     """
 
     title: str
@@ -100,14 +99,14 @@ def rows(hp: HyperParameters) -> list[Row]:
 
 
 def last_column(tiers: list[Row]) -> float:
-    """Where the last step or gap ends, in columns."""
+    """Right edge of the last step or gap, in columns."""
     return max([step.right for step in tiers[0].steps] + [gap.right for gap in tiers[0].gaps])
 
 
 def shown(ratio: int, limit: int) -> list[int | None]:
-    """Which of the steps 0 ... ratio - 1 below a step are shown; None stands for those left out.
+    """The steps shown of the steps 0 ... ratio - 1 below a step; None for a gap.
 
-    All of them where they are no more than `limit`; else the first ones and the last, or only the first.
+    All of them up to `limit`; else the first ones and the last, or only the first.
     """
     if ratio <= limit:
         return list(range(ratio))
@@ -115,10 +114,10 @@ def shown(ratio: int, limit: int) -> list[int | None]:
 
 
 def _limits(ratios: list[int]) -> list[int]:
-    """How many columns each tier may give to the steps below one of its own, so that two steps fit."""
+    """The maximum number of columns below a step of each tier, so that two steps fit."""
     limits = [8] * len(ratios)
     for limit in (6, 4, 3, 2, 1):
-        for level in range(len(ratios)):  # the slowest first: details show best where nothing is left out
+        for level in range(len(ratios)):  # the slowest tier first: details are clearest in tiers without gaps
             if 2 * _width(ratios, limits) + GAP <= MOST_COLUMNS:
                 return limits
             limits[level] = limit
@@ -136,7 +135,7 @@ def _width(ratios: list[int], limits: list[int]) -> float:
 def _place(
     hp: HyperParameters, tiers: list[Row], limits: list[int], level: int, begin: int, left: float
 ) -> float:
-    """Put a step of a tier, and all below it, from the column `left` on; return where it ends."""
+    """Place a step of a tier, and all below it, from the column `left` on; return its right edge."""
     row, right = tiers[level], left
     if level + 1 == len(tiers):
         right += 1
@@ -152,7 +151,7 @@ def _place(
 
 
 def _leave_out(tiers: list[Row], left: float) -> float:
-    """Put a gap into tiers from the column `left` on, or widen one that ends there; return where it ends."""
+    """Place a gap in tiers from the column `left` on, or widen one that ends there; return its right edge."""
     right = left + GAP
     for row in tiers:
         begin = row.gaps.pop().left if row.gaps and row.gaps[-1].right == left else left
@@ -161,7 +160,7 @@ def _leave_out(tiers: list[Row], left: float) -> float:
 
 
 def _reads(hp: HyperParameters, row: Row, begin: int) -> range:
-    """A recurrent tier reads the frame before; the sample tier as many samples as the tier above it."""
+    """The samples a step reads: the frame before, or in the sample tier as many as in the frame above."""
     if row.recurrent:
         return range(begin - row.frame_size, begin)
     if isinstance(hp, SampleRNN) and hp.multi_softmax:
@@ -206,13 +205,13 @@ def _box(hp: Recurrent) -> str:
 
 
 def _previous(hp: Tiered) -> list[str]:
-    """What the sample tier reads, and how."""
+    """The input of the sample tier."""
     if isinstance(hp, SampleRNN) and hp.multi_softmax:
         return ["reads no samples"]
-    how = "as numbers"
+    encoding = "as numbers"
     if isinstance(hp, SampleRNN) and hp.sample_input == "embedding":
-        how = f"embedded in {hp.emb_size}" if hp.emb_size else "one-hot"
-    return [f"reads {_samples(hp.sizes[-1])},", how]
+        encoding = f"embedded in {hp.emb_size}" if hp.emb_size else "one-hot"
+    return [f"reads {_samples(hp.sizes[-1])},", encoding]
 
 
 def _output_boxes(hp: Common) -> list[str]:
@@ -220,7 +219,7 @@ def _output_boxes(hp: Common) -> list[str]:
 
 
 def _distribution(hp: Common, n: int) -> str:
-    """What each step ends in, n samples predicted at once."""
+    """The output distribution of a step that predicts n samples."""
     if isinstance(hp, RealValued):
         return f"{hp.n_components} Gaussians" + (f" in {n} dim." if n > 1 else "")
     assert isinstance(hp, Quantised)
@@ -232,19 +231,19 @@ def _distribution(hp: Common, n: int) -> str:
 
 @dataclass(frozen=True)
 class Tree:
-    """What the prediction of x_i depends on, through the first layers of a WaveNet.
+    """The inputs and outputs in the first layers of a WaveNet on which the prediction of x_i depends.
 
     Attributes
     ----------
     dilations : list of int
-        Of the layers that are shown, the first one first.
+        Dilations of the layers shown, from the first one.
     nodes : list of list of int
-        The samples read, then the outputs of each layer, that the last output depends on. They bear the
-        number of the last sample that they know; x_i is 0.
+        Input samples, then outputs of each layer. They have the number of the last sample on which they
+        depend, relative to x_i.
     n_samples : int
-        Samples that the layers shown look back on.
+        Receptive field of the layers shown.
     left_out : list of str
-        The layers that are not shown.
+        Descriptions of the layers left out.
     """
 
     dilations: list[int]
@@ -254,10 +253,10 @@ class Tree:
 
 
 def tree(hp: WaveNet) -> Tree:
-    """The tree of the first layers, as many as can be shown."""
+    """The tree of the first layers, as many as fit."""
     L = hp.dilation_layers_per_block
     every = [2**i for i in range(L)] * hp.wavenet_blocks
-    fields = [1 + field for field in accumulate(every)]  # samples that each layer looks back on
+    fields = [1 + field for field in accumulate(every)]  # receptive field of each layer
     n = sum(field <= MOST_INPUTS for field in fields[:MOST_LAYERS])
     nodes = [[-1]]
     for dilation in reversed(every[:n]):
@@ -266,13 +265,13 @@ def tree(hp: WaveNet) -> Tree:
 
 
 def _left_out(hp: WaveNet, n: int) -> list[str]:
-    """The layers after the first n, in words: the rest of a block, and whole blocks."""
+    """Describe the layers after the first n: the rest of a block, and whole blocks."""
     L = hp.dilation_layers_per_block
-    begun, blocks = -n % L, hp.wavenet_blocks - -(-n // L)
-    words = []
-    if begun:
-        of = f"dilation {2 ** (L - 1)}" if begun == 1 else f"dilations {2 ** (L - begun)} to {2 ** (L - 1)}"
-        words.append(f"{begun} more layer{'s' * (begun > 1)} of this block, {of}")
+    rest, blocks = -n % L, hp.wavenet_blocks - -(-n // L)
+    lines = []
+    if rest:
+        of = f"dilation {2 ** (L - 1)}" if rest == 1 else f"dilations {2 ** (L - rest)} to {2 ** (L - 1)}"
+        lines.append(f"{rest} more layer{'s' * (rest > 1)} of this block, {of}")
     if blocks:
-        words.append(f"{blocks} more block{'s' * (blocks > 1)} of {L} layer{'s' * (L > 1)}")
-    return words
+        lines.append(f"{blocks} more block{'s' * (blocks > 1)} of {L} layer{'s' * (L > 1)}")
+    return lines

@@ -262,7 +262,7 @@ def test_waveforms_show_two_seconds_and_the_loudest_tenth(tmp_path, drawn):
 @pytest.mark.parametrize(
     ("sound", "message"),
     [
-        (np.zeros(100), r"The samples of music lasts? 0\.006 s; figure 2 needs 0\.1 s"),
+        (np.zeros(100), r"The samples of music lasts? 0\.006 s; figure 2 needs at least 0\.1 s"),
         (np.zeros((RATE, 2)), r"the shape \(16000, 2\); figure 2 needs mono"),
         (np.full(RATE, np.nan), "NaN or infinite"),
     ],

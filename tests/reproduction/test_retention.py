@@ -15,10 +15,10 @@ from samplernn_theano.cli.retention import add_retention
 from samplernn_theano.config.hyperparameters import OneTier, SampleRNNGMM, ThreeTier, WaveNet
 from samplernn_theano.errors import HyperParameterError, OutputError
 from samplernn_theano.generation import generate as generation
-from samplernn_theano.reproduction import retention, speakers
+from samplernn_theano.reproduction import retention, speaker_classifier
 from samplernn_theano.utils.commands import run_command
 from tests.generation.test_samplers import parameters
-from tests.reproduction.test_speakers import demo, make_voices
+from tests.reproduction.test_speaker_classifier import demo, make_voices
 
 HP = OneTier(dim=8, emb_size=4, q_levels=32, seq_len=16, batch_size=1)
 
@@ -30,15 +30,18 @@ def voices(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def classifier(voices):
-    return speakers.train(voices)
+    return speaker_classifier.train(voices)
 
 
 @pytest.fixture(scope="module")
 def spoken() -> dict[str, np.ndarray]:
-    """Two pieces of 2 s of each voice, (2, PIECE), and of none."""
+    """Two pieces of 2 s of each voice, (2, SEGMENT), and of none."""
     random = np.random.RandomState(7)
-    said = {voice: demo.babble(voice, 2 * speakers.PIECE, random).reshape(2, -1) for voice in ("high", "low")}
-    return said | {"none": np.zeros((2, speakers.PIECE))}
+    said = {
+        voice: demo.babble(voice, 2 * speaker_classifier.SEGMENT, random).reshape(2, -1)
+        for voice in ("high", "low")
+    }
+    return said | {"none": np.zeros((2, speaker_classifier.SEGMENT))}
 
 
 def sequence(spoken, before: str, after: str) -> np.ndarray:
@@ -49,7 +52,7 @@ def sequence(spoken, before: str, after: str) -> np.ndarray:
 def counted(classifier, spoken, pairs) -> dict:
     """As if a model had generated these pairs of voices."""
     waves = {pair: sequence(spoken, *pair) for pair in set(pairs)}
-    judged = dict(zip(waves, retention.judge(classifier, np.stack(list(waves.values()))), strict=True))
+    judged = dict(zip(waves, retention.classify(classifier, np.stack(list(waves.values()))), strict=True))
     return retention.count(np.array([judged[pair] for pair in pairs]))
 
 
@@ -108,7 +111,7 @@ def test_sequences_in_which_nobody_speaks_are_counted_apart(classifier, spoken):
 def test_what_a_model_says_during_the_silence_does_not_count(classifier, spoken):
     wave = sequence(spoken, "none", "none")
     wave[32000:48000] = spoken["low"][0][:16000]
-    assert np.isnan(retention.judge(classifier, wave[None])).all()
+    assert np.isnan(retention.classify(classifier, wave[None])).all()
 
 
 def test_a_model_that_says_nothing_has_no_share(classifier, spoken):
@@ -123,11 +126,11 @@ def test_a_model_that_says_nothing_has_no_share(classifier, spoken):
 
 def test_clips_are_heard_as_the_model_has_them():
     clip = np.array([-0.25, 0.0, 0.5], np.float16)
-    levels = retention.heard(clip, ThreeTier(q_levels=4))
+    levels = retention.as_model_input(clip, ThreeTier(q_levels=4))
     np.testing.assert_array_equal(levels, np.float32([-0.75, -0.25, 0.75]))  # min-max, then the nearest level
-    np.testing.assert_array_equal(retention.heard(clip, SampleRNNGMM(mean=0.0, std=1.0)), clip)
+    np.testing.assert_array_equal(retention.as_model_input(clip, SampleRNNGMM(mean=0.0, std=1.0)), clip)
     constant = np.zeros(3, np.float16)
-    np.testing.assert_array_equal(retention.heard(constant, ThreeTier()), constant)
+    np.testing.assert_array_equal(retention.as_model_input(constant, ThreeTier()), constant)
 
 
 # --- the whole experiment -----------------------------------------------------------------------------------
@@ -201,7 +204,7 @@ def test_a_model_that_was_not_trained_is_measured_and_says_nothing_certain(voice
     first = (tmp_path / "out" / "retention.json").read_bytes()
     result = json.loads(first)
     assert result["clips"] == 2 == result["cannot_tell"] and result["share"] is None
-    assert "No sequence can be judged" in said
+    assert "No sequence can be classified" in said
     retain(capsys, *words)
     assert (tmp_path / "out" / "retention.json").read_bytes() == first
 

@@ -1,12 +1,12 @@
-"""Which of two speakers is heard in two seconds of sound: mel features and a linear classifier.
+"""A classifier of two speakers on segments of 2 s: cepstral features and a linear discriminant.
 
-Features of a piece of sound are the mean and the standard deviation of mel-frequency cepstral coefficients
-over its loud frames (Davis and Mermelstein, 1980), and its pitch. None of them depends on the level or on the
-offset of the sound. A piece without voice has no features: nobody can tell who does not speak.
+The features of a segment are the mean and standard deviation of mel-frequency cepstral coefficients over its
+loud frames (Davis and Mermelstein, 1980), and its pitch. None depends on the level or offset of the sound. A
+segment without voice has no features and is not classified.
 
 The classifier is Fisher's linear discriminant with the shrunk covariance of Ledoit and Wolf (2004), which
-suits few pieces and many features. It fails where the two speakers were recorded differently: then it tells
-the rooms apart, not the voices, and is right all the same.
+suits few segments and many features. If the two speakers were recorded differently, it may recognise the
+rooms instead of the voices.
 """
 
 import csv
@@ -28,35 +28,35 @@ from samplernn_theano.data.manifest import CLIPS, count_of
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
-PIECE = 2 * SAMPLE_RATE
-"""Samples that are judged at once."""
+SEGMENT = 2 * SAMPLE_RATE
+"""Samples of a segment."""
 
-MOST_CLIPS = 200
-"""Clips of a split that are heard, of each speaker: more make the classifier no better."""
+MAX_CLIPS = 200
+"""Maximum number of clips of a split and speaker: more do not improve the classifier."""
 
 FRAME, HOP = 512, 160  # samples: 32 and 10 ms
 BANDS, LOWEST, HIGHEST = 32, 80.0, 7600.0  # the mel filters, Hz
 COEFFICIENTS = slice(1, 14)  # without the first, which is the level
 PITCHES = slice(SAMPLE_RATE // 400, SAMPLE_RATE // 70)  # periods in samples: 400 to 70 Hz
-LOUD = 1e-3  # of the power of the loudest frame: 30 dB below
+LOUD = 1e-3  # relative to the loudest frame's power: -30 dB
 PERIODIC = 0.6  # correlation of a voiced frame with itself one period later
-OCTAVE_COST = 0.05  # of correlation: what repeats itself after a period does so after two
-VOICED_FRAMES = 20  # which a piece needs: 0.2 s
+OCTAVE_COST = 0.05  # of correlation: periodic sound also correlates after two periods
+VOICED_FRAMES = 20  # minimum of a segment: 0.2 s
 
-type Hear = Callable[[NDArray[np.floating]], NDArray[np.floating]]
-"""From a clip (samples,) as it lies in the data set to what a model has of it."""
+type Transform = Callable[[NDArray[np.floating]], NDArray[np.floating]]
+"""Transforms a clip (samples,) of the data set to a model's input."""
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """Which of two speakers it is.
+    """A linear classifier of two speakers.
 
     Attributes
     ----------
     speakers : tuple of str
-        Their names, sorted.
+        Names, sorted.
     mean, scale : (D,) float64
-        What standardises the features.
+        Standardisation of the features.
     weights : (D,) float64
     bias : float
     """
@@ -68,10 +68,7 @@ class Classifier:
     bias: float
 
     def posterior(self, sound: NDArray[np.floating]) -> float:
-        """The probability that the second speaker is heard in `sound` (samples,); NaN if there is no voice.
-
-        Both are taken to be equally probable beforehand.
-        """
+        """Probability of the second speaker in `sound` (samples,), with equal priors; NaN without voice."""
         x = features(sound)
         if x is None:
             return float("nan")
@@ -82,10 +79,10 @@ class Classifier:
 
 
 def features(sound: NDArray[np.floating]) -> NDArray[np.float64] | None:
-    """The features (D,) of a sound (samples,) at 16 kHz, or None if less than 0.2 s of it is voice.
+    """The features (D,) of a sound (samples,) at 16 kHz; None with less than 0.2 s of voice.
 
-    A frame is loud if it is within 30 dB of the loudest one, and voice if it is loud and repeats itself after
-    a period of 2.5 to 14 ms.
+    A frame is loud if it is within 30 dB of the loudest one, and voiced if it is loud and has a period of 2.5
+    to 14 ms.
     """
     x = np.asarray(sound, np.float64)
     if len(x) < FRAME or is_silent(x - x.mean()):
@@ -107,10 +104,10 @@ def features(sound: NDArray[np.floating]) -> NDArray[np.float64] | None:
 
 
 def _periods(power: NDArray[np.float64]) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
-    """Of power spectra (n, FRAME + 1): the period after which each frame resembles itself most, and how much.
+    """Period and strength of the largest autocorrelation of each frame, from power spectra (n, FRAME + 1).
 
-    The correlation is divided by that of the window, as Boersma (1993) does, lest short periods win. Where
-    the shortest period is the best one, there is none: noise with more low than high tones is like that.
+    The autocorrelation is divided by the window's (Boersma, 1993), so that short periods are not favoured. If
+    the shortest period is the best one, as in low-pass noise, the strength is 0.
     """
     window = np.abs(np.fft.rfft(np.hanning(FRAME), 2 * FRAME)) ** 2
     own, of_window = np.fft.irfft(power), np.fft.irfft(window)
@@ -123,7 +120,7 @@ def _periods(power: NDArray[np.float64]) -> tuple[NDArray[np.integer], NDArray[n
 
 @cache
 def _filters() -> NDArray[np.float64]:
-    """The mel filters, triangles over the spectrum: (BANDS, FRAME + 1)."""
+    """Triangular mel filters, (BANDS, FRAME + 1)."""
     lowest, highest = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST, HIGHEST))  # in mel
     corners = 700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1)  # in Hz
     low, middle, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
@@ -135,7 +132,7 @@ def _filters() -> NDArray[np.float64]:
 
 
 def fit(first: NDArray[np.float64], second: NDArray[np.float64], speakers: tuple[str, str]) -> Classifier:
-    """Fisher's discriminant between the features (n, D) of the first and those of the second speaker."""
+    """Fit Fisher's discriminant to the features (n, D) of the first and the second speaker."""
     both = np.concatenate([first, second])
     mean, scale = both.mean(axis=0), both.std(axis=0) + 1e-9
     first, second = (first - mean) / scale, (second - mean) / scale
@@ -146,7 +143,7 @@ def fit(first: NDArray[np.float64], second: NDArray[np.float64], speakers: tuple
 
 
 def _covariance(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The covariance (D, D) of x (n, D), whose mean is 0, shrunk to a multiple of the identity.
+    """The covariance (D, D) of x (n, D), with mean 0, shrunk towards a multiple of the identity.
 
     Ledoit and Wolf (2004), "A well-conditioned estimator for large-dimensional covariance matrices".
     """
@@ -159,57 +156,57 @@ def _covariance(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return share * target + (1 - share) * sample + 1e-9 * np.eye(d)
 
 
-def train(folder: str | Path, hear: Hear = np.asarray) -> Classifier:
-    """A classifier trained on the training split of a data set of two speakers, in pieces of 2 s.
+def train(folder: str | Path, transform: Transform = np.asarray) -> Classifier:
+    """Train a classifier on the training split of a data set of two speakers, in segments of 2 s.
 
     Raises
     ------
     DataError
-        If the set does not say who speaks, has not just two speakers, or has too little voice of one.
+        If the set has no speaker labels, not two speakers, or too little voice of one.
     """
     names = speakers_of(folder)
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
-    for speaker, piece in pieces(folder, "train", hear):
-        x = features(piece)
+    for speaker, segment in segments(folder, "train", transform):
+        x = features(segment)
         if x is not None:
             found[speaker].append(x)
     for name, own in found.items():
         if len(own) < 2:
             raise DataError(
-                f"The train split in {folder} has {len(own)} pieces of 2 s in which the voice of {name} is "
-                "heard and at least 2 are needed; add recordings."
+                f"The train split in {folder} has {len(own)} segments of 2 s with the voice of {name} and at "
+                "least 2 are needed; add recordings."
             )
     return fit(np.array(found[names[0]]), np.array(found[names[1]]), names)
 
 
 def held_out(
-    classifier: Classifier, folder: str | Path, split: str, hear: Hear = np.asarray
+    classifier: Classifier, folder: str | Path, split: str, transform: Transform = np.asarray
 ) -> dict[str, Any]:
-    """How often the classifier is right on a split that it was not trained on.
+    """Test a classifier on a split that it was not trained on.
 
     Returns
     -------
     dict
-        pieces: those of 2 s that hold voice; accuracy: the share in which it is right; low and high: its 95-%
-        interval (Wilson); cannot_tell: pieces without voice; confusion: pieces with it, rows by who speaks,
-        columns by whom the classifier hears, in the order of its speakers.
+        pieces: number of segments with voice; accuracy; low and high: its 95-% interval (Wilson);
+        cannot_tell: number of segments without voice; confusion: matrix of segments, rows by speaker, columns
+        by prediction, in the order of the classifier's speakers.
 
     Raises
     ------
     DataError
-        If no piece of the split holds voice.
+        If no segment of the split has voice.
     """
-    confusion, silent = np.zeros((2, 2), int), 0
-    for speaker, piece in pieces(folder, split, hear):
-        posterior = classifier.posterior(piece)
+    confusion, unvoiced = np.zeros((2, 2), int), 0
+    for speaker, segment in segments(folder, split, transform):
+        posterior = classifier.posterior(segment)
         if np.isnan(posterior):
-            silent += 1
+            unvoiced += 1
         else:
             confusion[classifier.speakers.index(speaker), int(posterior > 0.5)] += 1
     right, n = int(confusion.trace()), int(confusion.sum())
     if n == 0:
         raise DataError(
-            f"No clip of the {split} split in {folder} holds 2 s with voice, so the classifier of speakers "
+            f"No clip of the {split} split in {folder} has 2 s with voice, so the classifier of speakers "
             "cannot be tested; add recordings, or make clips of 2 s or more."
         )
     return (
@@ -217,14 +214,14 @@ def held_out(
         | interval(right, n)
         | {
             "pieces": n,
-            "cannot_tell": silent,
+            "cannot_tell": unvoiced,
             "confusion": confusion.tolist(),
         }
     )
 
 
 def interval(k: int, n: int) -> dict[str, float]:
-    """The 95-% interval of Wilson (1927) of a share k / n, as {"low", "high"}."""
+    """Wilson's 95-% interval of a share k / n, as {"low", "high"}."""
     found = binomtest(k, n).proportion_ci(0.95, "wilson")
     return {"low": float(found.low), "high": float(found.high)}
 
@@ -238,58 +235,58 @@ def speakers_of(folder: str | Path) -> tuple[str, str]:
     Raises
     ------
     DataError
-        If the set does not say who speaks, or has not just two speakers.
+        If the set has no speaker labels, or not two speakers.
     """
     names = sorted({name for own in _table(folder).values() for name in own})
     if len(names) != 2:
-        told = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+        shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
         raise DataError(
-            f"The data set in {folder} has {count_of(len(names), 'speaker')} ({told}) and two are needed; "
-            "make one of a folder with two sub-folders: samplernn prepare RECORDINGS --speakers --out FOLDER"
+            f"The data set in {folder} has {count_of(len(names), 'speaker')} ({shown}) and two are needed; "
+            "make one from two sub-folders: samplernn prepare RECORDINGS --speakers --out FOLDER"
         )
     return names[0], names[1]
 
 
-def pieces(
-    folder: str | Path, split: str, hear: Hear = np.asarray
+def segments(
+    folder: str | Path, split: str, transform: Transform = np.asarray
 ) -> Iterator[tuple[str, NDArray[np.floating]]]:
-    """Speaker and samples (PIECE,) of all whole pieces of 2 s of the clips of a split.
+    """Speaker and samples (SEGMENT,) of all segments of 2 s of the clips of a split.
 
-    Of a speaker with more than `MOST_CLIPS` clips, so many are taken, evenly spread.
+    Of a speaker with more than `MAX_CLIPS` clips, as many are used, evenly spaced.
 
     Raises
     ------
     DataError
-        If the split is missing or damaged, or the table of clips does not fit it.
+        If the split is missing or damaged, or does not match the table of clips.
     """
     clips, speakers = load_split(folder, split), _table(folder).get(split, [])
     if len(speakers) != len(clips):
         raise DataError(
-            f"{Path(folder) / CLIPS} tells of {len(speakers)} clips of the {split} split, which has "
+            f"{Path(folder) / CLIPS} lists {len(speakers)} clips of the {split} split, which has "
             f"{len(clips)}; make the data set again."
         )
     for i in _spread(speakers):
-        clip = hear(clips[i])
-        for start in range(0, len(clip) - PIECE + 1, PIECE):
-            yield speakers[i], clip[start : start + PIECE]
+        clip = transform(clips[i])
+        for start in range(0, len(clip) - SEGMENT + 1, SEGMENT):
+            yield speakers[i], clip[start : start + SEGMENT]
 
 
 def _spread(speakers: Sequence[str]) -> list[int]:
-    """Numbers of the clips to hear, rising."""
+    """Sorted indices of the clips to use."""
     chosen: list[int] = []
     for name, n in Counter(speakers).items():
         own = [i for i, speaker in enumerate(speakers) if speaker == name]
-        chosen += [own[i] for i in np.linspace(0, n - 1, min(n, MOST_CLIPS)).astype(int)]
+        chosen += [own[i] for i in np.linspace(0, n - 1, min(n, MAX_CLIPS)).astype(int)]
     return sorted(chosen)
 
 
 def _table(folder: str | Path) -> dict[str, list[str]]:
-    """Who speaks in each clip of each split.
+    """The speaker of each clip of each split.
 
     Raises
     ------
     DataError
-        If there is no table of clips, or it does not say so.
+        If there is no table of clips, or it has no speakers.
     """
     path = Path(folder) / CLIPS
     try:
@@ -300,12 +297,12 @@ def _table(folder: str | Path) -> dict[str, list[str]]:
             table.setdefault(row["split"], []).append(row["speaker"])
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise DataError(
-            f"{path}, which says who speaks in each clip, is missing or damaged; make the set with: "
+            f"{path}, the table of speakers, is missing or damaged; make the data set with: "
             f"samplernn prepare RECORDINGS --speakers --out {folder}"
         ) from error
     if not all(name for own in table.values() for name in own):
         raise DataError(
-            f"The data set in {folder} does not say who speaks; make it with --speakers: samplernn prepare "
+            f"The data set in {folder} has no speaker labels; make it with --speakers: samplernn prepare "
             f"RECORDINGS --speakers --out {folder}"
         )
     return table
