@@ -211,7 +211,7 @@ def merge(
 def secular(poles: Array, z: Array) -> tuple[Array, Array, Array]:
     """Singular values and vectors of the matrix with first row z and diagonal `poles` (`dlasd3`) [3].
 
-    poles (k,) rise from 0, and z (k,) has no negligible entry. Returns the rising singular values (k,) and the
+    poles (k,) rise from 0, z (k,) has no negligible entry. Returns the rising singular values (k,) and the
     left and right vectors (k, k), one per column; the first entry of a left vector is negative. Raises
     numpy.linalg.LinAlgError if a value is not found.
     """

@@ -45,7 +45,7 @@ def atomic_write(path: str | os.PathLike[str], durable: bool = True) -> Iterator
             temporary.unlink()
 
 
-def replace(source: Path, path: Path) -> None:
+def atomic_replace(source: Path, path: Path) -> None:
     """Rename a complete, synced file to `path`, replacing an existing one.
 
     Raises
@@ -60,7 +60,7 @@ def replace(source: Path, path: Path) -> None:
         raise OutputError(write_error_message(path, error)) from error
 
 
-def link(source: Path, path: Path) -> None:
+def atomic_link(source: Path, path: Path) -> None:
     """Link (or copy) a complete file to `path`, replacing an existing one.
 
     The two may share their bytes: files are never modified, only replaced.

@@ -64,12 +64,12 @@ def test_without_jax_numba_takes_over(python_without_jax):
 def test_without_jax_graphs_are_compiled_by_numba(python_without_jax):
     program = """
 import numpy as np, pytensor.tensor as pt
-from samplernn_theano import recurrent
-from samplernn_theano.backend import compile_function
-from samplernn_theano.parameters import Parameters
+from samplernn_theano.models import rnn
+from samplernn_theano.backends.compile import compile_function
+from samplernn_theano.models.parameters import Parameters
 x = pt.tensor("x", dtype="float32", shape=(4, 2, 3))
 h = pt.tensor("h", dtype="float32", shape=(2, 5))
-outputs, last = recurrent.gru(Parameters(), "L", [x], h, True, "fast")
+outputs, last = rnn.gru(Parameters(), "L", [x], h, True, "fast")
 f = compile_function([x, h], [outputs, last])
 ys, y = f(np.ones((4, 2, 3), np.float32), np.zeros((2, 5), np.float32))
 assert ys.shape == (4, 2, 5) and (ys[-1] == y).all() and np.isfinite(ys).all()
@@ -101,7 +101,7 @@ def test_without_jax_a_model_trains_and_generates(python_without_jax, small_data
 
 def test_threads_are_limited_before_anything_heavy_is_loaded():
     program = (
-        "import os, sys; from samplernn_theano.cli import main; "
+        "import os, sys; from samplernn_theano.cli.main import main; "
         "main(['info', '--threads', '1']); assert os.environ['NPROC'] == '1'"
     )
     done = run(Path(sys.executable), "-c", program)

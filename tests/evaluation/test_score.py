@@ -176,9 +176,9 @@ def test_what_a_model_has_drawn_is_scored_as_it_is(scorer):
 @pytest.mark.parametrize(
     ("samples", "sentence"),
     [
-        (np.zeros(0), "^x.wav holds no samples"),
+        (np.zeros(0), "^x.wav has no samples"),
         (np.full(9, 0.25), "^x.wav is constant"),
-        (np.array([0, np.nan]), "^x.wav holds samples that are NaN"),
+        (np.array([0, np.nan]), "^x.wav has samples that are NaN"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(scorer, samples, sentence):
@@ -201,7 +201,7 @@ def test_a_score_that_is_not_finite_is_an_error(scorer):
 
 def test_real_numbers_need_their_mean_and_deviation():
     model = model_of(RNNGMM(dim=3, seq_len=8, n_components=2))
-    with pytest.raises(HyperParameterError, match="model.npz was trained with; give --set mean=.* std="):
+    with pytest.raises(HyperParameterError, match="model.npz was trained with are unknown; give --set mean=.* std="):
         score.compile_scorer(model)
 
 
@@ -283,7 +283,7 @@ def test_the_deviation_must_be_a_number(checkpoint, tmp_path, capsys):
     hp = RNNGMM(dim=3, seq_len=8, n_components=2)
     npz.save(tmp_path / "a.npz", Checkpoint(hp, model_of(hp).parameters))
     words = ("score", "x.wav", "--checkpoint", tmp_path / "a.npz")
-    assert run(*words) == 2 and "Nothing says the mean" in capsys.readouterr().err
+    assert run(*words) == 2 and "The mean and standard deviation" in capsys.readouterr().err
     assert run(*words, "--set", "mean=0", "--set", "std=nan") == 2
     assert "--std is nan" in capsys.readouterr().err
 
