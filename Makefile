@@ -31,7 +31,7 @@ help:
 	@echo "make demo    make the demo data, train a small model on it and generate audio, in $(DEMO_RUN)"
 	@echo "make test    run the tests (two processes)"
 	@echo "make lint    check style, format and types"
-	@echo "make reproduce-smoke    run every step of every cell of the paper's tables, some seconds each"
+	@echo "make reproduce-smoke    run every step of every experiment of the paper's tables, some seconds each"
 	@echo "make table1 SCALE=laptop REPRODUCE='--data blizzard=FOLDER ...'    make a table anew (also 2, 3, 4)"
 	@echo "make clean   delete caches and built packages"
 
