@@ -1,0 +1,122 @@
+"""README and docs: links resolve, commands parse, and the README is short and right about itself."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from samplernn_theano.cli.main import build_parser
+from samplernn_theano.reproduction import paths, published
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "datasets" / "README.md",
+    ROOT / "reproduce" / "README.md",
+]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", flags=re.MULTILINE | re.DOTALL)
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def prose(text: str) -> str:
+    """A page without its code blocks."""
+    return FENCE.sub("", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub links to them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words after `samplernn` of each command in code blocks; `python datasets/SET.py` is `data SET`."""
+    found = []
+    for _, block in FENCE.findall(page.read_text(encoding="utf-8")):
+        for line in block.replace("\\\n", " ").splitlines():
+            for part in re.split(r"\|\||&&|[|;]", line):
+                words = shlex.split(part, comments=True)
+                if "samplernn" in words[:4]:
+                    found.append(words[words.index("samplernn") + 1 :])
+                elif words[:1] == ["python"] and (script := re.fullmatch(r"datasets/(\w+)\.py", words[1])):
+                    command = ["prepare"] if script[1] == "folder" else ["data", script[1]]
+                    found.append(command + words[2:])
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_relative_links_resolve(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8"))):
+        if re.match(r"\w+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name(page)} links to {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{name(page)} links to {link}"
+
+
+@pytest.mark.parametrize(
+    "page, words",
+    [
+        pytest.param(page, words, id=f"{name(page)}: {shlex.join(words)}")
+        for page in PAGES
+        for words in commands(page)
+    ],
+)
+def test_commands_parse(page: Path, words: list[str]) -> None:
+    if "..." in words:  # samplernn train ... --distributed
+        words[words.index("...") : words.index("...") + 1] = ["three_tier", "--data", "DATA"]
+    words = [word for word in words if word != "--version"]
+    assert callable(build_parser().parse_args(words).command)
+
+
+def test_pages_show_commands() -> None:
+    assert sum(len(commands(page)) for page in PAGES) >= 60
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    links = set(re.findall(r"\]\(([^)#\s]+)", README))
+    assert {name(page) for page in PAGES[1:]} <= links
+
+
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 187
+
+
+def test_readme_names_the_two_files_that_matter_and_their_length() -> None:
+    third = re.split(r"(?<=[a-z]\.) (?=[A-Z])", " ".join(README.split("\n\n")[1].split()))[2]
+    named = re.findall(r"\[`([\w/.]+)`\]\([\w/.]+\) \((\d+) lines\)", third)
+    assert [path for path, _ in named] == [
+        "samplernn_theano/models/samplernn.py",
+        "samplernn_theano/training/loop.py",
+    ]
+    for path, lines in named:
+        assert abs(int(lines) - len((ROOT / path).read_text(encoding="utf-8").splitlines())) <= 10
+
+
+def test_results_of_the_readme_have_the_published_numbers_of_table_1() -> None:
+    rows = re.findall(r"^\| .* \| (\S+) \| .* \| `samplernn reproduce (\S+)` \|", README, flags=re.MULTILINE)
+    numbers = published.read_numbers(paths.FILES)
+    assert {experiment: value for value, experiment in rows} == {
+        number.experiment: f"{number.value:.3f}"
+        for number in numbers
+        if number.experiment.startswith("table1/")
+    }
+
+
+def test_readme_lists_the_packages_in_the_words_of_their_docstrings() -> None:
+    listed = dict(re.findall(r"^\| `(\w+)` \| (.*\.) \|$", README, flags=re.MULTILINE))
+    sentences = {}
+    for path in (ROOT / "samplernn_theano").glob("*/__init__.py"):
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        assert docstring is not None, path
+        sentences[path.parent.name] = " ".join(docstring.split("\n\n")[0].split())
+    assert listed == sentences
