@@ -96,7 +96,7 @@ class Layout:
             *(split if batched else whole for batched in self.batched_out),
             *(whole for _ in self.updated),
         )
-        return (*inputs, *[whole] * len(self.variables)), (*outputs, *[whole] * len(self.updated))
+        return inputs, outputs
 
 
 class Program:
