@@ -171,5 +171,5 @@ def _save_checkpoints(t: TrainingState, record: Mapping[str, Any]) -> None:
     if not distributed.is_main_process():
         return
     for path in others:
-        files.link(first, path)
+        files.atomic_link(first, path)
     run_folder.prune(t.run, t.schedule.keep)

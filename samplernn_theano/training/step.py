@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from pytensor.compile.sharedvalue import SharedVariable
 
@@ -16,6 +16,7 @@ from samplernn_theano.backends.compile import (
     default_backend,
 )
 from samplernn_theano.config.hyperparameters import HyperParameters
+from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.models.build import build_shard_graph
 from samplernn_theano.models.graph import Form, Graph, batch_variables
 from samplernn_theano.models.parameters import Parameters
@@ -50,8 +51,14 @@ def compile_trainer(
     ------
     BackendError
         If the backend is not available, or not with these options.
+    HyperParameterError
+        If `form`, `learning_rate` or `ip_weight` is invalid for this family.
     """
     learning_rate, backend = learning_rate or hp.learning_rate, backend or default_backend()
+    if form not in get_args(Form):
+        raise HyperParameterError(f"There is no form {form}; choose from {', '.join(get_args(Form))}.")
+    if learning_rate <= 0:
+        raise HyperParameterError(f"The learning rate must be positive, not {learning_rate}.")
     check_backend(backend)
     check_precision(backend, precision)
     check_devices(backend, n_devices, hp.batch_size)

@@ -18,7 +18,7 @@ from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import FAMILIES, RNNGMM, ThreeTier, WaveNet
 from samplernn_theano.config.schedule import Progress, Schedule, original_schedule
 from samplernn_theano.data.dataset import load_split, statistics
-from samplernn_theano.errors import DivergedError, HyperParameterError, OutputError
+from samplernn_theano.errors import DivergedError, HyperParameterError, OutputError, SampleRNNError
 from samplernn_theano.training import loop
 from samplernn_theano.training.hooks import evaluate_and_save, evaluate_split
 from samplernn_theano.training.log_file import OUT_OF_TIME
@@ -174,6 +174,20 @@ def test_the_command_line_sets_both(small_data, tmp_path, monkeypatch):
     assert main(["resume", str(tmp_path / "run"), "--max-iters", "2"]) == 0
     assert sizes == [HP.batch_size * HP.seq_len * HP.dim] * 2
     assert [handler.__qualname__.split(".")[0] for handler in handlers] == ["handle_signals"] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"form": "slow"}, "no form slow; choose from fast, "),
+        ({"learning_rate": -1.0}, "must be positive, not -1.0"),
+        ({"exp": "x", "backend": "abacus"}, "abacus"),
+    ],
+)
+def test_arguments_are_checked_before_a_folder_is_created(small_data, tmp_path, arguments, message):
+    with pytest.raises(SampleRNNError, match=message):
+        train(HP, small_data, tmp_path / "run", **arguments)
+    assert not run_folder.Run(tmp_path / "run").settings.exists()
 
 
 def test_changes_of_the_schedule_are_checked_first(tmp_path):
