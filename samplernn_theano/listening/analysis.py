@@ -39,7 +39,6 @@ def read_all(folder: Path, test: Test, files: Sequence[Path]) -> tuple[list[List
     problems : list of str
         A sentence for each result that is left out.
     duplicates : int
-        Number of further results of the same listeners.
     """
     found: list[Listener] = []
     problems: list[str] = []
@@ -89,11 +88,10 @@ def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
         ``p_value`` (sign-flip test over listeners), ``p_holm`` (corrected; both None without votes) and
         ``share_a``, ``share_none``, ``share_b``; ``matrix``, of rows, the share of votes for the row's system
         against the column's (None on the diagonal); ``ranking``, each with ``system`` and ``score``, its mean
-        preference; ``checks``, sentences about single listeners; ``problems``, sentences about results left
-        out; ``duplicates``, the number of further results of the same listeners. Shares and scores are
-        mappings with ``value`` and its 95 % interval ``low`` and ``high`` (None without votes); see
-        `statistics.share`. The interval of a score is from the bootstrap alone: too narrow with fewer than
-        about 20 listeners, None with one.
+        preference; ``checks``, remarks on single listeners; ``problems``, results left out; ``duplicates``,
+        further results of the same listeners. Shares and scores are mappings with ``value`` and its 95 %
+        interval ``low`` and ``high`` (None without votes); see `statistics.share`. The interval of a score is
+        from the bootstrap alone: too narrow with fewer than about 20 listeners, None with one.
 
     Raises
     ------
@@ -259,8 +257,7 @@ def describe(found: Mapping[str, Any]) -> str:
     """Format a summary as text."""
     people = f"{found['listeners']} listener" + "s" * (found["listeners"] != 1)
     title = f"{escape_control_characters(found['title'])}: {people}, {found['votes']} votes"
-    if found["duplicates"]:
-        title += f" ({found['duplicates']} duplicate results are counted once)"
+    title += f" ({found['duplicates']} duplicate results are counted once)" if found["duplicates"] else ""
     rows = [["A", "B", "votes", "A", "none", "B", "p", "p (Holm)"]]
     for pair in found["pairs"]:
         whole = pair["a_votes"] + pair["none"] + pair["b_votes"]

@@ -124,7 +124,7 @@ def _summary(values: Sequence[float]) -> tuple[float | None, float | None, str, 
 
 
 def badge(attempts: Sequence[tuple[Attempt, Experiment]], substitute: bool) -> str:
-    """How these attempts differ from the paper's experiment; empty if they do not.
+    """The differences of these attempts from the paper's experiment; empty if there are none.
 
     Parameters
     ----------

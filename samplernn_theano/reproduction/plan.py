@@ -189,15 +189,15 @@ def _data(workflow: Workflow, scale: Scale, name: str) -> Command | None:
         return None
     if scale.demo_data:
         return _demo(workflow, name, out)
-    words = ["samplernn", "data", name, "--out", out]
+    command = ["samplernn", "data", name, "--out", out]
     if name in workflow.recordings:
-        return [*words, "--source", workflow.recordings[name]]
+        return [*command, "--source", workflow.recordings[name]]
     if name in NEEDS_RECORDINGS:
         raise ReproductionError(
             f"The set {name} cannot be downloaded: give --recordings {name}=FOLDER to build it (see "
             f"datasets/README.md), or a prepared set with --data {name}=FOLDER, or choose other experiments."
         )
-    return words
+    return command
 
 
 def source_set(workflow: Workflow, name: str) -> str | None:
@@ -224,12 +224,12 @@ def _train(workflow: Workflow, scale: Scale, experiment: Experiment, seed: int) 
         options["max_minutes"] = workflow.max_minutes
     flags = scales.flags(scale, experiment)
     rate = {"learning-rate": flags.pop("learning_rate")} if "learning_rate" in flags else {}
-    words = [(f"--{name}", value) for name, value in flags.items()]
+    arguments = [(f"--{name}", value) for name, value in flags.items()]
     dashed = {name if name == "n_seqs" else name.replace("_", "-"): value for name, value in options.items()}
-    words += [(f"--{name}", value) for name, value in (rate | dashed).items()]
+    arguments += [(f"--{name}", value) for name, value in (rate | dashed).items()]
     return [
         *["samplernn", "train", experiment.family, "--preset", scale.preset],
-        *(str(word) for pair in words for word in pair),
+        *(str(part) for pair in arguments for part in pair),
         *["--seed", str(seed), "--data", str(data_folder(workflow, experiment.data))],
         *["--run", str(run_folder(workflow, experiment.name, seed)), "--resume"],
         *["--max-time", f"{scale.resources.minutes - min(10, scale.resources.minutes / 4):g}m"],
