@@ -33,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
 
 
-def _run(words: list[str]) -> int:
-    arguments = build_parser().parse_args(words)
-    arguments.words = words
+def _run(argv: list[str]) -> int:
+    arguments = build_parser().parse_args(argv)
+    arguments.command_line = argv
     if getattr(arguments, "threads", None):
         from samplernn_theano.backends import threads
 

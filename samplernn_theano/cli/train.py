@@ -214,7 +214,7 @@ def _train_locally(a: argparse.Namespace) -> int:
         precision=a.precision or "highest",
         n_devices=a.devices or 1,
         overwrite=a.overwrite,
-        settings={"command": shlex.join(["samplernn", *a.words])},
+        settings={"command": shlex.join(["samplernn", *a.command_line])},
         max_seconds=a.max_time,
         exp=exp if a.original_layout else None,
         catch_signals=True,

@@ -108,7 +108,7 @@ def _with_kernels(
     params: Parameters, hp: SampleRNN | OneTier, inverse_temperature: NDArray, top_p: float
 ) -> BlockSampler:
     """Each thread generates a share of the sequences; threads do not wait for each other within a block."""
-    from samplernn_theano.generation.kernels import loop, weights  # they load Numba, which is slow
+    from samplernn_theano.generation.kernels import sample_loop, weights  # they load Numba, which is slow
 
     n_seqs, overlap = len(inverse_temperature), hp.overlap
     samples = min(KERNEL_BLOCK, KERNEL_SAMPLES // n_seqs)
@@ -120,7 +120,7 @@ def _with_kernels(
     prepared = weights.prepare(arrays, hp)
     rescaled = weights.rescaled_levels(hp)
     shares = np.array_split(np.arange(n_seqs), min(n_seqs, threads.available()))
-    buffers = [loop.allocate_buffers(prepared, len(share)) for share in shares]
+    buffers = [sample_loop.allocate_buffers(prepared, len(share)) for share in shares]
     pool = ThreadPoolExecutor(len(shares))
 
     def refresh() -> None:
@@ -139,10 +139,10 @@ def _with_kernels(
         history[:, :overlap] = state["previous"]
         states = [weights.widen_state(state[name], hp) for name in names.values()]  # (n, R, width)
 
-        def generate_share(share: NDArray, own_buffers: tuple[loop.Buffers, ...]) -> None:
+        def generate_share(share: NDArray, own_buffers: tuple[sample_loop.Buffers, ...]) -> None:
             own_states = [np.ascontiguousarray(s[share].transpose(1, 0, 2)) for s in states]
             own_history, uniforms = history[share], np.ascontiguousarray(noise["uniforms"][:, share])
-            loop.generate_block(
+            sample_loop.generate_block(
                 prepared,
                 own_buffers,
                 rescaled,

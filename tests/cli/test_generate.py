@@ -21,8 +21,8 @@ from tests.generation.test_partial import REAL
 def test_hundreds_of_sequences_are_summarised(model, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(gallery, "draw_thumbnail", lambda *_: None)
-    words = ["--seconds", "0.01", "--n_seqs", "300", "--out", str(tmp_path)]
-    assert main(["generate", str(model), *words]) == 0
+    arguments = ["--seconds", "0.01", "--n_seqs", "300", "--out", str(tmp_path)]
+    assert main(["generate", str(model), *arguments]) == 0
     assert [p.name for p in sorted(tmp_path.glob("*.wav"))] == [
         f"model_seed0_t1_{i:03d}.wav" for i in range(300)
     ]
@@ -43,13 +43,13 @@ def test_hundreds_of_sequences_are_summarised(model, tmp_path, capsys, monkeypat
 
 
 def test_the_default_number_of_sequences_is_that_of_the_primes(model, primes, tmp_path, generate):
-    words = [word for _ in range(5) for word in ("--prime", primes / "talk.wav")]
-    generate(model, *words, "--seconds", 0.01, "--out", tmp_path)
+    arguments = [word for _ in range(5) for word in ("--prime", primes / "talk.wav")]
+    generate(model, *arguments, "--seconds", 0.01, "--out", tmp_path)
     assert len(sounds(tmp_path)) == 5
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("missing.wav", "no recording .*missing.wav"),
         ("empty.wav", "empty.wav holds no samples"),
@@ -59,9 +59,9 @@ def test_the_default_number_of_sequences_is_that_of_the_primes(model, primes, tm
         ("", "is a folder"),
     ],
 )
-def test_unusable_primes_are_rejected(model, primes, tmp_path, generate, name, words):
+def test_unusable_primes_are_rejected(model, primes, tmp_path, generate, name, message):
     _, errors = generate(model, "--seconds", 0.01, "--prime", primes / name, "--out", tmp_path, code=2)
-    assert re.fullmatch(f"samplernn: .*{words}.*\n", errors) and list(tmp_path.iterdir()) == []
+    assert re.fullmatch(f"samplernn: .*{message}.*\n", errors) and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_a_model_with_overflowing_logits_is_rejected(tmp_path, generate):
 
 
 def test_a_terminated_process_is_resumed(model, tmp_path, generate):
-    words = [str(model), "--seconds", "30", "--n_seqs", "2", "--out"]
+    arguments = [str(model), "--seconds", "30", "--n_seqs", "2", "--out"]
     whole = tmp_path / "whole"
     part = tmp_path / "a" / ".model_seed0_t1.part" / "samples"
-    command = [sys.executable, "-m", "samplernn_theano", "generate", *words, str(tmp_path / "a")]
+    command = [sys.executable, "-m", "samplernn_theano", "generate", *arguments, str(tmp_path / "a")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
         while not (part.exists() and part.stat().st_size > 20_000):
@@ -163,8 +163,8 @@ def test_a_terminated_process_is_resumed(model, tmp_path, generate):
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and "Traceback" not in errors
     assert "Interrupted; run the same command again to resume." in errors
-    assert "Resuming after" in generate(*words, tmp_path / "a")[1]
-    generate(*words, whole)
+    assert "Resuming after" in generate(*arguments, tmp_path / "a")[1]
+    generate(*arguments, whole)
     assert sounds(tmp_path / "a") == sounds(whole)
 
 
@@ -177,8 +177,18 @@ def test_memory_of_the_command_does_not_grow_with_the_length(model, tmp_path):
     )
 
     def peak(seconds: int) -> int:
-        words = ["generate", model, "--seconds", seconds, "--n_seqs", 1, "--seed", seconds, "--out", tmp_path]
-        command = [sys.executable, "-c", code, sys.executable, "-m", "samplernn_theano", *words]
+        arguments = ["generate", model, "--seconds", seconds, "--n_seqs", 1, "--seed", seconds]
+        command = [
+            sys.executable,
+            "-c",
+            code,
+            sys.executable,
+            "-m",
+            "samplernn_theano",
+            *arguments,
+            "--out",
+            tmp_path,
+        ]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
         return int(done.stdout.split()[-1])
 

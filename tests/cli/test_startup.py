@@ -10,10 +10,10 @@ import pytest
 LIBRARIES = {"numpy", "scipy", "soundfile", "pytensor", "jax", "numba", "matplotlib", "tqdm", "optuna"}
 
 
-def loaded_by(program: str, *words: str | Path) -> set[str]:
+def loaded_by(program: str, *arguments: str | Path) -> set[str]:
     """Modules loaded at the end of a program."""
     ending = "\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
-    command = [sys.executable, "-c", program + ending, *map(str, words)]
+    command = [sys.executable, "-c", program + ending, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
@@ -31,11 +31,11 @@ assert not code
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     ["--help", "--version", "train --help", "train three_tier --help", "generate --help", "reproduce --help"],
 )
-def test_help_and_version_load_no_library(words):
-    modules = loaded_by(COMMAND, *words.split())
+def test_help_and_version_load_no_library(arguments):
+    modules = loaded_by(COMMAND, *arguments.split())
     assert "samplernn_theano.cli.train" in modules
     assert not LIBRARIES & modules
 
@@ -60,9 +60,9 @@ def test_the_module_of_a_command_does_not_import_optional_libraries(name):
 def test_a_training_loads_neither_matplotlib_nor_numba_until_it_draws_or_generates(data, tmp_path):
     pytest.importorskip("jax")
     not_drawing = "from samplernn_theano.utils import plotting\nplotting.learning_curve = lambda *_: None\n"
-    words = "train one_tier --preset tiny --seq_len 16 --max-iters 1 --n_seqs 0 --backend jax".split()
+    arguments = "train one_tier --preset tiny --seq_len 16 --max-iters 1 --n_seqs 0 --backend jax".split()
     run = tmp_path / "run"
-    modules = loaded_by(not_drawing + COMMAND, *words, "--data", data, "--run", run)
+    modules = loaded_by(not_drawing + COMMAND, *arguments, "--data", data, "--run", run)
     assert (run / "checkpoints" / "best.npz").exists()
     assert "jax" in modules
-    assert not {"numba", "matplotlib", "samplernn_theano.generation.kernels.loop"} & modules
+    assert not {"numba", "matplotlib", "samplernn_theano.generation.kernels.sample_loop"} & modules

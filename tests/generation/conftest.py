@@ -62,8 +62,8 @@ def quick(monkeypatch):
 def generate(capsys, quick):
     """Run the command and check its exit code; return standard output and standard error."""
 
-    def run(*words, code: int = 0) -> tuple[str, str]:
-        ended = main(["generate", *map(str, words)])
+    def run(*arguments, code: int = 0) -> tuple[str, str]:
+        ended = main(["generate", *map(str, arguments)])
         out, errors = capsys.readouterr()
         assert ended == code, errors
         assert "Traceback" not in errors

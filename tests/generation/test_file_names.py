@@ -5,9 +5,9 @@ from tests.generation.conftest import names
 
 
 def test_names_contain_the_settings_that_are_not_defaults(model, primes, tmp_path, generate):
-    words = ["--seconds", 0.05, "--n_seqs", 2, "--seed", 3, "--temperature", 0.8, 1.25, "--top-p", 0.95]
-    words += ["--silence", "0.01:0.02", "--prime", primes / "talk.wav", "--prime", primes / "song.flac"]
-    generate(model, *words, "--out", tmp_path / "a")
+    arguments = ["--seconds", 0.05, "--n_seqs", 2, "--seed", 3, "--temperature", 0.8, 1.25, "--top-p", 0.95]
+    arguments += ["--silence", "0.01:0.02", "--prime", primes / "talk.wav", "--prime", primes / "song.flac"]
+    generate(model, *arguments, "--out", tmp_path / "a")
     assert [name for name in names(tmp_path / "a") if "seed" in name] == [
         "model_seed3_t0.8-1.25_p0.95_silence0.01-0.02_after-talk-and-1.json",
         "model_seed3_t0.8-1.25_p0.95_silence0.01-0.02_after-talk-and-1_spectrograms.png",

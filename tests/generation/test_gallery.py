@@ -256,13 +256,13 @@ def test_a_page_is_self_contained_responsive_and_accessible(tmp_path):
 def test_the_page_describes_the_settings(tmp_path):
     generate(tmp_path, "a", "a.wav")
     gallery.write_page(tmp_path)
-    words = Page(tmp_path / "index.html").paragraphs
+    paragraphs = Page(tmp_path / "index.html").paragraphs
     assert (
         "1 sequence of 0.2 s from run/best.npz (three_tier), seed 7, temperature 1, computed by numba."
-        in words
+        in paragraphs
     )
-    assert "Made 2025-11-23 04:37 UTC with numpy 2.2." in words
-    assert "0.2 s; peak 0.50, RMS -9.0 dBFS" in words
+    assert "Made 2025-11-23 04:37 UTC with numpy 2.2." in paragraphs
+    assert "0.2 s; peak 0.50, RMS -9.0 dBFS" in paragraphs
 
 
 def test_settings_that_differ_between_sounds_are_shown_with_each(tmp_path):
@@ -273,14 +273,14 @@ def test_settings_that_differ_between_sounds_are_shown_with_each(tmp_path):
     more = {"primes": ("after x.wav", "after y.wav"), "silence": "silent from 2 s to 3 s", "top_p": 0.95}
     generate(tmp_path, "a", "a.wav", "b.wav", sounds=sounds, temperatures=(0.8, 1.25), **more)
     gallery.write_page(tmp_path)
-    words = Page(tmp_path / "index.html").paragraphs
+    paragraphs = Page(tmp_path / "index.html").paragraphs
     assert (
         "2 sequences of 0.2 s from run/best.npz (three_tier), seed 7, temperatures 0.8 to 1.25, top-p 0.95, "
         "continuing several recordings, silent from 2 s to 3 s, computed by numba."
-    ) in words
+    ) in paragraphs
     facts = "4.0 s; peak 0.25, RMS -20.0 dBFS; 3.250 bits per sample; temperature 0.8; after x.wav"
-    assert facts in words
-    assert "1.5 min; silent; temperature 1.25; after y.wav" in words
+    assert facts in paragraphs
+    assert "1.5 min; silent; temperature 1.25; after y.wav" in paragraphs
 
 
 def test_a_common_prime_is_described_once():

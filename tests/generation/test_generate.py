@@ -58,9 +58,9 @@ def test_without_a_length_blocks_are_endless(checkpoint):
 
 
 def test_blocks_equal_the_files_of_the_command_up_to_offset_and_scale(checkpoint, tmp_path):
-    words = ["--seconds", "0.3", "--n_seqs", "3", "--seed", "5", "--temperature", "0.7", "1", "1.5"]
-    words += ["--top-p", "0.9", "--silence", "0.1:0.15", "--float"]
-    assert main(["generate", str(checkpoint), *words, "--out", str(tmp_path)]) == 0
+    arguments = ["--seconds", "0.3", "--n_seqs", "3", "--seed", "5", "--temperature", "0.7", "1", "1.5"]
+    arguments += ["--top-p", "0.9", "--silence", "0.1:0.15", "--float"]
+    assert main(["generate", str(checkpoint), *arguments, "--out", str(tmp_path)]) == 0
     options = {"seed": 5, "temperature": [0.7, 1, 1.5], "top_p": 0.9, "silent": range(1600, 2400)}
     x = taken(checkpoint, 0.3, 3, **options)
     assert len(np.unique(x[:, 1600:2400])) == 1

@@ -18,7 +18,7 @@ from scipy.special import softmax
 from samplernn_theano.checkpoints import load
 from samplernn_theano.config.hyperparameters import KTier, OneTier, ThreeTier, TwoTier
 from samplernn_theano.generation import samplers
-from samplernn_theano.generation.kernels import elementwise, loop, product, weights
+from samplernn_theano.generation.kernels import elementwise, product, sample_loop, weights
 from samplernn_theano.generation.kernels.elementwise import OPTIONS
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
@@ -92,14 +92,14 @@ def accumulate(x, W, y, column):
 
 @numba.njit(**OPTIONS)
 def draw(logits, uniform, inverse_temperature, top_p):
-    return loop.draw(logits, uniform, inverse_temperature, top_p)
+    return sample_loop.draw(logits, uniform, inverse_temperature, top_p)
 
 
 @numba.njit(**OPTIONS)
 def predict(prepared, buffers, rescaled, history, states, logits):
     """Logits (T, n, Q) of given samples, the last T of `history`."""
     for t in range(len(logits)):
-        predicted = loop.predict(
+        predicted = sample_loop.predict(
             prepared, buffers, rescaled, history, history.shape[1] - len(logits) + t, t, states
         )
         logits[t] = predicted[:, : logits.shape[2]]
@@ -284,7 +284,7 @@ def predictions(arrays, hp, samples):
     logits = np.empty((T, n, hp.q_levels), np.float32)
     predict(
         prepared,
-        loop.allocate_buffers(prepared, n),
+        sample_loop.allocate_buffers(prepared, n),
         weights.rescaled_levels(hp),
         np.ascontiguousarray(samples, np.int32),
         tuple(np.ascontiguousarray(state.transpose(1, 0, 2)) for state in states),

@@ -120,8 +120,8 @@ def test_the_command_writes_the_files_of_the_original(family, tmp_path, monkeypa
     """400 samples of four sequences, left padding included, in two consecutive generations."""
     monkeypatch.setattr(write, "draw", lambda *_: None)  # no pictures
     path = parameters_of(family)
-    words = ["generate", str(path), "--like-original", "--n_seqs", "4", "--seconds", "0.025"]
-    code = main([*words, "--generations", "2", "--out", str(tmp_path / "sounds")])
+    arguments = ["generate", str(path), "--like-original", "--n_seqs", "4", "--seconds", "0.025"]
+    code = main([*arguments, "--generations", "2", "--out", str(tmp_path / "sounds")])
     assert code == 0, capsys.readouterr().err
     hp = load.read(path).hp
     padding = 0 if family == "wavenet" else hp.overlap
@@ -165,8 +165,8 @@ def test_quirk_wavenet_is_silent_in_its_third_second(family, tmp_path, monkeypat
     monkeypatch.setattr(write, "draw", lambda *_: None)
     path = parameters_of(family)
     hp = load.read(path).hp
-    words = ["generate", str(path), "--like-original", "--n_seqs", "2", "--seconds", "3.2"]
-    assert main([*words, "--out", str(tmp_path)]) == 0
+    arguments = ["generate", str(path), "--like-original", "--n_seqs", "2", "--seconds", "3.2"]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
     padding = 0 if family == "wavenet" else hp.overlap
     expected = levels_of(TheanoStreams(2).draw("uniforms", 51_200 - padding), hp)
     if family == "wavenet":

@@ -328,11 +328,11 @@ class Command:
     """One `samplernn generate`, run in forks of this process, which must have no threads."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        hp, words = REQUESTS[name]
+        hp, arguments = REQUESTS[name]
         checkpoint, prime = folder / "model.npz", folder / "prime.wav"
         npz.save(checkpoint, npz.Checkpoint(hp, parameters(hp).arrays()))
         soundfile.write(prime, np.random.default_rng(0).uniform(-0.5, 0.5, 50), 16000)
-        self.words = ["generate", str(checkpoint), *words.replace("PRIME", str(prime)).split()]
+        self.arguments = ["generate", str(checkpoint), *arguments.replace("PRIME", str(prime)).split()]
         samplers.KERNEL_BLOCK, samplers.GRAPH_BLOCK, partial.SAVE_SECONDS = 160, 40, 0
         # Replace what takes most of the time and does not concern the files.
         load.build, priming.prime = once(load.build), once(priming.prime)
@@ -344,7 +344,7 @@ class Command:
         self.whole = folder / "whole"
         with (folder / "whole.txt").open("w") as log, contextlib.redirect_stdout(log):
             with contextlib.redirect_stderr(log):
-                assert main([*self.words, "--out", str(self.whole)]) == 0
+                assert main([*self.arguments, "--out", str(self.whole)]) == 0
 
     def run(self, out: Path, operation: int = 0, seconds: float = 0.0, number: int = signal.SIGKILL) -> int:
         """Run the command, optionally kill it; return its exit code."""
@@ -360,7 +360,7 @@ class Command:
         sys.stdout = sys.stderr = out.with_suffix(".txt").open("a", buffering=1)
         if operation:
             kill_before(operation, out)
-        sys.exit(main([*self.words, "--out", str(out)]))
+        sys.exit(main([*self.arguments, "--out", str(out)]))
 
     def assert_done(self, out: Path, code: int) -> None:
         """Assert that the folder equals that of a generation that was not killed."""

@@ -35,8 +35,8 @@ def test_the_speed_leaves_out_the_first_block(monkeypatch):
 
 def test_a_prime_shorter_than_the_receptive_field_is_reported(primes, tmp_path, generate):
     path = save(tmp_path / "wavenet.npz", WAVENET)
-    words = ["--prime", primes / "short.wav", "--prime", primes / "talk.wav"]
-    printed, _ = generate(path, *words, "--seconds", 0.005, "--n_seqs", 2, "--out", tmp_path / "out")
+    arguments = ["--prime", primes / "short.wav", "--prime", primes / "talk.wav"]
+    printed, _ = generate(path, *arguments, "--seconds", 0.005, "--n_seqs", 2, "--out", tmp_path / "out")
     context = f"short.wav has 3 samples, the context of the model is {WAVENET.overlap}"
     assert f"{context}: it is padded with silence" in printed
     assert printed.count("the context of") == 1

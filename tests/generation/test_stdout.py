@@ -10,18 +10,18 @@ import samplernn_theano
 from samplernn_theano.cli.main import main
 
 
-def piped(*words, then: str) -> tuple[bytes, str, list[str]]:
+def piped(*arguments, then: str) -> tuple[bytes, str, list[str]]:
     """Pipe the command into another one; return standard output, standard error and exit codes."""
     line = f'"$@" | {then}; echo "${{PIPESTATUS[@]}}" >&2'
-    command = [sys.executable, "-m", "samplernn_theano", "generate", *map(str, words), "--out", "-"]
+    command = [sys.executable, "-m", "samplernn_theano", "generate", *map(str, arguments), "--out", "-"]
     done = subprocess.run(["bash", "-c", line, "bash", *command], capture_output=True, timeout=120)
     errors, codes = done.stderr.decode().rstrip("\n").rsplit("\n", 1)
     return done.stdout, errors, codes.split()
 
 
 def test_raw_pcm_on_standard_output(model, primes, capfdbinary, quick):
-    def raw(*words) -> tuple[np.ndarray, bytes]:
-        assert main(["generate", str(model), "--seconds", "0.3", "--out", "-", *map(str, words)]) == 0
+    def raw(*arguments) -> tuple[np.ndarray, bytes]:
+        assert main(["generate", str(model), "--seconds", "0.3", "--out", "-", *map(str, arguments)]) == 0
         out, errors = capfdbinary.readouterr()
         return np.frombuffer(out, "<i2"), errors
 

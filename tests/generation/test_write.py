@@ -53,10 +53,10 @@ def test_sound_files_a_figure_a_record_and_a_page(model, tmp_path, capsys):
 
 
 def test_the_bytes_are_reproducible_and_do_not_depend_on_the_number_of_sequences(model, tmp_path, generate):
-    words = (model, "--seconds", 0.2, "--seed", 7, "--out")
-    generate(*words, tmp_path / "a", "--n_seqs", 3)
-    generate(*words, tmp_path / "b", "--n_seqs", 3)
-    generate(*words, tmp_path / "c", "--n_seqs", 1)
+    arguments = (model, "--seconds", 0.2, "--seed", 7, "--out")
+    generate(*arguments, tmp_path / "a", "--n_seqs", 3)
+    generate(*arguments, tmp_path / "b", "--n_seqs", 3)
+    generate(*arguments, tmp_path / "c", "--n_seqs", 1)
     a, b, c = (sounds(tmp_path / name) for name in "abc")
     assert a == b and len({content for content in a.values()}) == 3
     assert c["model_seed7_t1_0.wav"] == a["model_seed7_t1_0.wav"] and len(c) == 1
@@ -64,15 +64,15 @@ def test_the_bytes_are_reproducible_and_do_not_depend_on_the_number_of_sequences
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
 def test_the_metadata_of_a_file(model, primes, tmp_path, generate, suffix):
-    words = ["--seconds", 0.1, "--n_seqs", 2, "--seed", 3, "--temperature", 0.8, 1.2, "--top-p", 0.95]
-    generate(model, *words, "--silence", "0.05:0.06", "--format", suffix, "--out", tmp_path)
+    arguments = ["--seconds", 0.1, "--n_seqs", 2, "--seed", 3, "--temperature", 0.8, 1.2, "--top-p", 0.95]
+    generate(model, *arguments, "--silence", "0.05:0.06", "--format", suffix, "--out", tmp_path)
     (path,) = tmp_path.glob(f"*_1.{suffix}")
     with soundfile.SoundFile(path) as file:
         assert file.title == path.stem and file.software.startswith("samplernn-theano")
         comment, subtype = file.comment, file.subtype
         x = file.read()
-    for words in ("three_tier", str(model), "seed 3, sequence 1", "temperature 1.2", "top-p 0.95"):
-        assert words in comment
+    for text in ("three_tier", str(model), "seed 3, sequence 1", "temperature 1.2", "top-p 0.95"):
+        assert text in comment
     assert "silence from 0.05 to 0.06 s" in comment
     assert subtype == {"wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS"}[suffix] and len(x) == 1600
 
@@ -102,9 +102,9 @@ def test_a_sound_of_one_sample(model, tmp_path, capsys):
 
 
 def test_silence_is_fed_back_and_written(model, tmp_path, generate):
-    words = (model, "--seconds", 0.2, "--n_seqs", 1, "--float", "--out", tmp_path)
-    generate(*words)
-    generate(*words, "--silence", "0.05:0.1")
+    arguments = (model, "--seconds", 0.2, "--n_seqs", 1, "--float", "--out", tmp_path)
+    generate(*arguments)
+    generate(*arguments, "--silence", "0.05:0.1")
     plain, silenced = (
         soundfile.read(tmp_path / f"model_seed0_t1{rest}_0.wav")[0] for rest in ("", "_silence0.05-0.1")
     )
@@ -153,9 +153,9 @@ def test_rank_fails_early(tmp_path, generate):
 
 
 def test_a_prime_is_written_first_unless_disabled(model, primes, tmp_path, generate):
-    words = (model, "--seconds", 0.1, "--n_seqs", 1, "--prime", primes / "talk.wav", "--float", "--out")
-    generate(*words, tmp_path / "with")
-    generate(*words, tmp_path / "without", "--without-prime")
+    arguments = (model, "--seconds", 0.1, "--n_seqs", 1, "--prime", primes / "talk.wav", "--float", "--out")
+    generate(*arguments, tmp_path / "with")
+    generate(*arguments, tmp_path / "without", "--without-prime")
     name = "model_seed0_t1_after-talk_0.wav"
     whole, alone = (soundfile.read(tmp_path / folder / name)[0] for folder in ("with", "without"))
     assert (len(whole), len(alone)) == (1700, 1600)
@@ -168,8 +168,8 @@ def test_a_prime_is_written_first_unless_disabled(model, primes, tmp_path, gener
 
 
 def test_sequences_cycle_through_primes_of_any_rate_and_length(model, primes, tmp_path, generate):
-    words = ["--prime", primes / "stereo.wav", "--prime", primes / "song.flac", "--seconds", 0.05]
-    out, _ = generate(model, *words, "--n_seqs", 3, "--out", tmp_path)
+    arguments = ["--prime", primes / "stereo.wav", "--prime", primes / "song.flac", "--seconds", 0.05]
+    out, _ = generate(model, *arguments, "--n_seqs", 3, "--out", tmp_path)
     assert f"{primes / 'stereo.wav'}: 44,100 Hz resampled to 16,000 Hz" in out
     assert "song.flac:" not in out
     lengths = {path.name: soundfile.info(path).frames for path in tmp_path.glob("*.wav")}
@@ -184,28 +184,28 @@ def test_sequences_cycle_through_primes_of_any_rate_and_length(model, primes, tm
 
 
 def test_existing_files_are_kept_without_overwrite(model, tmp_path, generate):
-    words = (model, "--seconds", 0.05, "--n_seqs", 2, "--out", tmp_path)
-    generate(*words)
+    arguments = (model, "--seconds", 0.05, "--n_seqs", 2, "--out", tmp_path)
+    generate(*arguments)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    out, errors = generate(*words, code=2)
+    out, errors = generate(*arguments, code=2)
     message = tmp_path / "model_seed0_t1_0.wav"
     assert errors == f"samplernn: {message} already exists; give --overwrite, or another --seed or --out.\n"
     # The sounds have other names, but the record has the same.
-    assert "already exists" in generate(*words, "--n_seqs", 12, code=2)[1]
-    assert "already exists" in generate(*words, "--format", "flac", code=2)[1]
+    assert "already exists" in generate(*arguments, "--n_seqs", 12, code=2)[1]
+    assert "already exists" in generate(*arguments, "--format", "flac", code=2)[1]
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
-    generate(*words, "--seed", 1)
+    generate(*arguments, "--seed", 1)
     (tmp_path / "model_seed0_t1_1.wav").write_bytes(b"broken")
-    generate(*words, "--overwrite")
+    generate(*arguments, "--overwrite")
     after = sounds(tmp_path)
     assert len(after) == 4 and all(after[name] == before[name] for name in before if name.endswith(".wav"))
 
 
 def test_files_of_a_replaced_generation_are_removed(model, tmp_path, generate):
-    words = (model, "--seconds", 0.05, "--out", tmp_path)
-    generate(*words, "--n_seqs", 3, "--seed", 1)
-    generate(*words, "--n_seqs", 12)
-    generate(*words, "--n_seqs", 2, "--overwrite")
+    arguments = (model, "--seconds", 0.05, "--out", tmp_path)
+    generate(*arguments, "--n_seqs", 3, "--seed", 1)
+    generate(*arguments, "--n_seqs", 12)
+    generate(*arguments, "--n_seqs", 2, "--overwrite")
     assert [name.removesuffix(".wav") for name in sounds(tmp_path)] == [
         *("model_seed0_t1_0", "model_seed0_t1_1"),
         *("model_seed1_t1_0", "model_seed1_t1_1", "model_seed1_t1_2"),
@@ -225,7 +225,7 @@ def test_an_unwritable_folder_fails_early(model, tmp_path, generate, monkeypatch
 
 def test_a_full_disk_while_sounds_are_written(model, tmp_path, generate, monkeypatch):
     """The sounds are not generated again when there is space."""
-    words = (model, "--seconds", 0.2, "--n_seqs", 2, "--out", tmp_path)
+    arguments = (model, "--seconds", 0.2, "--n_seqs", 2, "--out", tmp_path)
     write_file = encoders.write
 
     def full(path, *arguments):
@@ -235,20 +235,20 @@ def test_a_full_disk_while_sounds_are_written(model, tmp_path, generate, monkeyp
 
     with monkeypatch.context() as context:
         context.setattr(encoders, "write", full)
-        assert "No disk space left while writing" in generate(*words, code=2)[1]
-    out, errors = generate(*words)
+        assert "No disk space left while writing" in generate(*arguments, code=2)[1]
+    out, errors = generate(*arguments)
     assert "Resuming after 0.2 s." in errors and "2 x 0.00 s of sound in" in out
     assert len(sounds(tmp_path)) == 2
 
 
 def test_another_page_is_kept(model, tmp_path, generate):
-    words = (model, "--seconds", 0.05, "--n_seqs", 1, "--out", tmp_path)
+    arguments = (model, "--seconds", 0.05, "--n_seqs", 1, "--out", tmp_path)
     (tmp_path / "index.html").write_text("mine")
-    assert "index.html is a page that samplernn did not make; move it" in generate(*words, code=2)[1]
+    assert "index.html is a page that samplernn did not make; move it" in generate(*arguments, code=2)[1]
     assert (tmp_path / "index.html").read_text() == "mine"
     (tmp_path / "index.html").unlink()
     assert not list(tmp_path.iterdir())  # it failed early
-    generate(*words)
+    generate(*arguments)
     assert "model_seed0_t1_0.wav" in (tmp_path / "index.html").read_text()
 
 
@@ -256,14 +256,14 @@ def test_another_page_is_kept(model, tmp_path, generate):
 
 
 def test_an_interrupted_command_resumes_and_reports_it(model, primes, tmp_path, generate, interrupted):
-    words = (model, "--seconds", 0.5, "--n_seqs", 3, "--prime", primes / "talk.wav", "--out")
-    generate(*words, tmp_path / "whole")
+    arguments = (model, "--seconds", 0.5, "--n_seqs", 3, "--prime", primes / "talk.wav", "--out")
+    generate(*arguments, tmp_path / "whole")
     undo = interrupted(2, KeyboardInterrupt())
-    _, errors = generate(*words, tmp_path / "a", code=130)
+    _, errors = generate(*arguments, tmp_path / "a", code=130)
     assert "Interrupted; run the same command again to resume." in errors
     assert not names(tmp_path / "a")  # only hidden files
     undo()
-    out, errors = generate(*words, tmp_path / "a")
+    out, errors = generate(*arguments, tmp_path / "a")
     assert "Resuming after 0.2 s." in errors and "3 x 0.30 s of sound in" in out
     assert re.search(r"generate: +40% \|.*\| 0\.2 of 0\.5 s of sound", errors)
     assert sounds(tmp_path / "a") == sounds(tmp_path / "whole")
@@ -272,14 +272,14 @@ def test_an_interrupted_command_resumes_and_reports_it(model, primes, tmp_path, 
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_replacement_of_existing_files_resumes(model, tmp_path, generate, interrupted, overwrite):
-    words = (model, "--seconds", 0.5, "--n_seqs", 1, "--out", tmp_path)
-    generate(*words, "--seconds", 0.1)
+    arguments = (model, "--seconds", 0.5, "--n_seqs", 1, "--out", tmp_path)
+    generate(*arguments, "--seconds", 0.1)
     undo = interrupted(2, SystemExit(143))
     with pytest.raises(SystemExit):
-        generate(*words, "--overwrite")
+        generate(*arguments, "--overwrite")
     assert soundfile.info(tmp_path / "model_seed0_t1_0.wav").frames == 1600  # kept until then
     undo()
-    assert "Resuming after 0.2 s." in generate(*words, *["--overwrite"] * overwrite)[1]
+    assert "Resuming after 0.2 s." in generate(*arguments, *["--overwrite"] * overwrite)[1]
     assert soundfile.info(tmp_path / "model_seed0_t1_0.wav").frames == 8000
 
 
@@ -296,44 +296,44 @@ def test_another_length_resumes_too(model, tmp_path, generate, interrupted):
 
 
 def test_a_length_below_that_of_the_unfinished_generation_is_rejected(model, tmp_path, generate, interrupted):
-    words = (model, "--n_seqs", 1, "--out", tmp_path / "a", "--seconds")
+    arguments = (model, "--n_seqs", 1, "--out", tmp_path / "a", "--seconds")
     undo = interrupted(5, KeyboardInterrupt())
-    generate(*words, 0.9, code=130)
+    generate(*arguments, 0.9, code=130)
     undo()
-    _, errors = generate(*words, 0.3, code=2)
+    _, errors = generate(*arguments, 0.3, code=2)
     assert re.fullmatch(r"samplernn: .*0\.5.* s .*--overwrite.*\n", errors)
-    generate(*words, 0.3, "--overwrite")
+    generate(*arguments, 0.3, "--overwrite")
     assert soundfile.info(tmp_path / "a" / "model_seed0_t1_0.wav").frames == 4800
     generate(model, "--n_seqs", 1, "--out", tmp_path / "b", "--seconds", 0.3)
     assert sounds(tmp_path / "a") == sounds(tmp_path / "b")
 
 
 def test_other_settings_under_the_same_name_are_rejected(model, tmp_path, generate, interrupted):
-    words = ("--seconds", 0.5, "--out", tmp_path / "a")
+    arguments = ("--seconds", 0.5, "--out", tmp_path / "a")
     undo = interrupted(2, KeyboardInterrupt())
-    generate(model, *words, "--n_seqs", 2, code=130)
+    generate(model, *arguments, "--n_seqs", 2, code=130)
     undo()
-    _, errors = generate(model, *words, "--n_seqs", 3, code=2)
+    _, errors = generate(model, *arguments, "--n_seqs", 3, code=2)
     folder = tmp_path / "a" / ".model_seed0_t1.part"
     assert errors == (
         f"samplernn: The unfinished generation in {folder} is of another model or other settings; "
         "give --overwrite to start again.\n"
     )
     other = save(tmp_path / "model.npz", SampleLevel_L2_b=lambda b: np.add(b, 1, out=b))
-    assert "is of another model" in generate(other, *words, "--n_seqs", 2, code=2)[1]
-    assert "Resuming" not in generate(model, *words, "--n_seqs", 3, "--overwrite")[1]
+    assert "is of another model" in generate(other, *arguments, "--n_seqs", 2, code=2)[1]
+    assert "Resuming" not in generate(model, *arguments, "--n_seqs", 3, "--overwrite")[1]
     generate(model, "--seconds", 0.5, "--n_seqs", 3, "--out", tmp_path / "b")
     assert sounds(tmp_path / "a") == sounds(tmp_path / "b") and not folder.exists()
 
 
 def test_a_modified_prime_is_another_request(model, primes, tmp_path, generate, interrupted):
     (tmp_path / "a.wav").write_bytes((primes / "talk.wav").read_bytes())
-    words = (model, "--seconds", 0.5, "--prime", tmp_path / "a.wav", "--n_seqs", 1, "--out", tmp_path / "a")
+    arguments = (model, "--seconds", 0.5, "--n_seqs", 1, "--prime", tmp_path / "a.wav", "--out", tmp_path)
     undo = interrupted(2, KeyboardInterrupt())
-    generate(*words, code=130)
+    generate(*arguments, code=130)
     undo()
     soundfile.write(tmp_path / "a.wav", soundfile.read(tmp_path / "a.wav")[0][::-1], 16000)
-    assert "is of another model or other settings" in generate(*words, code=2)[1]
+    assert "is of another model or other settings" in generate(*arguments, code=2)[1]
 
 
 def test_temporary_files_of_a_killed_process_are_removed(model, tmp_path, generate):
@@ -347,27 +347,27 @@ def test_temporary_files_of_a_killed_process_are_removed(model, tmp_path, genera
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_two_processes_cannot_write_the_same_generation(model, tmp_path, generate, interrupted, begun):
-    words = (model, "--seconds", 0.3, "--n_seqs", 1, "--out", tmp_path)
+    arguments = (model, "--seconds", 0.3, "--n_seqs", 1, "--out", tmp_path)
     folder = tmp_path / ".model_seed0_t1.part"
     if begun:
         undo = interrupted(1, KeyboardInterrupt())
-        generate(*words, code=130)
+        generate(*arguments, code=130)
         undo()
     with files.locked(folder):
         (folder / "kept").touch()
         for more in ([], ["--overwrite"]):
-            _, errors = generate(*words, *more, code=2)
+            _, errors = generate(*arguments, *more, code=2)
             assert errors == f"samplernn: Another process works in {folder}; wait for it to end.\n"
         assert (folder / "kept").exists() and partial.is_unfinished(folder) == begun
-    generate(*words)
+    generate(*arguments)
     assert not folder.exists()
 
 
 def test_a_second_generation_like_the_original_resumes_after_the_first(
     model, tmp_path, generate, monkeypatch
 ):
-    words = (model, "--like-original", "--generations", 2, "--n_seqs", 2, "--seconds", 0.2, "--out")
-    generate(*words, tmp_path / "whole")
+    arguments = (model, "--like-original", "--generations", 2, "--n_seqs", 2, "--seconds", 0.2, "--out")
+    generate(*arguments, tmp_path / "whole")
     prepare = generate_module.prepare_generator
 
     def second_fails(saved_model, request, progress):
@@ -382,19 +382,19 @@ def test_a_second_generation_like_the_original_resumes_after_the_first(
 
     with monkeypatch.context() as context:
         context.setattr(generate_module, "prepare_generator", second_fails)
-        generate(*words, tmp_path / "a", code=130)
+        generate(*arguments, tmp_path / "a", code=130)
     first = tmp_path / "a" / "model_like-original_g1_0.wav"
     written = first.stat().st_mtime_ns
-    generate(*words, tmp_path / "a")
+    generate(*arguments, tmp_path / "a")
     assert sounds(tmp_path / "a") == sounds(tmp_path / "whole") and len(sounds(tmp_path / "a")) == 4
     assert first.stat().st_mtime_ns == written
-    assert "already exists" in generate(*words, tmp_path / "a", code=2)[1]
+    assert "already exists" in generate(*arguments, tmp_path / "a", code=2)[1]
 
 
 def test_a_shorter_command_does_not_discard_the_unfinished_generation(model, tmp_path, generate, interrupted):
-    words = (model, "--n_seqs", 1, "--out", tmp_path)
+    arguments = (model, "--n_seqs", 1, "--out", tmp_path)
     go_on = interrupted(8, KeyboardInterrupt())
-    generate(*words, "--seconds", 2, code=130)
+    generate(*arguments, "--seconds", 2, code=130)
     go_on()
-    assert "give --seconds 1 or more, or --overwrite" in generate(*words, "--seconds", 0.1, code=2)[1]
-    assert "Resuming after 0.8 s" in generate(*words, "--seconds", 2)[1]
+    assert "give --seconds 1 or more, or --overwrite" in generate(*arguments, "--seconds", 0.1, code=2)[1]
+    assert "Resuming after 0.8 s" in generate(*arguments, "--seconds", 2)[1]

@@ -1,15 +1,16 @@
 """Generation on the CPU, written by hand for Numba: many times faster than the graph of a block.
 
-``product``  few vectors times a matrix, at memory bandwidth
-``weights``  parameters prepared for the loop: normalised, consecutive linear maps multiplied
-``loop``     the loop over samples, tier by tier
+``product``      few vectors times a matrix, at memory bandwidth
+``weights``      parameters prepared for the loop: normalised, consecutive linear maps multiplied
+``sample_loop``  the loop over samples, tier by tier
 
-It covers the families with recurrent tiers and a softmax (`FAMILIES`), computes the same
-as the graph of `models.build.build_sampler`, and is tested against it and against the original's samples. The
-graph remains the reference, and serves GPUs and the other families.
+It covers the families with recurrent tiers and a softmax (`FAMILIES`), computes the same as the graph of
+`models.build.build_sampler`, and is tested against it and against the original's samples. The graph remains
+the reference, and serves GPUs and the other families.
 
-Numba caches the compiled code next to this file, or in the user's cache, and recompiles only when loop.py has
-changed: after a change to another file here, delete __pycache__.
+Numba caches the compiled code next to this file, or in the user's cache, and recompiles only when
+sample_loop.py has changed: after a change to another file here, delete __pycache__. The cache cannot be read
+after a class in it was renamed: rename `sample_loop.generate_block` too.
 """
 
 from samplernn_theano.config.hyperparameters import KTier, OneTier, ThreeTier, TwoTier
