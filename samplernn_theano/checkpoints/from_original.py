@@ -193,7 +193,7 @@ def write_run(
         if not scored:
             raise CheckpointError(f"No file in {tree.params} belongs to an evaluation in {tree.log}.")
         *_, best_iteration, best = min(scored)
-        files.link(best, run.best)
+        files.atomic_link(best, run.best)
         npz.save(run.last, last)
         files.write_text(run.settings, json.dumps(last.settings, indent=2) + "\n")
         files.write_text(run.log, "".join(json.dumps(record) + "\n" for record in records))
