@@ -256,7 +256,7 @@ def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
             left -= 1
     if path is None:
         raise CheckpointError(
-            f"No file in {tree.params} belongs to an evaluation in {tree.log}; start a new run."
+            f"No file in {tree.params} belongs to an evaluation in {tree.log}; copy one there."
         )
     if not left:
         raise CheckpointError(

@@ -201,7 +201,8 @@ def test_a_score_that_is_not_finite_is_an_error(scorer):
 
 def test_real_numbers_need_their_mean_and_deviation():
     model = model_of(RNNGMM(dim=3, seq_len=8, n_components=2))
-    with pytest.raises(HyperParameterError, match="model.npz was trained with are unknown; give --set mean=.* std="):
+    message = "model.npz was trained with are unknown; give --set mean=.* std="
+    with pytest.raises(HyperParameterError, match=message):
         score.compile_scorer(model)
 
 
