@@ -176,7 +176,7 @@ def test_the_page_tells_nothing_that_the_key_tells(tmp_path, systems):
             )
 
 
-def test_a_test_is_replaced_only_if_asked_and_never_with_its_votes(tmp_path, systems):
+def test_a_test_is_replaced_only_with_overwrite_and_never_with_its_votes(tmp_path, systems):
     out = tmp_path / "test"
     first = page.make(systems, out).test["id"]
     with pytest.raises(OutputError, match="--overwrite"):

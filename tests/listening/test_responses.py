@@ -287,7 +287,7 @@ def test_slow_and_broken_clients_keep_nobody_waiting(folder, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_the_server_ends_when_it_is_told_to(folder, how):
+def test_the_server_ends_on_a_signal(folder, how):
     program = "import sys, pathlib; from samplernn_theano.listening import server;"
     program += "server.serve(pathlib.Path(sys.argv[1]), '127.0.0.1', 0)"
     command = [sys.executable, "-c", program, str(folder)]
@@ -644,7 +644,7 @@ def test_one_listener_is_enough_for_a_table(folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("listeners", "said"), [(5, (0.062, 0.19)), (6, (0.031, 0.094)), (7, None)])
-def test_too_few_listeners_are_told_so(folder, capsys, listeners, said):
+def test_too_few_listeners_get_a_note(folder, capsys, listeners, said):
     for name in range(listeners):
         put(folder, result(str(name), [("0c0", "1c0", "a"), ("1c1", "2c1", "a"), ("0c2", "2c2", "a")]))
     assert analysis.run(folder, [], None, None) == 0

@@ -80,7 +80,7 @@ def test_at_the_papers_scale_the_models_are_the_authors():
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_cell_is_a_model_and_its_commands_can_be_read(tmp_path, name, scale):
+def test_every_experiment_is_a_model_with_valid_commands(tmp_path, name, scale):
     experiment, how = EXPERIMENTS[name], SCALES[scale]
     flags = scales.flags(how, experiment)
     flags.pop("learning_rate", None)
@@ -119,7 +119,7 @@ def test_a_command_is_what_a_person_would_type():
     )
 
 
-def test_sets_that_cannot_be_downloaded_are_asked_for(tmp_path):
+def test_sets_that_cannot_be_downloaded_need_recordings(tmp_path):
     w = workflow(tmp_path, "laptop", "table1/blizzard/one_tier", data={})
     with pytest.raises(ReproductionError, match="--recordings blizzard=FOLDER"):
         plan.command(w, "data", "blizzard")
@@ -171,7 +171,7 @@ def test_a_workflow_can_be_read_again(tmp_path):
         (["all"], list(EXPERIMENTS)),
     ],
 )
-def test_cells_are_chosen_by_patterns(patterns, chosen):
+def test_experiments_are_selected_by_patterns(patterns, chosen):
     assert select_experiments(patterns, EXPERIMENTS) == chosen
 
 
@@ -184,7 +184,7 @@ def test_a_name_that_is_not_there_gets_a_hint():
         select_experiments(["zzz"], EXPERIMENTS)
 
 
-def test_a_cell_has_the_difference_from_its_base(tmp_path):
+def test_an_experiment_overrides_its_base(tmp_path):
     write(
         tmp_path,
         "a/b",

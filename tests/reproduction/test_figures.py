@@ -102,7 +102,7 @@ def test_of_long_frames_the_first_samples_and_the_last_are_shown():
 
 
 @pytest.mark.parametrize("hp", LAID_OUT, ids=lambda hp: hp.family)
-def test_steps_stand_above_what_they_condition_and_none_overlap(hp):
+def test_steps_are_above_the_samples_they_condition_and_none_overlap(hp):
     rows = unrolling.rows(hp)
     for row in rows:
         places = sorted([(s.left, s.right) for s in row.steps] + [tuple(gap) for gap in row.gaps])
@@ -153,7 +153,7 @@ def test_a_dilated_tree_follows_the_dilations():
     assert tree.left_out == ["6 more layers of this block, dilations 16 to 512", "3 more blocks of 10 layers"]
 
 
-def test_a_dilated_tree_goes_on_into_the_next_block():
+def test_a_dilated_tree_continues_in_the_next_block():
     tree = unrolling.tree(WaveNet(wavenet_blocks=5, dilation_layers_per_block=2))
     assert tree.dilations == [1, 2, 1, 2, 1] and tree.n_samples == 8
     assert tree.left_out == ["1 more layer of this block, dilation 2", "2 more blocks of 2 layers"]

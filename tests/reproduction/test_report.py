@@ -1,4 +1,4 @@
-"""The report of a workflow: its numbers, its marks, what it says of what was not run or failed."""
+"""The report of a workflow: its numbers, its badges, and steps that were not run or failed."""
 
 import json
 import re
@@ -232,7 +232,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- numbers ------------------------------------------------------------------------------------------------
 
 
-def test_ours_published_and_their_difference_stand_together(mixed):
+def test_ours_published_and_their_difference_are_together(mixed):
     theirs = {n.experiment: n.value for n in read_numbers(FILES)}["table1/music/three_tier"]
     shown = cell_with(read(mixed / "report/index.html"), "2.612").splitlines()
     assert shown[0].startswith("2.612 ± 0.010 laptop")
@@ -243,7 +243,7 @@ def test_a_length_shows_the_validation_score(mixed):
     assert "3.303 ± 0.010" in cell_with(read(mixed / "report/index.html"), "3.303")
 
 
-def test_real_valued_output_stands_in_nats_and_in_bits(mixed):
+def test_real_valued_output_is_in_nats_and_in_bits(mixed):
     shown = read(mixed / "report/index.html").cells
     assert any("-1.386 ± 0.007" in cell and "if in nats" in cell for cell in shown)
     assert any("-2.000 ± 0.010" in cell and "if in bits" in cell for cell in shown)
@@ -284,7 +284,7 @@ def test_published_numbers_are_all_there_before_anything_was_run(tmp_path, no_pi
 # --- nothing looks like the paper's that is not -------------------------------------------------------------
 
 
-def test_every_number_of_another_scale_is_marked(mixed):
+def test_every_number_of_another_scale_has_a_badge(mixed):
     ours = [cell for cell in read(mixed / "report/index.html").cells if "±" in cell or "(51 to 70)" in cell]
     assert len(ours) == 6  # two of table 1, one of table 2 in two units, one of table 3, the retention
     assert all("laptop" in cell for cell in ours)
@@ -292,14 +292,14 @@ def test_every_number_of_another_scale_is_marked(mixed):
     assert all(row.count("±") == row.count("<kbd>laptop</kbd>") for row in rows if row.startswith("|"))
 
 
-def test_the_mark_is_that_of_the_training_whatever_the_workflow_says(tmp_path, no_pictures):
+def test_the_badge_is_that_of_the_training(tmp_path, no_pictures):
     workflow(tmp_path, "paper")
     data(tmp_path, "music")
     done(tmp_path, "table1/music/two_tier", 2.7, scale="smoke")
     assert "2.700 ± 0.010 smoke" in cell_with(read(report.write(tmp_path, FILES)), "2.700")
 
 
-def test_only_the_papers_scale_on_the_papers_data_bears_no_mark(tmp_path, no_pictures):
+def test_only_the_papers_scale_on_the_papers_data_has_no_badge(tmp_path, no_pictures):
     workflow(tmp_path, "paper")
     data(tmp_path, "music", "paper")
     data(tmp_path, "blizzard", "paper")  # which has the statistics of Music
@@ -316,7 +316,7 @@ PAPERS = "table1/music/two_tier"
 
 
 @pytest.mark.parametrize(
-    "experiment, hours, settings, mark",
+    "experiment, hours, settings, badge",
     [
         (PAPERS, 68.5, {}, ""),
         (PAPERS, 68.3, {}, "paper models, 4,098 min"),
@@ -339,8 +339,8 @@ PAPERS = "table1/music/two_tier"
         ("table2/rnn_gmm", 72, {}, ""),
     ],
 )
-def test_only_the_papers_models_and_time_bear_no_mark(tmp_path, experiment, hours, settings, mark):
-    """Whatever the workflow was meant to be, the mark comes from what was trained."""
+def test_only_the_papers_models_and_time_have_no_badge(tmp_path, experiment, hours, settings, badge):
+    """Whatever the workflow was meant to be, the badge depends on the training."""
     if experiment == "table2/rnn_gmm":
         settings = like_the_authors(experiment)
         settings["hyperparameters"] |= {"mean": 0.1, "std": 0.2}
@@ -348,7 +348,7 @@ def test_only_the_papers_models_and_time_bear_no_mark(tmp_path, experiment, hour
     known = read_experiments(FILES)
     found = records.read(tmp_path, known)
     shown = measured.score(found, known[experiment], "test", measured.BITS, [], substitute=False)
-    assert shown.badge == mark and shown.extent == "600 iterations, 1 epoch"
+    assert shown.badge == badge and shown.extent == "600 iterations, 1 epoch"
 
 
 def test_a_short_training_at_the_papers_scale_is_never_held_against_the_paper(tmp_path, no_pictures):
@@ -369,17 +369,17 @@ def test_a_short_training_at_the_papers_scale_is_never_held_against_the_paper(tm
     assert ">difference" in text and "<br>difference" not in text
 
 
-def test_what_stands_in_for_a_set_is_marked_in_the_head_and_told_below(mixed):
+def test_substitute_data_have_a_badge_in_the_head_and_a_note_below(mixed):
     found = read(mixed / "report/index.html")
     assert "Music\nsubstitute data" in found.cells
-    told = "substitute data for Music: rendered scores; 9.64 h."
-    assert told in found.text
+    expected = "substitute data for Music: rendered scores; 9.64 h."
+    assert expected in found.text
     rows = (mixed / "report/report.md").read_text().splitlines()
-    assert f"<kbd>substitute data</kbd>{told.removeprefix('substitute data')}" in rows
+    assert f"<kbd>substitute data</kbd>{expected.removeprefix('substitute data')}" in rows
     assert "| Music<br><kbd>substitute data</kbd> |" in next(row for row in rows if "Onomatopoeia" in row)
 
 
-def test_what_is_said_of_a_set_later_counts(tmp_path, no_pictures):
+def test_the_last_description_of_a_set_counts(tmp_path, no_pictures):
     workflow(tmp_path, "paper", about={"music": "a piano in Turin", "blizzard": 3})
     data(tmp_path, "music", "paper", about="an organ")
     done(tmp_path, PAPERS, 1.1, scale="paper")
@@ -405,8 +405,8 @@ def test_what_can_be_concluded_depends_on_the_scale(tmp_path, no_pictures, scale
 
 def test_the_largest_difference_is_held_against_its_error(mixed):
     text = read(mixed / "report/index.html").text
-    told = "the largest difference is 0.089 (SampleRNN (2-tier) above SampleRNN (3-tier)), 6.3 times"
-    assert f"Table 1, Music: {told}" in text
+    expected = "the largest difference is 0.089 (SampleRNN (2-tier) above SampleRNN (3-tier)), 6.3 times"
+    assert f"Table 1, Music: {expected}" in text
     assert "trained for 5.0 minutes" in text
 
 
@@ -428,15 +428,15 @@ def test_a_difference_over_few_seeds_must_be_large_to_be_clear(tmp_path, first, 
             done(tmp_path, f"table1/music/{experiment}", value, seed)
     known = read_experiments(FILES)
     found = records.read(tmp_path, known)
-    told = conclusions.statements(found, [tables.fill(tables.layouts(known)[0], found, known, [])])
-    (words,) = [said[0].text for said in told if "largest difference" in said[0].text]
+    expected = conclusions.statements(found, [tables.fill(tables.layouts(known)[0], found, known, [])])
+    (words,) = [said[0].text for said in expected if "largest difference" in said[0].text]
     assert f"; {1 - clear} of 1 pairs do not differ clearly." in words
 
 
 # --- what was asked for -------------------------------------------------------------------------------------
 
 
-def test_what_was_asked_for_before_is_still_asked_for(tmp_path, no_pictures):
+def test_earlier_requests_are_kept(tmp_path, no_pictures):
     asked = {
         "cells": {"table3/32": [123, 7], "table3/64": [123]},
         "before": {"table3/32": [5], "table3/128": [9]},
@@ -459,13 +459,13 @@ def test_what_was_asked_for_before_is_still_asked_for(tmp_path, no_pictures):
     "asked",
     [{"cells": ["table3/32"], "seeds": [1]}, {"cells": {"table3/32": 3}}, {"before": "table3/32"}, []],
 )
-def test_what_is_no_mapping_of_cells_to_seeds_asks_for_nothing(tmp_path, asked):
+def test_invalid_requests_are_ignored(tmp_path, asked):
     write_json(tmp_path / "workflow.json", asked)
     found = records.read(tmp_path, ["table3/32"])
     assert found.experiments == [] and found.seeds == []
 
 
-def test_what_was_run_of_a_cell_that_is_no_more_is_still_shown(tmp_path, no_pictures):
+def test_results_of_a_removed_experiment_are_still_shown(tmp_path, no_pictures):
     files = tmp_path / "reproduce"
     shutil.copytree(FILES, files)
     for name in ("table4/multi_softmax", "table3/32", "table2/rnn_gmm", "table1/onomatopoeia/two_tier"):
@@ -493,7 +493,7 @@ def test_a_training_counts_as_running_only_while_a_process_works_on_it(mixed, no
         assert found.of("table1/music/wavenet")[0].why_missing("evaluate") == "running (iteration 170)"
 
 
-def test_a_cell_that_was_trained_says_what_it_waits_for(tmp_path):
+def test_a_trained_experiment_names_its_next_step(tmp_path):
     step(tmp_path, "table3/64", "train", {})
     (attempt,) = records.read(tmp_path, ["table3/64"]).of("table3/64")
     assert attempt.why_missing("evaluate") == "trained; evaluate: not run"
@@ -534,7 +534,7 @@ def test_damaged_records_count_as_not_there(tmp_path, no_pictures, content):
 # --- the files ----------------------------------------------------------------------------------------------
 
 
-def test_versions_that_differ_only_in_the_revision_are_said_once(mixed):
+def test_versions_that_differ_only_in_the_revision_are_listed_once(mixed):
     text = read(mixed / "report/index.html").text
     assert text.count("Made with") == 1
     assert "Made with numpy 2.3; revisions abc123, def456." in text

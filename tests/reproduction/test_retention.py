@@ -124,7 +124,7 @@ def test_a_model_that_says_nothing_has_no_share(classifier, spoken):
 # --- what the classifier is trained on ----------------------------------------------------------------------
 
 
-def test_clips_are_heard_as_the_model_has_them():
+def test_clips_are_normalised_and_quantised_as_for_the_model():
     clip = np.array([-0.25, 0.0, 0.5], np.float16)
     levels = retention.as_model_input(clip, ThreeTier(q_levels=4))
     np.testing.assert_array_equal(levels, np.float32([-0.75, -0.25, 0.75]))  # min-max, then the nearest level

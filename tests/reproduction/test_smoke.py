@@ -48,7 +48,7 @@ def test_every_step_is_done(out):
     assert set(plan.load(out).before) == {*read_experiments(FILES), *read_listening_tests(FILES)}
 
 
-def test_the_report_has_a_number_for_every_cell_marked_with_its_scale(out):
+def test_the_report_has_a_number_for_every_experiment_with_a_badge(out):
     text = (out / "report" / "report.md").read_text()
     assert "not run" not in text and "failed" not in text
     assert "Figure 1: three" in text and "Figure 2: waveforms" in text

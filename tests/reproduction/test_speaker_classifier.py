@@ -49,7 +49,7 @@ def relabelled(voices: Path, folder: Path, rename) -> Path:
     return folder
 
 
-def test_held_out_clips_are_told_apart(voices, classifier):
+def test_held_out_clips_are_classified(voices, classifier):
     assert classifier.speakers == ("high", "low")
     for split in ("valid", "test"):
         found = speaker_classifier.held_out(classifier, voices, split)
@@ -60,7 +60,7 @@ def test_held_out_clips_are_told_apart(voices, classifier):
 
 
 def test_names_that_say_nothing_cannot_be_learnt(voices, tmp_path):
-    """Where the names are drawn by lot, held-out clips are not told apart."""
+    """With random names, held-out clips are not classified."""
     lots = np.random.RandomState(0).randint(0, 2, 24)
     mixed = relabelled(voices, tmp_path, lambda i, _: "ab"[lots[i]])
     found = speaker_classifier.held_out(speaker_classifier.train(mixed), mixed, "test")

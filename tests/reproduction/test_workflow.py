@@ -31,7 +31,7 @@ def record(out: Path, experiment: str, step: str) -> dict:
 # --- words --------------------------------------------------------------------------------------------------
 
 
-def test_the_list_has_cells_and_published_numbers():
+def test_the_list_has_experiments_and_published_numbers():
     done = reproduce("--list")
     assert done.returncode == 0, done.stderr
     lines = {line.split()[0]: line for line in done.stdout.splitlines()}
@@ -134,7 +134,7 @@ def test_the_energy_is_what_the_meters_counted_if_they_can_be_read(tmp_path, mon
     assert record(tmp_path, "table3/32", "evaluate")["energy_joules"] == 4
 
 
-def test_what_will_be_done_is_said_first(tmp_path, monkeypatch):
+def test_the_missing_steps_are_announced(tmp_path, monkeypatch):
     monkeypatch.setattr(run_step, "gpus", lambda: [])
     asked = plan.Workflow(tmp_path, "paper", {"table1/music/three_tier": [123, 124]})
     said = workflow._announcement(asked, here=True)
@@ -153,7 +153,7 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
     assert path.exists() and process.poll() is None
 
 
-def test_a_killed_workflow_goes_on_and_a_cell_that_fails_does_not_stop_the_others(tmp_path):
+def test_a_killed_workflow_resumes_and_a_failed_experiment_does_not_stop_the_others(tmp_path):
     out, bad = tmp_path / "an out é{x}'y", tmp_path / "bad"
     bad.mkdir()
     for split in ("train", "valid", "test"):
@@ -194,7 +194,7 @@ def test_a_killed_workflow_goes_on_and_a_cell_that_fails_does_not_stop_the_other
     assert f"{scored['test']['score']:.3f}" in (out / "report" / "report.md").read_text()
 
 
-def test_a_workflow_that_is_told_to_end_lets_the_training_save(tmp_path):
+def test_a_terminated_workflow_lets_the_training_save(tmp_path):
     out = tmp_path / "out"
     words = ["table1/music/one_tier", "--scale", "smoke", "--max-minutes", "10", "--out", out]
     log = out / "runs/table1/music/one_tier/seed123/log.jsonl"

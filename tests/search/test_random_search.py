@@ -181,7 +181,7 @@ def test_tables_tell_what_was_found(task, capsys, pictures):
     assert (task.folder / "search.png").stat().st_size > 10_000
 
 
-def test_more_trials_go_on_where_fewer_ended(task):
+def test_more_trials_continue_a_finished_search(task):
     def never(*_):
         raise AssertionError("a trial was trained again")
 
@@ -202,7 +202,7 @@ def test_a_data_base_serves_as_well(task):
 # --- what goes wrong ----------------------------------------------------------------------------------------
 
 
-def test_failed_trials_are_told_and_the_search_goes_on(task, capsys):
+def test_failed_trials_are_reported_and_the_search_continues(task, capsys):
     said = {
         0: (2, "Compiling\nsamplernn: The cost became nan after 3 updates.\n"),
         1: (-11, ""),
@@ -288,7 +288,7 @@ def test_a_folder_with_another_search_is_refused(task, ranges, data):
             random_search.search(changed(task, **changes), train)
 
 
-def test_a_damaged_journal_is_refused_and_a_cut_one_goes_on(task):
+def test_a_damaged_journal_is_refused_and_a_truncated_one_is_resumed(task):
     random_search.search(changed(task, trials=2), train)
     journal = task.folder / "journal.log"
     whole = journal.read_bytes()
@@ -405,9 +405,9 @@ def test_the_command_trains_and_tells(tmp_path, small_data, capfd, pictures):
     words = ["one_tier", "--data", small_data, "--study", study, "--ranges", ranges, "--preset", "tiny"]
     words += ["--trials", 2, "--max-iters", 4, "--threads", 1]
     assert command(*words) == 0
-    told = capfd.readouterr()
-    assert told.err == ""
-    assert len(told.out.splitlines()) == 6
+    output = capfd.readouterr()
+    assert output.err == ""
+    assert len(output.out.splitlines()) == 6
     for row in table(study):
         settings = json.loads((study / f"trial-00{row['trial']}" / "settings.json").read_text())
         assert str(settings["hyperparameters"]["dim"]) == row["dim"]
