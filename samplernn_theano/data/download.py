@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 from tqdm import tqdm
 
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.utils.files import locked, replace, sync, write_error_message
+from samplernn_theano.utils.files import atomic_replace, locked, sync, write_error_message
 from samplernn_theano.utils.version import package_version
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def _fetch(session: "ArchiveSession", recording: _Recording, bar: tqdm) -> None:
         _receive(session, recording, partial, bar)
         if _is_complete(partial, recording):
             sync(partial)
-            replace(partial, path)
+            atomic_replace(partial, path)
             return
         bar.update(-partial.stat().st_size)
         partial.unlink()

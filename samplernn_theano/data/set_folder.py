@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from samplernn_theano.data.dataset import SPLITS, offsets_path
 from samplernn_theano.data.manifest import CLIPS, MANIFEST, PICTURE
 from samplernn_theano.errors import DataError
-from samplernn_theano.utils.files import atomic_write, replace
+from samplernn_theano.utils.files import atomic_replace, atomic_write
 
 
 def set_files(out: Path, name: str) -> list[Path]:
@@ -74,5 +74,5 @@ def move_into_place(new: Path, out: Path, name: str) -> None:
         path.unlink(missing_ok=True)
     for path in set_files(new, name):
         if path.exists() and path.name != MANIFEST:
-            replace(path, out / path.name)
-    replace(new / MANIFEST, out / MANIFEST)
+            atomic_replace(path, out / path.name)
+    atomic_replace(new / MANIFEST, out / MANIFEST)
