@@ -1,19 +1,68 @@
 """SampleRNN, an unconditional end-to-end neural audio generation model, on PyTensor.
 
 Mehri, Kumar, Gulrajani, Kumar, Jain, Sotelo, Courville and Bengio, ICLR 2017, arXiv:1612.07837.
+
+    import samplernn_theano as srnn
+
+    hp = srnn.ThreeTier(dim=256, batch_size=16)
+    srnn.train(hp, "data/mine", "runs/mine", srnn.Schedule(max_iters=1000))
+    for block in srnn.generate("runs/mine", seconds=10):
+        ...
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from samplernn_theano.api import conformance, evaluate, generate, load, prepare, resume, score, train
+    from samplernn_theano.config.hyperparameters import (
+        RNNGMM,
+        KTier,
+        OneTier,
+        SampleRNNGMM,
+        ThreeTier,
+        TwoTier,
+        WaveNet,
+    )
+    from samplernn_theano.config.schedule import Schedule
+    from samplernn_theano.errors import SampleRNNError
+
+__all__ = [
+    "RNNGMM",
+    "KTier",
+    "OneTier",
+    "SampleRNNError",
+    "SampleRNNGMM",
+    "Schedule",
+    "ThreeTier",
+    "TwoTier",
+    "WaveNet",
+    "conformance",
+    "evaluate",
+    "generate",
+    "load",
+    "prepare",
+    "resume",
+    "score",
+    "train",
+]
 
 __version__: str
 
+_MODULES = {"Schedule": "config.schedule", "SampleRNNError": "errors"}
+_FUNCTIONS = {name for name in __all__ if name[0].islower()}
+
 
 def __getattr__(name: str) -> object:
-    """What is slow to load is made when it is asked for: the version, and `generate` with PyTensor."""
+    """Import a public name when it is first used: `import samplernn_theano` alone loads nothing heavy."""
     if name == "__version__":
-        from samplernn_theano.utils.version import package_version
+        return import_module("samplernn_theano.utils.version").package_version()
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "api" if name in _FUNCTIONS else _MODULES.get(name, "config.hyperparameters")
+    return getattr(import_module(f"{__name__}.{module}"), name)
 
-        return package_version()
-    if name == "generate":
-        from samplernn_theano.generation.generate import generate
 
-        return generate
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,343 @@
+"""The Python API: one function for each thing the command line does with a model or a data set.
+
+Every argument is checked when a function is called. None of them installs a signal handler, changes the
+allocator or prints a progress bar unless it is asked to, so they can be used in a notebook and in a thread.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from samplernn_theano.config.hyperparameters import HyperParameters
+from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from samplernn_theano.checkpoints.load import LoadedModel
+    from samplernn_theano.checkpoints.status import RunStatus
+    from samplernn_theano.evaluation.nll import Scores
+    from samplernn_theano.evaluation.score import RecordingScore
+    from samplernn_theano.models.graph import Form
+    from samplernn_theano.verification.tolerances import Check
+
+type Model = str | Path | LoadedModel
+"""A checkpoint (.npz), parameters of the original (.pkl), a run folder, or what `load` returned."""
+
+
+def prepare(
+    recordings: str | Path,
+    out: str | Path,
+    *,
+    name: str = "clips",
+    clip_seconds: float = 8.0,
+    speakers: bool = False,
+    variable_length: bool = False,
+    valid_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    seed: int = 123,
+    allow_upsampling: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Make a data set of the recordings in a folder, as `samplernn prepare` does; return its manifest.
+
+    Parameters
+    ----------
+    recordings : path
+        Folder of sound files of any rate and number of channels, also in sub-folders.
+    out : path
+        Folder of the data set: NAME_train.npy, NAME_valid.npy, NAME_test.npy, manifest.json, clips.csv.
+    clip_seconds : float
+        Length of a clip; ignored with `variable_length`, where each recording is one clip.
+    speakers : bool
+        Each sub-folder is a speaker; no clip holds two of them.
+    valid_fraction, test_fraction : float
+        Share of the clips.
+    seed : int
+        Of the shuffle of clips.
+
+    Raises
+    ------
+    DataError
+        If nothing can be read, there is too little sound, or `out` holds a data set already.
+    OutputError
+        If a file cannot be written.
+    """
+    from samplernn_theano.data.prepare import build
+    from samplernn_theano.data.recipes import Recipe, by_fractions
+    from samplernn_theano.data.recordings import find
+    from samplernn_theano.data.set_folder import set_files
+
+    recipe = Recipe(
+        set="folder",
+        name=name,
+        sizes=by_fractions(valid_fraction, test_fraction),
+        clip_seconds=clip_seconds,
+        by_speaker=speakers,
+        variable_length=variable_length,
+        seed=seed,
+        allow_upsampling=allow_upsampling,
+    )
+    return build(find(Path(recordings), set_files(Path(out), name)), out, recipe, overwrite, progress)
+
+
+def train(
+    hp: HyperParameters,
+    data: str | Path,
+    run: str | Path,
+    schedule: Schedule | None = None,
+    *,
+    seed: int = 123,
+    learning_rate: float | None = None,
+    backend: str | None = None,
+    devices: int = 1,
+    max_seconds: float | None = None,
+    overwrite: bool = False,
+) -> "RunStatus":
+    """Train a model on a data set, and keep everything in the folder `run`.
+
+    Parameters
+    ----------
+    hp : HyperParameters
+        Of one of the families, such as ``ThreeTier(dim=256, batch_size=16)``.
+    schedule : Schedule, optional
+        When to evaluate and stop; the original's (three days) if it is None.
+    learning_rate : float, optional
+        Of Adam; the family's if it is None.
+    backend : {"jax", "numba", "c"}, optional
+        jax if it is installed, else numba.
+    devices : int
+        Share every minibatch between so many devices (jax).
+    max_seconds : float, optional
+        Stop with a checkpoint when the call has taken this long.
+
+    Returns
+    -------
+    RunStatus
+        The curves of the run (`train`, `valid`), its log records and its state.
+
+    Raises
+    ------
+    SampleRNNError
+        As `samplernn_theano.training.run.train`.
+    """
+    from samplernn_theano.checkpoints import status
+    from samplernn_theano.training import run as training
+
+    training.train(
+        hp,
+        data,
+        run,
+        schedule,
+        seed=seed,
+        learning_rate=learning_rate,
+        backend=backend,
+        n_devices=devices,
+        max_seconds=max_seconds,
+        overwrite=overwrite,
+    )
+    return status.read(run)
+
+
+def resume(
+    run: str | Path,
+    *,
+    data: str | Path | None = None,
+    max_iters: int | None = None,
+    max_epochs: float | None = None,
+    max_minutes: float | None = None,
+    backend: str | None = None,
+    max_seconds: float | None = None,
+) -> "RunStatus":
+    """Resume a run from its last checkpoint, as if it had never been interrupted.
+
+    A limit that is given takes the place of all those the run had. A results folder of the original is
+    resumed by the original's rules.
+
+    Raises
+    ------
+    SampleRNNError
+        As `samplernn_theano.training.run.resume`.
+    """
+    from samplernn_theano.checkpoints import status
+    from samplernn_theano.training import run as training
+
+    limits = {"max_iters": max_iters, "max_epochs": max_epochs, "max_minutes": max_minutes}
+    given = limits if any(limit is not None for limit in limits.values()) else {}
+    training.resume(run, given, data, backend, max_seconds)
+    return status.read(run)
+
+
+def load(path: str | Path, settings: Mapping[str, Any] | None = None) -> "LoadedModel":
+    """Load parameters and hyper-parameters from a checkpoint, a run, or the original's files.
+
+    Pickles are read by a reader that knows numbers, text, plain containers and NumPy arrays, and executes
+    nothing.
+
+    Parameters
+    ----------
+    path : path
+        A checkpoint (.npz), parameters of the original (.pkl), or the folder of a run of either (its best).
+    settings : mapping of str to value, optional
+        Hyper-parameters to take in place of those found, such as ``{"batch_size": 1}``.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such file, or it is damaged.
+    HyperParameterError
+        If `settings` does not fit the family.
+    """
+    from samplernn_theano.checkpoints.load import read
+
+    return read(path, [f"{name}={value}" for name, value in (settings or {}).items()])
+
+
+def evaluate(model: Model, data: str | Path, split: str = "valid", *, backend: str | None = None) -> "Scores":
+    """Evaluate a model on a split of a data set.
+
+    Returns
+    -------
+    Scores
+        `bits` per sample as the original's monitor computes it, bits of each clip, their `standard_error`.
+
+    Raises
+    ------
+    DataError
+        If the split is unknown, missing or unfit for the model.
+    CheckpointError
+        If the model cannot be loaded.
+    """
+    from samplernn_theano.data.dataset import SPLITS
+    from samplernn_theano.evaluation import nll
+
+    if split not in SPLITS:
+        raise DataError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
+    loaded = _loaded(model)
+    return nll.evaluate(loaded, nll.load_clips(loaded, data, split), backend)
+
+
+def score(
+    model: Model,
+    recording: "str | Path | NDArray[np.floating]",
+    *,
+    window: float = 0.1,
+    backend: str | None = None,
+) -> "RecordingScore":
+    """Score a recording: its NLL in bits per sample under a model, and as a curve over time.
+
+    Parameters
+    ----------
+    recording : path or (samples,) float array
+        A sound file of any rate, or amplitudes at 16 kHz.
+    window : float
+        Seconds per point of the curve.
+
+    Raises
+    ------
+    DataError
+        If the recording cannot be read or normalised.
+    CheckpointError
+        If the model cannot be loaded.
+    """
+    from samplernn_theano.data.audio import read_mono
+    from samplernn_theano.evaluation import score as scoring
+
+    loaded = _loaded(model)
+    if isinstance(recording, str | Path):
+        name, samples = str(recording), read_mono(recording)
+    else:
+        name, samples = "the recording", recording
+    return scoring.score(scoring.compile_scorer(loaded, backend), samples, name, window)
+
+
+def generate(
+    model: Model,
+    seconds: float | None = None,
+    n_seqs: int = 1,
+    *,
+    seed: int = 0,
+    temperature: float | Sequence[float] = 1.0,
+    top_p: float = 1.0,
+    primes: str | Path | Sequence[str | Path] = (),
+    backend: str | None = None,
+) -> "Iterator[NDArray[np.float32]]":
+    """Generate sound block by block, in constant memory.
+
+    Parameters
+    ----------
+    seconds : float, optional
+        Length of each sequence; without it there is no end.
+    n_seqs : int
+        Number of sequences. Sequence i depends on `seed` and i alone.
+    temperature : float or sequence of float
+        One for all sequences, or one for each.
+    top_p : float
+        Below 1: draw from the most probable levels alone, those that have this probability together.
+    primes : path or sequence of path
+        Recordings to continue; they are not part of the blocks.
+
+    Returns
+    -------
+    iterator of (n_seqs, samples) float32
+        Amplitudes in [-1, 1] at 16 kHz.
+
+    Raises
+    ------
+    SampleRNNError
+        If an argument is out of range, or the model or a prime cannot be read.
+    """
+    from samplernn_theano.generation.generate import generate as blocks
+
+    return blocks(
+        model,
+        seconds,
+        n_seqs,
+        seed=seed,
+        temperature=temperature,
+        top_p=top_p,
+        primes=primes,
+        backend=backend,
+    )
+
+
+def conformance(
+    cases: str | Path,
+    *,
+    families: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+    backend: str | None = None,
+    form: "Form" = "fast",
+) -> "list[Check]":
+    """Compare our models with data that the original produced, quantity by quantity.
+
+    Parameters
+    ----------
+    cases : path
+        Folder of cases: NAME.json and NAME.npz each.
+    families, names : sequence of str, optional
+        Only cases of these families, or of these names.
+
+    Returns
+    -------
+    list of Check
+        Each with its `relative` error, its `limit`, and whether it `passed`.
+
+    Raises
+    ------
+    DataError
+        If there is no such case, or one cannot be read.
+    """
+    from samplernn_theano.verification import verify
+    from samplernn_theano.verification.cases import find_corpus
+
+    corpus = find_corpus(cases)
+    chosen = verify.choose_cases(cases, families, names)
+    return [check for case in chosen for check in verify.check_case(case, backend, form, corpus)]
+
+
+def _loaded(model: Model) -> "LoadedModel":
+    return load(model) if isinstance(model, str | Path) else model

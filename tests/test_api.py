@@ -1,0 +1,109 @@
+"""The public API: its names, its examples, and what it leaves alone."""
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import samplernn_theano as srnn
+from tests.conftest import GOLDEN
+
+ROOT = Path(__file__).parents[1]
+FUNCTIONS = {"train", "resume", "load", "evaluate", "score", "generate", "prepare", "conformance"}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three recordings, and what the examples leave in it."""
+    folder = tmp_path_factory.mktemp("api")
+    rng, time = np.random.default_rng(0), np.arange(16000 * 2) / 16000
+    (folder / "recordings").mkdir()
+    for i in range(3):
+        tone = 0.4 * np.sin(2 * np.pi * (200 + 90 * i) * time * (1 + 0.1 * time)) + 0.01 * rng.normal(
+            size=len(time)
+        )
+        soundfile.write(folder / "recordings" / f"tone{i}.wav", tone.astype(np.float32), 16000)
+    (folder / "tests").symlink_to(ROOT / "tests")
+    return folder
+
+
+def test_the_examples_of_the_page_run_one_after_the_other(workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    names: dict[str, object] = {}
+    for example in examples:
+        exec(compile(example, "docs/api.md", "exec"), names)
+    assert FUNCTIONS <= {name for example in examples for name in re.findall(r"srnn\.(\w+)\(", example)}
+    out = capsys.readouterr().out
+    assert "three_tier (8, 48)" in out or "three_tier" in out
+    assert "True" in out and "bits per sample, standard error" in out
+
+
+def test_all_names_are_there_and_typed():
+    assert FUNCTIONS < set(dir(srnn)) and set(srnn.__all__) < set(dir(srnn))
+    for name in srnn.__all__:
+        assert getattr(srnn, name).__doc__
+    assert (Path(srnn.__file__).parent / "py.typed").exists()
+    assert not hasattr(srnn, "nothing")
+
+
+def test_the_names_survive_the_import_of_every_package():
+    """A package of the same name would take the place of a function once it is imported."""
+    code = "import samplernn_theano.cli.main, samplernn_theano.verification.verify, samplernn_theano as s; "
+    code += "print(*(callable(getattr(s, name)) for name in s.__all__))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"True"}
+
+
+def test_arguments_are_checked_at_the_call(tmp_path, small_data):
+    hp = srnn.ThreeTier(dim=8, batch_size=4, seq_len=64)
+    with pytest.raises(srnn.SampleRNNError, match="backend"):
+        srnn.train(hp, small_data, tmp_path / "run", backend="torch")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(srnn.SampleRNNError):
+        srnn.resume(tmp_path / "nowhere")
+    with pytest.raises(srnn.SampleRNNError):
+        srnn.load(tmp_path / "nowhere.npz")
+    with pytest.raises(srnn.SampleRNNError):
+        srnn.generate(tmp_path / "nowhere.npz", seconds=1)  # not at the first next()
+    with pytest.raises(srnn.SampleRNNError, match="split"):
+        srnn.evaluate(tmp_path / "nowhere.npz", small_data, split="dev")
+    with pytest.raises(srnn.SampleRNNError):
+        srnn.score(tmp_path / "nowhere.npz", np.zeros(100, np.float32))
+    with pytest.raises(srnn.SampleRNNError):
+        srnn.prepare(tmp_path / "nowhere", tmp_path / "out")
+    with pytest.raises(srnn.SampleRNNError):
+        srnn.conformance(tmp_path)
+
+
+def test_generate_checks_at_the_call(tmp_path):
+    model = srnn.load(GOLDEN / "version_0.1.0" / "run")
+    for wrong in ({"seconds": -1}, {"n_seqs": 0}, {"temperature": 0.0}, {"top_p": 2.0}, {"seed": -1}):
+        with pytest.raises(srnn.SampleRNNError):
+            srnn.generate(model, **{"seconds": 1.0, **wrong})
+    with pytest.raises(srnn.SampleRNNError):
+        srnn.generate(model, 1.0, primes=tmp_path / "missing.wav")
+
+
+def test_training_in_a_thread_leaves_the_signal_handlers_alone(small_data, tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    seen, states = [], []
+
+    def work():
+        hp = srnn.ThreeTier(dim=8, batch_size=4, seq_len=64, emb_size=4, q_levels=16)
+        states.append(
+            srnn.train(hp, small_data, tmp_path / "run", srnn.Schedule(max_iters=2, n_seqs=0)).state
+        )
+        seen.extend(signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert states == ["ended"] and seen == before
