@@ -330,7 +330,7 @@ def test_a_crash_while_a_set_is_replaced_never_leaves_a_mixture(tmp_path, monkey
     out = tmp_path / "out"
     recipe = Recipe(set="test", name="clips", clip_seconds=0.01, sizes=by_fractions(0.1, 0.1))
     module.build(recordings.find(tmp_path / "old"), out, recipe, progress=False)
-    replace, done = set_folder.replace, []
+    replace, done = set_folder.atomic_replace, []
 
     def replace_until_stopped(source, path):
         if len(done) == renames:
@@ -338,7 +338,7 @@ def test_a_crash_while_a_set_is_replaced_never_leaves_a_mixture(tmp_path, monkey
         done.append(path)
         replace(source, path)
 
-    monkeypatch.setattr(set_folder, "replace", replace_until_stopped)
+    monkeypatch.setattr(set_folder, "atomic_replace", replace_until_stopped)
     with pytest.raises(KeyboardInterrupt):
         module.build(recordings.find(tmp_path / "new"), out, recipe, overwrite=True, progress=False)
     monkeypatch.undo()
