@@ -128,7 +128,7 @@ def bits(model: str, precision: str, iterations: int, nudge: float) -> dict[str,
 
 def conformance(case: str) -> dict[str, Any]:
     """Passed and failed checks of a conformance case."""
-    from samplernn_theano.conformance import verify
+    from samplernn_theano.verification import verify
 
     with contextlib.redirect_stdout(io.StringIO()) as output:
         verify.run(CASES, names=[case], backend="jax", brief=True)

@@ -111,7 +111,7 @@ def _add_conformance(commands: Any) -> None:
 
 
 def _conformance(a: argparse.Namespace) -> int:
-    from samplernn_theano.conformance import verify
+    from samplernn_theano.verification import verify
 
     how = (a.backend, a.form, a.brief, a.precision or "highest", a.devices or 1)
     return verify.run(a.folder, a.family, a.case, a.corpus, *how)

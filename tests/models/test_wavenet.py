@@ -10,10 +10,10 @@ import pytest
 from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.config.flags import from_original_argv
 from samplernn_theano.config.hyperparameters import WaveNet
-from samplernn_theano.conformance.cases import read_case
 from samplernn_theano.models import distributions, wavenet
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
+from samplernn_theano.verification.cases import read_case
 
 TINY = WaveNet(
     dim=4,

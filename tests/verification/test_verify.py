@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from samplernn_theano.cli.main import main
-from samplernn_theano.conformance import cases as case_files
-from samplernn_theano.conformance import verify
 from samplernn_theano.models import samplernn
+from samplernn_theano.verification import cases as case_files
+from samplernn_theano.verification import verify
 
 QUICK = [
     "1t_gru1",

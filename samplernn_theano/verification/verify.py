@@ -22,8 +22,6 @@ from samplernn_theano.backends.compile import (
 )
 from samplernn_theano.config.flags import from_original_argv
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
-from samplernn_theano.conformance.cases import Case, find_cases, find_corpus, read_case
-from samplernn_theano.conformance.tolerances import TOLERANCES, Check, tolerance
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import SPLITS, Clips, load_split
 from samplernn_theano.errors import DataError
@@ -31,6 +29,8 @@ from samplernn_theano.models.build import build_graph, build_shard_graph
 from samplernn_theano.models.graph import Form, Graph, batch_variables, zero_states
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
+from samplernn_theano.verification.cases import Case, find_cases, find_corpus, read_case
+from samplernn_theano.verification.tolerances import TOLERANCES, Check, tolerance
 
 CORPUS_FOLDERS = {"MUSIC": "music", "BLIZZ": "Blizzard"}
 
