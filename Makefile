@@ -12,7 +12,7 @@ RUN := $(ENV)/bin/python
 # Two processes of tests, one thread each: OpenBLAS and OpenMP, numba, and NPROC for the thread pool of XLA.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 NPROC=1
 
-# What demo trains on, and where everything of it goes.
+# Data and run of the demo.
 DEMO_DATA := demo/data
 DEMO_RUN := demo/run
 DEMO_TRAIN := train three_tier --preset demo --learning-rate 0.002 --max-minutes 2 --n_seqs 0 \
@@ -20,7 +20,7 @@ DEMO_TRAIN := train three_tier --preset demo --learning-rate 0.002 --max-minutes
 DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0 --overwrite \
 	--beside $(DEMO_DATA)/demo_example.wav
 
-# Where the tables of the paper are made anew, and how: make table1 SCALE=laptop REPRODUCE="--data music=FOLDER".
+# Where the tables of the paper are reproduced, and how: make table1 SCALE=laptop REPRODUCE="--data music=FOLDER".
 SCALE := paper
 REPRODUCE :=
 
@@ -32,7 +32,7 @@ help:
 	@echo "make test    run the tests (two processes)"
 	@echo "make lint    check style, format and types"
 	@echo "make reproduce-smoke    run every step of every experiment of the paper's tables, some seconds each"
-	@echo "make table1 SCALE=laptop REPRODUCE='--data blizzard=FOLDER ...'    make a table anew (also 2, 3, 4)"
+	@echo "make table1 SCALE=laptop REPRODUCE='--data blizzard=FOLDER ...'    reproduce a table (also 2, 3, 4)"
 	@echo "make clean   delete caches and built packages"
 
 demo: $(ENV)/.samplernn-test

@@ -26,7 +26,7 @@ from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import load_split
 from samplernn_theano.data.minibatches import batch_inputs
 from samplernn_theano.training.run import train
-from samplernn_theano.training.step import compile_trainer
+from samplernn_theano.training.step import compile_trainer, tune_malloc
 
 LENGTH = 128_000  # samples in a clip, 8 s
 
@@ -55,6 +55,7 @@ def share(folder: Path, dim: int, batch: int, seq_len: int, iterations: int) -> 
     alone = time.perf_counter() - began
     feed.close()
 
+    tune_malloc(hp)  # as the command line does
     trainer = compile_trainer(hp)
     states = trainer.graph.zero_states()
     feed = minibatches.feed(hp, clips)

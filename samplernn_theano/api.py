@@ -5,30 +5,44 @@ allocator or prints a progress bar unless it is asked to, so they can be used in
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from samplernn_theano.checkpoints import load as loading
+from samplernn_theano.checkpoints import status
+from samplernn_theano.checkpoints.load import LoadedModel
+from samplernn_theano.checkpoints.status import RunStatus
+from samplernn_theano.config.flags import format_value
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.data import audio, recordings
+from samplernn_theano.data.dataset import SPLITS
+from samplernn_theano.data.prepare import build
+from samplernn_theano.data.recipes import Recipe, by_fractions
+from samplernn_theano.data.set_folder import set_files
 from samplernn_theano.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from samplernn_theano.checkpoints.load import LoadedModel
-    from samplernn_theano.checkpoints.status import RunStatus
-    from samplernn_theano.evaluation.nll import Scores
-    from samplernn_theano.evaluation.score import RecordingScore
-    from samplernn_theano.models.graph import Form
-    from samplernn_theano.verification.tolerances import Check
+from samplernn_theano.evaluation import nll
+from samplernn_theano.evaluation import score as scoring
+from samplernn_theano.evaluation.nll import Scores
+from samplernn_theano.evaluation.score import RecordingScore
+from samplernn_theano.generation import generate as generation
+from samplernn_theano.models.graph import Form
+from samplernn_theano.training import run as training
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.verification import verify
+from samplernn_theano.verification.cases import choose_cases, find_corpus
+from samplernn_theano.verification.tolerances import Check
 
 type Model = str | Path | LoadedModel
 """A checkpoint (.npz), parameters of the original (.pkl), a run folder, or what `load` returned."""
 
 
 def prepare(
-    recordings: str | Path,
+    folder: str | Path,
     out: str | Path,
     *,
     name: str = "clips",
@@ -46,8 +60,8 @@ def prepare(
 
     Parameters
     ----------
-    recordings : path
-        Folder of sound files of any rate and number of channels, also in sub-folders.
+    folder : path
+        Recordings: sound files of any rate and number of channels, also in sub-folders.
     out : path
         Folder of the data set: NAME_train.npy, NAME_valid.npy, NAME_test.npy, manifest.json, clips.csv.
     clip_seconds : float
@@ -66,11 +80,6 @@ def prepare(
     OutputError
         If a file cannot be written.
     """
-    from samplernn_theano.data.prepare import build
-    from samplernn_theano.data.recipes import Recipe, by_fractions
-    from samplernn_theano.data.recordings import find
-    from samplernn_theano.data.set_folder import set_files
-
     recipe = Recipe(
         set="folder",
         name=name,
@@ -81,7 +90,7 @@ def prepare(
         seed=seed,
         allow_upsampling=allow_upsampling,
     )
-    return build(find(Path(recordings), set_files(Path(out), name)), out, recipe, overwrite, progress)
+    return build(recordings.find(Path(folder), set_files(Path(out), name)), out, recipe, overwrite, progress)
 
 
 def train(
@@ -96,7 +105,8 @@ def train(
     devices: int = 1,
     max_seconds: float | None = None,
     overwrite: bool = False,
-) -> "RunStatus":
+    progress: bool = False,
+) -> RunStatus:
     """Train a model on a data set, and keep everything in the folder `run`.
 
     Parameters
@@ -113,6 +123,8 @@ def train(
         Share every minibatch between so many devices (jax).
     max_seconds : float, optional
         Stop with a checkpoint when the call has taken this long.
+    progress : bool
+        Show a progress bar and a line for each evaluation.
 
     Returns
     -------
@@ -124,9 +136,6 @@ def train(
     SampleRNNError
         As `samplernn_theano.training.run.train`.
     """
-    from samplernn_theano.checkpoints import status
-    from samplernn_theano.training import run as training
-
     training.train(
         hp,
         data,
@@ -138,6 +147,7 @@ def train(
         n_devices=devices,
         max_seconds=max_seconds,
         overwrite=overwrite,
+        show_progress=progress,
     )
     return status.read(run)
 
@@ -151,7 +161,8 @@ def resume(
     max_minutes: float | None = None,
     backend: str | None = None,
     max_seconds: float | None = None,
-) -> "RunStatus":
+    progress: bool = False,
+) -> RunStatus:
     """Resume a run from its last checkpoint, as if it had never been interrupted.
 
     A limit that is given takes the place of all those the run had. A results folder of the original is
@@ -162,16 +173,13 @@ def resume(
     SampleRNNError
         As `samplernn_theano.training.run.resume`.
     """
-    from samplernn_theano.checkpoints import status
-    from samplernn_theano.training import run as training
-
     limits = {"max_iters": max_iters, "max_epochs": max_epochs, "max_minutes": max_minutes}
     given = limits if any(limit is not None for limit in limits.values()) else {}
-    training.resume(run, given, data, backend, max_seconds)
+    training.resume(run, given, data, backend, max_seconds, show_progress=progress)
     return status.read(run)
 
 
-def load(path: str | Path, settings: Mapping[str, Any] | None = None) -> "LoadedModel":
+def load(path: str | Path, settings: Mapping[str, Any] | None = None) -> LoadedModel:
     """Load parameters and hyper-parameters from a checkpoint, a run, or the original's files.
 
     Pickles are read by a reader that knows numbers, text, plain containers and NumPy arrays, and executes
@@ -191,12 +199,10 @@ def load(path: str | Path, settings: Mapping[str, Any] | None = None) -> "Loaded
     HyperParameterError
         If `settings` does not fit the family.
     """
-    from samplernn_theano.checkpoints.load import read
-
-    return read(path, [f"{name}={value}" for name, value in (settings or {}).items()])
+    return loading.read(path, [f"{name}={format_value(value)}" for name, value in (settings or {}).items()])
 
 
-def evaluate(model: Model, data: str | Path, split: str = "valid", *, backend: str | None = None) -> "Scores":
+def evaluate(model: Model, data: str | Path, split: str = "valid", *, backend: str | None = None) -> Scores:
     """Evaluate a model on a split of a data set.
 
     Returns
@@ -211,9 +217,6 @@ def evaluate(model: Model, data: str | Path, split: str = "valid", *, backend: s
     CheckpointError
         If the model cannot be loaded.
     """
-    from samplernn_theano.data.dataset import SPLITS
-    from samplernn_theano.evaluation import nll
-
     if split not in SPLITS:
         raise DataError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
     loaded = _loaded(model)
@@ -222,11 +225,11 @@ def evaluate(model: Model, data: str | Path, split: str = "valid", *, backend: s
 
 def score(
     model: Model,
-    recording: "str | Path | NDArray[np.floating]",
+    recording: str | Path | NDArray[np.floating],
     *,
     window: float = 0.1,
     backend: str | None = None,
-) -> "RecordingScore":
+) -> RecordingScore:
     """Score a recording: its NLL in bits per sample under a model, and as a curve over time.
 
     Parameters
@@ -243,15 +246,18 @@ def score(
     CheckpointError
         If the model cannot be loaded.
     """
-    from samplernn_theano.data.audio import read_mono
-    from samplernn_theano.evaluation import score as scoring
-
+    if not 0 < window < float("inf"):
+        raise DataError(f"window is {window}; it must be a positive number of seconds.")
     loaded = _loaded(model)
     if isinstance(recording, str | Path):
-        name, samples = str(recording), read_mono(recording)
+        sound = audio.read(recording)
+        name, samples, rate = str(recording), sound.samples, sound.file_rate
     else:
-        name, samples = "the recording", recording
-    return scoring.score(scoring.compile_scorer(loaded, backend), samples, name, window)
+        name, samples, rate = "the recording", np.asarray(recording), SAMPLE_RATE
+        if samples.ndim != 1 or samples.dtype.kind != "f":
+            raise DataError("A recording must be an array of floats (samples,), amplitudes at 16 kHz.")
+    scored = scoring.score(scoring.compile_scorer(loaded, backend), samples, name, window)
+    return replace(scored, file_rate=rate)
 
 
 def generate(
@@ -264,7 +270,7 @@ def generate(
     top_p: float = 1.0,
     primes: str | Path | Sequence[str | Path] = (),
     backend: str | None = None,
-) -> "Iterator[NDArray[np.float32]]":
+) -> Iterator[NDArray[np.float32]]:
     """Generate sound block by block, in constant memory.
 
     Parameters
@@ -290,9 +296,7 @@ def generate(
     SampleRNNError
         If an argument is out of range, or the model or a prime cannot be read.
     """
-    from samplernn_theano.generation.generate import generate as blocks
-
-    return blocks(
+    return generation.generate(
         model,
         seconds,
         n_seqs,
@@ -310,8 +314,8 @@ def conformance(
     families: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
     backend: str | None = None,
-    form: "Form" = "fast",
-) -> "list[Check]":
+    form: Form = "fast",
+) -> list[Check]:
     """Compare our models with data that the original produced, quantity by quantity.
 
     Parameters
@@ -331,13 +335,10 @@ def conformance(
     DataError
         If there is no such case, or one cannot be read.
     """
-    from samplernn_theano.verification import verify
-    from samplernn_theano.verification.cases import find_corpus
-
     corpus = find_corpus(cases)
-    chosen = verify.choose_cases(cases, families, names)
+    chosen = choose_cases(cases, families, names)
     return [check for case in chosen for check in verify.check_case(case, backend, form, corpus)]
 
 
-def _loaded(model: Model) -> "LoadedModel":
+def _loaded(model: Model) -> LoadedModel:
     return load(model) if isinstance(model, str | Path) else model

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import typing
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_the_examples_of_the_page_run_one_after_the_other(workplace, monkeypatch
         exec(compile(example, "docs/api.md", "exec"), names)
     assert FUNCTIONS <= {name for example in examples for name in re.findall(r"srnn\.(\w+)\(", example)}
     out = capsys.readouterr().out
-    assert "three_tier (8, 48)" in out or "three_tier" in out
+    assert "three_tier (16, 48)" in out  # family and shape of a parameter
     assert "True" in out and "bits per sample, standard error" in out
 
 
@@ -49,6 +50,8 @@ def test_all_names_are_there_and_typed():
     assert FUNCTIONS < set(dir(srnn)) and set(srnn.__all__) < set(dir(srnn))
     for name in srnn.__all__:
         assert getattr(srnn, name).__doc__
+        if name in FUNCTIONS:
+            assert "return" in typing.get_type_hints(getattr(srnn, name))
     assert (Path(srnn.__file__).parent / "py.typed").exists()
     assert not hasattr(srnn, "nothing")
 
@@ -64,8 +67,13 @@ def test_the_names_survive_the_import_of_every_package():
 
 def test_arguments_are_checked_at_the_call(tmp_path, small_data):
     hp = srnn.ThreeTier(dim=8, batch_size=4, seq_len=64)
-    with pytest.raises(srnn.SampleRNNError, match="backend"):
-        srnn.train(hp, small_data, tmp_path / "run", backend="torch")
+    wrong = [{"backend": "torch"}, {"devices": 0}, {"devices": -1}, {"seed": -1}, {"learning_rate": 0}]
+    for options in wrong:
+        with pytest.raises(srnn.SampleRNNError):
+            srnn.train(hp, small_data, tmp_path / "run", **options)
+    for limit in ({"max_iters": 0}, {"max_iters": -5}, {"monitor_iters": 0}, {"patience": 0}):
+        with pytest.raises(srnn.SampleRNNError, match="must be a positive number"):
+            srnn.Schedule(**limit)
     assert not (tmp_path / "run").exists()
     with pytest.raises(srnn.SampleRNNError):
         srnn.resume(tmp_path / "nowhere")
@@ -81,6 +89,15 @@ def test_arguments_are_checked_at_the_call(tmp_path, small_data):
         srnn.prepare(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(srnn.SampleRNNError):
         srnn.conformance(tmp_path)
+    with pytest.raises(srnn.SampleRNNError, match="form"):
+        srnn.conformance(GOLDEN / "cases", names=["1t_gru1"], form="slow")
+    model = srnn.load(GOLDEN / "version_0.1.0" / "run", {"batch_size": 2})
+    assert model.hp.batch_size == 2
+    for recording in ([[0.1, 0.2]], [1, 2, 3]):
+        with pytest.raises(srnn.SampleRNNError, match="array of floats"):
+            srnn.score(model, recording)
+    with pytest.raises(srnn.SampleRNNError, match="window"):
+        srnn.score(model, [0.1, 0.2], window=float("nan"))
 
 
 def test_generate_checks_at_the_call(tmp_path):
@@ -92,7 +109,7 @@ def test_generate_checks_at_the_call(tmp_path):
         srnn.generate(model, 1.0, primes=tmp_path / "missing.wav")
 
 
-def test_training_in_a_thread_leaves_the_signal_handlers_alone(small_data, tmp_path):
+def test_training_in_a_thread_leaves_signal_handlers_and_the_terminal_alone(small_data, tmp_path, capfd):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     seen, states = [], []
 
@@ -107,3 +124,4 @@ def test_training_in_a_thread_leaves_the_signal_handlers_alone(small_data, tmp_p
     thread.start()
     thread.join()
     assert states == ["ended"] and seen == before
+    assert capfd.readouterr() == ("", "")

@@ -66,6 +66,8 @@ def check_devices(backend: str, n_devices: int, batch_size: int) -> None:
     """Raise BackendError if a batch cannot be split over `n_devices` devices."""
     if n_devices == 1:
         return
+    if n_devices < 1:
+        raise BackendError(f"--devices is {n_devices}; it must be 1 or more.")
     if backend != "jax":
         raise BackendError(
             f"--backend {backend} uses one device, not {n_devices} (as given, or as in the run so far); "

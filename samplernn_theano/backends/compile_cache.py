@@ -155,7 +155,7 @@ def _sources() -> str:
     """A hash of the modules that may determine what a program computes."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
-    for path in sorted(path for folder in SOURCES for path in package.joinpath(folder).glob("*.py")):
+    for path in sorted(path for folder in SOURCES for path in package.joinpath(folder).rglob("*.py")):
         digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -95,7 +95,7 @@ def to_argv(hp: Common) -> list[str]:
     for own in fields(hp):
         value = getattr(hp, own.name)
         if value is not None and (value != own.default or not own.metadata.get("ours")):
-            argv += [f"--{own.name}", _format(value)]
+            argv += [f"--{own.name}", format_value(value)]
     return argv
 
 
@@ -136,7 +136,7 @@ class _Parser(argparse.ArgumentParser):
         raise HyperParameterError(f"The hyper-parameters cannot be read: {message}.")
 
 
-def _format(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Format a value for a command line."""
     if isinstance(value, tuple):
         return "/".join(map(str, value))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from samplernn_theano.config.hyperparameters import HyperParameters
+from samplernn_theano.errors import HyperParameterError
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,13 @@ class Schedule:
     patience: int | None = None  # early stopping: evaluations without improvement before the run ends
     n_seqs: int = 0  # sequences generated at each evaluation
     sample_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Raise HyperParameterError if a limit or an interval is not positive."""
+        for name, value in vars(self).items():
+            if value is not None and not (value > 0 or name in ("n_seqs", "sample_seconds") and value == 0):
+                flag = "--" + name.replace("_", "-")
+                raise HyperParameterError(f"{flag} is {value}; it must be a positive number.")
 
 
 def original_schedule(family: type[HyperParameters]) -> Schedule:

@@ -21,7 +21,11 @@ LOG_SECONDS = 5.0  # of training between two lines of the log file
 
 
 def train_loop(
-    t: TrainingState, event: str, max_seconds: float | None = None, catch_signals: bool = False
+    t: TrainingState,
+    event: str,
+    max_seconds: float | None = None,
+    catch_signals: bool = False,
+    show_progress: bool = True,
 ) -> int:
     """Train until the schedule ends, a signal arrives or `max_seconds` have passed; return the exit code.
 
@@ -31,7 +35,7 @@ def train_loop(
     next_log = next_save = progress.seconds
     log_start(t, event)
     signals = signal_handling.handle_signals(t.signals.append) if catch_signals else nullcontext()
-    with signals, progress_bar(t) as update_bar:
+    with signals, progress_bar(t, show_progress) as update_bar:
         if progress.eval_due:
             t.on_evaluation(t)
         clock: float | None = None  # start of the training time that is not counted yet

@@ -11,16 +11,16 @@ from samplernn_theano.training.state import TrainingState
 
 
 @contextmanager
-def progress_bar(t: TrainingState) -> Iterator[Callable[[], None]]:
+def progress_bar(t: TrainingState, show: bool = True) -> Iterator[Callable[[], None]]:
     """Show a bar; yield a function that updates it. Messages of the run are printed above it."""
     with tqdm(
         total=1.0,
         smoothing=0,
         mininterval=0.5,
         bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}",
-        disable=not distributed.is_main_process(),
+        disable=not show or not distributed.is_main_process(),
     ) as bar:
-        t.log = bar.write
+        t.log = bar.write if show else lambda _: None
         yield lambda: _update(bar, t)
 
 

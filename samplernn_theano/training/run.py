@@ -45,6 +45,7 @@ def train(
     exp: str | None = None,
     catch_signals: bool = False,
     tune_malloc: bool = False,
+    show_progress: bool = True,
 ) -> int:
     """Train a model on a data set.
 
@@ -68,6 +69,8 @@ def train(
         Stop with a checkpoint on SIGINT and SIGTERM. In the main thread only.
     tune_malloc : bool
         Set options of malloc for the whole process which make steps on a CPU faster.
+    show_progress : bool
+        Show a progress bar and a line for each evaluation.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def train(
     """
     started = time.monotonic()
     schedule = schedule or original_schedule(type(hp))
-    learning_rate = learning_rate or hp.learning_rate
+    learning_rate = hp.learning_rate if learning_rate is None else learning_rate
     check_backend(backend := backend or default_backend())
     check_precision(backend, precision)
     if tune_malloc:
@@ -121,7 +124,7 @@ def train(
         **(settings or {}),
     }
     with _lock(Path(folder)):
-        trainer = _compile(hp, all_settings)
+        trainer = _compile(hp, all_settings, show_progress)
         run = run_folder.Run(Path(folder))
         if distributed.is_main_process():
             run = run_folder.create(folder, all_settings, overwrite)
@@ -131,7 +134,7 @@ def train(
         progress = Progress(_batches_per_epoch(clips, hp))
         t = TrainingState(trainer, clips, run, schedule, progress, trainer.zero_states(), started)
         t.on_evaluation = hooks.evaluate_and_save
-        return train_loop(t, "start", max_seconds, catch_signals)
+        return train_loop(t, "start", max_seconds, catch_signals, show_progress)
 
 
 def resume(
@@ -145,6 +148,7 @@ def resume(
     n_devices: int | None = None,
     catch_signals: bool = False,
     tune_malloc: bool = False,
+    show_progress: bool = True,
 ) -> int:
     """Resume a run from its last checkpoint, as if it had never been interrupted.
 
@@ -214,7 +218,7 @@ def resume(
         if ended(schedule, progress) and not progress.eval_due:
             return _already_ended(run, progress)
         _report_resume(before, settings, progress)
-        trainer = _compile(hp, settings)
+        trainer = _compile(hp, settings, show_progress)
         states = _restore(trainer, checkpoint)
         t = TrainingState(trainer, clips, run, schedule, progress, states, started)
         t.on_evaluation = hooks.evaluate_and_save
@@ -222,7 +226,7 @@ def resume(
             if is_original:
                 _import_original(t)
             write_text(run.settings, json.dumps(settings, indent=2) + "\n")
-        return train_loop(t, "resume", max_seconds, catch_signals)
+        return train_loop(t, "resume", max_seconds, catch_signals, show_progress)
 
 
 # --- helpers of both ----------------------------------------------------------------------------------------
@@ -249,9 +253,10 @@ def _with_statistics(hp: HyperParameters, clips: Mapping[str, Clips]) -> HyperPa
     return replace(hp, mean=mean, std=std)
 
 
-def _compile(hp: HyperParameters, settings: Mapping[str, Any]) -> Trainer:
+def _compile(hp: HyperParameters, settings: Mapping[str, Any], show_progress: bool) -> Trainer:
     """Compile a model with the options in the settings of a run."""
-    _print(f"Compiling {hp.family} for {settings['backend']} ...")
+    if show_progress:
+        _print(f"Compiling {hp.family} for {settings['backend']} ...")
     names = ("seed", "learning_rate", "backend", "form", "ip_weight", "precision", "n_devices")
     return replace(compile_trainer(hp, *(settings[name] for name in names)), settings=settings)
 

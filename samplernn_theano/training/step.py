@@ -1,6 +1,7 @@
 """Compilation of the training step and of the evaluation of a model."""
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, get_args
@@ -54,11 +55,14 @@ def compile_trainer(
     HyperParameterError
         If `form`, `learning_rate` or `ip_weight` is invalid for this family.
     """
-    learning_rate, backend = learning_rate or hp.learning_rate, backend or default_backend()
+    learning_rate = hp.learning_rate if learning_rate is None else learning_rate
+    backend = backend or default_backend()
     if form not in get_args(Form):
         raise HyperParameterError(f"There is no form {form}; choose from {', '.join(get_args(Form))}.")
-    if learning_rate <= 0:
+    if not 0 < learning_rate < math.inf:
         raise HyperParameterError(f"The learning rate must be positive, not {learning_rate}.")
+    if not 0 <= seed < 2**32:
+        raise HyperParameterError(f"The seed must be a whole number from 0 to 4294967295, not {seed}.")
     check_backend(backend)
     check_precision(backend, precision)
     check_devices(backend, n_devices, hp.batch_size)

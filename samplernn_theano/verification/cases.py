@@ -1,7 +1,7 @@
 """Read conformance cases, produced by the original: pairs NAME.json and NAME.npz."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,3 +76,20 @@ def find_corpus(folder: str | Path) -> Path | None:
     folder = Path(folder).resolve()
     candidates = [base / name for base in (folder, folder.parent) for name in ("corpus", "feeders/corpus")]
     return next((path for path in candidates if path.is_dir()), None)
+
+
+def choose_cases(
+    folder: str | Path, families: Sequence[str] | None = None, names: Sequence[str] | None = None
+) -> list[Case]:
+    """Read the cases in `folder`, or only those of `families` and `names`.
+
+    Raises
+    ------
+    DataError
+        If there is none, or one cannot be read.
+    """
+    cases = [read_case(path) for path in find_cases(folder)]
+    cases = [c for c in cases if (not families or c.family in families) and (not names or c.name in names)]
+    if not cases:
+        raise DataError(f"No case in {folder} fits --family and --case; give other ones.")
+    return cases

@@ -22,12 +22,13 @@ class Tolerance:
 SUMS = "float32 sums in another order"
 KINK = "rounding grows along the updates"
 
+UNIT = 6.0e-8
+"""A unit in the last place of float32: no case is held to less."""
+
 TOLERANCES = {
     "random state": Tolerance(0, "the same draws, bit for bit"),
     "initial, drawn": Tolerance(0, "the same draws, bit for bit"),
-    "initial, orthogonal": Tolerance(
-        6.0e-8, "another LAPACK: a unit in the last place, though none was seen"
-    ),
+    "initial, orthogonal": Tolerance(UNIT, "another LAPACK: a unit in the last place, though none was seen"),
     "minibatches": Tolerance(0, "integers"),
     "cost": Tolerance(3.4e-7, SUMS),
     "states": Tolerance(4.0e-7, SUMS),
@@ -38,28 +39,46 @@ TOLERANCES = {
     "parameters after training": Tolerance(1.9e-6, KINK),
 }
 
-# In this case a gradient is so near zero that rounding decides its sign, and Adam's first steps have the size
-# of the learning rate and the sign of the gradient: on jax its parameters end 5e-7 from the original's, on
-# numba and c, one unit in the last place away at the start, 2e-5.
-SIGN = "the sign of a gradient near zero is that of its rounding error"
-EXCEPTIONS = {
-    ("3t_lstm2_h0F", "costs"): Tolerance(6.1e-6, SIGN),
-    ("3t_lstm2_h0F", "states after training"): Tolerance(8.3e-4, SIGN),
-    ("3t_lstm2_h0F", "parameters after training"): Tolerance(2.0e-5, SIGN),
+# After updates the cases differ by orders of magnitude, and what is usual in one would be a fault in another:
+# costs, states and parameters after training, the worst on jax, numba and c in both forms.
+AFTER_TRAINING = {
+    "1t_gru1": (6.8e-8, 1.6e-7, 1.7e-8),
+    "1t_lstm2_skip": (8.4e-8, 8.6e-7, 5.1e-8),
+    "2t_gru1_onehot": (1.7e-7, 2.2e-7, 2.6e-8),
+    "2t_gru2_nowm": (1.5e-7, 2.0e-7, 2.2e-7),
+    "2t_gru3_q256": (1.4e-7, 2.2e-7, 2.1e-8),
+    "2t_lstm2_skip": (4.3e-7, 4.3e-5, 1.9e-6),
+    "3t_gru1_mulaw": (1.9e-7, 2.2e-7, 2.5e-8),
+    "3t_gru1_nowm": (4.6e-7, 1.8e-7, 4.2e-8),
+    "3t_gru1_q256": (2.3e-7, 1.9e-7, 3.6e-8),
+    "3t_gru2_skip": (1.7e-7, 3.4e-7, 3.0e-8),
+    "3t_lstm2_h0F": (2.4e-7, 6.9e-6, 5.1e-7),
+    "3t_lstm3_skip": (2.1e-7, 1.1e-6, 4.8e-8),
+    "wn_2x4": (1.5e-7, 0.0, 1.0e-8),
 }
+KINDS_AFTER_TRAINING = ("costs", "states after training", "parameters after training")
+
+# On numba and c the fast form of this case starts one unit in the last place away, and a gradient is so near
+# zero that this decides its sign; Adam's first steps have the size of the learning rate and that sign.
+SIGN = "the sign of a gradient near zero is that of its rounding error"
+EXCEPTIONS = {("3t_lstm2_h0F", backend): (6.1e-6, 8.3e-4, 2.0e-5) for backend in ("numba", "c")}
 
 FLOAT64 = Tolerance(1.4e-13, "float64 sums in another order")
 
 
-def tolerance(kind: str, dtype: str, case: str = "") -> Tolerance:
-    """The tolerance of a kind of quantity if the original computed in `dtype`.
+def tolerance(kind: str, dtype: str, case: str = "", backend: str = "jax") -> Tolerance:
+    """Return the tolerance of a kind of quantity where the original computed in `dtype`.
 
-    Exact kinds are exact in both.
+    Exact kinds are exact in both. After training each known case has its own.
     """
     usual = TOLERANCES[kind]
     if usual.limit and dtype == "float64":
         return FLOAT64
-    return EXCEPTIONS.get((case, kind), usual)
+    measured = EXCEPTIONS.get((case, backend), AFTER_TRAINING.get(case))
+    if kind not in KINDS_AFTER_TRAINING or measured is None:
+        return usual
+    reason = SIGN if (case, backend) in EXCEPTIONS else KINK
+    return Tolerance(max(UNIT, measured[KINDS_AFTER_TRAINING.index(kind)]), reason)
 
 
 @dataclass(frozen=True)
@@ -73,11 +92,17 @@ class Check:
     relative: float  # norm of the difference over the norm of the original's
     note: str = ""
     dtype: str = "float32"  # that the original computed in
+    backend: str = "jax"
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """The tolerance of this kind of quantity in this case on this backend."""
+        return tolerance(self.kind, self.dtype, self.case, self.backend)
 
     @property
     def limit(self) -> float:
         """The largest relative error that is allowed."""
-        return tolerance(self.kind, self.dtype, self.case).limit
+        return self.tolerance.limit
 
     @property
     def passed(self) -> bool:

@@ -6,6 +6,7 @@ are computed from the original's initial parameters, so that one difference does
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,19 @@ from samplernn_theano.config.flags import from_original_argv
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import SPLITS, Clips, load_split
-from samplernn_theano.errors import DataError
+from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.models.build import build_graph, build_shard_graph
 from samplernn_theano.models.graph import Form, Graph, batch_variables, zero_states
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
-from samplernn_theano.verification.cases import Case, find_cases, find_corpus, read_case
-from samplernn_theano.verification.tolerances import TOLERANCES, Check, tolerance
+from samplernn_theano.verification.cases import Case, choose_cases, find_corpus
+from samplernn_theano.verification.tolerances import TOLERANCES, Check
 
 CORPUS_FOLDERS = {"MUSIC": "music", "BLIZZ": "Blizzard"}
+
+
+class IncompleteCaseError(DataError):
+    """A case lacks a quantity that every case of its family has."""
 
 
 def check_case(
@@ -51,9 +56,26 @@ def check_case(
 
     Raises
     ------
+    DataError
+        If the case is of an unknown family, or incomplete.
     HyperParameterError
-        If the case's command line cannot be read.
+        If there is no such form, or the case's command line cannot be read.
     """
+    if case.family not in FAMILIES:
+        raise DataError(f"{case.name} is a case of {case.family}, which is not implemented.")
+    if form not in ("fast", "reference"):
+        raise HyperParameterError(f"There is no form {form}; choose fast or reference.")
+    backend = backend or default_backend()
+    try:
+        for check in _checks(case, backend, form, corpus, precision, n_devices):
+            yield replace(check, backend=backend)
+    except KeyError as error:
+        raise IncompleteCaseError(f"{case.name} lacks {error}, which every case of its family has") from error
+
+
+def _checks(
+    case: Case, backend: str, form: Form, corpus: Path | None, precision: str, n_devices: int
+) -> Iterator[Check]:
     hp, which_set = from_original_argv(FAMILIES[case.family], case.settings["argv"])
     params = Parameters(dtype=case.dtype)
     graph = build_shard_graph(params, hp, form, n_devices)
@@ -333,9 +355,9 @@ def run(
                 done.append(check)
                 if not brief or not check.passed:
                     print(check.line(), flush=True)
-        except KeyError as error:
+        except IncompleteCaseError as error:
             incomplete += 1
-            print(f"{case.name}  the case lacks {error}, which every case of its family has  FAIL")
+            print(f"{error}  FAIL")
     if uneven == len(cases):
         raise DataError(
             f"None of the {uneven} cases in {folder} has a batch that {n_devices} devices can split evenly; "
@@ -353,23 +375,6 @@ def run(
     return 1 if failed or absent or incomplete else 0
 
 
-def choose_cases(
-    folder: str | Path, families: Sequence[str] | None = None, names: Sequence[str] | None = None
-) -> list[Case]:
-    """Read the cases in `folder`, or only those of `families` and `names`.
-
-    Raises
-    ------
-    DataError
-        If there is none, or one cannot be read.
-    """
-    cases = [read_case(path) for path in find_cases(folder)]
-    cases = [c for c in cases if (not families or c.family in families) and (not names or c.name in names)]
-    if not cases:
-        raise DataError(f"No case in {folder} fits --family and --case; give other ones.")
-    return cases
-
-
 def _summarise(checks: list[Check], conditions: str) -> None:
     for dtype in sorted({check.dtype for check in checks}):
         print(f"\nWorst of each kind, {dtype}, {conditions}:")
@@ -378,8 +383,8 @@ def _summarise(checks: list[Check], conditions: str) -> None:
         for kind in TOLERANCES:
             found = [check for check in checks if check.kind == kind and check.dtype == dtype]
             if found:
-                worst = max(found, key=lambda check: check.relative)
-                allowed = tolerance(kind, dtype, worst.case)
+                worst = max(found, key=lambda check: check.relative / (check.limit or 1))
+                allowed = worst.tolerance
                 numbers = "".join(f"{x:>10.1e}" for x in (worst.absolute, worst.relative, allowed.measured))
                 where = f"{worst.case} {worst.quantity}; {allowed.reason}"
                 print(f"{kind:<28}{numbers}{allowed.limit:>11.1e}   {where}")

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import time
 import warnings
 from types import SimpleNamespace
@@ -119,10 +120,19 @@ def test_other_flags_and_versions_make_another_program(folder, monkeypatch, flag
     assert compile_cache.load({}) is None
 
 
-def test_the_key_depends_on_the_source_of_everything_compiled():
+def test_the_key_depends_on_the_source_of_everything_compiled(tmp_path, monkeypatch):
     package = pathlib.Path(compile_cache.__file__).parents[1]
-    assert {"backends", "config", "models", "training"} <= set(compile_cache.SOURCES)
-    assert all(list(package.glob(f"{folder}/*.py")) for folder in compile_cache.SOURCES)
+    copy = tmp_path / "package"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(compile_cache, "__file__", str(copy / "backends" / "compile_cache.py"))
+    before = compile_cache._sources.__wrapped__()
+    for folder in ("backends", "config", "models", "training"):
+        path = next((copy / folder).glob("*.py"))
+        path.write_text(path.read_text() + "\n")
+        assert (changed := compile_cache._sources.__wrapped__()) != before
+        before = changed
+    (copy / "cli" / "main.py").write_text("")
+    assert compile_cache._sources.__wrapped__() == before
 
 
 def test_the_least_recently_used_files_are_removed(folder, monkeypatch):

@@ -66,13 +66,14 @@ def test_a_run_leaves_what_the_original_left(family, tmp_path, monkeypatch):
         arrays, their_arrays = pickles.read(path), pickles.read(their_path)
         assert arrays.keys() == their_arrays.keys()
         for key, array in their_arrays.items():
-            np.testing.assert_allclose(arrays[key], array, rtol=1e-3, atol=2e-5, err_msg=key)
+            # worst measured: 3.0e-6
+            np.testing.assert_allclose(arrays[key], array, rtol=0, atol=1.5e-5, err_msg=key)
     log, their_log = results_folder.read_log(tree), results_folder.read_log(golden)
     assert log.keys() == their_log.keys()
     for key in (key for key in log if "time" not in key):
         assert log[key] == pytest.approx(their_log[key], rel=1e-5), key
     expected = ANSWERS[f"{family}/all_train_costs"][:97]
-    np.testing.assert_allclose(costs, expected, rtol=2e-5)  # float32 rounding has grown for 97 updates
+    np.testing.assert_allclose(costs, expected, rtol=2.4e-6)  # worst measured: 4.7e-7
     for (_, path), (_, their_path) in zip(ours, theirs, strict=True):
         for i in range(2):  # samples of each evaluation: the random streams continue from one to the next
             name, their_name = (
@@ -99,7 +100,8 @@ def test_a_run_of_the_original_resumes_as_the_original_did(family, tmp_path, mon
     expected = ANSWERS[f"{family}/all_train_costs_after_resume"]
     np.testing.assert_allclose(costs[:10], expected[:10], rtol=2e-6)
     # Adam starts from zero: its first steps are of full length whatever the gradient, so rounding grows.
-    np.testing.assert_allclose(costs, expected, rtol=1e-4)
+    worst = 2.4e-5 if family == "two_tier" else 3.8e-7  # measured
+    np.testing.assert_allclose(costs, expected, rtol=5 * worst)
     assert "neither Adam's moments nor the recurrent states" in capsys.readouterr().err
 
     # The original's files are still there; the evaluation at the end is added.
