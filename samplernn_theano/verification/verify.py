@@ -383,7 +383,7 @@ def _summarise(checks: list[Check], conditions: str) -> None:
         for kind in TOLERANCES:
             found = [check for check in checks if check.kind == kind and check.dtype == dtype]
             if found:
-                worst = max(found, key=lambda check: check.relative / (check.limit or 1))
+                worst = max(found, key=lambda check: (not check.passed, check.relative))
                 allowed = worst.tolerance
                 numbers = "".join(f"{x:>10.1e}" for x in (worst.absolute, worst.relative, allowed.measured))
                 where = f"{worst.case} {worst.quantity}; {allowed.reason}"
