@@ -92,6 +92,7 @@ def train(
     started = time.monotonic()
     schedule = schedule or original_schedule(type(hp))
     learning_rate = hp.learning_rate if learning_rate is None else learning_rate
+    step.check_options(form, learning_rate, seed)
     check_backend(backend := backend or default_backend())
     check_precision(backend, precision)
     if tune_malloc:

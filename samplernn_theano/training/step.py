@@ -57,12 +57,7 @@ def compile_trainer(
     """
     learning_rate = hp.learning_rate if learning_rate is None else learning_rate
     backend = backend or default_backend()
-    if form not in get_args(Form):
-        raise HyperParameterError(f"There is no form {form}; choose from {', '.join(get_args(Form))}.")
-    if not 0 < learning_rate < math.inf:
-        raise HyperParameterError(f"The learning rate must be positive, not {learning_rate}.")
-    if not 0 <= seed < 2**32:
-        raise HyperParameterError(f"The seed must be a whole number from 0 to 4294967295, not {seed}.")
+    check_options(form, learning_rate, seed)
     check_backend(backend)
     check_precision(backend, precision)
     check_devices(backend, n_devices, hp.batch_size)
@@ -73,6 +68,16 @@ def compile_trainer(
     step, adam = _compile_step(graph, learning_rate, ip_weight, key, options)
     evaluation = functools.cache(lambda: _compile_evaluation(graph, key, options))
     return Trainer(hp, graph, adam, step, evaluate=lambda *arguments: evaluation()(*arguments))
+
+
+def check_options(form: str, learning_rate: float, seed: int) -> None:
+    """Raise HyperParameterError if an option of `compile_trainer` is invalid for every model."""
+    if form not in get_args(Form):
+        raise HyperParameterError(f"There is no form {form}; choose from {', '.join(get_args(Form))}.")
+    if not 0 < learning_rate < math.inf:
+        raise HyperParameterError(f"The learning rate must be positive, not {learning_rate}.")
+    if not 0 <= seed < 2**32:
+        raise HyperParameterError(f"The seed must be a whole number from 0 to 4294967295, not {seed}.")
 
 
 def tune_malloc(hp: HyperParameters) -> None:
