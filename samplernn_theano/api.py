@@ -22,7 +22,7 @@ from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.data import audio, recordings
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.data.prepare import build
-from samplernn_theano.data.recipes import Recipe, by_fractions
+from samplernn_theano.data.recipes import folder_recipe
 from samplernn_theano.data.set_folder import set_files
 from samplernn_theano.errors import DataError
 from samplernn_theano.evaluation import nll
@@ -46,9 +46,11 @@ def prepare(
     out: str | Path,
     *,
     name: str = "clips",
-    clip_seconds: float = 8.0,
+    clip_seconds: float | None = None,
     speakers: bool = False,
     variable_length: bool = False,
+    shortest: float | None = None,
+    longest: float | None = None,
     valid_fraction: float = 0.1,
     test_fraction: float = 0.1,
     seed: int = 123,
@@ -64,8 +66,10 @@ def prepare(
         Recordings: sound files of any rate and number of channels, also in sub-folders.
     out : path
         Folder of the data set: NAME_train.npy, NAME_valid.npy, NAME_test.npy, manifest.json, clips.csv.
-    clip_seconds : float
-        Length of a clip; ignored with `variable_length`, where each recording is one clip.
+    clip_seconds : float, optional
+        Length of a clip; 8 s if it is None.
+    variable_length : bool
+        Each recording is one clip; those shorter than `shortest` or longer than `longest` (s) are left out.
     speakers : bool
         Each sub-folder is a speaker; no clip holds two of them.
     valid_fraction, test_fraction : float
@@ -76,17 +80,20 @@ def prepare(
     Raises
     ------
     DataError
-        If nothing can be read, there is too little sound, or `out` holds a data set already.
+        If nothing can be read, there is too little sound, an option has no effect with the others, or `out`
+        holds a data set already.
     OutputError
         If a file cannot be written.
     """
-    recipe = Recipe(
-        set="folder",
+    recipe = folder_recipe(
         name=name,
-        sizes=by_fractions(valid_fraction, test_fraction),
         clip_seconds=clip_seconds,
-        by_speaker=speakers,
+        speakers=speakers,
         variable_length=variable_length,
+        shortest=shortest,
+        longest=longest,
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
         seed=seed,
         allow_upsampling=allow_upsampling,
     )

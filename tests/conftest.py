@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -41,3 +42,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, n in (("train", 8), ("valid", 4), ("test", 4)):
         np.save(folder / f"x_{split}.npy", rng.uniform(-1, 1, (n, 2000)).astype(np.float16))
     return folder
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn, in order."""
+    saved, save = [], Figure.savefig
+
+    def record(self, *args, **kwargs):
+        saved.append(self)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", record)
+    return saved

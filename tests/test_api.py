@@ -87,6 +87,9 @@ def test_arguments_are_checked_at_the_call(tmp_path, small_data):
         srnn.score(tmp_path / "nowhere.npz", np.zeros(100, np.float32))
     with pytest.raises(srnn.SampleRNNError):
         srnn.prepare(tmp_path / "nowhere", tmp_path / "out")
+    for options in ({"clip_seconds": 4.0, "variable_length": True}, {"shortest": 1.0}):
+        with pytest.raises(srnn.SampleRNNError, match="no effect"):
+            srnn.prepare(tmp_path / "nowhere", tmp_path / "out", **options)
     with pytest.raises(srnn.SampleRNNError):
         srnn.conformance(tmp_path)
     with pytest.raises(srnn.SampleRNNError, match="form"):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.config.argument_types import positive, seed
-from samplernn_theano.errors import DataError
 
 # --- prepare ------------------------------------------------------------------------------------------------
 
@@ -53,22 +52,18 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def _prepare(a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
-    from samplernn_theano.data.recipes import Recipe, by_fractions
+    from samplernn_theano.data.recipes import folder_recipe
     from samplernn_theano.data.set_folder import set_files
 
-    if not a.variable_length and (a.shortest or a.longest):
-        raise DataError("--shortest and --longest have no effect without --variable-length; add it.")
-    if a.variable_length and a.clip_seconds is not None:
-        raise DataError("--clip-seconds has no effect with --variable-length; leave it out.")
-    recipe = Recipe(
-        set="folder",
+    recipe = folder_recipe(
         name=a.name,
-        sizes=by_fractions(a.valid_fraction, a.test_fraction),
-        clip_seconds=8.0 if a.clip_seconds is None else a.clip_seconds,
-        by_speaker=a.speakers,
+        clip_seconds=a.clip_seconds,
+        speakers=a.speakers,
         variable_length=a.variable_length,
-        shortest=a.shortest or 0.0,
-        longest=a.longest or float("inf"),
+        shortest=a.shortest,
+        longest=a.longest,
+        valid_fraction=a.valid_fraction,
+        test_fraction=a.test_fraction,
         seed=a.seed,
         allow_upsampling=a.allow_upsampling,
     )

@@ -128,3 +128,41 @@ def by_units(unit: int = 256) -> Callable[[int], SplitSizes]:
         return SplitSizes((units - 2 * held) * unit, held * unit, held * unit)
 
     return sizes
+
+
+def folder_recipe(
+    *,
+    name: str,
+    clip_seconds: float | None,
+    speakers: bool,
+    variable_length: bool,
+    shortest: float | None,
+    longest: float | None,
+    valid_fraction: float,
+    test_fraction: float,
+    seed: int,
+    allow_upsampling: bool,
+) -> Recipe:
+    """Recipe of `samplernn prepare`, for a folder of recordings; None: 8 s, or no limit.
+
+    Raises
+    ------
+    DataError
+        If an option has no effect with the others, or a fraction is out of range.
+    """
+    if not variable_length and (shortest or longest):
+        raise DataError("--shortest and --longest have no effect without --variable-length; add it.")
+    if variable_length and clip_seconds is not None:
+        raise DataError("--clip-seconds has no effect with --variable-length; leave it out.")
+    return Recipe(
+        set="folder",
+        name=name,
+        sizes=by_fractions(valid_fraction, test_fraction),
+        clip_seconds=8.0 if clip_seconds is None else clip_seconds,
+        by_speaker=speakers,
+        variable_length=variable_length,
+        shortest=shortest or 0.0,
+        longest=longest or float("inf"),
+        seed=seed,
+        allow_upsampling=allow_upsampling,
+    )

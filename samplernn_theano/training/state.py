@@ -53,9 +53,7 @@ class TrainingState:
     progress: Progress
     states: list[Any]  # recurrent states carried between minibatches, in the order of the graph
     started: float  # time.monotonic() at the start of this process
-    on_evaluation: Callable[["TrainingState"], None] = lambda _: (
-        None
-    )  # hook, called when an evaluation is due
+    on_evaluation: Callable[["TrainingState"], None] = lambda _: None  # hook, called when one is due
     log: Callable[[str], Any] = print  # messages to the user
     signals: list[int] = field(default_factory=list)  # received SIGINT and SIGTERM
     sampler: Any = None  # draws the samples of an evaluation

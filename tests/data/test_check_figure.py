@@ -2,33 +2,19 @@
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from samplernn_theano.data.check_figure import plot_data_set
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
-
-
-@pytest.fixture
-def figures(monkeypatch) -> list[Figure]:
-    """The figures that are drawn, in order."""
-    saved, save = [], Figure.savefig
-
-    def record(self, *args, **kwargs):
-        saved.append(self)
-        save(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", record)
-    return saved
 
 
 def tone(hertz: float, samples: int) -> np.ndarray:
     return np.sin(2 * np.pi * hertz * np.arange(samples) / SAMPLE_RATE).astype(np.float32)
 
 
-def test_a_data_set_is_drawn_with_its_levels_and_a_clip_of_each_split(tmp_path, figures):
+def test_a_data_set_is_drawn_with_its_levels_and_a_clip_of_each_split(tmp_path, drawn):
     counts = {"train": np.array([0, 30, 10, 0]), "test": np.array([1, 0, 0, 1])}
     plot_data_set(tmp_path / "a.png", counts, {"train": tone(1000, 8000), "test": tone(500, 4000)}, rate=8000)
-    levels, *clips = figures[0].axes
+    levels, *clips = drawn[0].axes
     assert [text.get_text() for text in levels.get_legend().get_texts()] == ["train", "test"]
     assert levels.get_yscale() == "log" and levels.get_xlim() == (-1, 1)
     values, edges, _ = levels.patches[0].get_data()

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from samplernn_theano.cli.figures import add_figure
 from samplernn_theano.cli.options import Parser
@@ -40,19 +39,6 @@ LAID_OUT = [
     KTier(frame_sizes=(1,)),
     TwoTier(frame_size=512, n_frames=1),
 ]
-
-
-@pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
-    """The figures that are drawn, in order."""
-    saved, save = [], Figure.savefig
-
-    def record(self, *args, **kwargs):
-        saved.append(self)
-        save(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", record)
-    return saved
 
 
 def figure(*words) -> int:

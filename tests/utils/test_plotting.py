@@ -3,7 +3,6 @@
 import matplotlib.image
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from samplernn_theano.errors import OutputError
 from samplernn_theano.utils import plotting
@@ -19,26 +18,13 @@ LOG = [
 ]
 
 
-@pytest.fixture
-def figures(monkeypatch) -> list[Figure]:
-    """The figures that are drawn, in order."""
-    saved, save = [], Figure.savefig
-
-    def record(self, *args, **kwargs):
-        saved.append(self)
-        save(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", record)
-    return saved
-
-
 def tone(hertz: float, samples: int) -> np.ndarray:
     return np.sin(2 * np.pi * hertz * np.arange(samples) / SAMPLE_RATE).astype(np.float32)
 
 
-def test_a_learning_curve_shows_every_score_over_minutes(tmp_path, figures):
+def test_a_learning_curve_shows_every_score_over_minutes(tmp_path, drawn):
     plotting.learning_curve(tmp_path / "a.png", LOG)
-    (axes,) = figures[0].axes
+    (axes,) = drawn[0].axes
     curves = {line.get_label().split(":")[0]: line.get_xydata().tolist() for line in axes.lines}
     assert curves == {
         "train": [[1, 7], [2, 5]],
@@ -50,9 +36,9 @@ def test_a_learning_curve_shows_every_score_over_minutes(tmp_path, figures):
     assert "minutes" in axes.get_xlabel() and "bits" in axes.get_ylabel()
 
 
-def test_a_learning_curve_of_scores_alone_has_its_legend(tmp_path, figures):
+def test_a_learning_curve_of_scores_alone_has_its_legend(tmp_path, drawn):
     plotting.learning_curve(tmp_path / "a.png", LOG[3:])
-    assert len(figures[0].axes[0].get_legend().get_texts()) == 3
+    assert len(drawn[0].axes[0].get_legend().get_texts()) == 3
 
 
 @pytest.mark.parametrize("records", [[], LOG[:1], LOG[:3], LOG[3:5]])
@@ -61,10 +47,10 @@ def test_a_learning_curve_is_drawn_of_any_part_of_a_log(tmp_path, records):
     assert matplotlib.image.imread(tmp_path / "a.png").shape == (495, 880, 4)
 
 
-def test_spectrograms_show_the_pitch_and_the_length_of_each_sound(tmp_path, figures):
+def test_spectrograms_show_the_pitch_and_the_length_of_each_sound(tmp_path, drawn):
     sounds = {"low": tone(1000, 8000), "high": tone(6000, 4000)}
     plotting.spectrograms(tmp_path / "a.png", sounds)
-    low, high, mean = figures[0].axes
+    low, high, mean = drawn[0].axes
     for axes, title, kilohertz, seconds in ((low, "low", 1, 0.5), (high, "high", 6, 0.25)):
         (image,) = axes.images
         assert axes.get_title() == title
