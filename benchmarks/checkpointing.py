@@ -19,7 +19,7 @@ from machine import cpu_description
 from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.presets import preset
-from samplernn_theano.config.schedule import Progress, Schedule
+from samplernn_theano.config.schedule import Progress, Schedule, original_learning_rate
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import state
@@ -32,7 +32,7 @@ def uncompiled_training(family: str, folder: Path) -> state.TrainingState:
     """Training state of the family's best model, not compiled, with random moments."""
     hp = preset(family, "best", {})
     graph = build_graph(Parameters(123), hp)
-    _, moments = adam(*objective(graph, "train", 0.0), hp.learning_rate)
+    _, moments = adam(*objective(graph, "train", 0.0), original_learning_rate(type(hp)))
     rng = np.random.default_rng(0)
     for variable in moments.values():
         variable.set_value(rng.random(variable.get_value().shape, "f"))

@@ -18,7 +18,8 @@ from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.checkpoints.status import RunStatus
 from samplernn_theano.config.flags import format_value
 from samplernn_theano.config.hyperparameters import HyperParameters
-from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.config.schedule import Schedule, original_schedule
+from samplernn_theano.config.settings import Options
 from samplernn_theano.data import audio, recordings
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.data.prepare import build
@@ -121,9 +122,9 @@ def train(
     hp : HyperParameters
         Of one of the families, such as ``ThreeTier(dim=256, batch_size=16)``.
     schedule : Schedule, optional
-        When to evaluate and stop; the original's (three days) if it is None.
+        Learning rate, and when to evaluate and stop; the original's (three days) if it is None.
     learning_rate : float, optional
-        Of Adam; the family's if it is None.
+        Of Adam, in place of the schedule's.
     backend : {"jax", "numba", "c"}, optional
         jax if it is installed, else numba.
     devices : int
@@ -143,15 +144,14 @@ def train(
     SampleRNNError
         As `samplernn_theano.training.run.train`.
     """
+    if learning_rate is not None:
+        schedule = replace(schedule or original_schedule(type(hp)), learning_rate=learning_rate)
     training.train(
         hp,
         data,
         run,
         schedule,
-        seed=seed,
-        learning_rate=learning_rate,
-        backend=backend,
-        n_devices=devices,
+        Options(seed=seed, backend=backend, n_devices=devices),
         max_seconds=max_seconds,
         overwrite=overwrite,
         show_progress=progress,
@@ -166,6 +166,7 @@ def resume(
     max_iters: int | None = None,
     max_epochs: float | None = None,
     max_minutes: float | None = None,
+    learning_rate: float | None = None,
     backend: str | None = None,
     max_seconds: float | None = None,
     progress: bool = False,
@@ -175,14 +176,22 @@ def resume(
     A limit that is given takes the place of all those the run had. A results folder of the original is
     resumed by the original's rules.
 
+    Parameters
+    ----------
+    learning_rate, backend : optional
+        As before if they are None.
+
     Raises
     ------
     SampleRNNError
         As `samplernn_theano.training.run.resume`.
     """
     limits = {"max_iters": max_iters, "max_epochs": max_epochs, "max_minutes": max_minutes}
-    given = limits if any(limit is not None for limit in limits.values()) else {}
-    training.resume(run, given, data, backend, max_seconds, show_progress=progress)
+    given: dict[str, Any] = {"learning_rate": learning_rate, "backend": backend}
+    changes = {name: value for name, value in given.items() if value is not None}
+    if any(limit is not None for limit in limits.values()):
+        changes |= limits
+    training.resume(run, changes, data, max_seconds=max_seconds, show_progress=progress)
     return status.read(run)
 
 

@@ -34,11 +34,13 @@ def test_its_run_is_shown(run, capsys):
     assert main(["show", str(run)]) == 0
     out = capsys.readouterr().out
     assert "three_tier" in out and "4.9528" in out
+    assert re.search(r"learning rate +0\.001\n", out)
 
 
 def test_its_checkpoint_is_inspected_and_evaluated(run, capsys):
     assert main(["inspect", str(run)]) == 0
-    assert "BigFrameLevel.GRU1.Step.Input.W0" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "BigFrameLevel.GRU1.Step.Input.W0" in out and "learning rate: 0.001\n" in out
     assert main(["evaluate", str(run), "--data", str(OLD / "tones"), "--split", "valid"]) == 0
     logged = json.loads((run / "log.jsonl").read_text().splitlines()[-2])["valid"]
     assert f"{logged:.4f} bits per sample" in capsys.readouterr().out
@@ -48,7 +50,9 @@ def test_its_run_is_resumed(run, capsys):
     before = npz.load(run / "checkpoints" / "last.npz")
     assert Progress(**before.progress).iteration == 12
     assert main(["resume", str(run), "--data", str(OLD / "tones"), "--max-iters", "14"]) == 0
+    assert "learning rate" not in capsys.readouterr().err  # where it is stored has changed, not its value
     after = npz.load(run / "checkpoints" / "last.npz")
+    assert after.settings["schedule"]["learning_rate"] == 0.001 and "learning_rate" not in after.settings
     assert Progress(**after.progress).iteration == 14
     assert float(after.adam["adam.t"]) == 14
     assert not np.array_equal(after.parameters["SampleLevel.L2.W0"], before.parameters["SampleLevel.L2.W0"])

@@ -14,7 +14,7 @@ from samplernn_theano.checkpoints.load import LoadedModel, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.checkpoints.overwrite import check_overwrite_file, check_overwrite_folder
 from samplernn_theano.checkpoints.run_folder import Run, copy_samples, other_files
-from samplernn_theano.config.schedule import Progress
+from samplernn_theano.config.schedule import Progress, original_learning_rate
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import pickles, results_folder, tags
 from samplernn_theano.original.layout import Evaluation
@@ -205,6 +205,15 @@ def write_run(
     )
 
 
+def import_log(run: Run) -> None:
+    """Resume a results folder of the original as the original does, and write its log as that of a run."""
+    tree = ResultTree(run.folder)
+    results_folder.apply_resume_point(tree, results_folder.find_resume_point(tree))
+    names = [name for name, _ in results_folder.checkpoints(tree)]
+    records = log_records(results_folder.read_log(tree), names)
+    files.write_text(run.log, "".join(json.dumps(record) + "\n" for record in records))
+
+
 def _checkpoint(model: LoadedModel, progress: Progress, settings: Mapping[str, Any]) -> Checkpoint:
     return Checkpoint(model.hp, model.parameters, progress=asdict(progress), settings=settings)
 
@@ -218,7 +227,7 @@ def _settings(model: LoadedModel, source: Path, which_set: str | None) -> dict[s
     settings: dict[str, Any] = {
         "family": model.hp.family,
         "hyperparameters": asdict(model.hp),
-        "learning_rate": model.hp.learning_rate,
+        "learning_rate": original_learning_rate(type(model.hp)),
         "which_set": which_set,
         "converted_from": str(source),
     }

@@ -20,6 +20,7 @@ from samplernn_theano.config.hyperparameters import (
     Tiered,
     WaveNet,
 )
+from samplernn_theano.config.schedule import stored_schedule
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import CheckpointError, SampleRNNError
 from samplernn_theano.original import pickles, results_folder
@@ -205,10 +206,10 @@ def _origin(model: LoadedModel) -> list[str]:
         found = results_folder.settings(_tree(model))
         return [f"data set {found.which_set}, learning rate {found.learning_rate:g}"]
     shown_elsewhere = ("family", "hyperparameters", "schedule", "data_sha256")
-    settings = {
-        k: v for k, v in model.checkpoint.settings.items() if k not in shown_elsewhere and v is not None
-    }
-    return [f"{name.replace('_', ' ')}: {_as_text(value)}" for name, value in settings.items()]
+    known = model.checkpoint.settings
+    settings = {**known, "learning_rate": stored_schedule(known).get("learning_rate")}
+    shown = {k: v for k, v in settings.items() if k not in shown_elsewhere and v is not None}
+    return [f"{name.replace('_', ' ')}: {_as_text(value)}" for name, value in shown.items()]
 
 
 def _as_text(value: Any) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
-from samplernn_theano.config.schedule import Progress, Schedule, fraction
+from samplernn_theano.config.schedule import Progress, Schedule, fraction, stored_schedule
 from samplernn_theano.errors import CheckpointError, HyperParameterError
 from samplernn_theano.original import results_folder
 from samplernn_theano.original.results_folder import ResultTree
@@ -122,6 +122,7 @@ def _ours(run: Run) -> RunStatus:
 
 
 def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {**settings, "learning_rate": stored_schedule(settings).get("learning_rate")}
     options = {name: settings.get(name) for name in ("data", "learning_rate", "seed", "backend")}
     if settings.get("ip_weight"):
         options["ip_weight"] = settings["ip_weight"]

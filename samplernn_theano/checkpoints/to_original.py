@@ -12,6 +12,7 @@ from samplernn_theano.checkpoints.load import LoadedModel, read_checked
 from samplernn_theano.checkpoints.overwrite import check_overwrite_file, check_overwrite_folder
 from samplernn_theano.checkpoints.run_folder import Run, copy_samples, other_files, read_log
 from samplernn_theano.config.hyperparameters import Quantised
+from samplernn_theano.config.schedule import original_learning_rate, stored_schedule
 from samplernn_theano.data import dataset
 from samplernn_theano.errors import CheckpointError, DataError, HyperParameterError, OutputError
 from samplernn_theano.original import layout, model_settings, pickles, results_folder, tags
@@ -53,7 +54,7 @@ def write_tree(
     original = tags.Settings(
         model.hp,
         which_set or known.get("which_set") or _which_set(source, known),
-        known.get("learning_rate", model.hp.learning_rate),
+        stored_schedule(known).get("learning_rate", original_learning_rate(type(model.hp))),
     )
     argv = _argv(model, original.which_set, exp, source.resolve().name)
     target = results_folder.results_tree(out.resolve(), model.hp.family, argv, original.learning_rate).folder

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from samplernn_theano.cli.options import add_backend, add_set
 from samplernn_theano.config.argument_types import positive, positive_int, seed
+from samplernn_theano.config.schedule import original_schedule
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
@@ -180,7 +181,9 @@ def _requests(a: argparse.Namespace, hp: "HyperParameters") -> tuple[list["Reque
             raise HyperParameterError(
                 f"--silence {a.silence[0]:g}:{a.silence[1]:g} starts after the end; give more --seconds."
             )
-    default = hp.n_seqs if a.like_original else 1 if str(a.out) == "-" else max(4, len(a.prime))
+    default = 1 if str(a.out) == "-" else max(4, len(a.prime))
+    if a.like_original:
+        default = original_schedule(type(hp)).n_seqs
     request = Request(
         n_seqs=a.n_seqs or default,
         seed=a.seed,

@@ -24,7 +24,7 @@ from samplernn_theano.cli.reproduce import add_reproduce
 from samplernn_theano.cli.retention import add_retention
 from samplernn_theano.cli.scores import add_compare, add_evaluate, add_score
 from samplernn_theano.cli.search import add_search
-from samplernn_theano.cli.train import add_resume, add_train
+from samplernn_theano.cli.train import add_resume, add_train, with_family
 from samplernn_theano.utils.commands import run_command
 
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    arguments = build_parser().parse_args(argv)
+    arguments = build_parser().parse_args(with_family(argv))
     arguments.command_line = argv
     if getattr(arguments, "threads", None):
         from samplernn_theano.backends import threads
@@ -113,7 +113,7 @@ def _add_conformance(commands: Any) -> None:
 def _conformance(a: argparse.Namespace) -> int:
     from samplernn_theano.verification import verify
 
-    how = (a.backend, a.form, a.brief, a.precision or "highest", a.devices or 1)
+    how = (a.backend, a.form, a.brief, a.precision or "highest", a.n_devices or 1)
     return verify.run(a.folder, a.family, a.case, a.corpus, *how)
 
 

@@ -42,6 +42,7 @@ def add_devices(parser: argparse.ArgumentParser, default: str = "1") -> None:
     """Add --devices."""
     parser.add_argument(
         "--devices",
+        dest="n_devices",
         type=positive_int,
         metavar="N",
         help=f"split every batch over N devices, jax only (default: {default})",

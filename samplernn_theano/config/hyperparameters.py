@@ -152,9 +152,6 @@ class WaveNet(Quantised):
     """
 
     family: ClassVar[str] = "wavenet"
-    learning_rate: ClassVar[float] = 0.0001
-    max_minutes: ClassVar[float] = 60 * 60.0
-    n_seqs: ClassVar[int] = 10
 
     dim: int = 64
     batch_size: int = 8

@@ -1,14 +1,18 @@
-"""The schedule of a training run: limits, evaluations, checkpoints; and its progress."""
+"""The schedule of a training run: learning rate, limits, evaluations, checkpoints; and its progress."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.errors import HyperParameterError
+
+if TYPE_CHECKING:
+    from samplernn_theano.config.hyperparameters import HyperParameters
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Limits of a run, and the intervals between evaluations and checkpoints.
+    """Learning rate and limits of a run, and the intervals between evaluations and checkpoints.
 
     The defaults are the original's: an evaluation every 10,000 iterations, every 90 minutes and once per
     epoch, with samples of 5 s. `original_schedule` has the rest.
@@ -24,18 +28,35 @@ class Schedule:
     patience: int | None = None  # early stopping: evaluations without improvement before the run ends
     n_seqs: int = 0  # sequences generated at each evaluation
     sample_seconds: float = 5.0
+    learning_rate: float | None = None  # of Adam; None: the original's for the family
 
     def __post_init__(self) -> None:
-        """Raise HyperParameterError if a limit or an interval is not positive."""
+        """Raise HyperParameterError if the learning rate, a limit or an interval is not positive."""
         for name, value in vars(self).items():
             if value is not None and not (value > 0 or name in ("n_seqs", "sample_seconds") and value == 0):
                 flag = "--" + name.replace("_", "-")
                 raise HyperParameterError(f"{flag} is {value}; it must be a positive number.")
 
 
-def original_schedule(family: type[HyperParameters]) -> Schedule:
+def original_schedule(family: "type[HyperParameters]") -> Schedule:
     """Three days of training and 20 sequences at each evaluation; wavenet: 60 hours and 10."""
-    return Schedule(max_minutes=family.max_minutes, n_seqs=family.n_seqs)
+    hours, n_seqs = (60.0, 10) if family.family == "wavenet" else (72.0, 20)
+    return Schedule(max_minutes=60 * hours, n_seqs=n_seqs, learning_rate=original_learning_rate(family))
+
+
+def original_learning_rate(family: "type[HyperParameters]") -> float:
+    """Learning rate of Adam in the original's script of a family."""
+    return 0.0001 if family.family == "wavenet" else 0.001
+
+
+def stored_schedule(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The schedule in the settings of a run, as a dictionary.
+
+    The settings of older runs, and of runs converted from the original, have the learning rate next to it.
+    """
+    rate = {"learning_rate": settings["learning_rate"]} if "learning_rate" in settings else {}
+    schedule = settings.get("schedule")
+    return {**rate, **schedule} if isinstance(schedule, Mapping) else rate
 
 
 @dataclass

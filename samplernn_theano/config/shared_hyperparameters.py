@@ -40,9 +40,6 @@ class Common:
     family: ClassVar[str]
     real_valued: ClassVar[bool] = False
     independent_preds: ClassVar[bool] = False  # True if the slowest tier also predicts samples
-    learning_rate: ClassVar[float] = 0.001  # of Adam
-    max_minutes: ClassVar[float] = 72 * 60.0  # of training
-    n_seqs: ClassVar[int] = 20  # sequences to generate at each evaluation
 
     dim: int = 1024
     batch_size: int = 128

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from samplernn_theano.config.flags import from_original_argv, to_argv
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.config.schedule import original_learning_rate
 from samplernn_theano.errors import CheckpointError, HyperParameterError
 
 SCRIPTS = {
@@ -71,7 +72,8 @@ def tag(argv: Sequence[str], family: str, learning_rate: float | None = None) ->
         joined = joined.replace(old, new)
     if family == "wavenet":
         return joined
-    return f"{joined}-lr{FAMILIES[family].learning_rate if learning_rate is None else learning_rate}"
+    rate = original_learning_rate(FAMILIES[family]) if learning_rate is None else learning_rate
+    return f"{joined}-lr{rate}"
 
 
 def from_tag(name: str, family: str) -> Settings:
@@ -90,12 +92,12 @@ def from_tag(name: str, family: str) -> Settings:
             "hyper-parameters."
         )
     hp, which_set = read_argv(argv, family, f"The folder's name {name}")
-    return Settings(hp, which_set, learning_rate or hp.learning_rate)
+    return Settings(hp, which_set, learning_rate or original_learning_rate(type(hp)))
 
 
 def learning_rate_of(name: str, family: str) -> float:
     """The learning rate in the name of a run's folder, else that of the family's script."""
-    return _split_tag(name, family)[1] or FAMILIES[family].learning_rate
+    return _split_tag(name, family)[1] or original_learning_rate(FAMILIES[family])
 
 
 def read_argv(argv: Sequence[str], family: str, source: str) -> tuple[HyperParameters, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from samplernn_theano.config import presets
 from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.config.schedule import original_learning_rate, stored_schedule
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.reproduction.document import Line, Span, line
 from samplernn_theano.reproduction.experiments import Experiment
@@ -155,7 +156,7 @@ def _is_best(settings: Mapping[str, Any], experiment: Experiment) -> bool:
     """
     if experiment.family not in FAMILIES or settings.get("family") != experiment.family:
         return False
-    flags = {"learning_rate": FAMILIES[experiment.family].learning_rate, **experiment.flags}
+    flags = {"learning_rate": original_learning_rate(FAMILIES[experiment.family]), **experiment.flags}
     rate = flags.pop("learning_rate")
     try:
         best = asdict(presets.preset(experiment.family, "best", flags))
@@ -163,7 +164,7 @@ def _is_best(settings: Mapping[str, Any], experiment: Experiment) -> bool:
         return False
     expected = json.loads(json.dumps(best | {"mean": None, "std": None}))
     actual = {**part(settings, "hyperparameters"), "mean": None, "std": None}
-    return actual == expected and settings.get("learning_rate") == rate
+    return actual == expected and stored_schedule(settings).get("learning_rate") == rate
 
 
 def _extent(attempts: Sequence[Attempt]) -> str:

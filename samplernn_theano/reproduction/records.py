@@ -13,6 +13,7 @@ from typing import Any
 
 from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.config.schedule import Progress, fraction, original_schedule
 from samplernn_theano.utils.files import is_locked
 
 STEPS = ("train", "evaluate", "generate", "retention")
@@ -76,8 +77,9 @@ class Attempt:
             return self.planned_scale
         family = FAMILIES.get(text(self.settings.get("family")))
         seconds = number(self.result("train").get("train_seconds"))
-        if family is not None and seconds is not None and seconds >= ENOUGH * 60 * family.max_minutes:
-            return PAPER
+        if family is not None and seconds is not None:
+            if fraction(original_schedule(family), Progress(seconds=seconds)) >= ENOUGH:
+                return PAPER
         if seconds is None:
             seconds = max((entry["seconds"] for entry in self.evaluations), default=0)
         return f"paper models, {seconds / 60:,.0f} min" if seconds >= 60 else "paper models, under 1 min"

@@ -17,6 +17,7 @@ from samplernn_theano.backends.compile import (
     default_backend,
 )
 from samplernn_theano.config.hyperparameters import HyperParameters
+from samplernn_theano.config.schedule import original_learning_rate
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.models.build import build_shard_graph
 from samplernn_theano.models.graph import Form, Graph, batch_variables
@@ -42,7 +43,7 @@ def compile_trainer(
     Parameters
     ----------
     learning_rate : float, optional
-        Of Adam; default: the family's.
+        Of Adam; default: the original's for the family.
     ip_weight : float
         Weight of the cost of the independent predictions (three_tier), which the original's training omits.
     precision, n_devices
@@ -55,7 +56,7 @@ def compile_trainer(
     HyperParameterError
         If `form`, `learning_rate` or `ip_weight` is invalid for this family.
     """
-    learning_rate = hp.learning_rate if learning_rate is None else learning_rate
+    learning_rate = original_learning_rate(type(hp)) if learning_rate is None else learning_rate
     backend = backend or default_backend()
     check_options(form, learning_rate, seed)
     check_backend(backend)

@@ -23,6 +23,7 @@ from samplernn_theano.backends.compile import (
 )
 from samplernn_theano.config.flags import from_original_argv
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.config.schedule import original_learning_rate
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import SPLITS, Clips, load_split
 from samplernn_theano.errors import DataError, HyperParameterError
@@ -201,7 +202,8 @@ def _training(
     params = graph.parameters
     params.assign(case.group("init/"))
     cost, trained = optimizer.objective(graph, which)
-    step_updates, _ = optimizer.adam(cost, trained, hp.learning_rate, n_devices=options["n_devices"])
+    learning_rate = original_learning_rate(type(hp))
+    step_updates, _ = optimizer.adam(cost, trained, learning_rate, n_devices=options["n_devices"])
     step = compile_function(graph.inputs, [cost, *graph.new_states.values()], step_updates, **options)
     prefix, after = ("train/", "after") if which == "train" else (f"{which}_train/", f"{which}_train/after")
 

@@ -76,7 +76,7 @@ def made_run(folder: Path, hp: HyperParameters = HP, **settings) -> Run:
         ]
     for path, iteration in ((run.best, 20), (run.last, 35), (run.evaluation_checkpoint(30, 2.25), 30)):
         moved = {name: value + np.float32(iteration) for name, value in arrays.items()}
-        about = {"learning_rate": 0.002, "which_set": "MUSIC", **settings}
+        about = {"schedule": {"learning_rate": 0.002}, "which_set": "MUSIC", **settings}
         moments = {"adam.t": np.float32(iteration)}
         progress = asdict(Progress(iteration=iteration))
         npz.save(path, Checkpoint(hp, moved, moments, {"h0": arrays["SampleLevel.h0"]}, progress, about))
@@ -333,7 +333,7 @@ def test_a_checkpoint_of_ours_becomes_parameters_and_those_of_a_run_are_its_best
 
 def test_a_run_becomes_a_results_folder(tmp_path):
     """Its log is of an older version, without the cost of the last minibatch and some times."""
-    run = made_run(tmp_path / "run", schedule={"n_seqs": 2, "max_iters": None})
+    run = made_run(tmp_path / "run", schedule={"n_seqs": 2, "max_iters": None}, learning_rate=0.002)
     run.samples.mkdir()
     for name in ("sample_i20_0.wav", "sample_i20_1.wav", "sample_i25_0.wav", "other.wav"):
         (run.samples / name).touch()

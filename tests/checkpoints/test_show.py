@@ -58,9 +58,8 @@ def run_folder(
     settings = {
         "family": hp.family,
         "hyperparameters": asdict(hp),
-        "schedule": asdict(Schedule(max_iters=400)),
+        "schedule": asdict(Schedule(max_iters=400, learning_rate=0.001)),
         "data": "/sets/music",
-        "learning_rate": 0.001,
         "seed": 123,
         "backend": "jax",
     } | settings

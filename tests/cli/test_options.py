@@ -38,10 +38,10 @@ def test_shared_options():
         "backend": "c",
         "threads": 2,
         "precision": "tf32",
-        "devices": 3,
+        "n_devices": 3,
         "set": ["a=1", "b=2"],
     }
-    assert vars(parser.parse_args([])) == dict.fromkeys(["backend", "threads", "precision", "devices"]) | {
+    assert vars(parser.parse_args([])) == dict.fromkeys(["backend", "threads", "precision", "n_devices"]) | {
         "set": []
     }
 

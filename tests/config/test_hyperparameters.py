@@ -187,12 +187,6 @@ def test_silence_is_the_middle_level_or_zero():
         assert family.real_valued and family().silence == 0.0
 
 
-def test_wavenet_is_trained_otherwise():
-    assert (WaveNet.learning_rate, WaveNet.max_minutes, WaveNet.n_seqs) == (0.0001, 3600, 10)
-    for family in RECURRENT:
-        assert (family.learning_rate, family.max_minutes, family.n_seqs) == (0.001, 4320, 20)
-
-
 # --- in a file
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from samplernn_theano.config import presets
 from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.config.schedule import Schedule, original_learning_rate
 from samplernn_theano.reproduction import (
     conclusions,
     document,
@@ -74,10 +75,10 @@ def log(out: Path, experiment: str, seed: int, iterations: list[int], **settings
 def like_the_authors(experiment: str) -> dict:
     """The settings of a training at the paper's scale."""
     own = read_experiments(FILES)[experiment]
-    flags = {"learning_rate": FAMILIES[own.family].learning_rate, **own.flags}
-    rate = flags.pop("learning_rate")
+    flags = {"learning_rate": original_learning_rate(FAMILIES[own.family]), **own.flags}
+    schedule = Schedule(learning_rate=flags.pop("learning_rate"))
     hp = presets.preset(own.family, "best", flags)
-    return {"family": own.family, "hyperparameters": asdict(hp), "learning_rate": rate}
+    return {"family": own.family, "hyperparameters": asdict(hp), "schedule": asdict(schedule)}
 
 
 def score(value: float, error: float = 0.01, **more: float) -> dict:
@@ -332,7 +333,9 @@ PAPERS = "table1/music/two_tier"
             "other hyper-parameters",
         ),
         (PAPERS, 72, {"hyperparameters": {}}, "other hyper-parameters"),
-        (PAPERS, 72, {"learning_rate": 0.01}, "other hyper-parameters"),
+        (PAPERS, 72, {"schedule": {"learning_rate": 0.01}}, "other hyper-parameters"),
+        (PAPERS, 72, {"schedule": {}, "learning_rate": 0.01}, "other hyper-parameters"),  # of 0.1.0
+        (PAPERS, 72, {"schedule": {}, "learning_rate": 0.001}, ""),
         (PAPERS, 72, like_the_authors("table1/music/one_tier"), "other hyper-parameters"),
         ("table4/multi_softmax", 72, {}, ""),
         ("table4/multi_softmax", 72, like_the_authors(PAPERS), "other hyper-parameters"),

@@ -412,7 +412,7 @@ def test_the_command_trains_and_tells(tmp_path, small_data, capfd, pictures):
         settings = json.loads((study / f"trial-00{row['trial']}" / "settings.json").read_text())
         assert str(settings["hyperparameters"]["dim"]) == row["dim"]
         assert settings["hyperparameters"]["seq_len"] == 64
-        assert repr(settings["learning_rate"]) == row["learning_rate"]
+        assert repr(settings["schedule"]["learning_rate"]) == row["learning_rate"]
         assert 3 < float(row["valid_bits_per_sample"]) < 9
         assert (row["iterations"], row["state"]) == ("4", "done")
     assert command(*words) == 0

@@ -290,7 +290,7 @@ def test_two_processes_train_as_one_stop_together_and_resume(
     assert 38 <= saved.progress["iteration"] <= 40
     assert {array.shape[0] for array in saved.states.values()} == {HP.batch_size}
 
-    assert resume(two, n_devices=1) == 0
+    assert resume(two, {"n_devices": 1}) == 0
     assert len(costs(two)) == len(costs(one)) == ITERATIONS
     np.testing.assert_allclose(costs(two), costs(one), rtol=1e-4)
     (alone,), (together,) = (

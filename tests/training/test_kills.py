@@ -23,6 +23,7 @@ import pytest
 from samplernn_theano.checkpoints import npz, run_folder
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters, RealValued
 from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.config.settings import Options
 from samplernn_theano.data.dataset import load_split, statistics
 from samplernn_theano.errors import OutputError
 from samplernn_theano.original import pickles, results_folder
@@ -206,7 +207,7 @@ class Forks:
         self.exp = "x" if family in RESULTS else None
         self.operation = 0
         trainer = compile_trainer(self.hp, backend=backend)
-        run_module.compile_trainer = lambda *_: trainer  # each fork has a copy with the initial values
+        run_module.compile_trainer = lambda *_, **__: trainer  # each fork has a copy with the initial values
 
     def __call__(self, run: Path) -> BaseProcess:
         process = multiprocessing.get_context("fork").Process(target=self._run, args=(run,))
@@ -220,9 +221,8 @@ class Forks:
         if run_folder.Run(run).last.exists():
             code = resume(run, catch_signals=True)
         else:
-            code = train(
-                self.hp, self.data, run, self.schedule, backend=self.backend, exp=self.exp, catch_signals=True
-            )
+            options = Options(backend=self.backend)
+            code = train(self.hp, self.data, run, self.schedule, options, exp=self.exp, catch_signals=True)
         sys.exit(code)
 
 

@@ -17,6 +17,7 @@ from samplernn_theano.checkpoints import load, npz, run_folder
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import FAMILIES, RNNGMM, ThreeTier, WaveNet
 from samplernn_theano.config.schedule import Progress, Schedule, original_schedule
+from samplernn_theano.config.settings import Options
 from samplernn_theano.data.dataset import load_split, statistics
 from samplernn_theano.errors import DivergedError, HyperParameterError, OutputError, SampleRNNError
 from samplernn_theano.training import loop
@@ -89,11 +90,14 @@ def test_the_checkpoint_holds_all_that_a_resumed_run_needs(trained):
     assert {name[7:] for name in checkpoint.adam if name.startswith("adam.m.")} == trained_names
     assert set(checkpoint.states) == {"big_h0", "h0"}
     assert all(np.abs(s).max() > 0 for s in checkpoint.states.values())
-    assert checkpoint.settings["learning_rate"] == 0.001 and checkpoint.settings["seed"] == 123
+    assert checkpoint.settings["schedule"]["learning_rate"] == 0.001
+    assert checkpoint.settings["seed"] == 123 and "learning_rate" not in checkpoint.settings
 
 
 def test_the_same_command_gives_the_same_numbers(trained, small_data, tmp_path):
-    again = train(HP, small_data, tmp_path / "again", Schedule(max_epochs=2, n_seqs=0), backend="jax")
+    again = train(
+        HP, small_data, tmp_path / "again", Schedule(max_epochs=2, n_seqs=0), Options(backend="jax")
+    )
     assert again == 0
     first, second = (npz.load(r.last).parameters for r in (trained, run_folder.Run(tmp_path / "again")))
     for name in first:
@@ -179,9 +183,9 @@ def test_the_command_line_sets_both(small_data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"form": "slow"}, "no form slow; choose from fast, "),
-        ({"learning_rate": -1.0}, "must be positive, not -1.0"),
-        ({"exp": "x", "backend": "abacus"}, "abacus"),
+        ({"options": Options(form="slow")}, "no form slow; choose from fast, "),
+        ({"schedule": Schedule(learning_rate=np.inf)}, "must be positive, not inf"),
+        ({"exp": "x", "options": Options(backend="abacus")}, "abacus"),
     ],
 )
 def test_arguments_are_checked_before_a_folder_is_created(small_data, tmp_path, arguments, message):
@@ -373,9 +377,9 @@ def test_wavenet_has_the_learning_rate_and_the_schedule_of_the_original(small_da
     hp = replace(hp, batch_size=4)
     run = run_folder.Run(tmp_path / "run")
     assert train(hp, small_data, run.folder, Schedule(max_iters=1)) == 0
-    assert npz.load(run.last).settings["learning_rate"] == 0.0001
-    assert original_schedule(WaveNet) == Schedule(max_minutes=60 * 60, n_seqs=10)
-    assert original_schedule(ThreeTier) == Schedule(max_minutes=3 * 24 * 60, n_seqs=20)
+    assert npz.load(run.last).settings["schedule"]["learning_rate"] == 0.0001
+    assert original_schedule(WaveNet) == Schedule(max_minutes=60 * 60, n_seqs=10, learning_rate=0.0001)
+    assert original_schedule(ThreeTier) == Schedule(max_minutes=3 * 24 * 60, n_seqs=20, learning_rate=0.001)
 
 
 def test_independent_predictions_are_trained_where_asked_for(small_data, tmp_path):

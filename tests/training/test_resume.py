@@ -16,7 +16,13 @@ from samplernn_theano.checkpoints import npz, run_folder
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.presets import preset
 from samplernn_theano.config.schedule import Schedule
-from samplernn_theano.errors import CheckpointError, DataError, DivergedError, OutputError
+from samplernn_theano.errors import (
+    CheckpointError,
+    DataError,
+    DivergedError,
+    HyperParameterError,
+    OutputError,
+)
 from samplernn_theano.original import layout, results_folder
 from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.training import hooks, log_file, loop
@@ -57,9 +63,9 @@ def quick():
     variables = [*trainer.graph.parameters.values(), *trainer.adam.values()]
     initial = [variable.get_value(borrow=False) for variable in variables]
 
-    def compiled(hp, *options):
-        if hp != trainer.hp:
-            return compile_trainer(hp, *options)
+    def compiled(hp, **options):
+        if hp != trainer.hp or options["learning_rate"] != 0.001:
+            return compile_trainer(hp, **options)
         for variable, value in zip(variables, initial, strict=True):
             variable.set_value(value)
         return trainer
@@ -295,6 +301,25 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(data, whole, stopped, tmp_pa
     assert [record["iteration"] for record in log if record["event"] == "resume"] == [32]
     iterations = [record["iteration"] for record in log if record["event"] == "train"]
     assert iterations == sorted(set(iterations)) and iterations[-1] == 45
+
+
+def test_a_resumed_run_may_change_its_learning_rate(stopped, tmp_path, capsys):
+    before = state(stopped)
+    assert resume(stopped, {"max_iters": 34, "learning_rate": 1e-9}) == 0
+    assert "Changed: learning rate; results are not bit for bit" in capsys.readouterr().err
+    settings = npz.load(run_folder.Run(stopped).last).settings
+    assert settings == json.loads(run_folder.Run(stopped).settings.read_text())
+    assert settings["schedule"]["learning_rate"] == 1e-9 and "learning_rate" not in settings
+    after = state(stopped)
+    moved = {name: np.abs(after[name] - before[name]).max() for name in before if name.startswith("Samp")}
+    assert 0 < max(moved.values()) < 1e-6
+    assert np.abs(after["adam.m.SampleLevel.L2.b"] - before["adam.m.SampleLevel.L2.b"]).max() > 1e-6
+    assert resume(stopped, {"max_iters": 35}) == 0  # it keeps the new one
+    assert "Changed" not in capsys.readouterr().err
+    with pytest.raises(HyperParameterError, match="--learning-rate is 0"):
+        resume(stopped, {"learning_rate": 0})
+    with pytest.raises(HyperParameterError, match="has no seed; choose from max_iters, "):
+        resume(stopped, {"seed": 5})
 
 
 @pytest.mark.slow

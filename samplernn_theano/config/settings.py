@@ -1,0 +1,147 @@
+"""The settings of a run: what its settings.json and its checkpoints store, and how it is read again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from samplernn_theano.config.flags import format_value, read_settings
+from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.config.schedule import Schedule, original_schedule, stored_schedule
+from samplernn_theano.errors import DataError, HyperParameterError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of training that are neither hyper-parameters nor part of the schedule.
+
+    Attributes
+    ----------
+    seed : int
+        Of the initial parameters.
+    ip_weight : float
+        Weight of the cost of the independent predictions (three_tier), which the original's training omits.
+    backend : {"jax", "numba", "c"} or None
+        None: jax if it is installed, else numba.
+    form : {"fast", "reference"}
+        Of the graph.
+    precision : {"highest", "tf32", "bf16"}
+        Of matrix products on a GPU.
+    n_devices : int
+        Devices that share each minibatch.
+    """
+
+    seed: int = 123
+    ip_weight: float = 0.0
+    backend: str | None = None
+    form: str = "fast"
+    precision: str = "highest"
+    n_devices: int = 1
+
+
+def stored_options(settings: Mapping[str, Any]) -> Options:
+    """The options in the settings of a run; defaults for those that a run of the original does not have."""
+    return Options(**{own.name: settings[own.name] for own in fields(Options) if own.name in settings})
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All that determines a run.
+
+    Attributes
+    ----------
+    data : Path
+        Folder of the data set.
+    data_sha256 : mapping of str to str
+        SHA-256 of each split, as far as they are known.
+    exp : str or None
+        Name of the experiment in a run with the original's layout, else None.
+    """
+
+    hp: HyperParameters
+    schedule: Schedule
+    options: Options
+    data: Path
+    data_sha256: Mapping[str, str] = field(default_factory=dict)
+    exp: str | None = None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Settings in the file `path`, or in the run folder `path`, unchecked except for the family.
+
+    Raises
+    ------
+    HyperParameterError
+        If there is no such file, or it does not hold the settings of a run.
+    """
+    path = path / "settings.json" if path.is_dir() else path
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it is damaged ({error})"
+        raise HyperParameterError(f"The settings {path} cannot be read: {reason}.") from error
+    family = settings.get("family") if isinstance(settings, dict) else None
+    if str(family) not in FAMILIES:
+        raise HyperParameterError(
+            f"{path} does not hold the settings of a run: its family is {family!r}, none of "
+            f"{', '.join(FAMILIES)}."
+        )
+    return settings
+
+
+def read(path: Path, data: Path | None = None) -> RunSettings:
+    """Read and check the settings of a run.
+
+    Parameters
+    ----------
+    data : Path, optional
+        Folder of the data set, in place of the stored one.
+
+    Raises
+    ------
+    HyperParameterError
+        As `read_json`, or if a hyper-parameter or an option is unknown or invalid.
+    DataError
+        If the settings do not name a data set, as those of a run of the original, and `data` is None.
+    """
+    settings = read_json(path)
+    family = FAMILIES[settings["family"]]
+    if data is None and not settings.get("data"):
+        raise DataError(f"{path} does not name a data set; give one with --data.")
+    try:
+        if "hyperparameters" not in settings:
+            raise HyperParameterError("there are no hyper-parameters.")
+        for name in ("hyperparameters", "schedule", "data_sha256"):
+            if not isinstance(settings.get(name, {}), dict):
+                raise HyperParameterError(f"{name} is {settings[name]!r}.")
+        stored = settings["hyperparameters"].items()
+        texts = [f"{name}={_text(value)}" for name, value in stored if value is not None]
+        return RunSettings(
+            hp=family(**read_settings(family, texts)),
+            schedule=_checked(Schedule, vars(original_schedule(family)) | stored_schedule(settings)),
+            options=_checked(Options, vars(stored_options(settings))),
+            data=data or Path(settings["data"]),
+            data_sha256=settings.get("data_sha256", {}),
+            exp=settings.get("exp") if settings.get("original_layout") else None,
+        )
+    except (HyperParameterError, TypeError) as error:
+        raise HyperParameterError(
+            f"The settings {path} are damaged, or were written by another version: {error}"
+        ) from error
+
+
+def _text(value: Any) -> str:
+    return format_value(tuple(value) if isinstance(value, list) else value)
+
+
+def _checked[T](kind: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass of these values; HyperParameterError if one is unknown or of another type."""
+    types: dict[str, Any] = {own.name: own.type for own in fields(kind)}  # type: ignore[arg-type]
+    for name, value in values.items():
+        if name not in types:
+            raise HyperParameterError(f"{name} is unknown.")
+        of_number = isinstance(0.5, types[name])  # written as 1 or as 1.0
+        if not isinstance(value, types[name] | int if of_number else types[name]):
+            raise HyperParameterError(f"{name} is {value!r}.")
+    return kind(**values)

@@ -1,0 +1,32 @@
+"""The schedule of a run: the original's, and those stored by this version and earlier ones."""
+
+from dataclasses import asdict
+
+import pytest
+
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.config.schedule import Schedule, original_schedule, stored_schedule
+from samplernn_theano.errors import HyperParameterError
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_wavenet_is_trained_otherwise(family):
+    expected = (0.0001, 60 * 60, 10) if family == "wavenet" else (0.001, 72 * 60, 20)
+    schedule = original_schedule(FAMILIES[family])
+    assert (schedule.learning_rate, schedule.max_minutes, schedule.n_seqs) == expected
+
+
+@pytest.mark.parametrize("values", [{"learning_rate": 0.0}, {"max_iters": 0}, {"monitor_minutes": -1.0}])
+def test_what_must_be_positive(values):
+    (name,) = values
+    with pytest.raises(HyperParameterError, match=f"--{name.replace('_', '-')} is"):
+        Schedule(**values)
+
+
+def test_stored_schedules():
+    schedule = asdict(Schedule(max_iters=5, learning_rate=0.01))
+    assert stored_schedule({"schedule": schedule}) == schedule
+    old = {name: value for name, value in schedule.items() if name != "learning_rate"}
+    assert stored_schedule({"schedule": old, "learning_rate": 0.01}) == schedule
+    assert stored_schedule({"learning_rate": 0.01}) == {"learning_rate": 0.01}  # converted from the original
+    assert stored_schedule({}) == stored_schedule({"schedule": None}) == {}

@@ -1,0 +1,187 @@
+"""`train --config settings.json` repeats a run; flags on the command line win."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samplernn_theano.checkpoints import npz
+from samplernn_theano.checkpoints.run_folder import Run, read_log
+from samplernn_theano.cli.main import main
+from samplernn_theano.data.dataset import load_split, statistics
+from samplernn_theano.original import results_folder
+from samplernn_theano.original.results_folder import ResultTree
+from tests.conftest import GOLDEN
+from tests.training.test_resume import assert_same, evaluations
+
+FLAGS = "--preset tiny --dim 8 --seq_len 64 --learning-rate 0.002 --seed 5 --n_seqs 0".split()
+LIMITS = "--max-iters 6 --monitor-iters 4 --save-minutes 0.5".split()
+
+
+def command(*arguments: object) -> int:
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as stop:  # errors of argparse
+        return int(stop.code or 0)
+
+
+def settings(folder: Path) -> dict:
+    return json.loads(Run(folder).settings.read_text())
+
+
+def costs(folder: Path) -> list[tuple[int, float]]:
+    return [(r["iteration"], r["nll_bits"]) for r in read_log(Run(folder)) if r["event"] == "train"]
+
+
+@pytest.fixture(scope="module")
+def first(small_data, tmp_path_factory) -> Path:
+    """A run that all tests repeat."""
+    folder = tmp_path_factory.mktemp("first") / "run"
+    train = ("train", "one_tier", "--data", small_data, "--run", folder, *FLAGS, *LIMITS)
+    assert command(*train, "--form", "reference") == 0
+    return folder
+
+
+@pytest.mark.parametrize("name", ["settings.json", ""])
+def test_a_repeated_run_is_the_same(first, tmp_path, name):
+    assert command("train", "--config", first / name, "--run", tmp_path / "run") == 0
+    assert_same(first, tmp_path / "run")
+    assert evaluations(first) == evaluations(tmp_path / "run")
+    assert costs(first)[-1] == costs(tmp_path / "run")[-1] and len(evaluations(first)) == 2
+    before, after = settings(first), settings(tmp_path / "run")
+    assert after.pop("command").startswith("samplernn train --config ") and before.pop("command")
+    assert before == after
+
+
+def test_flags_win(first, tmp_path):
+    """A limit replaces all limits of the run, as when it is resumed."""
+    flags = "--dim 4 --max-epochs 1 --learning-rate 0.01 --seed 7 --form fast --keep 2".split()
+    assert command("train", f"--config={first / 'settings.json'}", "--run", tmp_path / "run", *flags) == 0
+    before, after = settings(first), settings(tmp_path / "run")
+    before["hyperparameters"]["dim"] = 4
+    before["schedule"] |= {"max_iters": None, "max_epochs": 1, "learning_rate": 0.01, "keep": 2}
+    before |= {"seed": 7, "form": "fast", "command": after["command"]}
+    assert before == after
+    assert npz.load(Run(tmp_path / "run").last).progress["iteration"] == 64  # 2 batches of 32 chunks
+
+
+def test_the_family_may_be_given_too(first, tmp_path, capsys):
+    words = ("--config", first / "settings.json", "--run", tmp_path / "run", "--max-iters", 1)
+    assert command("train", "one_tier", *words) == 0
+    assert command("train", "two_tier", *words) == 2
+    assert "settings.json is of a one_tier model, not of two_tier" in capsys.readouterr().err
+
+
+def test_the_old_run_is_neither_overwritten_nor_resumed(first, capsys):
+    last = Run(first).last.read_bytes()
+    assert command("train", "--config", first / "settings.json", "--run", first, "--max-iters", 9) == 2
+    assert "holds a run; resume it with" in capsys.readouterr().err
+    assert command("train", "--config", first / "settings.json") == 2
+    assert "repeats a run in another folder; name it with --run" in capsys.readouterr().err
+    assert Run(first).last.read_bytes() == last
+
+
+def test_the_same_command_starts_and_resumes_it(first, tmp_path, capsys):
+    words = ("train", "--config", first / "settings.json", "--run", tmp_path / "run", "--resume")
+    assert command(*words, "--max-time", "0.001s") == 124
+    assert command(*words, "--dim", 4) == 2
+    assert "holds a run with dim 8, not 4" in capsys.readouterr().err
+    assert command(*words) == 0
+    assert_same(first, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "nowhere.json"], "nowhere.json cannot be read: No such file"),
+        (["--config"], "--config: expected one argument"),
+        (["--config", "SETTINGS", "--preset", "small"], "leave --preset out"),
+        (["--config", "SETTINGS", "--frame_sizes", "8/2"], "unrecognized arguments: --frame_sizes 8/2"),
+        (["--config", "SETTINGS", "--emb_size", "0"], "--emb_size is 0"),
+        (["--config", "UNKNOWN"], "unrecognized arguments: --novelty=1"),
+        (["two_tier"], "Name the folder of a data set with --data"),
+        (["four_tier", "--config", "SETTINGS"], "invalid choice: 'four_tier'"),
+    ],
+)
+def test_errors_are_one_line(first, tmp_path, capsys, arguments, message):
+    unknown = tmp_path / "unknown.json"
+    unknown.write_text(json.dumps(settings(first) | {"hyperparameters": {"novelty": 1}}))
+    paths = {"SETTINGS": str(first / "settings.json"), "UNKNOWN": str(unknown)}
+    words = [paths.get(argument, argument) for argument in arguments]
+    assert command("train", *words, "--run", tmp_path / "run") == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert len(errors) == 1 and message in errors[0]
+    assert not (tmp_path / "run").exists()
+
+
+# --- its data -----------------------------------------------------------------------------------------------
+
+
+def moved(data: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(data, folder))
+
+
+def test_a_data_set_that_was_moved_or_changed(first, small_data, tmp_path, capsys):
+    gone, path = tmp_path / "gone", tmp_path / "settings.json"
+    words = ("train", "--config", path, "--run", tmp_path / "run")
+    path.write_text(json.dumps(settings(first) | {"data": str(gone)}))
+    assert command(*words) == 2
+    assert f"{gone}, which is not there; give its folder with --data" in capsys.readouterr().err
+    clips = np.load(moved(small_data, gone) / "tones_valid.npy")
+    clips[0, 0] += 0.25
+    np.save(gone / "tones_valid.npy", clips)
+    assert command(*words) == 2
+    assert "The valid split in" in (error := capsys.readouterr().err) and "--data" in error
+    assert not (tmp_path / "run").exists()
+    assert command(*words, "--data", moved(small_data, tmp_path / "present")) == 0
+    assert_same(first, tmp_path / "run")
+    assert command(*words[:4], tmp_path / "other", "--data", gone) == 0  # other data, if they are asked for
+    assert evaluations(tmp_path / "other")[-1]["valid"] != evaluations(first)[-1]["valid"]
+
+
+def test_statistics_belong_to_the_clips(small_data, data, tmp_path):
+    """Those of a real-valued model are measured again on other clips, unless they are given."""
+    short, words = ("--max-iters", 2, "--n_seqs", 0), ("--mean", 0.25, "--std", 0.5)
+    a, b, c, d, e = (tmp_path / name for name in "abcde")
+    start = ("train", "rnn_gmm", "--preset", "tiny", "--seq_len", 64, "--data", small_data, *short)
+    assert command(*start, "--run", a) == 0
+    assert command("train", "--config", a, "--run", b, "--data", moved(small_data, tmp_path / "moved")) == 0
+    assert_same(a, b)
+    assert command("train", "--config", a, "--run", c, "--data", data) == 0
+    measured = [settings(c)["hyperparameters"][name] for name in ("mean", "std")]
+    assert measured == list(statistics(load_split(data, "train")))
+    assert command("train", "--config", a, "--run", d, "--data", data, *words) == 0
+    assert settings(d)["hyperparameters"] == settings(a)["hyperparameters"] | {"mean": 0.25, "std": 0.5}
+    assert command("train", "--config", d, "--run", e) == 0
+    assert_same(d, e)
+
+
+# --- other layouts and versions -----------------------------------------------------------------------------
+
+
+def test_the_layout_of_the_original_is_repeated(small_data, tmp_path):
+    a, b = tmp_path / "results_1t" / "a", tmp_path / "results_1t" / "b"
+    flags = "--preset tiny --dim 8 --seq_len 64 --n_seqs 0 --exp mine --original-layout".split()
+    assert command("train", "one_tier", "--data", small_data, "--run", a, *flags, "--max-iters", 2) == 0
+    assert command("train", "--config", a, "--run", b) == 0
+    first, second = (results_folder.settings(ResultTree(folder)) for folder in (a, b))
+    assert first == second and settings(b)["exp"] == "mine"
+    assert len(list(ResultTree(b).params.iterdir())) == 1
+    assert_same(a, b)
+
+
+def test_a_run_of_version_0_1_0_is_repeated(tmp_path):
+    old = GOLDEN / "version_0.1.0"
+    words = ("train", "--config", old / "run" / "settings.json", "--run", tmp_path / "run")
+    assert command(*words, "--data", old / "tones", "--n_seqs", 0) == 0
+    checkpoint, before = npz.load(Run(tmp_path / "run").last), npz.load(old / "run/checkpoints/last.npz")
+    assert checkpoint.hp == before.hp and checkpoint.progress["iteration"] == 12
+    assert checkpoint.settings["schedule"] == before.settings["schedule"] | {
+        "learning_rate": 0.001,
+        "n_seqs": 0,
+    }
+    assert "learning_rate" not in checkpoint.settings
+    for name, array in before.parameters.items():  # Adam's constants were rounded otherwise
+        np.testing.assert_allclose(checkpoint.parameters[name], array, rtol=0, atol=1e-5, err_msg=name)
