@@ -27,9 +27,7 @@ from samplernn_theano.data.recipes import folder_recipe
 from samplernn_theano.data.set_folder import set_files
 from samplernn_theano.errors import DataError
 from samplernn_theano.evaluation import nll
-from samplernn_theano.evaluation import score as scoring
-from samplernn_theano.evaluation.nll import Scores
-from samplernn_theano.evaluation.score import RecordingScore
+from samplernn_theano.evaluation.nll import RecordingScore, Scores
 from samplernn_theano.generation import generate as generation
 from samplernn_theano.models.graph import Form
 from samplernn_theano.training import run as training
@@ -236,7 +234,8 @@ def evaluate(model: Model, data: str | Path, split: str = "valid", *, backend: s
     if split not in SPLITS:
         raise DataError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
     loaded = _loaded(model)
-    return nll.evaluate(loaded, nll.load_clips(loaded, data, split), backend)
+    clips = nll.load_clips(loaded, data, split)
+    return nll.score_split(nll.compile_scorer(loaded, backend), clips)
 
 
 def score(
@@ -272,8 +271,8 @@ def score(
         name, samples, rate = "the recording", np.asarray(recording), SAMPLE_RATE
         if samples.ndim != 1 or samples.dtype.kind != "f":
             raise DataError("A recording must be an array of floats (samples,), amplitudes at 16 kHz.")
-    scored = scoring.score(scoring.compile_scorer(loaded, backend), samples, name, window)
-    return replace(scored, file_rate=rate)
+    scorer = nll.compile_scorer(loaded, backend, for_recordings=True)
+    return replace(nll.score_recording(scorer, samples, name, window), file_rate=rate)
 
 
 def generate(

@@ -135,13 +135,13 @@ def _interval(text: str) -> tuple[float, float]:
 def _generate(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import load
     from samplernn_theano.data import audio
-    from samplernn_theano.evaluation import nll
+    from samplernn_theano.evaluation import score_report
     from samplernn_theano.generation import file_names, stdout, write
 
     model = load.read(a.checkpoint, a.set)
     to_stdout = str(a.out) == "-"
     log = partial(print, file=sys.stderr if to_stdout else sys.stdout, flush=True)
-    log(nll.describe_model(model))
+    log(score_report.describe_model(model))
     requests, n_samples = _requests(a, model.hp)
     if a.float and a.format != "wav":
         raise HyperParameterError("--float is for wav files; leave it out, or leave out --format.")

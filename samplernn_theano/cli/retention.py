@@ -44,13 +44,13 @@ def _retention(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import load
     from samplernn_theano.data.manifest import printable
     from samplernn_theano.errors import OutputError
-    from samplernn_theano.evaluation import nll
+    from samplernn_theano.evaluation import score_report
     from samplernn_theano.reproduction import retention
 
     if a.sounds and a.out is None:
         raise OutputError("--sounds needs a folder to write to; give --out FOLDER.")
     model = load.read(a.checkpoint, a.set)
-    print(nll.describe_model(model), flush=True)
+    print(score_report.describe_model(model), flush=True)
     result = retention.measure(
         model,
         a.data,

@@ -30,22 +30,22 @@ def add_evaluate(commands: Any) -> None:
 
 def _evaluate(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import load
-    from samplernn_theano.evaluation import nll
+    from samplernn_theano.evaluation import nll, score_report
 
     model = load.read(a.checkpoint, a.set)
-    print(nll.describe_model(model), flush=True)
+    print(score_report.describe_model(model), flush=True)
     splits = list(dict.fromkeys(a.split or ["test"]))
     clips = {split: nll.load_clips(model, a.data, split) for split in splits}
     scorer = nll.compile_scorer(model, a.backend, a.precision or "highest")
     scores = {}
     for split in splits:
-        scores[split] = nll.score(scorer, clips[split], progress=True)
-        print(nll.describe_scores(scores[split], split, model.hp), flush=True)
+        scores[split] = nll.score_split(scorer, clips[split], progress=True)
+        print(score_report.describe_split(scores[split], split, model.hp), flush=True)
     if a.csv:
-        nll.write_csv(a.csv, scores)
+        score_report.write_clips(a.csv, scores)
         print(f"The bits of each clip are in {a.csv}")
     if a.json:
-        nll.write_json(a.json, model, scores)
+        score_report.write_json(a.json, model, scores)
         print(f"The scores are in {a.json}")
     return 0
 
@@ -68,11 +68,11 @@ def add_compare(commands: Any) -> None:
 
 def _compare(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import load
-    from samplernn_theano.evaluation import compare, nll, score_figures
+    from samplernn_theano.evaluation import compare, nll, score_figures, score_report
 
     one, other = (load.read(path, a.set) for path in (a.a, a.b))
-    print(f"A is {nll.describe_model(one)}")
-    print(f"B is {nll.describe_model(other)}")
+    print(f"A is {score_report.describe_model(one)}")
+    print(f"B is {score_report.describe_model(other)}")
     result = compare.compare(one, other)
     print(compare.describe_comparison(result), flush=True)
     per_clip = None
@@ -120,22 +120,22 @@ def add_score(commands: Any) -> None:
 
 def _score(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import load
-    from samplernn_theano.evaluation import nll, score
+    from samplernn_theano.evaluation import nll, score_report
 
     model = load.read(a.checkpoint, a.set)
-    print(nll.describe_model(model), flush=True)
-    paths, problems = score.find_recordings(a.files)
-    scored: list[score.RecordingScore] = []
+    print(score_report.describe_model(model), flush=True)
+    paths, problems = nll.find_recordings(a.files)
+    scored: list[nll.RecordingScore] = []
     if paths:
-        scorer = score.compile_scorer(model, a.backend)
-        scored, unreadable = score.score_files(scorer, paths, a.window, progress=True)
+        scorer = nll.compile_scorer(model, a.backend, for_recordings=True)
+        scored, unreadable = nll.score_files(scorer, paths, a.window, progress=True)
         problems += unreadable
     if scored:
-        print(score.describe_scores(scored, model.hp), flush=True)
+        print(score_report.describe_recordings(scored, model.hp), flush=True)
     for problem in problems:
         print(f"samplernn: {problem}", file=sys.stderr)
     if scored and a.csv:
-        score.write_csv(a.csv, scored)
+        score_report.write_windows(a.csv, scored)
         print(f"The bits of each window are in {a.csv}")
     if scored and a.out:
         _draw_scores(a.out, scored)
@@ -144,10 +144,10 @@ def _score(a: argparse.Namespace) -> int:
 
 def _draw_scores(out: Path, scored: list[Any]) -> None:
     from samplernn_theano.data import audio
-    from samplernn_theano.evaluation import score, score_figures
+    from samplernn_theano.evaluation import score_figures
 
     drawn = scored[:MAX_CURVES]
     sound = audio.read_mono(drawn[0].path) if len(scored) == 1 else None
-    score_figures.plot_nll_over_time(out, score.curves(drawn), sound)
+    score_figures.plot_nll_over_time(out, drawn, sound)
     which = f" of the {MAX_CURVES} lowest" if len(scored) > MAX_CURVES else ""
     print(f"The figure{which} is {out}")

@@ -14,7 +14,7 @@ from samplernn_theano.checkpoints import load
 from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.data.dataset import Clips
-from samplernn_theano.evaluation import nll
+from samplernn_theano.evaluation import nll, score_report
 from samplernn_theano.evaluation.nll import Scores
 
 Arrays = Mapping[str, NDArray]
@@ -24,46 +24,24 @@ Arrays = Mapping[str, NDArray]
 class Distance:
     """The distance between a parameter of A and that of B.
 
-    Attributes
-    ----------
-    relative : float
-        ||A - B|| / ||A||; infinite if A is zero and B is not.
-    largest : float
-        The largest absolute difference of an element.
-    effective : float or None
-        For the W of a weight-normalised layer, the relative distance of the effective weights
-        W · g / ||W||, which do not depend on the scale of W.
+    The effective weights W · g / ||W|| of a weight-normalised layer do not depend on the scale of its W.
     """
 
-    relative: float
-    largest: float
-    effective: float | None = None
+    relative: float  # ||A - B|| / ||A||; infinite if A is zero and B is not
+    largest: float  # absolute difference of an element
+    effective: float | None = None  # of the W of a weight-normalised layer: relative, of effective weights
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences between two models.
+    """Differences between two models A and B, by name."""
 
-    Attributes
-    ----------
-    settings : dict of str to (value of A, value of B)
-        The family and the hyper-parameters that differ; "-" if a model has none of that name.
-    only_a, only_b : list of str
-        Parameters that only A, or only B, has.
-    shapes : dict of str to (shape in A, shape in B)
-        Parameters whose shapes differ.
-    distances : dict of str to Distance
-        All other parameters, by name.
-    equal : bool
-        True if both have the same parameters, bit for bit.
-    """
-
-    settings: dict[str, tuple[object, object]]
-    only_a: list[str]
+    settings: dict[str, tuple[object, object]]  # family and hyper-parameters; "-" if one has none of the name
+    only_a: list[str]  # parameters that only A has
     only_b: list[str]
-    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    distances: dict[str, Distance]
-    equal: bool
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]  # parameters whose shapes differ
+    distances: dict[str, Distance]  # all other parameters
+    equal: bool  # the same parameters, bit for bit
 
 
 # --- parameters ---------------------------------------------------------------------------------------------
@@ -131,14 +109,14 @@ def score_both(
     CheckpointError
         If the parameters of one do not fit its hyper-parameters.
     """
-    graph_b = load.build(b)
+    load.build(b)  # checks the parameters of B before A is scored
     scorer = nll.compile_scorer(a, backend)
-    scores_a = nll.score(scorer, clips, progress)
+    scores_a = nll.score_split(scorer, clips, progress)
     if a.hp == b.hp:  # no need to compile again
-        scorer.graph.parameters.assign(graph_b.parameters.arrays())
+        scorer.graph.parameters.assign(b.parameters)
     else:
         scorer = nll.compile_scorer(b, backend)
-    return scores_a, nll.score(scorer, clips, progress)
+    return scores_a, nll.score_split(scorer, clips, progress)
 
 
 def differences(a: Scores, b: Scores) -> NDArray[np.float64]:
@@ -198,7 +176,7 @@ def describe_scores(a: Scores, b: Scores, split: str, hp_a: HyperParameters, hp_
     """Describe the scores of both, and their difference per clip."""
     lines = []
     for name, scores, hp in (("A", a, hp_a), ("B", b, hp_b)):
-        first, *rest = nll.describe_scores(scores, split, hp).split("\n")
+        first, *rest = score_report.describe_split(scores, split, hp).split("\n")
         lines += [f"{name}, {first}", *(f"{name}, {line}" for line in rest)]
     d = differences(a, b)
     lines.append(

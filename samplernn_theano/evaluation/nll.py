@@ -1,8 +1,13 @@
-"""NLL of a model on the splits of a data set: as in the original's monitor, and per clip."""
+"""NLL of a model: one compiled scorer, for the clips of a split and for recordings of any length.
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+The clips of a split are scored as in the original's monitor. A recording is one clip, read in long chunks: a
+low score means that it resembles the training data.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +19,89 @@ from tqdm import tqdm
 from samplernn_theano.backends.compile import check_precision, compile_function, default_backend
 from samplernn_theano.checkpoints import load
 from samplernn_theano.checkpoints.load import LoadedModel
-from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
-from samplernn_theano.data import minibatches
+from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, RealValued
+from samplernn_theano.data import audio, minibatches, recordings
 from samplernn_theano.data.dataset import Clips, load_split
+from samplernn_theano.data.minibatches import Minibatch
+from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
-from samplernn_theano.evaluation.split import run_over_split
+from samplernn_theano.evaluation.split import run_over
 from samplernn_theano.models.graph import Graph
 from samplernn_theano.original import shuffle
-from samplernn_theano.utils.files import write_text
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+
+CHUNK = 4096
+"""Approximate samples per chunk of a recording: large matrix products, but little padding at its end."""
+
+WINDOW = 0.1
+"""Seconds per window of the curve of a recording."""
+
+BAR = "{desc}{percentage:3.0f}% |{bar}| [{elapsed}<{remaining}]"
+
+
+# --- the scorer ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model compiled for scoring splits."""
+    """A model compiled for scoring."""
 
     hp: HyperParameters
     graph: Graph
-    run: Callable[..., list[Any]]  # NLL of each target, cost, cost of independent predictions if any, states
+    run: Callable[..., list[Any]]  # `Graph.nll`, the costs of a minibatch if they are computed, states
+
+
+def compile_scorer(
+    model: LoadedModel, backend: str | None = None, precision: str = "highest", for_recordings: bool = False
+) -> Scorer:
+    """Build and compile a model for the clips of splits, or for recordings one at a time.
+
+    The scorer of splits also returns the cost of each minibatch, and for three_tier that of the independent
+    predictions. The scorer of recordings has chunks of about `CHUNK` samples; the states are carried, so
+    their length does not change the score.
+
+    Raises
+    ------
+    CheckpointError
+        If the parameters do not fit the hyper-parameters.
+    HyperParameterError
+        If the model reads real numbers of unknown mean and standard deviation.
+    BackendError
+        If the backend is not available here, or not in that precision.
+    """
+    check_precision(backend or default_backend(), precision)
+    _check_mean_and_std(model)
+    if for_recordings:
+        model = replace(model, hp=_for_one_recording(model.hp))
+    graph = load.build(model)
+    graph = replace(graph, total=pt.sum(graph.nll))  # in one forward pass with the NLL of the targets
+    costs = [] if for_recordings else [c for c in (graph.cost, graph.ip_cost) if c is not None]
+    outputs = [graph.nll, *costs, *graph.new_states.values()]
+    run = compile_function(graph.inputs, outputs, backend=backend, precision=precision)
+    return Scorer(model.hp, graph, run)
+
+
+def _check_mean_and_std(model: LoadedModel) -> None:
+    if isinstance(model.hp, RealValued) and model.hp.std is None:
+        raise HyperParameterError(
+            f"The mean and standard deviation that {model.path} was trained with are unknown; "
+            "give --set mean=... and --set std=..., those of its training clips."
+        )
+
+
+def _for_one_recording(hp: HyperParameters) -> HyperParameters:
+    """The same model for a batch of one, with long chunks of whole frames.
+
+    A chunk is at least as long as the context, which wavenet reads again in every chunk.
+    """
+    settings = asdict(hp)
+    name = next(flag for flag in ("n_frames", "seq_len", "sequence_len_to_train") if flag in settings)
+    frames = -(-CHUNK // hp.overlap)  # of the slowest tier
+    length = frames if name == "n_frames" else frames * hp.overlap
+    return type(hp)(**settings | {"batch_size": 1, name: length})
+
+
+# --- splits -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -65,9 +136,6 @@ def standard_error(values: NDArray[np.float64]) -> float:
     return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
-# --- scoring ------------------------------------------------------------------------------------------------
-
-
 def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:
     """Load the clips of a split, and check that the model can read them.
 
@@ -79,53 +147,28 @@ def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:
     HyperParameterError
         If the model reads real numbers of unknown mean and standard deviation.
     """
-    hp = model.hp
-    if isinstance(hp, RealValued) and hp.std is None:
-        raise HyperParameterError(
-            f"The mean and standard deviation that {model.path} was trained with are unknown; "
-            "give --set mean=... and --set std=..., those of its training clips."
-        )
+    _check_mean_and_std(model)
     clips = load_split(folder, split)
-    if 0 < len(clips) < hp.batch_size:
+    if 0 < len(clips) < model.hp.batch_size:
         raise DataError(
             f"The {split} split in {folder} has {len(clips)} clips and the batch_size of {model.path} is "
-            f"{hp.batch_size}; give --set batch_size={len(clips)} or less."
+            f"{model.hp.batch_size}; give --set batch_size={len(clips)} or less."
         )
-    minibatches.check_split(clips, split, hp)
+    minibatches.check_split(clips, split, model.hp)
     return clips
 
 
-def compile_scorer(model: LoadedModel, backend: str | None = None, precision: str = "highest") -> Scorer:
-    """Build and compile a model for scoring splits.
-
-    Raises
-    ------
-    CheckpointError
-        If the parameters do not fit the hyper-parameters.
-    BackendError
-        If the backend is not available here, or not in that precision.
-    """
-    check_precision(backend or default_backend(), precision)
-    graph = load.build(model)
-    graph = replace(graph, total=pt.sum(graph.nll))  # in one forward pass with the scores of the targets
-    costs = [graph.cost] if graph.ip_cost is None else [graph.cost, graph.ip_cost]
-    outputs = [graph.nll, *costs, *graph.new_states.values()]
-    return Scorer(model.hp, graph, compile_function(graph.inputs, outputs, None, backend, precision))
-
-
-def score(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
-    """Score the clips, with states that are zero at first and carried from chunk to chunk."""
+def score_split(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
+    """Score the clips of a split, which fit the model; see `load_clips`."""
     hp, size = scorer.hp, scorer.hp.batch_size
     starts = list(range(0, len(clips) // size * size, size))
     shuffle.shuffle(starts)  # the feeder's order of the batches
-    batch_of_clips = -1
-    nll, samples = np.zeros(len(starts) * size), np.zeros(len(starts) * size)
-    costs = []
+    nll, samples = np.zeros((2, len(starts) * size))
+    costs, batch_of_clips = [], -1
     n_chunks = minibatches.chunks_per_epoch(clips, size, hp.seq_len)
-    outputs = run_over_split(scorer.run, scorer.graph, hp, clips)
-    for batch, (bits, *costs_of_chunk) in tqdm(
-        outputs, "score", n_chunks, unit=" chunks", disable=not progress
-    ):
+    outputs = run_over(scorer.run, scorer.graph, hp, minibatches.feed(hp, clips))
+    bar = tqdm(outputs, "score", n_chunks, unit=" chunks", disable=not progress)
+    for batch, (bits, *costs_of_chunk) in bar:
         batch_of_clips += int(batch.reset)
         costs.append(costs_of_chunk)
         own = slice(starts[batch_of_clips], starts[batch_of_clips] + size)
@@ -135,80 +178,187 @@ def score(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
     return Scores(means[0], nll / samples, len(clips) - len(nll), *means[1:])
 
 
-def evaluate(model: LoadedModel, clips: Clips, backend: str | None = None, progress: bool = False) -> Scores:
-    """Score a model on clips that fit it; see `load_clips`."""
-    return score(compile_scorer(model, backend), clips, progress)
+# --- recordings ---------------------------------------------------------------------------------------------
 
 
-# --- text and files -----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class RecordingScore:
+    """The score of a recording.
+
+    Attributes
+    ----------
+    path : Path
+        Path of the recording.
+    seconds : float
+        Length of the recording.
+    bits : float
+        Per sample, a mean over the recording. With real-valued samples, of the density of (x - mean) / std.
+    times : (windows,) float64
+        Start of each window, in seconds.
+    curve : (windows,) float64
+        Bits per sample of each window. The last window is 0.5 to 1.5 times as long as the others.
+    file_rate : int
+        Sample rate of the file (Hz); the model reads it at 16 kHz.
+    """
+
+    path: Path
+    seconds: float
+    bits: float
+    times: NDArray[np.float64]
+    curve: NDArray[np.float64]
+    file_rate: int = SAMPLE_RATE
 
 
-def describe_model(model: LoadedModel) -> str:
-    """Describe the file, the family and the source of the hyper-parameters."""
-    text = f"{model.path}: {model.hp.family}, hyper-parameters of {model.source}"
-    if model.assumed:
-        assumed = ", ".join(f"{name}={getattr(model.hp, name)}" for name in model.assumed)
-        text += f"\n  assumed, because unknown: {assumed} (change them with --set NAME=VALUE)"
-    return text
+def score_recording(
+    scorer: Scorer,
+    samples: NDArray,
+    path: str | Path = "the sound",
+    window: float = WINDOW,
+    on_progress: Callable[[float], object] = lambda _: None,
+    raw: bool = False,
+    skip: int = 0,
+) -> RecordingScore:
+    """Score a recording, or generated samples.
+
+    A recording is quantised like a clip of a data set, but normalised without zeros after it. The levels of a
+    generated recording then differ from those drawn: score these with `raw`.
+
+    Parameters
+    ----------
+    samples : (samples,) amplitudes at 16 kHz
+    path : name of the recording in errors and tables
+    window : seconds per point of the curve, rounded to samples; at least one sample
+    on_progress : called after every chunk with its fraction of the recording
+    raw : True if `samples` are levels, or (x - mean) / std, in place of amplitudes
+    skip : samples at the start that are context only, not included in the mean
+
+    Raises
+    ------
+    DataError
+        If the recording is empty, has NaN or infinite samples, or cannot be normalised; if its score is not
+        finite.
+    """
+    hp, n = scorer.hp, len(samples)
+    parts = (samples[first : first + hp.seq_len] for first in range(0, n, hp.seq_len))
+    if not raw:
+        _check_recording(samples, path, hp)
+        extremes = np.array([samples.min(), samples.max()], samples.dtype)
+        parts = (_encode(part, extremes, hp) for part in parts)
+    length = max(1, round(window * SAMPLE_RATE))
+    starts = np.arange(max(1, round(n / length))) * length
+    sums, first, total = np.zeros(len(starts)), 0, 0.0
+    for bits in _bits_of_samples(scorer, parts):
+        last = first + len(bits)
+        own = np.minimum(np.arange(first, last) // length, len(starts) - 1)  # window of each sample
+        sums[own[0] : own[-1] + 1] += np.bincount(own - own[0], bits)
+        total += bits[max(0, skip - first) :].sum(dtype=np.float64)
+        on_progress(len(bits) / n)
+        first = last
+    mean = float(total / (n - skip))
+    if not np.isfinite(mean):
+        raise DataError(f"The score of {path} under this model is not finite; use another checkpoint.")
+    curve = sums / np.diff(starts, append=n)
+    return RecordingScore(Path(path), n / SAMPLE_RATE, mean, starts / SAMPLE_RATE, curve)
 
 
-def describe_scores(scores: Scores, split: str, hp: HyperParameters) -> str:
-    """Describe the scores on a split."""
-    lines = [f"{split}: {per_sample(scores.bits, hp)} ({_spread(scores.standard_error, len(scores.clips))})"]
-    if scores.left_out:
-        total = len(scores.clips) + scores.left_out
-        lines[0] += (
-            f"; {scores.left_out} of {total} clips left out, too few for a batch "
-            "(--set batch_size=1 scores all)"
+def _check_recording(samples: NDArray[np.floating], path: str | Path, hp: HyperParameters) -> None:
+    """Raise DataError if a recording (samples,) cannot be read by the model."""
+    if samples.size == 0:
+        raise DataError(f"{path} has no samples; leave it out.")
+    low, high = samples.min(), samples.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise DataError(f"{path} has samples that are NaN or infinite; repair it, or leave it out.")
+    if not isinstance(hp, Quantised):
+        return
+    if hp.normalisation == "min-max" and low == high:
+        raise DataError(
+            f"{path} is constant (silence) and the model's normalisation, min-max, would divide by zero; "
+            "leave it out."
         )
-    if scores.ip_bits is not None:
-        lines.append(f"independent predictions: {per_sample(scores.ip_bits, hp)}")
-    return "\n".join(lines)
+    if hp.normalisation == "none" and max(-low, high) > 1:
+        raise DataError(f"{path} reaches {max(-low, high):.4g} and the model reads -1..1; scale it.")
 
 
-def per_sample(bits: float, hp: HyperParameters) -> str:
-    """Format bits per sample; with real-valued samples also nats."""
-    nats = f" ({bits * np.log(2):.4f} nats)" if isinstance(hp, RealValued) else ""
-    return f"{bits:.4f} bits{nats} per sample"
+def _encode(part: NDArray[np.floating], extremes: NDArray[np.floating], hp: HyperParameters) -> NDArray:
+    """The model's input for a part of a recording: levels or real numbers, (samples,).
 
-
-def _spread(error: float, n: int) -> str:
-    return f"standard error {error:.4f} over {n} clips" if n > 1 else "one clip"
-
-
-def write_csv(path: str | Path, scores: Mapping[str, Scores]) -> None:
-    """Write one line per clip: split, index from 0, bits per sample.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
+    Normalisation depends on the whole recording only by its minimum and maximum, `extremes`. With these two
+    before it, a part gets the same levels, and only a part is in memory in float64.
     """
-    lines = [
-        f"{split},{i},{bits!r}" for split in scores for i, bits in enumerate(scores[split].clips.tolist())
-    ]
-    write_text(path, "\n".join(["split,clip,nll_bits", *lines]) + "\n")
+    if isinstance(hp, Quantised):
+        clip = np.concatenate([extremes, part])[None]
+        return quantize(clip, hp.q_levels, hp.q_type, hp.normalisation)[0, len(extremes) :]
+    assert hp.mean is not None and hp.std is not None  # see `compile_scorer`
+    return (part.astype(np.float64) - hp.mean) / hp.std
 
 
-def write_json(path: str | Path, model: LoadedModel, scores: Mapping[str, Scores]) -> None:
-    """Write the model, and the score of each split with its standard error over clips.
+def _bits_of_samples(scorer: Scorer, parts: Iterable[NDArray]) -> Iterator[NDArray[np.float32]]:
+    """Yield the bits of the samples of each part of a recording, (samples,).
 
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
+    The unmasked samples of a vector of targets (rnn_gmm) have equal shares of its NLL.
     """
-    record: dict[str, Any] = {
-        "checkpoint": str(model.path),
-        "family": model.hp.family,
-        "unit": "bits per sample",
-    }
-    for split, of_split in scores.items():
-        record[split] = {"score": of_split.bits, "clips": len(of_split.clips), "left_out": of_split.left_out}
-        if len(of_split.clips) > 1:
-            record[split]["standard_error"] = of_split.standard_error
-        if isinstance(model.hp, RealValued):
-            record[split]["score_nats"] = of_split.bits * float(np.log(2))
-        if of_split.ip_bits is not None:
-            record[split]["independent_predictions"] = of_split.ip_bits
-    write_text(path, json.dumps(record, indent=2) + "\n")
+    hp = scorer.hp
+    batches = _minibatches(parts, hp, scorer.graph.sequences.dtype)
+    for batch, (nll,) in run_over(scorer.run, scorer.graph, hp, batches):
+        mask = batch.mask[:, hp.overlap :].reshape(*nll.shape, -1)  # (1, vectors, samples of a vector)
+        shares = nll / np.maximum(mask.sum(axis=2), 1)
+        yield np.broadcast_to(shares[:, :, None], mask.shape)[mask == 1]
+
+
+def _minibatches(parts: Iterable[NDArray], hp: HyperParameters, dtype: str) -> Iterator[Minibatch]:
+    """The chunks of one recording, encoded; the last part may be shorter than a chunk and is padded."""
+    overlap, T = hp.overlap, hp.seq_len
+    before = np.full(overlap, hp.silence, dtype)
+    for i, part in enumerate(parts):
+        end = overlap + len(part)
+        sequences = np.full((1, overlap + T), hp.silence, dtype)
+        sequences[0, :overlap], sequences[0, overlap:end] = before, part
+        mask = (np.arange(overlap + T) < end)[None].astype(np.float32)
+        yield Minibatch(sequences, np.asarray(i == 0, np.int32), mask)
+        before = sequences[0, T:]
+
+
+def find_recordings(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Find recordings, each once; also return messages on folders without any.
+
+    A folder stands for all recordings in it and its sub-folders, sorted by name. Files are not checked.
+    """
+    found: list[Path] = []
+    problems = []
+    for path in paths:
+        try:
+            found += [r.path for r in recordings.find(path).recordings] if path.is_dir() else [path]
+        except DataError as error:
+            problems.append(str(error))
+    return list(dict.fromkeys(found)), problems
+
+
+def score_files(
+    scorer: Scorer, paths: Sequence[Path], window: float = WINDOW, progress: bool = False
+) -> tuple[list[RecordingScore], list[str]]:
+    """Score recordings of any sample rate and number of channels, except those that cannot be scored.
+
+    Returns
+    -------
+    scored : list of RecordingScore
+        In the order of rising NLL.
+    problems : list of str
+        A message for each file that cannot be scored.
+    """
+    scored, problems = [], []
+    sizes = [max(1, path.stat().st_size) if path.is_file() else 1 for path in paths]
+    with tqdm(total=sum(sizes), desc="score", disable=not progress, bar_format=BAR) as bar:
+        for path, size, end in zip(paths, sizes, accumulate(sizes), strict=True):
+            try:
+                sound = audio.read(path)
+                one = score_recording(scorer, sound.samples, path, window, partial(_advance, bar, size))
+                scored.append(replace(one, file_rate=sound.file_rate))
+            except DataError as error:
+                problems.append(str(error))
+            bar.update(end - bar.n)
+    return sorted(scored, key=lambda one: one.bits), problems
+
+
+def _advance(bar: tqdm, size: int, fraction: float) -> None:
+    """Advance the bar by a fraction of a file of `size` bytes."""
+    bar.update(fraction * size)

@@ -1,6 +1,6 @@
 """Figures of evaluations: two models compared, and the NLL of recordings over time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,11 +8,14 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from samplernn_theano.evaluation.score_report import WIDEST_NAME, shorten_path
 from samplernn_theano.utils.plotting import decibels, new_figure, save_figure
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from samplernn_theano.evaluation.nll import RecordingScore
 
 
 def plot_comparison(
@@ -70,16 +73,14 @@ def _draw_differences(axes: "Axes", differences: NDArray[np.float64]) -> None:
 
 
 def plot_nll_over_time(
-    path: str | Path,
-    curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    sound: NDArray[np.floating] | None = None,
+    path: str | Path, scored: Sequence["RecordingScore"], sound: NDArray[np.floating] | None = None
 ) -> None:
     """Plot the NLL of recordings over time, and the spectrogram of one of them on the same time axis.
 
     Parameters
     ----------
-    curves : mapping of title to edges (n + 1,) and bits (n,)
-        Edges of the windows in seconds, and bits per sample of each window.
+    scored : sequence of RecordingScore
+        Numbered if there are several.
     sound : amplitudes (samples,) at 16 kHz, optional
         Long recordings have 2,000 columns with gaps between them.
 
@@ -89,11 +90,13 @@ def plot_nll_over_time(
         If the figure cannot be written.
     """
     heights = [3.5] + ([] if sound is None else [2.5])
-    figure = new_figure(10, sum(heights) + 0.2 * len(curves))
+    figure = new_figure(10, sum(heights) + 0.2 * len(scored))
     axes, *below = figure.subplots(len(heights), sharex=True, height_ratios=heights, squeeze=False)[:, 0]
-    for i, (title, (edges, bits)) in enumerate(curves.items()):
-        mean = np.average(bits, weights=np.diff(edges))
-        axes.stairs(bits, edges, baseline=None, lw=1, color=f"C{i}", label=f"{mean:.3f}  {title}")
+    for i, one in enumerate(scored):
+        rank = f"{i + 1}. " if len(scored) > 1 else ""
+        label = f"{one.bits:.3f}  {rank}{shorten_path(one.path, 2 * WIDEST_NAME)}"
+        edges = np.append(one.times, one.seconds)
+        axes.stairs(one.curve, edges, baseline=None, lw=1, color=f"C{i}", label=label)
     axes.set_ylabel("NLL (bits per sample)")
     axes.grid(alpha=0.3)
     legend = axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), title="mean, recording")
@@ -102,7 +105,7 @@ def plot_nll_over_time(
     if sound is not None:
         _draw_columns(below[0], sound)
     figure.axes[-1].set_xlabel("seconds")
-    axes.set_xlim(0, max(edges[-1] for edges, _ in curves.values()))
+    axes.set_xlim(0, max(one.seconds for one in scored))
     save_figure(path, figure)
 
 

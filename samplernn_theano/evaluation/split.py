@@ -1,6 +1,6 @@
-"""Run a compiled function on every minibatch of a split, with carried states."""
+"""Run a compiled function over minibatches, such as those of a split, with carried states."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,20 +13,15 @@ from samplernn_theano.data.minibatches import WHOLE_BATCH, Minibatch, batch_inpu
 from samplernn_theano.models.graph import Graph, zero_states
 
 
-def run_over_split(
-    function: Callable[..., list[Any]],
-    graph: Graph,
-    hp: HyperParameters,
-    clips: Clips,
-    rows: slice = WHOLE_BATCH,
+def run_over(
+    function: Callable[..., list[Any]], graph: Graph, hp: HyperParameters, batches: Iterable[Minibatch]
 ) -> Iterator[tuple[Minibatch, list[NDArray]]]:
-    """Run a compiled function of `graph` on every minibatch of a split; yield its outputs except the states.
+    """Run a compiled function of `graph` on minibatches; yield each, and the outputs except the states.
 
-    The last outputs are the states, zero at first and carried from minibatch to minibatch. `rows` is this
-    process's shard of every minibatch.
+    The last outputs are the states, zero at first and carried from minibatch to minibatch.
     """
     states = zero_states(graph, hp)
-    for batch in minibatches.feed(hp, clips, rows):
+    for batch in batches:
         outputs = function(*batch_inputs(batch), *states)
         n_values = len(outputs) - len(states)
         states = outputs[n_values:]
@@ -42,6 +37,7 @@ def mean_cost(
 ) -> float:
     """Mean NLL, bits per sample, over the minibatches of a split, as the original's monitor computes it.
 
-    `function` returns cost and new states.
+    `function` returns cost and new states. `rows` is this process's shard of every minibatch.
     """
-    return float(np.mean([cost for _, (cost,) in run_over_split(function, graph, hp, clips, rows)]))
+    outputs = run_over(function, graph, hp, minibatches.feed(hp, clips, rows))
+    return float(np.mean([cost for _, (cost,) in outputs]))

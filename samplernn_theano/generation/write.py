@@ -23,7 +23,7 @@ from samplernn_theano.backends.provenance import PACKAGES
 from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.errors import OutputError
-from samplernn_theano.evaluation import score
+from samplernn_theano.evaluation import nll
 from samplernn_theano.generation import (
     encoders,
     gallery,
@@ -88,7 +88,7 @@ def write_samples(
             primes = [prime.samples for prime in generator.primes]
             longest = max(map(len, primes), default=0) if with_prime else 0
             encoders.check_size(output.sounds[0], longest + n_samples, output.float32)
-            scorer = score.compile_scorer(model, request.backend) if rank else None
+            scorer = nll.compile_scorer(model, request.backend, for_recordings=True) if rank else None
             unfinished = partial.open_partial(
                 output.partial_folder, _identity(model, request, generator), generator, overwrite
             )
@@ -217,7 +217,7 @@ def _fill(unfinished: partial.PartialOutput, generator: Generator, n_samples: in
 
 
 def _scores(
-    scorer: score.Scorer, unfinished: partial.PartialOutput, n_samples: int, primes: Sequence[NDArray]
+    scorer: nll.Scorer, unfinished: partial.PartialOutput, n_samples: int, primes: Sequence[NDArray]
 ) -> list[float]:
     """Bits per sample of the generated part of each sequence, given its prime, under the same model."""
     scores = []
@@ -226,7 +226,8 @@ def _scores(
         samples = np.concatenate(
             [prime.astype(unfinished.dtype), partial.read_sequence(unfinished, i, n_samples)]
         )
-        scores.append(score.score(scorer, samples, f"sequence {i}", raw=True, skip=len(prime)).bits)
+        scored = nll.score_recording(scorer, samples, f"sequence {i}", raw=True, skip=len(prime))
+        scores.append(scored.bits)
     return scores
 
 

@@ -44,7 +44,6 @@ MODULES = (
     "training.loop",
     "training.run",
     "evaluation.nll",
-    "evaluation.score",
     "generation.write",
     "generation.stdout",
 )

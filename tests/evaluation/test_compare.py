@@ -119,7 +119,7 @@ def test_each_is_scored_with_its_own_hyperparameters():
     clips = load_split(MUSIC, "valid")[:7]
     a, b = model(HP), model(replace(HP, batch_size=3), seed=1)
     scores = compare.score_both(a, b, clips)
-    alone = [nll.evaluate(m, clips) for m in (a, b)]
+    alone = [nll.score_split(nll.compile_scorer(m), clips) for m in (a, b)]
     for both, one in zip(scores, alone, strict=True):
         assert both.bits == one.bits
         np.testing.assert_array_equal(both.clips, one.clips)

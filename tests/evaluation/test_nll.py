@@ -18,7 +18,7 @@ from samplernn_theano.cli import main
 from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, ThreeTier, TwoTier
 from samplernn_theano.data.dataset import Ragged, load_split
 from samplernn_theano.errors import OutputError
-from samplernn_theano.evaluation import nll
+from samplernn_theano.evaluation import nll, score_report
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original.results_folder import ResultTree, read_log
@@ -70,7 +70,7 @@ def test_the_originals_checkpoints_score_as_its_log_says(family):
     for i, (_, path) in enumerate(files):
         scorer.graph.parameters.assign(load.read(path).parameters)
         for split, key in (("valid", "valid NLL (bits)"), ("test", "test NLL (bits)")):
-            scores = nll.score(scorer, clips[split])
+            scores = nll.score_split(scorer, clips[split])
             np.testing.assert_allclose(scores.bits, log[key][i], rtol=TOLERANCE)
             np.testing.assert_allclose(scores.clips.mean(), log[key][i], rtol=TOLERANCE)
 
@@ -85,8 +85,8 @@ def test_each_clip_has_its_own_score_whatever_the_batches():
     clips[:, :9] = 0.02  # each clip begins in its own way
     clips[:, 3:9] *= np.arange(11)[:, None]
     shape = {"dim": 6, "emb_size": 4, "q_levels": 8, "n_frames": 8, "frame_size": 4, "n_rnn": 1}
-    batches = nll.evaluate(model_of(TwoTier(**shape, batch_size=3)), clips)
-    single = nll.evaluate(model_of(TwoTier(**shape, batch_size=1)), clips)
+    batches = nll.score_split(nll.compile_scorer(model_of(TwoTier(**shape, batch_size=3))), clips)
+    single = nll.score_split(nll.compile_scorer(model_of(TwoTier(**shape, batch_size=1))), clips)
     assert batches.left_out == 2 and single.left_out == 0
     assert batches.clips.shape == (9,) and single.clips.shape == (11,)
     np.testing.assert_allclose(batches.clips, single.clips[:9], rtol=1e-6)
@@ -116,10 +116,10 @@ def test_padding_of_ragged_clips_does_not_count():
     offsets = np.cumsum((0, *lengths))
     clips = Ragged(some_clips(1, offsets[-1])[0], offsets)
     model = model_of(hp)
-    scores = nll.evaluate(model, clips)
+    scores = nll.score_split(nll.compile_scorer(model), clips)
 
     one = RNNGMM(dim=5, seq_len=16, frame_size=4, n_components=2, batch_size=1, mean=0.0, std=0.5)
-    single = nll.evaluate(LoadedModel(model.path, one, model.parameters, ""), clips)
+    single = nll.score_split(nll.compile_scorer(LoadedModel(model.path, one, model.parameters, "")), clips)
     np.testing.assert_allclose(scores.clips, single.clips, rtol=1e-5)
 
     trainer = as_trainer(model)
@@ -240,9 +240,9 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(tones, tmp_path, capsys)
 def test_a_table_that_cannot_be_written(tmp_path):
     scores = nll.Scores(1.0, np.ones(2), 0)
     with pytest.raises(OutputError, match="Is a directory"):
-        nll.write_csv(tmp_path, {"test": scores})
+        score_report.write_clips(tmp_path, {"test": scores})
 
 
 def test_one_clip_has_no_standard_error():
     scores = nll.Scores(1.5, np.array([1.5]), 0)
-    assert nll.describe_scores(scores, "test", OneTier()) == "test: 1.5000 bits per sample (one clip)"
+    assert score_report.describe_split(scores, "test", OneTier()) == "test: 1.5000 bits per sample (one clip)"

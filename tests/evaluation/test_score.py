@@ -22,7 +22,7 @@ from samplernn_theano.config.hyperparameters import RNNGMM, KTier, OneTier, Thre
 from samplernn_theano.data.dataset import Ragged
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
-from samplernn_theano.evaluation import nll, score, score_figures
+from samplernn_theano.evaluation import nll, score_figures, score_report
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original.results_folder import ResultTree
@@ -71,8 +71,8 @@ def expecting() -> LoadedModel:
 
 
 @pytest.fixture(scope="module")
-def scorer(expecting) -> score.Scorer:
-    return score.compile_scorer(expecting)
+def scorer(expecting) -> nll.Scorer:
+    return nll.compile_scorer(expecting, for_recordings=True)
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +103,14 @@ def run(*words) -> int:
 )  # fmt: skip
 def test_a_recording_scores_as_evaluate_scores_the_clip(hp, monkeypatch):
     """Whole chunks, and not; the scorer's chunks are shorter or longer than those of training."""
-    monkeypatch.setattr(score, "CHUNK", 100)
+    monkeypatch.setattr(nll, "CHUNK", 100)
     lengths = (128, 150, 7, 333)
     offsets = np.cumsum((0, *lengths))
     clips = Ragged(noise(offsets[-1]), offsets)
     model = model_of(hp)
-    expected = nll.evaluate(model, clips).clips
-    scorer = score.compile_scorer(replace(model, hp=replace(hp, batch_size=3)))
-    scored = [score.score(scorer, clip) for clip in clips]
+    expected = nll.score_split(nll.compile_scorer(model), clips).clips
+    scorer = nll.compile_scorer(replace(model, hp=replace(hp, batch_size=3)), for_recordings=True)
+    scored = [nll.score_recording(scorer, clip) for clip in clips]
     np.testing.assert_allclose([one.bits for one in scored], expected, rtol=2e-6)
     assert len(np.unique(expected.round(3))) == len(lengths)
     assert scored[3].seconds == 333 / SAMPLE_RATE
@@ -129,7 +129,7 @@ def test_a_recording_scores_as_evaluate_scores_the_clip(hp, monkeypatch):
     ids=lambda value: value.family if hasattr(value, "family") else "",
 )
 def test_a_pass_is_long_and_of_whole_frames(hp, length):
-    one = score._for_one_recording(hp)
+    one = nll._for_one_recording(hp)
     assert (one.seq_len, one.batch_size) == (length, 1)
     assert replace(one, batch_size=hp.batch_size, **changed(hp)) == hp
 
@@ -146,7 +146,7 @@ def changed(hp) -> dict:
 def test_the_curve_is_the_mean_of_each_window(scorer, seconds, windows, last):
     x = noise(round(seconds * SAMPLE_RATE))
     bits = bits_of(quantize(x[None], Q, "linear")[0])
-    one = score.score(scorer, x)
+    one = nll.score_recording(scorer, x)
     assert one.bits == pytest.approx(bits.mean(), rel=1e-6) and one.seconds == seconds
     expected = [bits[i * 1600 : (i + 1) * 1600].mean() for i in range(windows - 1)] + [bits[-last:].mean()]
     np.testing.assert_allclose(one.curve, expected, rtol=1e-6)
@@ -155,22 +155,22 @@ def test_the_curve_is_the_mean_of_each_window(scorer, seconds, windows, last):
 
 def test_a_window_has_one_sample_at_least(scorer):
     x = noise(50)
-    one = score.score(scorer, x, window=1e-9)
+    one = nll.score_recording(scorer, x, window=1e-9)
     np.testing.assert_allclose(one.curve, bits_of(quantize(x[None], Q, "linear")[0]), rtol=1e-6)
 
 
 def test_progress_is_reported(scorer):
     shares = []
-    score.score(scorer, noise(2 * 4096 + 5), on_progress=shares.append)
+    nll.score_recording(scorer, noise(2 * 4096 + 5), on_progress=shares.append)
     assert len(shares) == 3 and sum(shares) == pytest.approx(1)
 
 
 def test_what_a_model_has_drawn_is_scored_as_it_is(scorer):
     """Not brought to 0..Q-1 again, as the sound of the same levels would be."""
     levels = np.array([7, 8, 8, 9, 7], np.int32)
-    raw = score.score(scorer, levels, raw=True)
+    raw = nll.score_recording(scorer, levels, raw=True)
     assert raw.bits == pytest.approx(bits_of(levels).mean(), rel=1e-6)
-    assert score.score(scorer, (levels - 8) / 8).bits > raw.bits + 1
+    assert nll.score_recording(scorer, (levels - 8) / 8).bits > raw.bits + 1
 
 
 @pytest.mark.parametrize(
@@ -183,27 +183,27 @@ def test_what_a_model_has_drawn_is_scored_as_it_is(scorer):
 )
 def test_what_cannot_be_read_is_refused_by_name(scorer, samples, sentence):
     with pytest.raises(DataError, match=sentence):
-        score.score(scorer, samples, "x.wav")
+        nll.score_recording(scorer, samples, "x.wav")
 
 
 def test_the_range_and_constants_matter_only_to_some_normalisations(scorer):
     plain = replace(scorer, hp=replace(scorer.hp, normalisation="none"))
-    assert score.score(plain, np.zeros(9)).bits == pytest.approx(bits_of(8))
+    assert nll.score_recording(plain, np.zeros(9)).bits == pytest.approx(bits_of(8))
     with pytest.raises(DataError, match="^x.wav reaches 1.5 "):
-        score.score(plain, np.array([-1.5, 0]), "x.wav")
+        nll.score_recording(plain, np.array([-1.5, 0]), "x.wav")
 
 
 def test_a_score_that_is_not_finite_is_an_error(scorer):
     broken = replace(scorer, run=lambda *_: [np.full((1, scorer.hp.seq_len), np.inf), np.zeros(1)])
     with pytest.raises(DataError, match="score of x.wav under this model is not finite"):
-        score.score(broken, noise(9), "x.wav")
+        nll.score_recording(broken, noise(9), "x.wav")
 
 
 def test_real_numbers_need_their_mean_and_deviation():
     model = model_of(RNNGMM(dim=3, seq_len=8, n_components=2))
     message = "model.npz was trained with are unknown; give --set mean=.* std="
     with pytest.raises(HyperParameterError, match=message):
-        score.compile_scorer(model)
+        nll.compile_scorer(model, for_recordings=True)
 
 
 # --- the command
@@ -292,29 +292,29 @@ def test_the_deviation_must_be_a_number(checkpoint, tmp_path, capsys):
 # --- the table and the picture
 
 
-def scored(name, bits=3.0, seconds=1.0) -> score.RecordingScore:
+def scored(name, bits=3.0, seconds=1.0) -> nll.RecordingScore:
     times = np.arange(0, seconds, 0.1)
-    return score.RecordingScore(Path(name), seconds, bits, times, np.full(len(times), bits))
+    return nll.RecordingScore(Path(name), seconds, bits, times, np.full(len(times), bits))
 
 
 def test_the_table_stays_narrow():
     long = [scored("a" * 200, -12345.678, 360_000.0), scored("b/" * 60 + "c.wav"), scored("\x1b[31m.wav")]
-    header, *rows = score.describe_scores(long, RNNGMM()).splitlines()
+    header, *rows = score_report.describe_recordings(long, RNNGMM()).splitlines()
     assert "nats" in header and max(map(len, (header, *rows))) < 110
     assert "..." + 33 * "a" in rows[0] and "/b/c.wav " in rows[1] and r"\x1b[31m.wav" in rows[2]
 
 
 def test_one_recording_has_no_rank_and_its_nats_beside_the_bits():
-    header, row = score.describe_scores([scored("x.wav", 2.0)], RNNGMM()).splitlines()
+    header, row = score_report.describe_recordings([scored("x.wav", 2.0)], RNNGMM()).splitlines()
     assert "rank" not in header and row.split() == "x.wav 1.00 2.0000 1.3863 2.00 at 0.00 s".split()
 
 
 def test_names_are_shortened_by_whole_folders():
     path = Path("/first/second/third.wav")
-    assert score.shorten_path(path, 23) == str(path)
-    assert score.shorten_path(path, 22) == ".../second/third.wav"
-    assert score.shorten_path(path, 13) == ".../third.wav"
-    assert score.shorten_path(path, 12) == "...third.wav"
+    assert score_report.shorten_path(path, 23) == str(path)
+    assert score_report.shorten_path(path, 22) == ".../second/third.wav"
+    assert score_report.shorten_path(path, 13) == ".../third.wav"
+    assert score_report.shorten_path(path, 12) == "...third.wav"
 
 
 def test_the_picture_has_the_curves_and_below_one_its_spectrogram(tmp_path, monkeypatch):
@@ -322,8 +322,8 @@ def test_the_picture_has_the_curves_and_below_one_its_spectrogram(tmp_path, monk
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
     several = [scored("$\\frac$.wav", 2.0), scored("b.wav", 3.0, seconds=2.0)]
-    score_figures.plot_nll_over_time(tmp_path / "a.png", score.curves(several))
-    score_figures.plot_nll_over_time(tmp_path / "b.png", score.curves(several[:1]), noise(SAMPLE_RATE))
+    score_figures.plot_nll_over_time(tmp_path / "a.png", several)
+    score_figures.plot_nll_over_time(tmp_path / "b.png", several[:1], noise(SAMPLE_RATE))
     (axes,) = figures[0].axes
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["2.000  1. $\\frac$.wav", "3.000  2. b.wav"]
@@ -345,7 +345,7 @@ def test_a_click_stands_in_the_spectrogram_where_it_is(tmp_path, monkeypatch):
         x = np.zeros(seconds * SAMPLE_RATE, np.float32)
         middle = len(x) // 2
         x[middle - 160 : middle + 160] = noise(320)
-        score_figures.plot_nll_over_time("a.png", score.curves([scored("x", seconds=seconds)]), x)
+        score_figures.plot_nll_over_time("a.png", [scored("x", seconds=seconds)], x)
         left, right, *_ = images[-1].get_extent()
         powers = images[-1].get_array()
         loudest = (powers.max(axis=0).argmax() + 0.5) / powers.shape[1]
@@ -354,7 +354,7 @@ def test_a_click_stands_in_the_spectrogram_where_it_is(tmp_path, monkeypatch):
 
 
 def test_the_picture_of_a_very_short_sound(tmp_path):
-    score_figures.plot_nll_over_time(tmp_path / "a.png", score.curves([scored("x", seconds=0.1)]), noise(3))
+    score_figures.plot_nll_over_time(tmp_path / "a.png", [scored("x", seconds=0.1)], noise(3))
     assert (tmp_path / "a.png").exists()
 
 
@@ -363,7 +363,8 @@ def test_a_checkpoint_of_the_originals_scores_as_evaluate_scores_the_clip(tmp_pa
     (folder,) = (Path(__file__).parents[1] / "golden" / "checkpoints" / RESULTS["two_tier"]).iterdir()
     model = load.read(checkpoints_of(ResultTree(folder))[0][1])
     soundfile.write(tmp_path / "a.wav", noise(500), SAMPLE_RATE)
-    (one,), problems = score.score_files(score.compile_scorer(model), [tmp_path / "a.wav"])
+    (one,), problems = nll.score_files(nll.compile_scorer(model, for_recordings=True), [tmp_path / "a.wav"])
     clips = Ragged(noise(500), np.array([0, 500]))
-    scores = nll.evaluate(replace(model, hp=replace(model.hp, batch_size=1)), clips)
+    single = nll.compile_scorer(replace(model, hp=replace(model.hp, batch_size=1)))
+    scores = nll.score_split(single, clips)
     assert one.bits == pytest.approx(scores.clips[0], rel=2e-6) and not problems

@@ -11,7 +11,7 @@ import soundfile
 from samplernn_theano.checkpoints import npz
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import WaveNet
-from samplernn_theano.evaluation import score
+from samplernn_theano.evaluation import nll
 from samplernn_theano.generation import gallery, partial, priming, samplers, spectrograms
 from tests.generation.test_partial import HP, interpreted
 from tests.generation.test_samplers import parameters
@@ -50,7 +50,7 @@ def primes(tmp_path_factory) -> Path:
 @pytest.fixture
 def quick(monkeypatch):
     """Small graphs that are not compiled, no figures, no fsync."""
-    for module in (samplers, priming, score):
+    for module in (samplers, priming, nll):
         monkeypatch.setattr(module, "compile_function", interpreted)
     monkeypatch.setattr(samplers, "GRAPH_BLOCK", 40)
     monkeypatch.setattr(spectrograms, "write_figure", lambda path, sounds: path.touch())

@@ -390,7 +390,7 @@ def once(function: Callable) -> Callable:
     return known
 
 
-def interpreted(inputs: Sequence, outputs: Sequence, backend: object = None):
+def interpreted(inputs: Sequence, outputs: Sequence, backend: object = None, precision: str = "highest"):
     """Compile to node-by-node evaluation: faster than compiling graphs as small as these."""
     import pytensor
     from pytensor.compile.mode import Mode

@@ -13,7 +13,7 @@ from samplernn_theano.checkpoints import load
 from samplernn_theano.cli.main import main
 from samplernn_theano.data import quantization
 from samplernn_theano.errors import OutputError
-from samplernn_theano.evaluation import score
+from samplernn_theano.evaluation import nll
 from samplernn_theano.generation import encoders, gallery, partial
 from samplernn_theano.generation import generate as generate_module
 from samplernn_theano.generation.amplitudes import amplitudes
@@ -127,14 +127,14 @@ def test_the_record_is_json(model, tmp_path, generate):
 
 @pytest.mark.parametrize("hp", [HP, REAL], ids=lambda hp: hp.family)
 def test_rank_scores_the_generated_sequences(hp, tmp_path, generate, monkeypatch):
-    monkeypatch.setattr(score, "CHUNK", 64)
+    monkeypatch.setattr(nll, "CHUNK", 64)
     path = save(tmp_path / "model.npz", hp)
     printed, _ = generate(path, "--seconds", 0.01, "--n_seqs", 3, "--rank", "--out", tmp_path / "out")
     (record,) = gallery.read_records(tmp_path / "out")
     model = load.read(path)
-    scorer = score.compile_scorer(model)
+    scorer = nll.compile_scorer(model, for_recordings=True)
     raw = take(generate_module.prepare_generator(model, Request(n_seqs=3)), 160)
-    expected = [score.score(scorer, x, raw=True).bits for x in raw]
+    expected = [nll.score_recording(scorer, x, raw=True).bits for x in raw]
     assert [sound.nll_bits for sound in record.sounds] == pytest.approx(expected, rel=1e-6)
     message = [float(bits) for bits in re.findall(r"([-\d.]+) bits per sample", printed)]
     assert message == pytest.approx(sorted(expected), abs=1e-4) and len(set(message)) == 3

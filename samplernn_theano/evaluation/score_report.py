@@ -1,0 +1,127 @@
+"""Scores of the clips of splits and of recordings, as text, tables and files."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, RealValued
+from samplernn_theano.utils.files import write_text
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import escape_control_characters, format_table
+
+if TYPE_CHECKING:
+    from samplernn_theano.checkpoints.load import LoadedModel
+    from samplernn_theano.evaluation.nll import RecordingScore, Scores
+
+WIDEST_NAME = 36  # in the table, in characters
+
+
+def describe_model(model: "LoadedModel") -> str:
+    """Describe the file, the family and the source of the hyper-parameters."""
+    text = f"{model.path}: {model.hp.family}, hyper-parameters of {model.source}"
+    if model.assumed:
+        assumed = ", ".join(f"{name}={getattr(model.hp, name)}" for name in model.assumed)
+        text += f"\n  assumed, because unknown: {assumed} (change them with --set NAME=VALUE)"
+    return text
+
+
+def describe_split(scores: "Scores", split: str, hp: HyperParameters) -> str:
+    """Describe the scores on a split."""
+    n = len(scores.clips)
+    spread = f"standard error {scores.standard_error:.4f} over {n} clips" if n > 1 else "one clip"
+    text = f"{split}: {_per_sample(scores.bits, hp)} ({spread})"
+    if scores.left_out:
+        text += (
+            f"; {scores.left_out} of {n + scores.left_out} clips left out, too few for a batch "
+            "(--set batch_size=1 scores all)"
+        )
+    if scores.ip_bits is not None:
+        text += f"\nindependent predictions: {_per_sample(scores.ip_bits, hp)}"
+    return text
+
+
+def _per_sample(bits: float, hp: HyperParameters) -> str:
+    """Format bits per sample; with real-valued samples also nats."""
+    nats = f" ({bits * np.log(2):.4f} nats)" if isinstance(hp, RealValued) else ""
+    return f"{bits:.4f} bits{nats} per sample"
+
+
+def describe_recordings(scored: Sequence["RecordingScore"], hp: HyperParameters) -> str:
+    """A table of the scores, with ranks if there are several, and the files that were resampled."""
+    lines = [
+        f"{escape_control_characters(str(one.path))}: {one.file_rate:,} Hz resampled to {SAMPLE_RATE:,} Hz"
+        for one in scored
+        if one.file_rate != SAMPLE_RATE
+    ]
+    columns = {
+        "rank": [str(rank) for rank in range(1, len(scored) + 1)],
+        "file": [shorten_path(one.path, WIDEST_NAME) for one in scored],
+        "seconds": [f"{one.seconds:,.2f}" for one in scored],
+        "bits per sample": [f"{one.bits:.4f}" for one in scored],
+        "nats": [f"{one.bits * np.log(2):.4f}" for one in scored],
+        "worst window": [f"{max(one.curve):.2f} at {one.times[one.curve.argmax()]:,.2f} s" for one in scored],
+    }
+    if len(scored) == 1:
+        del columns["rank"]
+    if isinstance(hp, Quantised):
+        del columns["nats"]
+    rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
+    right = [i for i, name in enumerate(columns) if name != "file"]
+    return "\n".join([*lines, *format_table(rows, right)])
+
+
+def shorten_path(path: Path, width: int) -> str:
+    """Shorten a path to at most `width` characters: drop the first folders, then the start of the name."""
+    name = escape_control_characters(str(path))
+    if len(name) <= width:
+        return name
+    tails = (".../" + escape_control_characters("/".join(path.parts[i:])) for i in range(1, len(path.parts)))
+    return next((tail for tail in tails if len(tail) <= width), "..." + name[3 - width :])
+
+
+# --- files: OutputError if one cannot be written ------------------------------------------------------------
+
+
+def write_clips(path: str | Path, scores: Mapping[str, "Scores"]) -> None:
+    """Write a CSV file with one line per clip: split, index from 0, bits per sample."""
+    rows = ((split, i, bits) for split in scores for i, bits in enumerate(scores[split].clips.tolist()))
+    _write_csv(path, ["split", "clip", "nll_bits"], rows)
+
+
+def write_windows(path: str | Path, scored: Sequence["RecordingScore"]) -> None:
+    """Write a CSV file with one line per window: file, start in seconds, bits per sample."""
+    rows = (
+        (escape_control_characters(str(one.path)), second, bits)
+        for one in scored
+        for second, bits in zip(one.times.tolist(), one.curve.tolist(), strict=True)
+    )
+    _write_csv(path, ["file", "seconds", "nll_bits"], rows)
+
+
+def _write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
+
+
+def write_json(path: str | Path, model: "LoadedModel", scores: Mapping[str, "Scores"]) -> None:
+    """Write the model, and the score of each split with its standard error over clips."""
+    record: dict[str, Any] = {
+        "checkpoint": str(model.path),
+        "family": model.hp.family,
+        "unit": "bits per sample",
+    }
+    for split, of_split in scores.items():
+        record[split] = {"score": of_split.bits, "clips": len(of_split.clips), "left_out": of_split.left_out}
+        if len(of_split.clips) > 1:
+            record[split]["standard_error"] = of_split.standard_error
+        if isinstance(model.hp, RealValued):
+            record[split]["score_nats"] = of_split.bits * float(np.log(2))
+        if of_split.ip_bits is not None:
+            record[split]["independent_predictions"] = of_split.ip_bits
+    write_text(path, json.dumps(record, indent=2) + "\n")
