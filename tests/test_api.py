@@ -128,3 +128,12 @@ def test_training_in_a_thread_leaves_signal_handlers_and_the_terminal_alone(smal
     thread.join()
     assert states == ["ended"] and seen == before
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_learning_rate_of_a_run(small_data, tmp_path):
+    hp = srnn.OneTier(dim=4, batch_size=4, seq_len=64, emb_size=4, q_levels=16)
+    schedule = srnn.Schedule(max_iters=1, learning_rate=0.5)
+    run = srnn.train(hp, small_data, tmp_path / "run", schedule, learning_rate=0.01)
+    assert run.options["learning_rate"] == 0.01
+    assert srnn.resume(tmp_path / "run", max_iters=2, learning_rate=0.02).options["learning_rate"] == 0.02
+    assert srnn.resume(tmp_path / "run", max_iters=3).options["learning_rate"] == 0.02

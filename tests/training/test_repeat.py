@@ -74,6 +74,12 @@ def test_the_family_may_be_given_too(first, tmp_path, capsys):
     assert "settings.json is of a one_tier model, not of two_tier" in capsys.readouterr().err
 
 
+def test_the_help_says_how(capsys):
+    for words in (["--help"], ["three_tier", "--help"]):
+        assert command("train", *words) == 0
+        assert "--config" in capsys.readouterr().out
+
+
 def test_the_old_run_is_neither_overwritten_nor_resumed(first, capsys):
     last = Run(first).last.read_bytes()
     assert command("train", "--config", first / "settings.json", "--run", first, "--max-iters", 9) == 2
@@ -154,8 +160,8 @@ def test_statistics_belong_to_the_clips(small_data, data, tmp_path):
     assert measured == list(statistics(load_split(data, "train")))
     assert command("train", "--config", a, "--run", d, "--data", data, *words) == 0
     assert settings(d)["hyperparameters"] == settings(a)["hyperparameters"] | {"mean": 0.25, "std": 0.5}
-    assert command("train", "--config", d, "--run", e) == 0
-    assert_same(d, e)
+    assert command("train", "--config", d, "--run", e, "--data", moved(data, tmp_path / "again")) == 0
+    assert_same(d, e)  # the given ones, for the clips are the same
 
 
 # --- other layouts and versions -----------------------------------------------------------------------------

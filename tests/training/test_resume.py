@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from samplernn_theano.checkpoints import npz, run_folder
+from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.presets import preset
 from samplernn_theano.config.schedule import Schedule
@@ -303,9 +304,9 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(data, whole, stopped, tmp_pa
     assert iterations == sorted(set(iterations)) and iterations[-1] == 45
 
 
-def test_a_resumed_run_may_change_its_learning_rate(stopped, tmp_path, capsys):
+def test_a_resumed_run_may_change_its_learning_rate(stopped, capsys):
     before = state(stopped)
-    assert resume(stopped, {"max_iters": 34, "learning_rate": 1e-9}) == 0
+    assert main(["resume", str(stopped), "--max-iters", "34", "--learning-rate", "1e-9"]) == 0
     assert "Changed: learning rate; results are not bit for bit" in capsys.readouterr().err
     settings = npz.load(run_folder.Run(stopped).last).settings
     assert settings == json.loads(run_folder.Run(stopped).settings.read_text())
