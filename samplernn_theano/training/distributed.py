@@ -1,108 +1,33 @@
 """Distributed training: several processes that train one model, on one machine or on many.
 
-JAX finds the processes and computes with the devices of all. Other messages (broadcasts, signals, exits) are
-lines of JSON over a TCP connection between process 0, the main process, and each of the others. If a process
-is killed the operating system closes its connection, and if a machine is lost TCP keep-alive does so within
-30 s: the others then exit with a one-line error. JAX alone would abort with a stack trace after 100 s.
+JAX finds the processes and computes with the devices of all. Broadcasts, signals and exits are messages over
+connections of our own, for when a process is lost, JAX aborts the others with a stack trace; they are to exit
+with a one-line error.
 
 In a single process every function is the identity, and JAX is not imported.
 """
 
-import json
 import os
-import queue
-import secrets
 import signal
-import socket
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from contextlib import contextmanager
+from typing import NoReturn
 
 import numpy as np
 
 from samplernn_theano.errors import BackendError, HyperParameterError, SampleRNNError
+from samplernn_theano.training.peers import LOST_SECONDS, Peers, connect, exit_now
 from samplernn_theano.training.rank_and_size import local_devices, rank_and_size
 from samplernn_theano.utils.commands import run_command
 
 START_SECONDS = 300.0
 """Timeout of the start: all processes have to connect."""
 
-GRACE_SECONDS = 10.0
-"""Time for a process to exit by itself after another one has."""
-
-LINE_SECONDS = 5.0
-"""Timeout of the first line on a connection, which names the process."""
-
-_ADDRESS = "samplernn-theano/address"  # key of process 0's address in JAX's key-value store
-
-
-class _Links:
-    """Connections of this process: process 0 has one to every other, the others have one to process 0."""
-
-    def __init__(self, rank: int, n_processes: int) -> None:
-        self.rank = rank
-        self.n_processes = n_processes
-        self.sockets: dict[int, socket.socket] = {}
-        self.threads: list[threading.Thread] = []  # listeners
-        self.broadcasts: queue.SimpleQueue[list[float]] = queue.SimpleQueue()
-        self.received_signal = 0  # in process 0: the largest that another process has sent
-        self.sent_signal = 0  # by this process
-        self.main_has_ended = threading.Event()
-        self.ending = threading.Event()  # this process is about to exit by itself
-        self.aborting = threading.Lock()
-
-    def send(self, **message: Any) -> None:
-        """Send a message on every connection; lost connections are noticed by the listeners."""
-        line = json.dumps(message).encode() + b"\n"
-        for connection in self.sockets.values():
-            with suppress(OSError):
-                connection.sendall(line)
-
-    def listen(self, peer: int) -> None:
-        """Handle the messages of another process until it exits; runs in a thread of its own."""
-        with suppress(OSError), self.sockets[peer].makefile(encoding="utf-8") as lines:
-            for line in lines:
-                message = json.loads(line)
-                if "broadcast" in message:
-                    self.broadcasts.put(message["broadcast"])
-                elif "signal" in message:
-                    self.received_signal = max(self.received_signal, message["signal"])
-                elif "lost" in message:
-                    self.abort(message["lost"], message["how"])
-                elif "end" in message:
-                    self.main_has_ended.set()
-                    if not self.ending.wait(GRACE_SECONDS):
-                        self.abort(peer, f"has ended with exit code {message['end']}")
-                    return
-        if not self.ending.is_set():
-            self.abort(peer, "was lost: it was killed, or its machine is gone")
-
-    def wait(self, seconds: float) -> None:
-        """Wait until the others have exited, with a timeout: JAX aborts processes that outlive process 0."""
-        end = time.monotonic() + seconds
-        for thread in self.threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, end - time.monotonic()))
-
-    def abort(self, lost: int, how: str) -> NoReturn:
-        """Exit, because another process has exited."""
-        self.aborting.acquire()  # never released: only one thread aborts
-        if self.rank == 0:
-            self.send(lost=lost, how=how)
-            self.wait(1.0)
-        print(
-            f"samplernn: Process {lost} of {self.n_processes} {how}. All others exit too; the last "
-            "checkpoint is intact: restart all of them with --resume.",
-            file=sys.stderr,
-        )
-        _exit(2)
-
-
-_links: _Links | None = None
+_peers: Peers | None = None
 
 
 # --- ranks --------------------------------------------------------------------------------------------------
@@ -110,12 +35,12 @@ _links: _Links | None = None
 
 def n_processes() -> int:
     """Number of processes."""
-    return _links.n_processes if _links else 1
+    return _peers.n_processes if _peers else 1
 
 
 def rank() -> int:
     """Rank of this process, from 0."""
-    return _links.rank if _links else 0
+    return _peers.rank if _peers else 0
 
 
 def is_main_process() -> bool:
@@ -151,22 +76,21 @@ def broadcast(*values: float, signal_number: int = 0) -> tuple[list[float], int]
     signal sent to only one of them. A signal that process 0 does not know of yet is part of a later call. The
     others block until process 0 calls.
     """
-    if _links is None:
+    if _peers is None:
         return list(values), signal_number
     if not is_main_process():
-        if signal_number > _links.sent_signal:
-            _links.sent_signal = signal_number
-            _links.send(signal=signal_number)
-        *received, number = _links.broadcasts.get()
+        if signal_number:
+            _peers.send(signal=signal_number)
+        *received, number = _peers.broadcasts.get()
         return received, int(number)
-    signal_number = max(signal_number, _links.received_signal)
-    _links.send(broadcast=[*values, signal_number])
+    signal_number = max(signal_number, _peers.received_signal)
+    _peers.send(broadcast=[*values, signal_number])
     return list(values), signal_number
 
 
 def barrier() -> None:
     """Block until all processes have called this."""
-    if _links is not None:
+    if _peers is not None:
         from jax.experimental.multihost_utils import sync_global_devices
 
         sync_global_devices("barrier")
@@ -176,10 +100,10 @@ def barrier() -> None:
 
 
 def run_distributed(work: Callable[[], int]) -> int:
-    """Connect with the processes that the launcher started, and do `work` in each of them.
+    """Connect with the processes that the launcher started, do `work` in each of them, and exit.
 
-    `work` returns an exit code, the same in all. If a process is lost, the others exit at once with a
-    one-line error and code 2; if one exits with an error, those that have not exited after `GRACE_SECONDS`.
+    `work` returns an exit code, the same in all. If a process is lost, the others exit with a one-line error
+    and code 2; if one exits with an error, those that have not exited `GRACE_SECONDS` later.
 
     Raises
     ------
@@ -192,49 +116,32 @@ def run_distributed(work: Callable[[], int]) -> int:
 
     def connected() -> int:
         start(number, n)
-        return _end(_guarded(work))
+        return _guarded(work)
 
-    code = run_command(connected)
-    if _links is None or not _links.ending.is_set():  # an error, which the others may not know of
-        _exit_with_message(code)
-    return code
+    _exit(run_command(connected))
 
 
 def _guarded(work: Callable[[], int]) -> int:
     """Do `work`. An unexpected error may come from the loss of another process: wait for that message."""
     try:
-        return work()
+        code = work()
+        broadcast()  # process 0 has the most to do: the others wait for it
+        return code
     except (SampleRNNError, MemoryError, OSError):
         raise
     except (KeyboardInterrupt, SystemExit):  # outside of the loop, which handles signals
-        _exit_with_message(128 + signal.SIGTERM)
+        _exit(128 + signal.SIGTERM)
     except BaseException:  # such as a collective that fails
-        time.sleep(GRACE_SECONDS + 1)
+        time.sleep(LOST_SECONDS + 2)
         traceback.print_exc()
-        _exit_with_message(1)
+        _exit(1)
 
 
-def _exit_with_message(code: int) -> NoReturn:
-    """Exit after a message to the others, without waiting for their work to end."""
-    if _links is not None:
-        _links.ending.set()
-        _links.send(end=code)
-        if is_main_process():
-            _links.wait(GRACE_SECONDS + 5)
-    _exit(code)
-
-
-def _end(code: int) -> int:
-    """End normally: process 0, which has the most to do, first."""
-    import jax
-
-    assert _links is not None
-    if not is_main_process():
-        _links.main_has_ended.wait()
-    _links.ending.set()
-    _links.send(end=code)
-    jax.distributed.shutdown()  # waits for all
-    return code
+def _exit(code: int) -> NoReturn:
+    """Exit after a message to the others. Process 0 exits last, for JAX aborts those that outlive it."""
+    if _peers is not None:
+        _peers.end(code)
+    exit_now(code)
 
 
 def start(number: int, n: int) -> None:
@@ -247,8 +154,9 @@ def start(number: int, n: int) -> None:
     BackendError
         If the processes cannot connect, or have different numbers of devices.
     """
-    global _links
+    global _peers
     import jax
+    from jax._src.distributed import global_state  # not public: the key-value store
 
     jax.config.update("jax_enable_preemption_service", False)  # it handles SIGTERM
     if number > 0:
@@ -262,19 +170,13 @@ def start(number: int, n: int) -> None:
                 # With an address JAX need not ask the launcher; Open MPI 5 would not tell it.
                 cluster_detection_method="deactivate" if "JAX_COORDINATOR_ADDRESS" in os.environ else None,
                 initialization_timeout=round(2 * START_SECONDS),  # longer than ours, for JAX would abort
-                shutdown_timeout_seconds=60,
             )
+            host = str(global_state.coordinator_address).rpartition(":")[0].strip("[]")
+            _peers = Peers(number, n, connect(number, n, global_state.client, host))
+            _peers.watch()
+            _check_devices()
         except (RuntimeError, ValueError) as error:
             raise BackendError(f"JAX could not connect the {n} processes: {_first_line(error)}") from error
-        links = _Links(number, n)
-        _connect(links)
-    links.threads = [
-        threading.Thread(target=links.listen, args=(peer,), daemon=True) for peer in links.sockets
-    ]
-    for thread in links.threads:
-        thread.start()
-    _links = links
-    _check_devices()
 
 
 @contextmanager
@@ -283,12 +185,11 @@ def _start_timeout(number: int, n: int) -> Iterator[None]:
 
     def end() -> None:
         missing = "process 0 was not found" if number else "some did not connect"
-        print(
-            f"samplernn: Process {number} of {n} has waited {START_SECONDS:.0f} s for the others: {missing}; "
-            "check that all are started, and that their machines reach each other.",
-            file=sys.stderr,
+        exit_now(
+            2,
+            f"Process {number} of {n} has waited {START_SECONDS:.0f} s for the others: {missing}; check that "
+            "all are started, and that their machines reach each other.",
         )
-        _exit(2)
 
     timer = threading.Timer(START_SECONDS, end)
     timer.daemon = True
@@ -297,58 +198,6 @@ def _start_timeout(number: int, n: int) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-
-
-def _connect(links: _Links) -> None:
-    """Connect process 0 with all others, which get its address from JAX's key-value store."""
-    from jax._src.distributed import global_state  # not public
-
-    client: Any = global_state.client
-    if links.rank > 0:
-        host = str(global_state.coordinator_address).rpartition(":")[0].strip("[]")
-        port, token = client.blocking_key_value_get(_ADDRESS, round(1000 * START_SECONDS)).split()
-        connection = socket.create_connection((host, int(port)))
-        connection.sendall(f"{links.rank} {token}\n".encode())
-        links.sockets[0] = _with_keep_alive(connection)
-        return
-    token = secrets.token_hex()  # refuses other programs that connect to the port
-    with _server(links.n_processes) as server:
-        client.key_value_set(_ADDRESS, f"{server.getsockname()[1]} {token}")
-        while len(links.sockets) < links.n_processes - 1:
-            connection, _ = server.accept()
-            number, _, received = _read_line(connection).partition(" ")
-            if received == token:
-                links.sockets[int(number)] = _with_keep_alive(connection)
-            else:
-                connection.close()
-
-
-def _server(backlog: int) -> socket.socket:
-    """Socket that listens on a free port of all addresses."""
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog)
-    return socket.create_server(("", 0), backlog=backlog)
-
-
-def _read_line(connection: socket.socket) -> str:
-    """First line of a connection; a part of it after `LINE_SECONDS`, as from a port scanner."""
-    line = bytearray()
-    connection.settimeout(LINE_SECONDS)
-    with suppress(OSError):
-        while (byte := connection.recv(1)) not in (b"", b"\n") and len(line) < 200:
-            line += byte
-    connection.settimeout(None)
-    return line.decode("ascii", "replace")
-
-
-def _with_keep_alive(connection: socket.socket) -> socket.socket:
-    """Switch on TCP keep-alive, which closes the connection if the other end is lost for 30 s."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("KEEPIDLE", 10), ("KEEPINTVL", 5), ("KEEPCNT", 4), ("USER_TIMEOUT", 30_000)):
-        if option := getattr(socket, f"TCP_{name}", None):  # Linux has all
-            connection.setsockopt(socket.IPPROTO_TCP, option, value)
-    return connection
 
 
 def _check_devices() -> None:
@@ -380,11 +229,3 @@ def _silent_stdout() -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].rstrip(".") + "."
-
-
-def _exit(code: int) -> NoReturn:
-    """Exit at once: JAX's exit handlers would wait for the others."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
