@@ -1,20 +1,112 @@
-"""A sum over many steps, computed in chunks together with its gradient, to save memory.
+"""The total NLL, computed in chunks together with its gradient, to save memory.
 
-Activations of independent rows need not be stored from the forward to the backward pass if both are computed
-for one chunk, and then for the next: the gradients by the weights are accumulated, and only those by the
-inputs have the size of all rows.
+The layers from the last recurrent one to the NLL treat every row alone. Their activations need not be stored
+from the forward to the backward pass if both are computed for one chunk of rows, and then for the next: the
+gradients by the weights are accumulated, and only those by the inputs have the size of all rows.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import pytensor
 import pytensor.tensor as pt
 from pytensor.compile.builders import OpFromGraph
+from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.gradient import disconnected_type
+from pytensor.graph.basic import Constant
+from pytensor.graph.replace import clone_replace
+from pytensor.graph.traversal import graph_inputs
+from pytensor.tensor.basic import Join
+from pytensor.tensor.elemwise import CAReduce, DimShuffle, Elemwise
+from pytensor.tensor.math import Dot
+from pytensor.tensor.shape import Reshape
+from pytensor.tensor.subtensor import AdvancedSubtensor, Subtensor
 from pytensor.tensor.variable import TensorVariable as Expression
+
+MAX_ACTIVATIONS = 2**22
+"""Of one layer computed at once: 16 MiB."""
 
 Total = Callable[[Sequence[Expression], Sequence[Expression]], Expression]
 """Maps a chunk of the inputs, and the weights, to the sum over its rows."""
+
+
+def in_chunks(sum_of_rows: Expression) -> Expression:
+    """The sum of an expression (N, ...), over all its axes, computed in chunks of the N rows.
+
+    It has a gradient, of the first order, which costs no second pass.
+    """
+    y = sum_of_rows.owner.inputs[0]
+    N = y.type.shape[0]
+    rows, weights, activations = cut(y, N)
+    n = n_chunks(N, activations, MAX_ACTIVATIONS)
+    trained = [x for x in rows if any(isinstance(v, SharedVariable) for v in graph_inputs([x]))]
+    if n == 1 or not trained:  # small, or a model without a recurrent layer
+        return sum_of_rows
+    constants = [x for x in rows if x not in trained]
+
+    def of_chunk(now: Sequence[Expression], fixed: Sequence[Expression]) -> Expression:
+        new = dict(zip([*trained, *constants, *weights], [*now, *fixed], strict=True))
+        return clone_replace(sum_of_rows, new, rebuild_strict=False)
+
+    return total(of_chunk, trained, constants, weights, n)
+
+
+def cut(y: Expression, N: int) -> tuple[list[Expression], list[Expression], int]:
+    """Cut a graph where y (N, ...) stops to depend row by row on what it is made of.
+
+    Returns the expressions at the cut that have a row, or several, for each row of y; those that all rows
+    share, such as weights; and the size of the largest array of rows in between.
+    """
+    rows: dict[Expression, None] = {}
+    shared: dict[Expression, None] = {}
+    sizes, seen = [0], set()
+
+    def visit(x: Expression) -> None:
+        if x in seen:
+            return
+        seen.add(x)
+        by_row = inputs_by_row(x, N)
+        if not by_row:
+            rows[x] = None
+            return
+        if x.dtype.startswith("float"):
+            sizes.append(math.prod(x.type.shape))
+        for i, parent in enumerate(x.owner.inputs):
+            if i in by_row:
+                visit(parent)
+            elif not all(isinstance(v, Constant) for v in graph_inputs([parent])):
+                shared[parent] = None
+
+    visit(y)
+    return list(rows), list(shared), max(sizes)
+
+
+def inputs_by_row(x: Expression, N: int) -> list[int]:
+    """Indices of the inputs on whose rows the same rows of x depend; empty if there are none."""
+    if x.owner is None:
+        return []
+    op, inputs = x.owner.op, x.owner.inputs
+    match op:
+        case Elemwise():
+            return [i for i, v in enumerate(inputs) if v.type.shape[:1] == x.type.shape[:1] != (1,)]
+        case Dot():
+            fits = inputs[0].type.ndim == 2
+        case Reshape():  # regroups the other axes, and keeps the order
+            shape = inputs[1]
+            fits = inputs[0].type.shape[0] % N == 0 and isinstance(shape, Constant) and shape.data[0] == -1
+        case DimShuffle():
+            fits = op.new_order[:1] == (0,)
+        case CAReduce():
+            fits = op.axis is not None and 0 not in op.axis
+        case Subtensor():
+            fits = op.idx_list[0] == slice(None)
+        case AdvancedSubtensor():
+            return [1] if len(inputs) == 2 and inputs[0].type.ndim == 2 else []
+        case Join():
+            return [] if op.axis == 0 else list(range(len(inputs)))
+        case _:
+            fits = False
+    return [0] if fits else []
 
 
 def n_chunks(length: int, size: int, max_size: int) -> int:

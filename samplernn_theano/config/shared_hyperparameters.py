@@ -13,11 +13,12 @@ FROM_ZERO = {"min": 0}  # metadata of a whole number that may be zero
 
 
 class Tier(NamedTuple):
-    """A recurrent tier: the prefix of its parameters' names, the name of its state, its samples per frame."""
+    """A recurrent tier."""
 
-    name: str
-    state: str
-    frame_size: int
+    name: str  # prefix of its parameters' names
+    state: str  # name of its state
+    frame_size: int  # samples per frame
+    ratio: int  # upsampling: steps of the tier below per step of its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +190,11 @@ class Tiered(Recurrent):
         names = [("FrameLevel", "h0"), ("BigFrameLevel", "big_h0")]
         names += [(f"BigFrameLevel{k}", f"big_h0_{k}") for k in range(2, len(self.sizes))]
         names = names[: len(self.sizes)][::-1]
-        return [Tier(*name, size) for name, size in zip(names, self.sizes, strict=True)]
+        below = (*self.sizes[1:], 1)
+        return [
+            Tier(*name, size, size // next_size)
+            for name, size, next_size in zip(names, self.sizes, below, strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,9 @@
 """The interface of a model: its graph for training and evaluation, its sampler for generation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,14 @@ from samplernn_theano.backends.all_reduce import all_reduce
 from samplernn_theano.config.shared_hyperparameters import Common
 from samplernn_theano.models.parameters import Parameters
 
-Form = Literal["fast", "reference", "step"]
-"""Forms of a model that compute the same function; see `samplernn_theano.models.rnn`."""
+Form = Literal["fast", "reference"]
+"""Two graphs of one function: rewritten by `samplernn_theano.models.build.fused`, or as a model writes it."""
+
+type States = dict[str, Expression]
+
+type Draw = Callable[..., Expression]
+"""Draws from the prediction of sample t of a step, (N, width): (N,). Without t all samples of the step are
+drawn as one vector, (N, size)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,17 @@ class Graph:
     def zero_states(self) -> list[NDArray]:
         """Initial carried states; the first chunk of every batch of clips resets them."""
         return _zeros(self.states)
+
+
+class GenerationStep(NamedTuple):
+    """One step of a model as a generator of N sequences, for `samplernn_theano.models.sample_block`."""
+
+    size: int  # samples per step
+    run: Callable[[Expression, States, Draw], tuple[Expression, States]]
+    """From the `size` samples before the step, (N, size), and the states: its samples, and the new states."""
+    states: States  # inputs for the carried states
+    start: Callable[[Expression], States]
+    """From `reset`, () int32: the states before the first step of a block."""
 
 
 @dataclass(frozen=True)

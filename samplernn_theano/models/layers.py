@@ -1,67 +1,57 @@
 """Layers without a state, and the inputs, initial states and frames that the models share."""
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.config.shared_hyperparameters import Common, Quantised, RealValued, Recurrent
-from samplernn_theano.models.lazy_linear import LazyLinear, matmul
 from samplernn_theano.models.parameters import Draw, Parameters, default, he, standard_normal, zeros
 
 # --- linear layers ------------------------------------------------------------------------------------------
 
 
-class Linear(NamedTuple):
-    """Parameters of a linear layer."""
-
-    W: Expression  # (n_in, n_out)
-    g: Expression | None  # (n_out,): the length of each effective column; None without weight normalisation
-    b: Expression | None  # (n_out,); None without bias
-
-
 def linear(
     params: Parameters,
+    hp: Recurrent,
+    name: str,
+    x: Expression,
+    n_out: int,
+    initial: Callable[[int, int], Draw] = he,
+    bias: bool = True,
+) -> Expression:
+    """A linear layer: x (..., n_in) W + b, (..., n_out), with W of `weight` and b the parameter `name.b`."""
+    y = matmul(x, weight(params, hp, name, x.type.shape[-1], n_out, initial))
+    return y + params.new(f"{name}.b", (n_out,), zeros(n_out)) if bias else y
+
+
+def weight(
+    params: Parameters,
+    hp: Recurrent,
     name: str,
     n_in: int,
     n_out: int,
-    initial: Draw | None = None,
-    bias: bool = True,
-    weight_norm: bool = True,
-) -> Linear:
-    """The parameters `name.W0`, `name.g0` and `name.b` of a linear layer.
+    initial: Callable[[int, int], Draw] = default,
+) -> Expression:
+    """The effective weight (n_in, n_out) of a linear layer: W0 · g0 / ||W0||₂ over the first axis.
 
-    `g0` starts at the lengths of W0's columns, so that weight normalisation changes nothing at first.
+    Weight normalisation (Salimans & Kingma 2016, equation 2), without an epsilon. The parameter `name.g0`
+    starts at the lengths of the columns of `name.W0`, so that it changes nothing at first.
     """
-    W = params.new(f"{name}.W0", (n_in, n_out), initial or default(n_in, n_out))
-    g = b = None
-    if weight_norm:
-        g = params.new(f"{name}.g0", (n_out,), lambda rng: np.linalg.norm(np.asarray(W.get_value()), axis=0))
-    if bias:
-        b = params.new(f"{name}.b", (n_out,), zeros(n_out))
-    return Linear(W, g, b)
+    W = params.new(f"{name}.W0", (n_in, n_out), initial(n_in, n_out))
+    if not hp.weight_norm:
+        return W
+    g = params.new(f"{name}.g0", (n_out,), lambda rng: np.linalg.norm(np.asarray(W.get_value()), axis=0))
+    return W * (g / pt.sqrt(pt.sum(W**2, axis=0)))
 
 
-def weight(layer: Linear) -> Expression:
-    """The effective weight (n_in, n_out): W · g / ||W||₂ over the first axis, without an epsilon.
-
-    Salimans & Kingma 2016, equation 2.
-    """
-    if layer.g is None:
-        return layer.W
-    return layer.W * (layer.g / pt.sqrt(pt.sum(layer.W**2, axis=0)))
-
-
-def affine(layer: Linear, x: Expression) -> Expression:
-    """x (..., n_in) times the effective weight, plus the bias: (..., n_out)."""
-    y = matmul(x, weight(layer))
-    return y if layer.b is None else y + layer.b
-
-
-def deferred(layer: Linear, source: Expression, n: int | None = None) -> LazyLinear:
-    """The layer on `source` as a deferred map."""
-    return LazyLinear(source, weight(layer), layer.b, n)
+def matmul(x: Expression, W: Expression) -> Expression:
+    """x (..., n_in) W (n_in, n_out) as one product of two matrices: (..., n_out)."""
+    if x.ndim == 2:
+        return pt.dot(x, W)
+    n_in, n_out = W.type.shape
+    return pt.dot(x.reshape((-1, n_in)), W).reshape((-1, *x.type.shape[1:-1], n_out))
 
 
 def embedding(params: Parameters, name: str, n_symbols: int, width: int) -> Expression:
@@ -70,8 +60,8 @@ def embedding(params: Parameters, name: str, n_symbols: int, width: int) -> Expr
 
 
 def one_hot(symbols: Expression, n_symbols: int, dtype: str) -> Expression:
-    """symbols (...) as one-hot vectors: (..., n_symbols)."""
-    return pt.eq(symbols[..., None], pt.arange(n_symbols, dtype=symbols.dtype)).astype(dtype)
+    """symbols (...) as one-hot vectors: (..., n_symbols), rows of the identity matrix."""
+    return pt.eye(n_symbols, dtype=dtype)[symbols]
 
 
 # --- nonlinearities and costs -------------------------------------------------------------------------------
@@ -124,20 +114,6 @@ def chunk_inputs(params: Parameters, hp: Common) -> tuple[Expression, Expression
     )
 
 
-def block_inputs(
-    params: Parameters, hp: Common, n_seqs: int, length: int
-) -> tuple[dict[str, Expression], Expression, Expression, Expression, Expression]:
-    """Inputs for a block of samples: noise, silent, previous, reset, inverse_temperature; see `Sampler`."""
-    names = ("uniforms", "normals") if hp.real_valued else ("uniforms",)
-    return (
-        {name: pt.tensor(name, dtype=params.dtype, shape=(length, n_seqs)) for name in names},
-        pt.tensor("silent", dtype="int32", shape=(length,)),
-        pt.tensor("previous", dtype=samples_dtype(params, hp), shape=(n_seqs, hp.overlap)),
-        pt.tensor("reset", dtype="int32", shape=()),
-        pt.tensor("inverse_temperature", dtype=params.dtype, shape=(n_seqs,)),
-    )
-
-
 def state_input(params: Parameters, hp: Recurrent, name: str, n_seqs: int) -> Expression:
     """The carried state of a stack of recurrent layers as an input, (n_seqs, R, state width)."""
     return pt.tensor(name, dtype=params.dtype, shape=(n_seqs, hp.n_rnn, hp.state_width))
@@ -155,11 +131,6 @@ def initial_state(
     if reset is None:
         return state
     return pt.switch(pt.neq(reset, 0), pt.broadcast_to(learned[None], state.type.shape), state)
-
-
-def he_linear(params: Parameters, hp: Recurrent, name: str, n_in: int, n_out: int) -> Linear:
-    """A linear layer with bias, initialised as in He et al. 2015."""
-    return linear(params, name, n_in, n_out, he(n_in, n_out), weight_norm=hp.weight_norm)
 
 
 def fed_back(hp: Quantised | RealValued, silent: Expression, drawn: Expression) -> Expression:
@@ -182,8 +153,14 @@ def frames(x: Expression, size: int) -> Expression:
 
 def split_last(x: Expression, n: int) -> Expression:
     """(N, B, n · width) as (N, B, n, width)."""
-    N, B, width = x.type.shape
-    return x.reshape((N, B, n, width // n))
+    _, B, width = x.type.shape
+    return x.reshape((-1, B, n, width // n))
+
+
+def steps_below(x: Expression) -> Expression:
+    """(N, B, n, width), n vectors per step, as a sequence (N · n, B, width): time comes first."""
+    N, B, n, width = x.type.shape
+    return x.transpose(0, 2, 1, 3).reshape((N * n, B, width))
 
 
 def batch_first(x: Expression) -> Expression:

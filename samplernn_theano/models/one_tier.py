@@ -6,14 +6,13 @@ next sample from its output. rnn_gmm may read and predict frames of several samp
 Shapes: B clips, T samples per chunk, FS samples per step (one_tier: 1), D the width, Q levels, R layers.
 """
 
-import pytensor
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.config.hyperparameters import RNNGMM, OneTier
 from samplernn_theano.models import distributions, layers, rnn
-from samplernn_theano.models.graph import Form, Graph, Sampler
-from samplernn_theano.models.lazy_linear import LazyLinear
+from samplernn_theano.models.graph import Draw, GenerationStep, Graph, States
+from samplernn_theano.models.layers import linear, relu
 from samplernn_theano.models.parameters import Parameters
 
 
@@ -23,7 +22,6 @@ def network(
     previous: Expression,
     state: Expression,
     reset: Expression | None,
-    form: Form,
 ) -> tuple[Expression, Expression]:
     """The network over time: logits or mixture parameters of every step.
 
@@ -41,27 +39,26 @@ def network(
         Logits, or the parameters of a mixture.
     new_state : (B, R, state width)
     """
-    x: rnn.Input = previous
+    x = previous  # (T / FS, B, FS)
     if isinstance(hp, OneTier):
         table = layers.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)
-        x = (LazyLinear(previous[..., 0], table),)
+        x = table[previous[..., 0]]  # (T, B, emb_size)
     state = layers.initial_state(params, "SampleLevel.h0", hp, state, reset)
-    x, new_state = rnn.stacked_rnn(
-        params, f"SampleLevel.{hp.rnn_type}", x, state, hp.rnn_type, hp.skip_conn, hp.weight_norm, form
-    )
+    # h_t = H(h_(t-1), x_t) (eq. 2)
+    x, new_state = rnn.stacked_rnn(params, hp, f"SampleLevel.{hp.rnn_type}", x, state)
+    # p(x_(i+1) | x_1, ..., x_i) = softmax(MLP(h_t)) (eq. 3); the softmax is part of the cost
     for name in ("L1", "L2", "L3"):
-        x = layers.relu(layers.affine(layers.he_linear(params, hp, f"SampleLevel.{name}", hp.dim, hp.dim), x))
+        x = relu(linear(params, hp, f"SampleLevel.{name}", x, hp.dim))
     width = distributions.width(hp, n_samples=hp.overlap)
-    last = layers.he_linear(params, hp, "SampleLevel.Output", hp.dim, width)
-    return layers.affine(last, x), new_state
+    return linear(params, hp, "SampleLevel.Output", x, width), new_state
 
 
-def graph(params: Parameters, hp: OneTier | RNNGMM, form: Form = "fast") -> Graph:
+def graph(params: Parameters, hp: OneTier | RNNGMM) -> Graph:
     """The model over one truncated-BPTT chunk: cost, logits and new states."""
     FS = hp.overlap
     sequences, mask, reset = layers.chunk_inputs(params, hp)
     h0 = layers.state_input(params, hp, "h0", hp.batch_size)
-    outputs, new_h0 = network(params, hp, layers.frames(sequences[:, :-FS], FS), h0, reset, form)
+    outputs, new_h0 = network(params, hp, layers.frames(sequences[:, :-FS], FS), h0, reset)
     targets, counts = layers.frames(sequences[:, FS:], FS), layers.frames(mask[:, FS:], FS)
     if not hp.real_valued:
         targets, counts = targets[..., 0], counts[..., 0]
@@ -80,42 +77,16 @@ def graph(params: Parameters, hp: OneTier | RNNGMM, form: Form = "fast") -> Grap
     )
 
 
-def sampler(
-    params: Parameters, hp: OneTier | RNNGMM, n_seqs: int, n_samples: int, top_p: float = 1.0
-) -> Sampler:
-    """The model as a generator: one scan over steps of FS samples."""
-    FS = hp.overlap
-    n_steps = max(1, n_samples // FS)
-    noise, silent, previous, reset, inverse_temperature = layers.block_inputs(
-        params, hp, n_seqs, n_steps * FS
-    )
+def generation_step(params: Parameters, hp: OneTier | RNNGMM, n_seqs: int) -> GenerationStep:
+    """The model as a generator, in steps of FS samples."""
     h0 = layers.state_input(params, hp, "h0", n_seqs)
 
-    def step(silent: Expression, *arguments: Expression) -> tuple[Expression, Expression]:
-        """One step: silent (FS,), noise (FS, n_seqs) each, previous samples (n_seqs, FS), state."""
-        uniforms, *normals, before, state = arguments
-        outputs, state = network(params, hp, before[None], state, None, "step")
-        drawn_with = {"uniforms": uniforms[0]} | ({"normals": normals[0].T} if normals else {})
-        drawn = distributions.draw(hp, outputs[0], drawn_with, inverse_temperature, top_p)
-        return layers.fed_back(hp, silent[None], drawn.reshape((n_seqs, FS))), state
+    def step(before: Expression, state: States, draw: Draw) -> tuple[Expression, States]:
+        """One step, from the FS samples before it, (n_seqs, FS)."""
+        outputs, new_h0 = network(params, hp, before[None], state["h0"], None)
+        return draw(outputs[0]), {"h0": new_h0}
 
-    samples, states = pytensor.scan(
-        step,
-        sequences=[
-            silent.reshape((n_steps, FS)),
-            *(values.reshape((n_steps, FS, n_seqs)) for values in noise.values()),
-        ],
-        outputs_info=[previous, layers.initial_state(params, "SampleLevel.h0", hp, h0, reset)],
-        return_updates=False,
-    )
-    return Sampler(
-        parameters=params,
-        noise=noise,
-        silent=silent,
-        previous=previous,
-        reset=reset,
-        inverse_temperature=inverse_temperature,
-        states={"h0": h0},
-        new_states={"h0": states[-1]},
-        samples=samples.transpose(1, 0, 2).reshape((n_seqs, n_steps * FS)),
-    )
+    def start(reset: Expression) -> States:
+        return {"h0": layers.initial_state(params, "SampleLevel.h0", hp, h0, reset)}
+
+    return GenerationStep(hp.overlap, step, {"h0": h0}, start)

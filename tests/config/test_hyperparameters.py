@@ -136,10 +136,10 @@ def test_hyper_parameters_do_not_change(family):
 def test_the_tiers_the_pass_and_its_overlap():
     three = ThreeTier(seq_len=32, big_frame_size=16, frame_size=4)
     assert (three.seq_len, three.overlap) == (32, 16)
-    assert three.tiers == [Tier("BigFrameLevel", "big_h0", 16), Tier("FrameLevel", "h0", 4)]
+    assert three.tiers == [Tier("BigFrameLevel", "big_h0", 16, 4), Tier("FrameLevel", "h0", 4, 4)]
     for hp in (TwoTier(n_frames=8, frame_size=4), SampleRNNGMM(n_frames=8, frame_size=4)):
         assert (hp.seq_len, hp.overlap) == (32, 4)
-        assert hp.tiers == [Tier("FrameLevel", "h0", 4)]
+        assert hp.tiers == [Tier("FrameLevel", "h0", 4, 4)]
     hp = OneTier(seq_len=33)
     assert (hp.seq_len, hp.overlap) == (33, 1)
     hp = RNNGMM(seq_len=33, frame_size=3)
@@ -150,10 +150,10 @@ def test_tiers_above_the_second_are_numbered_from_below():
     hp = KTier(seq_len=64, frame_sizes=(32, 16, 8, 2))
     assert (hp.seq_len, hp.overlap) == (64, 32)
     assert hp.tiers == [
-        Tier("BigFrameLevel3", "big_h0_3", 32),
-        Tier("BigFrameLevel2", "big_h0_2", 16),
-        Tier("BigFrameLevel", "big_h0", 8),
-        Tier("FrameLevel", "h0", 2),
+        Tier("BigFrameLevel3", "big_h0_3", 32, 2),
+        Tier("BigFrameLevel2", "big_h0_2", 16, 2),
+        Tier("BigFrameLevel", "big_h0", 8, 4),
+        Tier("FrameLevel", "h0", 2, 2),
     ]
 
 

@@ -1,15 +1,12 @@
-"""The symbolic operations: the fast forms compute what the textbook forms compute."""
+"""Layers: names, weight normalisation, costs and scales."""
 
 import numpy as np
-import pytensor
 import pytensor.tensor as pt
-import pytest
 
 from samplernn_theano.backends.compile import compile_function
+from samplernn_theano.config.shared_hyperparameters import Recurrent
 from samplernn_theano.models import layers, rnn
 from samplernn_theano.models.parameters import Parameters
-
-T, B, N_IN, H = 7, 3, 5, 4
 
 
 def run(inputs, outputs, values, backend=None):
@@ -21,65 +18,19 @@ def random(*shape, seed=0):
 
 
 def stack_inputs(rnn_type, n_rnn):
-    x = pt.tensor("x", dtype="float32", shape=(T, B, N_IN))
-    state = pt.tensor("state", dtype="float32", shape=(B, n_rnn, H * (2 if rnn_type == "LSTM" else 1)))
-    return x, state, [random(*x.type.shape), random(*state.type.shape, seed=1)]
-
-
-@pytest.mark.parametrize("rnn_type", ["GRU", "LSTM"])
-@pytest.mark.parametrize("weight_norm", [True, False])
-def test_fast_and_reference_forms_agree_in_values_and_gradients(rnn_type, weight_norm):
-    x, state, values = stack_inputs(rnn_type, 2)
-    params = Parameters()
-    outputs = []
-    for form in ("reference", "fast"):
-        ys, new_state = rnn.stacked_rnn(params, "L", x, state, rnn_type, True, weight_norm, form)
-        # Every output matters, the last state too: its gradient comes in by another way.
-        cost = pt.sum(ys * random(*ys.type.shape, seed=2)) + pt.sum(new_state * values[1])
-        wrt = [x, state, *params.trainable()]
-        outputs += [ys, new_state, *pytensor.grad(cost, wrt)]
-    results = run([x, state], outputs, values)
-    half = len(results) // 2
-    for name, reference, fast in zip(
-        ["y", "state", "x", "state0", *params], results[:half], results[half:], strict=True
-    ):
-        error = np.linalg.norm(reference - fast) / np.linalg.norm(reference)
-        assert error < 2e-6, name
-
-
-@pytest.mark.parametrize("rnn_type", ["GRU", "LSTM"])
-def test_one_step_at_a_time_gives_the_sequence(rnn_type):
-    x, state, values = stack_inputs(rnn_type, 3)
-    params = Parameters()
-    ys, last = rnn.stacked_rnn(params, "L", x, state, rnn_type, True, True, "fast")
-    steps, carried = [], state
-    for t in range(T):
-        y, carried = rnn.stacked_rnn(params, "L", x[t : t + 1], carried, rnn_type, True, True, "step")
-        steps.append(y[0])
-    ys, last, steps, carried = run([x, state], [ys, last, pt.stack(steps), carried], values)
-    np.testing.assert_allclose(steps, ys, atol=2e-6)
-    np.testing.assert_allclose(carried, last, atol=2e-6)
-
-
-@pytest.mark.parametrize("backend", ["numba", "c"])
-def test_other_backends_agree_with_jax_on_a_gru_and_its_gradient(backend):
-    x, state, values = stack_inputs("GRU", 1)
-    params = Parameters()
-    ys, _ = rnn.stacked_rnn(params, "L", x, state, "GRU", False, False, "fast")
-    outputs = [ys, *pytensor.grad(pt.sum(ys**2), params.trainable())]
-    for ours, jax in zip(
-        run([x, state], outputs, values, backend), run([x, state], outputs, values), strict=True
-    ):
-        np.testing.assert_allclose(ours, jax, rtol=1e-5, atol=1e-5)
+    x = pt.tensor("x", dtype="float32", shape=(3, 2, 5))
+    state = pt.tensor("state", dtype="float32", shape=(2, n_rnn, 4 * (2 if rnn_type == "LSTM" else 1)))
+    return x, state
 
 
 def test_skip_connections_are_named_as_in_the_original():
     """Quirk: GRU.outskip1y, but LSTM1.outskip1y; only the first has a bias; layers from 2 on are +inpskip."""
     names = {}
     for rnn_type in ("GRU", "LSTM"):
-        x, state, _ = stack_inputs(rnn_type, 2)
+        x, state = stack_inputs(rnn_type, 2)
         params = Parameters()
-        rnn.stacked_rnn(params, f"F.{rnn_type}", x, state, rnn_type, True, False, "reference")
+        hp = Recurrent(rnn_type=rnn_type, n_rnn=2, skip_conn=True, weight_norm=False)
+        rnn.stacked_rnn(params, hp, f"F.{rnn_type}", x, state)
         names[rnn_type] = [name for name in params if "skip" in name]
     assert names["GRU"] == [
         "F.GRU.outskip1y.W0",
@@ -95,16 +46,16 @@ def test_skip_connections_are_named_as_in_the_original():
 
 def test_weight_norm_gives_columns_of_length_g():
     params = Parameters()
-    layer = layers.linear(params, "L", 6, 4)
+    effective = layers.weight(params, Recurrent(), "L", 6, 4)
     params.assign({"L.W0": random(6, 4), "L.g0": np.array([1, 2, 3, 4])})
-    (W,) = run([], [layers.weight(layer)], [])
+    (W,) = run([], [effective], [])
     np.testing.assert_allclose(np.linalg.norm(W, axis=0), [1, 2, 3, 4], rtol=1e-6)
 
 
 def test_weight_norm_changes_nothing_at_first():
-    layer = layers.linear(Parameters(), "L", 6, 4)
-    (W,) = run([], [layers.weight(layer)], [])
-    np.testing.assert_allclose(W, layer.W.get_value(), rtol=1e-6)
+    params = Parameters()
+    (W,) = run([], [layers.weight(params, Recurrent(), "L", 6, 4)], [])
+    np.testing.assert_allclose(W, params["L.W0"].get_value(), rtol=1e-6)
 
 
 def test_nll_is_in_bits():

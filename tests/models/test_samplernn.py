@@ -13,7 +13,6 @@ from samplernn_theano.config.presets import PRESETS
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.models import samplernn
 from samplernn_theano.models.build import build_graph
-from samplernn_theano.models.lazy_linear import LazyLinear
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original import svd_signs
 from samplernn_theano.training import optimizer
@@ -168,8 +167,7 @@ def test_real_input_reads_the_previous_samples_as_numbers(q_levels, levels, numb
     params = Parameters()
     previous = pt.tensor("previous", dtype="int32", shape=(1, 4))
     conditioning = pt.tensor("conditioning", dtype="float32", shape=(1, hp.dim))
-    above = LazyLinear(conditioning)
-    logits = samplernn.predict(samplernn.sample_tier(params, hp, previous, above, "fast"))
+    logits = samplernn.sample_tier(params, hp, previous, conditioning)
     assert params["SampleLevel.L1_PrevSamples.W0"].type.shape == (4, hp.dim)
     from_above = np.linspace(-1, 1, hp.dim, dtype=np.float32)[None]
     f = pytensor.function([previous, conditioning], logits, mode=INTERPRETED)
@@ -341,3 +339,11 @@ def test_number_of_trained_scalars_of_the_best_models(monkeypatch, family, size)
     assert sum(sizes.values()) == size
     independent = 2_101_248 if family == "three_tier" else 0
     assert sum(n for name, n in sizes.items() if "IndependentPreds" in name) == independent
+
+
+def test_an_embedding_and_the_layers_after_it_are_tables_where_that_takes_fewer_multiplications():
+    hp = OneTier(dim=6, emb_size=3, q_levels=10, batch_size=2, seq_len=32)
+    graph = build_graph(Parameters(), hp)
+    f = pytensor.function(graph.inputs, graph.cost, mode="FAST_COMPILE", on_unused_input="ignore")
+    shapes = {v.type.shape for node in f.maker.fgraph.apply_nodes for v in node.outputs}
+    assert (10, 3 * 6) in shapes and (64, 3) not in shapes

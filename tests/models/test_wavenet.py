@@ -11,6 +11,7 @@ from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.config.flags import from_original_argv
 from samplernn_theano.config.hyperparameters import WaveNet
 from samplernn_theano.models import distributions, wavenet
+from samplernn_theano.models.build import build_graph, build_sampler
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
 from samplernn_theano.verification.cases import read_case
@@ -50,7 +51,7 @@ def test_it_is_the_originals(cases, form):
     case = read_case(cases / "wn_2x4.json")
     hp, _ = from_original_argv(WaveNet, case.settings["argv"])
     golden, params = case.arrays, Parameters()
-    graph = wavenet.graph(params, hp, form)
+    graph = build_graph(params, hp, form)
     grads = optimizer.gradients(graph.cost, params.trainable())
     moves, _ = optimizer.adam(graph.cost, params.trainable(), learning_rate=1e-4)
     function = compile_function(graph.inputs, [graph.cost, graph.logits, *grads.values()], moves)
@@ -85,7 +86,7 @@ def test_the_two_forms_are_equal(name):
     mask = rng.randint(0, 2, shape).astype(np.float32)
     results = []
     for form in ("fast", "reference"):
-        graph = wavenet.graph(params, hp, form)
+        graph = build_graph(params, hp, form)
         grads = optimizer.gradients(graph.cost, params.trainable())
         function = compile_function(graph.inputs, [graph.cost, graph.logits, *grads.values()])
         results.append(function(sequences, mask, np.asarray(1, flag)))
@@ -163,7 +164,7 @@ def generate(params):
 
 
 def compiled_sampler(params, length):
-    sampler = wavenet.sampler(params, TINY, N_SEQS, length)
+    sampler = build_sampler(params, TINY, N_SEQS, length)
     function = compile_function(sampler.inputs, [sampler.samples, *sampler.new_states.values()])
 
     def generate(uniforms, silent, previous, reset, states=None):

@@ -61,7 +61,7 @@ def prepare(arrays: Arrays, hp: SampleRNN | OneTier) -> Weights:
     tiers: tuple[Tier, ...]
     names: tuple[str, ...]
     if isinstance(hp, OneTier):
-        tier = hyperparameters.Tier("SampleLevel", "h0", 1)
+        tier = hyperparameters.Tier("SampleLevel", "h0", 1, 1)
         first, bias = _linear(arrays, "SampleLevel.L1")
         tiers = (_tier(arrays, hp, tier, None, first, bias, 1),)
         tables, names = np.zeros((0, hp.q_levels, hp.dim)), ("L2", "L3", "Output")

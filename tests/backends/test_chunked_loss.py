@@ -1,0 +1,84 @@
+"""The total NLL in chunks: the same cost and gradient in less memory."""
+
+import math
+
+import numpy as np
+import pytensor
+import pytest
+from pytensor.compile.mode import Mode
+from pytensor.scan.op import Scan
+
+from samplernn_theano.backends import chunked_loss
+from samplernn_theano.config.hyperparameters import KTier, OneTier, SampleRNNGMM, ThreeTier, TwoTier, WaveNet
+from samplernn_theano.models.build import build_graph
+from samplernn_theano.models.parameters import Parameters
+from samplernn_theano.training import optimizer
+
+INTERPRETED = Mode(linker="py", optimizer="fast_run")
+RNG = np.random.RandomState(0)
+
+LEVELS = {"dim": 6, "batch_size": 2, "emb_size": 3, "q_levels": 10}
+FAMILIES = {
+    "three_tier": ThreeTier(**LEVELS, seq_len=32),
+    "k_tier": KTier(**LEVELS, seq_len=32, frame_sizes=(8, 4, 2)),
+    "multi_softmax": TwoTier(**LEVELS, n_frames=8, frame_size=4, n_rnn=1, multi_softmax=True),
+    "real": TwoTier(**LEVELS, n_frames=8, frame_size=4, n_rnn=1, sample_input="real"),
+    "samplernn_gmm": SampleRNNGMM(dim=6, batch_size=2, n_frames=8, frame_size=4, n_rnn=1, n_components=5),
+    "one_tier": OneTier(**LEVELS, seq_len=32),
+}
+
+
+@pytest.mark.parametrize(
+    "length, size, most, n", [(256, 65536, 8192, 8), (256, 8192, 8192, 1), (6, 60, 25, 3), (7, 70, 25, 7)]
+)
+def test_chunks_are_equal_and_as_few_as_can_be(length, size, most, n):
+    assert chunked_loss.n_chunks(length, size, most) == n
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_cost_and_gradient_in_chunks_are_those_of_the_whole_in_less_memory(name, monkeypatch):
+    hp = FAMILIES[name]
+    shape = (hp.batch_size, hp.overlap + hp.seq_len)
+    sequences = (
+        RNG.normal(size=shape).astype(np.float32)
+        if hp.real_valued
+        else RNG.randint(0, hp.q_levels, shape).astype(np.int32)
+    )
+    mask = (RNG.uniform(size=shape) < 0.7).astype(np.float32)
+    results, largest = [], []
+    for most in (10**6, 16 * hp.dim):
+        monkeypatch.setattr(chunked_loss, "MAX_ACTIVATIONS", most)
+        graph = build_graph(Parameters(), hp)
+        grads = optimizer.gradients(graph.cost, graph.parameters.trainable())
+        f = pytensor.function(graph.inputs, [graph.cost, *grads.values()], mode=INTERPRETED)
+        results.append(f(sequences, mask, np.int32(1), *graph.zero_states()))
+        predictions = hp.batch_size * hp.seq_len * (3 * hp.n_components if hp.real_valued else hp.q_levels)
+        largest.append(
+            sum(
+                None not in v.type.shape and math.prod(v.type.shape) >= predictions
+                for node in f.maker.fgraph.apply_nodes
+                for v in node.outputs
+                if v.dtype == "float32"
+            )
+        )
+    for whole, in_chunks in zip(*results, strict=True):
+        assert np.linalg.norm(in_chunks - whole) <= 3e-6 * np.linalg.norm(whole)
+    assert largest[0] > 0 and largest[1] == 0  # arrays as large as all predictions together
+
+
+def test_without_the_gradient_nothing_of_it_is_computed(monkeypatch):
+    """Evaluation in chunks has one scan more than the recurrent tiers, and that gives the sum alone."""
+    monkeypatch.setattr(chunked_loss, "MAX_ACTIVATIONS", 96)
+    graph = build_graph(Parameters(), FAMILIES["three_tier"])
+    f = pytensor.function(graph.inputs, [graph.total], mode="JAX", on_unused_input="ignore")
+    scans = [node for node in f.maker.fgraph.toposort() if isinstance(node.op, Scan)]
+    assert len(scans) == 3
+    assert [v.type.shape for v in scans[-1].outputs] in ([()], [(2,)], [(1,)])
+
+
+def test_a_model_without_a_recurrent_layer_stays_whole(monkeypatch):
+    monkeypatch.setattr(chunked_loss, "MAX_ACTIVATIONS", 96)
+    hp = WaveNet(dim=4, q_levels=8, batch_size=2, wavenet_blocks=1, dilation_layers_per_block=2)
+    graph = build_graph(Parameters(), hp)
+    f = pytensor.function(graph.inputs, [graph.total], mode="JAX", on_unused_input="ignore")
+    assert not any(isinstance(node.op, Scan) for node in f.maker.fgraph.toposort())
