@@ -22,13 +22,13 @@ from samplernn_theano.config.presets import preset
 from samplernn_theano.config.schedule import Progress, Schedule, original_learning_rate
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
-from samplernn_theano.training import state
+from samplernn_theano.training import hooks
 from samplernn_theano.training.optimizer import adam, objective
-from samplernn_theano.training.state import Trainer
+from samplernn_theano.training.step import Trainer, TrainingState
 from samplernn_theano.utils.files import atomic_write
 
 
-def uncompiled_training(family: str, folder: Path) -> state.TrainingState:
+def uncompiled_training(family: str, folder: Path) -> TrainingState:
     """Training state of the family's best model, not compiled, with random moments."""
     hp = preset(family, "best", {})
     graph = build_graph(Parameters(123), hp)
@@ -38,7 +38,7 @@ def uncompiled_training(family: str, folder: Path) -> state.TrainingState:
         variable.set_value(rng.random(variable.get_value().shape, "f"))
     trainer = Trainer(hp, graph, moments, step=print, evaluate=print)
     run = run_folder.Run(folder)
-    return state.TrainingState(trainer, {}, run, Schedule(), Progress(), graph.zero_states(), started=0.0)
+    return TrainingState(trainer, {}, run, Schedule(), Progress(), graph.zero_states(), started=0.0)
 
 
 def seconds(repeat: int, work) -> list[float]:
@@ -67,7 +67,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         training = uncompiled_training(a.family, Path(folder))
         last = training.run.last
-        saves = seconds(a.repeat, lambda: state.save_checkpoint(training, last))
+        saves = seconds(a.repeat, lambda: hooks.save_checkpoint(training, last))
         size = os.path.getsize(last)
         content = os.urandom(size)
         disk = seconds(a.repeat, lambda: write_bytes(Path(folder) / "bytes", content))

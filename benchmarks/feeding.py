@@ -20,13 +20,14 @@ from pathlib import Path
 import numpy as np
 from machine import cpu_description
 
+from samplernn_theano.backends import malloc
 from samplernn_theano.config.hyperparameters import ThreeTier
 from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import load_split
 from samplernn_theano.data.minibatches import batch_inputs
 from samplernn_theano.training.run import train
-from samplernn_theano.training.step import compile_trainer, tune_malloc
+from samplernn_theano.training.step import compile_trainer
 
 LENGTH = 128_000  # samples in a clip, 8 s
 
@@ -55,7 +56,7 @@ def share(folder: Path, dim: int, batch: int, seq_len: int, iterations: int) -> 
     alone = time.perf_counter() - began
     feed.close()
 
-    tune_malloc(hp)  # as the command line does
+    malloc.keep_freed_memory(hp.batch_size * hp.seq_len * hp.dim)  # as the command line does
     trainer = compile_trainer(hp)
     states = trainer.graph.zero_states()
     feed = minibatches.feed(hp, clips)

@@ -47,10 +47,11 @@ def measure(what: str, model: str, iterations: int) -> dict[str, float]:
 def _ours(what: str, model: str):
     import numpy as np
 
-    from samplernn_theano.training.step import compile_trainer, tune_malloc
+    from samplernn_theano.backends import malloc
+    from samplernn_theano.training.step import compile_trainer
 
     hp = flops.model(model)
-    tune_malloc(hp)
+    malloc.keep_freed_memory(hp.batch_size * hp.seq_len * hp.dim)
     form = "reference" if what.endswith(" reference") else "fast"
     trainer = compile_trainer(hp, backend=what.split()[0], form=form)
     shape, rng = (hp.batch_size, hp.seq_len + hp.overlap), np.random.RandomState(0)

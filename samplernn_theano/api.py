@@ -124,7 +124,8 @@ def train(
     learning_rate : float, optional
         Of Adam, in place of the schedule's.
     backend : {"jax", "numba", "c"}, optional
-        jax if it is installed, else numba.
+        jax if it is installed, else numba. One that is given also generates the samples of evaluations, else
+        the fastest sampler.
     devices : int
         Share every minibatch between so many devices (jax).
     max_seconds : float, optional
@@ -149,7 +150,7 @@ def train(
         data,
         run,
         schedule,
-        Options(seed=seed, backend=backend, n_devices=devices),
+        Options(seed=seed, backend=backend, n_devices=devices, sampling_backend=backend),
         max_seconds=max_seconds,
         overwrite=overwrite,
         show_progress=progress,

@@ -52,6 +52,7 @@ def requirements() -> dict[str, frozenset[str]]:
         *METADATA["dependencies"],
         *extras["jax"],
         *extras["datasets"],
+        *extras["tensorboard"],
         *extras["reproduce"],
         *extras["test"],
     ]

@@ -160,6 +160,24 @@ def _precision(backend: str, dtype: str) -> AbstractContextManager[None]:
     return jax_program.precision(dtype)
 
 
+def load_program(key: Mapping[str, Any]) -> Any:
+    """Program of this key from the compile cache, which exists for JAX only, or None."""
+    if key["backend"] != "jax":
+        return None
+    from samplernn_theano.backends import jax_program
+
+    return jax_program.load(key)
+
+
+def store_program(key: Mapping[str, Any], program: Any) -> Callable[..., list[Any]]:
+    """Store a program of `compile_function` in the compile cache, if it is for JAX; return it."""
+    if key["backend"] == "jax":
+        from samplernn_theano.backends import jax_program
+
+        jax_program.store(key, program)
+    return program
+
+
 def wait_for_scalar(value: Any) -> float:
     """Block until a scalar result of a compiled function is ready, and return it.
 

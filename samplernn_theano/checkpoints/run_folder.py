@@ -5,6 +5,7 @@ RUN/log.jsonl            one JSON object per line
 RUN/train_log.png        the learning curve
 RUN/checkpoints/last.npz, best.npz, with --keep also i10000_v2.3456.npz
 RUN/samples/
+RUN/tensorboard/         events, with --tensorboard
 
 With --original-layout there are also args.pkl, train_log.pkl, params/ ...; see
 `samplernn_theano.original.results_folder`.
@@ -72,12 +73,13 @@ class Run:
 OWN = re.compile(
     r"settings\.json|log\.jsonl|train_log\.png|args\.pkl|train_log\w*\.pkl|(model_settings|th_conf)\.txt|\.lock"
     r"|checkpoints/[^/]+\.npz|samples/(spectrograms/)?[^/]+\.(wav|flac|ogg|png)|samples/index\.html"
-    r"|samples/[^/]+_(seed\d+_t|like-original_g)[^/]+\.json|params/params_[^/]+\.pkl|(.*/)?\.[^/]+\.part[^/]*"
+    r"|tensorboard/events\.[^/]+|samples/[^/]+_(seed\d+_t|like-original_g)[^/]+\.json|params/params_[^/]+\.pkl|(.*/)?\.[^/]+\.part[^/]*"
 )
 """Names of the files that a run writes."""
 
 BEFORE_CHECKPOINT = re.compile(
-    r"settings\.json|log\.jsonl|args\.pkl|model_settings\.txt|\.lock|(.*/)?\.[^/]+\.part[^/]*"
+    r"settings\.json|log\.jsonl|args\.pkl|model_settings\.txt|\.lock|tensorboard/events\.[^/]+"
+    r"|(.*/)?\.[^/]+\.part[^/]*"
 )
 """Names of the files that it writes before its first checkpoint, which may be replaced."""
 
@@ -212,12 +214,15 @@ def prune(run: Run, keep: int) -> None:
             item[2].unlink(missing_ok=True)
 
 
-def read_log(run: Run) -> list[dict[str, Any]]:
-    """Records of the log, none without a log; truncated and damaged lines are skipped."""
+def read_log(run: Run, start: int = 0) -> list[dict[str, Any]]:
+    """Records of the log from byte `start` on, without truncated and damaged lines; none without a log."""
     if not run.log.exists():
         return []
+    with run.log.open("rb") as log:
+        log.seek(start)
+        lines = log.read().decode("utf-8", errors="replace").splitlines()
     records = []
-    for line in run.log.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in lines:
         try:
             record = json.loads(line)
         except ValueError:
@@ -227,12 +232,25 @@ def read_log(run: Run) -> list[dict[str, Any]]:
     return records
 
 
+def evaluations(run: Run) -> list[dict[str, Any]]:
+    """Records of evaluations in the log."""
+    return [record for record in read_log(run) if record["event"] == "monitor"]
+
+
+def sample_files(folder: Path, iterations: Container[int] | None = None) -> list[tuple[int, int, Path]]:
+    """Iteration, number and path of each generated sample, ours or the original's, in this order."""
+    files = []
+    for path in folder.glob("sample_*.wav"):
+        found = re.fullmatch(r"sample_(?:e\d+_)?i(\d+)_(?:.*_)?(\d+)", path.stem)
+        if found and (iterations is None or int(found[1]) in iterations):
+            files.append((int(found[1]), int(found[2]), path))
+    return sorted(files)
+
+
 def copy_samples(
     folder: Path, into: Path, name: Callable[[int, int], str], iterations: Container[int] | None = None
 ) -> None:
     """Copy generated samples, ours or the original's, under the name for their iteration and number."""
-    for path in sorted(folder.glob("sample_*.wav")):
-        found = re.fullmatch(r"sample_(?:e\d+_)?i(\d+)_(?:.*_)?(\d+)", path.stem)
-        if found and (iterations is None or int(found[1]) in iterations):
-            into.mkdir(exist_ok=True)
-            shutil.copyfile(path, into / name(int(found[1]), int(found[2])))
+    for iteration, number, path in sample_files(folder, iterations):
+        into.mkdir(exist_ok=True)
+        shutil.copyfile(path, into / name(iteration, number))

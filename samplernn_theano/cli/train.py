@@ -153,8 +153,19 @@ def _add_schedule(parser: Any, family: type[HyperParameters] | None = None) -> N
         help=f"keep the checkpoints of the N latest and the N best evaluations{default(1)}",
     )
     n_seqs = default(f"{original.n_seqs}; 0: none")
-    group.add_argument("--n_seqs", type=count, help=f"sequences to generate at each evaluation{n_seqs}")
+    group.add_argument(
+        "--n_seqs",
+        type=count,
+        help=f"sequences to generate at each evaluation{n_seqs}, by --backend if that is given, else by the "
+        "fastest sampler",
+    )
     group.add_argument("--sample-seconds", type=positive, help=f"length of each sequence{default(5)}")
+    group.add_argument(
+        "--tensorboard",
+        action="store_true",
+        default=None,
+        help="also write costs, learning curve, samples and spectrograms for TensorBoard",
+    )
 
 
 def _add_distributed(parser: Any) -> None:
@@ -227,7 +238,7 @@ def _train_locally(a: argparse.Namespace) -> int:
     from samplernn_theano.training import distributed
     from samplernn_theano.training.run import train
 
-    base = _base(a)
+    base, a.sampling_backend = _base(a), a.backend
     hp = replace(base.hp, **_given(a, FAMILIES[a.family]))
     schedule = replace(base.schedule, **_with_limits((DEBUG if a.debug else {}) | _given(a, Schedule)))
     options = replace(base.options, **_given(a, Options))
@@ -363,7 +374,7 @@ def _resume_locally(a: argparse.Namespace) -> int:
 def _resume_run(folder: Path, a: argparse.Namespace, hyperparameters: Sequence[str] = ()) -> int:
     from samplernn_theano.training.run import resume
 
-    names = ("backend", "precision", "n_devices")
+    names = ("backend", "precision", "n_devices", "tensorboard")
     of_options = {name: value for name, value in _given(a, Options).items() if name in names}
     code = resume(
         folder,

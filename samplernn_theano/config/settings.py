@@ -1,6 +1,7 @@
 """The settings of a run: what its settings.json and its checkpoints store, and how it is read again."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -10,6 +11,9 @@ from samplernn_theano.config.flags import format_value, read_settings
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.schedule import Schedule, original_schedule, stored_schedule
 from samplernn_theano.errors import DataError, HyperParameterError
+
+FORMS = ("fast", "reference")
+"""Forms of a model's graph."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ class Options:
         Of matrix products on a GPU.
     n_devices : int
         Devices that share each minibatch.
+    sampling_backend : {"jax", "numba", "c"} or None
+        Of the samples of evaluations. None: on a GPU the backend that trains there, on a CPU the fastest
+        sampler.
+    tensorboard : bool
+        Also write the run for TensorBoard.
     """
 
     seed: int = 123
@@ -38,6 +47,20 @@ class Options:
     form: str = "fast"
     precision: str = "highest"
     n_devices: int = 1
+    sampling_backend: str | None = None
+    tensorboard: bool = False
+
+
+def check_options(options: Options, learning_rate: float) -> None:
+    """Raise HyperParameterError if an option or the learning rate is invalid for every model."""
+    if options.form not in FORMS:
+        raise HyperParameterError(f"There is no form {options.form}; choose from {', '.join(FORMS)}.")
+    if not 0 < learning_rate < math.inf:
+        raise HyperParameterError(f"The learning rate must be positive, not {learning_rate}.")
+    if not 0 <= options.seed < 2**32:
+        raise HyperParameterError(
+            f"The seed must be a whole number from 0 to 4294967295, not {options.seed}."
+        )
 
 
 def stored_options(settings: Mapping[str, Any]) -> Options:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy
@@ -15,6 +15,9 @@ from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.plotting import new_figure, save_figure
 from samplernn_theano.utils.text import escape_control_characters
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MAX_SOUNDS = 8
 """Maximum sounds in a figure."""
@@ -89,6 +92,19 @@ def _decibels(power: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def write_figure(path: str | os.PathLike[str], sounds: Mapping[str, str | os.PathLike[str]]) -> None:
+    """Draw spectrograms into a file; see `draw_figure`.
+
+    Raises
+    ------
+    DataError
+        If a sound file is missing or cannot be decoded.
+    OutputError
+        If the figure cannot be written.
+    """
+    save_figure(Path(path), draw_figure(sounds))
+
+
+def draw_figure(sounds: Mapping[str, str | os.PathLike[str]]) -> "Figure":
     """Draw the spectrograms of up to `MAX_SOUNDS` sound files below each other; title the others' number.
 
     Each shows 0 Hz to half the sample rate, and 90 dB below its loudest point. Memory does not grow with
@@ -102,8 +118,6 @@ def write_figure(path: str | os.PathLike[str], sounds: Mapping[str, str | os.Pat
     ------
     DataError
         If a sound file is missing or cannot be decoded.
-    OutputError
-        If the figure cannot be written.
     """
     shown = dict(islice(sounds.items(), MAX_SOUNDS))
     figure = new_figure(10, 0.6 + 1.9 * len(shown))
@@ -118,7 +132,7 @@ def write_figure(path: str | os.PathLike[str], sounds: Mapping[str, str | os.Pat
         axes.imshow(_decibels(power), aspect="auto", extent=extent, **COLOURS)
         axes.set_title(escape_control_characters(title), fontsize=9, parse_math=False)
         axes.set(xlabel="seconds", ylabel="kHz")
-    save_figure(Path(path), figure)
+    return figure
 
 
 def draw_thumbnail(sound: Path, picture: Path) -> None:

@@ -103,19 +103,23 @@ def params_name_of(evaluation: Evaluation) -> ParamsName:
     )
 
 
-def write_evaluation(tree: ResultTree, evaluation: Evaluation, arrays: Mapping[str, NDArray]) -> Path:
-    """Write the parameters of an evaluation and append it to the log; return the path of the parameters.
+def write_evaluation(
+    tree: ResultTree, evaluations: Sequence[Evaluation], arrays: Mapping[str, NDArray]
+) -> None:
+    """Write the parameters of the last of all `evaluations`, and append those that are missing to the log.
+
+    If the last one is there, nothing is written.
 
     Raises
     ------
     OutputError
         If a file cannot be written.
     """
-    path = results_folder.write_params(tree, params_name_of(evaluation), arrays)
-    results_folder.write_log(
-        tree, log_of([evaluation], results_folder.read_log(tree) if tree.log.exists() else None)
-    )
-    return path
+    log = results_folder.read_log(tree) if tree.log.exists() else None
+    missing = [e for e in evaluations if log is None or e["iteration"] not in log["iter"]]
+    if missing:
+        results_folder.write_params(tree, params_name_of(evaluations[-1]), arrays)
+        results_folder.write_log(tree, log_of(missing, log))
 
 
 def rewind(tree: ResultTree, discarded: Sequence[Mapping[str, Any]]) -> None:

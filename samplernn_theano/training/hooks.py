@@ -1,90 +1,126 @@
-"""Evaluation during training: costs of the validation and test splits, samples, checkpoints."""
+"""The hooks of the training loop: what is done after a step, each when it is due.
+
+If the log, an evaluation or a checkpoint fails, the run ends. The others are diagnostics, which follow the
+checkpoint: if one fails, that is logged and said once, and training goes on.
+"""
 
 import math
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from samplernn_theano.backends.compile import devices
-from samplernn_theano.checkpoints import run_folder
-from samplernn_theano.config.schedule import improved, regular_eval_due
-from samplernn_theano.data.audio import write_wav
+import numpy as np
+from tqdm import tqdm
+
+from samplernn_theano.backends.compile import devices, to_numpy
+from samplernn_theano.checkpoints import npz, run_folder
+from samplernn_theano.config.schedule import fraction, improved, regular_eval_due
 from samplernn_theano.data.dataset import Clips
-from samplernn_theano.errors import DivergedError
+from samplernn_theano.errors import DivergedError, OutputError
 from samplernn_theano.evaluation.split import mean_cost
-from samplernn_theano.generation import like_original
-from samplernn_theano.generation.amplitudes import amplitudes, waveform
-from samplernn_theano.generation.generator import Generator, take
-from samplernn_theano.generation.random_streams import NumpyStreams, TheanoStreams
+from samplernn_theano.generation import evaluation_samples, like_original
 from samplernn_theano.generation.samplers import create_sampler
-from samplernn_theano.original import layout
-from samplernn_theano.original.tags import sample_name
+from samplernn_theano.original import layout, tags
+from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.training import distributed
-from samplernn_theano.training.state import Trainer, TrainingState, divergence_message, save_checkpoint
+from samplernn_theano.training.step import Due, Hook, Trainer, TrainingState, check_finite, wait_for_cost
+from samplernn_theano.training.tensorboard import TensorBoard
 from samplernn_theano.utils import files, plotting
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
-def evaluate_and_save(t: TrainingState) -> None:
-    """Evaluate the valid split, and the test split if valid improved; log, plot, generate, save checkpoints.
+@contextmanager
+def hooks_of(t: TrainingState, show_progress: bool = True) -> Iterator[list[Hook]]:
+    """The hooks of a run, in their order, while a progress bar is shown; messages are printed above it."""
+    diagnostics = {"learning curve": plot, "samples": write_samples, "original layout": write_layout}
+    if t.trainer.settings.get("tensorboard"):
+        diagnostics["TensorBoard"] = TensorBoard(t.run, t.progress.iteration)
+    form = "{percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
+    hidden = not (show_progress and distributed.is_main_process())
+    with tqdm(total=1.0, smoothing=0, mininterval=0.5, bar_format=form, disable=hidden) as bar:
+        t.log = bar.write if show_progress else lambda _: None
+        yield [log, partial(update_bar, bar), evaluate, save_when_due, survivable(diagnostics)]
+
+
+def log(t: TrainingState, due: Due) -> None:
+    """Log the start and the end of training, and every few seconds the mean cost since the last line."""
+    if due.event in ("start", "resume"):
+        software = {k: t.trainer.settings[k] for k in ("backend", "versions", "devices", "git_revision")}
+        n_parameters = sum(math.prod(p.type.shape) for p in t.trainer.graph.parameters.trainable())
+        append(t, due.event, parameters=n_parameters, **software)
+    elif due.event == "stopped":
+        append(t, "stopped", why=due.why)
+        after = f"after iteration {t.progress.iteration}"
+        t.log(f"Stopped by {due.why} {after}; resume with: samplernn resume {t.run.folder}")
+    elif due.event == "end":
+        append(t, "end")
+    if due.log:
+        wait_for_cost(t)
+        append(t, "train", epoch=t.progress.epoch, nll_bits=float(np.mean(t.costs)))
+        t.costs.clear()
+
+
+def append(t: TrainingState, event: str, **values: Any) -> None:
+    """Add a line to log.jsonl, in process 0."""
+    if distributed.is_main_process():
+        position = {"iteration": t.progress.iteration, "seconds": t.progress.seconds}
+        run_folder.append(t.run, event, **position | values)
+
+
+def update_bar(bar: tqdm, t: TrainingState, due: Due) -> None:
+    """Show the progress."""
+    p = t.progress
+    bar.n = min(1.0, fraction(t.schedule, p))
+    speed = (p.iteration - 1) / p.seconds if p.seconds else 0.0
+    text = f"epoch {p.epoch}  iteration {p.iteration}  {speed:.2f} it/s  {p.minibatch:.3f} bits"
+    bar.set_postfix_str(text, refresh=False)
+    bar.update(0)
+
+
+def evaluate(t: TrainingState, due: Due) -> None:
+    """Evaluate the valid split, and the test split if valid improved; log and print the costs.
 
     A checkpoint with `eval_due` is written first: a run that is killed in here repeats the evaluation.
-
-    Raises
-    ------
-    DivergedError
-        If the validation cost or an array is not finite.
-    DataError
-        If the data can no longer be read.
-    OutputError
-        If a file cannot be written.
     """
-    progress = t.progress
-    progress.eval_due = True
+    if not due.evaluation:
+        return
+    p, test = t.progress, None
+    p.eval_due = True
     save_checkpoint(t, t.run.last)
-    record = _evaluate(t)
-    if distributed.is_main_process():
-        _report(t, record)
-    if regular_eval_due(t.schedule, progress):
-        # Quirk: the evaluation at the end of an epoch resets neither the mean cost nor the interval.
-        progress.cost_sum, progress.cost_count = 0.0, 0
-        progress.last_monitor_iteration = progress.iteration
-        progress.last_monitor_seconds = progress.seconds
-    progress.eval_due = False
-    distributed.broadcast()  # the others wait for process 0, which generates
-    _save_checkpoints(t, record)
-
-
-# --- costs --------------------------------------------------------------------------------------------------
-
-
-def _evaluate(t: TrainingState) -> dict[str, Any]:
-    """Log record of an evaluation. Costs in bits per sample; `test` is None if valid did not improve."""
-    progress, test, test_seconds = t.progress, None, None
-    valid, valid_seconds = _timed(lambda: evaluate_split(t.trainer, t.clips["valid"]))
-    if not math.isfinite(valid):
-        raise DivergedError(divergence_message("validation cost", valid, t, progress.iteration))
-    if improved(progress, valid):
-        test, test_seconds = _timed(lambda: evaluate_split(t.trainer, t.clips["test"]))
-        progress.best_valid, progress.best_test = valid, test
-        progress.best_iteration = progress.iteration
-        progress.evals_without_improvement = 0
-    else:
-        progress.evals_without_improvement += 1
-    return {
-        "iteration": progress.iteration,
-        "epoch": progress.epoch,
-        "seconds": progress.seconds,
-        "train": progress.cost_sum / max(1, progress.cost_count),
-        "minibatch": progress.minibatch,
+    start = time.perf_counter()
+    valid = evaluate_split(t.trainer, t.clips["valid"])
+    check_finite(t, "validation cost", valid, p.iteration)
+    middle = time.perf_counter()
+    p.evals_without_improvement += 1
+    if improved(p, valid):
+        test = evaluate_split(t.trainer, t.clips["test"])
+        p.best_valid, p.best_test, p.best_iteration = valid, test, p.iteration
+        p.evals_without_improvement = 0
+    names = ("iteration", "epoch", "seconds", "minibatch", "best_valid", "best_test")
+    t.evaluation = {name: getattr(p, name) for name in names} | {
+        "train": p.cost_sum / max(1, p.cost_count),
         "valid": valid,
-        "test": test,
-        "best_valid": progress.best_valid,
-        "best_test": progress.best_test,
-        "valid_seconds": valid_seconds,
-        "test_seconds": test_seconds,
+        "test": test,  # None if valid did not improve
+        "valid_seconds": middle - start,
+        "test_seconds": None if test is None else time.perf_counter() - middle,
         "wall_seconds": time.monotonic() - t.started,
     }
+    append(t, "monitor", **t.evaluation)
+    best = "" if test is None else f"  test {test:.4f} (best so far)"
+    nats = f" (valid {valid * math.log(2):.4f} nats)" if t.trainer.hp.real_valued else ""
+    t.log(
+        f"iteration {p.iteration}  epoch {p.epoch}  {p.seconds / 60:.1f} min  train "
+        f"{t.evaluation['train']:.4f}  valid {valid:.4f}{best}  bits per sample{nats}"
+    )
+    if regular_eval_due(t.schedule, p):
+        # Quirk: the evaluation at the end of an epoch resets neither the mean cost nor the interval.
+        p.cost_sum, p.cost_count = 0.0, 0
+        p.last_monitor_iteration, p.last_monitor_seconds = p.iteration, p.seconds
+    p.eval_due = False
 
 
 def evaluate_split(trainer: Trainer, clips: Clips) -> float:
@@ -93,83 +129,99 @@ def evaluate_split(trainer: Trainer, clips: Clips) -> float:
     return mean_cost(trainer.evaluate, trainer.graph, trainer.hp, clips, rows)
 
 
-def _timed(evaluate: Callable[[], float]) -> tuple[float, float]:
-    start = time.perf_counter()
-    return evaluate(), time.perf_counter() - start
-
-
-# --- log, plot, samples -------------------------------------------------------------------------------------
-
-
-def _report(t: TrainingState, record: Mapping[str, Any]) -> None:
-    """Log, plot and print an evaluation, and generate samples."""
-    run_folder.append(t.run, "monitor", **record)
-    if t.tree:
-        layout.write_evaluation(t.tree, record, t.trainer.graph.parameters.arrays())
-    plotting.learning_curve(t.run.plot, run_folder.read_log(t.run))
-    t.log(_summary(t, record))
-    if t.schedule.n_seqs and t.schedule.sample_seconds and not t.signals:
-        _write_samples(t, record)
-
-
-def _summary(t: TrainingState, record: Mapping[str, Any]) -> str:
-    test = "" if record["test"] is None else f"  test {record['test']:.4f} (best so far)"
-    nats = f" (valid {record['valid'] * math.log(2):.4f} nats)" if t.trainer.hp.real_valued else ""
-    return (
-        f"iteration {record['iteration']}  epoch {record['epoch']}  {record['seconds'] / 60:.1f} min  "
-        f"train {record['train']:.4f}  valid {record['valid']:.4f}{test}  bits per sample{nats}"
-    )
-
-
-def _write_samples(t: TrainingState, record: Mapping[str, Any]) -> None:
-    """Generate sequences with the present parameters; with --original-layout, as the original does."""
-    hp, backend = t.trainer.hp, t.trainer.settings["backend"]
-    if t.sampler is None:  # on a GPU the graph of a block, which runs there; else the fastest
-        on_gpu = not devices(backend).startswith("cpu")
-        parameters = t.trainer.graph.parameters
-        t.sampler = create_sampler(parameters, hp, t.schedule.n_seqs, backend if on_gpu else None)
-    t.sampler.refresh()
-    n_samples = round(t.schedule.sample_seconds * SAMPLE_RATE)
-    if t.tree and like_original.supports(hp):
-        _write_samples_like_original(t, n_samples, record)
+def save_when_due(t: TrainingState, due: Due) -> None:
+    """Save last.npz; after an evaluation also best.npz if valid improved, and with --keep one of its own."""
+    if not (due.evaluation or due.checkpoint):
         return
-    streams = NumpyStreams(t.progress.iteration, t.schedule.n_seqs)
-    generator = Generator(hp, t.sampler, streams, t.sampler.start())
-    for i, samples in enumerate(take(generator, n_samples)):
-        name = f"sample_i{t.progress.iteration}_{i}.wav"
-        if t.tree:
-            name = sample_name(*layout.params_name_of(record), i)
-        write_wav(t.run.samples / name, waveform(amplitudes(samples, hp)))
+    paths = [t.run.last]  # is written last: only then is the evaluation done
+    if due.evaluation and t.evaluation["test"] is not None:
+        paths.insert(0, t.run.best)
+    if due.evaluation and t.schedule.keep > 1:
+        paths.insert(0, t.run.evaluation_checkpoint(t.progress.iteration, t.evaluation["valid"]))
+    save_checkpoint(t, paths[0])
+    if distributed.is_main_process():
+        for path in paths[1:]:
+            files.atomic_link(paths[0], path)
+        run_folder.prune(t.run, t.schedule.keep)
 
 
-def _write_samples_like_original(t: TrainingState, n_samples: int, record: Mapping[str, Any]) -> None:
-    hp = t.trainer.hp
-    streams = TheanoStreams(t.schedule.n_seqs)
-    n_drawn = max(0, n_samples - like_original.left_padding(hp))
-    evaluations = sum(line["event"] == "monitor" for line in run_folder.read_log(t.run))
-    streams.skip(("uniforms",), (evaluations - 1) * n_drawn)  # the original seeds them once per run
-    generator = Generator(hp, t.sampler, streams, t.sampler.start(), like_original.silenced(hp))
-    for i, levels in enumerate(take(generator, n_drawn)):
-        name = sample_name(*layout.params_name_of(record), i)
-        like_original.write(t.run.samples / name, levels, hp)
+def save_checkpoint(t: TrainingState, path: Path) -> None:
+    """Write a checkpoint. Every process takes part, for the arrays are gathered; process 0 writes it.
 
-
-# --- checkpoints --------------------------------------------------------------------------------------------
-
-
-def _save_checkpoints(t: TrainingState, record: Mapping[str, Any]) -> None:
-    """Save last.npz, best.npz if valid improved, and with --keep one under the evaluation's own name.
-
-    last.npz is written last: only then is the evaluation done.
+    Raises DivergedError if an array is not finite: a good checkpoint is not replaced by a broken one.
     """
-    first, *others = [
-        *([t.run.evaluation_checkpoint(record["iteration"], record["valid"])] if t.schedule.keep > 1 else []),
-        *([t.run.best] if record["test"] is not None else []),
-        t.run.last,
-    ]
-    save_checkpoint(t, first)
-    if not distributed.is_main_process():
+    wait_for_cost(t)
+    graph = t.trainer.graph
+    parameters = graph.parameters.arrays()
+    adam = {name: np.array(variable.get_value(borrow=True)) for name, variable in t.trainer.adam.items()}
+    states = dict(zip(graph.states, to_numpy(t.states), strict=True))
+    for name, value in (parameters | adam | states).items():
+        if not np.isfinite(value).all():
+            raise DivergedError(
+                f"{name} is not finite after {t.progress.iteration} updates: the gradients have exploded. No "
+                f"checkpoint was written, and {path} was not changed. Try a smaller --learning-rate."
+            )
+    if distributed.is_main_process():
+        about = vars(t.progress), t.trainer.settings
+        npz.save(path, npz.Checkpoint(t.trainer.hp, parameters, adam, states, *about))
+
+
+def survivable(diagnostics: Mapping[str, Hook]) -> Hook:
+    """One hook for all diagnostics, in process 0. A failure is logged, and of each diagnostic said once."""
+    said = set()
+
+    def call(t: TrainingState, due: Due) -> None:
+        for name, diagnostic in diagnostics.items() if distributed.is_main_process() else ():
+            try:
+                diagnostic(t, due)
+            except Exception as error:
+                reason, after = f"{type(error).__name__}: {error}".partition("\n")[0], t.progress.iteration
+                with suppress(OutputError):  # on a full disk
+                    append(t, "warning", what=name, error=reason, traceback=traceback.format_exc())
+                if name not in said:
+                    t.log(f"Warning: no {name} after iteration {after} ({reason}); training goes on.")
+                said.add(name)
+        if due.evaluation:
+            distributed.broadcast()  # the others wait for process 0
+
+    return call
+
+
+def plot(t: TrainingState, due: Due) -> None:
+    """Plot the learning curve."""
+    if due.evaluation or due.event in ("resume", "stopped"):
+        plotting.learning_curve(t.run.plot, run_folder.read_log(t.run))
+
+
+def write_samples(t: TrainingState, due: Due) -> None:
+    """Generate sequences with the present parameters; with --original-layout, as the original does.
+
+    They are generated by the backend of --backend, if it was given; else on a GPU by the one that trains
+    there, and on a CPU by the fastest sampler.
+    """
+    hp, n_seqs, settings, tree = t.trainer.hp, t.schedule.n_seqs, t.trainer.settings, results_tree(t)
+    n_samples = round(t.schedule.sample_seconds * SAMPLE_RATE)
+    if not (due.evaluation and n_seqs and n_samples) or t.signals:
         return
-    for path in others:
-        files.atomic_link(first, path)
-    run_folder.prune(t.run, t.schedule.keep)
+    on_gpu = not devices(settings["backend"]).startswith("cpu")
+    backend = settings.get("sampling_backend") or (settings["backend"] if on_gpu else None)
+    t.sampler = t.sampler or create_sampler(t.trainer.graph.parameters, hp, n_seqs, backend)
+    names = [f"sample_i{t.progress.iteration}_{i}.wav" for i in range(n_seqs)]
+    if tree:
+        names = [tags.sample_name(*layout.params_name_of(t.evaluation), i) for i in range(n_seqs)]
+    number = len(run_folder.evaluations(t.run)) if tree and like_original.supports(hp) else None
+    paths = [t.run.samples / name for name in names]
+    evaluation_samples.write(t.sampler, hp, n_samples, paths, t.progress.iteration, number)
+
+
+def write_layout(t: TrainingState, due: Due) -> None:
+    """Write the original's files of an evaluation; at a resume, if a killed process had not yet."""
+    if (tree := results_tree(t)) and (due.evaluation or due.event == "resume"):
+        done = run_folder.evaluations(t.run)
+        if done and done[-1]["iteration"] == t.progress.iteration:
+            layout.write_evaluation(tree, done, t.trainer.graph.parameters.arrays())
+
+
+def results_tree(t: TrainingState) -> ResultTree | None:
+    """The run's folder under the original's names, with --original-layout."""
+    return ResultTree(t.run.folder) if t.trainer.settings.get("original_layout") else None

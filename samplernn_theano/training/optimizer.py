@@ -13,8 +13,7 @@ from samplernn_theano.backends.all_reduce import all_reduce
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.models.graph import Graph
 
-GRAD_CLIP = 1.0
-LEARNING_RATE = 0.001
+GRAD_CLIP, BETA1, BETA2, EPSILON = 1.0, 0.9, 0.999, 1e-8
 
 Objective = Literal["train", "ip", "other"]
 Updates = dict[SharedVariable, Expression]
@@ -25,15 +24,11 @@ def objective(
 ) -> tuple[Expression, list[SharedVariable]]:
     """Cost and parameters of one of the original's training functions.
 
-    ``train``, the one used: the cost and all trainable parameters. three_tier has two more: ``ip``, the cost
-    of the independent predictions and the parameters it depends on, and ``other``, the cost and the other
-    parameters. `ip_weight`, which the original lacks, is the weight of the independent predictions' cost in
-    ``train``.
+    ``train``, the one used, has all trainable parameters. three_tier has two more: ``ip``, the cost of the
+    independent predictions with the parameters it depends on, and ``other``, the cost with the other
+    parameters. `ip_weight`, which the original lacks, adds the independent predictions' cost to ``train``.
 
-    Raises
-    ------
-    HyperParameterError
-        If the family has no independent predictions and one of these costs is requested.
+    Raises HyperParameterError if the family has no independent predictions.
     """
     trainable = graph.parameters.trainable()
     if graph.ip_cost is None and (ip_weight or which != "train"):
@@ -50,29 +45,18 @@ def objective(
 def gradients(
     cost: Expression, parameters: list[SharedVariable], n_devices: int = 1
 ) -> dict[SharedVariable, Expression]:
-    """Gradient of `cost` with respect to each parameter that it depends on.
-
-    Several devices have the gradients of their shards of the batch, which are summed in one all-reduce.
+    """Gradient of `cost` with respect to each parameter that it depends on, summed over devices.
 
     Other parameters have no entry: their gradient is zero and Adam would not change them (quirk:
     `BigFrameLevel.IndependentPreds` is such a parameter in three_tier's training, and is never updated).
     """
     grads = pytensor.grad(cost, parameters, disconnected_inputs="ignore", return_disconnected="none")
     reached = {p: g for p, g in zip(parameters, grads, strict=True) if g is not None}
-    if n_devices == 1:
-        return reached
-    return dict(zip(reached, all_reduce(*reached.values()), strict=True))
+    return reached if n_devices == 1 else dict(zip(reached, all_reduce(*reached.values()), strict=True))
 
 
 def adam(
-    cost: Expression,
-    parameters: list[SharedVariable],
-    learning_rate: float = LEARNING_RATE,
-    clip: float = GRAD_CLIP,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-    n_devices: int = 1,
+    cost: Expression, parameters: list[SharedVariable], learning_rate: float = 0.001, n_devices: int = 1
 ) -> tuple[Updates, dict[str, SharedVariable]]:
     """One step of Adam on elementwise clipped gradients, as in Lasagne (Kingma & Ba 2015, end of section 2).
 
@@ -82,32 +66,21 @@ def adam(
     Every constant is an expression in the dtype of the cost, as in Theano: in float32, 1 - b2 is
     1 - float32(0.999) = 9.9998713e-4, not 0.001.
 
-    Returns
-    -------
-    updates : dict
-        New values of the parameters and of Adam's variables.
-    state : dict of str to shared variable
-        ``adam.t`` and, for each updated parameter, ``adam.m.NAME`` and ``adam.v.NAME``.
+    Returns the new values of the parameters and of Adam's variables, and these, as `adam_state`.
     """
-    dtype = cost.dtype
-
-    def number(value: float) -> Expression:
-        return pt.constant(value, dtype=dtype)
-
+    constants = (1.0, BETA1, BETA2, EPSILON, GRAD_CLIP, learning_rate)
+    one, b1, b2, epsilon, clip, rate = (pt.constant(value, dtype=cost.dtype) for value in constants)
     grads = gradients(cost, parameters, n_devices)
-    state = adam_state(list(grads), dtype)
-    t_before = state["adam.t"]
-    t = t_before + number(1)
-    one, b1, b2 = number(1), number(beta1), number(beta2)
-    a_t = number(learning_rate) * pt.sqrt(one - b2**t) / (one - b1**t)
-    updates: Updates = {t_before: t}
+    state = adam_state(list(grads), cost.dtype)
+    t = state["adam.t"] + one
+    a_t = rate * pt.sqrt(one - b2**t) / (one - b1**t)
+    updates: Updates = {state["adam.t"]: t}
     for parameter, grad in grads.items():
-        grad = pt.clip(grad, number(-clip), number(clip))
+        grad = pt.clip(grad, -clip, clip)
         m_before, v_before = state[f"adam.m.{parameter.name}"], state[f"adam.v.{parameter.name}"]
-        m = b1 * m_before + (one - b1) * grad
-        v = b2 * v_before + (one - b2) * grad**2
-        updates[m_before], updates[v_before] = m, v
-        updates[parameter] = parameter - a_t * m / (pt.sqrt(v) + number(epsilon))
+        updates[m_before] = m = b1 * m_before + (one - b1) * grad
+        updates[v_before] = v = b2 * v_before + (one - b2) * grad**2
+        updates[parameter] = parameter - a_t * m / (pt.sqrt(v) + epsilon)
     return updates, state
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.backends import malloc
 from samplernn_theano.backends.compile import check_backend, check_devices, check_precision, default_backend
 from samplernn_theano.backends.provenance import provenance
 from samplernn_theano.checkpoints import from_original, npz, run_folder
@@ -22,20 +23,20 @@ from samplernn_theano.config.schedule import (
     original_schedule,
     stored_schedule,
 )
-from samplernn_theano.config.settings import Options, stored_options
+from samplernn_theano.config.settings import Options, check_options, stored_options
 from samplernn_theano.data.dataset import split_path
 from samplernn_theano.errors import CheckpointError, DataError, HyperParameterError
 from samplernn_theano.original import layout
 from samplernn_theano.original.results_folder import ResultTree
-from samplernn_theano.training import distributed, hooks, step, training_data
+from samplernn_theano.training import distributed, tensorboard, training_data
+from samplernn_theano.training.hooks import hooks_of, save_checkpoint
 from samplernn_theano.training.loop import train_loop
-from samplernn_theano.training.state import Trainer, TrainingState, save_checkpoint
-from samplernn_theano.training.step import compile_trainer
+from samplernn_theano.training.step import Trainer, TrainingState, compile_trainer
 from samplernn_theano.training.training_data import Splits
 from samplernn_theano.utils.files import locked, write_text
 
-CHANGEABLE = (*(own.name for own in fields(Schedule)), "backend", "precision", "n_devices")
-"""Settings that a resumed run may change: its schedule, and where it is computed."""
+CHANGEABLE = (*(own.name for own in fields(Schedule)), "backend", "precision", "n_devices", "tensorboard")
+"""Settings that a resumed run may change: its schedule, where it is computed, and what it writes."""
 
 
 def train(
@@ -99,6 +100,8 @@ def train(
     which_set = layout.which_set(split_path(data, "train").name)
     about = {"which_set": which_set, "exp": exp, "original_layout": exp is not None, **(settings or {})}
     schedule, options = schedule or original_schedule(type(hp)), options or Options()
+    if options.tensorboard:
+        tensorboard.check_installed()
     plan = _plan(hp, data, schedule, options, about, tune_malloc)
     if exp is not None:  # raises if the original has no such model
         layout.results_path("", plan.hp, which_set, exp, plan.learning_rate)
@@ -112,7 +115,8 @@ def train(
             if exp is not None:
                 shapes = {p.name: p.type.shape for p in t.trainer.graph.parameters.trainable()}
                 layout.create(run.folder, plan.hp, which_set, exp, plan.learning_rate, plan.schedule, shapes)
-        return train_loop(t, "start", max_seconds, catch_signals, show_progress)
+        with hooks_of(t, show_progress) as hooks:
+            return train_loop(t, "start", hooks, max_seconds, catch_signals)
 
 
 def resume(
@@ -166,6 +170,8 @@ def resume(
     """
     started, run = time.monotonic(), Run(Path(folder))
     _check_changes(changes := changes or {})
+    if changes.get("tensorboard"):
+        tensorboard.check_installed()
     with _lock(run.folder) if run.folder.is_dir() else nullcontext():
         checkpoint, is_original = from_original.last_checkpoint(run, hyperparameters)
         before = checkpoint.settings
@@ -183,7 +189,7 @@ def resume(
         distributed.barrier()  # all have read the folder before process 0 changes it
         if not is_original and distributed.is_main_process():
             _discard_after_checkpoint(run, plan, progress)
-        if ended(schedule, progress) and not progress.eval_due:
+        if ended(schedule, progress) and not _evaluation_unfinished(run, progress):
             return _already_ended(run, progress)
         _report_resume(before, plan.settings, progress)
         t = _compile(run, plan, progress, checkpoint, started, show_progress)
@@ -192,7 +198,8 @@ def resume(
                 from_original.import_log(run)
                 save_checkpoint(t, run.last)
             write_text(run.settings, json.dumps(plan.settings, indent=2) + "\n")
-        return train_loop(t, "resume", max_seconds, catch_signals, show_progress)
+        with hooks_of(t, show_progress) as hooks:
+            return train_loop(t, "resume", hooks, max_seconds, catch_signals)
 
 
 # --- helpers of both ----------------------------------------------------------------------------------------
@@ -222,11 +229,11 @@ def _plan(
     rate = schedule.learning_rate or original_learning_rate(type(hp))
     backend = options.backend or default_backend()
     schedule, options = replace(schedule, learning_rate=rate), replace(options, backend=backend)
-    step.check_options(options.form, rate, options.seed)
+    check_options(options, rate)
     check_backend(backend)
     check_precision(backend, options.precision)
     if tune_malloc:
-        step.tune_malloc(hp)
+        malloc.keep_freed_memory(hp.batch_size * hp.seq_len * hp.dim)
     check_devices(backend, options.n_devices, hp.batch_size)
     splits = training_data.load(data, hp)
     hp = training_data.with_statistics(hp, splits)
@@ -254,12 +261,12 @@ def _compile(
     """Compile a model, with its initial parameters or those of a checkpoint."""
     if show_progress:
         _print(f"Compiling {plan.hp.family} for {plan.options.backend} ...")
-    trainer = compile_trainer(plan.hp, learning_rate=plan.learning_rate, **asdict(plan.options))
+    names = ("seed", "ip_weight", "backend", "form", "precision", "n_devices")
+    options = {name: getattr(plan.options, name) for name in names}
+    trainer = compile_trainer(plan.hp, learning_rate=plan.learning_rate, **options)
     trainer = replace(trainer, settings=plan.settings)
     states = _restore(trainer, checkpoint) if checkpoint else trainer.zero_states()
-    t = TrainingState(trainer, plan.splits, run, plan.schedule, progress, states, started)
-    t.on_evaluation = hooks.evaluate_and_save
-    return t
+    return TrainingState(trainer, plan.splits, run, plan.schedule, progress, states, started)
 
 
 def _print(message: str) -> None:
@@ -286,6 +293,8 @@ def _resumed(
     """Schedule, options and progress of a checkpoint, with changes; the original's where it has none."""
     options = stored_options(checkpoint.settings)
     of_options = {name: value for name, value in changes.items() if hasattr(options, name)}
+    if "backend" in changes:
+        of_options["sampling_backend"] = changes["backend"]
     schedule = asdict(original_schedule(type(checkpoint.hp))) | stored_schedule(checkpoint.settings)
     schedule |= {name: value for name, value in changes.items() if name not in of_options}
     try:
@@ -303,6 +312,14 @@ def _discard_after_checkpoint(run: Run, plan: _Plan, progress: Progress) -> None
         layout.rewind(ResultTree(run.folder), discarded)
     run_folder.discard(run, discarded)
     run_folder.prune(run, plan.schedule.keep)
+
+
+def _evaluation_unfinished(run: Run, progress: Progress) -> bool:
+    """True if an evaluation is due, or a process may have been killed in the diagnostics of one."""
+    log = run_folder.read_log(run)
+    killed = bool(log) and log[-1]["event"] in ("monitor", "warning", "resume")
+    (unfinished,), _ = distributed.broadcast(progress.eval_due or killed)  # process 0 decides for all
+    return bool(unfinished)
 
 
 def _already_ended(run: Run, progress: Progress) -> int:

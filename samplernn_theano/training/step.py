@@ -1,29 +1,121 @@
-"""Compilation of the training step and of the evaluation of a model."""
+"""The training step: its compilation, and the state of a run that it changes."""
 
 import functools
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pytensor.compile.sharedvalue import SharedVariable
 
-from samplernn_theano.backends import malloc
 from samplernn_theano.backends.compile import (
-    check_backend,
-    check_devices,
-    check_precision,
     compile_function,
     default_backend,
+    load_program,
+    store_program,
+    wait_for_scalar,
 )
+from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.config.hyperparameters import HyperParameters
-from samplernn_theano.config.schedule import original_learning_rate
-from samplernn_theano.errors import HyperParameterError
+from samplernn_theano.config.schedule import Progress, Schedule, original_learning_rate
+from samplernn_theano.data.dataset import Clips
+from samplernn_theano.data.minibatches import Minibatch, batch_inputs
+from samplernn_theano.errors import DivergedError
 from samplernn_theano.models.build import build_shard_graph
-from samplernn_theano.models.graph import Form, Graph, batch_variables
+from samplernn_theano.models.graph import Form, Graph, batch_variables, zero_states
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
-from samplernn_theano.training.state import Compiled, Trainer
+
+type Compiled = Callable[..., list[Any]]
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A model compiled for training.
+
+    With several devices `graph` is for one device's shard of the batch; `step` and `evaluate` take and return
+    whole batches.
+    """
+
+    hp: HyperParameters
+    graph: Graph
+    adam: Mapping[str, Any]
+    step: Compiled  # updates the parameters; returns the cost and the new states
+    evaluate: Compiled  # the same without an update; compiled at its first call
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of the run, stored in its checkpoints
+
+    def zero_states(self) -> list[NDArray]:
+        """Initial recurrent states of the whole batch."""
+        return zero_states(self.graph, self.hp)
+
+
+@dataclass
+class TrainingState:
+    """A run in training: model, data, schedule and progress."""
+
+    trainer: Trainer
+    clips: Mapping[str, Clips]  # by split
+    run: Run
+    schedule: Schedule
+    progress: Progress
+    states: list[Any]  # recurrent states carried between minibatches, in the order of the graph
+    started: float  # time.monotonic() at the start of this process
+    log: Callable[[str], Any] = print  # messages to the user
+    signals: list[int] = field(default_factory=list)  # received SIGINT and SIGTERM
+    costs: list[float] = field(default_factory=list)  # since the last line of the log file
+    pending_cost: Any = None  # of the last minibatch, while the device may still compute it
+    evaluation: Mapping[str, Any] = field(default_factory=dict)  # log record of the last one
+    sampler: Any = None  # draws the samples of an evaluation
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is due after a step, or at an event of the run; the same in all processes."""
+
+    event: Literal["", "start", "resume", "stopped", "end"] = ""
+    why: str = ""  # it was stopped
+    log: bool = False  # a line of the log file
+    evaluation: bool = False
+    checkpoint: bool = False
+
+
+type Hook = Callable[[TrainingState, Due], object]
+
+
+def train_step(t: TrainingState, batch: Minibatch) -> None:
+    """Train on one minibatch, asynchronously: its cost is read after the next step has started."""
+    cost, *t.states = t.trainer.step(*batch_inputs(batch), *t.states)
+    wait_for_cost(t)  # of the previous step
+    t.pending_cost = cost
+    t.progress.iteration += 1
+    t.progress.batch += 1
+    if isinstance(cost, np.ndarray):  # not asynchronous
+        wait_for_cost(t)
+
+
+def wait_for_cost(t: TrainingState) -> None:
+    """Block until the cost of the last minibatch is ready, check it, and add it to the progress."""
+    if t.pending_cost is None:
+        return
+    cost, t.pending_cost = wait_for_scalar(t.pending_cost), None
+    check_finite(t, "cost", cost, t.progress.iteration - 1)
+    t.progress.minibatch = cost
+    t.progress.cost_sum += cost
+    t.progress.cost_count += 1
+    t.costs.append(cost)
+
+
+def check_finite(t: TrainingState, what: str, cost: float, updates: int) -> None:
+    """Raise DivergedError if a cost is NaN or infinite."""
+    if not math.isfinite(cost):
+        last = t.run.last
+        kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
+        raise DivergedError(
+            f"The {what} became {cost} after {updates} updates: the gradients have exploded, or a clip is "
+            f"damaged; {kept}. Try a smaller --learning-rate or --weight_norm True, and samplernn check-data."
+        )
 
 
 def compile_trainer(
@@ -36,100 +128,43 @@ def compile_trainer(
     precision: str = "highest",
     n_devices: int = 1,
 ) -> Trainer:
-    """Draw the initial parameters and compile the training step and the evaluation.
+    """Draw the initial parameters and compile the training step and the evaluation; see `config.settings`.
 
     The step may overwrite the states that it is given, if they are JAX arrays.
-
-    Parameters
-    ----------
-    learning_rate : float, optional
-        Of Adam; default: the original's for the family.
-    ip_weight : float
-        Weight of the cost of the independent predictions (three_tier), which the original's training omits.
-    precision, n_devices
-        As in `compile_function`.
-
-    Raises
-    ------
-    BackendError
-        If the backend is not available, or not with these options.
-    HyperParameterError
-        If `form`, `learning_rate` or `ip_weight` is invalid for this family.
     """
     learning_rate = original_learning_rate(type(hp)) if learning_rate is None else learning_rate
     backend = backend or default_backend()
-    check_options(form, learning_rate, seed)
-    check_backend(backend)
-    check_precision(backend, precision)
-    check_devices(backend, n_devices, hp.batch_size)
     graph = build_shard_graph(Parameters(seed), hp, form, n_devices)
     options: dict[str, Any] = {"backend": backend, "precision": precision, "n_devices": n_devices}
     key = {"family": hp.family, "hyperparameters": asdict(hp), "form": form, **options}
+    of_step = {"program": "step", "learning_rate": learning_rate, "ip_weight": ip_weight, **key}
     options["batched"] = batch_variables(graph)
-    step, adam = _compile_step(graph, learning_rate, ip_weight, key, options)
-    evaluation = functools.cache(lambda: _compile_evaluation(graph, key, options))
+    step, adam = _compile_step(graph, of_step, options)
+
+    @functools.cache
+    def evaluation() -> Compiled:
+        of_evaluation = {"program": "evaluation", **key}
+        if stored := load_program(of_evaluation):
+            return stored.with_variables(graph.parameters)
+        outputs = [graph.cost, *graph.new_states.values()]
+        return store_program(of_evaluation, compile_function(graph.inputs, outputs, **options))
+
     return Trainer(hp, graph, adam, step, evaluate=lambda *arguments: evaluation()(*arguments))
 
 
-def check_options(form: str, learning_rate: float, seed: int) -> None:
-    """Raise HyperParameterError if an option of `compile_trainer` is invalid for every model."""
-    if form not in get_args(Form):
-        raise HyperParameterError(f"There is no form {form}; choose from {', '.join(get_args(Form))}.")
-    if not 0 < learning_rate < math.inf:
-        raise HyperParameterError(f"The learning rate must be positive, not {learning_rate}.")
-    if not 0 <= seed < 2**32:
-        raise HyperParameterError(f"The seed must be a whole number from 0 to 4294967295, not {seed}.")
-
-
-def tune_malloc(hp: HyperParameters) -> None:
-    """Keep freed memory for the next step, an option of the whole process; before the first use of JAX."""
-    malloc.keep_freed_memory(hp.batch_size * hp.seq_len * hp.dim)
-
-
 def _compile_step(
-    graph: Graph,
-    learning_rate: float,
-    ip_weight: float,
-    key: Mapping[str, Any],
-    options: Mapping[str, Any],
+    graph: Graph, key: Mapping[str, Any], options: Mapping[str, Any]
 ) -> tuple[Compiled, dict[str, SharedVariable]]:
     """Training step (inputs and states -> cost and new states), and Adam's variables.
 
     If the step is in the compile cache, the graph of its updates is not built.
     """
-    key = {"program": "step", "learning_rate": learning_rate, "ip_weight": ip_weight, **key}
-    params = graph.parameters
-    if stored := _load(key):
+    params, outputs = graph.parameters, [graph.cost, *graph.new_states.values()]
+    if stored := load_program(key):
         trained = [name[7:] for name in stored.layout.variables if name.startswith("adam.m.")]
         adam = optimizer.adam_state([params[name] for name in trained], params.dtype)
         return stored.with_variables({**params, **adam}), adam
-    cost, trainable = optimizer.objective(graph, "train", ip_weight)
-    updates, adam = optimizer.adam(cost, trainable, learning_rate, n_devices=options["n_devices"])
-    outputs, states = [graph.cost, *graph.new_states.values()], list(graph.states.values())
-    return _store(key, compile_function(graph.inputs, outputs, updates, donate=states, **options)), adam
-
-
-def _compile_evaluation(graph: Graph, key: Mapping[str, Any], options: Mapping[str, Any]) -> Compiled:
-    """Cost and new states of a truncated-BPTT chunk, without updates."""
-    key = {"program": "evaluation", **key}
-    if stored := _load(key):
-        return stored.with_variables(graph.parameters)
-    outputs = [graph.cost, *graph.new_states.values()]
-    return _store(key, compile_function(graph.inputs, outputs, **options))
-
-
-def _load(key: Mapping[str, Any]) -> Any:
-    """Program from the compile cache, which exists for JAX only, or None."""
-    if key["backend"] != "jax":
-        return None
-    from samplernn_theano.backends import jax_program
-
-    return jax_program.load(key)
-
-
-def _store(key: Mapping[str, Any], program: Any) -> Compiled:
-    if key["backend"] == "jax":
-        from samplernn_theano.backends import jax_program
-
-        jax_program.store(key, program)
-    return program
+    cost, trainable = optimizer.objective(graph, "train", key["ip_weight"])
+    updates, adam = optimizer.adam(cost, trainable, key["learning_rate"], key["n_devices"])
+    options = {"donate": graph.states.values(), **options}
+    return store_program(key, compile_function(graph.inputs, outputs, updates, **options)), adam

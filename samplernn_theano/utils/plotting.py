@@ -16,17 +16,23 @@ if TYPE_CHECKING:
 
 
 def learning_curve(path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Plot the log of a run into a file; see `draw_learning_curve`.
+
+    Raises
+    ------
+    OutputError
+        If the figure cannot be written.
+    """
+    save_figure(path, draw_learning_curve(records))
+
+
+def draw_learning_curve(records: Sequence[Mapping[str, Any]]) -> "Figure":
     """Plot the log of a run: NLL in bits per sample over minutes of training.
 
     Parameters
     ----------
     records : sequence of dict
         The log; records with the events ``train`` and ``monitor`` are plotted.
-
-    Raises
-    ------
-    OutputError
-        If the figure cannot be written.
     """
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
@@ -42,7 +48,7 @@ def learning_curve(path: str | Path, records: Sequence[Mapping[str, Any]]) -> No
     axes.grid(alpha=0.3)
     if train or monitor:
         axes.legend()
-    save_figure(path, figure)
+    return figure
 
 
 def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -> None:

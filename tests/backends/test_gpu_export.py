@@ -16,9 +16,8 @@ from samplernn_theano.data.dataset import SPLITS, load_split
 from samplernn_theano.models.build import build_graph, build_sampler
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import loop, optimizer
-from samplernn_theano.training.hooks import evaluate_and_save
-from samplernn_theano.training.state import TrainingState, wait_for_cost
-from samplernn_theano.training.step import compile_trainer
+from samplernn_theano.training.hooks import hooks_of
+from samplernn_theano.training.step import TrainingState, compile_trainer, wait_for_cost
 
 jax = pytest.importorskip("jax")
 export = pytest.importorskip("jax.export")
@@ -95,10 +94,9 @@ def test_a_whole_run_sends_nothing_that_it_does_not_mean_to(trainer, data, tmp_p
         Progress(),
         trainer.zero_states(),
         0.0,
-        evaluate_and_save,
     )
-    with jax.transfer_guard("disallow"):
-        assert loop.train_loop(t, "start", None) == 0
+    with jax.transfer_guard("disallow"), hooks_of(t, show_progress=False) as hooks:
+        assert loop.train_loop(t, "start", hooks) == 0
     assert t.progress.iteration == 3 and t.progress.best_valid is not None
 
 

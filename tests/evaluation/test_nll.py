@@ -25,7 +25,7 @@ from samplernn_theano.original.results_folder import ResultTree, read_log
 from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
 from samplernn_theano.original.tags import RESULTS
 from samplernn_theano.training.hooks import evaluate_split
-from samplernn_theano.training.state import Trainer
+from samplernn_theano.training.step import Trainer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MUSIC = GOLDEN / "feeders" / "corpus" / "music"

@@ -20,12 +20,11 @@ from samplernn_theano.config.schedule import Progress, Schedule, original_schedu
 from samplernn_theano.config.settings import Options
 from samplernn_theano.data.dataset import load_split, statistics
 from samplernn_theano.errors import DivergedError, HyperParameterError, OutputError, SampleRNNError
-from samplernn_theano.training import loop
-from samplernn_theano.training.hooks import evaluate_and_save, evaluate_split
-from samplernn_theano.training.log_file import OUT_OF_TIME
+from samplernn_theano.training import hooks, loop
+from samplernn_theano.training.hooks import evaluate_split, save_checkpoint
+from samplernn_theano.training.loop import OUT_OF_TIME
 from samplernn_theano.training.run import resume, train
-from samplernn_theano.training.state import TrainingState, save_checkpoint, wait_for_cost
-from samplernn_theano.training.step import compile_trainer
+from samplernn_theano.training.step import Due, TrainingState, compile_trainer, wait_for_cost
 
 FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32".split()
 HP = ThreeTier(dim=16, emb_size=8, q_levels=32, seq_len=128, batch_size=4)
@@ -226,14 +225,14 @@ class Late:
 def test_all_steps_count_as_training_and_evaluations_do_not(monitor_iters, small_data, tmp_path):
     """Also the step that an evaluation waits for; not the first one, which compiles."""
 
-    def slow_evaluation(t):
-        wait_for_cost(t)
-        time.sleep(0.2)
+    def slow_evaluation(t, due):
+        if due.evaluation:
+            wait_for_cost(t)
+            time.sleep(0.2)
 
     trainer = compile_trainer(HP)
     states = trainer.zero_states()
-    settings = dict.fromkeys(("backend", "versions", "devices", "git_revision"), "none")
-    trainer = replace(trainer, step=lambda *_: [Late(), *states], settings=settings)
+    trainer = replace(trainer, step=lambda *_: [Late(), *states])
     clips = {"train": load_split(small_data, "train")}
     schedule = Schedule(max_iters=6, monitor_iters=monitor_iters, max_minutes=None)
     run = run_folder.create(tmp_path / "run", {})
@@ -245,9 +244,8 @@ def test_all_steps_count_as_training_and_evaluations_do_not(monitor_iters, small
         Progress(batches_per_epoch=1000),
         states,
         started=time.monotonic(),
-        on_evaluation=slow_evaluation,
     )
-    assert loop.train_loop(t, "start", None) == 0
+    assert loop.train_loop(t, "start", [slow_evaluation]) == 0
     assert 5 * 0.05 <= t.progress.seconds < 5 * 0.05 + 0.2
 
 
@@ -264,7 +262,7 @@ def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path)
     with pytest.raises(DivergedError, match="SampleLevel.L2.b is not finite after 7 updates"):
         save_checkpoint(t, run.last)
     with pytest.raises(DivergedError, match="is not finite"):
-        evaluate_and_save(t)
+        hooks.evaluate(t, Due(evaluation=True))
     assert run.last.read_bytes() == good
 
 

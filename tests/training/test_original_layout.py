@@ -16,7 +16,7 @@ from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.original import layout, pickles, results_folder
 from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.original.tags import RESULTS
-from samplernn_theano.training import loop, state
+from samplernn_theano.training import loop, step
 from samplernn_theano.training.run import resume, train
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -38,12 +38,12 @@ def costs_of(monkeypatch) -> list[list[float]]:
     """A list that is filled with [iteration, cost] of every training step."""
     real, costs = loop.train_step, []
 
-    def step(t, batch):
+    def costly_step(t, batch):
         real(t, batch)
-        state.wait_for_cost(t)
+        step.wait_for_cost(t)
         costs.append([t.progress.iteration, t.progress.minibatch])
 
-    monkeypatch.setattr(loop, "train_step", step)
+    monkeypatch.setattr(loop, "train_step", costly_step)
     return costs
 
 

@@ -26,10 +26,11 @@ from samplernn_theano.errors import (
 )
 from samplernn_theano.original import layout, results_folder
 from samplernn_theano.original.results_folder import ResultTree
-from samplernn_theano.training import hooks, log_file, loop
+from samplernn_theano.training import hooks, loop
 from samplernn_theano.training import run as run_module
 from samplernn_theano.training.run import resume, train
 from samplernn_theano.training.step import compile_trainer
+from samplernn_theano.utils import plotting
 from samplernn_theano.utils.files import locked
 
 SCHEDULE = Schedule(max_iters=45, monitor_iters=1000)  # an epoch has 32 iterations
@@ -140,9 +141,12 @@ def listed(folder: Path) -> set[str]:
         ("evaluation", 1),
         ("evaluation", 7),
         ("write_evaluation", 3),
-        ("checkpoints", 1),
-        ("checkpoints", 8),
+        ("write_evaluation", 8),
+        ("save_checkpoint", 3),  # after the first evaluation; one is written before each
+        ("save_checkpoint", 17),
         ("prune", 8),
+        ("learning_curve", 2),
+        ("learning_curve", 8),
     ],
 )
 def test_an_interrupted_evaluation_is_repeated(evaluated, data, tmp_path, monkeypatch, where, at):
@@ -152,7 +156,8 @@ def test_an_interrupted_evaluation_is_repeated(evaluated, data, tmp_path, monkey
     owner, name = {
         "evaluation": (hooks, "evaluate_split"),
         "write_evaluation": (layout, "write_evaluation"),
-        "checkpoints": (hooks, "_save_checkpoints"),
+        "save_checkpoint": (hooks, "save_checkpoint"),
+        "learning_curve": (plotting, "learning_curve"),
         "prune": (run_folder, "prune"),
     }[where]
     real, calls = getattr(owner, name), []
@@ -208,11 +213,11 @@ def test_a_signal_before_an_evaluation_leaves_it_due(evaluated, data, tmp_path, 
 
 
 def test_a_run_that_ran_out_of_time_resumes(evaluated, data, tmp_path):
-    folder, code = tmp_path / "slices", log_file.OUT_OF_TIME
+    folder, code = tmp_path / "slices", loop.OUT_OF_TIME
     assert train(small("one_tier"), data, folder, MANY_EVALUATIONS, max_seconds=0.4, exp="x") == code
     assert run_folder.read_log(run_folder.Run(folder))[-1]["why"] == "--max-time"
     slices = 1
-    while code == log_file.OUT_OF_TIME:
+    while code == loop.OUT_OF_TIME:
         code = resume(folder, max_seconds=0.4)
         slices += 1
     assert code == 0 and slices > 2

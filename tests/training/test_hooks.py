@@ -1,0 +1,428 @@
+"""Hooks of the training loop: a diagnostic that fails is survived, a checkpoint that fails ends the run."""
+
+import errno
+import io
+import os
+import resource
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from samplernn_theano.checkpoints import npz, run_folder
+from samplernn_theano.cli.main import main
+from samplernn_theano.errors import OutputError
+from samplernn_theano.generation import evaluation_samples, samplers
+from samplernn_theano.original import results_folder
+from samplernn_theano.original.results_folder import ResultTree
+from samplernn_theano.training import hooks, loop, tensorboard
+from tests.training import test_distributed
+from tests.training.test_resume import assert_same, evaluations, listed
+
+FLAGS = (
+    "--preset tiny --dim 16 --emb_size 8 --q_levels 32 --max-iters 12 --monitor-iters 5 --n_seqs 2".split()
+)
+FLAGS += "--sample-seconds 0.05 --exp x --original-layout".split()
+EVALUATED = [5, 10, 12]
+
+
+def command(data: Path, run: Path, *others: object) -> list[str]:
+    return [str(word) for word in ("train", "one_tier", "--data", data, "--run", run, *FLAGS, *others)]
+
+
+def log(run: Path, event: str) -> list[dict]:
+    return [record for record in run_folder.read_log(run_folder.Run(run)) if record["event"] == event]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data, tmp_path_factory) -> Path:
+    """A run in which nothing fails."""
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    assert main(command(data, run)) == 0
+    return run
+
+
+def failing(error: Exception):
+    """A function that raises the error."""
+
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+FAILURES = {
+    "picture": ("learning curve", Figure, "savefig", RuntimeError("findfont: no fonts\nat all")),
+    "full disk for a picture": ("learning curve", Figure, "savefig", FULL),
+    "missing library": ("learning curve", Figure, "savefig", ImportError("no module named PIL")),
+    "compilation of the kernels": ("samples", samplers, "_with_kernels", TypeError("cannot unify types")),
+    "memory": ("samples", samplers, "_with_kernels", MemoryError()),
+    "full disk for a sound": ("samples", scipy.io.wavfile, "write", FULL),
+    "original's parameters": ("original layout", results_folder, "write_params", OutputError("No space.")),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_diagnostic_that_fails_is_logged_said_once_and_survived(
+    undisturbed, data, tmp_path, monkeypatch, capsys, case
+):
+    name, owner, function, error = FAILURES[case]
+    monkeypatch.setattr(owner, function, failing(error))
+    run = tmp_path / "run"
+    assert main(command(data, run)) == 0
+    out = capsys.readouterr().out
+    reason = "No disk space left" if error is FULL else str(error).partition("\n")[0]
+    assert out.count("Warning") == 1
+    assert f"Warning: no {name} after iteration 5 (" in out and f"{reason}" in out
+    assert [(r["iteration"], r["what"]) for r in log(run, "warning")] == [(i, name) for i in EVALUATED]
+    assert all(reason in r["error"] and "Traceback" in r["traceback"] for r in log(run, "warning"))
+
+    # All else is as if nothing had failed.
+    assert_same(undisturbed, run)
+    assert evaluations(undisturbed) == evaluations(run)
+    own = {"learning curve": "train_log.png", "samples": "samples/", "original layout": "params/"}
+    own = {k: v for k, v in own.items() if k == name} | ({"log": "train_log.pkl"} if "layout" in name else {})
+    missing = {file for file in listed(undisturbed) if file.startswith(tuple(own.values()))}
+    assert listed(run) == listed(undisturbed) - missing and missing
+    for file in listed(run):
+        if file.endswith(".wav"):
+            assert (run / file).read_bytes() == (undisturbed / file).read_bytes()
+
+    # It still fails, and the run is resumed all the same.
+    assert main(["resume", str(run), "--max-iters", "14"]) == 0
+    assert npz.load(run_folder.Run(run).last).progress["iteration"] == 14
+    assert capsys.readouterr().out.count("Warning") == 1
+
+
+def test_the_log_of_the_original_catches_up_with_an_evaluation_that_it_missed(
+    undisturbed, data, tmp_path, monkeypatch
+):
+    real, calls = results_folder.write_params, []
+
+    def full_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise FULL
+        return real(*arguments)
+
+    monkeypatch.setattr(results_folder, "write_params", full_once)
+    assert main(command(data, tmp_path / "run")) == 0
+    ours, whole = (results_folder.read_log(ResultTree(run)) for run in (tmp_path / "run", undisturbed))
+    assert ours["iter"] == EVALUATED
+    assert all(ours[key] == whole[key] for key in whole if "time" not in key)
+    assert len(list((tmp_path / "run" / "params").iterdir())) == len(EVALUATED) - 1
+
+
+def test_a_learning_curve_that_fails_after_an_interruption_changes_no_exit_code(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", failing(FULL))
+    run = tmp_path / "run"
+    assert main(command(data, run, "--max-time", "0.001s")) == loop.OUT_OF_TIME
+    assert [r["event"] for r in run_folder.read_log(run_folder.Run(run))][-2:] == ["stopped", "warning"]
+    assert main(["resume", str(run)]) == 0
+
+
+@pytest.mark.parametrize("at", [2, 3, 7], ids=["before an evaluation", "after one", "after the last one"])
+def test_a_full_disk_ends_the_run_where_a_checkpoint_is_written(
+    undisturbed, data, tmp_path, monkeypatch, capsys, at
+):
+    """Two checkpoints belong to an evaluation, and the first step has one."""
+    real, calls, before = np.savez, [], []
+    run = run_folder.Run(tmp_path / "run")
+
+    def full(*arguments, **arrays):
+        calls.append(arrays)
+        if len(calls) == at:
+            before.append(run.last.read_bytes())
+            raise FULL
+        real(*arguments, **arrays)
+
+    with monkeypatch.context() as context:
+        context.setattr(np, "savez", full)
+        assert main(command(data, run.folder)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("samplernn: ")]
+    assert "No disk space left while writing" in line and ".npz; free some space" in line
+    assert run.last.read_bytes() == before[0]
+    assert main(["resume", str(run.folder)]) == 0
+    assert_same(undisturbed, run.folder)
+    assert evaluations(undisturbed) == evaluations(run.folder)
+    assert listed(undisturbed) == listed(run.folder)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limit of a running process needs Linux")
+@pytest.mark.parametrize("limited", ["sounds", "checkpoints"])
+def test_a_disk_that_takes_no_more_of_a_running_process(data, tmp_path, limited):
+    """From the first evaluation on, no file may become larger than a limit: sounds, or also checkpoints."""
+    run = run_folder.Run(tmp_path / "run")
+    words = command(data, run.folder, "--max-iters", 400, "--monitor-iters", 100, "--sample-seconds", 10)
+    with subprocess.Popen(
+        [sys.executable, "-m", "samplernn_theano", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not (list(run.samples.glob("sample_*_1.wav")) or process.poll()):
+            time.sleep(0.01)
+        checkpoint, sound = run.last.stat().st_size, next(run.samples.glob("*.wav")).stat().st_size
+        assert checkpoint < sound
+        limit = (checkpoint + sound) // 2 if limited == "sounds" else checkpoint // 2
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+        out, errors = process.communicate(timeout=300)
+    assert "Traceback" not in errors
+    if limited == "sounds":
+        assert process.returncode == 0, errors
+        assert out.count("Warning: no samples after iteration") == 1 and "File too large" in out
+        assert {r["what"] for r in log(run.folder, "warning")} == {"samples"}
+        assert npz.load(run.last).progress["iteration"] == 400
+        return
+    assert process.returncode == 2, errors
+    (line,) = [line for line in errors.splitlines() if line.startswith("samplernn: ")]
+    assert "Could not write" in line and "File too large" in line
+    assert npz.load(run.last).progress["iteration"] < 400
+    assert main(["resume", str(run.folder), "--n_seqs", "0"]) == 0
+    assert npz.load(run.last).progress["iteration"] == 400
+
+
+def test_a_kill_while_samples_are_generated_repeats_no_evaluation(undisturbed, data, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    run, real, numbers = tmp_path / "run", evaluation_samples.write, []
+
+    def killed(*arguments):
+        numbers.append(arguments[-1])
+        if len(numbers) == 2:
+            raise Killed
+        real(*arguments)
+
+    monkeypatch.setattr(evaluation_samples, "write", killed)
+    with pytest.raises(Killed):
+        main(command(data, run))
+    before = log(run, "monitor")
+    assert [r["iteration"] for r in before] == [5, 10]
+    assert not npz.load(run_folder.Run(run).last).progress["eval_due"]
+    assert main(["resume", str(run)]) == 0
+    assert log(run, "monitor")[:2] == before  # the same records, times included
+    assert numbers == [1, 2, 3]  # the random streams go on as if the second had been generated
+    assert_same(undisturbed, run)
+    lost = {file for file in listed(undisturbed) if file.startswith("samples/") and "_i10_" in file}
+    assert listed(run) == listed(undisturbed) - lost and len(lost) == 2
+    for file in listed(run):
+        if file.endswith(".wav"):
+            assert (run / file).read_bytes() == (undisturbed / file).read_bytes()
+
+
+def test_a_failing_diagnostic_of_process_0_neither_ends_the_others_nor_lets_them_wait(data, tmp_path):
+    words = [*command(data, tmp_path / "run"), "--distributed", "--n_seqs", "1"]
+    done = test_distributed.run(f"""
+from samplernn_theano.cli.main import main
+from samplernn_theano.training import hooks
+def fail(*_):
+    raise RuntimeError("no sound")
+hooks.evaluation_samples.write = fail
+sys.exit(main({words}))
+""")
+    assert [code for code, *_ in done] == [0, 0], done
+    assert done[0][1].count("Warning: no samples after iteration 5 (RuntimeError: no sound)") == 1
+    assert "Warning" not in done[1][1] + done[1][2]
+    assert [r["iteration"] for r in log(tmp_path / "run", "warning")] == EVALUATED
+
+
+# --- the backend of samples ---------------------------------------------------------------------------------
+
+
+def test_a_backend_that_is_given_generates_the_samples_too(data, tmp_path, monkeypatch):
+    """As with samplernn generate: without --backend it is the fastest sampler. A resumed run keeps it."""
+    used, real = [], hooks.create_sampler
+
+    def recorded(params, hp, n_seqs, backend):
+        used.append(backend)
+        return real(params, hp, n_seqs, None)  # which compiles faster
+
+    monkeypatch.setattr(hooks, "create_sampler", recorded)
+    for given, resumed, backends in (
+        ([], [], [None, None]),
+        (["--backend", "jax"], [], ["jax", "jax"]),
+        ([], ["--backend", "jax"], [None, "jax"]),
+    ):
+        used.clear()
+        run = tmp_path / f"run{given}{resumed}"
+        assert main(command(data, run, *given)) == 0
+        assert main(["resume", str(run), "--max-iters", "13", *resumed]) == 0
+        assert used == backends
+
+
+def test_samples_of_a_given_backend_are_those_of_its_graph(undisturbed, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(samplers, "_with_kernels", failing(AssertionError("not the kernels")))
+    assert main(command(data, tmp_path / "run", "--backend", "jax")) == 0
+    assert not log(tmp_path / "run", "warning")
+    for path in (undisturbed / "samples").iterdir():  # both draw the same levels
+        assert (tmp_path / "run" / "samples" / path.name).read_bytes() == path.read_bytes()
+
+
+# --- TensorBoard --------------------------------------------------------------------------------------------
+
+type Events = dict[str, dict[int, object]]
+"""Values by tag and step."""
+
+
+def read_events(run: Path) -> Events:
+    """What TensorBoard shows: at a start, events from its step on are discarded; no step comes twice."""
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    from tensorboardX.record_writer import masked_crc32c
+
+    events: Events = {}
+    for path in sorted((run / "tensorboard").iterdir()):
+        content = path.read_bytes()
+        while len(content) > 12:
+            length, checksum = struct.unpack("QI", content[:12])
+            if checksum != masked_crc32c(content[:8]):
+                break  # half an event
+            data = content[12 : 12 + length]
+            assert struct.unpack("I", content[12 + length : 16 + length]) == (masked_crc32c(data),)
+            content = content[16 + length :]
+            event = event_pb2.Event.FromString(data)
+            if event.session_log.status == event_pb2.SessionLog.START:
+                events = {
+                    tag: {step: value for step, value in values.items() if step < event.step}
+                    for tag, values in events.items()
+                }
+            for value in event.summary.value:
+                steps = events.setdefault(value.tag, {})
+                assert event.step not in steps, (value.tag, event.step)
+                steps[event.step] = getattr(value, value.WhichOneof("value"))
+    return {tag: values for tag, values in events.items() if values}
+
+
+def assert_tells_of_the_log(run: Path, evaluated: list[int]) -> Events:
+    """Every cost of the log, and every figure and sound, at its iteration."""
+    events = read_events(run)
+    costs = {"nll_bits/train": {r["iteration"]: r["nll_bits"] for r in log(run, "train")}}
+    for split in ("valid", "test"):
+        costs[f"nll_bits/{split}"] = {
+            r["iteration"]: r[split] for r in log(run, "monitor") if r[split] is not None
+        }
+    for tag, values in costs.items():
+        assert events[tag] == pytest.approx(values, rel=1e-6), tag
+    others = {"learning_curve", "spectrograms", "samples/0", "samples/1"}
+    assert events.keys() == costs.keys() | others
+    assert all(sorted(events[tag]) == evaluated for tag in others)
+    return events
+
+
+@pytest.fixture
+def logs_every_step(monkeypatch):
+    monkeypatch.setattr(loop, "LOG_SECONDS", 0.0)
+
+
+def test_tensorboard_has_the_costs_the_figures_and_the_sounds(data, tmp_path, logs_every_step):
+    run = tmp_path / "run"
+    assert main(command(data, run, "--tensorboard")) == 0
+    assert not log(run, "warning")
+    events = assert_tells_of_the_log(run, EVALUATED)
+    assert len(events["nll_bits/train"]) == 12
+    for step in EVALUATED:
+        for number in (0, 1):
+            (sound,) = (run / "samples").glob(f"sample_*i{step}_*_{number}.wav")
+            audio = events[f"samples/{number}"][step]
+            assert audio.encoded_audio_string == sound.read_bytes()
+            assert (audio.sample_rate, audio.length_frames, audio.content_type) == (16000, 800, "audio/wav")
+        for tag in ("learning_curve", "spectrograms"):
+            picture = events[tag][step]
+            pixels = imread(io.BytesIO(picture.encoded_image_string))
+            assert pixels.shape == (picture.height, picture.width, picture.colorspace)
+
+
+@pytest.mark.parametrize("killed_in", ["a step", "TensorBoard"])
+def test_a_resumed_run_continues_in_tensorboard_where_its_checkpoint_is(
+    data, tmp_path, monkeypatch, logs_every_step, killed_in
+):
+    """Steps after the checkpoint are not there twice, and what a killed process had not written is."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(condition: bool) -> None:
+        if condition:
+            raise Killed
+
+    real_step, real_audio = loop.train_step, tensorboard._audio
+
+    def step(t, batch):
+        kill(t.progress.iteration == 8)
+        real_step(t, batch)
+
+    def audio(path, *others):
+        kill("_i10_" in path.name)
+        return real_audio(path, *others)
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as context, pytest.raises(Killed):
+        context.setattr(
+            *((loop, "train_step", step) if killed_in == "a step" else (tensorboard, "_audio", audio))
+        )
+        main(command(data, run, "--tensorboard"))
+    if killed_in == "a step":
+        assert max(read_events(run)["nll_bits/train"]) == 8
+    assert main(["resume", str(run)]) == 0  # from iteration 5 or 10; with TensorBoard, as before
+    assert_tells_of_the_log(run, EVALUATED)
+
+
+def test_tensorboard_may_be_switched_on_later(undisturbed, tmp_path):
+    run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    assert main(["resume", str(run), "--max-iters", "14", "--tensorboard"]) == 0
+    assert_tells_of_the_log(run, [*EVALUATED, 14])
+
+
+def test_tensorboard_goes_on_after_a_disk_was_full(data, tmp_path, monkeypatch, logs_every_step, capsys):
+    event_file_writer = pytest.importorskip("tensorboardX.event_file_writer")
+    real, calls = event_file_writer.EventsWriter.flush, []
+
+    def full_at_times(self):
+        calls.append(self)
+        if len(calls) in (4, 5):
+            self._py_recordio_writer._writer.write(b"half an event")
+            raise FULL
+        real(self)
+
+    monkeypatch.setattr(event_file_writer.EventsWriter, "flush", full_at_times)
+    run = tmp_path / "run"
+    assert main(command(data, run, "--tensorboard")) == 0
+    assert capsys.readouterr().out.count("Warning: no TensorBoard after iteration") == 1
+    events = read_events(run)
+    assert set(range(6, 13)) <= events["nll_bits/train"].keys()
+    assert sorted(events["learning_curve"])[-2:] == [10, 12]
+
+
+def test_without_tensorboardx_nothing_is_started(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    for words in (command(data, tmp_path / "run", "--tensorboard"), ["resume", "run", "--tensorboard"]):
+        assert main(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(
+            "samplernn: --tensorboard needs tensorboardX: pip install 'samplernn-theano[tens"
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_resumes_where_tensorboardx_is_missing(data, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    assert main(command(data, run, "--tensorboard", "--max-iters", "3")) == 0
+    monkeypatch.setitem(sys.modules, "tensorboardX.event_file_writer", None)
+    assert main(["resume", str(run), "--max-iters", "6"]) == 0
+    assert capsys.readouterr().out.count("Warning: no TensorBoard after iteration 3") == 1
+
+
+def test_an_overwritten_run_loses_its_events(data, tmp_path):
+    run = tmp_path / "run"
+    for _ in range(2):
+        assert main(command(data, run, "--tensorboard", "--overwrite")) == 0
+        assert len(list((run / "tensorboard").iterdir())) == 1
