@@ -6,7 +6,6 @@ gradients by the weights are accumulated, and only those by the inputs have the 
 """
 
 import math
-from collections.abc import Callable, Sequence
 
 import pytensor
 import pytensor.tensor as pt
@@ -26,14 +25,12 @@ from pytensor.tensor.variable import TensorVariable as Expression
 MAX_ACTIVATIONS = 2**22
 """Of one layer computed at once: 16 MiB."""
 
-Total = Callable[[Sequence[Expression], Sequence[Expression]], Expression]
-"""Maps a chunk of the inputs, and the weights, to the sum over its rows."""
-
 
 def in_chunks(sum_of_rows: Expression) -> Expression:
     """The sum of an expression (N, ...), over all its axes, computed in chunks of the N rows.
 
-    It has a gradient, of the first order, which costs no second pass.
+    It has a gradient, of the first order, which costs no second pass. PyTensor removes the gradient from
+    graphs that do not use it.
     """
     y = sum_of_rows.owner.inputs[0]
     N = y.type.shape[0]
@@ -43,12 +40,45 @@ def in_chunks(sum_of_rows: Expression) -> Expression:
     if n == 1 or not trained:  # small, or a model without a recurrent layer
         return sum_of_rows
     constants = [x for x in rows if x not in trained]
+    given = [*trained, *constants, *weights]
+    inputs = [v.type() for v in given]
 
-    def of_chunk(now: Sequence[Expression], fixed: Sequence[Expression]) -> Expression:
-        new = dict(zip([*trained, *constants, *weights], [*now, *fixed], strict=True))
-        return clone_replace(sum_of_rows, new, rebuild_strict=False)
+    def chunk(*arguments: Expression) -> list[Expression]:
+        """Sums so far of the cost and the gradients by the weights, and the chunk's gradients by its rows."""
+        now, sums, fixed = (
+            arguments[: len(rows)],
+            arguments[len(rows) : -len(weights)],
+            arguments[-len(weights) :],
+        )
+        new = dict(zip(given, [*now, *fixed], strict=True))
+        cost = clone_replace(sum_of_rows, new, rebuild_strict=False)
+        gradients = pytensor.grad(cost, [*now[: len(trained)], *fixed])
+        by_rows, by_weights = gradients[: len(trained)], gradients[len(trained) :]
+        return [*(s + g for s, g in zip(sums, [cost, *by_weights], strict=True)), *by_rows]
 
-    return total(of_chunk, trained, constants, weights, n)
+    results = pytensor.scan(
+        chunk,
+        sequences=[x.reshape((n, x.type.shape[0] // n, *x.type.shape[1:])) for x in inputs[: len(rows)]],
+        outputs_info=[
+            *(pt.zeros(shape, y.dtype) for shape in ((), *(w.type.shape for w in weights))),
+            *[None] * len(trained),
+        ],
+        non_sequences=inputs[len(rows) :],
+        strict=True,
+        return_updates=False,
+    )
+    total, *by_weights = (trace[-1] for trace in results[: 1 + len(weights)])
+    by_rows = [g.reshape(x.type.shape) for g, x in zip(results[1 + len(weights) :], trained, strict=True)]
+
+    def pullback(inputs, outputs, gradients):
+        scaled = [gradients[0] * g for g in outputs[1:]]
+        none = [disconnected_type() for _ in constants]
+        return [*scaled[: len(trained)], *none, *scaled[len(trained) :]]
+
+    outputs = [total, *by_rows, *by_weights]
+    connected = [[x not in constants] * len(outputs) for x in given]
+    op = OpFromGraph(inputs, outputs, pullback=pullback, connection_pattern=connected, inline=True)
+    return op(*given)[0]
 
 
 def cut(y: Expression, N: int) -> tuple[list[Expression], list[Expression], int]:
@@ -112,59 +142,3 @@ def inputs_by_row(x: Expression, N: int) -> list[int]:
 def n_chunks(length: int, size: int, max_size: int) -> int:
     """The smallest number of equal chunks of `length` steps such that each has `max_size` of the `size`."""
     return next(n for n in range(1, length + 1) if length % n == 0 and (size <= n * max_size or n == length))
-
-
-def total(
-    build: Total,
-    differentiable: Sequence[Expression],
-    constants: Sequence[Expression],
-    weights: Sequence[Expression],
-    n: int,
-) -> Expression:
-    """The sum, (), of build(chunk of [*differentiable, *constants], weights) over `n` chunks of axis 0.
-
-    It has a gradient, of the first order, by `differentiable` and `weights`, which costs no second pass, and
-    none by `constants`. PyTensor removes the gradient from graphs that do not use it.
-    """
-    if n == 1:
-        return build([*differentiable, *constants], weights)
-    inputs = [v.type() for v in (*differentiable, *constants, *weights)]
-    rows, fixed = inputs[: -len(weights)], inputs[-len(weights) :]
-
-    def chunk(*arguments: Expression) -> list[Expression]:
-        """The accumulated cost and gradients by the weights, and the chunk's gradients by its rows."""
-        now, rest = arguments[: len(rows)], arguments[len(rows) :]
-        sums, fixed = rest[: -len(weights)], rest[-len(weights) :]
-        cost = build(now, fixed)
-        gradients = pytensor.grad(cost, [*now[: len(differentiable)], *fixed])
-        terms = [cost, *gradients[len(differentiable) :]]
-        return [*(s + g for s, g in zip(sums, terms, strict=True)), *gradients[: len(differentiable)]]
-
-    def cut(x: Expression) -> Expression:
-        length, *others = x.type.shape
-        return x.reshape((n, length // n, *others))
-
-    zeros = [pt.zeros(shape, weights[0].dtype) for shape in ((), *(w.type.shape for w in fixed))]
-    results = pytensor.scan(
-        chunk,
-        sequences=[cut(x) for x in rows],
-        outputs_info=[*zeros, *[None] * len(differentiable)],
-        non_sequences=fixed,
-        strict=True,
-        return_updates=False,
-    )
-    sums = [trace[-1] for trace in results[: len(zeros)]]
-    by_rows = [g.reshape(x.type.shape) for g, x in zip(results[len(zeros) :], differentiable, strict=True)]
-
-    def pullback(inputs, outputs, gradients):
-        scaled = [gradients[0] * g for g in outputs[1:]]
-        return [
-            *scaled[: len(differentiable)],
-            *(disconnected_type() for _ in constants),
-            *scaled[len(differentiable) :],
-        ]
-
-    outputs = [sums[0], *by_rows, *sums[1:]]
-    connected = [[not len(differentiable) <= k < len(rows)] * len(outputs) for k in range(len(inputs))]
-    op = OpFromGraph(inputs, outputs, pullback=pullback, connection_pattern=connected, inline=True)
-    return op(*differentiable, *constants, *weights)[0]

@@ -26,7 +26,7 @@ def by_hand(graph: FunctionGraph, node: Apply) -> list[Expression] | None:
     """A recurrent layer over time, as `rnn.over_time` makes it, gets its gradient by hand."""
     if not isinstance(node.op, OpFromGraph):
         return None
-    pullback = {gru_cell.__name__: gru, lstm_cell.__name__: lstm}.get(node.op.name)
+    pullback = {gru_cell.__name__: gru_gradients, lstm_cell.__name__: lstm_gradients}.get(node.op.name)
     if pullback is None:
         return None
     inner = node.op.fgraph.unfreeze()
@@ -35,10 +35,10 @@ def by_hand(graph: FunctionGraph, node: Apply) -> list[Expression] | None:
     )
 
 
-def gru(inputs: Expressions, outputs: Expressions, gradients: Expressions) -> list[Expression]:
-    """Gradients by p, h0, Wg and Wc.
+def gru_gradients(inputs: Expressions, outputs: Expressions, gradients: Expressions) -> list[Expression]:
+    """Gradients by p, h0, Wg and Wc, given that by the outputs h.
 
-    Two products per step, dc Wcᵀ and [dz, dr] Wgᵀ.
+    Two products per step, dc Wcᵀ and [dz, dr] Wgᵀ; dz, dr and dc are by the arguments of the nonlinearities.
     """
 
     def step(t, dh, dhs_out, zrs, cs, h_prevs, WgT, WcT):
@@ -46,13 +46,13 @@ def gru(inputs: Expressions, outputs: Expressions, gradients: Expressions) -> li
         H = h_prev.type.shape[-1]
         z, r = zr[:, :H], zr[:, H:]
         one = constant(1, z)
-        D = dh + dh_out
-        dc = D * z * (one - c * c)
+        dh = dh + dh_out
+        dc = dh * z * (one - c * c)
         drh = dc @ WcT
-        dz = D * (c - h_prev) * z * (one - z)
+        dz = dh * (c - h_prev) * z * (one - z)
         dr = drh * h_prev * r * (one - r)
         dzr = pt.concatenate([dz, dr], axis=1)
-        return D * (one - z) + drh * r + dzr @ WgT, dzr, dc
+        return dh * (one - z) + drh * r + dzr @ WgT, dzr, dc
 
     _, h0, Wg, Wc = inputs
     hs, zrs, cs = outputs
@@ -60,22 +60,22 @@ def gru(inputs: Expressions, outputs: Expressions, gradients: Expressions) -> li
     h_prev = pt.concatenate([h0[None], hs[:-1]])
     dhs, dzrs, dcs = pytensor.scan(
         step,
-        sequences=[_backwards(hs)],
+        sequences=[_reversed_steps(hs)],
         outputs_info=[pt.zeros_like(h0), None, None],
         non_sequences=[gradients[0], zrs, cs, h_prev, Wg.T, Wc.T],
         strict=True,
         return_updates=False,
     )
-    # dzrs and dcs have the last step first; a product over time is the same in any order.
+    # dzrs and dcs have the last step first, and so have what they are multiplied with.
     dWg = _rows(h_prev[::-1], H).T @ _rows(dzrs, 2 * H)
     dWc = _rows((h_prev * zrs[:, :, H:])[::-1], H).T @ _rows(dcs, H)
     return [pt.concatenate([dzrs, dcs], axis=2)[::-1], dhs[-1], dWg, dWc]
 
 
-def lstm(inputs: Expressions, outputs: Expressions, gradients: Expressions) -> list[Expression]:
-    """Gradients by p, s0, c0 and Wr.
+def lstm_gradients(inputs: Expressions, outputs: Expressions, gradients: Expressions) -> list[Expression]:
+    """Gradients by p, s0, c0 and Wr, given those by s and c.
 
-    One product per step, that of the gradients of the gates with Wrᵀ.
+    One product per step, dpre Wrᵀ; dpre is by the arguments of the nonlinearities.
     """
 
     def step(t, ds, dc, dss_out, dcs_out, all_gates, cs, c_prevs, WrT):
@@ -106,7 +106,7 @@ def lstm(inputs: Expressions, outputs: Expressions, gradients: Expressions) -> l
     )
     dss, dcs, dpres = pytensor.scan(
         step,
-        sequences=[_backwards(ss)],
+        sequences=[_reversed_steps(ss)],
         outputs_info=[pt.zeros_like(s0), pt.zeros_like(c0), None],
         non_sequences=[ds_out, dc_out, gates, cs, pt.concatenate([c0[None], cs[:-1]]), Wr.T],
         strict=True,
@@ -116,7 +116,7 @@ def lstm(inputs: Expressions, outputs: Expressions, gradients: Expressions) -> l
     return [dpres[::-1], dss[-1], dcs[-1], dWr]
 
 
-def _backwards(x: Expression) -> Expression:
+def _reversed_steps(x: Expression) -> Expression:
     """Indices of the steps of x (T, ...), the last first; they avoid a reversed copy."""
     return pt.arange(x.shape[0] - 1, -1, -1, dtype="int32")
 

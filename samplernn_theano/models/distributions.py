@@ -116,8 +116,9 @@ def _mixture(outputs: Expression, n_components: int) -> tuple[Expression, Expres
     """Outputs (..., K (1 + 2 n)) as logits of the weights (..., K), means and log deviations (..., K, n)."""
     *leading, total = outputs.type.shape
     K, n = n_components, (total // n_components - 1) // 2
-    means = outputs[..., K : K + K * n].reshape((*leading, K, n))
-    log_deviations = outputs[..., K + K * n :].reshape((*leading, K, n))
+    shape = (-1, *leading[1:], K, n)
+    means = outputs[..., K : K + K * n].reshape(shape)
+    log_deviations = outputs[..., K + K * n :].reshape(shape)
     return (
         outputs[..., :K],
         means,

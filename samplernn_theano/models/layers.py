@@ -7,7 +7,7 @@ import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.config.shared_hyperparameters import Common, Quantised, RealValued, Recurrent
-from samplernn_theano.models.parameters import Draw, Parameters, default, he, standard_normal, zeros
+from samplernn_theano.models.parameters import Initial, Parameters, default, he, standard_normal, zeros
 
 # --- linear layers ------------------------------------------------------------------------------------------
 
@@ -18,10 +18,13 @@ def linear(
     name: str,
     x: Expression,
     n_out: int,
-    initial: Callable[[int, int], Draw] = he,
+    initial: Callable[[int, int], Initial] = he,
     bias: bool = True,
 ) -> Expression:
-    """A linear layer: x (..., n_in) W + b, (..., n_out), with W of `weight` and b the parameter `name.b`."""
+    """A linear layer: x (..., n_in) W + b, (..., n_out), with W of `weight` and b the parameter `name.b`.
+
+    Its initialisation is that of He et al. 2015, unless another one is given.
+    """
     y = matmul(x, weight(params, hp, name, x.type.shape[-1], n_out, initial))
     return y + params.new(f"{name}.b", (n_out,), zeros(n_out)) if bias else y
 
@@ -32,7 +35,7 @@ def weight(
     name: str,
     n_in: int,
     n_out: int,
-    initial: Callable[[int, int], Draw] = default,
+    initial: Callable[[int, int], Initial] = default,
 ) -> Expression:
     """The effective weight (n_in, n_out) of a linear layer: W0 · g0 / ||W0||₂ over the first axis.
 
@@ -78,9 +81,9 @@ def relu(x: Expression) -> Expression:
 
 
 def rescale(samples: Expression, q_levels: int, dtype: str) -> Expression:
-    """Rescale levels 0..Q-1 to [-2, 2], the input of a recurrent tier: (x / (Q // 2) - 1) · 2.
+    """Rescale levels 0..Q-1 to -2..2, the input of a recurrent tier: (x / (Q // 2) - 1) · 2.
 
-    Quirk: Q // 2 is an integer division, so an odd Q does not end at 2.
+    Quirk: Q // 2 is an integer division, so only an odd Q ends at 2; an even one ends at 2 - 4 / Q.
     """
     x = samples.astype(dtype)
     return (x / constant(q_levels // 2, x) - constant(1, x)) * constant(2, x)
@@ -91,8 +94,8 @@ def nll_bits(logits: Expression, targets: Expression) -> Expression:
     q_levels = logits.type.shape[-1]
     logits = logits - pt.max(logits, axis=-1, keepdims=True)
     log_sum = pt.log(pt.sum(pt.exp(logits), axis=-1))
-    one_hot = pt.eq(targets[..., None], pt.arange(q_levels, dtype=targets.dtype))
-    picked = pt.sum(pt.switch(one_hot, logits, constant(0, logits)), axis=-1)
+    is_target = pt.eq(targets[..., None], pt.arange(q_levels, dtype=targets.dtype))
+    picked = pt.sum(pt.switch(is_target, logits, constant(0, logits)), axis=-1)
     return (log_sum - picked) * constant(np.log2(np.e), logits)
 
 
@@ -124,7 +127,7 @@ def initial_state(
 ) -> Expression:
     """The learned initial state `name` (R, state width) of every clip if `reset` is 1, else `state`.
 
-    With `learn_h0` false the parameter exists and stays at zero. Without a `reset` the state is kept.
+    With `learn_h0` false the parameter exists and is not trained. Without a `reset` the state is kept.
     """
     shape = (hp.n_rnn, hp.state_width)
     learned = params.new(name, shape, zeros(*shape), trainable=hp.learn_h0)
@@ -153,12 +156,12 @@ def frames(x: Expression, size: int) -> Expression:
 
 def split_last(x: Expression, n: int) -> Expression:
     """(N, B, n · width) as (N, B, n, width)."""
-    _, B, width = x.type.shape
-    return x.reshape((-1, B, n, width // n))
+    _, B, total = x.type.shape
+    return x.reshape((-1, B, n, total // n))
 
 
-def steps_below(x: Expression) -> Expression:
-    """(N, B, n, width), n vectors per step, as a sequence (N · n, B, width): time comes first."""
+def flatten_steps(x: Expression) -> Expression:
+    """(N, B, n, width), n vectors per step, as a sequence (N · n, B, width)."""
     N, B, n, width = x.type.shape
     return x.transpose(0, 2, 1, 3).reshape((N * n, B, width))
 

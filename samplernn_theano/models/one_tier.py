@@ -45,8 +45,9 @@ def network(
         x = table[previous[..., 0]]  # (T, B, emb_size)
     state = layers.initial_state(params, "SampleLevel.h0", hp, state, reset)
     # h_t = H(h_(t-1), x_t) (eq. 2)
-    x, new_state = rnn.stacked_rnn(params, hp, f"SampleLevel.{hp.rnn_type}", x, state)
-    # p(x_(i+1) | x_1, ..., x_i) = softmax(MLP(h_t)) (eq. 3); the softmax is part of the cost
+    h, new_state = rnn.stacked_rnn(params, hp, f"SampleLevel.{hp.rnn_type}", x, state)
+    # p(x_(t+1) | x_1, ..., x_t) = softmax(MLP(h_t)) (eq. 3); the softmax is part of the cost
+    x = h
     for name in ("L1", "L2", "L3"):
         x = relu(linear(params, hp, f"SampleLevel.{name}", x, hp.dim))
     width = distributions.width(hp, n_samples=hp.overlap)
@@ -59,10 +60,10 @@ def graph(params: Parameters, hp: OneTier | RNNGMM) -> Graph:
     sequences, mask, reset = layers.chunk_inputs(params, hp)
     h0 = layers.state_input(params, hp, "h0", hp.batch_size)
     outputs, new_h0 = network(params, hp, layers.frames(sequences[:, :-FS], FS), h0, reset)
-    targets, counts = layers.frames(sequences[:, FS:], FS), layers.frames(mask[:, FS:], FS)
+    targets, target_mask = layers.frames(sequences[:, FS:], FS), layers.frames(mask[:, FS:], FS)
     if not hp.real_valued:
-        targets, counts = targets[..., 0], counts[..., 0]
-    nll = distributions.nll(hp, outputs, targets, counts)  # (T / FS, B)
+        targets, target_mask = targets[..., 0], target_mask[..., 0]
+    nll = distributions.nll(hp, outputs, targets, target_mask)  # (T / FS, B)
     return Graph(
         parameters=params,
         sequences=sequences,
@@ -71,7 +72,7 @@ def graph(params: Parameters, hp: OneTier | RNNGMM) -> Graph:
         states={"h0": h0},
         new_states={"h0": new_h0},
         total=pt.sum(nll),
-        count=pt.sum(counts),
+        count=pt.sum(target_mask),
         nll=nll.T,
         logits=outputs.transpose(1, 0, 2),
     )

@@ -15,7 +15,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from samplernn_theano.errors import CheckpointError
 from samplernn_theano.original import svd_signs
 
-Draw = Callable[[RandomState], NDArray]
+Initial = Callable[[RandomState], NDArray]
 
 
 class Parameters(Mapping[str, SharedVariable]):
@@ -41,7 +41,7 @@ class Parameters(Mapping[str, SharedVariable]):
         self._variables: dict[str, SharedVariable] = {}
         self._trainable: dict[str, bool] = {}
 
-    def new(self, name: str, shape: tuple[int, ...], draw: Draw, trainable: bool = True) -> SharedVariable:
+    def new(self, name: str, shape: tuple[int, ...], draw: Initial, trainable: bool = True) -> SharedVariable:
         """The parameter `name`, created at its first use; later calls return the same variable.
 
         A value is drawn at *every* call, and discarded if the parameter exists or was given (quirk: the
@@ -103,18 +103,18 @@ class Parameters(Mapping[str, SharedVariable]):
 # --- initial values -----------------------------------------------------------------------------------------
 
 
-def uniform(deviation: float, shape: tuple[int, ...]) -> Draw:
+def uniform(deviation: float, shape: tuple[int, ...]) -> Initial:
     """Draw from the uniform distribution with mean 0 and the given standard deviation."""
     bound = deviation * np.sqrt(3)
     return lambda rng: rng.uniform(low=-bound, high=bound, size=shape)
 
 
-def he(n_in: int, n_out: int) -> Draw:
+def he(n_in: int, n_out: int) -> Initial:
     """He et al. 2015: uniform with standard deviation sqrt(2 / n_in)."""
     return uniform(np.sqrt(2.0 / n_in), (n_in, n_out))
 
 
-def orthogonal(n: int) -> Draw:
+def orthogonal(n: int) -> Initial:
     """Saxe et al. 2014: the orthogonal factor u (n, n) of a standard normal matrix's SVD.
 
     With the column signs of the authors' LAPACK: a current one gives some columns the other sign.
@@ -122,18 +122,18 @@ def orthogonal(n: int) -> Draw:
     return lambda rng: svd_signs.orthogonal_factor(rng.normal(0.0, 1.0, (n, n)))
 
 
-def default(n_in: int, n_out: int) -> Draw:
+def default(n_in: int, n_out: int) -> Initial:
     """The original's default: orthogonal for a square matrix, else LeCun's sqrt(1 / n_in)."""
     if n_in == n_out:
         return orthogonal(n_in)
     return uniform(np.sqrt(1.0 / n_in), (n_in, n_out))
 
 
-def standard_normal(*shape: int) -> Draw:
+def standard_normal(*shape: int) -> Initial:
     """Draw from the standard normal distribution."""
     return lambda rng: rng.randn(*shape)
 
 
-def zeros(*shape: int) -> Draw:
+def zeros(*shape: int) -> Initial:
     """All zeros; draws nothing."""
     return lambda rng: np.zeros(shape)

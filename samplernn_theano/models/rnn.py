@@ -19,7 +19,7 @@ from samplernn_theano.models.parameters import Parameters, default, orthogonal
 def gru(
     params: Parameters, hp: Recurrent, name: str, x: Expression, h0: Expression
 ) -> tuple[Expression, Expression]:
-    """A GRU layer (Cho et al. 2014): x (T, B, n_in) and h0 (B, H) to its outputs (T, B, H), and the last."""
+    """A GRU layer: x (T, B, n_in) and h0 (B, H) to its outputs (T, B, H), and the last."""
     H = h0.type.shape[-1]
     p = linear(params, hp, f"{name}.Step.Input", x, 3 * H, default)  # (T, B, 3 H)
     Wg = weight(params, hp, f"{name}.Step.Recurrent_Gates", H, 2 * H)
@@ -35,12 +35,15 @@ def gru_cell(
 
     [z, r] = sigmoid(h W_g + p_g), c = tanh((r · h) W_c + p_c), h' = z · c + (1 - z) · h
 
+    The reset gate acts before the product, as in Cho et al. 2014; in the GRUs of cuDNN, PyTorch and Keras
+    (by default) it acts after it, and their weights do not fit this cell.
+
     Also returns [z, r] (B, 2 H) and c, which its gradient takes.
     """
     H = h.type.shape[-1]
     zr = pt.sigmoid(pt.dot(h, Wg) + p[:, : 2 * H])
     z, r = zr[:, :H], zr[:, H:]
-    c = pt.tanh(pt.dot(r * h, Wc) + p[:, 2 * H :])  # the reset gate acts before the product
+    c = pt.tanh(pt.dot(r * h, Wc) + p[:, 2 * H :])
     return z * c + (constant(1, z) - z) * h, zr, c
 
 
@@ -84,18 +87,18 @@ def over_time(
 ) -> list[Expression]:
     """A cell at every step of p (T, B, n): its outputs (T, B, width) each, the new states first.
 
-    An operation named like the cell, by which `samplernn_theano.models.backpropagation` knows it.
+    One step, as in generation, is no loop. More are an operation named like the cell, by which
+    `samplernn_theano.models.backpropagation` knows it.
     """
     T = p.type.shape[0]
-    if T == 1:  # no loop, as in generation
+    if T == 1:
         return [output[None] for output in cell(p[0], *states, *weights)]
     inputs = [v.type() for v in (p, *states, *weights)]
-    now, *fixed = inputs
-    carried = [fixed.pop(0) for _ in states]
-    after_one_step = cell(now[0], *carried, *fixed)
+    ps, carried, fixed = inputs[0], inputs[1 : 1 + len(states)], inputs[1 + len(states) :]
+    after_one_step = cell(ps[0], *carried, *fixed)  # for its shapes
     outputs = pytensor.scan(
         cell,
-        sequences=[now],
+        sequences=[ps],
         outputs_info=[*carried, *[None] * (len(after_one_step) - len(carried))],
         non_sequences=fixed,
         strict=True,
@@ -135,7 +138,7 @@ def stacked_rnn(
     """
     layer = gru if hp.rnn_type == "GRU" else lstm
     output, new_states, skips = x, [], []
-    for k in range(1, state.type.shape[1] + 1):
+    for k in range(1, hp.n_rnn + 1):
         skips_in = hp.skip_conn and k > 1
         layer_name = f"{name}{k}+inpskip" if skips_in else f"{name}{k}"
         inputs = pt.concatenate([output, x], axis=2) if skips_in else output

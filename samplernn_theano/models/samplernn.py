@@ -4,12 +4,13 @@
     FrameLevel      one step per FS samples: reads a frame, conditions the samples that follow
     SampleLevel     a multilayer perceptron: reads the FS previous samples, predicts the next one
 
-The paper's formulas hold for any number of tiers, and so does this module: two_tier is the model without
-BigFrameLevel, three_tier has both, k_tier may have more above them. samplernn_gmm is two_tier on real
-numbers.
+The formulas hold for any number of tiers: two_tier is the model without BigFrameLevel, three_tier has both,
+k_tier may have more above them. samplernn_gmm is two_tier on real numbers.
 
-Shapes: B clips, T samples per chunk, N frames per chunk, FS samples per frame, D the width, Q levels,
-R layers per stack. Time comes first inside the model: (N, B, ...).
+Every linear layer has weight normalisation (`samplernn_theano.models.layers.weight`), unless it is off.
+
+Shapes: B clips, T samples per chunk, D the width, Q levels, R layers per stack; FS (BFS) samples per frame
+of a tier, which takes N = T / FS steps per chunk. Time comes first inside the model: (N, B, ...).
 """
 
 import pytensor.tensor as pt
@@ -38,9 +39,9 @@ def frame_tier(
     Parameters
     ----------
     frames : (N, B, FS)
-        f_t, the frame that each step reads.
+        The frame that each step reads.
     conditioning : (N, B, D) or None
-        c_t of the tier above; None for the slowest tier.
+        Vectors of the tier above; None for the slowest tier.
     state : (B, R, state width)
     reset : () int32 or None
         If 1, the learned initial state replaces `state`; None keeps `state`.
@@ -50,16 +51,18 @@ def frame_tier(
     conditioning : (N, B, ratio, D)
         A vector for each step of the tier below.
     h : (N, B, D)
-        Outputs of the last recurrent layer.
+        Outputs of the stack of recurrent layers.
     new_state : (B, R, state width)
     """
-    inp = rescaled(params, hp, frames)
-    if conditioning is not None:  # inp_t = W_x f_t + c_t (eq. 4); f_t alone in the slowest tier
+    inp = rescaled(params, hp, frames)  # f_t
+    if (
+        conditioning is not None
+    ):  # inp_t = W_x f_t + c_t, c of the tier above (eq. 4); inp_t = f_t in the slowest
         inp = linear(params, hp, f"{tier.name}.InputExpand", inp, hp.dim) + conditioning
     state = layers.initial_state(params, f"{tier.name}.h0", hp, state, reset)
     # h_t = H(h_(t-1), inp_t)
     h, new_state = rnn.stacked_rnn(params, hp, f"{tier.name}.{hp.rnn_type}", inp, state)
-    # c_((t-1) r + j) = W_j h_t for j = 1, ..., r (eq. 9)
+    # c_((t-1) r + j) = W_j h_t for j = 1, ..., r, for the tier below (eq. 9)
     upsampled = linear(params, hp, f"{tier.name}.Output", h, tier.ratio * hp.dim)
     return layers.split_last(upsampled, tier.ratio), h, new_state
 
@@ -80,19 +83,19 @@ def sample_tier(params: Parameters, hp: Tiers, previous: Expression, conditionin
     Parameters
     ----------
     previous : (..., FS)
-        The FS samples before each target. Not read with `multi_softmax`: all samples of a frame are predicted
-        at once.
+        The FS samples before each target. Not read with `multi_softmax`: a sample is predicted from the
+        conditioning vector alone.
     conditioning : (..., D)
         A vector for each target.
     """
-    inp = conditioning  # inp_i = W_x f_i + c_i, where f_i are the embedded previous samples (eq. 10, 11)
+    inp = conditioning  # inp_i = W_x f_i + c_i, where f_i are the embedded last FS samples (eq. 10, 11)
     if isinstance(hp, SampleRNNGMM) or not hp.multi_softmax:
         f = embedded(params, hp, previous)
         inp = linear(params, hp, "SampleLevel.L1_PrevSamples", f, hp.dim, bias=False) + conditioning
-    # p(x_i | x_1, ..., x_(i-1)) = softmax(MLP(inp_i)) (eq. 12); the softmax is part of the cost
+    # p(x_(i+1) | x_1, ..., x_i) = softmax(MLP(inp_i)) (eq. 12); the softmax is part of the cost
     x = relu(linear(params, hp, "SampleLevel.L2", inp, hp.dim))
     x = relu(linear(params, hp, "SampleLevel.L3", x, hp.dim))
-    # Quirk: the initialisation is the default, which is orthogonal where dim equals q_levels.
+    # Unlike the others its initialisation is the default, orthogonal where dim equals q_levels.
     return linear(params, hp, "SampleLevel.Output", x, distributions.width(hp), default)
 
 
@@ -109,7 +112,7 @@ def embedded(params: Parameters, hp: Tiers, samples: Expression) -> Expression:
 
 
 def rescaled(params: Parameters, hp: Tiers, samples: Expression) -> Expression:
-    """Levels rescaled to [-2, 2]; real-valued samples as they are."""
+    """Levels rescaled to -2..2; real-valued samples as they are."""
     return samples if isinstance(hp, SampleRNNGMM) else layers.rescale(samples, hp.q_levels, params.dtype)
 
 
@@ -123,22 +126,22 @@ def graph(params: Parameters, hp: Tiers) -> Graph:
     for tier in hp.tiers:
         first = overlap - tier.frame_size
         frames = layers.frames(sequences[:, first : first + T], tier.frame_size)  # (N, B, tier's FS)
-        above = None if conditioning is None else layers.steps_below(conditioning)  # (N, B, D)
+        above = None if conditioning is None else layers.flatten_steps(conditioning)  # (N, B, D)
         conditioning, h, new_states[tier.state] = frame_tier(
             params, hp, tier, frames, above, states[tier.state], reset
         )
         if hp.independent_preds and tier == hp.tiers[0]:
             ip_logits = independent_predictions(params, hp, tier, h)
+    assert conditioning is not None  # there is a recurrent tier
     # The FS samples before each target: (N, B, FS targets, FS)
     starts = range(overlap - FS, overlap)
     previous = pt.stack([layers.frames(sequences[:, start : start + T], FS) for start in starts], axis=3)
-    assert conditioning is not None  # there is a recurrent tier
     outputs = sample_tier(params, hp, previous, conditioning)  # (N, B, FS, Q)
 
     def nll(outputs: Expression, size: int) -> Expression:
         """NLL of the targets in frames, (T / size, B, size), in bits."""
-        targets, counts = (layers.frames(x[:, overlap:], size) for x in (sequences, mask))
-        return distributions.nll(hp, outputs, targets, counts)
+        targets, target_mask = (layers.frames(x[:, overlap:], size) for x in (sequences, mask))
+        return distributions.nll(hp, outputs, targets, target_mask)
 
     bits = nll(outputs, FS)
     return Graph(
@@ -160,17 +163,16 @@ def graph(params: Parameters, hp: Tiers) -> Graph:
 def generation_step(params: Parameters, hp: Tiers, n_seqs: int) -> GenerationStep:
     """The model as a generator, in steps of the slowest tier.
 
-    For each of its conditioning vectors follows one step of the tier below, and so on, down to the sample
-    tier and a draw from its prediction.
+    For each of its conditioning vectors follows one step of the tier below, and so on, down to the draws.
     """
     tiers, states = hp.tiers, input_states(params, hp, n_seqs)
 
-    def big_frame(before: Expression, state: States, draw: Draw) -> tuple[Expression, States]:
+    def slowest_frame(before: Expression, state: States, draw: Draw) -> tuple[Expression, States]:
         """One frame of the slowest tier, from that before it, (n_seqs, overlap)."""
         samples = [before[:, i] for i in range(hp.overlap)]  # all so far, (n_seqs,) each
 
         def step(k: int, above: Expression | None) -> None:
-            """One step of tier k, and of everything below it; `above` is (1, n_seqs, D)."""
+            """One step of tier k and of all below it adds to samples and state; `above` is (1, n_seqs, D)."""
             tier = tiers[k]
             frames = pt.stack(samples[-tier.frame_size :], axis=1)[None]  # (1, n_seqs, FS)
             carried = state[tier.state]
@@ -187,14 +189,12 @@ def generation_step(params: Parameters, hp: Tiers, n_seqs: int) -> GenerationSte
         return pt.stack(samples[hp.overlap :], axis=1), state
 
     def start(reset: Expression) -> States:
-        return {
-            tier.state: layers.initial_state(params, f"{tier.name}.h0", hp, states[tier.state], reset)
-            for tier in hp.tiers
-        }
+        names = {tier.state: f"{tier.name}.h0" for tier in tiers}
+        return {s: layers.initial_state(params, name, hp, states[s], reset) for s, name in names.items()}
 
-    return GenerationStep(hp.overlap, big_frame, states, start)
+    return GenerationStep(hp.overlap, slowest_frame, states, start)
 
 
-def input_states(params: Parameters, hp: Tiers, n_seqs: int) -> dict[str, Expression]:
+def input_states(params: Parameters, hp: Tiers, n_seqs: int) -> States:
     """Inputs for the carried states, the slowest tier's first."""
     return {tier.state: layers.state_input(params, hp, tier.state, n_seqs) for tier in hp.tiers}

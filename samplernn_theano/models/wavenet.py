@@ -1,8 +1,9 @@
 """WaveNet (van den Oord et al. 2016) as re-implemented for table 1 of the SampleRNN paper.
 
 Blocks of layers, each a gated convolution over two samples with dilation 1, 2, 4, ... The skip connections of
-all layers are summed, and the sum is mapped to the logits of the next sample. No state is carried between
-chunks: a chunk begins with a receptive field of samples before its first target.
+all layers, each with a learned scale, are summed, and the sum is mapped to the logits of the next sample; the
+residual connections lead from layer to layer. No state is carried between chunks, so `reset` is not read: a
+chunk begins with a receptive field of samples before its first target.
 
 Shapes: B clips (N sequences, in generation), T samples per chunk, C = dim channels, Q levels, d the dilation
 of a layer. Convolutions are "valid" and causal: an output is d samples shorter than its input, and ends with
@@ -40,7 +41,8 @@ class Layer(NamedTuple):
 def dilated_layers(params: Parameters, hp: WaveNet) -> list[Layer]:
     """The parameters of all dilated layers, the first layer first.
 
-    Quirk: the channels of their outputs are interleaved: gates and residuals are even, values and skips odd.
+    Quirk: the channels of the outputs of both convolutions are interleaved: gates and residuals are even,
+    values and skips odd.
     """
     C, L = hp.dim, hp.dilation_layers_per_block
     layers: list[Layer] = []
@@ -48,16 +50,16 @@ def dilated_layers(params: Parameters, hp: WaveNet) -> list[Layer]:
         scales = params.new(f"block_{k}.parametrized_weights", (L,), lambda rng: np.ones(L))
         for i in range(1, L + 1):
             name = f"block_{k}.dilation_{i}"
-            W = convolution(params, f"{name}.W", (2 * C, C if layers else 1, 2, 1))
+            W = filter_weight(params, f"{name}.W", (2 * C, C if layers else 1, 2, 1))
             b = params.new(f"{name}.b", (2 * C,), zeros(2 * C))
-            W1x1 = convolution(params, f"{name}.W1x1", (2 * C, C, 1, 1))[..., 0, 0]
+            W1x1 = filter_weight(params, f"{name}.W1x1", (2 * C, C, 1, 1))[..., 0, 0]
             W, b = pt.concatenate([W[0::2], W[1::2]]), pt.concatenate([b[0::2], b[1::2]])
             past, present = W[..., 0, 0].T, W[..., 1, 0].T
             layers.append(Layer(2 ** (i - 1), past, present, b, W1x1[0::2].T, W1x1[1::2].T * scales[i - 1]))
     return layers
 
 
-def convolution(params: Parameters, name: str, shape: tuple[int, ...]) -> Expression:
+def filter_weight(params: Parameters, name: str, shape: tuple[int, ...]) -> Expression:
     """A convolution's weight (n_out, n_in, taps, 1), initialised as in Lasagne (Glorot & Bengio 2010)."""
     return params.new(name, shape, uniform(np.sqrt(2 / ((shape[0] + shape[1]) * np.prod(shape[2:]))), shape))
 
@@ -65,10 +67,10 @@ def convolution(params: Parameters, name: str, shape: tuple[int, ...]) -> Expres
 def output_layers(params: Parameters, hp: WaveNet, x: Expression) -> Expression:
     """From the sum of the skips (..., C) to the logits (..., Q).
 
-    Quirk: there is no nonlinearity between the four layers, so together they are one linear map.
+    Quirk: there is no nonlinearity between the four layers, so together they are one affine map.
     """
     for name, n_out in (("out_1", hp.dim), ("out_2", hp.dim), ("out_3", hp.dim), ("final", hp.q_levels)):
-        W = convolution(params, f"{name}.W", (n_out, hp.dim, 1, 1))[..., 0, 0].T
+        W = filter_weight(params, f"{name}.W", (n_out, hp.dim, 1, 1))[..., 0, 0].T
         x = matmul(x, W) + params.new(f"{name}.b", (n_out,), zeros(n_out))
     return x
 
@@ -80,8 +82,8 @@ def graph(params: Parameters, hp: WaveNet) -> Graph:
     """The model over one truncated-BPTT chunk: cost and logits."""
     sequences, mask, reset = chunk_inputs(params, hp)
     logits = predict(params, hp, sequences[:, :-1])
-    targets, counts = (x[:, hp.overlap :] for x in (sequences, mask))
-    nll = distributions.nll(hp, logits, targets, counts)
+    targets, target_mask = (x[:, hp.overlap :] for x in (sequences, mask))
+    nll = distributions.nll(hp, logits, targets, target_mask)
     return Graph(
         parameters=params,
         sequences=sequences,
@@ -90,7 +92,7 @@ def graph(params: Parameters, hp: WaveNet) -> Graph:
         states={},
         new_states={},
         total=pt.sum(nll),
-        count=pt.sum(counts),
+        count=pt.sum(target_mask),
         nll=nll,
         logits=logits,
     )
@@ -103,7 +105,7 @@ def predict(params: Parameters, hp: WaveNet, samples: Expression) -> Expression:
     skips = []
     for layer in dilated_layers(params, hp):
         z = gated(convolved(layer, x))
-        skips.append(matmul(z[:, -T:], layer.skip))  # no target depends on the others
+        skips.append(matmul(z[:, -T:], layer.skip))  # no target depends on earlier positions
         x = next_input(layer, x[:, layer.dilation :], z)
     return output_layers(params, hp, sum(skips[1:], start=skips[0]))
 
@@ -198,7 +200,7 @@ def queues_after(params: Parameters, hp: WaveNet, samples: Expression) -> dict[s
     The last sample is not in them: the sampler reads it in its first step.
     """
     C, L = hp.dim, hp.dilation_layers_per_block
-    x = rescaled(hp, samples[:, :-1], params.dtype)[..., None]  # (N, moments, n_in)
+    x = rescaled(hp, samples[:, :-1], params.dtype)[..., None]  # (N, steps, n_in)
     inputs: list[Expression] = []
     layers = dilated_layers(params, hp)
     for layer in layers:
