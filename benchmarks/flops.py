@@ -3,9 +3,9 @@
     python benchmarks/flops.py three_tier/small wavenet/best
 
 Two per multiply-add; the body of a loop counts as often as it runs. "Unmerged" is the arithmetic of the
-original, each layer separately: three times that of the forward pass in the reference form, because the
-backward pass has two products for each one of the forward pass. "Done" is the arithmetic of a training step
-in the fast form, with merged linear maps and tables in place of the first layer of the sample tier.
+model as it is written, each layer separately: three times that of the forward pass in the reference form,
+because the backward pass has two products for each one of the forward pass. "Done" is the arithmetic of a
+training step in the fast form, with joined products and tables in place of embeddings.
 """
 
 import argparse
