@@ -145,35 +145,27 @@ def three_functions(params, hp, n: int, backend: str) -> Run:
 
     from samplernn_theano.backends.compile import compile_function
     from samplernn_theano.models import distributions, samplernn
-    from samplernn_theano.models.lazy_linear import LazyLinear, apply
 
     (big, frame), dtype = hp.tiers, params.dtype
     BFS, FS = big.frame_size, frame.frame_size
 
-    def recurrent(tier, ratio: int):
+    def recurrent(tier):
         """From samples, state (and a vector from above) to the new state and the vectors for below."""
         samples = pt.tensor("samples", dtype="int32", shape=(n, tier.frame_size))
         state = pt.tensor("state", dtype=dtype, shape=(n, hp.n_rnn, hp.state_width))
         above = pt.tensor("above", dtype=dtype, shape=(n, hp.dim))
-        from_above = None if tier == big else LazyLinear(above[None])
-        below, _, new_state = samplernn.frame_tier(
-            params, hp, tier, ratio, samples[None], from_above, state, None, "step"
-        )
-        vectors = apply(below)
+        from_above = None if tier == big else above[None]
+        vectors, _, new_state = samplernn.frame_tier(params, hp, tier, samples[None], from_above, state, None)
         inputs = [samples, state] if tier == big else [samples, state, above]
-        return compile_function(
-            inputs, [new_state, *(vectors[0, :, i] for i in range(ratio))], backend=backend
-        )
+        outputs = [new_state, *(vectors[0, :, i] for i in range(tier.ratio))]
+        return compile_function(inputs, outputs, backend=backend)
 
     previous = pt.tensor("previous", dtype="int32", shape=(n, FS))
     above = pt.tensor("above", dtype=dtype, shape=(n, hp.dim))
     uniforms_now = pt.tensor("uniforms", dtype=dtype, shape=(n,))
-    tier = samplernn.sample_tier(
-        params, hp, previous, LazyLinear(above), "reference"
-    )  # "fast" would make tables
-    logits = samplernn.predict(tier)
+    logits = samplernn.sample_tier(params, hp, previous, above)
     drawn = distributions.draw(hp, logits, {"uniforms": uniforms_now}, pt.ones((n,), dtype=dtype))
-    big_step, frame_step = recurrent(big, BFS // FS), recurrent(frame, FS)
+    big_step, frame_step = recurrent(big), recurrent(frame)
     sample_step = compile_function([previous, above, uniforms_now], [drawn], backend=backend)
 
     arrays = params.arrays()
