@@ -22,6 +22,8 @@ from pytensor.tensor.shape import Reshape
 from pytensor.tensor.subtensor import AdvancedSubtensor, Subtensor
 from pytensor.tensor.variable import TensorVariable as Expression
 
+from samplernn_theano.backends import fusion
+
 MAX_ACTIVATIONS = 2**22
 """Of one layer computed at once: 16 MiB."""
 
@@ -36,8 +38,14 @@ def in_chunks(sum_of_rows: Expression) -> Expression:
     N = y.type.shape[0]
     rows, weights, activations = cut(y, N)
     n = n_chunks(N, activations, MAX_ACTIVATIONS)
-    trained = [x for x in rows if any(isinstance(v, SharedVariable) for v in graph_inputs([x]))]
-    if n == 1 or not trained:  # small, or a model without a recurrent layer
+    trained = [
+        x
+        for x in rows
+        if x.dtype == y.dtype and any(isinstance(v, SharedVariable) for v in graph_inputs([x]))
+    ]
+    if n == 1 or not trained or not weights:  # small, or a model without a recurrent layer
+        return sum_of_rows
+    if set(rows) & set(weights) or any(w.dtype != y.dtype for w in weights):  # rows are not independent
         return sum_of_rows
     constants = [x for x in rows if x not in trained]
     given = [*trained, *constants, *weights]
@@ -131,7 +139,7 @@ def inputs_by_row(x: Expression, N: int) -> list[int]:
         case Subtensor():
             fits = op.idx_list[0] == slice(None)
         case AdvancedSubtensor():
-            return [1] if len(inputs) == 2 and inputs[0].type.ndim == 2 else []
+            return [1] if fusion.is_lookup(x) else []
         case Join():
             return [] if op.axis == 0 else list(range(len(inputs)))
         case _:

@@ -5,7 +5,7 @@ gradient is taken: for every product x V it looks at what x is made of, and mult
 functions below state how, and `cheapest` chooses among them. In the body of a loop a product of two weights
 costs nothing, for PyTensor computes it once, before the loop.
 
-The function of the graph is the same; the rounding differs by some 1e-6.
+Shapes are static. The function of the graph is the same; the rounding differs by some 1e-6.
 """
 
 import math
@@ -97,7 +97,7 @@ def cheapest(x: Expression, V: Expression, n: int, place: Place) -> Way:
 def apply_to_rows(x: Expression, V: Expression, n: int, place: Place) -> Way:
     """x V, as it stands."""
     D, m = V.type.shape
-    if isinstance(op_of(x), Eye) and n == 1:
+    if is_identity(x) and n == 1:
         return Way(0, lambda: V)
     multiplications = 0 if is_fixed(x, place) else size(x) * m
     if x.type.ndim == 2 and n == 1:
@@ -122,7 +122,7 @@ def into_product(x: Expression, V: Expression, n: int, place: Place) -> Way | No
 
 def into_sum(x: Expression, V: Expression, n: int, place: Place) -> Way | None:
     """(a + b) V = a V + b V."""
-    if not is_sum(x):
+    if not is_sum(x) or any(term.type.shape[-1:] != x.type.shape[-1:] for term in x.owner.inputs):
         return None
     return added([cheapest(term, V, n, place) for term in x.owner.inputs])
 
@@ -178,6 +178,8 @@ def into_rows(x: Expression, V: Expression, n: int, place: Place) -> Way | None:
         onto_y = cheapest(y, V, y.type.shape[-1] // D, place)
         return Way(onto_y.multiplications, lambda: reshaped(onto_y.build(), (*x.type.shape[:-1], n * m)))
     if isinstance(op, Subtensor) and y.type.shape[-1] == x.type.shape[-1] and keeps_last_axis(op, y):
+        if not place.fixed and len(place.graph.clients[y]) * size(x) < size(y):
+            return None  # only a part of y is used; the body of a loop uses all, one after the other
         onto_y = cheapest(y, V, n, place)
         multiplications = onto_y.multiplications * size(x) // size(y)  # other selections use the rest
         return Way(multiplications, lambda: op(onto_y.build(), *x.owner.inputs[1:]))
@@ -206,9 +208,10 @@ def readers(x: Expression, graph: FunctionGraph) -> int:
     for node, i in graph.clients[x]:
         if isinstance(node.op, Dot):
             found.append(int(i == 0))
+        elif isinstance(node.op, LAYOUT) or (node.outputs and is_sum(node.outputs[0])):
+            found.append(readers(node.outputs[0], graph))
         else:
-            passes = isinstance(node.op, LAYOUT) or is_sum(node.outputs[0])
-            found.append(readers(node.outputs[0], graph) if passes else 0)
+            found.append(0)
     return sum(found) if all(found) else 0
 
 
@@ -232,10 +235,18 @@ def is_sum(x: Expression) -> bool:
     return isinstance(op_of(x), Elemwise) and isinstance(op_of(x).scalar_op, Add)
 
 
+def is_identity(x: Expression) -> bool:
+    """True if x is the identity matrix."""
+    return isinstance(op_of(x), Eye) and len(set(x.type.shape)) == 1 and x.owner.inputs[2].data == 0
+
+
 def is_lookup(x: Expression) -> bool:
     """True if x is T[i], rows of a matrix."""
     op = op_of(x)
-    return isinstance(op, AdvancedSubtensor) and len(x.owner.inputs) == 2 and x.owner.inputs[0].type.ndim == 2
+    if not isinstance(op, AdvancedSubtensor) or len(x.owner.inputs) != 2 or op.idx_list != (0,):
+        return False
+    T, i = x.owner.inputs
+    return T.type.ndim == 2 and i.dtype.startswith(("int", "uint"))
 
 
 def keeps_last_axis(op: Subtensor, x: Expression) -> bool:

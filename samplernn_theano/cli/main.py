@@ -99,7 +99,7 @@ def _add_conformance(commands: Any) -> None:
         "--corpus", type=Path, help="input clips of the cases (default: corpus next to FOLDER)"
     )
     parser.add_argument(
-        "--form", choices=("fast", "reference"), default="fast", help="form of the recurrent layers"
+        "--form", choices=("fast", "reference"), default="fast", help="form of the model's graph"
     )
     parser.add_argument(
         "--brief", action="store_true", help="print a line per kind of quantity, and failures"

@@ -54,10 +54,9 @@ def frame_tier(
         Outputs of the stack of recurrent layers.
     new_state : (B, R, state width)
     """
-    inp = rescaled(params, hp, frames)  # f_t
-    if (
-        conditioning is not None
-    ):  # inp_t = W_x f_t + c_t, c of the tier above (eq. 4); inp_t = f_t in the slowest
+    # inp_t = W_x f_t + c_t (eq. 4); in the slowest tier inp_t = f_t
+    inp = rescaled(params, hp, frames)
+    if conditioning is not None:
         inp = linear(params, hp, f"{tier.name}.InputExpand", inp, hp.dim) + conditioning
     state = layers.initial_state(params, f"{tier.name}.h0", hp, state, reset)
     # h_t = H(h_(t-1), inp_t)

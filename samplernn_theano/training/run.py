@@ -316,8 +316,8 @@ def _discard_after_checkpoint(run: Run, plan: _Plan, progress: Progress) -> None
 
 def _evaluation_unfinished(run: Run, progress: Progress) -> bool:
     """True if an evaluation is due, or a process may have been killed in the diagnostics of one."""
-    log = run_folder.read_log(run)
-    killed = bool(log) and log[-1]["event"] in ("monitor", "warning", "resume")
+    events = [record["event"] for record in run_folder.read_log(run) if record["event"] != "warning"]
+    killed = events[-1:] in (["monitor"], ["resume"])
     (unfinished,), _ = distributed.broadcast(progress.eval_due or killed)  # process 0 decides for all
     return bool(unfinished)
 

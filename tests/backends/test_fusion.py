@@ -117,6 +117,30 @@ def test_a_result_that_is_needed_is_not_computed_twice():
     assert multiplications(fusion.rewrite(outputs, fusion.join_products)) == 100 * 5 * (8 + 6)
 
 
+def test_an_output_of_the_graph_is_not_computed_twice():
+    hidden = matmul(variable(100, 8), variable(8, 5))
+    outputs = fusion.rewrite([matmul(hidden, variable(5, 6)), hidden], fusion.join_products)
+    assert multiplications(outputs) == 100 * 5 * (8 + 6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: matmul(matmul(variable(100, 8), variable(8, 5)) + np.float32(1), variable(5, 6)),
+        lambda: matmul(matmul(variable(100, 8), variable(8, 5)) + variable(100, 1), variable(5, 6)),
+        lambda: matmul(pt.eye(6, k=1, dtype="float32")[symbols(6, 100)], variable(6, 5)),
+        lambda: matmul(pt.eye(6, 4, dtype="float32")[symbols(6, 100)], variable(4, 5)),
+        lambda: matmul(variable(4, 9)[:, symbols(9, 5)], variable(5, 6)),
+        lambda: matmul(matmul(variable(100, 10), variable(10, 10))[:1], variable(10, 50)),
+    ],
+    ids=["a number", "a column", "a shifted identity", "part of an identity", "columns", "one row of many"],
+)
+def test_what_does_not_fit_the_algebra_is_as_it_was(make):
+    (expected, before), (value, after) = fused(make())
+    assert after <= before
+    np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_result_that_only_products_read_is_joined_with_all_of_them():
     hidden = matmul(variable(100, 8), variable(8, 7))
     outputs = [matmul(hidden, variable(7, 6)), matmul(hidden, variable(7, 5))]
