@@ -65,11 +65,12 @@ def test_without_jax_graphs_are_compiled_by_numba(python_without_jax):
     program = """
 import numpy as np, pytensor.tensor as pt
 from samplernn_theano.models import rnn
+from samplernn_theano.config.shared_hyperparameters import Recurrent
 from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.models.parameters import Parameters
 x = pt.tensor("x", dtype="float32", shape=(4, 2, 3))
 h = pt.tensor("h", dtype="float32", shape=(2, 5))
-outputs, last = rnn.gru(Parameters(), "L", [x], h, True, "fast")
+outputs, last = rnn.gru(Parameters(), Recurrent(dim=5), "L", x, h)
 f = compile_function([x, h], [outputs, last])
 ys, y = f(np.ones((4, 2, 3), np.float32), np.zeros((2, 5), np.float32))
 assert ys.shape == (4, 2, 5) and (ys[-1] == y).all() and np.isfinite(ys).all()
