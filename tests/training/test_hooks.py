@@ -402,6 +402,17 @@ def test_tensorboard_goes_on_after_a_disk_was_full(data, tmp_path, monkeypatch, 
     assert sorted(events["learning_curve"])[-2:] == [10, 12]
 
 
+def test_tensorboard_that_fails_at_the_end_leaves_a_run_ended(data, tmp_path, monkeypatch, capsys):
+    event_file_writer = pytest.importorskip("tensorboardX.event_file_writer")
+    monkeypatch.setattr(event_file_writer.EventsWriter, "flush", failing(FULL))
+    run = tmp_path / "run"
+    assert main(command(data, run, "--tensorboard", "--n_seqs", "0")) == 0
+    assert [r["event"] for r in run_folder.read_log(run_folder.Run(run))][-2:] == ["end", "warning"]
+    capsys.readouterr()
+    assert main(["resume", str(run)]) == 0
+    assert "has ended, at iteration 12" in capsys.readouterr().out
+
+
 def test_without_tensorboardx_nothing_is_started(data, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     for words in (command(data, tmp_path / "run", "--tensorboard"), ["resume", "run", "--tensorboard"]):
