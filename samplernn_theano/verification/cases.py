@@ -26,6 +26,12 @@ class Case:
         """The dtype of the original's computation: float32 or float64."""
         return self.settings.get("floatX", "float32")
 
+    @property
+    def has_fingerprints(self) -> bool:
+        """True if the case holds fingerprints, so vectors, of all parameters in place of the parameters."""
+        initial = self.group("init/").values()
+        return bool(initial) and all(array.ndim < 2 for array in initial)
+
     def group(self, prefix: str) -> dict[str, NDArray]:
         """Arrays named `prefix`NAME, by NAME."""
         return {key[len(prefix) :]: self.arrays[key] for key in sorted(self.arrays) if key.startswith(prefix)}

@@ -2,11 +2,13 @@
 
 A case was made by running the original: a command line, initial parameters, minibatches, costs, states,
 logits, gradients and parameters after updates. The model is built from the command line. All other quantities
-are computed from the original's initial parameters, so that one difference does not hide another.
+are computed from the original's initial parameters, so that one difference does not hide another. Cases of
+the paper's size hold less; see `samplernn_theano.verification.fingerprints`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,9 @@ from samplernn_theano.models.build import build_graph, build_shard_graph
 from samplernn_theano.models.graph import Form, Graph, batch_variables, zero_states
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
+from samplernn_theano.verification import fingerprints
 from samplernn_theano.verification.cases import Case, choose_cases, find_corpus
+from samplernn_theano.verification.checks import compare, difference, joint, worst
 from samplernn_theano.verification.tolerances import TOLERANCES, Check
 
 CORPUS_FOLDERS = {"MUSIC": "music", "BLIZZ": "Blizzard"}
@@ -86,10 +90,17 @@ def _checks(
         "n_devices": n_devices,
         "batched": batch_variables(graph),
     }
+    if wrong := sorted(set(params) ^ set(case.group("init/"))):
+        yield difference(case, "names of the parameters", "random state", np.inf, np.inf, wrong[0])
+        return
+    if case.has_fingerprints:
+        compile_step = partial(_compile_step, graph, hp, "train", options)
+        yield from fingerprints.checks(case, hp, graph, compile_step)
+        return
     initial = list(_initial(case, hp, graph))
     yield from initial
     if not all(np.isfinite(check.absolute) for check in initial):
-        return  # names or shapes differ: it is another model
+        return  # shapes differ: it is another model
 
     clips = None
     if corpus is not None and which_set in CORPUS_FOLDERS:
@@ -116,14 +127,11 @@ def _initial(case: Case, hp: HyperParameters, graph: Graph) -> Iterator[Check]:
     """The parameters drawn from seed 123, and the generator's state after all draws."""
     params = graph.parameters
     ours, theirs = params.arrays(), case.group("init/")
-    if missing := sorted(set(ours) ^ set(theirs)):
-        yield _check(case, "names of the parameters", "random state", np.inf, np.inf, missing[0])
-        return
     normal = {draw[1] + ".W0" for draw in case.settings["draws"] if draw[0] == "normal"}
     drawn = {name for name in theirs if name not in normal and name[:-2] + "W0" not in normal}
-    yield _worst(case, "initial parameters, uniform and normal", "initial, drawn", ours, theirs, drawn)
+    yield worst(case, "initial parameters, uniform and normal", "initial, drawn", ours, theirs, drawn)
     if rest := set(theirs) - drawn:
-        yield _worst(case, "initial parameters, orthogonal", "initial, orthogonal", ours, theirs, rest)
+        yield worst(case, "initial parameters, orthogonal", "initial, orthogonal", ours, theirs, rest)
 
     assert params.rng is not None
     if graph.states:
@@ -133,11 +141,11 @@ def _initial(case: Case, hp: HyperParameters, graph: Graph) -> Iterator[Check]:
     for name, carried in reversed(graph.states.items()):
         shape = (case.settings["N_SEQS"] // 2, *carried.type.shape[1:])
         state = (params.rng.rand(*shape) - 0.5).astype("float32")
-        yield _compare(case, f"fixed_rand_{name}", "random state", state, case.arrays[f"fixed_rand_{name}"])
+        yield compare(case, f"fixed_rand_{name}", "random state", state, case.arrays[f"fixed_rand_{name}"])
     _, keys, position, has_gauss, cached = params.rng.get_state()  # of the Mersenne Twister
     state = np.append(np.asarray(keys, np.float64), (position, has_gauss, cached))
     theirs_state = [case.arrays[f"rng_end/{part}"].ravel() for part in ("keys", "pos_hasgauss", "cached")]
-    yield _compare(case, "random state after building", "random state", state, np.concatenate(theirs_state))
+    yield compare(case, "random state after building", "random state", state, np.concatenate(theirs_state))
 
 
 def _minibatches(case: Case, hp: HyperParameters, clips: Clips) -> Iterator[Check]:
@@ -145,7 +153,7 @@ def _minibatches(case: Case, hp: HyperParameters, clips: Clips) -> Iterator[Chec
     batches = list(islice(minibatches.feed(hp, clips), n))
     for name in ("sequences", "reset"):
         ours = np.stack([getattr(batch, name) for batch in batches])
-        yield _compare(case, f"first {n} minibatches: {name}", "minibatches", ours, case.arrays[f"mb/{name}"])
+        yield compare(case, f"first {n} minibatches: {name}", "minibatches", ours, case.arrays[f"mb/{name}"])
 
 
 def _evaluations(case: Case, hp: HyperParameters, graph: Graph, evaluate: Callable) -> Iterator[Check]:
@@ -166,7 +174,7 @@ def _evaluations(case: Case, hp: HyperParameters, graph: Graph, evaluate: Callab
         yield from _evaluation(case, "ip_eval0/", independent | {"new_big_h0": first["new_big_h0"]})
     silent = evaluate(sequences[0], 0 * ones, 1, zeros)
     wrong = 0.0 if np.isnan(silent["cost"]) == (case.settings["all_zero_mask_cost"] == "nan") else np.inf
-    yield _check(case, "cost where the mask is all zero: NaN", "cost", wrong, wrong)
+    yield difference(case, "cost where the mask is all zero: NaN", "cost", wrong, wrong)
 
 
 def _evaluation(case: Case, prefix: str, ours: Mapping[str, NDArray]) -> Iterator[Check]:
@@ -174,20 +182,20 @@ def _evaluation(case: Case, prefix: str, ours: Mapping[str, NDArray]) -> Iterato
         if key == "mask":
             continue
         elif key == "cost":
-            yield _compare(case, prefix + key, "cost", ours["cost"], theirs)
+            yield compare(case, prefix + key, "cost", ours["cost"], theirs)
         elif key.startswith("new_"):
-            yield _compare(case, prefix + key, "states", ours[key], theirs)
+            yield compare(case, prefix + key, "states", ours[key], theirs)
         elif key.startswith("grad/"):
-            yield _compare(case, prefix + key, "gradient", ours[key], theirs)
+            yield compare(case, prefix + key, "gradient", ours[key], theirs)
         elif key == "logits_row0":
-            yield _compare(case, prefix + key, "logits", ours["logits"][0][: len(theirs)], theirs)
+            yield compare(case, prefix + key, "logits", ours["logits"][0][: len(theirs)], theirs)
         elif key == "logits_lastpos":
-            yield _compare(case, prefix + key, "logits", ours["logits"][:, -1], theirs)
+            yield compare(case, prefix + key, "logits", ours["logits"][:, -1], theirs)
         elif key == "probs_row0_first8":
             rows = np.exp(ours["logits"][0][:8])
-            yield _compare(case, prefix + key, "logits", rows / rows.sum(axis=1, keepdims=True), theirs)
+            yield compare(case, prefix + key, "logits", rows / rows.sum(axis=1, keepdims=True), theirs)
         else:
-            yield _check(case, prefix + key, "cost", np.inf, np.inf, "unknown quantity")
+            yield difference(case, prefix + key, "cost", np.inf, np.inf, "unknown quantity")
 
 
 def _training(
@@ -201,10 +209,7 @@ def _training(
     """Updates from the initial parameters, with states carried from chunk to chunk."""
     params = graph.parameters
     params.assign(case.group("init/"))
-    cost, trained = optimizer.objective(graph, which)
-    learning_rate = original_learning_rate(type(hp))
-    step_updates, _ = optimizer.adam(cost, trained, learning_rate, n_devices=options["n_devices"])
-    step = compile_function(graph.inputs, [cost, *graph.new_states.values()], step_updates, **options)
+    step = _compile_step(graph, hp, which, options)
     prefix, after = ("train/", "after") if which == "train" else (f"{which}_train/", f"{which}_train/after")
 
     sequences, resets = case.arrays["mb/sequences"], case.arrays["mb/reset"]
@@ -216,14 +221,24 @@ def _training(
         if theirs := case.group(f"{after}{i + 1}/"):
             count = f"{i + 1} update" + "s" * (i > 0)
             name = f"parameters after {count} ({which})"
-            yield _joint(case, name, "parameters after training", params.arrays(), theirs)
-    yield _compare(case, prefix + "costs", "costs", np.array(costs), case.arrays[prefix + "costs"])
+            yield joint(case, name, "parameters after training", params.arrays(), theirs)
+    yield compare(case, prefix + "costs", "costs", np.array(costs), case.arrays[prefix + "costs"])
     for name, state in zip(graph.new_states, states, strict=True):
         if (key := f"{prefix}final_new_{name}") in case.arrays:
-            yield _compare(case, key, "states after training", np.asarray(state), case.arrays[key])
+            yield compare(case, key, "states after training", np.asarray(state), case.arrays[key])
     if (key := prefix + "ip_test_cost_mb0_after3") in case.arrays:
         ours = evaluate(sequences[0], mask, 1, zero_states(graph, hp))
-        yield _compare(case, key, "costs", ours["ip_cost"], case.arrays[key])
+        yield compare(case, key, "costs", ours["ip_cost"], case.arrays[key])
+
+
+def _compile_step(
+    graph: Graph, hp: HyperParameters, which: optimizer.Objective, options: Mapping[str, Any]
+) -> Callable[..., list[Any]]:
+    """A function (sequences, mask, reset, *states) -> cost and new states that updates the parameters."""
+    cost, trained = optimizer.objective(graph, which)
+    learning_rate = original_learning_rate(type(hp))
+    step_updates, _ = optimizer.adam(cost, trained, learning_rate, n_devices=options["n_devices"])
+    return compile_function(graph.inputs, [cost, *graph.new_states.values()], step_updates, **options)
 
 
 def _monitor(
@@ -242,7 +257,7 @@ def _monitor(
             ours = evaluate(batch.sequences, batch.mask.astype(graph.mask.dtype), batch.reset, states)
             states = [ours["new_" + name] for name in graph.states]
             costs.append(ours["cost"])
-        yield _compare(case, key, "costs", np.array(costs), case.arrays[key])
+        yield compare(case, key, "costs", np.array(costs), case.arrays[key])
 
 
 # --- helpers ------------------------------------------------------------------------------------------------
@@ -266,49 +281,6 @@ def _evaluator(graph: Graph, options: Mapping[str, Any]) -> Callable[..., dict[s
         return unreached | {name: np.asarray(v) for name, v in zip(outputs, values, strict=True)}
 
     return evaluate
-
-
-def _compare(case: Case, quantity: str, kind: str, ours: NDArray, theirs: NDArray, note: str = "") -> Check:
-    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-    if ours.shape != theirs.shape:
-        note = f"shape {ours.shape}, the original's is {theirs.shape}"
-        return _check(case, quantity, kind, np.inf, np.inf, note)
-    difference = ours - theirs
-    absolute = float(np.max(np.abs(difference), initial=0.0))
-    scale = float(np.linalg.norm(theirs))
-    relative = float(np.linalg.norm(difference)) / scale if scale else absolute
-    if not np.isfinite(absolute):
-        absolute = relative = np.inf
-    return _check(case, quantity, kind, absolute, relative, note)
-
-
-def _check(case: Case, quantity: str, kind: str, absolute: float, relative: float, note: str = "") -> Check:
-    return Check(case.name, quantity, kind, absolute, relative, note, case.dtype)
-
-
-def _worst(
-    case: Case,
-    quantity: str,
-    kind: str,
-    ours: Mapping[str, NDArray],
-    theirs: Mapping[str, NDArray],
-    names: set[str],
-) -> Check:
-    """Compare the parameter of `names` with the largest error."""
-    checks = [_compare(case, quantity, kind, ours[n], theirs[n], f"worst: {n}") for n in sorted(names)]
-    return max(checks, key=lambda check: check.relative)
-
-
-def _joint(
-    case: Case, quantity: str, kind: str, ours: Mapping[str, NDArray], theirs: Mapping[str, NDArray]
-) -> Check:
-    """Compare all parameters of `theirs` as one vector.
-
-    Adam's first steps depend only on the signs of gradients, also of those near zero: a bias that was zero
-    may move the other way. So parameters after updates are compared by their joint norm.
-    """
-    flat = [np.concatenate([arrays[n].ravel() for n in theirs]) for arrays in (ours, theirs)]
-    return _compare(case, quantity, kind, flat[0], flat[1])
 
 
 # --- the report ---------------------------------------------------------------------------------------------
@@ -340,7 +312,7 @@ def run(
     check_devices(backend, n_devices, batch_size=n_devices)
     cases = choose_cases(folder, families, names)
     clips = Path(corpus) if corpus else find_corpus(folder)
-    if clips is None:
+    if clips is None and not all(case.has_fingerprints for case in cases):
         print("No corpus next to the cases: minibatches and monitor costs are not checked (see --corpus).")
     done: list[Check] = []
     absent = incomplete = uneven = 0
@@ -350,7 +322,8 @@ def run(
             print(f"{case.name}  the family {case.family} is not implemented  FAIL")
             continue
         try:
-            if n_devices > 1 and len(case.arrays["mb/sequences"][0]) % n_devices:
+            hp, _ = from_original_argv(FAMILIES[case.family], case.settings["argv"])
+            if hp.batch_size % n_devices:
                 uneven += 1
                 continue
             for check in check_case(case, backend, form, clips, precision, n_devices):

@@ -8,10 +8,10 @@ import numpy as np
 import pytensor.tensor as pt
 import pytest
 
+from samplernn_theano.backends import chunked_loss
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.flags import from_original_argv
 from samplernn_theano.config.hyperparameters import FAMILIES
-from samplernn_theano.models import samplernn
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
@@ -77,7 +77,7 @@ def test_our_model_is_the_authors(cases, name):
 def test_a_sample_tier_in_chunks_is_the_authors_too(cases, name, monkeypatch):
     """Models of the paper's size are always computed so; the cases are small, so the limit is lowered."""
     monkeypatch.setenv("SAMPLERNN_CACHE", "off")
-    monkeypatch.setattr(samplernn, "MAX_ACTIVATIONS", 500)
+    monkeypatch.setattr(chunked_loss, "MAX_ACTIVATIONS", 500)
     check(cases, name)
 
 
