@@ -125,7 +125,8 @@ def _guarded(work: Callable[[], int]) -> int:
     """Do `work`. An unexpected error may come from the loss of another process: wait for that message."""
     try:
         code = work()
-        broadcast()  # process 0 has the most to do: the others wait for it
+        if _peers and not is_main_process():
+            _peers.main_has_ended.wait()  # it has the most to do
         return code
     except (SampleRNNError, MemoryError, OSError):
         raise

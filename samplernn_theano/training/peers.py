@@ -45,6 +45,7 @@ class Peers:
         self.n_processes = n_processes
         self.broadcasts: queue.SimpleQueue[list[float]] = queue.SimpleQueue()
         self.received_signal = 0  # in process 0: the largest that another process has sent
+        self.main_has_ended = threading.Event()
         self._sockets = sockets
         self._silent_beats = dict.fromkeys(sockets, 0)  # since the last message of each
         self._listeners = [self._thread(partial(self._listen, peer)) for peer in sockets]
@@ -86,6 +87,7 @@ class Peers:
                 message = json.loads(line)
                 if "end" in message:
                     how = f"has ended with exit code {message['end']}"
+                    self.main_has_ended.set()
                     self._ending.wait(GRACE_SECONDS)
                     break
                 self._handle(message)

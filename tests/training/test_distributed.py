@@ -240,20 +240,47 @@ HP = ThreeTier(dim=16, emb_size=8, q_levels=32, seq_len=128, batch_size=4)
 ITERATIONS = 50
 
 
-def samplernn(*words: object, killed_at: int, number: int) -> Done:
-    """The command in two processes, every cost logged; process 1 sends itself a signal after an iteration."""
+FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32 --n_seqs 0 --distributed --resume".split()
+
+
+def samplernn(*words: object, rank: int = 1, number: int, step: int = 0, evaluation: int = 0) -> Done:
+    """The command in two processes, every cost logged; one sends itself a signal at a step or an evaluation.
+
+    Parameters
+    ----------
+    step : int
+        Iteration after which the signal comes.
+    evaluation : int
+        Number of the evaluation of a split in which it comes, from 1.
+    """
     return run(f"""
+from itertools import count
 from samplernn_theano.cli.main import main
-from samplernn_theano.training import loop
+from samplernn_theano.training import hooks, loop
 loop.LOG_SECONDS = 0.0
-step = loop.train_step
-def step_and_signal(t, batch):
-    step(t, batch)
-    if me() == 1 and t.progress.iteration == {killed_at}:
+def send_signal(now):
+    if now and me() == {rank}:
+        note("signal at", time.time())
         os.kill(os.getpid(), {number:d})
-loop.train_step = step_and_signal
+train_step, evaluate_split, evaluations = loop.train_step, hooks.evaluate_split, count(1)
+def step_and_signal(t, batch):
+    train_step(t, batch)
+    send_signal(t.progress.iteration == {step})
+def signal_and_evaluate(*arguments):
+    send_signal(next(evaluations) == {evaluation})
+    return evaluate_split(*arguments)
+loop.train_step, hooks.evaluate_split = step_and_signal, signal_and_evaluate
 sys.exit(main({[str(word) for word in words]}))
 """)
+
+
+def check_killed(done: Done, rank: int) -> None:
+    """The other process of two has ended within 30 s, with a one-line error."""
+    assert time.time() - float(done[rank][2].split()[-1]) < 30
+    code, _, errors = done[1 - rank]
+    assert (code, done[rank][0]) == (2, -signal.SIGKILL), done
+    assert f"samplernn: Process {rank} of 2 was lost: it was killed or stopped" in errors
+    assert "Traceback" not in errors
 
 
 def costs(folder: Path) -> list[float]:
@@ -267,28 +294,27 @@ def costs(folder: Path) -> list[float]:
 def test_two_processes_train_as_one_stop_together_and_resume(
     small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two are interrupted, two resume until one is killed, one resumes alone: the costs of a single one."""
+    """Two are interrupted in steps and in the evaluation, one resumes alone: the costs of a single one."""
     monkeypatch.setattr(loop, "LOG_SECONDS", 0.0)
     one, two = tmp_path / "one", tmp_path / "two"
     train(HP, small_data, one, Schedule(max_iters=ITERATIONS))
-    flags = "--preset tiny --dim 16 --emb_size 8 --q_levels 32 --n_seqs 0 --distributed --resume".split()
-    command = ("train", "three_tier", "--data", small_data, "--run", two, *flags, "--max-iters", ITERATIONS)
+    command = ("train", "three_tier", "--data", small_data, "--run", two, *FLAGS, "--max-iters", ITERATIONS)
 
-    stopped = samplernn(*command, killed_at=18, number=signal.SIGTERM)
+    stopped = samplernn(*command, step=18, number=signal.SIGTERM)
     assert [code for code, *_ in stopped] == [143, 143], stopped
     assert "Stopped by SIGTERM after iteration 1" in stopped[0][1]
-    assert stopped[1][1:] == ("", "")
+    assert stopped[1][1] == "" and stopped[1][2].startswith("signal at") and stopped[1][2].count("\n") == 1
     settings = json.loads(run_folder.Run(two).settings.read_text())
     assert settings["n_devices"] == 2
 
-    killed = samplernn(*command, "--save-minutes", 1e-9, killed_at=40, number=signal.SIGKILL)
-    assert [code for code, *_ in killed] == [2, -signal.SIGKILL], killed
+    killed = samplernn(*command, "--save-minutes", 1e-9, step=40, number=signal.SIGKILL)
+    check_killed(killed, rank=1)
     assert "Resuming after iteration 1" in killed[0][2]
-    assert "samplernn: Process 1 of 2 was lost" in killed[0][2] and "Traceback" not in killed[0][2]
     saved = npz.load(run_folder.Run(two).last)
     assert 38 <= saved.progress["iteration"] <= 40
     assert {array.shape[0] for array in saved.states.values()} == {HP.batch_size}
 
+    check_killed(samplernn(*command, rank=0, evaluation=1, number=signal.SIGKILL), rank=0)
     assert resume(two, {"n_devices": 1}) == 0
     assert len(costs(two)) == len(costs(one)) == ITERATIONS
     np.testing.assert_allclose(costs(two), costs(one), rtol=1e-4)
@@ -301,6 +327,35 @@ def test_two_processes_train_as_one_stop_together_and_resume(
         for folder in (one, two)
     )
     assert together == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_whichever_process_is_killed_a_run_resumes_bit_for_bit(small_data: Path, tmp_path: Path) -> None:
+    """Each of two is killed in a step and in an evaluation, of the valid and of the test split."""
+    command = ("train", "three_tier", "--data", small_data, *FLAGS, "--max-iters", 12, "--monitor-iters", 5)
+    through, killed = run_folder.Run(tmp_path / "through"), run_folder.Run(tmp_path / "killed")
+    done = samplernn(*command, "--run", through.folder, number=signal.SIGKILL)
+    assert [code for code, *_ in done] == [0, 0], done
+    for rank, when in ((1, {"step": 2}), (0, {"step": 4}), (1, {"evaluation": 1}), (0, {"evaluation": 2})):
+        words = (*command, "--run", killed.folder, "--save-minutes", 1e-9)
+        check_killed(samplernn(*words, rank=rank, number=signal.SIGKILL, **when), rank)
+    done = samplernn(*command, "--run", killed.folder, number=signal.SIGKILL)
+    assert [code for code, *_ in done] == [0, 0], done
+    assert costs(killed.folder) == costs(through.folder)
+    ours, expected = npz.load(killed.last), npz.load(through.last)
+    for name, array in expected.parameters.items():
+        np.testing.assert_array_equal(ours.parameters[name], array, strict=True)
+
+
+def test_a_process_that_is_killed_at_the_very_end_does_not_matter() -> None:
+    """JAX would abort the others after a minute."""
+    work = """
+if me() == 1:
+    peers.Peers.end = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+return 0
+"""
+    done = processes(work)
+    assert [code for code, *_ in done] == [0, -signal.SIGKILL], done
 
 
 def test_several_processes_need_jax_and_take_all_devices(capsys: pytest.CaptureFixture) -> None:

@@ -90,7 +90,7 @@ def test_a_process_that_gives_no_sign_of_life_is_lost(
     assert sent[0] == {"alive": True} and sent[-1] == {"lost": 1, "how": LOST}
 
 
-def test_messages_arrive_in_pieces(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_messages_arrive_in_pieces(exits: Exits, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     watching = peers.Peers(1, 2, {0: ours})
     watching.watch()
