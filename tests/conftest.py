@@ -4,11 +4,16 @@ import os
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# How long an example takes says nothing on a busy machine.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 # Compiled steps are kept for the tests that follow, in all their processes, but not in the user's own folder.
 if "SAMPLERNN_CACHE" not in os.environ:

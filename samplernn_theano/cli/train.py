@@ -81,7 +81,7 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
         )
     parser.add_argument(
         "--form",
-        choices=("fast", "reference"),
+        choices=settings.FORMS,
         help="form of the model's graph: optimised (default), or as in the paper; both compute the same "
         "function",
     )
@@ -162,8 +162,7 @@ def _add_schedule(parser: Any, family: type[HyperParameters] | None = None) -> N
     group.add_argument("--sample-seconds", type=positive, help=f"length of each sequence{default(5)}")
     group.add_argument(
         "--tensorboard",
-        action="store_true",
-        default=None,
+        action=argparse.BooleanOptionalAction,
         help="also write costs, learning curve, samples and spectrograms for TensorBoard",
     )
 

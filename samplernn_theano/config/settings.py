@@ -165,6 +165,7 @@ def _checked[T](kind: type[T], values: Mapping[str, Any]) -> T:
         if name not in types:
             raise HyperParameterError(f"{name} is unknown.")
         of_number = isinstance(0.5, types[name])  # written as 1 or as 1.0
-        if not isinstance(value, types[name] | int if of_number else types[name]):
+        wrong_bool = isinstance(value, bool) and types[name] is not bool
+        if wrong_bool or not isinstance(value, types[name] | int if of_number else types[name]):
             raise HyperParameterError(f"{name} is {value!r}.")
     return kind(**values)

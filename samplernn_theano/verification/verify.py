@@ -26,6 +26,7 @@ from samplernn_theano.backends.compile import (
 from samplernn_theano.config.flags import from_original_argv
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.schedule import original_learning_rate
+from samplernn_theano.config.settings import FORMS
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import SPLITS, Clips, load_split
 from samplernn_theano.errors import DataError, HyperParameterError
@@ -68,8 +69,8 @@ def check_case(
     """
     if case.family not in FAMILIES:
         raise DataError(f"{case.name} is a case of {case.family}, which is not implemented.")
-    if form not in ("fast", "reference"):
-        raise HyperParameterError(f"There is no form {form}; choose fast or reference.")
+    if form not in FORMS:
+        raise HyperParameterError(f"There is no form {form}; choose from {', '.join(FORMS)}.")
     backend = backend or default_backend()
     try:
         for check in _checks(case, backend, form, corpus, precision, n_devices):

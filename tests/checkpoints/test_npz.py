@@ -66,7 +66,7 @@ groups = st.dictionaries(names, dtypes.flatmap(lambda d: arrays(d, array_shapes(
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from([ThreeTier(), ThreeTier(dim=3, n_rnn=2, rnn_type="LSTM", skip_conn=True)]),
     groups,

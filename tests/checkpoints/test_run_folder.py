@@ -102,7 +102,7 @@ values = st.dictionaries(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.text(), values), max_size=5))
 def test_what_is_logged_is_read(tmp_path, records):
     run = Run(tmp_path)

@@ -75,6 +75,7 @@ def test_a_converted_run_has_the_schedule_of_the_original(tmp_path):
         ({"schedule": {"novelty": 1}}, "novelty is unknown"),
         ({"schedule": {"max_iters": "12"}}, "max_iters is '12'"),
         ({"schedule": {"keep": 1.5}}, "keep is 1.5"),
+        ({"schedule": {"keep": True}}, "keep is True"),
         ({"schedule": {"save_minutes": None}}, "save_minutes is None"),
         ({"schedule": {"learning_rate": -1}}, "--learning-rate is -1"),
         ({"seed": "five"}, "seed is 'five'"),

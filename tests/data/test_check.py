@@ -151,7 +151,7 @@ def longest(later, earlier, kind=np.float16):
     st.integers(0, 99),
 )
 @example(4000, 5000, 5000, False, "pause", 0)
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_any_shift_is_found(common, before, after, inside, kind, seed):
     """Two clips that share `common` samples: at the ends of both, or one lies inside the other."""
     sound = noise(1, common, seed)[0]

@@ -113,7 +113,7 @@ def test_a_short_linear_predictor_leaves_less_than_3_bits(clips):
 
 
 @given(key=st.integers(min_value=41, max_value=86))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_note_is_strongest_at_its_pitch_and_sounds_its_partials(key):
     sound = demo.string(key)[:16000]
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))  # 1 Hz per bin
@@ -126,7 +126,7 @@ def test_a_note_is_strongest_at_its_pitch_and_sounds_its_partials(key):
 
 
 @given(low=st.integers(min_value=41, max_value=74))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_notes_decay_and_high_ones_sooner(low):
     def remaining(key):
         sound = demo.string(key)

@@ -169,7 +169,7 @@ def padded_batches(clips, batch_size, seq_len):
 
 
 @pytest.mark.parametrize("real_valued", [False, True])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(small_set=small_sets())
 def test_every_sample_of_every_full_batch_is_fed_once_and_in_order(real_valued, small_set):
     """Fixed and ragged; the mask counts the samples (and the padding of fixed clips: quirk)."""
@@ -200,7 +200,7 @@ def test_every_sample_of_every_full_batch_is_fed_once_and_in_order(real_valued, 
     assert sum(mask.sum() for _, mask in batches) == total
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(small_sets())
 def test_chunks_per_epoch_counts_the_minibatches(small_set):
     clips, batch_size, seq_len, context = small_set

@@ -86,7 +86,7 @@ def test_clips_are_8_seconds_by_default(tmp_path):
     assert manifest["rest_seconds"] == 0.5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths=st.lists(st.integers(1, 660), min_size=1, max_size=6), clip=st.integers(8, 200))
 def test_every_sample_of_every_whole_clip_is_in_one_split_once(lengths, clip):
     count = sum(lengths) // clip

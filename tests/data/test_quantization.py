@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -123,7 +123,6 @@ clip = arrays(np.float64, st.integers(1, 40), elements=st.floats(-1, 1))
 
 
 @pytest.mark.parametrize("normalisation", ["absmax", "none"])
-@settings(deadline=None)
 @given(clip=clip, q_levels=st.integers(2, 2000))
 def test_silence_has_one_level_in_every_clip_without_min_and_max(normalisation, clip, q_levels):
     """Also in a clip of zeros; the level of left padding, except with the mu-law (quirk)."""
@@ -145,7 +144,6 @@ def test_silence_has_another_level_in_every_clip_with_min_and_max():
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 @pytest.mark.parametrize("q_type", ["linear", "mu-law", "a-law"])
-@settings(deadline=None)
 @given(clip=clip, q_levels=st.integers(2, 2000))
 def test_levels_are_in_range_and_in_the_order_of_the_amplitudes(q_type, normalisation, clip, q_levels):
     q_levels = q_levels if q_type == "linear" else 256
@@ -155,7 +153,6 @@ def test_levels_are_in_range_and_in_the_order_of_the_amplitudes(q_type, normalis
     assert 0 <= levels[0] <= levels[-1] < q_levels
 
 
-@settings(deadline=None)
 @given(clip=clip, gain=st.integers(-20, 20))
 def test_absmax_makes_all_clips_equally_loud(clip, gain):
     clip = np.append(clip, 0.125)
@@ -165,7 +162,6 @@ def test_absmax_makes_all_clips_equally_loud(clip, gain):
     np.testing.assert_allclose(2 * x[0] - 1, clip / np.abs(clip).max(), atol=1e-15)
 
 
-@settings(deadline=None)
 @given(clip)
 def test_without_normalisation_amplitudes_stay_what_they_are(clip):
     levels = quantization.quantize(clip[None], 1000, "linear", "none")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -14,7 +14,6 @@ from tests.generation.test_partial import HP, REAL
 sounds = hnp.arrays(np.float32, st.integers(1, 200), elements=st.floats(-1, 1, width=32))
 
 
-@settings(deadline=None)
 @given(sounds)
 def test_a_waveform_has_no_offset_and_a_fixed_peak(x):
     y = waveform(x)

@@ -87,7 +87,7 @@ def test_ties_go_to_the_even_level_and_full_scale_is_clipped():
 
 
 @every_format
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(cuts=st.lists(st.integers(0, 50_000), max_size=8))
 def test_the_bytes_do_not_depend_on_the_blocks(name, float32, cuts):
     x = noise(50_000)
@@ -158,7 +158,7 @@ def test_ffprobe_reads_the_metadata(tmp_path, name, float32):
 
 
 @every_format
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.dictionaries(st.sampled_from(encoders.TAGS), st.text(min_size=1, max_size=9), min_size=1))
 def test_metadata_may_be_any_text(name, float32, texts):
     with tempfile.TemporaryDirectory() as folder:

@@ -120,7 +120,7 @@ def records(draw: st.DrawFn) -> Record:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records())
 def test_any_record_can_be_read_again(made):
     with tempfile.TemporaryDirectory() as folder:
@@ -320,7 +320,7 @@ def test_any_file_name_is_shown_and_linked(tmp_path, name):
     assert page.headings == [shown.removesuffix(".wav")]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(max_size=30))
 def test_any_text_of_a_record_is_shown_verbatim(text):
     with tempfile.TemporaryDirectory() as folder:

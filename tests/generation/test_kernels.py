@@ -152,7 +152,7 @@ def test_functions_saturate_beyond_the_range_of_single_precision():
 # --- the product
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     n=st.integers(1, 25),
     n_in=st.integers(0, 40),
@@ -210,7 +210,7 @@ def may_be_drawn(p, u, top_p):
     return levels
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     Q=st.integers(2, 300),
     scale=st.sampled_from([0.0, 0.5, 4.0, 100.0]),

@@ -37,7 +37,7 @@ def test_a_sequence_does_not_depend_on_the_number_of_sequences(make, name):
 
 
 @all_kinds
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(parts=st.lists(st.integers(0, 40), min_size=1, max_size=4))
 def test_draws_do_not_depend_on_the_length_of_the_blocks(make, name, parts):
     streams = make(3)

@@ -348,7 +348,7 @@ def test_projects_are_what_the_tool_demands(folder, tmp_path):
         waet.export(folder, tmp_path / "other")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 40), st.integers(2, 5), st.integers(1, 6), st.integers(0, 99))
 def test_pairs_are_balanced(pairs, systems, sounds, seed):
     test = responses.Test(
@@ -555,7 +555,7 @@ def listener(votes):
     return responses.Listener("x", tuple(responses.Vote(a, b, vote, 9.0, 1, 1) for a, b, vote in votes))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(votes_of, max_size=4))
 def test_sides_change_nothing(everyone):
     other = {"a": "b", "b": "a", "none": "none"}
@@ -572,14 +572,14 @@ def test_sides_change_nothing(everyone):
     assert (turned_pairs[..., ::-1] == one).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 50), st.integers(1, 50))
 def test_intervals_hold_their_value(part, rest):
     low, high = statistics.wilson(part, part + rest)
     assert 0 <= low <= part / (part + rest) <= high <= 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(-20, 20), min_size=1, max_size=40))
 def test_p_values_are_within_their_limits(differences):
     p = statistics.sign_flip_test(np.array(differences))

@@ -84,7 +84,7 @@ def nucleus(probabilities, top_p):
 
 
 @given(st.lists(st.integers(1, 6), min_size=8, max_size=8), st.integers(1, 63))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_nucleus_is_the_fewest_most_probable_levels(weights_of_8, top_p_64):
     """With ties. The probabilities are multiples of 1/64, so that a sum can be `top_p` exactly."""
     weights = np.array([*weights_of_8, 64])

@@ -20,7 +20,7 @@ def test_a_name_is_one_variable_ever_after():
     assert list(params) == ["A.W0"] and len(params) == 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(["A", "B", "C"]), min_size=1, max_size=8))
 def test_a_value_is_drawn_at_every_call(names):
     """Quirk: what is thrown away still moves the stream that later parameters draw from."""
@@ -126,7 +126,7 @@ def test_a_value_without_a_place_is_named():
 # --- initial values
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 20), st.integers(1, 20), st.floats(0.01, 3))
 def test_uniform_draws_have_their_deviation_and_are_numpys(n_in, n_out, deviation):
     drawn = parameters.uniform(deviation, (n_in, n_out))(RandomState(123))

@@ -81,7 +81,7 @@ def test_quirk_no_uniform_is_rounded_to_1():
 seeds = st.integers(1, mrg31k3p.M2 - 1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=seeds, n=st.integers(0, 2**190), m=st.integers(0, 2**190))
 def test_jumping_twice_is_jumping_the_sum(seed, n, m):
     states = mrg31k3p.states(seed, 3)
@@ -89,7 +89,7 @@ def test_jumping_twice_is_jumping_the_sum(seed, n, m):
     np.testing.assert_array_equal(twice, mrg31k3p.jump(states, n + m))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=seeds, n=st.integers(1, 200), m=st.integers(1, 200))
 def test_a_stream_lies_as_many_jumps_from_the_first_as_its_number_says(seed, n, m):
     """A stream does not depend on how many there are, and jumping n streams and then m is jumping n + m."""
@@ -98,7 +98,7 @@ def test_a_stream_lies_as_many_jumps_from_the_first_as_its_number_says(seed, n, 
     np.testing.assert_array_equal(mrg31k3p.jump(all_[:m], n * mrg31k3p.STREAM), all_[n:])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=seeds, n=st.integers(1, 5), parts=st.lists(st.integers(0, 40), min_size=1, max_size=4))
 def test_uniforms_lie_between_0_and_1_and_do_not_depend_on_the_division_into_calls(seed, n, parts):
     initial = mrg31k3p.states(seed, n)

@@ -59,7 +59,7 @@ def test_initial_weights_of_the_original_are_met(case):
 sizes_and_seeds = given(n=st.integers(1, 60), seed=st.integers(0, 2**32 - 1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @sizes_and_seeds
 def test_factor_is_orthogonal_and_holds_the_singular_vectors(n, seed):
     a = normal(n, seed)
@@ -69,7 +69,7 @@ def test_factor_is_orthogonal_and_holds_the_singular_vectors(n, seed):
     np.testing.assert_array_equal(np.abs(u), np.abs(np.linalg.svd(a, full_matrices=False)[0]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @sizes_and_seeds
 def test_signs_do_not_depend_on_the_lapack_at_hand(n, seed):
     a = normal(n, seed)
@@ -80,7 +80,7 @@ def test_signs_do_not_depend_on_the_lapack_at_hand(n, seed):
         np.testing.assert_array_equal(svd_signs.orthogonal_factor(a), expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(n=st.integers(2, 120), seed=st.integers(0, 2**32 - 1))
 def test_emulated_vectors_are_those_of_the_bidiagonal_matrix(n, seed):
     d, e, _, _ = svd_signs.bidiagonalise(normal(n, seed))
@@ -101,7 +101,7 @@ def test_double_singular_values_still_give_orthogonal_vectors():
 numbers = st.floats(-1e3, 1e3).filter(lambda x: abs(x) > 1e-100)  # far from underflow
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(f=numbers, g=numbers)
 def test_rotation_has_the_convention_before_lapack_3_10(f, g):
     c, s, r = svd_signs.givens(f, g)

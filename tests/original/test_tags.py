@@ -35,7 +35,7 @@ def test_every_layout_comes_back_from_its_tag():
         assert asked == (hp, which_set, 0.0001 if family == "wavenet" else 0.001)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     exp=st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), min_size=1, max_size=12),
     dim=st.integers(1, 4096),

@@ -382,6 +382,14 @@ def test_tensorboard_may_be_switched_on_later(undisturbed, tmp_path):
     assert_tells_of_the_log(run, [*EVALUATED, 14])
 
 
+def test_tensorboard_may_be_switched_off_later(undisturbed, tmp_path):
+    run = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    assert main(["resume", str(run), "--max-iters", "14", "--tensorboard"]) == 0
+    assert main(["resume", str(run), "--max-iters", "16", "--no-tensorboard"]) == 0
+    assert log(run, "train")[-1]["iteration"] == 16
+    assert max(step for values in read_events(run).values() for step in values) == 14
+
+
 def test_tensorboard_goes_on_after_a_disk_was_full(data, tmp_path, monkeypatch, logs_every_step, capsys):
     event_file_writer = pytest.importorskip("tensorboardX.event_file_writer")
     real, calls = event_file_writer.EventsWriter.flush, []
