@@ -1,6 +1,9 @@
 """Parser, options and argument types shared by the commands."""
 
 import argparse
+import difflib
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -8,17 +11,39 @@ from samplernn_theano.config.argument_types import positive_int
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument parser with one-line errors and without abbreviated flags.
+    """Argument parser with one-line errors, for which --n-seqs and --n_seqs are the same flag.
 
-    With abbreviations, `--frame_size` would stand for k_tier's `--frame_sizes`.
+    Flags cannot be abbreviated: `--frame_size` would stand for k_tier's `--frame_sizes`.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse; an error that names the nearest flag if one is unknown."""
+        flags = {_spelling(flag): flag for action in self._actions for flag in action.option_strings}
+        words = [_known_spelling(word, flags) for word in (sys.argv[1:] if args is None else args)]
+        parsed, unknown = super().parse_known_args(words, namespace)
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            near = difflib.get_close_matches(_spelling(name), flags, n=1) if name.startswith("--") else []
+            hint = f"; did you mean {flags[near[0]]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+        return parsed, unknown
+
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with code 2."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _spelling(flag: str) -> str:
+    return flag.replace("_", "-")
+
+
+def _known_spelling(word: str, flags: Mapping[str, str]) -> str:
+    """A word of a command line, with the name of a flag as the parser spells it."""
+    name, equals, value = word.partition("=")
+    return flags.get(_spelling(name), name) + equals + value if name.startswith("--") else word
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:

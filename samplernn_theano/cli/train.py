@@ -216,8 +216,8 @@ def with_family(argv: list[str]) -> list[str]:
     """
     if argv[:1] != ["train"]:
         return argv
-    parser = Parser(prog="samplernn train", add_help=False)
-    parser.add_argument("--config", type=Path)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path, nargs="?")
     config = parser.parse_known_args(argv[1:])[0].config
     if config is None:
         return argv

@@ -24,7 +24,28 @@ def test_flags_cannot_be_abbreviated(capsys):
     assert parser.parse_args(["--frame_sizes", "4"]).frame_sizes == "4"
     with pytest.raises(SystemExit, match="2"):
         parser.parse_args(["--frame_size", "4"])
-    assert "--frame_size" in capsys.readouterr().err
+    message = "program: unrecognized arguments: --frame_size 4; did you mean --frame_sizes? (see program --help)\n"
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    "words", [["--n-seqs", "3"], ["--n_seqs", "3"], ["--n-seqs=3"], ["--n_seqs=3", "--max_minutes=1-5_0"]]
+)
+def test_a_flag_may_be_written_with_hyphens_or_underscores(words):
+    parser = options.Parser(prog="program")
+    command = parser.add_subparsers(parser_class=options.Parser).add_parser("command")
+    command.add_argument("--n_seqs", type=int)
+    command.add_argument("--max-minutes", default="1-5_0")
+    assert vars(parser.parse_args(["command", *words])) == {"n_seqs": 3, "max_minutes": "1-5_0"}
+
+
+def test_what_resembles_no_flag_is_named_without_a_guess(capsys):
+    parser = options.Parser(prog="program")
+    parser.add_argument("--frame_sizes")
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["extra", "--novelty=1"])
+    message = "program: unrecognized arguments: extra --novelty=1 (see program --help)\n"
+    assert capsys.readouterr().err == message
 
 
 def test_shared_options():
