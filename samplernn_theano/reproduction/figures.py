@@ -1,4 +1,4 @@
-"""Figures 1 and 2 of the paper: the unrolled model, and waveforms of data and of generated samples."""
+"""Figure 2 of the paper: waveforms of data and of generated samples."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +10,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import ConnectionPatch
 from numpy.typing import NDArray
 
-from samplernn_theano.config.hyperparameters import HyperParameters, WaveNet
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.reproduction import draw_tiers, draw_tree
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
@@ -20,37 +18,6 @@ FORMATS = (".png", ".pdf", ".svg")
 DPI = 150
 LONG, SHORT = 2.0, 0.1  # seconds that figure 2 shows
 COLOURS = {"data": "tab:blue", "samples": "tab:orange"}
-
-
-# --- figure 1 -----------------------------------------------------------------------------------------------
-
-
-def unrolled(path: str | Path, hp: HyperParameters) -> None:
-    """Draw a model over some of its steps, as figure 1 of the paper.
-
-    Each step is above the samples that it conditions, and below those that it reads. Some steps of long
-    frames are left out ("…"). A WaveNet is drawn as the tree of its first dilated layers.
-
-    Parameters
-    ----------
-    path : str or Path
-        Image file, .png, .pdf or .svg.
-    hp : HyperParameters
-        From a checkpoint (`samplernn_theano.checkpoints.load.read(...).hp`) or a preset, of any family.
-
-    Raises
-    ------
-    OutputError
-        If the name has another suffix, or the file cannot be written.
-    """
-    _check_suffix(path)
-    axes = draw_tree.draw(hp) if isinstance(hp, WaveNet) else draw_tiers.draw(hp)
-    figure = axes.figure
-    assert isinstance(figure, Figure)
-    _save(path, figure)
-
-
-# --- figure 2 -----------------------------------------------------------------------------------------------
 
 
 def waveforms(
@@ -67,15 +34,11 @@ def waveforms(
         Image file, .png, .pdf or .svg.
     columns : mapping of title to (data, samples)
         A column per data set: amplitudes (samples,) at 16 kHz of a recording and of a generated sound.
-
-    Raises
-    ------
-    DataError
-        If there is no column, or a sound is shorter than 100 ms, has channels, or is not finite.
-    OutputError
-        If the name has another suffix, or the file cannot be written.
     """
-    _check_suffix(path)
+    if Path(path).suffix not in FORMATS:
+        raise OutputError(
+            f"{path} was not drawn: its name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
+        )
     if not columns:
         raise DataError("Figure 2 needs at least one data set; give its name, a recording and a sound.")
     figure = Figure(figsize=(max(4.0, 2.75 * len(columns)), 6.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
@@ -87,7 +50,8 @@ def waveforms(
         column[0].set_title(title, size=10).set_parse_math(False)  # a dollar sign in a name
     for axes, label in zip(panels[:, 0], ("data", "data", "samples", "samples"), strict=True):
         axes.set_ylabel(f"{label}\namplitude", size=8)
-    _save(path, figure)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=DPI)
 
 
 def loudest(x: NDArray[np.floating], length: int) -> int:
@@ -143,18 +107,3 @@ def _checked(x: NDArray[np.floating], name: str) -> NDArray[np.floating]:
     if not np.isfinite(x).all():
         raise DataError(f"The {name} has samples that are NaN or infinite; give another sound.")
     return x
-
-
-# --- files --------------------------------------------------------------------------------------------------
-
-
-def _check_suffix(path: str | Path) -> None:
-    if Path(path).suffix not in FORMATS:
-        raise OutputError(
-            f"{path} was not drawn: its name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
-        )
-
-
-def _save(path: str | Path, figure: Figure) -> None:
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=DPI)

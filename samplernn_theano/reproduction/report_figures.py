@@ -1,4 +1,4 @@
-"""The report's section with figures 1 and 2 of the paper, for the models and samples of a workflow."""
+"""The report's section with figures 1 and 2 of the paper."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,42 +7,28 @@ import matplotlib.image
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.reproduction import figures, report_audio
 from samplernn_theano.reproduction.document import Block, Paragraph, Picture, line
 from samplernn_theano.reproduction.experiments import Experiment
+from samplernn_theano.reproduction.paths import FILES
 from samplernn_theano.reproduction.records import Attempt, Results
+from samplernn_theano.utils.files import write_text
+
+MODEL = "three_tier.svg"
 
 SECONDS = 5.0
 """Length of the beginning of a generated sound, of which figure 2 shows 2 s."""
 
 
 def blocks(results: Results, experiments: Mapping[str, Experiment], report: Path) -> list[Block]:
-    """Unrolled models of the trained families, and waveforms of data and generated samples."""
-    found = [*_unrolled(results, experiments, report), *_waveforms(results, experiments, report)]
-    return found or [Paragraph(line("No model has been trained yet."))]
-
-
-def _unrolled(results: Results, experiments: Mapping[str, Experiment], report: Path) -> list[Block]:
-    found: dict[str, HyperParameters] = {}
-    for experiment in experiments.values():
-        for attempt in results.of(experiment.run):
-            if experiment.family not in found and (hp := _hyperparameters(attempt)):
-                found[experiment.family] = hp
-    pictures: list[Block] = []
-    for family, hp in found.items():
-        path = report / "pictures" / f"unrolled_{family}.png"
-        figures.unrolled(path, hp)
-        pictures.append(_picture(path, f"Figure 1: {family} as it was trained here, unrolled"))
-    return pictures
-
-
-def _hyperparameters(attempt: Attempt) -> HyperParameters | None:
-    try:
-        return FAMILIES[attempt.settings["family"]](**attempt.settings["hyperparameters"])
-    except (KeyError, TypeError, SampleRNNError):  # not started, or damaged
-        return None
+    """The three-tier model, and waveforms of data and generated samples."""
+    path = report / "pictures" / MODEL
+    write_text(path, (FILES / MODEL).read_text(encoding="utf-8"))
+    model = Picture(
+        f"pictures/{MODEL}", "Figure 1: the three-tier model, unrolled over one big frame", 960, 500
+    )
+    return [model, *_waveforms(results, experiments, report)]
 
 
 def _waveforms(results: Results, experiments: Mapping[str, Experiment], report: Path) -> list[Block]:

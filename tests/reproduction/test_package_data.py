@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
     "name",
     [
         "Snakefile",
+        "three_tier.svg",
         "differences.toml",
         "published.toml",
         "experiments/table1/music/three_tier.toml",

@@ -51,7 +51,7 @@ def test_every_step_is_done(out):
 def test_the_report_has_a_number_for_every_experiment_with_a_badge(out):
     text = (out / "report" / "report.md").read_text()
     assert "not run" not in text and "failed" not in text
-    assert "Figure 1: three" in text and "Figure 2: waveforms" in text
+    assert "Figure 1: the three-tier" in text and "Figure 2: waveforms" in text
     of_tables = [experiment for experiment in read_experiments(FILES).values() if not experiment.retention]
     for experiment in of_tables:
         scores = json.loads(plan.record_path(out, "evaluate", experiment.run, 123).read_text())["result"]
