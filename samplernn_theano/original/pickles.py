@@ -12,12 +12,14 @@ from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original.unpickler import DTYPES, MAX_DEPTH, RefusedError, load
 from samplernn_theano.utils.files import atomic_write
 
+MAX_BYTES = 2**32  # of a file: the paper's largest models have 0.3 GB
+
 
 def read(path: str | os.PathLike[str]) -> Any:
     """Read a pickle of Python 2 (protocol 0, 1 or 2) of plain values and NumPy arrays.
 
-    Needs memory of at most 50 times the size of the file plus 50 MB, whatever the file contains (a regular
-    checkpoint: about 3 times), and at most two minutes for anything but the bytes of arrays and texts.
+    Needs memory of at most 120 times the size of the file plus 50 MB, whatever the file contains (a regular
+    checkpoint: less than 3 times), and about two minutes for anything but the bytes of arrays and texts.
 
     Parameters
     ----------
@@ -39,6 +41,10 @@ def read(path: str | os.PathLike[str]) -> Any:
     try:
         if not path.is_file():
             raise CheckpointError(f"There is no file {path}.")
+        if path.stat().st_size > MAX_BYTES:
+            raise CheckpointError(
+                f"{path} has more than {MAX_BYTES >> 30} GB; the original's files have not."
+            )
         return load(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"Could not read {path}: {error.strerror or error}.") from error

@@ -1,15 +1,16 @@
-"""A safe unpickler for Python 2's pickles of plain values and NumPy arrays: it calls nothing.
+"""A safe unpickler for Python 2's pickles of plain values and NumPy arrays: it imports and calls nothing.
 
-A pickle is a program. Python's own machine imports and calls any function that it names; this one implements
-the opcodes of protocols 0 to 2 for plain values, and interprets five names of NumPy and the standard library
-without importing them. The limits keep a malicious or damaged file from using more time or memory than its
-size justifies.
+A pickle is a program. Here the standard library's machine runs it, with the opcodes of protocols 0 to 2 for
+plain values only, and five names of NumPy and the standard library stand for functions of this module. The
+machine is the one in Python: the one in C overflows its stack when a dict's key is a deep tuple, and takes
+hours for keys of equal hashes, which only a second machine could find beforehand.
 """
 
-import codecs
+import io
 import math
-import re
-import struct
+import pickle
+import pickletools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +20,15 @@ from numpy.typing import NDArray
 
 MAX_DEPTH = 20  # of values within values: the original's files have two
 DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
-_MAX_DIMENSIONS = 8
-_MAX_LINE = 200  # bytes of a number or of the name of a function
-_MAX_OPCODES = 20_000_000  # a minute or two; a train log of 100,000 entries has 7 million
-_FREE_CONTAINERS = 10_000
+_MAX_OPCODES = 20_000_000  # about a minute; a train log of 100,000 entries has 7 million
+_MAX_BITS = 2048  # of a number
+_NAMES = (
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy.ndarray",
+    "numpy.dtype",
+    "_codecs.encode",
+)
 
 
 class RefusedError(Exception):
@@ -39,7 +45,13 @@ def load(data: bytes) -> Any:
     ValueError
         If it is damaged.
     """
-    return _Machine(data).run()
+    try:
+        with warnings.catch_warnings(action="error"):  # of unknown escapes in texts
+            return _Unpickler(data).load()
+    except (RefusedError, MemoryError):
+        raise
+    except Exception as error:  # the machine raises errors of many kinds at damage
+        raise ValueError(_printable(str(error)[:200])) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +60,26 @@ class _Name:
 
     name: str
 
+    def __call__(self, *arguments: Any) -> Any:
+        match self.name, arguments:
+            case "numpy.core.multiarray._reconstruct", (_Name("numpy.ndarray"), (0,), str()):
+                return _Array()
+            case "numpy.dtype", (str(code), int(), int()):
+                if code not in DTYPES:
+                    raise _refusal(f"an array of {_printable(code)}")
+                return _Dtype(np.dtype(code))
+            case "numpy.core.multiarray.scalar", (_Dtype(dtype), str(text)):
+                return _array(dtype, (), text)[()]
+            case "_codecs.encode", (str(text), "latin1" | "latin-1"):
+                return text  # Python 3 writes byte strings like this
+        raise _refusal(f"{self.name} with unusual arguments")
+
 
 @dataclass(slots=True)
 class _Dtype:
     """A numpy.dtype under construction."""
 
-    code: str
-    order: str = ""
+    dtype: np.dtype
 
 
 @dataclass(slots=True)
@@ -64,40 +89,32 @@ class _Array:
     values: NDArray | None = None
 
 
-_RECONSTRUCT = _Name("numpy.core.multiarray._reconstruct")
-_SCALAR = _Name("numpy.core.multiarray.scalar")
-_NDARRAY = _Name("numpy.ndarray")
-_DTYPE = _Name("numpy.dtype")
-_ENCODE = _Name("_codecs.encode")
-_NAMES = {name.name: name for name in (_RECONSTRUCT, _SCALAR, _NDARRAY, _DTYPE, _ENCODE)}
+class _Unpickler(pickle._Unpickler):
+    """The stack, the marks and the memo of a pickle."""
 
-
-class _Machine:
-    """The stack, the marks and the memo of a pickle. Errors in the pickle raise ValueError."""
+    memo: dict[int, Any]
+    pop_mark: Callable[[], list[Any]]
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.position = 0
+        file = io.BytesIO(data)
+        super().__init__(file, encoding="latin1")
+        self.read, self.readline = file.read, file.readline
+        self.metastack: list[list[Any]] = []
         self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
-        self.array_bytes = 0  # in all arrays so far
-        self.containers = 0  # so far
+        self.append = self.stack.append
+        self.array_bytes = len(data)  # that all arrays together may have
         self.values = 0  # that the result may have: one for each opcode
 
-    def run(self) -> Any:
+    def load(self) -> Any:
         """Run the pickle to its end and return its value."""
-        while (opcode := self.take(1)) != b".":
+        while (opcode := self.read(1)) != b".":
             self.values += 1
-            if self.values > _MAX_OPCODES:
-                raise ValueError(f"more than {_MAX_OPCODES:,} opcodes")
-            if opcode in _PUSH:
-                self.stack.append(_PUSH[opcode](self))
-            elif opcode in _CHANGE:
-                _CHANGE[opcode](self)
-            else:
-                _refuse(opcode, self)
-        if len(self.stack) != 1 or self.marks or self.position != len(self.data):
+            if not opcode or self.values > _MAX_OPCODES:
+                raise ValueError(f"more than {_MAX_OPCODES:,} opcodes" if opcode else "it ends too early")
+            if opcode not in _METHODS:
+                _refuse(opcode)
+            _METHODS[opcode](self)
+        if len(self.stack) != 1 or self.metastack or self.read(1):
             raise ValueError("it does not end where it should")
         return self.plain(self.stack[0], 0)
 
@@ -109,213 +126,107 @@ class _Machine:
         if depth > MAX_DEPTH:
             raise ValueError(f"values within values more than {MAX_DEPTH} deep")
         if type(value) is list:
-            for i, item in enumerate(value):
-                value[i] = self.plain(item, depth + 1)
+            value[:] = [self.plain(item, depth + 1) for item in value]
         elif type(value) is dict:
             for key, item in value.items():
+                self.plain(key, depth + 1)
                 value[key] = self.plain(item, depth + 1)
         elif type(value) is tuple:
-            return tuple(self.plain(item, depth + 1) for item in value)
+            return tuple([self.plain(item, depth + 1) for item in value])
+        elif type(value) is str:
+            value.isascii() or value.encode()  # half a surrogate pair could be neither printed nor written
+        elif type(value) is int and value.bit_length() > _MAX_BITS:
+            raise ValueError("a huge number")
         elif type(value) is _Array and value.values is not None:
             return value.values
         elif isinstance(value, _Array | _Dtype | _Name):
             raise ValueError("an array without values, or a type or function where a value should be")
         return value
 
-    def take(self, n: int) -> bytes:
-        """Return the next `n` bytes of the pickle."""
-        start, self.position = self.position, self.position + n
-        if n < 0 or self.position > len(self.data):
-            raise ValueError("it ends too early")
-        return self.data[start : self.position]
+    def find_class(self, module: str, name: str) -> _Name:
+        """Return what stands for a name, if it is one of `_NAMES`."""
+        # NumPy 2 renamed its module; its pickles are the same.
+        full = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
+        if full not in _NAMES:
+            raise _refusal(_printable(f"{module}.{name}"))
+        return _Name(full)
 
-    def unsigned(self, n: int) -> int:
-        """Return the next `n` bytes as an unsigned number."""
-        return int.from_bytes(self.take(n), "little")
+    def load_proto(self) -> None:
+        """Refuse what Python 2 does not know."""
+        if (version := self.read(1)[0]) > 2:
+            remedy = "load it in Python 3 and save it with pickle.dump(value, file, protocol=2)"
+            raise RefusedError(f"is a pickle of protocol {version}, which Python 2 does not know; {remedy}")
 
-    def signed(self, n: int) -> int:
-        """Return the next `n` bytes as a signed number (two's complement)."""
-        return int.from_bytes(self.take(n), "little", signed=True)
+    def load_inst(self) -> None:
+        """Refuse an object by the name of its class."""
+        _METHODS[b"c"](self)
+        _refuse(b"i")
 
-    def line(self, limit: int | None = _MAX_LINE) -> bytes:
-        """Return the bytes before the next newline, at most `limit`, and skip the newline."""
-        stop = None if limit is None else self.position + limit
-        end = self.data.find(b"\n", self.position, stop)
-        if end < 0:
-            raise ValueError("a number or text without an end")
-        text, self.position = self.data[self.position : end], end + 1
-        return text
+    def load_build(self) -> None:
+        """Set the values of an array, or the byte order of a dtype."""
+        match self.stack.pop(), self.stack[-1]:
+            case (3, "<" | ">" | "|" as order, None, None, None, -1, -1, 0), _Dtype() as target:
+                target.dtype = target.dtype.newbyteorder(order)
+            case (1, tuple(shape), _Dtype(dtype), int(fortran), str(text)), _Array(None) as array:
+                self.array_bytes -= len(text)
+                if self.array_bytes < 0:
+                    raise ValueError("arrays larger than the file")
+                array.values = _array(dtype, shape, text, "F" if fortran else "C")
+            case _, _Array() | _Dtype():
+                raise ValueError("an array or type with an unknown description")
+            case _:
+                raise _refusal("the state of an object to be set")
 
-    def pop(self) -> Any:
-        """Remove and return the last value of the stack, above the last mark."""
-        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise ValueError("a value is missing")
-        return self.stack.pop()
-
-    def top(self, kind: type) -> Any:
-        """Return the last value of the stack, which must be of type `kind`."""
-        if not self.stack or type(self.stack[-1]) is not kind:
-            raise ValueError(f"no {kind.__name__} where one should be")
-        return self.stack[-1]
-
-    def marked(self) -> list[Any]:
-        """Remove and return all values above the last mark; remove the mark."""
-        if not self.marks:
-            raise ValueError("a mark is missing")
-        start = self.marks.pop()
-        items = self.stack[start:]
-        del self.stack[start:]
-        return items
-
-    def container[C: (list[Any], tuple[Any, ...], dict[str, Any])](self, made: C) -> C:
-        """Count a new container: an empty one takes one byte of the file, and much more memory."""
-        self.containers += made != ()
-        if self.containers > _FREE_CONTAINERS + len(self.data) // 8:
-            raise ValueError("more lists than a file of its size can fill")
-        return made
-
-    def get(self, number: int) -> Any:
-        """Return the value at `number` of the memo."""
-        if number not in self.memo:
-            raise ValueError("a reference to nothing")
-        return self.memo[number]
-
-    def put(self, number: int) -> None:
-        """Store the last value of the stack at `number` of the memo."""
-        if not self.stack or not 0 <= number <= len(self.data):
+    def load_put(self) -> None:
+        """Store the last value in the memo."""
+        if not 0 <= (number := int(self.readline())) < _MAX_OPCODES:  # others could have equal hashes
             raise ValueError("a value that cannot be referred to")
         self.memo[number] = self.stack[-1]
 
-    def extend(self, items: list[Any]) -> None:
-        """Append `items` to the list on top of the stack."""
-        self.top(list).extend(items)
+    def load_dict(self) -> None:
+        """Push a dict."""
+        items = self.pop_mark()
+        self.append({})
+        self.fill(items)
 
-    def update(self, items: list[Any]) -> None:
+    def load_setitem(self) -> None:
+        """Set a key to a value in a dict."""
+        value, key = self.stack.pop(), self.stack.pop()
+        self.fill([key, value])
+
+    def load_setitems(self) -> None:
+        """Set keys to values in a dict."""
+        self.fill(self.pop_mark())
+
+    def fill(self, items: list[Any]) -> None:
         """Set keys to values in the dict on top of the stack; `items` are key, value, key, value, ..."""
-        _fill(self.top(dict), items)
+        target = self.stack[-1]
+        if type(target) is not dict or len(items) % 2:
+            raise ValueError("a key without a value or a dict")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # Hashing or comparing other keys could take forever.
+            if type(key) is not str or key in target:
+                raise ValueError("a key that is not text or is duplicated")
+            target[key] = value
 
 
-def _fill(target: dict[str, Any], items: list[Any]) -> dict[str, Any]:
-    """Set keys to values in `target`; `items` are key, value, key, value, ..."""
-    if len(items) % 2:
-        raise ValueError("a key without a value")
-    for key, value in zip(items[::2], items[1::2], strict=True):
-        # Hashing or comparing other keys could take forever.
-        if type(key) is not str or key in target:
-            raise ValueError("a key that is not text or is duplicated")
-        target[key] = value
-    return target
-
-
-def _integer(machine: _Machine) -> int | bool:
-    """INT; Python 2 writes True as 01 and False as 00."""
-    text = machine.line()
-    return text == b"01" if text in (b"00", b"01") else int(text)
-
-
-def _string(machine: _Machine) -> str:
-    """STRING: text in quotes, as Python 2's repr shows it."""
-    text = machine.line(limit=None)
-    if len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1] != text[0]:
-        raise ValueError("text without quotes")
-    text = text[1:-1]
-    if re.search(rb"\\[^xnrt'\"]", text.replace(rb"\\", b"")):
-        raise ValueError("an unknown escape in a text")
-    return codecs.escape_decode(text)[0].decode("latin1")
-
-
-def _unicode(machine: _Machine) -> str:
-    """UNICODE: a line with unicode escapes."""
-    text = machine.line(limit=None).decode("raw-unicode-escape")
-    text.encode()  # half a surrogate pair could be neither printed nor written
-    return text
-
-
-def _tuple(machine: _Machine, n: int) -> tuple[Any, ...]:
-    """TUPLE1, TUPLE2, TUPLE3: the last `n` values."""
-    return machine.container(tuple([machine.pop() for _ in range(n)][::-1]))
-
-
-def _name(machine: _Machine) -> _Name:
-    """GLOBAL: the name of a function or class, which must be one of `_NAMES`."""
-    name = b".".join([machine.line(), machine.line()]).decode("latin1")
-    # NumPy 2 renamed its module; its pickles are the same.
-    known = _NAMES.get(name.replace("numpy._core.", "numpy.core."))
-    if known is None:
-        raise _refusal(_printable(name))
-    return known
-
-
-def _call(machine: _Machine) -> Any:
-    """REDUCE: the result of the function for the arguments."""
-    arguments, function = machine.pop(), machine.pop()
-    match function, arguments:
-        case _Name(_RECONSTRUCT.name), (_Name(_NDARRAY.name), (0,), str()):
-            return _Array()
-        case _Name(_DTYPE.name), (str(code), int(), int()):
-            if code not in DTYPES:
-                raise _refusal(f"an array of {_printable(code)}")
-            return _Dtype(code)
-        case _Name(_SCALAR.name), (_Dtype() as dtype, str(text)):
-            return _array(machine, dtype, (), text)[()]
-        case _Name(_ENCODE.name), (str(text), "latin1" | "latin-1"):
-            return text  # Python 3 writes byte strings like this
-        case _Name(name), _:
-            raise _refusal(f"{name} with unusual arguments")
-    raise ValueError("a call of what is not a function")
-
-
-def _build(machine: _Machine) -> None:
-    """BUILD: set the values of an array, or the byte order of a dtype."""
-    match machine.pop(), machine.stack[-1:]:
-        case (3, "<" | ">" | "|" as order, None, None, None, -1, -1, 0), [_Dtype() as dtype]:
-            dtype.order = order
-        case (1, tuple(shape), _Dtype() as dtype, int(fortran), str(text)), [_Array(None) as array]:
-            array.values = _array(machine, dtype, shape, text, bool(fortran))
-        case _, [_Array() | _Dtype()]:
-            raise ValueError("an array or type with an unknown description")
-        case _:
-            raise _refusal("the state of an object to be set")
-
-
-def _array(machine: _Machine, dtype: _Dtype, shape: tuple, text: str, fortran: bool = False) -> NDArray:
-    """Return an array of the bytes `text`; all arrays together are at most as large as the file."""
-    machine.array_bytes += len(text)
-    if machine.array_bytes > len(machine.data) or len(shape) > _MAX_DIMENSIONS:
-        raise ValueError("arrays larger than the file")
-    if not all(type(n) is int and 0 <= n <= len(machine.data) for n in shape):
+def _array(dtype: np.dtype, shape: tuple, text: str, order: Any = "C") -> NDArray:
+    """Return an array of the bytes `text`, C-ordered and in native byte order."""
+    if len(shape) > 8 or not all(type(n) is int and 0 <= n < 2**40 for n in shape):
         raise ValueError("an array of impossible shape")
-    kind = np.dtype(dtype.order + dtype.code)
-    if math.prod(shape) * kind.itemsize != len(text):
+    if math.prod(shape) * dtype.itemsize != len(text):
         raise ValueError("an array whose shape does not fit its bytes")
     # Bytes other than 0 and 1 are converted to booleans.
-    values = np.frombuffer(text.encode("latin1"), np.uint8 if kind.kind == "b" else kind)
-    return np.array(values.reshape(shape, order="F" if fortran else "C"), kind.newbyteorder("="), order="C")
+    values = np.frombuffer(text.encode("latin1"), np.uint8 if dtype.kind == "b" else dtype)
+    return np.array(values.reshape(shape, order=order), dtype.newbyteorder("="), order="C")
 
 
-def _refuse(opcode: bytes, machine: _Machine) -> None:
+def _refuse(opcode: bytes) -> None:
     """Raise the error for an opcode that no checkpoint has."""
-    match opcode:
-        case b"i":
-            _name(machine)
-            raise _refusal("an object of a class")
-        case b"o" | b"\x81":
-            raise _refusal("an object of a class")
-        case b"P" | b"Q":
-            raise _refusal("a persistent object")
-        case b"\x82" | b"\x83" | b"\x84":
-            raise _refusal("a registered extension")
-    raise ValueError(
-        f"{_printable(opcode.decode('latin1'))} is not an opcode of protocol 0, 1 or 2 for plain values"
-    )
-
-
-def _protocol(machine: _Machine) -> None:
-    """PROTO: Python 2 knows protocols up to 2."""
-    version = machine.unsigned(1)
-    if version > 2:
-        remedy = "load it in Python 3 and save it with pickle.dump(value, file, protocol=2)"
-        raise RefusedError(f"is a pickle of protocol {version}, which Python 2 does not know; {remedy}")
+    for known in pickletools.opcodes:
+        if known.code == opcode.decode("latin1"):
+            raise _refusal(f"the opcode {known.name}")
+    raise ValueError(f"{opcode!r} is not an opcode")
 
 
 def _refusal(what: str) -> RefusedError:
@@ -328,47 +239,15 @@ def _printable(text: str) -> str:
     return ascii(text)[1:-1]
 
 
-_PUSH: dict[bytes, Callable[[_Machine], Any]] = {
-    b"N": lambda m: None,
-    b"\x88": lambda m: True,
-    b"\x89": lambda m: False,
-    b"I": _integer,
-    b"J": lambda m: m.signed(4),
-    b"K": lambda m: m.unsigned(1),
-    b"M": lambda m: m.unsigned(2),
-    b"L": lambda m: int(m.line().removesuffix(b"L")),
-    b"\x8a": lambda m: m.signed(m.unsigned(1)),
-    b"F": lambda m: float(m.line()),
-    b"G": lambda m: struct.unpack(">d", m.take(8))[0],
-    b"S": _string,
-    b"T": lambda m: m.take(m.signed(4)).decode("latin1"),
-    b"U": lambda m: m.take(m.unsigned(1)).decode("latin1"),
-    b"V": _unicode,
-    b"X": lambda m: m.take(m.unsigned(4)).decode(),
-    b"]": lambda m: m.container([]),
-    b"}": lambda m: m.container({}),
-    b")": lambda m: (),
-    b"l": lambda m: m.container(m.marked()),
-    b"d": lambda m: m.container(_fill({}, m.marked())),
-    b"t": lambda m: m.container(tuple(m.marked())),
-    b"\x85": lambda m: _tuple(m, 1),
-    b"\x86": lambda m: _tuple(m, 2),
-    b"\x87": lambda m: _tuple(m, 3),
-    b"g": lambda m: m.get(int(m.line())),
-    b"h": lambda m: m.get(m.unsigned(1)),
-    b"j": lambda m: m.get(m.unsigned(4)),
-    b"c": _name,
-    b"R": _call,
-}
-_CHANGE: dict[bytes, Callable[[_Machine], None]] = {
-    b"(": lambda m: m.marks.append(len(m.stack)),
-    b"a": lambda m: m.extend([m.pop()]),
-    b"e": lambda m: m.extend(m.marked()),
-    b"s": lambda m: m.update([m.pop(), m.pop()][::-1]),
-    b"u": lambda m: m.update(m.marked()),
-    b"p": lambda m: m.put(int(m.line())),
-    b"q": lambda m: m.put(m.unsigned(1)),
-    b"r": lambda m: m.put(m.unsigned(4)),
-    b"b": _build,
-    b"\x80": _protocol,
+_METHODS: dict[bytes, Callable[[Any], None]] = {
+    bytes([code]): pickle._Unpickler.dispatch[code]
+    for code in b"(N\x88\x89IJKML\x8aFGSTUVX]})lt\x85\x86\x87ghjqrcRae"
+} | {
+    b"\x80": _Unpickler.load_proto,
+    b"b": _Unpickler.load_build,
+    b"d": _Unpickler.load_dict,
+    b"i": _Unpickler.load_inst,
+    b"p": _Unpickler.load_put,
+    b"s": _Unpickler.load_setitem,
+    b"u": _Unpickler.load_setitems,
 }

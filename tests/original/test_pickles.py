@@ -4,10 +4,13 @@ golden/checkpoints/python2_protocolN.pkl: one dict with every kind of value, by 
 NumPy 1.11.1 with protocol N.
 """
 
+import copyreg
 import gc
 import json
 import math
+import pickletools
 import random
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -186,54 +189,96 @@ def test_a_list_in_itself_is_not_written(tmp_path):
         dumps(tmp_path, value)
 
 
-HOSTILE = {  # what is named in the message: pickles that ask for it; CANARY is a file that they would make
-    "os.system": b"cos\nsystem\n(S'touch CANARY'\ntR.",
-    "posix.system": b"\x80\x02cposix\nsystem\nU\x0ctouch CANARY\x85R.",
-    "__builtin__.eval": b'c__builtin__\neval\n(S\'open("CANARY", "w")\'\ntR.',
-    "builtins.exec": b"(dS'W'\ncbuiltins\nexec\n(S'open(\"CANARY\", \"w\")'\ntRs.",
-    "__builtin__.execfile": b"(c__builtin__\nexecfile\nS'CANARY'\no.",
-    "__builtin__.getattr": b"c__builtin__\ngetattr\n(c__builtin__\n__import__\n(S'os'\ntRS'system'\ntR"
-    b"(S'touch CANARY'\ntR.",
-    "__builtin__.setattr": b"c__builtin__\nsetattr\n(NS'x'\nI1\ntR.",
-    "copy_reg._reconstructor": b"ccopy_reg\n_reconstructor\n(c__main__\nX\nc__builtin__\nobject\nNtR.",
-    "subprocess.Popen": b"(S'touch CANARY'\nisubprocess\nPopen\n.",
-    "numpy.load": b"cnumpy\nload\n(S'CANARY'\ntR.",
-    "numpy.core.multiarray.fromfile": b"cnumpy.core.multiarray\nfromfile\n(S'CANARY'\ntR.",
-    "numpy.testing.utils.runstring": b"cnumpy.testing.utils\nrunstring\n(S'import os'\n(dtR.",
-    "numpy.core.multiarray._reconstruct with unusual": b"cnumpy.core.multiarray\n_reconstruct\n"
-    b"(cnumpy\ndtype\n(I0\ntS'b'\ntR.",
+NAMES = """os.system posix.system nt.system subprocess.Popen commands.getoutput __builtin__.eval builtins.exec
+__builtin__.execfile __builtin__.__import__ __builtin__.getattr __builtin__.setattr __builtin__.file io.open
+_io.FileIO pty.spawn runpy._run_code runpy.run_path cProfile.runctx profile.run trace.Trace bdb.Bdb.run
+pdb.run timeit.timeit code.InteractiveInterpreter ctypes.CDLL ctypes.pythonapi importlib.import_module
+importlib._bootstrap._load marshal.loads types.FunctionType types.CodeType operator.methodcaller
+operator.attrgetter functools.partial pickle.loads cPickle.loads copy_reg._reconstructor copyreg.add_extension
+numpy.f2py.crackfortran.getlincoef numpy.load numpy.ndarray.tofile numpy.dtype.__class__ numpy.memmap
+numpy.core.multiarray._reconstruct.__globals__ numpy.testing.utils.runstring numpy.core.multiarray.fromfile
+numpy._core.records.fromfile _codecs.encode.__self__ _codecs.decode codecs.open distutils.file_util.write_file
+distutils.spawn.spawn asyncio.unix_events._UnixSubprocessTransport._start asyncio.create_subprocess_shell
+multiprocessing.util.spawnv_passfds multiprocessing.context.Process uuid._get_command_stdout uuid._popen
+_aix_support._read_cmd_output _osx_support._read_output pydoc.pipepager pip.main ensurepip._run_pip
+lib2to3.pgen2.pgen.ParserGenerator webbrowser.open socket.create_connection shutil.rmtree sys.modules
+sys.setrecursionlimit torch.load __main__.x""".split()
+ASK = [  # for a name, as an original's value, an object, and an object of a class; CANARY would be created
+    b"c%s\n%s\n(S'touch CANARY'\ntR.",
+    b"(dS'W'\nc%s\n%s\n(S'open(\"CANARY\", \"w\")'\ntRs.",
+    b"\x80\x02(c%s\n%s\nU\x06CANARYU\x01wo0N.",
+    b"(S'touch CANARY'\ni%s\n%s\n.",
+    b"c%s\n%s\n",  # refused at the name, even if the rest is missing
+]
+HOSTILE = {  # what is named in the message: a pickle that asks for it
+    "numpy.core.multiarray._reconstruct with unusual": ARRAY.replace(b"ndarray", b"dtype") + b".",
     "numpy.dtype with unusual": b"cnumpy\ndtype\n((lI0\nI1\ntR.",
     "numpy.ndarray with unusual": b"cnumpy\nndarray\n((I1000000000\nttR.",
     "_codecs.encode with unusual": b"c_codecs\nencode\n(Vx\nS'zip'\ntR.",
     "an array of O8": b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR.",
     "an array of V9": b"cnumpy\ndtype\n(S'V9'\nI0\nI1\ntR.",
-    "an object of a class": b"(cnumpy\nndarray\no.",
+    "opcode INST": b"(inumpy\nndarray\n.",
     "the state of an object": b"(lp0\n(dS'__class__'\nI1\nsb.",
-    "a persistent object": b"Pname\n.",
-    "a registered extension": b"\x82\x01.",
+    "opcode OBJ": b"(cnumpy\nndarray\no0N.",
+    "opcode NEWOBJ,": b"cnumpy\nndarray\n)\x81.",
+    "opcode NEWOBJ_EX": b"cnumpy\nndarray\n)}\x92.",
+    "opcode PERSID": b"Pname\n.",
+    "opcode BINPERSID": b"NQ.",
+    "opcode EXT1": b"\x82\xf0.",
+    "opcode EXT2": b"\x83\xf0\x00.",
+    "opcode EXT4": b"\x84\xf0\x00\x00\x00.",
+    "opcode STACK_GLOBAL": b"U\x02osU\x06system\x93.",
+    "opcode FRAME": b"\x95\xff\xff\xff\xff\xff\xff\xff\x7fcos\nsystem\n.",
+    "opcode BYTEARRAY8": b"\x96\xff\xff\xff\xff\xff\xff\xff\x0f.",
+    "opcode BINUNICODE8": b"\x8d\xff\xff\xff\xff\xff\xff\xff\x0f.",
+    "opcode BINBYTES8": b"\x8e\xff\xff\xff\xff\xff\xff\xff\x0f.",
+    "opcode LONG4": b"\x8b\xff\xff\xff\x7f.",
+    "opcode NEXT_BUFFER": b"\x97.",
+    "opcode READONLY_BUFFER": b"U\x02ab\x98.",
+    "opcode EMPTY_SET": b"\x8f.",
+    "opcode DUP": b"N2\x86.",
+    "opcode POP,": b"N0N.",
     "protocol 4": b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00N.",
+    "protocol 5": b"\x80\x05\x97.",
     r"evil\x1b[31m.\x07": b"cevil\x1b[31m\n\x07\n.",
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_pickles_are_refused_by_name_and_not_executed(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def extension():
+    """A function that pickles of this process can name by a number."""
+    copyreg.add_extension("os", "system", 240)
+    yield
+    copyreg.remove_extension("os", "system", 240)
+
+
+def assert_refused(name, data, folder):
+    modules = set(sys.modules)
     with pytest.raises(CheckpointError) as error:
-        loads(tmp_path, HOSTILE[name])
+        loads(folder, data)
     assert name in str(error.value) and "x.pkl" in str(error.value)
-    assert not (tmp_path / "CANARY").exists()
+    assert not (folder / "CANARY").exists() and set(sys.modules) == modules
 
 
-def test_refused_at_the_name_even_if_the_rest_is_missing(tmp_path):
-    with pytest.raises(CheckpointError, match=r"asks for os\.system, which no checkpoint needs; it was not"):
-        loads(tmp_path, b"(dS'W'\ncos\nsystem\n")
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_pickle_names_is_neither_imported_nor_executed(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for split in {name.index("."), name.rindex(".")}:
+        for ask in ASK:
+            data = ask % (name[:split].encode(), name[split + 1 :].encode())
+            assert_refused(f"asks for {name}, which no checkpoint needs; it was not executed", data, tmp_path)
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_pickles_are_refused_by_what_they_ask_for(what, tmp_path, extension):
+    assert_refused(what, HOSTILE[what], tmp_path)
 
 
 def array(shape, dtype, data):
     return ARRAY + b"(I1\n(" + shape + b"t" + dtype + b"I00\n" + data + b"tb."
 
 
+COLLIDING = [((i + 1) * (2**61 - 1)).to_bytes(11, "little") for i in range(50_000)]
 DAMAGED = {
     "array larger than its bytes": array(b"I1000000000\nI1000000000\n", FLOAT32, b"S''\n"),
     "negative sizes": array(b"I-1\nI-1\n", FLOAT32, b"S'abcd'\n"),
@@ -248,22 +293,31 @@ DAMAGED = {
     "data beyond latin1": array(b"I1\n", FLOAT32, b"Vab\\u4e2dd\n"),
     "bare type": FLOAT32 + b".",
     "function as value": b"(lcnumpy\ndtype\na.",
-    "string without quotes": b"Sab\n.",
     "unknown escape": b"S'\\d'\n.",
+    "string without quotes": b"Sab\n.",
     "half an escape": b"S'\\x4'\n.",
     "backslash at the end": b"S'\\'\n.",
     "half a surrogate": b"V\\ud800\n.",
     "huge integer": b"I" + b"9" * 100_000 + b"\n.",
     "huge long": b"L" + b"9" * 100_000 + b"L\n.",
+    "huge number in hexadecimal": b"I0x" + b"f" * 100_000 + b"\n.",
+    "dict in itself": b"}p0\nU\x02abg0\ns" + b"Ng0\n" * 50 + b".",
     "list in itself": b"(lp0\ng0\na" + b"Ng0\n" * 50 + b".",
     "deep list": b"]" * 50 + b"a" * 49 + b".",
-    "deep tuple as key": b"}N" + b"\x85" * 9_000 + b"Ns.",
+    "deep tuple as key": b"}N" + b"\x85" * 900_000 + b"Ns.",  # would overflow the stack
+    "doubled tuple as key": b"(N\x85"  # would take forever
+    + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60))
+    + b"Nd.",
+    "numbers of equal hash as keys": b"(" + b"".join(b"\x8a\x0b%bN" % n for n in COLLIDING) + b"d.",
+    "numbers of equal hash in the memo": b"".join(b"Np%d\n" % int.from_bytes(n, "little") for n in COLLIDING),
     "number as key": b"}I1\nNs.",
     "key twice": b"}U\x02abNsU\x02abNs.",
     "key without value": b"}(U\x02abu.",
     "append to a tuple": b")Na.",
     "reference to nothing": b"g5\n.",
     "reference far away": b"Np" + b"9" * 30 + b"\n.",
+    "length beyond the end": b"T\xff\xff\xff\x7fabc.",
+    "length back to the opcode itself": b"T\xfb\xff\xff\xffabc.",
     "two values": b"NN.",
     "no value": b".",
     "more after the end": b"N.N",
@@ -271,6 +325,12 @@ DAMAGED = {
     "mark too many": b"(N.",
     "no mark": b"Nt.",
     "calling a number": b"I1\n)R.",
+    "calling a text": b"U\x02ab)R.",
+    "calling again and again": b"cnumpy\ndtype\n(S'f4'\nI0\nI1\nt" + b"R)" * 50 + b".",
+    "setting an item of a list": b"]K\x00Ns.",
+    "setting an item of an array": ARRAY + b"U\x01aNs.",
+    "appending to an array": ARRAY + b"Na.",
+    "extending a type": FLOAT32 + b"(NNe.",
     "no opcode": b"\xff.",
     "empty": b"",
 }
@@ -282,22 +342,20 @@ def test_damaged_pickles(what, tmp_path):
         loads(tmp_path, DAMAGED[what])
 
 
-@pytest.mark.parametrize("length", [b"\xff\xff\xff\x7f", b"\xfb\xff\xff\xff", b"\x00\x00\x00\x80"])
-def test_impossible_lengths(length, tmp_path):
-    """The second is -5, which would lead back to the opcode itself, again and again."""
-    with pytest.raises(CheckpointError, match="ends too early"):
-        loads(tmp_path, b"T" + length + b"abc.")
-
-
-def test_missing_file_and_folder(tmp_path):
+def test_missing_and_huge_files(tmp_path):
     for path in tmp_path, tmp_path / "none.pkl", Path("/dev/null"):
         with pytest.raises(CheckpointError, match=f"There is no file {path}"):
             pickles.read(path)
+    with open(tmp_path / "huge.pkl", "wb") as file:
+        file.truncate(2**32 + 1)
+    with pytest.raises(CheckpointError, match="more than 4 GB"):
+        pickles.read(tmp_path / "huge.pkl")
 
 
 N = 50_000
 STATE = b"(I1\n(I10000\nt" + FLOAT32 + b"I00\nT\x40\x9c\x00\x00" + bytes(40_000) + b"tp1\n"
 BOMBS = {
+    "number of the memo far away": b"Nr\xff\xff\xff\xff.",
     "lists": b"(" + b"]" * N + b"l.",
     "dicts": b"(U\x02abp0\n" + b"}h\x00Ns" * (N // 5) + b"l.",
     "small tuples": b"(" + b"N\x85NNNNNN" * (N // 8) + b"l.",
@@ -311,32 +369,28 @@ BOMBS = {
     "one text in many arrays": b"(" + STATE + (ARRAY + b"g1\nb") * 1_000 + b"l.",
     "one array in many places": b"(" + ARRAY + b"p2\n" + STATE + b"b" + b"h\x02" * N + b"l.",
 }
+GROWING = {
+    "doubled list": "unfolds",
+    "doubled tuple": "unfolds",
+    "one text in many arrays": "larger than the file",
+}
 
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_memory_is_bounded_by_the_size_of_the_file(name, tmp_path):
     gc.collect()
-    start = time.monotonic()
+    start, refused = time.monotonic(), ""
     tracemalloc.start()
     try:
         loads(tmp_path, BOMBS[name])
-    except CheckpointError:
-        pass
+    except CheckpointError as error:
+        refused = str(error)
     finally:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert peak < 50 * len(BOMBS[name]) + 5e6, "the promise, with a smaller constant"
+    assert peak < 120 * len(BOMBS[name]) + 5e6, "the promise, with a smaller constant"
     assert time.monotonic() - start < 10
-
-
-@pytest.mark.parametrize(
-    "name, why",
-    [("doubled list", "unfolds"), ("doubled tuple", "unfolds"), ("lists", "more lists")]
-    + [("one text in many arrays", "larger than the file")],
-)
-def test_what_would_grow_without_end_is_damaged(name, why, tmp_path):
-    with pytest.raises(CheckpointError, match=f"damaged .*{why}"):
-        loads(tmp_path, BOMBS[name])
+    assert GROWING.get(name, "") in refused
 
 
 def test_time_is_bounded(tmp_path, monkeypatch):
@@ -345,7 +399,7 @@ def test_time_is_bounded(tmp_path, monkeypatch):
         loads(tmp_path, b"(" + b"N" * 1_000 + b"l.")
 
 
-OPCODES = [*unpickler._PUSH, *unpickler._CHANGE, b".", b"i", b"o", b"\x81", b"0", b"2", b"P", b"Q"]
+OPCODES = [opcode.code.encode("latin1") for opcode in pickletools.opcodes]
 
 
 def spoil(data, generator):
