@@ -2,14 +2,16 @@
 
 STUDY/journal.log            Optuna's storage, unless --storage names another
 STUDY/trial-007/             run folder of trial 7
-STUDY/trial-007.log          its output
+STUDY/trial-007.log          its output; that of a failed trial ends with the reason
 STUDY/claims/                locks: the holder of a lock works on that trial
-STUDY/trials.csv, trials.md, search.png
+STUDY/trials.csv, history.png, search.png, importances.png
 
-A worker takes the next trial under a lock of the whole study, trains it in a process of its own, and records
-the best validation NLL. That process inherits the lock of the trial: if the worker is killed, the trial is
-free only when its training has ended as well. A running trial whose lock is free was interrupted; the next
-worker resumes it.
+All trials are drawn when the study is opened, so they do not depend on the number of workers. A worker takes
+the next trial under a lock of the whole study, trains it in a process of its own, and records the best
+validation NLL. That process inherits the lock of the trial: if the worker is killed, the trial is free only
+when its training has ended as well. A running trial whose lock is free was interrupted; the next worker
+resumes it. (Optuna's heartbeat needs a database, starts a new trial in place of resuming the old one, and
+would do so while the training of a killed worker still runs.)
 """
 
 import fcntl
@@ -19,26 +21,23 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import SPLITS, data_sha256, load_split
-from samplernn_theano.errors import DataError, HyperParameterError, OutputError, ReproductionError
+from samplernn_theano.errors import DataError, HyperParameterError, ReproductionError
 from samplernn_theano.search import search_space, summary
-from samplernn_theano.search.search_space import SeededByTrial, Space
-from samplernn_theano.search.summary import Row
-from samplernn_theano.utils import signal_handling
-from samplernn_theano.utils.files import write_error_message
+from samplernn_theano.search.search_space import Space
+from samplernn_theano.utils.signal_handling import handle_signals
 
 INTERRUPTED = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
 """Exit codes of an interrupted training."""
@@ -46,337 +45,216 @@ INTERRUPTED = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signa
 
 @dataclass(frozen=True)
 class Task:
-    """The arguments of a search.
-
-    Attributes
-    ----------
-    space : Space
-        Fixed and drawn hyper-parameters.
-    data, folder : Path
-        Folders of the data set and of the study.
-    trials : int
-        Total number of trials of all workers.
-    seed : int
-        Seed of the drawn values.
-    limit, machine : sequence of str
-        Options of `samplernn train`: the length of a trial; backend and threads.
-    storage : str or None
-        URL of a database; None: a journal in the folder.
-    """
+    """The arguments of a search."""
 
     space: Space
     data: Path
     folder: Path
-    trials: int
-    seed: int
-    limit: Sequence[str]
-    machine: Sequence[str] = ()
-    storage: str | None = None
+    trials: int  # of all workers together
+    seed: int  # of the drawn values
+    limit: Sequence[str]  # option of `samplernn train`: the length of a trial
+    machine: Sequence[str] = ()  # options of `samplernn train`: backend and threads
+    storage: str | None = None  # URL of a database; None: a journal in the folder
 
 
-@dataclass
-class Stop:
-    """The first SIGINT or SIGTERM, forwarded to the running training."""
+def search(task: Task) -> int:
+    """Run trials of a study until all are taken; return 0, or 128 + the number of the signal received."""
+    drawn = search_space.draw(task.space, task.seed, task.trials)
+    study = _open_study(task, drawn, _description(task, drawn))
+    received: list[int] = []
+    trainings: list[subprocess.Popen] = []
 
-    received: list[int] = field(default_factory=list)
-    child: subprocess.Popen | None = None
-    forwarded: bool = False
+    def forward(number: int) -> None:
+        received.append(number)
+        for training in trainings:
+            training.terminate()
 
-    def handle(self, number: int) -> None:
-        """Record a signal and forward it."""
-        self.received.append(number)
-        self.forward()
-
-    def forward(self) -> None:
-        """Terminate the training, once: a second signal would kill it."""
-        if self.received and self.child and not self.forwarded:
-            self.forwarded = True
-            self.child.terminate()
-
-
-type Train = Callable[[list[str], Path, int, Stop], int]
-"""Run a command, write its output to a file, keep a lock open; return the exit code."""
-
-
-def search(task: Task, train: Train | None = None) -> int:
-    """Run trials of a study until all are taken.
-
-    Returns
-    -------
-    int
-        0, or 128 + the number of the signal received.
-
-    Raises
-    ------
-    DataError
-        If the data are missing.
-    HyperParameterError
-        If the values of a trial contradict each other, or do not fit the data.
-    ReproductionError
-        If the study has other settings or cannot be read.
-    OutputError
-        If the folder cannot be written to.
-    """
-    about = _description(task)
-    with _study_lock(task):
-        study = _open_study(task, about)
-    stop = Stop()
-    with signal_handling.handle_signals(stop.handle):
-        while not stop.received:
-            with _study_lock(task):
-                taken = _take(study, task)
-            if taken is None:
-                break
+    with handle_signals(forward):
+        while not received and (taken := _take(study, task)):
             trial, claim = taken
-            try:
-                code = _run(study, task, trial, claim, stop, train or train_in_subprocess)
-            finally:
-                os.close(claim)
+            run = task.folder / f"trial-{trial.number:03d}"
+            options = ["--run", str(run), *task.limit, "--n_seqs", "0", "--resume", *task.machine]
+            trainings.append(start([*_command(task, trial), *options], run.with_suffix(".log"), claim))
+            if received:  # just before
+                trainings[-1].terminate()
+            code = trainings[-1].wait()
             if code in INTERRUPTED:
-                stop.received.append(abs(code) % 128)
-                print(
-                    f"Trial {trial.number} was interrupted; run the same command again to resume it.",
-                    flush=True,
-                )
-        with _study_lock(task):
-            rows = _rows(study, task)
-            summary.write(task.folder, rows, _facts(study, task))
-        print(summary.final_message(task.folder, rows, task.limit), flush=True)
-        return 128 + stop.received[0] if stop.received else 0
+                received.append(abs(code) % 128)
+                print(f"Trial {trial.number} was interrupted; run the same command again to resume it.")
+            else:
+                _record(study, task, trial, code)
+            os.close(claim)
+        print(summary.final_message(_write_results(study, task), task.folder, task.limit), flush=True)
+    return 128 + received[0] if received else 0
 
 
 # --- the study ----------------------------------------------------------------------------------------------
 
 
-def _description(task: Task) -> dict[str, Any]:
+def _description(task: Task, drawn: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The settings of a study, after checking that each trial can be trained."""
     splits = {split: load_split(task.data, split) for split in SPLITS}
-    for number, values in enumerate(search_space.preview(task.space, task.seed, task.trials)):
+    for number, values in enumerate(drawn):
         try:
             hp = search_space.hyperparameters(task.space, values)
             for split, clips in splits.items():
                 minibatches.check_split(clips, split, hp)
         except (HyperParameterError, DataError) as error:
-            drawn = shlex.join(search_space.arguments(task.space, values))
+            options = shlex.join(search_space.arguments(values))
             raise HyperParameterError(
-                f"Trial {number} of these ranges cannot be trained ({drawn}): {error}"
+                f"Trial {number} of these ranges cannot be trained ({options}): {error}"
             ) from error
-    about = asdict(task.space) | {"seed": task.seed, "limit": task.limit}
+    about = asdict(task.space) | {"seed": task.seed, "length of trials": task.limit}
     about["data"] = {split: data_sha256(clips) for split, clips in splits.items()}
     return json.loads(json.dumps(about))
 
 
-def _open_study(task: Task, about: dict[str, Any]) -> optuna.Study:
-    """Open the study, created if it does not exist."""
-    where = task.storage or str(_journal(task))
+def _open_study(task: Task, drawn: Sequence[dict[str, Any]], about: dict[str, Any]) -> optuna.Study:
+    """Open the study, created if it does not exist, and add the trials that it does not have yet."""
+    where = task.storage or str(task.folder / "journal.log")
     try:
-        study = optuna.create_study(
-            storage=task.storage or _journal_storage(_journal(task)),
-            study_name=task.folder.absolute().name,
-            sampler=SeededByTrial(task.seed),
-            load_if_exists=True,
-        )
-        before = study.user_attrs.get("about")
-        if before is None:
-            study.set_user_attr("about", about)
-    except OSError as error:
-        raise OutputError(write_error_message(Path(where), error)) from error
+        (task.folder / "claims").mkdir(parents=True, exist_ok=True)
+        with _study_lock(task):
+            study = optuna.create_study(
+                storage=task.storage or journal(Path(where)),
+                study_name=task.folder.absolute().name,
+                load_if_exists=True,
+            )
+            before = study.user_attrs.get("about", about)
+            study.set_user_attr("about", before)
+            for values in drawn[len(study.trials) :] if before == about else []:
+                of_trial = {name: search_space.distribution(task.space.ranges[name]) for name in values}
+                study.add_trial(create_trial(state=TrialState.WAITING, params=values, distributions=of_trial))
+    except OSError:
+        raise
     except Exception as error:  # any error of a database, its driver or a damaged journal
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ReproductionError(
             f"The storage {where} is damaged or cannot be reached ({reason}); restore a copy, or choose "
             "another folder with --study: the trained models stay in this one."
         ) from error
-    for name, value in about.items():
-        if before is not None and before.get(name) != value:
-            flag = name if name in ("family", "fixed") else f"--{'max-...' if name == 'limit' else name}"
-            raise ReproductionError(
-                f"{where} holds a search with another {flag}; give the value that it was started with, or "
-                "choose another folder with --study."
-            )
+    if other := [name for name, value in about.items() if before.get(name) != value]:
+        raise ReproductionError(
+            f"{where} holds a search with another {other[0]}; give what it was started with, or choose "
+            "another folder with --study."
+        )
     return study
 
 
-def _journal(task: Task) -> Path:
-    return task.folder / "journal.log"
-
-
-def _journal_storage(path: Path) -> BaseStorage:
+def journal(path: Path) -> BaseStorage:
     """Optuna's journal; an incomplete last line, left by a killed worker, is removed first."""
     if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
     return JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
 
 
-# --- locks --------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def _study_lock(task: Task) -> Iterator[None]:
-    """Lock the study: wait until no other worker reads or writes it."""
-    descriptor = _lock(task.folder / "claims" / "study.lock", wait=True)
-    assert descriptor is not None
-    try:
+    """Wait until no other worker reads or writes the study."""
+    with (task.folder / "claims" / "study.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _claim(task: Task, number: int) -> int | None:
-    """Lock a trial; None if another worker or its training holds the lock."""
-    return _lock(task.folder / "claims" / f"{name_of(number)}.lock", wait=False)
+    """Lock a trial; None if another worker or its training holds the lock.
 
-
-def _lock(path: Path, wait: bool) -> int | None:
-    """Lock the file `path`; the lock lasts while its descriptor is open in any process that inherited it."""
+    The lock lasts while the returned descriptor is open in any process that inherited it.
+    """
+    descriptor = os.open(task.folder / "claims" / f"trial-{number:03d}.lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise OutputError(write_error_message(path, error)) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
     return descriptor
 
 
-def _take(study: optuna.Study, task: Task) -> tuple[optuna.Trial, int] | None:
-    """The next trial and its lock: an interrupted one, else a new one; None if all are taken."""
-    trials = study.get_trials(deepcopy=False)
-    for before in trials:
-        if before.state == TrialState.RUNNING and (claim := _claim(task, before.number)) is not None:
-            trial = optuna.Trial(study, before._trial_id)
-            search_space.draw(trial, task.space.ranges)  # missing values, if its worker was killed at once
-            return trial, claim
-    if len(trials) >= task.trials:
-        return None
-    trial = study.ask()
-    search_space.draw(trial, task.space.ranges)
-    claim = _claim(task, trial.number)
-    if claim is None:  # held by a worker of another study in this folder
-        raise ReproductionError(f"Another search uses {task.folder}; choose another folder with --study.")
-    return trial, claim
-
-
-def name_of(number: int) -> str:
-    """Name of a trial's run folder."""
-    return f"trial-{number:03d}"
+def _take(study: optuna.Study, task: Task) -> tuple[FrozenTrial, int] | None:
+    """The next trial, an interrupted or a waiting one, and its lock; None if all are taken."""
+    with _study_lock(task):
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+            if (claim := _claim(task, trial.number)) is not None:
+                if trial.state == TrialState.WAITING:
+                    study.ask()  # takes the first that waits
+                return trial, claim
+            if trial.state == TrialState.WAITING:
+                raise ReproductionError(
+                    f"Another search uses {task.folder}; choose another folder with --study."
+                )
+    return None
 
 
 # --- one trial ----------------------------------------------------------------------------------------------
 
 
-def _run(study: optuna.Study, task: Task, trial: optuna.Trial, claim: int, stop: Stop, train: Train) -> int:
-    """Train a trial, record its result, and return the exit code of the training."""
-    run = run_folder.Run(task.folder / name_of(trial.number))
-    output = task.folder / f"{name_of(trial.number)}.log"
-    values = search_space.values_of(task.space.ranges, trial.params)
-    options = ["--run", str(run.folder), *task.limit, "--n_seqs", "0", "--resume", *task.machine]
-    code = train([*_command(task, values), *options], output, claim, stop)
-    if code in INTERRUPTED:
-        return code
-    found = summary.result(run)
-    valid = found.pop("valid")
-    with _study_lock(task):
-        for name, value in found.items():
-            trial.set_user_attr(name, value)
-        if code == 0 and valid is not None:
-            study.tell(trial.number, valid)
-        else:
-            trial.set_user_attr("message", _failure(code, output))
-            study.tell(trial.number, state=TrialState.FAIL)
-        rows = _rows(study, task)
-        summary.write(task.folder, rows, _facts(study, task))
-    print(summary.line(trial.number, rows), flush=True)
-    return code
-
-
-def _command(task: Task, values: dict[str, Any]) -> list[str]:
-    """The command that trains a model with these values."""
-    start = ["samplernn", "train", task.space.family, "--data", str(task.data), "--preset", task.space.preset]
-    return start + search_space.arguments(task.space, values)
-
-
-def train_in_subprocess(command: list[str], output: Path, claim: int, stop: Stop) -> int:
-    """Run `samplernn train ...` in a process of its own; see `Train`."""
-    environment = os.environ | {"TQDM_DISABLE": "1"}
+def start(command: list[str], output: Path, claim: int) -> subprocess.Popen:
+    """Start `samplernn train ...` in a process that keeps the lock of its trial open."""
     with output.open("ab") as file:
-        stop.child = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "samplernn_theano", *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
-            env=environment,
+            env=os.environ | {"TQDM_DISABLE": "1"},
             pass_fds=(claim,),
             start_new_session=True,  # so that Ctrl-C does not reach it twice
         )
-        stop.forward()  # a signal received just before
-        code = stop.child.wait()
-    stop.child = None
-    return code
 
 
-def _failure(code: int, output: Path) -> str:
-    """The reason why a training failed, in one sentence."""
-    if code < 0:
-        return f"Killed by {signal.Signals(-code).name}, perhaps out of memory; see {output.name}."
-    text = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
-    last = (text.strip().splitlines() or [""])[-1].strip()
-    if code == 0:
-        return f"It ended before its first evaluation on the validation set; see {output.name}."
-    if last.startswith("samplernn: "):
-        return last.removeprefix("samplernn: ")
-    return f"Exit code {code}: {last or 'no output'}; see {output.name}."
+def _command(task: Task, trial: FrozenTrial) -> list[str]:
+    """The command that trains a model with the values of a trial."""
+    model = [task.space.family, "--data", str(task.data), "--preset", task.space.preset]
+    return ["samplernn", "train", *model, *search_space.arguments(trial.params)]
 
 
-# --- tables -------------------------------------------------------------------------------------------------
+def _record(study: optuna.Study, task: Task, trial: FrozenTrial, code: int) -> None:
+    """Record the result of a training; the output of a failed one ends with the reason."""
+    run = task.folder / f"trial-{trial.number:03d}"
+    output = run.with_suffix(".log")
+    found = summary.measured(run)
+    valid = found["valid_bits_per_sample"] if code == 0 else None
+    if valid is None and code <= 0:
+        reason = "It ended before its first evaluation on the validation set."
+        if code < 0:
+            reason = f"Killed by {signal.Signals(-code).name}, perhaps out of memory."
+        with output.open("a", encoding="utf-8") as file:
+            file.write(f"\n{reason}\n")
+    with _study_lock(task):
+        study.tell(trial.number, valid, TrialState.FAIL if valid is None else TrialState.COMPLETE)
+    _write_results(study, task)
+    result = f"failed: {summary.last_line(output)}"
+    if valid is not None:
+        result = f"{valid:.4f} bits per sample (best: {study.best_value:.4f})  {found['minutes']:.1f} min"
+    print(f"trial {trial.number}  {result}  {shlex.join(search_space.arguments(trial.params))}", flush=True)
 
 
-def _rows(study: optuna.Study, task: Task) -> list[Row]:
-    """All trials: finished ones, the best first, then running, interrupted and failed ones."""
-    rows = [_row(trial, task) for trial in study.get_trials(deepcopy=False)]
+def _write_results(study: optuna.Study, task: Task) -> list[dict[str, Any]]:
+    """Write the table and figures; return the rows: done (the best first), running, interrupted, failed."""
     order = ["done", "running", "interrupted", "failed"]
-    return sorted(rows, key=lambda row: (order.index(row.state), row.valid or 0.0, row.number))
+    with _study_lock(task):
+        trials = [trial for trial in study.trials if trial.state != TrialState.WAITING]
+        rows = [_row(trial, task) for trial in trials]
+        rows.sort(key=lambda row: (order.index(row["state"]), row["valid_bits_per_sample"] or 0))
+        summary.write(task.folder / "trials.csv", rows)
+        summary.draw(task.folder, study)
+    return rows
 
 
-def _row(trial: FrozenTrial, task: Task) -> Row:
-    values = search_space.values_of(task.space.ranges, trial.params)
-    command = [
-        *_command(task, values),
-        "--run",
-        f"runs/{task.folder.absolute().name}-{name_of(trial.number)}",
-    ]
-    return Row(
-        number=trial.number,
-        state=_state(trial, task),
-        valid=trial.value if trial.state == TrialState.COMPLETE else None,
-        drawn=trial.params,
-        values=values,
-        attributes=trial.user_attrs,
-        command=shlex.join(command),
-    )
-
-
-def _state(trial: FrozenTrial, task: Task) -> str:
-    if trial.state != TrialState.RUNNING:
-        return "done" if trial.state == TrialState.COMPLETE else "failed"
-    if (claim := _claim(task, trial.number)) is None:
-        return "running"
-    os.close(claim)
-    return "interrupted"
-
-
-def _facts(study: optuna.Study, task: Task) -> summary.Facts:
-    fixed = [part for name, value in task.space.fixed.items() for part in (search_space.flag(name), value)]
-    return summary.Facts(
-        family=task.space.family,
-        preset=task.space.preset,
-        fixed=shlex.join(fixed),
-        ranges=task.space.ranges,
-        seed=task.seed,
-        trials=task.trials,
-        limit=task.limit,
-        importances=summary.importances(study),
-    )
+def _row(trial: FrozenTrial, task: Task) -> dict[str, Any]:
+    name = f"trial-{trial.number:03d}"
+    run = task.folder / name
+    state = {TrialState.COMPLETE: "done", TrialState.FAIL: "failed"}.get(trial.state, "running")
+    if state == "running" and (claim := _claim(task, trial.number)) is not None:
+        os.close(claim)
+        state = "interrupted"
+    again = [*_command(task, trial), "--run", f"runs/{task.folder.absolute().name}-{name}"]
+    return {
+        "trial": trial.number,
+        "state": state,
+        **summary.measured(run),
+        "valid_bits_per_sample": trial.value if state == "done" else None,
+        **{name: trial.params.get(name) for name in task.space.ranges},
+        "message": summary.last_line(run.with_suffix(".log")) if state == "failed" else None,
+        "command": shlex.join(again),
+    }
