@@ -1,17 +1,23 @@
-"""Charts of the report: tables with error bars, table 3 over lengths, learning curves, retention."""
+"""Pictures of the report: tables with error bars, learning curves, retention, waveforms."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
+import matplotlib.image
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from samplernn_theano.reproduction.document import Picture
-from samplernn_theano.reproduction.measured import Filled, Score
-from samplernn_theano.reproduction.records import Attempt
+from samplernn_theano.errors import SampleRNNError
+from samplernn_theano.reproduction import figures
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.text import escape_control_characters
+
+if TYPE_CHECKING:
+    from samplernn_theano.reproduction.measured import Score
+    from samplernn_theano.reproduction.records import Attempt
+    from samplernn_theano.reproduction.tables import Filled
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's colour-blind-safe palette."""
@@ -21,14 +27,29 @@ PUBLISHED = "#8a8a8a"
 WIDTH, DOTS = 5.2, 150  # inches, per inch: letters stay readable on a phone
 
 
-def table(path: Path, filled: Filled) -> Picture:
-    """Draw our scores (with standard errors) and the published ones: a panel per column, a line per model."""
+class Picture(NamedTuple):
+    """An image file in the report's folder, its description, and its size in pixels."""
+
+    file: str
+    alt: str
+    width: int
+    height: int
+
+
+def table(folder: Path, filled: "Filled") -> Picture:
+    """Draw our scores (with standard errors) and the published ones; table 3 over its lengths."""
+    path = folder / "pictures" / f"{filled.layout.name}.png"
+    return (_lengths if filled.layout.name == "table3" else _panels)(path, filled)
+
+
+def _panels(path: Path, filled: "Filled") -> Picture:
+    """Draw a panel per column, a line per model."""
     columns = filled.layout.columns
-    heights = 0.7 + 0.3 * len(filled.scores)
+    heights = 0.7 + 0.3 * len(filled.rows)
     figure = Figure(figsize=(WIDTH, heights * len(columns) + 0.6), layout="constrained")
     panels = figure.subplots(len(columns), squeeze=False, sharex=len({c.unit for c in columns}) == 1)[:, 0]
     for i, (axes, column) in enumerate(zip(panels, columns, strict=True)):
-        scores = filled.column(i)
+        scores = [row[i] for _, row in filled.rows]
         _points(axes, scores)
         axes.set_yticks(
             range(len(scores)), [escape_control_characters(score.title) for score in scores], fontsize=9
@@ -43,7 +64,7 @@ def table(path: Path, filled: Filled) -> Picture:
     return _save(path, figure, f"{filled.layout.title}: ours and the published numbers as points")
 
 
-def _points(axes: Axes, scores: Sequence[Score]) -> None:
+def _points(axes: Axes, scores: "Sequence[Score]") -> None:
     for y, score in enumerate(scores):
         if score.published is not None:
             axes.plot(score.published, y, "D", color=PUBLISHED, ms=6, label="published")
@@ -63,11 +84,12 @@ def _legend(panels: Iterable[Axes]) -> tuple[list[Artist], list[str]]:
     return list(found.values()), list(found)
 
 
-def lengths(path: Path, filled: Filled) -> Picture:
-    """Draw table 3 as curves over the length of the subsequences."""
+def _lengths(path: Path, filled: "Filled") -> Picture:
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
-    scores = list(zip([int(column.title) for column in filled.layout.columns], filled.scores[0], strict=True))
+    scores = list(
+        zip([int(column.title) for column in filled.layout.columns], filled.rows[0][1], strict=True)
+    )
     theirs = [(x, score.published) for x, score in scores if score.published is not None]
     axes.plot(*zip(*theirs, strict=True), "D--", color=PUBLISHED, ms=6, label="published")
     ours = [(x, score.value, score.error or 0) for x, score in scores if score.value is not None]
@@ -85,8 +107,8 @@ def lengths(path: Path, filled: Filled) -> Picture:
     return _save(path, figure, "Table 3: validation NLL over the length of subsequences, ours and published")
 
 
-def curves(path: Path, title: str, runs: Mapping[str, Sequence[Attempt]]) -> Picture | None:
-    """Draw validation NLL over minutes of training and over iterations; None if there are no evaluations.
+def curves(path: Path, title: str, runs: "Mapping[str, Sequence[Attempt]]") -> Picture | None:
+    """Draw validation NLL over minutes of training and over iterations, if there are evaluations.
 
     Parameters
     ----------
@@ -123,8 +145,10 @@ def curves(path: Path, title: str, runs: Mapping[str, Sequence[Attempt]]) -> Pic
     return _save(path, figure, f"{title}: validation NLL over minutes of training and over iterations")
 
 
-def retention(path: Path, rows: Sequence[tuple[str, float, float, float]]) -> Picture:
+def retention(path: Path, rows: Sequence[tuple[str, float, float, float]]) -> Picture | None:
     """Draw shares of clips that keep the voice, rows of (title, share, low, high), and the 50 % line."""
+    if not rows:
+        return None
     figure = Figure(figsize=(WIDTH, 1.3 + 0.4 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for y, (_, share, low, high) in enumerate(rows):
@@ -139,9 +163,28 @@ def retention(path: Path, rows: Sequence[tuple[str, float, float, float]]) -> Pi
     return _save(path, figure, "Share of clips that keep the voice, with 95 % intervals and the 50 % line")
 
 
+def waveforms(folder: Path, pairs: figures.Columns) -> Picture | str | None:
+    """Draw figure 2; the reason if it cannot be drawn."""
+    path = folder / "pictures" / "waveforms.png"
+    try:
+        if pairs:
+            figures.waveforms(path, pairs)
+            return picture_of(
+                path, "Figure 2: waveforms of data and of generated sound, 2 s and 100 ms of them"
+            )
+    except SampleRNNError as error:
+        return str(error)
+    return None
+
+
+def picture_of(path: Path, alt: str) -> Picture:
+    """An image that was drawn elsewhere."""
+    height, width = matplotlib.image.imread(path).shape[:2]
+    return Picture(f"pictures/{path.name}", alt, width, height)
+
+
 def _save(path: Path, figure: Figure, alt: str) -> Picture:
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=DOTS)
     width, height = figure.get_size_inches()
-    file = f"{path.parent.name}/{path.name}"
-    return Picture(file, alt, round(width * DOTS), round(height * DOTS))
+    return Picture(f"pictures/{path.name}", alt, round(width * DOTS), round(height * DOTS))

@@ -3,12 +3,15 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from scipy.stats import t
 
-from samplernn_theano.reproduction.document import Line, line
-from samplernn_theano.reproduction.measured import Filled, Score
 from samplernn_theano.reproduction.records import PAPER, Results, number
+
+if TYPE_CHECKING:
+    from samplernn_theano.reproduction.measured import Score
+    from samplernn_theano.reproduction.tables import Filled
 
 CHANCE = 8.0
 """Bits per sample of a uniform distribution over 256 levels."""
@@ -30,17 +33,15 @@ def banner(scale: str) -> tuple[str, str]:
     )
 
 
-def statements(results: Results, tables: Sequence[Filled]) -> list[Line]:
+def statements(results: Results, tables: "Sequence[Filled]") -> list[str]:
     """Conclusions, a sentence each."""
     scores = [score for table in tables for score in table.shown]
     if not scores:
-        return [line("No model has been scored yet, so there is nothing to conclude.")]
+        return ["No model has been scored yet, so there is nothing to conclude."]
     if results.scale == "smoke":
         return [
-            line(
-                "Nothing can be concluded from these numbers: each model was trained for seconds, on "
-                "synthetic audio. A number shows only that its steps ran."
-            )
+            "Nothing can be concluded from these numbers: each model was trained for seconds, on "
+            "synthetic audio. A number shows only that its steps ran."
         ]
     return [
         *_learned(scores),
@@ -50,20 +51,18 @@ def statements(results: Results, tables: Sequence[Filled]) -> list[Line]:
     ]
 
 
-def _learned(scores: Sequence[Score]) -> list[Line]:
+def _learned(scores: "Sequence[Score]") -> list[str]:
     bits = [s for s in scores if not s.experiment.startswith("table2/") and s.value is not None]
     below = [s for s in bits if s.value is not None and s.value < CHANCE]
     if not bits:
         return []
     return [
-        line(
-            f"Can: {len(below)} of {len(bits)} scores of quantised models are below {CHANCE:g} bits per "
-            "sample, the cost of guessing among 256 levels, so these models learned something."
-        )
+        f"Can: {len(below)} of {len(bits)} scores of quantised models are below {CHANCE:g} bits per "
+        "sample, the cost of guessing among 256 levels, so these models learned something."
     ]
 
 
-def _training_time(results: Results) -> list[Line]:
+def _training_time(results: Results) -> list[str]:
     """A warning about trainings shorter than the paper's."""
     trained = [
         (attempt.scale, seconds / 60)
@@ -80,17 +79,15 @@ def _training_time(results: Results) -> list[Line]:
     low, high = min(minutes), max(minutes)
     time = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
     return [
-        line(
-            f"Cannot: rank {models}. Each was trained for {time} minutes; the order then shows how "
-            "fast each learns on this machine at this size, not its final score. Only the order of "
-            "magnitude is meaningful."
-        )
+        f"Cannot: rank {models}. Each was trained for {time} minutes; the order then shows how "
+        "fast each learns on this machine at this size, not its final score. Only the order of "
+        "magnitude is meaningful."
     ]
 
 
-def _differences(tables: Sequence[Filled]) -> list[Line]:
+def _differences(tables: "Sequence[Filled]") -> list[str]:
     """The largest difference between two models of each column, and the number of unclear differences."""
-    found: list[Line] = []
+    found: list[str] = []
     over_clips = False
     for name, scores in (column for table in tables for column in _compared(table)):
         known = [s for s in scores if s.value is not None and s.error is not None]
@@ -102,48 +99,46 @@ def _differences(tables: Sequence[Filled]) -> list[Line]:
         low, high = sorted((a, b), key=lambda s: s.value or 0)
         close = sum(own <= _limit(*pair) * _error(*pair) for own, *pair in pairs)
         found.append(
-            line(
-                f"{name}: the largest difference is {gap:.3f} ({high.title} above {low.title}), "
-                f"{_times(gap, a, b)}; {close} of {len(pairs)} pairs do not differ clearly."
-            )
+            f"{name}: the largest difference is {gap:.3f} ({high.title} above {low.title}), "
+            f"{_times(gap, a, b)}; {close} of {len(pairs)} pairs do not differ clearly."
         )
     if found:
         found.append(
-            line(f"Clear: by Welch's t-test at {100 * CONFIDENCE:g} %, without correction for several pairs.")
+            f"Clear: by Welch's t-test at {100 * CONFIDENCE:g} %, without correction for several pairs."
         )
     if over_clips:
-        found.append(
-            line("These errors are over clips only: the same model from another seed may differ by more.")
-        )
+        found.append("These errors are over clips only: the same model from another seed may differ by more.")
     return found
 
 
-def _compared(table: Filled) -> list[tuple[str, list[Score]]]:
+def _compared(table: "Filled") -> "list[tuple[str, list[Score]]]":
     """The models of each column; in table 3, whose columns are models, those of the row."""
     title = table.layout.name.replace("table", "Table ")
-    if len(table.scores) == 1:
-        return [(title, list(table.scores[0]))]
-    columns = [(f"{title}, {c.title}", table.column(i)) for i, c in enumerate(table.layout.columns)]
+    if len(table.rows) == 1:
+        return [(title, list(table.rows[0][1]))]
+    columns = [
+        (f"{title}, {c.title}", [row[i] for _, row in table.rows]) for i, c in enumerate(table.layout.columns)
+    ]
     return columns[:1] if table.layout.name == "table2" else columns  # there, a column in each unit
 
 
-def _gap(a: Score, b: Score) -> float:
+def _gap(a: "Score", b: "Score") -> float:
     return (a.value or 0) - (b.value or 0)
 
 
-def _error(a: Score, b: Score) -> float:
+def _error(a: "Score", b: "Score") -> float:
     """Standard error of the difference of two independent scores."""
     return math.hypot(a.error or 0, b.error or 0)
 
 
-def _limit(a: Score, b: Score) -> float:
+def _limit(a: "Score", b: "Score") -> float:
     """The number of standard errors from which a difference is clear."""
     spread = sum((s.error or 0) ** 4 / (s.n - 1) for s in (a, b) if s.n > 1)
     freedom = _error(a, b) ** 4 / spread if spread else math.inf
     return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
-def _times(gap: float, a: Score, b: Score) -> str:
+def _times(gap: float, a: "Score", b: "Score") -> str:
     error = _error(a, b)
     if not error:
         return "with unknown error"
@@ -152,19 +147,15 @@ def _times(gap: float, a: Score, b: Score) -> str:
     )
 
 
-def _comparison_with_published(scores: Sequence[Score]) -> list[Line]:
+def _comparison_with_published(scores: "Sequence[Score]") -> list[str]:
     badged = sum(bool(score.badge) for score in scores)
     if badged == len(scores):
         return [
-            line(
-                "Cannot: compare with the published numbers. They are shown in grey for orientation; "
-                "differences from them are neither success nor failure."
-            )
+            "Cannot: compare with the published numbers. They are shown in grey for orientation; "
+            "differences from them are neither success nor failure."
         ]
     exception = f" {badged} of {len(scores)} numbers have a badge: they cannot be compared." if badged else ""
     return [
-        line(
-            "Can: compare with the published numbers, given the errors and the differences below, above all "
-            f"the overlap of clips.{exception}"
-        )
+        "Can: compare with the published numbers, given the errors and the differences below, above all "
+        f"the overlap of clips.{exception}"
     ]

@@ -19,10 +19,11 @@ DPI = 150
 LONG, SHORT = 2.0, 0.1  # seconds that figure 2 shows
 COLOURS = {"data": "tab:blue", "samples": "tab:orange"}
 
+type Columns = Mapping[str, tuple[NDArray[np.floating], NDArray[np.floating]]]
+"""Titles, and the amplitudes (samples,) at 16 kHz of a recording and of a generated sound."""
 
-def waveforms(
-    path: str | Path, columns: Mapping[str, tuple[NDArray[np.floating], NDArray[np.floating]]]
-) -> None:
+
+def waveforms(path: str | Path, columns: Columns) -> None:
     """Draw waveforms of data and of generated samples, 2 s and 100 ms of each, as figure 2 of the paper.
 
     Each column has the first 2 s of a sound (less if it is shorter) and below them their loudest 100 ms. Each
@@ -32,8 +33,8 @@ def waveforms(
     ----------
     path : str or Path
         Image file, .png, .pdf or .svg.
-    columns : mapping of title to (data, samples)
-        A column per data set: amplitudes (samples,) at 16 kHz of a recording and of a generated sound.
+    columns : Columns
+        A column per data set.
     """
     if Path(path).suffix not in FORMATS:
         raise OutputError(

@@ -10,7 +10,6 @@ from samplernn_theano.config import presets
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.schedule import original_learning_rate, stored_schedule
 from samplernn_theano.errors import HyperParameterError
-from samplernn_theano.reproduction.document import Line, Span, line
 from samplernn_theano.reproduction.experiments import Experiment
 from samplernn_theano.reproduction.published import Number
 from samplernn_theano.reproduction.records import PAPER, Attempt, Results, number, part
@@ -20,47 +19,37 @@ BITS, NATS = "bits per sample", "nats per sample"
 
 @dataclass(frozen=True)
 class Score:
-    """A score of an experiment on a split.
-
-    Attributes
-    ----------
-    experiment : str
-    title : str
-        Title of the experiment.
-    value : float or None
-        Mean over seeds; None if no seed is done.
-    error : float or None
-        Standard error: over seeds if there are several, else over the clips of the split.
-    over : str
-        Population of the error: "seeds", "clips" or "".
-    n : int
-        Size of that population.
-    seeds : tuple of int
-        Number of finished seeds, and of started or requested ones.
-    badge : str
-        The scale, or a difference from the paper's experiment; empty only for the authors' hyper-parameters,
-        trained for their time on their data.
-    problems : tuple of str
-        Reasons why seeds have no score.
-    published : float or None
-    doubt : str
-        Uncertainty about the published number.
-    extent : str
-        Iterations and epochs of a training at the paper's scale.
-    """
+    """A score of an experiment on a split."""
 
     experiment: str
     title: str
     value: float | None
+    """Mean over seeds; None if no seed is done."""
     error: float | None
+    """Standard error: over seeds if there are several, else over the clips of the split."""
     over: str
+    """Population of the error: "seeds", "clips" or ""."""
     n: int
+    """Size of that population."""
     seeds: tuple[int, int]
+    """Number of finished seeds, and of started or requested ones."""
     badge: str
+    """The scale, or a difference from the paper's experiment; empty only for the authors' hyper-parameters,
+    trained for their time on their data."""
     problems: tuple[str, ...]
+    """Reasons why seeds have no score."""
     published: float | None
     doubt: str = ""
+    """Uncertainty about the published number."""
     extent: str = ""
+    """Iterations and epochs of a training at the paper's scale."""
+    differences: tuple[int, ...] = ()
+    """Numbers of the differences from the paper that apply to a score."""
+
+    @property
+    def ours(self) -> str:
+        """Our score with its standard error."""
+        return f"{self.value:.3f}" + ("" if self.error is None else f" ± {self.error:.3f}")
 
     @property
     def difference(self) -> float | None:
@@ -205,95 +194,3 @@ def _doubt(published: Number | None, unit: str) -> str:
     doubts = [f"if in {unit.split()[0]}"] if published.unit not in (unit, "") else []
     doubts += ["unverified"] if published.certainty == "memory" else []
     return ", ".join(doubts)
-
-
-# --- as text ------------------------------------------------------------------------------------------------
-
-
-def lines(shown: Score, differences: Sequence[int] = ()) -> list[Line]:
-    """The lines of an entry of a table: our score, problems, the published score, ours minus published."""
-    entry: list[Line] = []
-    if shown.value is not None:
-        entry.append(line(Span(ours(shown), "strong"), *_badges(shown, differences)))
-        if shown.extent:
-            entry.append(line(Span(shown.extent, "quiet")))
-        if shown.over == "seeds" or shown.seeds[1] > 1:
-            entry.append(line(Span(f"{shown.seeds[0]} of {shown.seeds[1]} seeds", "quiet")))
-    for problem in shown.problems:
-        entry.append(line(Span(problem, "bad" if "failed" in problem else "")))
-    if shown.published is not None:
-        doubt = f" ({shown.doubt})" if shown.doubt else ""
-        entry.append(line(Span(f"published {three_decimals(shown.published)}{doubt}", "quiet")))
-    else:
-        entry.append(line(Span("not published", "quiet")))
-    if shown.difference is not None:
-        # Grey unless the experiment is the paper's: otherwise it means neither success nor failure.
-        entry.append(line(Span(f"difference {shown.difference:+.3f}", "quiet" if shown.badge else "")))
-    return entry
-
-
-def ours(shown: Score) -> str:
-    """Our score with its standard error."""
-    if shown.value is None:
-        return ""
-    error = "" if shown.error is None else f" ± {shown.error:.3f}"
-    return three_decimals(shown.value) + error
-
-
-def three_decimals(value: float) -> str:
-    """A score with three decimals, as in the paper."""
-    return f"{value:.3f}"
-
-
-def _badges(shown: Score, differences: Sequence[int]) -> list[Span]:
-    spans = [Span(" "), Span(shown.badge, "badge")] if shown.badge else []
-    for i, own in enumerate(differences):
-        spans += [Span(f"{', ' * (i > 0)}{own}", "note", f"#difference-{own}")]
-    return spans
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table: split, unit and data set."""
-
-    title: str
-    split: str
-    unit: str
-    data: str
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The experiments of a table by row and column.
-
-    Attributes
-    ----------
-    name : str
-        Such as table1.
-    title : str
-    columns : sequence of Column
-    rows : sequence of (title, experiments)
-        Title, and the name of an experiment for each column.
-    """
-
-    name: str
-    title: str
-    columns: Sequence[Column]
-    rows: Sequence[tuple[str, Sequence[str]]]
-
-
-@dataclass(frozen=True)
-class Filled:
-    """A table with its scores, rows by columns."""
-
-    layout: Layout
-    scores: Sequence[Sequence[Score]]
-
-    def column(self, i: int) -> list[Score]:
-        """The scores of a column."""
-        return [row[i] for row in self.scores]
-
-    @property
-    def shown(self) -> list[Score]:
-        """All scores with a value."""
-        return [own for row in self.scores for own in row if own.value is not None]

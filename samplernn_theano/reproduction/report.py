@@ -2,54 +2,46 @@
 
 OUT/report/index.html   OUT/report/report.md   OUT/report/pictures/   OUT/report/sounds/
 
-It can be written at any time and shows which steps have not run, failed or are running.
+It can be written at any time and shows which steps have not run, failed or are running. Its text is in
+files/report/report.jinja, the parts of each format in html.jinja and markdown.jinja.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from samplernn_theano.reproduction import (
     charts,
     conclusions,
-    html,
-    markdown,
     records,
     report_audio,
-    report_details,
-    report_figures,
     report_listening,
     report_retention,
+    report_steps,
     tables,
 )
-from samplernn_theano.reproduction.differences import Difference, read_differences
-from samplernn_theano.reproduction.document import (
-    Banner,
-    Block,
-    Document,
-    Heading,
-    Items,
-    Paragraph,
-    Picture,
-    Sounds,
-    line,
-)
+from samplernn_theano.reproduction.differences import read_differences
 from samplernn_theano.reproduction.experiments import Experiment, read_experiments, read_listening_tests
-from samplernn_theano.reproduction.measured import Filled
+from samplernn_theano.reproduction.paths import FILES
 from samplernn_theano.reproduction.published import read_numbers
 from samplernn_theano.reproduction.records import Results
 from samplernn_theano.reproduction.substitutes import describe_substitute
 from samplernn_theano.utils.files import write_text
+from samplernn_theano.utils.text import escape_control_characters, format_duration
 
-OVERLAP = (
-    "Overlap: when the paper was written, the authors' script cut clips of 8 s that overlap by "
-    "7 s and shuffled them before the split, so test clips share audio with training clips. Whether the "
-    "published numbers were made with such files is unknown. Our data sets have no overlap by "
-    "default; expect worse scores than the published ones for this reason alone."
-)
+SPECIAL = re.compile(r"([\\`*_\[\]~|#])")
+"""Characters with a meaning in Markdown."""
+
+MODEL = "three_tier.svg"
 
 
-def write(out: Path, files: Path, sounds: int = 2, seconds: float = 5.0) -> Path:
+def write(out: Path, files: Path = FILES) -> Path:
     """Write the report on the workflow in `out` to OUT/report, and return the path of its page.
 
     Pictures and sounds of earlier reports that this one does not show are removed.
@@ -59,129 +51,141 @@ def write(out: Path, files: Path, sounds: int = 2, seconds: float = 5.0) -> Path
     out : Path
         Folder of the workflow; only its folder `report` is written.
     files : Path
-        Experiments, scales, published numbers and differences; see `paths.FILES`.
-    sounds : int
-        Maximum number per experiment.
-    seconds : float
-        Maximum length of a sound.
-
-    Raises
-    ------
-    ReproductionError
-        If one of `files` is missing or malformed.
-    OutputError
-        If the report cannot be written.
+        Experiments, scales, published numbers and differences.
     """
     folder = out / "report"
     experiments = tables.ordered(read_experiments(files))
     tests = read_listening_tests(files)
     results = records.read(out, [*experiments, *tests])
-    numbers = read_numbers(files)
-    differences = read_differences(files)
-    filled = [tables.fill(layout, results, experiments, numbers) for layout in tables.layouts(experiments)]
-    substitutes = {name: describe_substitute(results, name, files) for name in results.data}
-    blocks = [
-        *_head(results, experiments, filled),
-        *_tables(filled, results, experiments, differences, files, folder),
-        *report_details.heading(
-            "Information retention", report_retention.blocks(results, experiments, numbers, folder)
-        ),
-        *report_details.heading(
-            "Listening tests", report_listening.blocks(results, tests, experiments, folder)
-        ),
-        *report_details.heading("Training", _curves(results, experiments, folder)),
-        *report_details.heading("Figures 1 and 2", report_figures.blocks(results, experiments, folder)),
-        *report_details.heading("Sounds", _sounds(results, experiments, folder, sounds, seconds)),
-        *report_details.heading("Machines", report_details.machines(results)),
-        *report_details.heading("Data", report_details.data(results, substitutes)),
-        *report_details.heading(
-            "Differences from the paper", report_details.differences(differences, results, experiments)
-        ),
-        *report_details.heading("Commands", report_details.commands(results)),
+    numbers, known = read_numbers(files), read_differences(files)
+    filled = [
+        tables.fill(layout, results, experiments, numbers, known) for layout in tables.layouts(experiments)
     ]
-    date = datetime.now(UTC).isoformat(timespec="minutes")
-    document = Document(f"SampleRNN, reproduced: {results.scale or 'unknown'} scale", date, blocks)
-    write_text(folder / "report.md", markdown.render(document))
-    write_text(folder / "index.html", html.render(document))
-    _remove_others(folder, blocks)
+    write_text(folder / "pictures" / MODEL, (FILES / MODEL).read_text(encoding="utf-8"))
+    content = {
+        "title": f"SampleRNN, reproduced: {results.scale or 'unknown'} scale",
+        "made": datetime.now(UTC),
+        "banner": conclusions.banner(results.scale),
+        "progress": _progress(results, experiments),
+        "conclusions": conclusions.statements(results, filled),
+        "tables": [(table, charts.table(folder, table)) for table in filled],
+        "substitutes": {name: describe_substitute(results, name) for name in results.data},
+        "retention": report_retention.section(results, experiments, numbers, folder),
+        "listening": report_listening.section(results, tests, experiments, folder),
+        "curves": _curves(results, experiments, folder),
+        "model": charts.Picture(f"pictures/{MODEL}", "Figure 1: the three-tier model, unrolled", 960, 500),
+        "waveforms": charts.waveforms(folder, report_audio.pairs(results, experiments)),
+        "sounds": _sounds(results, experiments, folder),
+        **report_steps.trainings(results),
+        "data": report_steps.data(results),
+        "differences": report_steps.differences(known, results, experiments),
+        "commands": report_steps.commands(results),
+    }
+    write_text(folder / "report.md", _render("markdown", content))
+    page = _render("html", content)
+    write_text(folder / "index.html", page)
+    _remove_others(folder, page)
     return folder / "index.html"
 
 
-def _head(results: Results, experiments: Mapping[str, Experiment], filled: Sequence[Filled]) -> list[Block]:
-    title, meaning = conclusions.banner(results.scale)
+def _render(kind: str, content: Mapping[str, Any]) -> str:
+    """The report as html or markdown. Whatever is inserted is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(FILES / "report"),
+        autoescape=True,
+        finalize={"html": _html, "markdown": _markdown}[kind],
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.do"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "anchor": _anchor,
+        "duration": lambda value: "" if records.number(value) is None else format_duration(value),
+        "fence": _fence,
+        "number": _number,
+        "percent": lambda value: _number(value, ".0f", 100, " %"),
+        "sections": lambda html: [map(Markup, two) for two in re.findall(r'<h2 id="(.*)">(.*)</h2>', html)],
+        "url": lambda address: Markup(quote(address)),
+        "verbatim": lambda line: Markup(escape_control_characters(line)),
+        "votes": report_listening.votes,
+    }
+    text = environment.get_template("report.jinja").render(content, format=kind)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _html(value: Any) -> Any:
+    """Text to be inserted, before Jinja escapes it."""
+    return value if isinstance(value, Markup) else escape_control_characters(str(value))
+
+
+def _markdown(value: Any) -> Markup:
+    if isinstance(value, Markup):
+        return value
+    text = escape_control_characters(str(value)).replace("&", "&amp;").replace("<", "&lt;")
+    return Markup(SPECIAL.sub(r"\\\1", text.replace(">", "&gt;")))
+
+
+def _anchor(title: str) -> str:
+    """The URL fragment of a heading."""
+    return "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
+
+
+def _fence(lines: Sequence[str]) -> Markup:
+    """A fence of code in Markdown, longer than any in the code."""
+    return Markup("`" * max(3, *(1 + len(run) for run in re.findall("`+", "\n".join(lines))), 3))
+
+
+def _number(value: Any, spec: str = "g", factor: float = 1, unit: str = "") -> str:
+    """Format a number of a record; "" if it is none."""
+    found = records.number(value)
+    return "" if found is None else format(found * factor, spec) + unit
+
+
+def _progress(results: Results, experiments: Mapping[str, Experiment]) -> str:
+    """Number of experiments that are done or have failed."""
     requested = [name for name in results.experiments if name in experiments] or list(experiments)
     reasons = {n: [a.why_missing("evaluate") for a in results.of(experiments[n].run)] for n in requested}
     done = sum(not all(found) for found in reasons.values())
     failed = sum(any("failed" in reason for reason in found) for found in reasons.values())
     seeds = f", seeds {', '.join(map(str, results.seeds))}" if len(results.seeds) > 1 else ""
-    progress = f"{done} of {len(requested)} requested experiments are done{seeds}"
-    progress += f"; {failed} failed." if failed else "."
-    return [
-        Banner(title, line(meaning)),
-        Paragraph(line(progress)),
-        Paragraph(line(OVERLAP)),
-        Heading(2, "What can be concluded"),
-        Items(conclusions.statements(results, filled)),
-    ]
+    return f"{done} of {len(requested)} requested experiments are done{seeds}" + (
+        f"; {failed} failed." if failed else "."
+    )
 
 
-def _tables(
-    filled: Sequence[Filled],
-    results: Results,
-    experiments: Mapping[str, Experiment],
-    differences: Sequence[Difference],
-    files: Path,
-    folder: Path,
-) -> list[Block]:
-    blocks: list[Block] = [Heading(2, "Tables")]
-    for table in filled:
-        blocks += tables.blocks(table, results, experiments, differences, files)
-        name = table.layout.name
-        if name == "table3":
-            blocks.append(charts.lengths(folder / "pictures" / "table3.png", table))
-        else:
-            blocks.append(charts.table(folder / "pictures" / f"{name}.png", table))
-    return blocks
-
-
-def _curves(results: Results, experiments: Mapping[str, Experiment], folder: Path) -> list[Block]:
+def _curves(results: Results, experiments: Mapping[str, Experiment], folder: Path) -> list[charts.Picture]:
     """Learning curves for each table and data set."""
-    pictures: list[Block] = []
-    for group, names in tables.groups(experiments).items():
-        runs = {experiments[name].title: results.of(experiments[name].run) for name in names}
+    groups: dict[str, list[Experiment]] = {}
+    for experiment in experiments.values():
+        groups.setdefault(experiment.name.rpartition("/")[0], []).append(experiment)
+    pictures = []
+    for group, found in groups.items():
+        runs = {experiment.title: results.of(experiment.run) for experiment in found}
         path = folder / "pictures" / f"curves_{group.replace('/', '_')}.png"
         title = group.replace("table", "Table ").replace("/", ", ").replace("_", " ")
-        if picture := charts.curves(path, title, runs):
-            pictures.append(picture)
-    return pictures or [Paragraph(line("No model has been evaluated during training yet."))]
+        pictures.append(charts.curves(path, title, runs))
+    return list(filter(None, pictures))
 
 
 def _sounds(
-    results: Results, experiments: Mapping[str, Experiment], folder: Path, n: int, seconds: float
-) -> list[Block]:
+    results: Results, experiments: Mapping[str, Experiment], folder: Path
+) -> dict[str, list[report_audio.Sound]]:
     """For each data set, a clip of it and sounds generated by each of its experiments."""
-    blocks: list[Block] = []
+    sounds = {}
     for name in dict.fromkeys(experiment.data for experiment in experiments.values()):
         shown = []
         for experiment in experiments.values():
-            if experiment.data == name and experiment.run == experiment.name:
-                attempt = next((a for a in results.of(experiment.name) if a.sounds), None)
-                title = f"{experiment.name} ({(attempt.scale or 'scale unknown') if attempt else ''})"
-                shown += report_audio.of_attempt(attempt, folder, title, n, seconds) if attempt else []
+            attempt = next((a for a in results.of(experiment.name) if a.sounds), None)
+            if attempt and experiment.data == name and experiment.run == experiment.name:
+                shown += report_audio.of_attempt(attempt, folder)
         if shown:
-            blocks += [
-                Heading(3, f"Sounds: {name}"),
-                Sounds([*report_audio.of_data(results, name, folder, seconds), *shown]),
-            ]
-    return blocks or [Paragraph(line("Nothing has been generated yet."))]
+            sounds[name] = [*report_audio.of_data(results, name, folder), *shown]
+    return sounds
 
 
-def _remove_others(folder: Path, blocks: Sequence[Block]) -> None:
-    """Delete pictures and sounds that are not in `blocks`."""
-    shown = {block.file for block in blocks if isinstance(block, Picture)}
-    for block in blocks:
-        if isinstance(block, Sounds):
-            shown |= {name for sound in block.sounds for name in (sound.file, sound.picture)}
+def _remove_others(folder: Path, page: str) -> None:
+    """Delete pictures and sounds that the page does not show."""
     for path in [*folder.glob("pictures/*.png"), *folder.glob("sounds/*.png"), *folder.glob("sounds/*.ogg")]:
-        if path.relative_to(folder).as_posix() not in shown:
+        if quote(path.relative_to(folder).as_posix()) not in page:
             path.unlink(missing_ok=True)

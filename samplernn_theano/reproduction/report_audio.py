@@ -1,9 +1,10 @@
-"""The report's audio players: excerpts of generated samples and of data."""
+"""The report's sounds: excerpts of generated samples and of data, as players and for figure 2."""
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -12,35 +13,62 @@ from numpy.typing import NDArray
 from samplernn_theano.data.dataset import load_split
 from samplernn_theano.errors import DataError
 from samplernn_theano.generation import encoders, spectrograms
-from samplernn_theano.reproduction.document import Sound
+from samplernn_theano.reproduction.experiments import Experiment
 from samplernn_theano.reproduction.records import Attempt, Results, part, text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import format_duration
 
-FOLDER = "sounds"
-"""Folder of audio files and spectrograms in the report."""
+N, SECONDS = 2, 5.0
+"""Sounds of an attempt, and their maximum length."""
 
 
-def of_attempt(attempt: Attempt, report: Path, title: str, n: int, seconds: float) -> list[Sound]:
-    """Copy the first `n` decodable sounds of an attempt, cut to `seconds`."""
+class Sound(NamedTuple):
+    """An audio player with a spectrogram: title, files in the report's folder, loudness."""
+
+    title: str
+    file: str
+    picture: str
+    facts: str
+    width: int = spectrograms.WIDTH
+    height: int = spectrograms.HEIGHT
+
+
+def of_attempt(attempt: Attempt, report: Path) -> list[Sound]:
+    """Copy the first decodable sounds of an attempt."""
     shown: list[Sound] = []
     for path in attempt.sounds:
-        if len(shown) == n:
-            break
-        x = read(path, seconds)
-        if x is not None:
+        if len(shown) < N and (x := read(path)) is not None:
             stem = f"{attempt.experiment.replace('/', '_')}_seed{attempt.seed}_{len(shown)}"
-            shown.append(_copy(x, report, stem, f"{title}, sound {len(shown) + 1}"))
+            title = f"{attempt.experiment} ({attempt.scale or 'scale unknown'}), sound {len(shown) + 1}"
+            shown.append(_copy(x, report, stem, title))
     return shown
 
 
-def of_data(results: Results, name: str, report: Path, seconds: float) -> list[Sound]:
+def of_data(results: Results, name: str, report: Path) -> list[Sound]:
     """Copy a clip of a data set's test split; empty if it cannot be read."""
     clip = clip_of(results, name)
     if clip is None:
         return []
     title = f"data: {name}, a clip of the test set"
-    return [_copy(clip[: round(seconds * SAMPLE_RATE)], report, f"data_{name}", title)]
+    return [_copy(clip[: round(SECONDS * SAMPLE_RATE)], report, f"data_{name}", title)]
+
+
+def pairs(
+    results: Results, experiments: Mapping[str, Experiment]
+) -> dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]]:
+    """A clip and a generated sound of each data set, (samples,), by title; 3-tier models are preferred."""
+    found: dict[str, tuple[str, NDArray[np.floating], NDArray[np.floating]]] = {}
+    for experiment in sorted(experiments.values(), key=lambda experiment: experiment.family != "three_tier"):
+        if experiment.data in found or (sound := _first(results.of(experiment.run))) is None:
+            continue
+        if (clip := clip_of(results, experiment.data)) is not None:
+            found[experiment.data] = (f"{experiment.data}, {experiment.family}", clip, sound)
+    return {title: (clip, sound) for title, clip, sound in found.values()}
+
+
+def _first(attempts: Sequence[Attempt]) -> NDArray[np.floating] | None:
+    sounds = (read(path) for attempt in attempts for path in attempt.sounds)
+    return next((sound for sound in sounds if sound is not None), None)
 
 
 def clip_of(results: Results, name: str) -> NDArray[np.float32] | None:
@@ -58,13 +86,13 @@ def clip_of(results: Results, name: str) -> NDArray[np.float32] | None:
     return None
 
 
-def read(path: Path, seconds: float) -> NDArray[np.float32] | None:
-    """The first `seconds` of an audio file, (samples,); None if it cannot be used."""
+def read(path: Path) -> NDArray[np.float32] | None:
+    """The first seconds of an audio file, (samples,); None if it cannot be used."""
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
             if file.samplerate != SAMPLE_RATE:
                 return None
-            x = file.read(round(seconds * SAMPLE_RATE), dtype="float32", always_2d=True).mean(axis=1)
+            x = file.read(round(SECONDS * SAMPLE_RATE), dtype="float32", always_2d=True).mean(axis=1)
     except (soundfile.LibsndfileError, OSError):
         return None
     return x if len(x) and np.isfinite(x).all() else None
@@ -73,20 +101,16 @@ def read(path: Path, seconds: float) -> NDArray[np.float32] | None:
 def _copy(x: NDArray[np.float32], report: Path, stem: str, title: str) -> Sound:
     """Write a sound and its spectrogram unless they exist: their names hold a hash of the samples."""
     stem += f"_{hashlib.sha256(x.tobytes()).hexdigest()[:8]}"
-    file, picture = f"{FOLDER}/{stem}.ogg", f"{FOLDER}/{stem}.png"
+    file, picture = f"sounds/{stem}.ogg", f"sounds/{stem}.png"
     if not (report / file).is_file():
         encoders.write(report / file, [np.clip(x, -1, 1)], {"title": title})
     spectrograms.draw_thumbnail(report / file, report / picture)
     return Sound(title, file, picture, _facts(x))
 
 
-def _facts(x: Sequence[float] | NDArray[np.float32]) -> str:
-    samples = np.asarray(x, np.float64)
-    length, peak, square = (
-        format_duration(len(samples) / SAMPLE_RATE),
-        np.abs(samples).max(),
-        np.mean(samples**2),
-    )
+def _facts(x: NDArray[np.float32]) -> str:
+    square = np.mean(x.astype(np.float64) ** 2)
+    length = format_duration(len(x) / SAMPLE_RATE)
     if square == 0:
         return f"{length}; silent"
-    return f"{length}; peak {peak:.2f}, RMS {10 * np.log10(square):.1f} dBFS"
+    return f"{length}; peak {np.abs(x).max():.2f}, RMS {10 * np.log10(square):.1f} dBFS"

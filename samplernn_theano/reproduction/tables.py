@@ -1,23 +1,74 @@
 """Tables 1 to 4 of the paper with our scores next to the published ones."""
 
-from collections.abc import Container, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from samplernn_theano.reproduction.differences import Difference, applying
-from samplernn_theano.reproduction.document import Block, Entry, Heading, Line, Paragraph, Span, Table, line
 from samplernn_theano.reproduction.experiments import Experiment
-from samplernn_theano.reproduction.measured import BITS, NATS, Column, Filled, Layout, Score, lines, score
+from samplernn_theano.reproduction.measured import BITS, NATS, Score, score
 from samplernn_theano.reproduction.published import Number
 from samplernn_theano.reproduction.records import Results
-from samplernn_theano.reproduction.substitutes import describe_substitute, is_substitute
+from samplernn_theano.reproduction.substitutes import is_substitute
 
 MODELS = ("one_tier", "wavenet", "two_tier", "three_tier")
 SETS = ("blizzard", "onomatopoeia", "music")
-SUBSTITUTE = Span("substitute data", "badge")
-CAPTION = "Grey: published numbers, and ours minus published"
-
 LENGTHS = ("32", "64", "128", "256", "512")
 VARIANTS = ("two_tier", "without_embedding_one_hot", "without_embedding_real", "multi_softmax")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: split, unit and data set."""
+
+    title: str
+    split: str
+    unit: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table: rows have a title, and the name of an experiment for each column."""
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A table with its scores; rows have a title, and a score for each column."""
+
+    layout: Layout
+    rows: Sequence[tuple[str, Sequence[Score]]]
+
+    @property
+    def sets(self) -> list[str]:
+        """The data sets of the columns."""
+        return list(dict.fromkeys(column.data for column in self.layout.columns))
+
+    @property
+    def shown(self) -> list[Score]:
+        """All scores with a value."""
+        return [score for _, row in self.rows for score in row if score.value is not None]
+
+    @property
+    def common(self) -> list[int]:
+        """The numbers of the differences from the paper that apply to all scores."""
+        own = [set(score.differences) for score in self.shown]
+        return sorted(set.intersection(*own)) if own else []
+
+    @property
+    def note(self) -> str:
+        """The meaning of ±."""
+        meanings = []
+        if any(score.over == "seeds" for score in self.shown):
+            meanings.append("means over seeds ± their standard error over seeds")
+        if counts := sorted({score.n for score in self.shown if score.over == "clips"}):
+            clips = " to ".join(f"{n:,}" for n in dict.fromkeys([counts[0], counts[-1]]))
+            meanings.append(f"one seed ± the standard error over clips ({clips}), not over seeds")
+        return f"Ours: {'; or '.join(meanings)}." if meanings else "None of these has been scored yet."
 
 
 def layouts(experiments: Mapping[str, Experiment]) -> list[Layout]:
@@ -77,106 +128,26 @@ def ordered(experiments: Mapping[str, Experiment]) -> dict[str, Experiment]:
     return {name: experiments[name] for name in dict.fromkeys([*names, *experiments]) if name in experiments}
 
 
-def groups(experiments: Mapping[str, Experiment]) -> dict[str, list[str]]:
-    """Group the names of experiments by table and data set."""
-    found: dict[str, list[str]] = {}
-    for name in experiments:
-        found.setdefault(name.rpartition("/")[0], []).append(name)
-    return found
-
-
 def fill(
-    layout: Layout, results: Results, experiments: Mapping[str, Experiment], numbers: Sequence[Number]
-) -> Filled:
-    """Fill a table with scores."""
-
-    def filled(name: str, column: Column) -> Score:
-        experiment, substitute = (
-            _experiment(experiments, name, column.data),
-            is_substitute(results, column.data),
-        )
-        return score(results, experiment, column.split, column.unit, numbers, substitute)
-
-    scores = [[filled(*pair) for pair in zip(names, layout.columns, strict=True)] for _, names in layout.rows]
-    return Filled(layout, scores)
-
-
-def blocks(
-    filled: Filled,
+    layout: Layout,
     results: Results,
     experiments: Mapping[str, Experiment],
-    known: Sequence[Difference],
-    files: Path,
-) -> list[Block]:
-    """A table with notes on substitute data, errors and differences from the paper.
+    numbers: Sequence[Number],
+    known: Sequence[Difference] = (),
+) -> Filled:
+    """Fill a table with scores, and with the numbers of the differences that apply to each."""
 
-    Differences that apply to all scores are listed below the table, others next to their score.
-    """
-    layout = filled.layout
-    own = {score.experiment: _deviations(score, results, experiments, known) for score in filled.shown}
-    common = set.intersection(*map(set, own.values())) if own else set()
-    rows: list[list[Entry]] = [
-        [
-            [line(title)],
-            *(
-                lines(score, [d for d in own.get(score.experiment, []) if d not in common])
-                for score in scores
-            ),
-        ]
-        for (title, _), scores in zip(layout.rows, filled.scores, strict=True)
+    def filled(name: str, column: Column) -> Score:
+        experiment = _experiment(experiments, name, column.data)
+        substitute = is_substitute(results, column.data)
+        found = score(results, experiment, column.split, column.unit, numbers, substitute)
+        scales = {attempt.planned_scale for attempt in results.of(experiment.run)}
+        names = {name, experiment.run}
+        own = {d.number for name in names for scale in scales for d in applying(known, name, scale)}
+        return replace(found, differences=tuple(sorted(own)))
+
+    rows = [
+        (title, [filled(*pair) for pair in zip(names, layout.columns, strict=True)])
+        for title, names in layout.rows
     ]
-    sets = dict.fromkeys(column.data for column in layout.columns)
-    substitutes = {name: about for name in sets if (about := describe_substitute(results, name, files))}
-    found: list[Block] = [
-        Heading(3, layout.title),
-        Table(CAPTION, _head(layout.columns, substitutes), rows),
-        *(
-            Paragraph(line(SUBSTITUTE, f" for {name.capitalize()}: {about}."))
-            for name, about in substitutes.items()
-        ),
-        Paragraph(_errors(filled)),
-    ]
-    if common:
-        found.append(Paragraph(_common(sorted(common))))
-    return found
-
-
-def _deviations(
-    shown: Score, results: Results, experiments: Mapping[str, Experiment], known: Sequence[Difference]
-) -> list[int]:
-    """The numbers of the differences that apply to a score, by its experiment and the one that was run."""
-    run = experiments[shown.experiment].run if shown.experiment in experiments else shown.experiment
-    scales = {attempt.planned_scale for attempt in results.of(run)}
-    found = {
-        d.number for name in (shown.experiment, run) for scale in scales for d in applying(known, name, scale)
-    }
-    return sorted(found)
-
-
-def _head(columns: Sequence[Column], substitutes: Container[str]) -> list[Entry]:
-    """The titles of the columns, with badges for substitute data: once, if all columns have the same data."""
-    if len({column.data for column in columns}) == 1:
-        first = SUBSTITUTE if columns[0].data in substitutes else Span("")
-        return [[line(first)], *([line(column.title)] for column in columns)]
-    badges = [[line(SUBSTITUTE)] if column.data in substitutes else [] for column in columns]
-    titled = zip(columns, badges, strict=True)
-    return [[line("")], *([line(column.title), *own] for column, own in titled)]
-
-
-def _errors(filled: Filled) -> Line:
-    """A note on the meaning of ±."""
-    over = {score.over for score in filled.shown}
-    meanings = []
-    if "seeds" in over:
-        meanings.append("means over seeds ± their standard error over seeds")
-    if "clips" in over:
-        counts = sorted({score.n for score in filled.shown if score.over == "clips"})
-        clips = " to ".join(f"{n:,}" for n in dict.fromkeys([counts[0], counts[-1]]))
-        meanings.append(f"one seed ± the standard error over clips ({clips}), not over seeds")
-    note = f"Ours: {'; or '.join(meanings)}." if meanings else "None of these has been scored yet."
-    return line(Span(note, "quiet"))
-
-
-def _common(numbers: Sequence[int]) -> Line:
-    spans = [Span(f"{', ' * (i > 0)}{n}", "", f"#difference-{n}") for i, n in enumerate(numbers)]
-    return line("Differences from the paper that apply to all of our numbers in this table: ", *spans, ".")
+    return Filled(layout, rows)

@@ -86,7 +86,7 @@ def run(workflow: Workflow, cores: int | None, options: Sequence[str] = ()) -> i
         known = [*_options(path, workflow.out), *(_here(cores) if here else _cluster(cores)), *options]
         code = _snakemake(known, {CORES: str(cores)} if here else {}, lock)
         print(_outcome(workflow, code))
-        print(f"The report is {report.write(workflow.out, FILES)}")
+        print(f"The report is {report.write(workflow.out)}")
     return code
 
 
