@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters, as_stored
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.utils.files import atomic_write
 
@@ -118,7 +118,7 @@ def load(path: str | Path) -> Checkpoint:
             raise ValueError("arrays are missing")
         if not all(array.dtype.kind == "f" for array in arrays.values()):
             raise ValueError("an array is not of floats")
-        hp = FAMILIES[about["family"]](**about["hyperparameters"])
+        hp = FAMILIES[about["family"]](**as_stored(about["family"], about["hyperparameters"]))
         groups = {
             group: {name[len(group) + 1 :]: a for name, a in arrays.items() if name.startswith(group + "/")}
             for group in _GROUPS

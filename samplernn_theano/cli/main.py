@@ -25,7 +25,6 @@ from samplernn_theano.cli.retention import add_retention
 from samplernn_theano.cli.scores import add_compare, add_evaluate, add_score
 from samplernn_theano.cli.search import add_search
 from samplernn_theano.cli.train import add_resume, add_train, with_family
-from samplernn_theano.config.settings import FORMS
 from samplernn_theano.utils.commands import run_command
 
 
@@ -99,7 +98,9 @@ def _add_conformance(commands: Any) -> None:
     parser.add_argument(
         "--corpus", type=Path, help="input clips of the cases (default: corpus next to FOLDER)"
     )
-    parser.add_argument("--form", choices=FORMS, default="fast", help="form of the model's graph")
+    parser.add_argument(
+        "--form", choices=("fast", "reference"), default="fast", help="form of the model's graph"
+    )
     parser.add_argument(
         "--brief", action="store_true", help="print a line per kind of quantity, and failures"
     )

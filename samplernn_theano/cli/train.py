@@ -79,12 +79,6 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
             type=weight,
             help="weight of the cost of the independent predictions (default: 0, as in the original)",
         )
-    parser.add_argument(
-        "--form",
-        choices=settings.FORMS,
-        help="form of the model's graph: optimised (default), or as in the paper; both compute the same "
-        "function",
-    )
     add_backend(parser)
     add_precision(parser)
     add_devices(parser)
@@ -216,9 +210,9 @@ def with_family(argv: list[str]) -> list[str]:
     """
     if argv[:1] != ["train"]:
         return argv
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path, nargs="?")
-    config = parser.parse_known_args(argv[1:])[0].config
+    parser = Parser(prog="samplernn train", add_help=False)
+    parser.add_argument("--config", type=Path)
+    config = argparse.ArgumentParser.parse_known_args(parser, argv[1:])[0].config  # with flags it lacks
     if config is None:
         return argv
     family, first = settings.read_json(config)["family"], argv[1]
@@ -312,7 +306,7 @@ def _check_same_model(
     stored = asdict(stored_options(old.settings)) | stored_schedule(old.settings)
     before = {"family": old.hp.family, **asdict(old.hp), **stored}
     of_training = asdict(options) | {"learning_rate": schedule.learning_rate}
-    names = ("seed", "form", "ip_weight", "learning_rate")
+    names = ("seed", "ip_weight", "learning_rate")
     requested = {"family": hp.family, **asdict(hp)} | {name: of_training[name] for name in names}
     if original_layout:
         requested["original_layout"] = True

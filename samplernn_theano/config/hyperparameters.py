@@ -4,8 +4,9 @@ One frozen dataclass per family (`FAMILIES`), on the classes of `shared_hyperpar
 authors' best models where they are known; `samplernn_theano.config.presets` has more.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from samplernn_theano.config.shared_hyperparameters import (
     Common,
@@ -39,6 +40,7 @@ __all__ = [
     "Tiered",
     "TwoTier",
     "WaveNet",
+    "as_stored",
 ]
 
 
@@ -193,26 +195,35 @@ class RNNGMM(Recurrent, RealValued):
     ----------
     seq_len : int
         Samples per truncated-BPTT chunk (T).
-    frame_size : int
-        Samples that one step of the network reads, and samples that it then predicts as one vector.
     """
 
     family: ClassVar[str] = "rnn_gmm"
 
     seq_len: int = 512
-    frame_size: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_multiple("seq_len", self.seq_len, "frame_size", self.frame_size)
 
     @property
     def overlap(self) -> int:
-        """Context of a truncated-BPTT chunk: samples before its first target."""
-        return self.frame_size
+        """Context of a truncated-BPTT chunk: the sample before its first target."""
+        return 1
 
 
 HyperParameters = ThreeTier | TwoTier | KTier | OneTier | WaveNet | SampleRNNGMM | RNNGMM
 FAMILIES: dict[str, type[HyperParameters]] = {
     family.family: family for family in (ThreeTier, TwoTier, OneTier, WaveNet, KTier, RNNGMM, SampleRNNGMM)
 }
+
+
+def as_stored(family: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters of a stored model, without that of earlier versions' rnn_gmm.
+
+    Raises
+    ------
+    HyperParameterError
+        If it predicts several samples at once.
+    """
+    known = dict(values)
+    if family == "rnn_gmm" and (size := known.pop("frame_size", 1)) != 1:
+        raise HyperParameterError(
+            f"frame_size is {size}; since version 0.2.0 an rnn_gmm predicts one sample at a time."
+        )
+    return known

@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.config.flags import format_value, read_settings
-from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters, as_stored
 from samplernn_theano.config.schedule import Schedule, original_schedule, stored_schedule
 from samplernn_theano.errors import DataError, HyperParameterError
-
-FORMS = ("fast", "reference")
-"""Forms of a model's graph."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,6 @@ class Options:
         Weight of the cost of the independent predictions (three_tier), which the original's training omits.
     backend : {"jax", "numba", "c"} or None
         None: jax if it is installed, else numba.
-    form : {"fast", "reference"}
-        Of the graph.
     precision : {"highest", "tf32", "bf16"}
         Of matrix products on a GPU.
     n_devices : int
@@ -44,7 +39,6 @@ class Options:
     seed: int = 123
     ip_weight: float = 0.0
     backend: str | None = None
-    form: str = "fast"
     precision: str = "highest"
     n_devices: int = 1
     sampling_backend: str | None = None
@@ -53,8 +47,6 @@ class Options:
 
 def check_options(options: Options, learning_rate: float) -> None:
     """Raise HyperParameterError if an option or the learning rate is invalid for every model."""
-    if options.form not in FORMS:
-        raise HyperParameterError(f"There is no form {options.form}; choose from {', '.join(FORMS)}.")
     if not 0 < learning_rate < math.inf:
         raise HyperParameterError(f"The learning rate must be positive, not {learning_rate}.")
     if not 0 <= options.seed < 2**32:
@@ -138,8 +130,8 @@ def read(path: Path, data: Path | None = None) -> RunSettings:
         for name in ("hyperparameters", "schedule", "data_sha256"):
             if not isinstance(settings.get(name, {}), dict):
                 raise HyperParameterError(f"{name} is {settings[name]!r}.")
-        stored = settings["hyperparameters"].items()
-        texts = [f"{name}={_text(value)}" for name, value in stored if value is not None]
+        stored = as_stored(settings["family"], settings["hyperparameters"])
+        texts = [f"{name}={_text(value)}" for name, value in stored.items() if value is not None]
         return RunSettings(
             hp=family(**read_settings(family, texts)),
             schedule=_checked(Schedule, vars(original_schedule(family)) | stored_schedule(settings)),

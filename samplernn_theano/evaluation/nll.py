@@ -293,16 +293,11 @@ def _encode(part: NDArray[np.floating], extremes: NDArray[np.floating], hp: Hype
 
 
 def _bits_of_samples(scorer: Scorer, parts: Iterable[NDArray]) -> Iterator[NDArray[np.float32]]:
-    """Yield the bits of the samples of each part of a recording, (samples,).
-
-    The unmasked samples of a vector of targets (rnn_gmm) have equal shares of its NLL.
-    """
+    """Yield the bits of the samples of each part of a recording, (samples,)."""
     hp = scorer.hp
     batches = _minibatches(parts, hp, scorer.graph.sequences.dtype)
     for batch, (nll,) in run_over(scorer.run, scorer.graph, hp, batches):
-        mask = batch.mask[:, hp.overlap :].reshape(*nll.shape, -1)  # (1, vectors, samples of a vector)
-        shares = nll / np.maximum(mask.sum(axis=2), 1)
-        yield np.broadcast_to(shares[:, :, None], mask.shape)[mask == 1]
+        yield nll[batch.mask[:, hp.overlap :] == 1]
 
 
 def _minibatches(parts: Iterable[NDArray], hp: HyperParameters, dtype: str) -> Iterator[Minibatch]:

@@ -3,11 +3,10 @@
 The mixture is that of the paper's table 2 (RNN-GMM and SampleRNN-GMM), of which the paper says only that a
 Gaussian mixture replaces the softmax, on real-valued samples normalised by the mean and standard deviation of
 the training set. Our reading: the network is that of the quantised model; its last layer has K logits of
-weights, K means and K log deviations for each prediction; the covariances are diagonal; the cost is the mean
-NLL per sample. The paper states neither K nor the unit of its numbers; ours is bits, as everywhere (times
-ln 2: nats). The formulas:
+weights, K means and K log deviations for each prediction; the cost is the mean NLL per sample. The paper
+states neither K nor the unit of its numbers; ours is bits, as everywhere (times ln 2: nats). The formulas:
 
-    log N_k = -0.5 · sum(log 2π + 2 log σ_k + ((x - μ_k) / σ_k)²),   NLL = -log sum_k exp(log w_k + log N_k)
+    log N_k = -0.5 · (log 2π + 2 log σ_k + ((x - μ_k) / σ_k)²),   NLL = -log sum_k exp(log w_k + log N_k)
 """
 
 import numpy as np
@@ -22,11 +21,9 @@ MIN_DEVIATION = 1e-3
 could shrink to one step, and the density grow without limit."""
 
 
-def width(hp: Quantised | RealValued, n_samples: int = 1) -> int:
-    """Number of outputs per prediction: Q logits, or K (1 + 2 n) for n samples predicted as a vector."""
-    if isinstance(hp, RealValued):
-        return hp.n_components * (1 + 2 * n_samples)
-    return hp.q_levels
+def width(hp: Quantised | RealValued) -> int:
+    """Number of outputs per prediction: Q logits, or 3 K."""
+    return 3 * hp.n_components if isinstance(hp, RealValued) else hp.q_levels
 
 
 def nll(hp: Quantised | RealValued, outputs: Expression, targets: Expression, mask: Expression) -> Expression:
@@ -35,13 +32,11 @@ def nll(hp: Quantised | RealValued, outputs: Expression, targets: Expression, ma
     Parameters
     ----------
     outputs : (..., width)
-    targets, mask : (...) levels or real numbers, or (..., n) vectors of real numbers
-        The density of a vector omits its masked samples.
+    targets, mask : (...)
+        Levels or real numbers.
     """
     if isinstance(hp, RealValued):
-        if targets.ndim < outputs.ndim:
-            targets, mask = targets[..., None], mask[..., None]
-        return mixture_nll_bits(outputs, targets, mask, hp.n_components)
+        return mixture_nll_bits(outputs, targets, hp.n_components) * mask
     return layers.nll_bits(outputs, targets) * mask
 
 
@@ -58,7 +53,7 @@ def draw(
     ----------
     outputs : (N, width)
     noise : dict
-        "uniforms" (N,), and for a mixture "normals" (N,) or (N, n), the shape of the samples.
+        "uniforms" (N,), and for a mixture "normals" (N,).
     inverse_temperature : (N,)
         1 / temperature of each sequence. It multiplies the logits; the deviations of a mixture are
         multiplied by the square root of the temperature (Ha & Eck 2017, A Neural Representation of Sketch
@@ -75,19 +70,14 @@ def draw(
 # --- mixtures of Gaussians ----------------------------------------------------------------------------------
 
 
-def mixture_nll_bits(
-    outputs: Expression, targets: Expression, mask: Expression, n_components: int
-) -> Expression:
-    """-log2 of a mixture's density: outputs (..., K (1 + 2 n)), targets and mask (..., n); returns (...)."""
+def mixture_nll_bits(outputs: Expression, targets: Expression, n_components: int) -> Expression:
+    """-log2 of a mixture's density: outputs (..., 3 K), targets (...); returns (...)."""
     logits, means, log_deviations = _mixture(outputs, n_components)
-    scaled = (targets[..., None, :] - means) * pt.exp(-log_deviations)  # (..., K, n)
+    scaled = (targets[..., None] - means) * pt.exp(-log_deviations)  # (..., K)
     half, log_2pi = layers.constant(0.5, outputs), layers.constant(np.log(2 * np.pi), outputs)
-    log_density = -half * pt.sum(
-        (log_2pi + log_deviations + log_deviations + scaled * scaled) * mask[..., None, :], axis=-1
-    )
+    log_density = -half * (log_2pi + log_deviations + log_deviations + scaled * scaled)
     log_weights = logits - _logsumexp(logits)[..., None]
-    nll = -_logsumexp(log_density + log_weights) * layers.constant(np.log2(np.e), outputs)
-    return nll * pt.max(mask, axis=-1)  # exactly zero where a whole vector is masked
+    return -_logsumexp(log_density + log_weights) * layers.constant(np.log2(np.e), outputs)
 
 
 def draw_from_mixture(
@@ -99,31 +89,21 @@ def draw_from_mixture(
 ) -> Expression:
     """Draw a component by its weight, then a sample from its Gaussian.
 
-    outputs (N, K (1 + 2 n)), uniforms (N,), normals (N,) where n is 1, or (N, n), inverse_temperature (N,);
-    returns as `normals`.
+    outputs (N, 3 K), uniforms, normals and inverse_temperature (N,); returns (N,).
     """
     logits, means, log_deviations = _mixture(outputs, n_components)
     component = categorical(logits * inverse_temperature[:, None], uniforms)  # (N,)
-    chosen = pt.eq(component[:, None], pt.arange(n_components, dtype="int32"))[..., None]  # (N, K, 1)
+    chosen = pt.eq(component[:, None], pt.arange(n_components, dtype="int32"))  # (N, K)
     zero = layers.constant(0, outputs)
     mean, log_deviation = (pt.sum(pt.switch(chosen, x, zero), axis=1) for x in (means, log_deviations))
-    vectors = normals if normals.ndim == 2 else normals[:, None]
-    deviation = pt.exp(log_deviation) / pt.sqrt(inverse_temperature)[:, None]
-    return (mean + deviation * vectors).reshape(normals.type.shape)
+    return mean + pt.exp(log_deviation) / pt.sqrt(inverse_temperature) * normals
 
 
 def _mixture(outputs: Expression, n_components: int) -> tuple[Expression, Expression, Expression]:
-    """Outputs (..., K (1 + 2 n)) as logits of the weights (..., K), means and log deviations (..., K, n)."""
-    *leading, total = outputs.type.shape
-    K, n = n_components, (total // n_components - 1) // 2
-    shape = (-1, *leading[1:], K, n)
-    means = outputs[..., K : K + K * n].reshape(shape)
-    log_deviations = outputs[..., K + K * n :].reshape(shape)
-    return (
-        outputs[..., :K],
-        means,
-        pt.maximum(log_deviations, layers.constant(np.log(MIN_DEVIATION), outputs)),
-    )
+    """Outputs (..., 3 K) as logits of the weights, means and log deviations, (..., K) each."""
+    K = n_components
+    log_deviations = pt.maximum(outputs[..., 2 * K :], layers.constant(np.log(MIN_DEVIATION), outputs))
+    return outputs[..., :K], outputs[..., K : 2 * K], log_deviations
 
 
 def _logsumexp(x: Expression) -> Expression:

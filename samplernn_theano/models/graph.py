@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,13 @@ from samplernn_theano.config.shared_hyperparameters import Common
 from samplernn_theano.models.parameters import Parameters
 
 Form = Literal["fast", "reference"]
+FORMS: tuple[Form, ...] = get_args(Form)
 """Two graphs of one function: rewritten by `samplernn_theano.models.build.fused`, or as a model writes it."""
 
 type States = dict[str, Expression]
 
-type Draw = Callable[..., Expression]
-"""Draws from the prediction of sample t of a step, (N, width): (N,). Without t all samples of the step are
-drawn as one vector, (N, size)."""
+type Draw = Callable[[Expression, int], Expression]
+"""Draws from the prediction of sample t of a step, (N, width): (N,)."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Graph:
     new_states: dict[str, Expression]
     total: Expression  # () NLL of all unmasked targets together, bits
     count: Expression  # () number of unmasked targets
-    nll: Expression  # (B, steps): of each target (rnn_gmm: of each vector of targets), bits; 0 where masked
-    logits: Expression  # (B, T, Q) before the softmax; real-valued: (B, steps, parameters of a mixture)
+    nll: Expression  # (B, T): of each target, bits; 0 where masked
+    logits: Expression  # (B, T, Q) before the softmax; real-valued: (B, T, parameters of a mixture)
     ip_total: Expression | None = None  # () bits: the same of three_tier's independent predictions
     ip_logits: Expression | None = None  # (B, T, Q)
 

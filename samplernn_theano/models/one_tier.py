@@ -1,9 +1,9 @@
 """A plain RNN (the paper's "RNN"), and the same on real numbers ("RNN-GMM").
 
 A stack of recurrent layers that takes one step per sample, and a multilayer perceptron that predicts the
-next sample from its output. rnn_gmm may read and predict frames of several samples at each step.
+next sample from its output.
 
-Shapes: B clips, T samples per chunk, FS samples per step (one_tier: 1), D the width, Q levels, R layers.
+Shapes: B clips, T samples per chunk, D the width, Q levels, R layers. Time comes first inside: (T, B, ...).
 """
 
 import pytensor.tensor as pt
@@ -27,22 +27,22 @@ def network(
 
     Parameters
     ----------
-    previous : (T / FS, B, FS)
-        Input of each step: the samples before those it predicts.
+    previous : (T, B)
+        Input of each step: the sample before that it predicts.
     state : (B, R, state width)
     reset : () int32 or None
         If 1, the learned initial state replaces `state`; None keeps `state`.
 
     Returns
     -------
-    outputs : (T / FS, B, width)
+    outputs : (T, B, width)
         Logits, or the parameters of a mixture.
     new_state : (B, R, state width)
     """
-    x = previous  # (T / FS, B, FS)
     if isinstance(hp, OneTier):
-        table = layers.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)
-        x = table[previous[..., 0]]  # (T, B, emb_size)
+        x = layers.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)[previous]
+    else:
+        x = previous[:, :, None]  # (T, B, 1)
     state = layers.initial_state(params, "SampleLevel.h0", hp, state, reset)
     # h_t = H(h_(t-1), x_t) (eq. 2)
     h, new_state = rnn.stacked_rnn(params, hp, f"SampleLevel.{hp.rnn_type}", x, state)
@@ -50,20 +50,16 @@ def network(
     x = h
     for name in ("L1", "L2", "L3"):
         x = relu(linear(params, hp, f"SampleLevel.{name}", x, hp.dim))
-    width = distributions.width(hp, n_samples=hp.overlap)
-    return linear(params, hp, "SampleLevel.Output", x, width), new_state
+    return linear(params, hp, "SampleLevel.Output", x, distributions.width(hp)), new_state
 
 
 def graph(params: Parameters, hp: OneTier | RNNGMM) -> Graph:
     """The model over one truncated-BPTT chunk: cost, logits and new states."""
-    FS = hp.overlap
     sequences, mask, reset = layers.chunk_inputs(params, hp)
     h0 = layers.state_input(params, hp, "h0", hp.batch_size)
-    outputs, new_h0 = network(params, hp, layers.frames(sequences[:, :-FS], FS), h0, reset)
-    targets, target_mask = layers.frames(sequences[:, FS:], FS), layers.frames(mask[:, FS:], FS)
-    if not hp.real_valued:
-        targets, target_mask = targets[..., 0], target_mask[..., 0]
-    nll = distributions.nll(hp, outputs, targets, target_mask)  # (T / FS, B)
+    outputs, new_h0 = network(params, hp, sequences[:, :-1].T, h0, reset)
+    targets, target_mask = sequences[:, 1:].T, mask[:, 1:].T
+    nll = distributions.nll(hp, outputs, targets, target_mask)  # (T, B)
     return Graph(
         parameters=params,
         sequences=sequences,
@@ -79,13 +75,13 @@ def graph(params: Parameters, hp: OneTier | RNNGMM) -> Graph:
 
 
 def generation_step(params: Parameters, hp: OneTier | RNNGMM, n_seqs: int) -> GenerationStep:
-    """The model as a generator, in steps of FS samples."""
+    """The model as a generator, in steps of one sample."""
     h0 = layers.state_input(params, hp, "h0", n_seqs)
 
     def step(before: Expression, state: States, draw: Draw) -> tuple[Expression, States]:
-        """One step, from the FS samples before it, (n_seqs, FS)."""
-        outputs, new_h0 = network(params, hp, before[None], state["h0"], None)
-        return draw(outputs[0]), {"h0": new_h0}
+        """One step, from the sample before it, (n_seqs, 1)."""
+        outputs, new_h0 = network(params, hp, before.T, state["h0"], None)
+        return draw(outputs[0], 0)[:, None], {"h0": new_h0}
 
     def start(reset: Expression) -> States:
         return {"h0": layers.initial_state(params, "SampleLevel.h0", hp, h0, reset)}

@@ -34,14 +34,10 @@ def block_sampler(
         noise_now = dict(zip(noise, arguments, strict=False))
         before, *carried = arguments[len(noise) :]
 
-        def draw(prediction: Expression, t: int | None = None) -> Expression:
-            if t is not None:
-                own = {name: x[t] for name, x in noise_now.items()}  # (N,) each
-                drawn = distributions.draw(hp, prediction, own, inverse_temperature, top_p)
-                return layers.fed_back(hp, silent[t], drawn)
-            own = {name: x[0] if name == "uniforms" else x.T for name, x in noise_now.items()}
+        def draw(prediction: Expression, t: int) -> Expression:
+            own = {name: x[t] for name, x in noise_now.items()}  # (N,) each
             drawn = distributions.draw(hp, prediction, own, inverse_temperature, top_p)
-            return layers.fed_back(hp, silent[None], drawn.reshape((n_seqs, size)))
+            return layers.fed_back(hp, silent[t], drawn)
 
         samples, new_states = step.run(before, dict(zip(states, carried, strict=True)), draw)
         return [samples, *new_states.values()]

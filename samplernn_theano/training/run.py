@@ -261,7 +261,7 @@ def _compile(
     """Compile a model, with its initial parameters or those of a checkpoint."""
     if show_progress:
         _print(f"Compiling {plan.hp.family} for {plan.options.backend} ...")
-    names = ("seed", "ip_weight", "backend", "form", "precision", "n_devices")
+    names = ("seed", "ip_weight", "backend", "precision", "n_devices")
     options = {name: getattr(plan.options, name) for name in names}
     trainer = compile_trainer(plan.hp, learning_rate=plan.learning_rate, **options)
     trainer = replace(trainer, settings=plan.settings)

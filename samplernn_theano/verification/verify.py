@@ -26,12 +26,11 @@ from samplernn_theano.backends.compile import (
 from samplernn_theano.config.flags import from_original_argv
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.schedule import original_learning_rate
-from samplernn_theano.config.settings import FORMS
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import SPLITS, Clips, load_split
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.models.build import build_graph, build_shard_graph
-from samplernn_theano.models.graph import Form, Graph, batch_variables, zero_states
+from samplernn_theano.models.graph import FORMS, Form, Graph, batch_variables, zero_states
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
 from samplernn_theano.verification import fingerprints

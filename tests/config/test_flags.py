@@ -144,7 +144,7 @@ def hyper_parameters(draw: st.DrawFn, family: type[HyperParameters]) -> HyperPar
         return KTier(**samplernn(draw), frame_sizes=sizes, seq_len=seq_len)
     if family is SampleRNNGMM:
         return SampleRNNGMM(**real_valued(draw), **recurrent(draw), n_frames=small[1], frame_size=small[0])
-    return RNNGMM(**real_valued(draw), **recurrent(draw), frame_size=small[0], seq_len=seq_len)
+    return RNNGMM(**real_valued(draw), **recurrent(draw), seq_len=seq_len)
 
 
 @given(hp=st.sampled_from(list(FAMILIES.values())).flatmap(hyper_parameters), data=st.data())

@@ -73,7 +73,6 @@ CONTRADICTIONS: list[tuple[list[type[HyperParameters]], dict, str, dict]] = [
     ([KTier], {"frame_sizes": (8, 2.0)}, "such as 16/8/2", {"frame_sizes": (8, 2)}),
     ([KTier], {"frame_sizes": (16, 8, 3)}, "16/8/3: 8 is not a multiple of 3", {"frame_sizes": (16, 8, 2)}),
     ([KTier], {"frame_sizes": (2, 8)}, "2/8: 2 is not a multiple of 8", {"frame_sizes": (8, 2)}),
-    ([RNNGMM], {"frame_size": 3}, "--seq_len 513", {"frame_size": 3, "seq_len": 513}),
     (RECURRENT, {"rnn_type": "RNN"}, "choose GRU or LSTM", {"rnn_type": "LSTM"}),
     (RECURRENT, {"rnn_type": "gru"}, "choose GRU or LSTM", {"rnn_type": "GRU"}),
     (RECURRENT, {"n_rnn": 6}, "choose 1 to 5", {"n_rnn": 5}),
@@ -140,10 +139,8 @@ def test_the_tiers_the_pass_and_its_overlap():
     for hp in (TwoTier(n_frames=8, frame_size=4), SampleRNNGMM(n_frames=8, frame_size=4)):
         assert (hp.seq_len, hp.overlap) == (32, 4)
         assert hp.tiers == [Tier("FrameLevel", "h0", 4, 4)]
-    hp = OneTier(seq_len=33)
-    assert (hp.seq_len, hp.overlap) == (33, 1)
-    hp = RNNGMM(seq_len=33, frame_size=3)
-    assert (hp.seq_len, hp.overlap) == (33, 3)
+    for hp in (OneTier(seq_len=33), RNNGMM(seq_len=33)):
+        assert (hp.seq_len, hp.overlap) == (33, 1)
 
 
 def test_tiers_above_the_second_are_numbered_from_below():

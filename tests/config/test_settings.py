@@ -15,7 +15,7 @@ from samplernn_theano.errors import DataError, HyperParameterError
 from tests.conftest import GOLDEN
 
 SCHEDULE = Schedule(max_iters=7, save_minutes=1e-5, learning_rate=3e-5)
-OPTIONS = Options(seed=5, backend="numba", precision="highest", form="reference")
+OPTIONS = Options(seed=5, backend="numba", precision="highest")
 
 
 def written(folder: Path, model: str = "three_tier", **changes) -> Path:
@@ -59,6 +59,19 @@ def test_a_converted_run_has_the_schedule_of_the_original(tmp_path):
     run = settings.read(path, Path("/sets/mine"))
     assert run.schedule == replace(original_schedule(FAMILIES["one_tier"]), learning_rate=0.002)
     assert (run.options, run.data) == (Options(), Path("/sets/mine"))
+
+
+def test_an_rnn_gmm_of_an_earlier_version_is_read(tmp_path):
+    path = written(tmp_path, "rnn_gmm")
+    stored = json.loads(path.read_text())
+    for size in (1, 2):
+        stored["hyperparameters"]["frame_size"] = size
+        path.write_text(json.dumps(stored))
+        if size == 1:
+            assert settings.read(path).hp.family == "rnn_gmm"
+            continue
+        with pytest.raises(HyperParameterError, match="an rnn_gmm predicts one sample at a time"):
+            settings.read(path)
 
 
 @pytest.mark.parametrize(

@@ -319,7 +319,7 @@ LENGTHS = [3, 25, 9, 10, 40, 1, 1, 2, 17, 8, 16, 24]
         OneTier(seq_len=8, batch_size=4),
         OneTier(seq_len=8, batch_size=4, q_type="mu-law", normalisation="absmax"),
         TwoTier(n_frames=2, frame_size=4, batch_size=4),
-        RNNGMM(seq_len=8, frame_size=2, batch_size=4, mean=0.25, std=2.0),
+        RNNGMM(seq_len=8, batch_size=4, mean=0.25, std=2.0),
     ],
     ids=["levels", "mu-law", "two_tier", "real"],
 )
@@ -516,7 +516,7 @@ def test_an_error_comes_in_its_turn():
         OneTier(seq_len=16, batch_size=2),
         WaveNet(sequence_len_to_train=16, batch_size=2, wavenet_blocks=2, dilation_layers_per_block=4),
         SampleRNNGMM(n_frames=4, frame_size=4, batch_size=2, mean=0.25, std=2.0),
-        RNNGMM(seq_len=16, frame_size=2, batch_size=2, mean=0.25, std=2.0),
+        RNNGMM(seq_len=16, batch_size=2, mean=0.25, std=2.0),
     ],
     ids=lambda hp: hp.family,
 )

@@ -110,15 +110,15 @@ def products_of(program) -> int:
 
 
 def test_padding_of_ragged_clips_does_not_count():
-    """Vectors of 4 samples, some masked in part. The mean over minibatches weighs all chunks equally."""
-    hp = RNNGMM(dim=5, seq_len=16, frame_size=4, n_components=2, batch_size=2, mean=0.0, std=0.5)
+    """The mean over minibatches weighs all chunks equally."""
+    hp = RNNGMM(dim=5, seq_len=16, n_components=2, batch_size=2, mean=0.0, std=0.5)
     lengths = (30, 21, 9, 47)
     offsets = np.cumsum((0, *lengths))
     clips = Ragged(some_clips(1, offsets[-1])[0], offsets)
     model = model_of(hp)
     scores = nll.score_split(nll.compile_scorer(model), clips)
 
-    one = RNNGMM(dim=5, seq_len=16, frame_size=4, n_components=2, batch_size=1, mean=0.0, std=0.5)
+    one = RNNGMM(dim=5, seq_len=16, n_components=2, batch_size=1, mean=0.0, std=0.5)
     single = nll.score_split(nll.compile_scorer(LoadedModel(model.path, one, model.parameters, "")), clips)
     np.testing.assert_allclose(scores.clips, single.clips, rtol=1e-5)
 
@@ -191,7 +191,7 @@ def test_a_setting_and_splits_are_taken(tones, capsys, tmp_path):
 
 
 def test_real_numbers_are_scored_in_nats_too(small_data, tmp_path, capsys):
-    hp = RNNGMM(dim=4, seq_len=200, frame_size=4, n_components=2, batch_size=4)
+    hp = RNNGMM(dim=4, seq_len=200, n_components=2, batch_size=4)
     npz.save(tmp_path / "a.npz", Checkpoint(hp, model_of(hp).parameters))
     words = ("evaluate", tmp_path / "a.npz", "--data", small_data)
     assert run(*words) == 2

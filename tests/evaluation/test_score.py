@@ -93,7 +93,7 @@ def run(*words) -> int:
     "hp",
     [
         ThreeTier(dim=5, emb_size=3, q_levels=Q, seq_len=64, batch_size=1, q_type="linear"),
-        RNNGMM(dim=5, seq_len=64, frame_size=4, n_components=2, batch_size=1, mean=0.01, std=0.4),
+        RNNGMM(dim=5, seq_len=64, n_components=2, batch_size=1, mean=0.01, std=0.4),
         WaveNet(
             dim=3, wavenet_blocks=2, dilation_layers_per_block=3, sequence_len_to_train=64, batch_size=1,
             q_type="mu-law", normalisation="absmax",
@@ -124,7 +124,7 @@ def test_a_recording_scores_as_evaluate_scores_the_clip(hp, monkeypatch):
         (OneTier(seq_len=3), 4096),
         (WaveNet(), 8186),  # two receptive fields
         (WaveNet(dilation_layers_per_block=4), 4148),
-        (RNNGMM(frame_size=8, seq_len=8), 4096),
+        (RNNGMM(seq_len=8), 4096),
     ],
     ids=lambda value: value.family if hasattr(value, "family") else "",
 )

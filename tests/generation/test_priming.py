@@ -30,7 +30,7 @@ MODELS = [
     OneTier(**LEVELS, emb_size=4, seq_len=16, n_rnn=2),
     WaveNet(**LEVELS, wavenet_blocks=2, dilation_layers_per_block=3, sequence_len_to_train=16),
     KTier(**LEVELS, emb_size=0, seq_len=16, frame_sizes=(4, 2, 1)),
-    RNNGMM(**NUMBERS, seq_len=16, frame_size=2),
+    RNNGMM(**NUMBERS, seq_len=16),
     SampleRNNGMM(**NUMBERS, n_frames=4, frame_size=4, n_rnn=1),
 ]
 BLOCK, N = 20, 4

@@ -29,7 +29,7 @@ ONE = OneTier(**LEVELS, seq_len=16, n_rnn=2)
 WITH_KERNELS = pytest.mark.parametrize("hp", [THREE, ONE], ids=lambda hp: hp.family)
 WITHOUT = [
     WaveNet(dim=4, batch_size=1, q_levels=16, wavenet_blocks=2, dilation_layers_per_block=3),
-    RNNGMM(dim=8, batch_size=1, n_components=2, seq_len=16, frame_size=2, mean=0.01, std=0.1),
+    RNNGMM(dim=8, batch_size=1, n_components=2, seq_len=16, mean=0.01, std=0.1),
     SampleRNNGMM(dim=8, batch_size=1, n_components=2, n_frames=4, frame_size=4, n_rnn=1, mean=0.0, std=0.1),
 ]
 

@@ -27,7 +27,7 @@ FAMILIES = {
     "two_tier": TWO,
     "k_tier": FOUR,
     "one_tier": OneTier(**LEVELS, seq_len=16),
-    "rnn_gmm": RNNGMM(**SMALL, seq_len=16, frame_size=2, n_components=2),
+    "rnn_gmm": RNNGMM(**SMALL, seq_len=16, n_components=2),
     "samplernn_gmm": SampleRNNGMM(**SMALL, n_frames=4, frame_size=4, n_rnn=1, n_components=2),
 }
 # Graphs are evaluated node by node in NumPy: for graphs as small as these quicker than to compile them.

@@ -182,7 +182,7 @@ def test_the_command_line_sets_both(small_data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"options": Options(form="slow")}, "no form slow; choose from fast, "),
+        ({"options": Options(seed=-1)}, "seed must be a whole number"),
         ({"schedule": Schedule(learning_rate=np.inf)}, "must be positive, not inf"),
         ({"exp": "x", "options": Options(backend="abacus")}, "abacus"),
     ],

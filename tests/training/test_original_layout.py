@@ -169,7 +169,6 @@ def test_flags_that_contradict_a_resumed_run_are_refused(tmp_path, capsys):
     for other, words in (
         (["--learning-rate", "0.05"], "learning_rate 0.001, not 0.05"),
         (["--seed", "7"], "seed 123, not 7"),
-        (["--form", "reference"], "form fast, not reference"),
         (["--dim", "8"], "dim 16, not 8"),
     ):
         assert main([*command, *other]) == 2

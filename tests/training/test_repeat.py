@@ -40,7 +40,7 @@ def first(small_data, tmp_path_factory) -> Path:
     """A run that all tests repeat."""
     folder = tmp_path_factory.mktemp("first") / "run"
     train = ("train", "one_tier", "--data", small_data, "--run", folder, *FLAGS, *LIMITS)
-    assert command(*train, "--form", "reference") == 0
+    assert command(*train) == 0
     return folder
 
 
@@ -57,12 +57,12 @@ def test_a_repeated_run_is_the_same(first, tmp_path, name):
 
 def test_flags_win(first, tmp_path):
     """A limit replaces all limits of the run, as when it is resumed."""
-    flags = "--dim 4 --max-epochs 1 --learning-rate 0.01 --seed 7 --form fast --keep 2".split()
+    flags = "--dim 4 --max-epochs 1 --learning-rate 0.01 --seed 7 --keep 2".split()
     assert command("train", f"--config={first / 'settings.json'}", "--run", tmp_path / "run", *flags) == 0
     before, after = settings(first), settings(tmp_path / "run")
     before["hyperparameters"]["dim"] = 4
     before["schedule"] |= {"max_iters": None, "max_epochs": 1, "learning_rate": 0.01, "keep": 2}
-    before |= {"seed": 7, "form": "fast", "command": after["command"]}
+    before |= {"seed": 7, "command": after["command"]}
     assert before == after
     assert npz.load(Run(tmp_path / "run").last).progress["iteration"] == 64  # 2 batches of 32 chunks
 
