@@ -78,17 +78,6 @@ def measure(
         The values of `count`, and: speakers (names); classifier (the values of
         `speaker_classifier.held_out` for valid and test); silence_seconds; receptive_field_samples (None
         unless fixed); family, checkpoint, seed and temperature.
-
-    Raises
-    ------
-    CheckpointError
-        If the checkpoint cannot be read, or generates NaN or infinite values.
-    DataError
-        If the data set has no speaker labels, not two speakers, or too little voice.
-    HyperParameterError
-        If a value is out of range.
-    OutputError
-        If `out` cannot be written to.
     """
     if clips < 1:
         raise HyperParameterError(f"--clips is {clips}; it must be 1 or more.")
@@ -255,13 +244,7 @@ def _write_table(path: Path, posteriors: NDArray[np.float64], names: list[str]) 
 
 
 def draw(path: str | Path, result: dict[str, Any], posteriors: NDArray[np.float64]) -> None:
-    """Draw the classifier's posteriors before and after the silence, and the share that kept the speaker.
-
-    Raises
-    ------
-    OutputError
-        If the figure cannot be written.
-    """
+    """Draw the classifier's posteriors before and after the silence, and the share that kept the speaker."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
     _draw_posteriors(left, result, posteriors)

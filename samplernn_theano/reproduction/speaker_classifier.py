@@ -2,11 +2,8 @@
 
 The features of a segment are the mean and standard deviation of mel-frequency cepstral coefficients over its
 loud frames (Davis and Mermelstein, 1980), and its pitch. None depends on the level or offset of the sound. A
-segment without voice has no features and is not classified.
-
-The classifier is Fisher's linear discriminant with the shrunk covariance of Ledoit and Wolf (2004), which
-suits few segments and many features. If the two speakers were recorded differently, it may recognise the
-rooms instead of the voices.
+segment without voice has no features and is not classified. If the two speakers were recorded differently,
+the classifier may recognise the rooms instead of the voices.
 """
 
 import csv
@@ -15,18 +12,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
-from scipy.special import expit
 from scipy.stats import binomtest
 
 from samplernn_theano.data.dataset import is_silent, load_split
 from samplernn_theano.data.manifest import CLIPS, count_of
-from samplernn_theano.errors import DataError
+from samplernn_theano.errors import DataError, ReproductionError
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 SEGMENT = 2 * SAMPLE_RATE
 """Samples of a segment."""
@@ -49,33 +48,15 @@ type Transform = Callable[[NDArray[np.floating]], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Classifier:
-    """A linear classifier of two speakers.
-
-    Attributes
-    ----------
-    speakers : tuple of str
-        Names, sorted.
-    mean, scale : (D,) float64
-        Standardisation of the features.
-    weights : (D,) float64
-    bias : float
-    """
+    """A linear classifier of two speakers, whose names are sorted."""
 
     speakers: tuple[str, str]
-    mean: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    bias: float
+    model: "Pipeline"
 
     def posterior(self, sound: NDArray[np.floating]) -> float:
         """Probability of the second speaker in `sound` (samples,), with equal priors; NaN without voice."""
         x = features(sound)
-        if x is None:
-            return float("nan")
-        return float(expit(((x - self.mean) / self.scale) @ self.weights + self.bias))
-
-
-# --- features -----------------------------------------------------------------------------------------------
+        return float("nan") if x is None else float(self.model.predict_proba(x[None])[0, 1])
 
 
 def features(sound: NDArray[np.floating]) -> NDArray[np.float64] | None:
@@ -128,55 +109,34 @@ def _filters() -> NDArray[np.float64]:
     return np.maximum(0, np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle)))
 
 
-# --- the classifier -----------------------------------------------------------------------------------------
-
-
-def fit(first: NDArray[np.float64], second: NDArray[np.float64], speakers: tuple[str, str]) -> Classifier:
-    """Fit Fisher's discriminant to the features (n, D) of the first and the second speaker."""
-    both = np.concatenate([first, second])
-    mean, scale = both.mean(axis=0), both.std(axis=0) + 1e-9
-    first, second = (first - mean) / scale, (second - mean) / scale
-    within = np.concatenate([first - first.mean(axis=0), second - second.mean(axis=0)])
-    weights = np.linalg.solve(_covariance(within), second.mean(axis=0) - first.mean(axis=0))
-    middle = (first.mean(axis=0) + second.mean(axis=0)) / 2
-    return Classifier(speakers, mean, scale, weights, -float(weights @ middle))
-
-
-def _covariance(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The covariance (D, D) of x (n, D), with mean 0, shrunk towards a multiple of the identity.
-
-    Ledoit and Wolf (2004), "A well-conditioned estimator for large-dimensional covariance matrices".
-    """
-    n, d = x.shape
-    sample = x.T @ x / n
-    target = np.trace(sample) / d * np.eye(d)
-    distance = ((sample - target) ** 2).sum()
-    error = (((x**2).sum(axis=1) ** 2).mean() - (sample**2).sum()) / n
-    share = min(1.0, error / distance) if distance > 0 else 1.0
-    return share * target + (1 - share) * sample + 1e-9 * np.eye(d)
-
-
 def train(folder: str | Path, transform: Transform = np.asarray) -> Classifier:
     """Train a classifier on the training split of a data set of two speakers, in segments of 2 s.
 
-    Raises
-    ------
-    DataError
-        If the set has no speaker labels, not two speakers, or too little voice of one.
+    It is Fisher's linear discriminant with the shrunk covariance of Ledoit and Wolf (2004), which suits few
+    segments and many features.
     """
+    try:
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+    except ImportError as error:
+        raise ReproductionError(
+            'scikit-learn is not installed: pip install "samplernn-theano[reproduce]".'
+        ) from error
     names = speakers_of(folder)
-    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
-    for speaker, segment in segments(folder, "train", transform):
-        x = features(segment)
-        if x is not None:
-            found[speaker].append(x)
-    for name, own in found.items():
-        if len(own) < 2:
+    found = [
+        (x, who) for who, sound in segments(folder, "train", transform) if (x := features(sound)) is not None
+    ]
+    labels = [who for _, who in found]
+    for name in names:
+        if labels.count(name) < 2:
             raise DataError(
-                f"The train split in {folder} has {len(own)} segments of 2 s with the voice of {name} and at "
-                "least 2 are needed; add recordings."
+                f"The train split in {folder} has {labels.count(name)} segments of 2 s with the voice of "
+                f"{name} and at least 2 are needed; add recordings."
             )
-    return fit(np.array(found[names[0]]), np.array(found[names[1]]), names)
+    discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=[0.5, 0.5])
+    model = make_pipeline(StandardScaler(), discriminant).fit([x for x, _ in found], labels)
+    return Classifier(names, model)
 
 
 def held_out(
@@ -190,11 +150,6 @@ def held_out(
         pieces: number of segments with voice; accuracy; low and high: its 95-% interval (Wilson);
         cannot_tell: number of segments without voice; confusion: matrix of segments, rows by speaker, columns
         by prediction, in the order of the classifier's speakers.
-
-    Raises
-    ------
-    DataError
-        If no segment of the split has voice.
     """
     confusion, unvoiced = np.zeros((2, 2), int), 0
     for speaker, segment in segments(folder, split, transform):
@@ -209,15 +164,8 @@ def held_out(
             f"No clip of the {split} split in {folder} has 2 s with voice, so the classifier of speakers "
             "cannot be tested; add recordings, or make clips of 2 s or more."
         )
-    return (
-        {"accuracy": right / n}
-        | interval(right, n)
-        | {
-            "pieces": n,
-            "cannot_tell": unvoiced,
-            "confusion": confusion.tolist(),
-        }
-    )
+    counts = {"pieces": n, "cannot_tell": unvoiced, "confusion": confusion.tolist()}
+    return {"accuracy": right / n} | interval(right, n) | counts
 
 
 def interval(k: int, n: int) -> dict[str, float]:
@@ -226,17 +174,8 @@ def interval(k: int, n: int) -> dict[str, float]:
     return {"low": float(found.low), "high": float(found.high)}
 
 
-# --- data sets with speakers --------------------------------------------------------------------------------
-
-
 def speakers_of(folder: str | Path) -> tuple[str, str]:
-    """The names of the two speakers of a data set, sorted.
-
-    Raises
-    ------
-    DataError
-        If the set has no speaker labels, or not two speakers.
-    """
+    """The names of the two speakers of a data set, sorted."""
     names = sorted({name for own in _table(folder).values() for name in own})
     if len(names) != 2:
         shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
@@ -253,11 +192,6 @@ def segments(
     """Speaker and samples (SEGMENT,) of all segments of 2 s of the clips of a split.
 
     Of a speaker with more than `MAX_CLIPS` clips, as many are used, evenly spaced.
-
-    Raises
-    ------
-    DataError
-        If the split is missing or damaged, or does not match the table of clips.
     """
     clips, speakers = load_split(folder, split), _table(folder).get(split, [])
     if len(speakers) != len(clips):
@@ -281,13 +215,7 @@ def _spread(speakers: Sequence[str]) -> list[int]:
 
 
 def _table(folder: str | Path) -> dict[str, list[str]]:
-    """The speaker of each clip of each split.
-
-    Raises
-    ------
-    DataError
-        If there is no table of clips, or it has no speakers.
-    """
+    """The speaker of each clip of each split."""
     path = Path(folder) / CLIPS
     try:
         with open(path, newline="", encoding="utf-8") as file:
