@@ -78,7 +78,7 @@ def write_tree(
                 f"No checkpoint of {source} belongs to an evaluation in its log; only its parameters can be "
                 "converted: name the output FILE.pkl."
             )
-        results_folder.write_log(tree, layout.log_of(evaluations) | ({RESUMED: resumed} if resumed else {}))
+        pickles.write(tree.log, layout.log_of(evaluations) | ({RESUMED: resumed} if resumed else {}))
         plotting.learning_curve(tree.plot, evaluations)
         names = {i: layout.params_name_of(record) for i, record in by_iteration.items()}
         copy_samples(run.samples, tree.samples, lambda i, n: tags.sample_name(*names[i], n), names.keys())

@@ -15,15 +15,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Inferred(NamedTuple):
     """Family and hyper-parameters inferred for a model.
 
-    Attributes
-    ----------
-    family : str
-        One of the original's four.
-    known : dict
-        Hyper-parameters.
-    unknown : list of str
-        The original's hyper-parameters that names and shapes do not show. For recurrent families `learn_h0`
-        is among them: untrained initial states are saved as well.
+    `unknown` are the names of those that names and shapes of parameters do not show. For recurrent families
+    `learn_h0` is among them: untrained initial states are saved as well.
     """
 
     family: str
@@ -32,27 +25,18 @@ class Inferred(NamedTuple):
 
 
 def infer(params: Mapping[str, NDArray]) -> Inferred:
-    """Infer family and hyper-parameters of a model of the original.
-
-    Raises
-    ------
-    CheckpointError
-        If these are not the parameters of a model of the original: one is missing or has another shape.
-    """
+    """Infer family and hyper-parameters of a model of the original; CheckpointError if it is none."""
+    no_model = "These are not the parameters of a model of the original"
     shapes = {name: tuple(array.shape) for name, array in params.items()}
     try:
         family = _family(shapes)
         known = _wavenet(shapes) if family == "wavenet" else _recurrent(shapes, family)
     except KeyError as error:
-        raise CheckpointError(
-            f"These are not the parameters of a model of the original: {error.args[0]} is missing."
-        ) from error
+        raise CheckpointError(f"{no_model}: {error.args[0]} is missing.") from error
     except (ValueError, IndexError, ZeroDivisionError) as error:
-        raise CheckpointError(
-            "These are not the parameters of a model of the original: their shapes do not fit each other."
-        ) from error
+        raise CheckpointError(f"{no_model}: their shapes do not fit each other.") from error
     if any(value == 0 for key, value in known.items() if type(value) is int and key != "emb_size"):
-        raise CheckpointError("These are not the parameters of a model of the original: some are empty.")
+        raise CheckpointError(f"{no_model}: some are empty.")
     names = [own.name for own in fields(FAMILIES[family]) if not own.metadata.get("ours")]
     return Inferred(family, known, [name for name in names if name not in known])
 

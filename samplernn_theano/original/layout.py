@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.config.schedule import Schedule
-from samplernn_theano.original import model_settings, results_folder, tags
+from samplernn_theano.original import model_settings, pickles, results_folder, tags
 from samplernn_theano.original.results_folder import (
     LOG_KEYS,
     LOWEST_VALID,
@@ -36,13 +36,7 @@ def which_set(train_file: str) -> str:
 def results_path(
     root: str | Path, hp: HyperParameters, which_set: str, exp: str, learning_rate: float
 ) -> Path:
-    """The original's folder for a run below `root`: results_2t/TAG.
-
-    Raises
-    ------
-    HyperParameterError
-        If the original has no such model.
-    """
+    """The original's folder for a run below `root`: results_2t/TAG; see `tags.original_argv`."""
     argv = tags.original_argv(hp, which_set, exp)
     return results_folder.results_tree(root, hp.family, argv, learning_rate).folder
 
@@ -56,20 +50,7 @@ def create(
     schedule: Schedule,
     shapes: Mapping[str, Sequence[int]],
 ) -> ResultTree:
-    """Create a results folder, with args.pkl and model_settings.txt.
-
-    Parameters
-    ----------
-    shapes : mapping of str to sequence of int
-        Of every trained parameter.
-
-    Raises
-    ------
-    HyperParameterError
-        If the original has no such model.
-    OutputError
-        If a file cannot be written.
-    """
+    """Create a results folder, with args.pkl and model_settings.txt; `shapes` of the trained parameters."""
     argv, tree = tags.original_argv(hp, which_set, exp), ResultTree(folder)
     settings = tags.Settings(hp, which_set, learning_rate)
     text = model_settings.text(folder, argv, settings, constants(asdict(schedule)), shapes)
@@ -109,27 +90,16 @@ def write_evaluation(
     """Write the parameters of the last of all `evaluations`, and append those that are missing to the log.
 
     If the last one is there, nothing is written.
-
-    Raises
-    ------
-    OutputError
-        If a file cannot be written.
     """
     log = results_folder.read_log(tree) if tree.log.exists() else None
     missing = [e for e in evaluations if log is None or e["iteration"] not in log["iter"]]
     if missing:
         results_folder.write_params(tree, params_name_of(evaluations[-1]), arrays)
-        results_folder.write_log(tree, log_of(missing, log))
+        pickles.write(tree.log, log_of(missing, log))
 
 
 def rewind(tree: ResultTree, discarded: Sequence[Mapping[str, Any]]) -> None:
-    """Remove the evaluations among the `discarded` records from the log, and their parameters and samples.
-
-    Raises
-    ------
-    OutputError
-        If the log cannot be written.
-    """
+    """Remove the evaluations among the `discarded` records from the log, and their parameters and samples."""
     evaluations = [record for record in discarded if record["event"] == "monitor"]
     if not evaluations:
         return
@@ -139,7 +109,7 @@ def rewind(tree: ResultTree, discarded: Sequence[Mapping[str, Any]]) -> None:
         remaining = [i for i, iteration in enumerate(log["iter"]) if iteration not in removed]
         resumed = [index for index in log.pop(RESUMED, []) if index <= len(remaining)]
         after = {key: [values[i] for i in remaining] for key, values in log.items()}
-        results_folder.write_log(tree, after | ({RESUMED: resumed} if resumed else {}))
+        pickles.write(tree.log, after | ({RESUMED: resumed} if resumed else {}))
     for evaluation in evaluations:
         name = tags.params_name(*params_name_of(evaluation))
         (tree.params / name).unlink(missing_ok=True)

@@ -20,16 +20,10 @@ def text(
     schedule: Mapping[str, Any],
     shapes: Mapping[str, Sequence[int]],
 ) -> str:
-    """The text of model_settings.txt.
+    """The text of model_settings.txt in the results folder `folder`.
 
-    Parameters
-    ----------
-    folder : Path
-        Results folder of the run.
-    schedule : mapping
-        Constants that the hyper-parameters do not determine: N_SEQS, PRINT_ITERS, PRINT_TIME, STOP_ITERS, ...
-    shapes : mapping of str to sequence of int
-        Of every trained parameter.
+    `schedule` holds the constants that the hyper-parameters do not determine (N_SEQS, PRINT_ITERS,
+    STOP_ITERS, ...), `shapes` the shape of every trained parameter.
     """
     constants = _constants(folder, settings) | dict(schedule)
     lines = [

@@ -38,11 +38,6 @@ def states(seed: int = SEED, n_streams: int = N_STREAMS) -> NDArray[np.int32]:
 
     The first stream starts from six times the seed, 234 in the original. Sequence b uses stream b. Sequences
     beyond the original's 15,360 streams would share streams there; here each has its own.
-
-    Raises
-    ------
-    SampleRNNError
-        If the seed is not in 1, ..., m2 - 1. (From 0 the recurrences would only give 0.)
     """
     if not 0 < seed < M2:
         raise SampleRNNError(
@@ -52,21 +47,10 @@ def states(seed: int = SEED, n_streams: int = N_STREAMS) -> NDArray[np.int32]:
 
 
 def uniforms(states: NDArray[np.int32], n_draws: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Draw the next `n_draws` numbers of each stream.
+    """The states (n, 6) for the next call, and the next `n_draws` numbers of each stream, (n_draws, n).
 
-    Parameters
-    ----------
-    states : (n, 6) int32
-        Not modified. The original advances only the streams that it draws from, one per sequence.
-    n_draws : int
-        Numbers per stream, 0 or more.
-
-    Returns
-    -------
-    states : (n, 6) int32
-        For the next call.
-    uniforms : (n_draws, n) float32
-        Greater than 0 and less than 1.
+    They are greater than 0 and less than 1. The original advances only the streams that it draws from, one
+    per sequence.
     """
     history = _orbit(states, n_draws + 1, 1)
     z = history[1:, :, 0] - history[1:, :, 3]

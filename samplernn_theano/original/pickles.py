@@ -21,16 +21,8 @@ def read(path: str | os.PathLike[str]) -> Any:
     Needs memory of at most 120 times the size of the file plus 50 MB, whatever the file contains (a regular
     checkpoint: less than 3 times), and about two minutes for anything but the bytes of arrays and texts.
 
-    Parameters
-    ----------
-    path : path
-        A params_*.pkl, train_log.pkl or args.pkl of the original.
-
-    Returns
-    -------
-    None, bool, int, float, str, list, tuple, dict with str keys, NumPy scalar or array
-        Byte strings of Python 2 are str (latin1). Arrays are C-ordered, in native byte order, of kind b, i, u
-        or f.
+    Byte strings of Python 2 become str (latin1). Arrays are C-ordered, in native byte order, of kind b, i, u
+    or f.
 
     Raises
     ------
@@ -62,18 +54,8 @@ def write(path: str | os.PathLike[str], value: Any) -> None:
 
     Python 2.7 with NumPy 1.11 reads it. The original's parameters and train logs, after `read`, are written
     byte for byte as they were; equal strings share one object here, which they need not in the original.
-
-    Parameters
-    ----------
-    path : path
-        The file to write.
-    value : None, bool, int, float, str, list, tuple, dict with str keys, NumPy scalar or array
-        Text of latin1 characters, written as byte strings; integers of 64 bits.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written, or `value` holds anything else or is nested more than MAX_DEPTH deep.
+    Values are those that `read` returns: text of latin1 characters, written as byte strings, and integers of
+    64 bits. OutputError for any other, or one nested more than MAX_DEPTH deep.
     """
     try:
         with atomic_write(path) as temporary, open(temporary, "wb") as file:

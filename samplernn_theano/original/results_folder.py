@@ -11,7 +11,6 @@ TAG is made of the command line; see `samplernn_theano.original.tags`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,69 +53,32 @@ LOG_KEYS = (
 RESUMED = "last resume index"  # of the log: the numbers of evaluations at which the run was resumed
 
 
-# --- reading ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
 class ResultTree:
     """Paths inside the results folder of one run."""
 
-    folder: Path
-
-    @property
-    def args(self) -> Path:
-        """The command line."""
-        return self.folder / "args.pkl"
-
-    @property
-    def model_settings(self) -> Path:
-        """Versions, constants and parameters as text."""
-        return self.folder / "model_settings.txt"
-
-    @property
-    def log(self) -> Path:
-        """The costs of each evaluation."""
-        return self.folder / "train_log.pkl"
-
-    @property
-    def plot(self) -> Path:
-        """The learning curve."""
-        return self.folder / "train_log.png"
-
-    @property
-    def params(self) -> Path:
-        """The folder of the parameters."""
-        return self.folder / "params"
-
-    @property
-    def samples(self) -> Path:
-        """The folder of generated samples."""
-        return self.folder / "samples"
-
-    @property
-    def best(self) -> Path:
-        """Quirk: a folder that stays empty."""
-        return self.folder / "best"
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.args = self.folder / "args.pkl"
+        self.model_settings = self.folder / "model_settings.txt"
+        self.log = self.folder / "train_log.pkl"
+        self.plot = self.folder / "train_log.png"
+        self.params = self.folder / "params"
+        self.samples = self.folder / "samples"
+        self.best = self.folder / "best"  # Quirk: stays empty
 
 
 def is_result_tree(folder: str | Path) -> bool:
     """Return True if `folder` has the original's layout."""
-    return ResultTree(Path(folder)).params.is_dir()
+    return ResultTree(folder).params.is_dir()
 
 
 def has_log(folder: str | Path) -> bool:
     """Return True if `folder` has the original's layout and a log with an evaluation."""
-    return is_result_tree(folder) and ResultTree(Path(folder)).log.exists()
+    return is_result_tree(folder) and ResultTree(folder).log.exists()
 
 
 def family_of(tree: ResultTree) -> str:
-    """The family, from the name of the parent folder, else from the script in the command line.
-
-    Raises
-    ------
-    CheckpointError
-        If neither names a family.
-    """
+    """The family, from the name of the parent folder, else from the script in the command line."""
     folder = tree.folder.resolve()
     for family, results in RESULTS.items():
         if folder.parent.name == results:
@@ -131,13 +93,7 @@ def family_of(tree: ResultTree) -> str:
 
 
 def settings(tree: ResultTree) -> Settings:
-    """The settings of the run, from args.pkl, or from the folder's name if that is missing.
-
-    Raises
-    ------
-    CheckpointError
-        If args.pkl is damaged, or the name is not a tag.
-    """
+    """The settings of the run, from args.pkl, or from the folder's name if that is missing."""
     family, name = family_of(tree), tree.folder.resolve().name
     if not tree.args.exists():
         return from_tag(name, family)
@@ -152,13 +108,7 @@ def checkpoints(tree: ResultTree) -> list[tuple[ParamsName, Path]]:
 
 
 def read_log(tree: ResultTree) -> dict[str, list[Any]]:
-    """The log as Python numbers under the original's keys (`LOG_KEYS`), one per evaluation.
-
-    Raises
-    ------
-    CheckpointError
-        If it is missing or damaged.
-    """
+    """The log as Python numbers under the original's keys (`LOG_KEYS`), one per evaluation."""
     return to_python_numbers(_stored_log(tree))
 
 
@@ -199,36 +149,23 @@ def _python_number(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-# --- resuming -----------------------------------------------------------------------------------------------
-
-
 class ResumePoint(NamedTuple):
-    """The evaluation at which the original resumes a run.
-
-    Attributes
-    ----------
-    epoch, iteration : int
-    to_skip : int
-        Completed minibatches of this epoch.
-    params : Path
-        The parameters to load. Quirk: neither Adam's moments nor the carried state were saved.
-    lowest_valid, test_of_lowest, test : float
-        Best validation cost so far, the test cost there, the latest test cost; bits per sample.
-    log : dict of str to list
-        The log after resuming.
-    backup : bool
-        True if evaluations are dropped from the log, so that a copy of it is saved.
-    """
+    """The evaluation at which the original resumes a run."""
 
     epoch: int
     iteration: int
     to_skip: int
+    """Completed minibatches of this epoch."""
     params: Path
+    """The parameters to load. Quirk: neither Adam's moments nor the carried state were saved."""
     lowest_valid: float
+    """Best validation cost so far, in bits per sample; then the test cost there and the latest one."""
     test_of_lowest: float
     test: float
     log: dict[str, list[Any]]
+    """The log after resuming."""
     backup: bool
+    """True if evaluations are dropped from the log, so that a copy of it is saved."""
 
 
 def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
@@ -239,11 +176,6 @@ def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
     Quirk: the file's name is searched for as params_e<epoch>_i<iteration>*, so iteration 4 also finds 40.
     Quirk: if several files are found for an evaluation, the newest is used, and yet that evaluation is
     dropped: the parameters are then newer than the log, the iteration and the position in the data.
-
-    Raises
-    ------
-    CheckpointError
-        If the log is missing or damaged, no parameters belong to it, or no evaluation is left.
     """
     log = _stored_log(tree)
     left, path = len(log["iter"]), None
@@ -286,20 +218,12 @@ def apply_resume_point(tree: ResultTree, resume: ResumePoint) -> None:
     """Write the log of a resume point, after a copy of the old one if evaluations are dropped.
 
     The copy is train_log_i<last iteration>.pkl, which the original does not have.
-
-    Raises
-    ------
-    OutputError
-        If a file cannot be written; the log is then unchanged.
     """
     old = _stored_log(tree)
     if resume.backup:
         pickles.write(tree.log.with_name(f"train_log_i{old['iter'][-1]}.pkl"), old)
     if resume.log != old:
         pickles.write(tree.log, resume.log)
-
-
-# --- writing ------------------------------------------------------------------------------------------------
 
 
 def results_tree(
@@ -310,13 +234,7 @@ def results_tree(
 
 
 def create(tree: ResultTree, argv: Sequence[str], settings_text: str) -> None:
-    """Create the folders of a run, and write its command line and model_settings.txt.
-
-    Raises
-    ------
-    OutputError
-        If something cannot be written.
-    """
+    """Create the folders of a run, and write its command line and model_settings.txt."""
     for folder in (tree.params, tree.samples, tree.best):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -331,8 +249,3 @@ def write_params(tree: ResultTree, name: ParamsName, arrays: Mapping[str, NDArra
     path = tree.params / params_name(*name)
     pickles.write(path, {key: np.asarray(array, dtype=np.float32) for key, array in arrays.items()})
     return path
-
-
-def write_log(tree: ResultTree, log: Mapping[str, list[Any]]) -> None:
-    """Write the log: one number per evaluation under each of `LOG_KEYS`."""
-    pickles.write(tree.log, dict(log))

@@ -35,23 +35,10 @@ TOLERANCE = EPS ** (7 / 8)  # of the QR iteration, relative
 
 
 def orthogonal_factor(a: Array) -> Array:
-    """The left singular vectors u of `a` with the signs of NumPy 1.11 with LAPACK 3.6.
+    """The left singular vectors of `a` (n, n) with the signs of NumPy 1.11 with LAPACK 3.6.
 
-    Parameters
-    ----------
-    a : (n, n) float64
-        A matrix in general position, such as a draw of normal numbers: the singular values are distinct, and
-        no step meets an exact zero.
-
-    Returns
-    -------
-    (n, n) float64
-        `numpy.linalg.svd(a)[0]` with some columns negated.
-
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If the singular values do not converge.
+    They are `numpy.linalg.svd(a)[0]` with some columns negated. `a` is in general position, such as a draw of
+    normal numbers: the singular values are distinct, and no step meets an exact zero.
     """
     with threadpoolctl.threadpool_limits(1, "blas"):  # with two, 20 times as slow on a busy machine
         u = np.linalg.svd(a, full_matrices=False)[0]
@@ -74,9 +61,6 @@ def signed_left_vectors(d: Array, e: Array) -> Array:
     return u[:, np.argsort(-sigma)]
 
 
-# ---------------------------------------------------------------------------------------- Householder
-
-
 def reflector(x: Array) -> tuple[Array, float, float]:
     """(v, tau, beta): (1 - tau v v^T) x = beta e_1, v[0] = 1, beta has the sign of -x[0] (`dlarfg`)."""
     v = x.copy()
@@ -92,16 +76,11 @@ def bidiagonalise(a: Array) -> tuple[Array, Array, Array, Array]:
     """Reduce `a` (n, n) to upper bidiagonal form by reflections from the left and the right (`dgebrd`) [1].
 
     For speed `a` is updated only once per block of columns: within a block the reduced matrix is
-    a - v y^T - x w^T, where v and w hold the left and right reflectors.
-
-    Returns
-    -------
-    d, e : (n,), (n - 1,) float64
-        The diagonal and the superdiagonal.
-    reflectors, tau : (n, n), (n,) float64
-        The left reflectors, one per column, zero above the diagonal, and their factors.
+    a - v y^T - x w^T, where v and w hold the left and right reflectors. Returns the diagonal (n,), the
+    superdiagonal (n - 1,), the left reflectors (n, n), one per column, zero above the diagonal, and their
+    factors (n,).
     """
-    a = np.array(a, dtype=np.float64)
+    a = a.copy()
     n = len(a)
     d, e, tau = np.zeros(n), np.zeros(n - 1), np.zeros(n)
     reflectors = np.zeros((n, n), order="F")
@@ -124,27 +103,12 @@ def bidiagonalise(a: Array) -> tuple[Array, Array, Array, Array]:
     return d, e, reflectors, tau
 
 
-# --------------------------------------------------------------------------------- divide and conquer
-
-
 def divide(d: Array, e: Array, depth: int) -> tuple[Array, Array, Array]:
     """Singular values and vectors of a bidiagonal matrix of n rows and m columns (`dlasd0`).
 
-    Parameters
-    ----------
-    d, e : (n,), (m - 1,) float64
-        The diagonal and the superdiagonal; m is n or n + 1.
-    depth : int
-        Number of times to halve.
-
-    Returns
-    -------
-    sigma : (n,) float64
-        The singular values, in no order.
-    u : (n, n) float64
-        The left vectors, one per column.
-    vt : (m, m) float64
-        The right vectors, one per row. If m = n + 1, the last row spans the null space.
+    d (n,) is the diagonal, e (m - 1,) the superdiagonal; m is n or n + 1. Returns the singular values (n,) in
+    no order, the left vectors (n, n), one per column, and the right vectors (m, m), one per row; if m = n + 1
+    the last row spans the null space. The matrix is halved `depth` times.
     """
     if depth == 0:
         return leaf(d, e)
@@ -189,9 +153,8 @@ def merge(
         if abs(z[j]) <= tolerance:
             continue
         i = mixed[-1]
-        if (
-            i != 0 and sigma[j] - sigma[i] <= tolerance
-        ):  # a double value: rotate the pair, leave one unchanged
+        if i != 0 and sigma[j] - sigma[i] <= tolerance:
+            # A double value: rotate the pair, leave one unchanged.
             length = math.hypot(z[i], z[j])
             c, s = z[j] / length, -z[i] / length
             rotate(u.T[i], u.T[j], c, s)
@@ -231,9 +194,6 @@ def secular(poles: Array, z: Array) -> tuple[Array, Array, Array]:
     left = poles[:, None] * right
     left[0] = -1.0
     return roots, left / np.linalg.norm(left, axis=0), right / np.linalg.norm(right, axis=0)
-
-
-# --------------------------------------------------------------------------------------- QR iteration
 
 
 def givens(f: float, g: float) -> tuple[float, float, float]:

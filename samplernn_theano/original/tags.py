@@ -27,9 +27,6 @@ RESULTS = {
 """The results folder of each family."""
 
 
-# --- command lines and tags ---------------------------------------------------------------------------------
-
-
 class Settings(NamedTuple):
     """Settings of a run; `which_set` is the original's name of the data set."""
 
@@ -41,10 +38,7 @@ class Settings(NamedTuple):
 def original_argv(hp: HyperParameters, which_set: str, exp: str) -> list[str]:
     """The original's command line for training this model; `exp` is the name of the experiment.
 
-    Raises
-    ------
-    HyperParameterError
-        If the original has no such model.
+    Raises HyperParameterError if the original has no such model.
     """
     if hp.family not in SCRIPTS:
         raise HyperParameterError(f"The original has no {hp.family}; choose {listed(SCRIPTS)}.")
@@ -58,14 +52,8 @@ def tag(argv: Sequence[str], family: str, learning_rate: float | None = None) ->
     """The name of a run's folder.
 
     Quirk: the arguments are joined without a space, "--" and "/" become "-", and True and False become T and
-    F everywhere. --resume is omitted, so that a resumed run finds its folder.
-
-    Parameters
-    ----------
-    argv : sequence of str
-        The command line, the script's path first.
-    learning_rate : float, optional
-        By default the script's. It is not in the tag of wavenet.
+    F everywhere. --resume is omitted, so that a resumed run finds its folder. The learning rate, by default
+    the script's, is not in the tag of wavenet.
     """
     joined = "".join(argument for argument in argv if argument != "--resume")
     for old, new in (("--", "-"), ("/", "-"), ("True", "T"), ("False", "F")):
@@ -77,13 +65,7 @@ def tag(argv: Sequence[str], family: str, learning_rate: float | None = None) ->
 
 
 def from_tag(name: str, family: str) -> Settings:
-    """The settings of a run, read from the name of its folder.
-
-    Raises
-    ------
-    CheckpointError
-        If the name is not a tag of this family, or is ambiguous.
-    """
+    """The settings in the name of a run's folder; CheckpointError if it is no tag of this family."""
     argv, learning_rate = _split_tag(name, family)
     flags = [argument for argument in argv if argument.startswith("--")]
     if not argv or len(flags) != len(set(flags)):
@@ -101,13 +83,7 @@ def learning_rate_of(name: str, family: str) -> float:
 
 
 def read_argv(argv: Sequence[str], family: str, source: str) -> tuple[HyperParameters, str]:
-    """Hyper-parameters and data set of a command line; `source` names it in errors.
-
-    Raises
-    ------
-    CheckpointError
-        If the command line does not fit the family.
-    """
+    """Hyper-parameters and data set of a command line; `source` names it in errors."""
     try:
         return from_original_argv(FAMILIES[family], argv)
     except HyperParameterError as error:
@@ -133,9 +109,6 @@ def _split_tag(name: str, family: str) -> tuple[list[str], float | None]:
     return argv, float(matched["rate"]) if matched["rate"] else None
 
 
-# --- names of files -----------------------------------------------------------------------------------------
-
-
 class ParamsName(NamedTuple):
     """The parts of the name of a file of parameters.
 
@@ -148,25 +121,22 @@ class ParamsName(NamedTuple):
     hours: float
     train: float
     valid: float
-    best: bool
+    best: bool = False
 
 
-def params_name(
-    epoch: int, iteration: int, hours: float, train: float, valid: float, best: bool = False
-) -> str:
-    """The name of a file of parameters; see `ParamsName`."""
-    return f"params_{_suffix(epoch, iteration, hours, train, valid, best)}.pkl"
+def params_name(*parts: Any) -> str:
+    """The name of a file of parameters, from the parts of a `ParamsName`."""
+    return f"params_{_suffix(ParamsName(*parts))}.pkl"
 
 
-def sample_name(
-    epoch: int, iteration: int, hours: float, train: float, valid: float, best: bool, sequence: int
-) -> str:
-    """The name of a generated recording; see `ParamsName`."""
-    return f"sample_{_suffix(epoch, iteration, hours, train, valid, best)}_{sequence}.wav"
+def sample_name(*parts: Any) -> str:
+    """The name of a generated recording, from the parts of a `ParamsName` and the number of the sequence."""
+    return f"sample_{_suffix(ParamsName(*parts[:-1]))}_{parts[-1]}.wav"
 
 
-def _suffix(epoch: int, iteration: int, hours: float, train: float, valid: float, best: bool) -> str:
-    return f"e{epoch}_i{iteration}_t{hours:.2f}_tr{train:.4f}_v{valid:.4f}" + "_best" * best
+def _suffix(name: ParamsName) -> str:
+    costs = f"tr{name.train:.4f}_v{name.valid:.4f}" + "_best" * name.best
+    return f"e{name.epoch}_i{name.iteration}_t{name.hours:.2f}_{costs}"
 
 
 def read_params_name(name: str) -> ParamsName | None:

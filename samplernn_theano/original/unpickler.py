@@ -162,6 +162,13 @@ class _Unpickler(pickle._Unpickler):
         _METHODS[b"c"](self)
         _refuse(b"i")
 
+    def load_reduce(self) -> None:
+        """Call what stands for a name."""
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if type(function) is not _Name or type(arguments) is not tuple:
+            raise ValueError("a call of what is not a function")  # Python's own error spells out a list
+        self.append(function(*arguments))
+
     def load_build(self) -> None:
         """Set the values of an array, or the byte order of a dtype."""
         match self.stack.pop(), self.stack[-1]:
@@ -241,9 +248,10 @@ def _printable(text: str) -> str:
 
 _METHODS: dict[bytes, Callable[[Any], None]] = {
     bytes([code]): pickle._Unpickler.dispatch[code]
-    for code in b"(N\x88\x89IJKML\x8aFGSTUVX]})lt\x85\x86\x87ghjqrcRae"
+    for code in b"(N\x88\x89IJKML\x8aFGSTUVX]})lt\x85\x86\x87ghjqrcae"
 } | {
     b"\x80": _Unpickler.load_proto,
+    b"R": _Unpickler.load_reduce,
     b"b": _Unpickler.load_build,
     b"d": _Unpickler.load_dict,
     b"i": _Unpickler.load_inst,

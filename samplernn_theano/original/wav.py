@@ -22,13 +22,6 @@ def write(path: Path, levels: NDArray[np.integer], q_type: str) -> None:
     """Write the levels (samples,) of a sequence as the original does.
 
     The recurrent families include the left padding in the file, wavenet does not.
-
-    Raises
-    ------
-    HyperParameterError
-        As `amplitudes` does.
-    OutputError
-        If the file cannot be written.
     """
     x = amplitudes(levels, q_type)
     with atomic_write(path) as temporary:
@@ -37,13 +30,7 @@ def write(path: Path, levels: NDArray[np.integer], q_type: str) -> None:
 
 
 def amplitudes(levels: NDArray[np.integer], q_type: str) -> NDArray[np.float32]:
-    """The original's amplitudes of the levels (samples,) of a sequence, in float32 and the same order.
-
-    Raises
-    ------
-    HyperParameterError
-        If `q_type` is neither linear nor mu-law, as in the original.
-    """
+    """The original's amplitudes of the levels (samples,) of a sequence, in float32 and the same order."""
     if q_type == "linear":
         x = levels.astype(np.float32)
     elif q_type == "mu-law":

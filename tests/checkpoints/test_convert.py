@@ -91,7 +91,7 @@ def made_run(folder: Path, hp: HyperParameters = HP, **settings) -> Run:
 def test_a_results_folder_becomes_a_run_and_comes_back_the_same(family, tmp_path):
     theirs = copied(tmp_path, family)
     log = results_folder.read_log(theirs) | {RESUMED: [1, 3]}
-    results_folder.write_log(theirs, log)
+    pickles.write(theirs.log, log)
 
     result = convert(theirs.folder, tmp_path / "run")
     assert "3 evaluations, 3 with parameters; it resumes from iteration 97, the best is 97" in result
@@ -192,7 +192,7 @@ def test_the_best_is_the_lowest_validation_cost_whose_parameters_are_there(tmp_p
     log["valid NLL (bits)"][2] = 4.95
     for key in ("lowest valid cost", "correponding test cost", "test NLL (bits)", "test time"):
         log[key][2] = log[key][1]
-    results_folder.write_log(tree, log)
+    pickles.write(tree.log, log)
     third = next(tree.params.glob("*_i97_*"))
     third.rename(third.with_name(third.name.replace("v4.8937_best", "v4.9500")))
 
@@ -231,7 +231,7 @@ def test_the_position_in_a_later_epoch(tmp_path):
     tree = copied(tmp_path, "one_tier")
     log = {key: [*values, *values[1:]] for key, values in results_folder.read_log(tree).items()}
     log |= {"epoch": [0, 0, 1, 2, 2], "iter": [40, 80, 97, 193, 233]}
-    results_folder.write_log(tree, log)
+    pickles.write(tree.log, log)
     path = next(tree.params.glob("*_i97_*"))
     path.rename(path.with_name(path.name.replace("e1_i97", "e2_i233")))
     progress = from_original.resume_checkpoint(tree).progress

@@ -326,6 +326,9 @@ DAMAGED = {
     "no mark": b"Nt.",
     "calling a number": b"I1\n)R.",
     "calling a text": b"U\x02ab)R.",
+    "calling a doubled list": b"(]q\x00"  # would be spelt out in the error's message
+    + b"".join(b"(h%ch%clq%c" % (i, i, i + 1) for i in range(60))
+    + b"K\x01R.",
     "calling again and again": b"cnumpy\ndtype\n(S'f4'\nI0\nI1\nt" + b"R)" * 50 + b".",
     "setting an item of a list": b"]K\x00Ns.",
     "setting an item of an array": ARRAY + b"U\x01aNs.",

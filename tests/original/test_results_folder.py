@@ -293,7 +293,7 @@ def test_a_tree_that_is_written_is_read_as_the_golden_one(tmp_path, family):
         assert list(again) == list(arrays)
         assert all(again[n].dtype == np.float32 and np.array_equal(again[n], arrays[n]) for n in arrays)
         so_far = {key: values[: k + 1] for key, values in log.items()}
-        results_folder.write_log(tree, so_far)
+        pickles.write(tree.log, so_far)
     assert results_folder.read_log(tree) == log
     assert results_folder.checkpoints(tree) == [
         (name, tree.params / path.name) for name, path in results_folder.checkpoints(golden)
@@ -361,7 +361,7 @@ def test_a_log_that_cannot_be_kept_is_not_changed(tmp_path, monkeypatch):
 
 
 def test_params_names_are_read_as_they_are_written():
-    assert params_name(1, 97, 0.004, 4.96871, 4.93338, best=True) == (
+    assert params_name(1, 97, 0.004, 4.96871, 4.93338, True) == (
         "params_e1_i97_t0.00_tr4.9687_v4.9334_best.pkl"
     )
     assert params_name(12, 250000, 71.996, 1.0, 1.1) == "params_e12_i250000_t72.00_tr1.0000_v1.1000.pkl"
