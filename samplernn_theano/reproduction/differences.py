@@ -8,80 +8,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from samplernn_theano.errors import ReproductionError
-from samplernn_theano.reproduction.toml_entries import read_entries
-
-NAME = "differences.toml"
-
-ORIGINS = ("original", "ours")
-"""Behaviour of the authors' code that we keep though a reader may not expect it; choices of ours."""
+from samplernn_theano.utils.toml_files import read_toml
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One entry of the list.
-
-    Attributes
-    ----------
-    number : int
-        From 1 on.
-    title, text : str
-        A few words; one to three sentences.
-    origin : str
-        One of `ORIGINS`.
-    applies : sequence of str
-        Patterns of the affected experiments, such as table1/*/three_tier.
-    scales : sequence of str
-        The affected scales.
-
-    Raises
-    ------
-    ValueError
-        If a value is invalid.
-    """
+    """One entry of the list."""
 
     number: int
     title: str
     text: str
+    """One to three sentences; code between backticks."""
     origin: str
+    """"original": behaviour of the authors' code that a reader may not expect; "ours": a choice of ours."""
     applies: Sequence[str]
+    """Patterns of the affected experiments, such as table1/*/three_tier."""
     scales: Sequence[str]
 
-    def __post_init__(self) -> None:
-        for name in ("title", "text"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
-                raise ValueError(f"{name} is {value!r}, not text")
-        if self.origin not in ORIGINS:
-            raise ValueError(f"origin is {self.origin!r}; write {' or '.join(ORIGINS)}")
-        for name in ("applies", "scales"):
-            value = getattr(self, name)
-            if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
-                raise ValueError(f"{name} is {value!r}; write a list of names")
 
-
-def read_differences(folder: Path) -> list[Difference]:
-    """Read all differences, sorted by number.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of differences.toml.
-
-    Raises
-    ------
-    ReproductionError
-        If the file is missing or malformed, or its numbers are not 1, 2, 3, ...
-    """
-    path = folder / NAME
-    found = read_entries(path, "difference", Difference)
-    for position, difference in enumerate(found, 1):
-        if difference.number != position:
-            raise ReproductionError(
-                f"{path}: entry {position} has the number {difference.number!r}; number them 1, 2, 3, "
-                "..., and add new ones at the end, for reports cite the numbers."
-            )
-    return found
+def read_differences(files: Path) -> list[Difference]:
+    """Read all differences in the folder `files`, sorted by number."""
+    return [Difference(**e) for e in read_toml(files / "differences.toml", {"difference"})["difference"]]
 
 
 def applying(differences: Iterable[Difference], experiment: str, scale: str) -> list[Difference]:
