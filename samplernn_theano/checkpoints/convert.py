@@ -28,26 +28,9 @@ def convert(
     else, a results folder    a run folder
     ========================  =====================================================
 
-    Parameters
-    ----------
-    source : path
-        A file of parameters, a run folder, or a results folder of the original. If `out` is a file, the best
-        parameters of a folder are converted.
-    settings : sequence of str
-        Hyper-parameters that replace those found, as NAME=VALUE.
-    which_set, exp : str, optional
-        The original's names of the data set and of the experiment; by default those of the run.
-    overwrite : bool
-        Replace an existing file, run or results folder; nothing else is ever replaced.
-
-    Raises
-    ------
-    CheckpointError
-        If `source` is missing, damaged, or does not fit its hyper-parameters.
-    HyperParameterError
-        If the original has no such model, or `settings` does not fit the family.
-    OutputError
-        If `out` may not or cannot be written, or `source` already has that format.
+    If `out` is a file, the best parameters of a folder are converted. `settings` (NAME=VALUE) replace
+    hyper-parameters found, `which_set` and `exp` the run's names of the data set and of the experiment.
+    `overwrite` replaces an existing file, run or results folder; nothing else is ever replaced.
     """
     source, out = Path(source), Path(out)
     if not source.exists():
@@ -57,10 +40,14 @@ def convert(
         raise OutputError(f"--exp has no effect on {out}, which names no experiment; leave it out.")
     if which_set is not None and out.suffix == ".pkl":
         raise OutputError(f"--which_set has no effect on {out}, which names no data set; leave it out.")
-    if out.suffix == ".npz":
-        return write_checkpoint(source, out, settings, which_set, overwrite)
-    if out.suffix == ".pkl":
-        return write_parameters(source, out, settings, overwrite)
+    if out.suffix in (".npz", ".pkl"):
+        if out.is_dir():
+            raise OutputError(f"{out} is a folder; name a file.")
+        if out.exists() and not overwrite:
+            raise OutputError(f"{out} exists; name another file, or give --overwrite.")
+        if out.suffix == ".npz":
+            return write_checkpoint(source, out, settings, which_set)
+        return write_parameters(source, out, settings)
     if to_tree:
         return write_tree(source, out, settings, which_set, exp, overwrite)
     if source.is_dir():

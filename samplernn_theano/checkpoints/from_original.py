@@ -12,20 +12,12 @@ from tqdm import tqdm
 from samplernn_theano.checkpoints import npz
 from samplernn_theano.checkpoints.load import LoadedModel, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
-from samplernn_theano.checkpoints.overwrite import check_overwrite_file, check_overwrite_folder
-from samplernn_theano.checkpoints.run_folder import Run, copy_samples, other_files
+from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples
 from samplernn_theano.config.schedule import Progress, original_learning_rate
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import pickles, results_folder, tags
-from samplernn_theano.original.layout import Evaluation
-from samplernn_theano.original.results_folder import (
-    LOG_KEYS,
-    LOWEST_VALID,
-    RESUMED,
-    TEST,
-    TEST_OF_LOWEST,
-    ResultTree,
-)
+from samplernn_theano.original.layout import Evaluation, evaluations_of
+from samplernn_theano.original.results_folder import RESUMED, ResultTree
 from samplernn_theano.original.tags import ParamsName, experiment
 from samplernn_theano.utils import files, plotting
 from samplernn_theano.utils.files import atomic_folder
@@ -33,57 +25,11 @@ from samplernn_theano.utils.files import atomic_folder
 NOT_SAVED = "The original saved neither Adam's moments nor the recurrent states: they are missing."
 
 
-def evaluations(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) -> list[dict[str, Any]]:
-    """Evaluations in a log of the original, as records of log.jsonl.
-
-    Quirk: if an evaluation did not improve on the best, the original's log repeats the last test cost; here
-    it is None.
-
-    Parameters
-    ----------
-    log : mapping
-        As returned by `results_folder.read_log`.
-    names : sequence of ParamsName
-        Of the files of parameters; they contain the cost of the last minibatch, which the log does not.
-        Without a file, the mean training cost is used.
-
-    Raises
-    ------
-    CheckpointError
-        If the log is incomplete.
-    """
-    for key in LOG_KEYS:
-        if len(log.get(key, ())) != len(log["iter"]):
-            raise CheckpointError(f"The original's log has not as many values of {key!r} as evaluations.")
-    last_costs = {(name.epoch, name.iteration): name.train for name in names}
-    records = []
-    for k, (epoch, iteration) in enumerate(zip(log["epoch"], log["iter"], strict=True)):
-        improved = k == 0 or log["valid NLL (bits)"][k] < log[LOWEST_VALID][k - 1]
-        train = log["train NLL (bits)"][k]
-        records.append(
-            {
-                "iteration": iteration,
-                "epoch": epoch,
-                "seconds": log["train time"][k],
-                "train": train,
-                "minibatch": last_costs.get((epoch, iteration), train),
-                "valid": log["valid NLL (bits)"][k],
-                "test": log[TEST][k] if improved else None,
-                "best_valid": log[LOWEST_VALID][k],
-                "best_test": log[TEST_OF_LOWEST][k],
-                "valid_seconds": log["valid time"][k],
-                "test_seconds": log["test time"][k] if improved else None,
-                "wall_seconds": log["wall clock time"][k],
-            }
-        )
-    return records
-
-
 def log_records(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) -> list[dict[str, Any]]:
-    """Records of log.jsonl from a log of the original: evaluations and resumptions; see `evaluations`."""
+    """Records of log.jsonl from a log of the original: evaluations (see `evaluations_of`) and resumptions."""
     records: list[dict[str, Any]] = []
-    for n, evaluation in enumerate(evaluations(log, names), 1):
-        records.append({"event": "monitor", **evaluation})
+    for n, evaluation in enumerate(evaluations_of(log, names), 1):
+        records.append(evaluation)
         if n in log.get(RESUMED, ()):
             records.append({"event": "resume", "iteration": evaluation["iteration"]})
     return records
@@ -94,19 +40,11 @@ def resume_checkpoint(
 ) -> Checkpoint:
     """Checkpoint from which the original would resume, without Adam's moments and recurrent states.
 
-    Parameters
-    ----------
-    settings, which_set
-        As in `convert`.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none, or a file is damaged; see `results_folder.find_resume_point`.
+    `settings` and `which_set` are as in `convert`; see also `results_folder.find_resume_point`.
     """
     resume = results_folder.find_resume_point(tree, count=False)
     names = [name for name, _ in results_folder.checkpoints(tree)]
-    records = evaluations(results_folder.to_python_numbers(resume.log), names)
+    records = evaluations_of(results_folder.to_python_numbers(resume.log), names)
     model = read_checked(resume.params, settings)
     if model.assumed:
         unknown = " ".join(f"--set {name}=..." for name in model.assumed)
@@ -120,15 +58,7 @@ def resume_checkpoint(
 def last_checkpoint(run: Run, hyperparameters: Sequence[str] = ()) -> tuple[Checkpoint, bool]:
     """Checkpoint to resume from, and True if it was made from a results folder of the original.
 
-    Parameters
-    ----------
-    hyperparameters : sequence of str
-        NAME=VALUE, those of a run of the original that its files do not contain.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none, it is damaged, or a hyper-parameter is unknown.
+    `hyperparameters` (NAME=VALUE) are those of a run of the original that its files do not contain.
     """
     if results_folder.has_log(run.folder) and not run.last.exists():
         return resume_checkpoint(ResultTree(run.folder), hyperparameters), True
@@ -144,11 +74,8 @@ def last_checkpoint(run: Run, hyperparameters: Sequence[str] = ()) -> tuple[Chec
         ) from error
 
 
-def write_checkpoint(
-    source: Path, out: Path, settings: Sequence[str], which_set: str | None, overwrite: bool
-) -> str:
-    """Convert the original's parameters to a checkpoint; parameters, errors and result as in `convert`."""
-    check_overwrite_file(out, overwrite)
+def write_checkpoint(source: Path, out: Path, settings: Sequence[str], which_set: str | None) -> str:
+    """Convert the original's parameters to a checkpoint; parameters and result as in `convert`."""
     model = read_checked(source, settings)
     if model.checkpoint:
         raise OutputError(f"{model.path} is a checkpoint already; copy the file.")
@@ -160,7 +87,7 @@ def write_checkpoint(
 def write_run(
     source: Path, out: Path, settings: Sequence[str], which_set: str | None, overwrite: bool
 ) -> str:
-    """Convert a results folder of the original to a run; parameters, errors and result as in `convert`."""
+    """Convert a results folder of the original to a run; parameters and result as in `convert`."""
     tree = ResultTree(source)
     if not results_folder.is_result_tree(source):
         raise CheckpointError(
@@ -169,9 +96,7 @@ def write_run(
         )
     if out.resolve() == Path.cwd():
         raise OutputError(f"{out} is the current folder; give another one.")
-    check_overwrite_folder(
-        out, source, Run(out).log.exists() or Run(out).has_checkpoint, overwrite, other_files
-    )
+    check_overwrite(out, source, Run(out).log.exists() or Run(out).has_checkpoint, overwrite)
     found = sorted(results_folder.checkpoints(tree), key=lambda pair: pair[1].stat().st_mtime_ns)
     paths = {(name.epoch, name.iteration): path for name, path in found}  # of two, the newer
     log = results_folder.read_log(tree)
@@ -180,9 +105,7 @@ def write_run(
     last = resume_checkpoint(tree, settings, which_set)
     with atomic_folder(out.resolve(), out.resolve().parent, overwrite) as folder:
         run, scored = Run(folder), []
-        for n, record in enumerate(
-            tqdm(evaluated, unit=" evaluations", disable=None), 1
-        ):  # only in a terminal
+        for n, record in enumerate(tqdm(evaluated, unit=" evaluations", disable=None), 1):
             path = paths.get((record["epoch"], record["iteration"]))
             if path is None:
                 continue
@@ -269,7 +192,7 @@ def _progress_of_file(path: Path) -> Progress:
     if name is None:
         return Progress()
     if path.resolve().parent == tree.params and tree.log.exists():
-        records = evaluations(results_folder.read_log(tree), [name])
+        records = evaluations_of(results_folder.read_log(tree), [name])
         for n, record in enumerate(records, 1):
             if (record["epoch"], record["iteration"]) == (name.epoch, name.iteration):
                 return _progress(records[:n])

@@ -50,11 +50,6 @@ def describe(path: str | Path) -> str:
     path : path
         A checkpoint, the original's params_*.pkl, train_log.pkl or args.pkl, or the folder of a run, ours or
         the original's.
-
-    Raises
-    ------
-    CheckpointError
-        If it is missing, damaged, another file, or a pickle that would execute code.
     """
     path = Path(path)
     if path.is_dir():

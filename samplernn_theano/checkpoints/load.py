@@ -49,13 +49,7 @@ class LoadedModel:
 
 
 def find(path: str | Path) -> Path:
-    """Path of a file of parameters: `path` itself, or the best one in the folder of a run.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none.
-    """
+    """Path of a file of parameters: `path` itself, or the best one in the folder of a run."""
     path = Path(path)
     if not path.is_dir():
         return path
@@ -83,13 +77,6 @@ def read(path: str | Path, settings: Sequence[str] = ()) -> LoadedModel:
     ----------
     settings : sequence of str
         Hyper-parameters that replace those, as NAME=VALUE.
-
-    Raises
-    ------
-    CheckpointError
-        If there is no such file, it is damaged or holds something else, or a parameter is not finite.
-    HyperParameterError
-        If `settings` does not fit the family.
     """
     path = find(path)
     model = _read_original(path, settings) if path.suffix == ".pkl" else _read_ours(path, settings)
@@ -102,13 +89,7 @@ def read(path: str | Path, settings: Sequence[str] = ()) -> LoadedModel:
 
 
 def build(model: LoadedModel) -> Graph:
-    """Build the graph of a model, over one truncated-BPTT chunk.
-
-    Raises
-    ------
-    CheckpointError
-        If a parameter is missing, superfluous or of another shape.
-    """
+    """Build the graph of a model, over one truncated-BPTT chunk."""
     params = Parameters(seed=None, values=model.parameters)
     try:
         graph = build_graph(params, model.hp)  # checks names and shapes
@@ -162,13 +143,7 @@ def _read_parameters(path: Path) -> dict[str, NDArray]:
 def read_checked(
     path: Path, settings: Sequence[str], like: LoadedModel | npz.Checkpoint | None = None
 ) -> LoadedModel:
-    """Read a model and check that its parameters fit, which is skipped if they are like those of `like`.
-
-    Raises
-    ------
-    CheckpointError
-        As `read` and `build`.
-    """
+    """Read a model and check that its parameters fit, which is skipped if they are like those of `like`."""
     model = read(path, settings)
     if like is None or model.hp != like.hp or _shapes(model) != _shapes(like):
         build(model)  # takes a while

@@ -69,11 +69,6 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` to `path` (.npz) atomically.
 
     The new file is read back and its checksums are verified before it replaces the old one.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written; an old file is left as it was.
     """
     arrays = {f"{group}/{name}": a for group in _GROUPS for name, a in getattr(checkpoint, group).items()}
     about = {
@@ -92,13 +87,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Read a checkpoint and verify the checksums of its arrays.
-
-    Raises
-    ------
-    CheckpointError
-        If there is no such file, it is damaged, or it is not a checkpoint of this package.
-    """
+    """Read a checkpoint and verify the checksums of its arrays."""
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:

@@ -16,7 +16,6 @@ import re
 import shutil
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,36 +23,17 @@ from samplernn_theano.errors import OutputError
 from samplernn_theano.utils.files import LOCK, write_error_message, write_text
 
 
-@dataclass(frozen=True)
 class Run:
     """Paths inside the folder of a run."""
 
-    folder: Path
-
-    @property
-    def settings(self) -> Path:
-        """Arguments and versions."""
-        return self.folder / "settings.json"
-
-    @property
-    def log(self) -> Path:
-        """One JSON object per line."""
-        return self.folder / "log.jsonl"
-
-    @property
-    def plot(self) -> Path:
-        """The learning curve."""
-        return self.folder / "train_log.png"
-
-    @property
-    def last(self) -> Path:
-        """The latest checkpoint."""
-        return self.folder / "checkpoints" / "last.npz"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint with the lowest validation NLL."""
-        return self.folder / "checkpoints" / "best.npz"
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.settings = self.folder / "settings.json"
+        self.log = self.folder / "log.jsonl"
+        self.plot = self.folder / "train_log.png"
+        self.last = self.folder / "checkpoints" / "last.npz"
+        self.best = self.folder / "checkpoints" / "best.npz"  # with the lowest validation NLL
+        self.samples = self.folder / "samples"
 
     @property
     def has_checkpoint(self) -> bool:
@@ -63,11 +43,6 @@ class Run:
     def evaluation_checkpoint(self, iteration: int, valid: float) -> Path:
         """The checkpoint of one evaluation, with --keep above 1."""
         return self.folder / "checkpoints" / f"i{iteration}_v{valid:.4f}.npz"
-
-    @property
-    def samples(self) -> Path:
-        """Samples generated at evaluations."""
-        return self.folder / "samples"
 
 
 OWN = re.compile(
@@ -95,7 +70,7 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
 
     It may be missing, empty, or hold a run without a checkpoint; with `overwrite`, any run.
     """
-    run = Run(Path(folder))
+    run = Run(folder)
     if not run.folder.exists():
         return
     if not run.folder.is_dir():
@@ -109,19 +84,36 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
         )
     if others := other_files(run.folder, BEFORE_CHECKPOINT):
         raise OutputError(
-            f"The folder {run.folder} holds other files ({others[0].name}); choose an empty one with --run."
+            f"The folder {run.folder} holds other files{_first(others)}; choose an empty one with --run."
         )
 
 
-def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> Run:
-    """Create the folder of a new run, delete an old run in it, and write its settings.
+def _first(files: Sequence[Path]) -> str:
+    return f" ({files[0].name})" if files else ""
 
-    Raises
-    ------
-    OutputError
-        If the folder may not be used (see `check_free`) or cannot be created.
+
+def check_overwrite(folder: Path, source: Path, is_run: bool, overwrite: bool) -> None:
+    """Raise OutputError if a conversion of `source` may not write `folder`.
+
+    It may be missing or empty; with `overwrite` it may be a run (`is_run`) that does not contain `source` and
+    holds nothing else.
     """
-    run = Run(Path(folder))
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file; name a folder, or a file that ends in .npz or .pkl.")
+    if is_run and source.resolve().is_relative_to(folder.resolve()):
+        raise OutputError(f"{source} is in {folder}, which would be replaced; name another folder.")
+    others = other_files(folder) if is_run else []
+    if not is_run or others:
+        raise OutputError(f"The folder {folder} holds other files{_first(others)}; name an empty or new one.")
+    if not overwrite:
+        raise OutputError(f"The folder {folder} holds a run; name another one, or give --overwrite.")
+
+
+def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> Run:
+    """Create the folder of a new run, delete an old run in it, and write its settings."""
+    run = Run(folder)
     check_free(folder, overwrite)
     _clear(run)
     try:
@@ -145,13 +137,7 @@ def _clear(run: Run) -> None:
 
 
 def append(run: Run, event: str, **values: Any) -> None:
-    """Append a line to the log, after ending a truncated last line.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Append a line to the log, after ending a truncated last line."""
     try:
         with run.log.open("ab+") as log:
             separator = b""
@@ -164,14 +150,9 @@ def append(run: Run, event: str, **values: Any) -> None:
 
 
 def records_to_discard(run: Run, iteration: int, eval_due: bool) -> list[dict[str, Any]]:
-    """Log records of iterations and evaluations that will be repeated.
+    """Log records that will be repeated after resuming from a checkpoint at this iteration.
 
-    Parameters
-    ----------
-    iteration : int
-        Of the checkpoint that the run resumes from.
-    eval_due : bool
-        True if the evaluation at that iteration is not done yet.
+    `eval_due` is true if the evaluation at that iteration is not done yet.
     """
     return [
         record
@@ -182,19 +163,9 @@ def records_to_discard(run: Run, iteration: int, eval_due: bool) -> list[dict[st
 
 
 def discard(run: Run, records: Sequence[Mapping[str, Any]]) -> None:
-    """Remove records from the log, and the temporary files of a killed process.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Remove records from the log, and the temporary files of a killed process."""
     kept = [record for record in read_log(run) if record not in records]
     write_text(run.log, "".join(json.dumps(record) + "\n" for record in kept))
-    _remove_temporary_files(run)
-
-
-def _remove_temporary_files(run: Run) -> None:
     for folder in (run.folder, run.folder / "checkpoints", run.samples, run.folder / "params"):
         for path in folder.glob(".*.part*"):
             path.unlink(missing_ok=True)

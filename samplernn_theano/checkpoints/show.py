@@ -186,13 +186,7 @@ def _thinned(curve: Curve, max_points: int = PLOT_WIDTH) -> list[tuple[float, fl
 
 
 def draw(path: str | Path, runs: Sequence[RunStatus]) -> None:
-    """Plot the learning curves of all runs into one file (png): training thin, validation with markers.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Plot the learning curves of all runs into one file (png): training thin, validation with markers."""
     from matplotlib.figure import Figure  # slow to import
 
     figure = Figure(figsize=(8, 4.5), layout="constrained")

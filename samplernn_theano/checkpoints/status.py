@@ -16,6 +16,7 @@ from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.schedule import Progress, Schedule, fraction, stored_schedule
 from samplernn_theano.errors import CheckpointError, HyperParameterError
 from samplernn_theano.original import results_folder
+from samplernn_theano.original.layout import evaluations_of
 from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.utils.files import is_locked
 
@@ -85,18 +86,12 @@ class RunStatus:
 
 
 def read(folder: str | Path) -> RunStatus:
-    """Read the status of the run in `folder`. Nothing is written; a running training is not disturbed.
-
-    Raises
-    ------
-    CheckpointError
-        If it holds no run, or a damaged one.
-    """
-    run = Run(Path(folder))
+    """Read the status of the run in `folder`. Nothing is written; a running training is not disturbed."""
+    run = Run(folder)
     if run.settings.is_file() or run.log.is_file():
         return _ours(run)
     if results_folder.is_result_tree(folder):
-        return _original(ResultTree(Path(folder)))
+        return _original(ResultTree(folder))
     raise CheckpointError(
         f"{folder} is not the folder of a run: it has neither settings.json and log.jsonl nor params/."
     )
@@ -205,23 +200,8 @@ def _original(tree: ResultTree) -> RunStatus:
         n_parameters=_count(tree),
         schedule=None,
         checkpoint_progress={"iteration": files[-1][0].iteration} if files else None,
-        records=_evaluations(results_folder.read_log(tree)) if tree.log.exists() else [],
+        records=evaluations_of(results_folder.read_log(tree)) if tree.log.exists() else [],
     )
-
-
-def _evaluations(log: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """The original's log as records. It repeats the last test cost where valid did not improve."""
-    keys = {
-        "iteration": "iter",
-        "epoch": "epoch",
-        "seconds": "train time",
-        "train": "train NLL (bits)",
-        "valid": "valid NLL (bits)",
-        "test": results_folder.TEST,
-    }
-    columns = {ours: log[theirs] for ours, theirs in keys.items() if theirs in log}
-    rows = zip(*columns.values(), strict=False)
-    return [{"event": "monitor", "seconds": 0.0} | dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _count(tree: ResultTree) -> int | None:

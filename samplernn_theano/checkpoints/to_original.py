@@ -9,8 +9,7 @@ from tqdm import tqdm
 
 from samplernn_theano.checkpoints import load
 from samplernn_theano.checkpoints.load import LoadedModel, read_checked
-from samplernn_theano.checkpoints.overwrite import check_overwrite_file, check_overwrite_folder
-from samplernn_theano.checkpoints.run_folder import Run, copy_samples, other_files, read_log
+from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples, read_log
 from samplernn_theano.config.hyperparameters import Quantised
 from samplernn_theano.config.schedule import original_learning_rate, stored_schedule
 from samplernn_theano.data import dataset
@@ -25,12 +24,8 @@ from samplernn_theano.utils.files import atomic_folder
 NOT_STORED = "The original's files do not store Adam's moments and the recurrent states."
 
 
-def write_parameters(source: Path, out: Path, settings: Sequence[str], overwrite: bool) -> str:
-    """Convert the parameters of a checkpoint or run to a file that the original loads.
-
-    Parameters, errors and result are as in `samplernn_theano.checkpoints.convert.convert`.
-    """
-    check_overwrite_file(out, overwrite)
+def write_parameters(source: Path, out: Path, settings: Sequence[str]) -> str:
+    """Convert parameters to a file that the original loads; parameters and result as in `convert`."""
     model = read_checked(source, settings)
     if model.checkpoint is None:
         raise OutputError(f"{model.path} is a file of the original already; copy the file.")
@@ -45,7 +40,7 @@ def write_tree(
     """Convert a run to a results folder of the original, `out`/results_3t/TAG.
 
     It has all evaluations in the log, and the parameters and samples that the run folder has of them.
-    Parameters, errors and result are as in `samplernn_theano.checkpoints.convert.convert`.
+    Parameters and result are as in `convert`.
     """
     run, model = Run(source), load.read(source, settings)
     graph = load.build(model)
@@ -58,7 +53,7 @@ def write_tree(
     )
     argv = _argv(model, original.which_set, exp, source.resolve().name)
     target = results_folder.results_tree(out.resolve(), model.hp.family, argv, original.learning_rate).folder
-    check_overwrite_folder(target, source, results_folder.is_result_tree(target), overwrite, other_files)
+    check_overwrite(target, source, results_folder.is_result_tree(target), overwrite)
     shapes = {p.name: p.type.shape for p in graph.parameters.trainable()}
     schedule = layout.constants(known.get("schedule", {}))
     by_iteration = {record["iteration"]: record for record in evaluations}
@@ -66,7 +61,7 @@ def write_tree(
         tree = ResultTree(folder)
         results_folder.create(tree, argv, model_settings.text(tree.folder, argv, original, schedule, shapes))
         written: set[int] = set()
-        for path in tqdm(_checkpoints(run), unit=" checkpoints", disable=None):  # only in a terminal
+        for path in tqdm(_checkpoints(run), unit=" checkpoints", disable=None):
             at = read_checked(path, settings, model)
             iteration: int = at.checkpoint.progress.get("iteration", -1) if at.checkpoint else -1
             if iteration in by_iteration.keys() - written:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.errors import CheckpointError
 from samplernn_theano.original import model_settings, pickles, results_folder, tags
 from samplernn_theano.original.results_folder import (
     LOG_KEYS,
@@ -19,6 +20,8 @@ from samplernn_theano.original.results_folder import (
     ResultTree,
 )
 from samplernn_theano.original.tags import ParamsName
+
+OF_IMPROVED = (TEST, LOWEST_VALID, TEST_OF_LOWEST, "test time")  # keys of the log
 
 type Evaluation = Mapping[str, Any]
 """A record of a run's log with the event "monitor"."""
@@ -129,15 +132,27 @@ def log_of(
     log = {key: list(values) for key, values in (before or {key: [] for key in LOG_KEYS}).items()}
     for evaluation in evaluations:
         improved = evaluation["test"] is not None
-        log["epoch"].append(evaluation["epoch"])
-        log["iter"].append(evaluation["iteration"])
-        log["train NLL (bits)"].append(evaluation["train"])
-        log["valid NLL (bits)"].append(evaluation["valid"])
-        log[TEST].append(evaluation["test"] if improved else log[TEST][-1])
-        log[LOWEST_VALID].append(evaluation["valid"] if improved else log[LOWEST_VALID][-1])
-        log[TEST_OF_LOWEST].append(evaluation["test"] if improved else log[TEST_OF_LOWEST][-1])
-        log["train time"].append(evaluation["seconds"])
-        log["valid time"].append(evaluation["valid_seconds"])
-        log["test time"].append(evaluation["test_seconds"] if improved else log["test time"][-1])
-        log["wall clock time"].append(evaluation["wall_seconds"])
+        for key, ours in (LOG_KEYS | {LOWEST_VALID: "valid", TEST_OF_LOWEST: "test"}).items():
+            log[key].append(evaluation[ours] if improved or key not in OF_IMPROVED else log[key][-1])
     return log
+
+
+def evaluations_of(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) -> list[dict[str, Any]]:
+    """The evaluations in a log of the original (see `results_folder.read_log`), the reverse of `log_of`.
+
+    `names` of files of parameters contain the cost of the last minibatch, which the log does not; without a
+    file, it is the mean training cost.
+    """
+    n = len(log["iter"])
+    for key in LOG_KEYS:
+        if len(log.get(key, ())) != n:
+            raise CheckpointError(f"The original's log has not as many values of {key!r} as evaluations.")
+    last_costs = {(name.epoch, name.iteration): name.train for name in names}
+    records = []
+    for k in range(n):
+        record = {ours: log[key][k] for key, ours in LOG_KEYS.items()}
+        if k > 0 and not record["valid"] < log[LOWEST_VALID][k - 1]:
+            record |= {"test": None, "test_seconds": None}
+        record["minibatch"] = last_costs.get((record["epoch"], record["iteration"]), record["train"])
+        records.append({"event": "monitor", **record})
+    return records

@@ -35,20 +35,20 @@ from samplernn_theano.original.tags import (
 from samplernn_theano.utils.files import write_error_message, write_text
 
 LOWEST_VALID, TEST_OF_LOWEST, TEST = "lowest valid cost", "correponding test cost", "test NLL (bits)"
-LOG_KEYS = (
-    "epoch",
-    "iter",
-    "train NLL (bits)",
-    "valid NLL (bits)",
-    TEST,
-    LOWEST_VALID,
-    TEST_OF_LOWEST,  # Quirk: misspelt
-    "train time",
-    "valid time",
-    "test time",
-    "wall clock time",
-)
-"""Keys of the original's log: bits per sample and seconds of each evaluation."""
+LOG_KEYS = {
+    "epoch": "epoch",
+    "iter": "iteration",
+    "train NLL (bits)": "train",
+    "valid NLL (bits)": "valid",
+    TEST: "test",
+    LOWEST_VALID: "best_valid",
+    TEST_OF_LOWEST: "best_test",  # Quirk: misspelt
+    "train time": "seconds",
+    "valid time": "valid_seconds",
+    "test time": "test_seconds",
+    "wall clock time": "wall_seconds",
+}
+"""Keys of the original's log (bits per sample and seconds of each evaluation), and those of our records."""
 
 RESUMED = "last resume index"  # of the log: the numbers of evaluations at which the run was resumed
 

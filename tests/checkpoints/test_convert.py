@@ -24,7 +24,7 @@ from samplernn_theano.errors import CheckpointError, HyperParameterError, Output
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original import pickles, results_folder
-from samplernn_theano.original.layout import log_of
+from samplernn_theano.original.layout import evaluations_of, log_of
 from samplernn_theano.original.results_folder import LOG_KEYS, RESUMED, ResultTree
 from samplernn_theano.original.tags import original_argv, tag
 from samplernn_theano.utils import plotting
@@ -258,7 +258,7 @@ def test_any_log_of_the_original_becomes_ours_and_back(rows, resumed):
         row = (epoch, 10 * n, train, valid, test, lowest, test, seconds, seconds / 3, test_time, 2 * seconds)
         for key, value in zip(LOG_KEYS, row, strict=True):
             log[key].append(value)
-    ours = from_original.evaluations(log)
+    ours = evaluations_of(log)
     assert log_of(ours) == log and [record["test"] is not None for record in ours] == best
     resumed = sorted(n for n in resumed if n <= len(rows))
     records = from_original.log_records(log | {RESUMED: resumed})
@@ -270,7 +270,7 @@ def test_a_log_that_lacks_something_is_refused(tmp_path):
     log = results_folder.read_log(TREES["one_tier"])
     del log["train time"]
     with pytest.raises(CheckpointError, match="not as many values of 'train time' as evaluations"):
-        from_original.evaluations(log)
+        evaluations_of(log)
 
 
 # --- files --------------------------------------------------------------------------------------------------
