@@ -3,7 +3,6 @@
 import argparse
 import re
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,12 +88,6 @@ def add_generate(commands: Any) -> None:
         help="reproduce the original's samples exactly: its random numbers, its wav files (which may have an "
         "offset), and by default its 20 sequences (wavenet 10) of 5 s",
     )
-    settings.add_argument(
-        "--generations",
-        type=positive_int,
-        default=1,
-        help="with --like-original: consecutive generations, as in one process of the original (default: 1)",
-    )
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out",
@@ -142,50 +135,65 @@ def _generate(a: argparse.Namespace) -> int:
     to_stdout = str(a.out) == "-"
     log = partial(print, file=sys.stderr if to_stdout else sys.stdout, flush=True)
     log(score_report.describe_model(model))
-    requests, n_samples = _requests(a, model.hp)
+    request, n_samples = _request(a, model.hp)
     if a.float and a.format != "wav":
         raise HyperParameterError("--float is for wav files; leave it out, or leave out --format.")
     if to_stdout:
-        if requests[0].n_seqs > 1 or a.like_original:
+        if request.n_seqs > 1 or a.like_original:
             raise HyperParameterError("--out - is for one sequence; give --n_seqs 1, and no --like-original.")
         if a.format != "wav" or a.float or a.beside or a.rank:
             raise HyperParameterError(
                 "--out - writes raw 16-bit PCM only; leave out --format, --float, --beside and --rank."
             )
-        stdout.stream(model, requests[0], n_samples, sys.stdout.buffer, not a.without_prime, log)
+        stdout.stream(model, request, n_samples, sys.stdout.buffer, not a.without_prime, log)
         return 0
     reference = {str(path): audio.read_mono(path)[: write.MINUTE].copy() for path in a.beside}
-    folder = a.out or file_names.default_folder(model.path)
-    outputs = [file_names.name_files(model, request, folder, a.format, a.float) for request in requests]
-    first = 0 if a.overwrite else file_names.first_unfinished(outputs)
-    for output in outputs[first:]:
-        file_names.check_overwrite(output, a.overwrite)
-    for request, output in zip(requests[first:], outputs[first:], strict=True):
-        result = write.write_samples(
-            model, request, output, n_samples, a.overwrite, not a.without_prime, a.rank, reference, log
-        )
-        _report(result, output)
+    output = file_names.name_files(model, request, a.out or file_names.default_folder(model.path), a.format)
+    file_names.check_overwrite(output, a.overwrite)
+    result = write.write_samples(
+        model,
+        request,
+        output,
+        n_samples,
+        float32=a.float,
+        overwrite=a.overwrite,
+        with_prime=not a.without_prime,
+        rank=a.rank,
+        reference=reference,
+        log=log,
+    )
+    _report(result, output)
     return 0
 
 
-def _requests(a: argparse.Namespace, hp: "HyperParameters") -> tuple[list["Request"], int]:
-    """Requests of the command, and the number of samples to generate of each sequence."""
+def _request(a: argparse.Namespace, hp: "HyperParameters") -> tuple["Request", int]:
+    """Request of the command, and the number of samples to generate of each sequence."""
     from samplernn_theano.generation import like_original
     from samplernn_theano.generation.request import Request
 
-    n_samples = max(1, round(a.seconds * SAMPLE_RATE))
-    silent = range(0)
+    n_samples, silent = max(1, round(a.seconds * SAMPLE_RATE)), range(0)
     if a.silence:
         silent = range(*(round(t * SAMPLE_RATE) for t in a.silence))
         if silent.start >= n_samples:
             raise HyperParameterError(
                 f"--silence {a.silence[0]:g}:{a.silence[1]:g} starts after the end; give more --seconds."
             )
-    default = 1 if str(a.out) == "-" else max(4, len(a.prime))
+    n_seqs = 1 if str(a.out) == "-" else max(4, len(a.prime))
     if a.like_original:
-        default = original_schedule(type(hp)).n_seqs
+        if not like_original.supports(hp):
+            raise HyperParameterError(
+                f"The original has no {hp.family} model of this kind; generate without --like-original."
+            )
+        if a.silence or a.format != "wav" or a.float:
+            raise HyperParameterError(
+                "--like-original writes the original's wav files; leave out --silence, --format and --float."
+            )
+        n_seqs, silent = original_schedule(type(hp)).n_seqs, like_original.silenced(hp)
+        n_samples -= like_original.left_padding(hp)
+        if n_samples < 1:
+            raise HyperParameterError("--seconds is too short for this model; give 1 or more.")
     request = Request(
-        n_seqs=a.n_seqs or default,
+        n_seqs=a.n_seqs or n_seqs,
         seed=a.seed,
         temperature=tuple(a.temperature),
         top_p=a.top_p,
@@ -194,25 +202,7 @@ def _requests(a: argparse.Namespace, hp: "HyperParameters") -> tuple[list["Reque
         like_original=a.like_original,
         backend=a.backend,
     )
-    if not a.like_original:
-        if a.generations > 1:
-            raise HyperParameterError("--generations needs --like-original; without it, choose other seeds.")
-        return [request], n_samples
-    if not like_original.supports(hp):
-        raise HyperParameterError(
-            f"The original has no {hp.family} model of this kind; generate without --like-original."
-        )
-    if a.silence or a.format != "wav" or a.float:
-        raise HyperParameterError(
-            "--like-original writes the original's wav files; leave out --silence, --format and --float."
-        )
-    n_samples -= like_original.left_padding(hp)
-    if n_samples < 1:
-        raise HyperParameterError("--seconds is too short for this model; give 1 or more.")
-    silent = like_original.silenced(hp)
-    return [
-        replace(request, silent=silent, generation=g, draws=n_samples) for g in range(1, a.generations + 1)
-    ], n_samples
+    return request, n_samples
 
 
 def _report(result: "Result", output: "OutputFiles") -> None:
@@ -223,12 +213,9 @@ def _report(result: "Result", output: "OutputFiles") -> None:
         f"{n} x {length:.2f} s of sound in {result.seconds:.1f} s with compilation and writing: "
         f"{speed:,.0f} steps/s, {n * speed / SAMPLE_RATE:.2f} times real time"
     )
-    ranked = sorted(sounds, key=lambda sound: sound.nll_bits or 0)
-    for sound in ranked[:MAX_LISTED]:
-        rms = "silent" if sound.rms_dbfs is None else f"peak {sound.peak:.2f}, RMS {sound.rms_dbfs:.1f} dBFS"
+    for sound in sorted(sounds, key=lambda sound: sound.nll_bits or 0)[:MAX_LISTED]:
         bits = "" if sound.nll_bits is None else f", {sound.nll_bits:.4f} bits per sample"
-        print(f"{output.folder / sound.file} ({rms}{bits})")
+        print(f"{output.folder / sound.file} ({sound.level}{bits})")
     if n > MAX_LISTED:
         print(f"... and {n - MAX_LISTED} more")
-    print(output.figure)
-    print(output.page)
+    print(output.figure, output.folder / "index.html", sep="\n")

@@ -21,10 +21,7 @@ def amplitudes(samples: NDArray, hp: HyperParameters) -> NDArray[np.float32]:
 
 
 def mean_and_scale(segments: Iterable[NDArray[np.float32]]) -> tuple[np.float32, np.float32]:
-    """Mean of a sound given in segments, and the factor that scales it, mean removed, to a peak of 0.9.
-
-    The factor is 0 for a constant, which becomes silence.
-    """
+    """Mean of a sound, and the factor that scales it, mean removed, to a peak of 0.9; 0 for a constant."""
     total, n, low, high = 0.0, 0, np.inf, -np.inf
     for x in segments:
         total, n = total + float(x.sum(dtype=np.float64)), n + len(x)

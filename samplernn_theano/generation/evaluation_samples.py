@@ -21,18 +21,8 @@ def write(
 ) -> None:
     """Generate a sequence for each path with the present parameters, and write it.
 
-    Parameters
-    ----------
-    evaluation : int, optional
-        Generate and write as the original does at this evaluation of a run, from 1. It seeds its random
-        streams once per run, so they continue where those of the evaluation before ended.
-
-    Raises
-    ------
-    CheckpointError
-        If a sample is NaN or infinite.
-    OutputError
-        If a file cannot be written.
+    With the number of an `evaluation` of the run, from 1, this is done as by the original. It seeds its
+    random streams once per run, so they continue where those of the evaluation before ended.
     """
     sampler.refresh()
     n_seqs, start = sampler.n_seqs, sampler.start()

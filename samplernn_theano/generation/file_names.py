@@ -13,23 +13,11 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 @dataclass(frozen=True)
 class OutputFiles:
-    """Files that a request writes.
-
-    Attributes
-    ----------
-    folder : Path
-    stem : str
-        Beginning of the names of all files.
-    sounds : sequence of Path
-        One per sequence.
-    float32 : bool
-        32-bit floats instead of 16-bit integers.
-    """
+    """Files that a request writes into `folder`; all their names begin with `stem`."""
 
     folder: Path
     stem: str
-    sounds: Sequence[Path]
-    float32: bool
+    sounds: Sequence[Path]  # one per sequence
 
     @property
     def record(self) -> Path:
@@ -40,11 +28,6 @@ class OutputFiles:
     def figure(self) -> Path:
         """The figure of the spectrograms."""
         return self.folder / f"{self.stem}_spectrograms.png"
-
-    @property
-    def page(self) -> Path:
-        """The page of everything generated into the folder."""
-        return self.folder / gallery.PAGE
 
     @property
     def partial_folder(self) -> Path:
@@ -58,39 +41,33 @@ def default_folder(checkpoint: Path) -> Path:
     return (folder.parent if folder.name in ("checkpoints", "params") else folder) / "samples"
 
 
-def name_files(model: LoadedModel, request: Request, folder: Path, suffix: str, float32: bool) -> OutputFiles:
+def name_files(model: LoadedModel, request: Request, folder: Path, suffix: str) -> OutputFiles:
     """Name the output files of a request."""
     path = model.path.resolve()
     # Our checkpoints have the same names in every run; the original's are unique, and its run names long.
     run = f"{path.parent.parent.name[:40]}_" if path.parent.name == "checkpoints" else ""
+    if request.like_original:
+        stem = f"{run}{path.stem}_like-original_g1"
+        return OutputFiles(folder, stem, [folder / f"{stem}_{i}.wav" for i in range(request.n_seqs)])
+    first = f"{run}{path.stem}_seed{request.seed}"
     rest = f"_p{request.top_p:g}" * (request.top_p < 1)
     if request.silent:
         rest += f"_silence{request.silent.start / SAMPLE_RATE:g}-{request.silent.stop / SAMPLE_RATE:g}"
-    first = f"{run}{path.stem}_seed{request.seed}"
-    if request.like_original:
-        stem = f"{run}{path.stem}_like-original_g{request.generation}"
-        return OutputFiles(folder, stem, [folder / f"{stem}_{i}.wav" for i in range(request.n_seqs)], True)
     low, high = min(request.temperature), max(request.temperature)
     stem = f"{first}_t{low:g}" + f"-{high:g}" * (high > low) + rest
     primes = [path.stem[:40] for path in request.primes]
     if primes:
         stem += f"_after-{primes[0]}" + f"-and-{len(primes) - 1}" * (len(primes) > 1)
-    names = []
-    for i in range(request.n_seqs):
+    sounds = []
+    for i, temperature in enumerate(request.temperatures):
         after = f"_after-{primes[i % len(primes)]}" if primes else ""
         number = f"{i:0{len(str(request.n_seqs - 1))}d}"
-        names.append(f"{first}_t{request.temperature_of(i):g}{rest}{after}_{number}.{suffix}")
-    return OutputFiles(folder, stem, [folder / name for name in names], float32)
+        sounds.append(folder / f"{first}_t{temperature:g}{rest}{after}_{number}.{suffix}")
+    return OutputFiles(folder, stem, sounds)
 
 
 def check_overwrite(output: OutputFiles, overwrite: bool) -> None:
-    """Check that the files can be written, and that none exists unless `overwrite`.
-
-    Raises
-    ------
-    OutputError
-        If one exists, or the folder is a file.
-    """
+    """Raise OutputError if the folder is a file, or a file of the output exists, unless `overwrite`."""
     if output.folder.exists() and not output.folder.is_dir():
         raise OutputError(f"{output.folder} is a file; choose another folder with --out.")
     gallery.check_page(output.folder)
@@ -99,16 +76,3 @@ def check_overwrite(output: OutputFiles, overwrite: bool) -> None:
     for path in (*output.sounds, output.record):  # the record may be of files with other names
         if path.exists():
             raise OutputError(f"{path} already exists; give --overwrite, or another --seed or --out.")
-
-
-def first_unfinished(generations: Sequence[OutputFiles]) -> int:
-    """Index of the first unfinished one of consecutive generations; 0 if all are done.
-
-    Those before it were written by an interrupted command.
-    """
-    for i, output in enumerate(generations):
-        if partial.is_unfinished(output.partial_folder) or not all(
-            p.exists() for p in (*output.sounds, output.record)
-        ):
-            return i
-    return 0

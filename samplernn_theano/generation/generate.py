@@ -1,7 +1,7 @@
-"""Generation from a checkpoint: the Python function `generate`, and the generator of a request."""
+"""Generation from a checkpoint: the generator of a request, and the Python function `generate`."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,35 +13,26 @@ from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.generation import priming, samplers
 from samplernn_theano.generation.amplitudes import amplitudes
 from samplernn_theano.generation.generator import Generator, blocks
-from samplernn_theano.generation.random_streams import NumpyStreams, RandomStreams, TheanoStreams
+from samplernn_theano.generation.random_streams import NumpyStreams, TheanoStreams
 from samplernn_theano.generation.request import Request
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
-def prepare_generator(model: LoadedModel, request: Request, progress: bool = False) -> Generator:
-    """Compile the sampler of a request, and read its primes.
-
-    Raises
-    ------
-    CheckpointError
-        If the parameters do not fit the hyper-parameters.
-    DataError
-        If a prime cannot be read.
-    HyperParameterError
-        If the model does not support the request.
-    """
+def prepare_generator(
+    model: LoadedModel,
+    request: Request,
+    progress: bool = False,
+    log: Callable[[str], object] = lambda _: None,
+) -> Generator:
+    """Compile the sampler of a request, and read its primes."""
     hp, n_seqs = model.hp, request.n_seqs
-    primes = [priming.read(path, hp) for path in request.primes]
+    primes = [priming.read(path, hp, log) for path in request.primes]
     params = load.build(model).parameters
     sampler = samplers.create_sampler(params, hp, n_seqs, request.backend, request.temperature, request.top_p)
-    streams: RandomStreams = NumpyStreams(request.seed, n_seqs)
-    if request.like_original:
-        streams = TheanoStreams(n_seqs)
-        streams.skip(("uniforms",), (request.generation - 1) * request.draws)
+    streams = TheanoStreams(n_seqs) if request.like_original else NumpyStreams(request.seed, n_seqs)
     state = sampler.start()
     if primes:
-        samples = [primes[i % len(primes)].samples for i in range(n_seqs)]
-        state = priming.prime(params, hp, samples, request.backend, progress)
+        state = priming.prime(params, hp, primes, n_seqs, request.backend, progress)
     return Generator(hp, sampler, streams, state, request.silent, primes)
 
 
@@ -77,11 +68,6 @@ def generate(
     -------
     iterator of (n_seqs, samples) float32
         Amplitudes in [-1, 1] at 16 kHz, as the model produces them; they may have an offset (see `waveform`).
-
-    Raises
-    ------
-    SampleRNNError
-        As `prepare_generator` and `load.read`; while iterating, `CheckpointError` as `generator.blocks`.
     """
     if seconds is not None and not 0 < seconds < math.inf:
         raise HyperParameterError(f"seconds is {seconds}; give a positive number, or None: endless.")
@@ -96,12 +82,11 @@ def generate(
         backend=backend,
     )
     model = checkpoint if isinstance(checkpoint, LoadedModel) else load.read(checkpoint)
-    n_samples = None if seconds is None else max(1, round(seconds * SAMPLE_RATE))
-    return _amplitude_blocks(prepare_generator(model, request), n_samples)
+    left = math.inf if seconds is None else max(1, round(seconds * SAMPLE_RATE))
+    return _amplitude_blocks(prepare_generator(model, request), left)
 
 
-def _amplitude_blocks(generator: Generator, n_samples: int | None) -> Iterator[NDArray[np.float32]]:
-    left = math.inf if n_samples is None else n_samples
+def _amplitude_blocks(generator: Generator, left: float) -> Iterator[NDArray[np.float32]]:
     for samples, _ in blocks(generator, generator.state):
         yield amplitudes(samples[:, : int(min(left, samples.shape[1]))], generator.hp)
         left -= samples.shape[1]

@@ -4,14 +4,16 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.errors import CheckpointError
 from samplernn_theano.generation.random_streams import RandomStreams
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 State = dict[str, NDArray]
 """Input state of a block: "previous" (n_seqs, overlap), the samples before it; "reset" () int32, 1 at the
@@ -20,40 +22,20 @@ start of the sequences; and the states of the model under their names in `models
 
 @dataclass(frozen=True)
 class BlockSampler:
-    """A compiled function that draws a block of samples for several sequences.
-
-    Attributes
-    ----------
-    length : int
-        Samples of a block, a multiple of the overlap.
-    noise : tuple of str
-        Names of the random numbers it needs: "uniforms", and "normals" in real-valued families.
-    refresh : callable
-        Read the parameters again; until then those at the time of construction are used.
-    start : callable
-        State before the first sample.
-    run : callable
-        From a state, noise (length, n_seqs) each and silent (length,) int32: the samples (n_seqs, length) of
-        the next block and the state after it. The given state is not modified.
-    """
+    """A compiled function that draws a block of samples for several sequences."""
 
     n_seqs: int
     length: int
+    """Samples of a block, a multiple of the overlap."""
     noise: tuple[str, ...]
+    """Names of the random numbers it needs: "uniforms", and "normals" in real-valued families."""
     refresh: Callable[[], None]
+    """Read the parameters again; until then those at the time of construction are used."""
     start: Callable[[], State]
+    """State before the first sample."""
     run: Callable[[State, Mapping[str, NDArray], NDArray], tuple[NDArray, State]]
-
-
-class Prime(NamedTuple):
-    """A recording to continue, as `priming.read` returns it."""
-
-    samples: NDArray
-    """(samples,): levels, of the smallest type that holds them; real-valued families: float32."""
-    file_rate: int
-    """Samples per second (Hz) in the file; they were resampled if it is not `SAMPLE_RATE`."""
-    too_short: bool
-    """True if shorter than the context of the model, which is then filled with silence on the left."""
+    """From a state, noise (length, n_seqs) each and silent (length,) int32: the samples (n_seqs, length) of
+    the next block and the state after it. The given state is not modified."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +47,18 @@ class Generator:
     streams: RandomStreams
     state: State  # before the first sample
     silent: range = range(0)
-    primes: Sequence[Prime] = ()  # one per recording of the request
+    primes: Sequence[NDArray] = ()  # samples of each recording of the request
 
 
 def blocks(generator: Generator, state: State, first: int = 0) -> Iterator[tuple[NDArray, State]]:
-    """Endless blocks of samples (n_seqs, length), each with the state after it.
+    """Endless blocks of samples (n_seqs, length) from position `first`, each with the state after it.
 
-    Samples are levels, or normalised numbers in a real-valued family. `first` is the position of the first
-    one.
-
-    Raises
-    ------
-    CheckpointError
-        If a sample or a state is NaN or infinite.
+    Samples are levels, or normalised numbers in a real-valued family. A sample or state that is NaN or
+    infinite is a CheckpointError.
     """
     sampler = generator.sampler
     for start in itertools.count(first, sampler.length):
-        times = np.arange(start, start + sampler.length)
-        silent = ((times >= generator.silent.start) & (times < generator.silent.stop)).astype(np.int32)
+        silent = np.array([t in generator.silent for t in range(start, start + sampler.length)], np.int32)
         noise = {name: generator.streams.draw(name, sampler.length) for name in sampler.noise}
         samples, state = sampler.run(state, noise, silent)
         # A draw from NaN logits is -1.
@@ -100,3 +76,13 @@ def take(generator: Generator, n_samples: int) -> NDArray:
     n_blocks = math.ceil(n_samples / generator.sampler.length)
     parts = [samples for samples, _ in itertools.islice(blocks(generator, generator.state), n_blocks)]
     return np.concatenate(parts, axis=1)[:, :n_samples]
+
+
+def progress_bar(
+    n_samples: int, initial: int = 0, desc: str = "generate", disable: bool | None = False
+) -> tqdm:
+    """A progress bar that counts samples and shows seconds; with `disable` None on a terminal only."""
+    form = "{desc}: {percentage:3.0f}% |{bar}| {n:.1f} of {total:.1f} s of sound "
+    form += "[{elapsed}<{remaining}, {rate_noinv_fmt}]"
+    scale: dict[str, Any] = {"unit": " s of sound", "unit_scale": 1 / SAMPLE_RATE, "bar_format": form}
+    return tqdm(desc=desc, total=n_samples, initial=initial, disable=disable, **scale)

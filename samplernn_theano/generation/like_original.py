@@ -11,10 +11,7 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
 def left_padding(hp: HyperParameters) -> int:
-    """Samples of silence at the start of a written sound: the overlap of the model.
-
-    They count as part of its length; wavenet's are cut off.
-    """
+    """Samples of silence at the start of a written sound, part of its length; wavenet's are cut off."""
     return 0 if isinstance(hp, WaveNet) else hp.overlap
 
 
@@ -33,13 +30,7 @@ def silenced(hp: HyperParameters) -> range:
 
 
 def write(path: Path, levels: NDArray, hp: HyperParameters) -> NDArray[np.float32]:
-    """Write generated levels (samples,) as the original does; return the amplitudes.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
+    """Write generated levels (samples,) as the original does; return the amplitudes."""
     assert isinstance(hp, Quantised)  # the original has no other
     padding = np.full(left_padding(hp), hp.silence, levels.dtype)
     written = np.concatenate([padding, levels])

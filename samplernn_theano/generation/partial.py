@@ -1,22 +1,13 @@
 """Partial output of a generation, written block by block, from which an interrupted one resumes exactly.
 
-While a generation is in progress, a hidden folder next to the sound files holds
-
-``request.json``  the request: another request does not resume from it
-``samples``       consecutive blocks of raw samples (n_seqs, length)
-``state.npz``     number of samples generated, and the state of the model there
-
 Sound files are written at the end: only then are the mean of a sequence and its largest magnitude known.
 """
 
-import json
 import math
 import os
-import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,10 +20,8 @@ from samplernn_theano.errors import OutputError
 from samplernn_theano.generation.generator import Generator, State, blocks
 from samplernn_theano.utils import files
 
-REQUEST = "request.json"
-
-SEGMENT = 2**20
-"""Samples read at once."""
+SEGMENT = 2**16
+"""Samples of a sequence read at once."""
 
 MAPPED_BYTES = 2**26
 """Bytes of the file of samples mapped into memory at once, of all sequences together."""
@@ -40,188 +29,112 @@ MAPPED_BYTES = 2**26
 SAVE_SECONDS = 10.0
 """Interval between saves of the state: at most this much is generated again after a kill."""
 
-
-@dataclass(frozen=True)
-class PartialOutput:
-    """Partial output of a generation in `folder`."""
-
-    folder: Path
-    n_seqs: int
-    length: int  # samples of a block
-    dtype: np.dtype[Any]
-
-    @property
-    def request(self) -> Path:
-        """File of the request."""
-        return self.folder / REQUEST
-
-    @property
-    def samples(self) -> Path:
-        """File of the blocks of raw samples."""
-        return self.folder / "samples"
-
-    @property
-    def state(self) -> Path:
-        """File of the position and the state."""
-        return self.folder / "state.npz"
-
-    @property
-    def block_bytes(self) -> int:
-        """Size of one block in the file of samples."""
-        return self.n_seqs * self.length * self.dtype.itemsize
+STATE = "state.npz"
 
 
 def is_unfinished(folder: Path) -> bool:
     """True if `folder` holds an unfinished generation."""
-    return (folder / REQUEST).exists()
+    return (folder / STATE).exists()
 
 
-def open_partial(
-    folder: Path, request: Mapping[str, Any], generator: Generator, overwrite: bool
-) -> PartialOutput:
-    """Open the partial output in `folder` if it belongs to the same request; else create a new one.
+class PartialOutput:
+    """The samples of an unfinished generation, in the existing `folder`.
+
+    ``samples`` holds consecutive blocks (n_seqs, length) of levels or real numbers; ``state.npz`` holds the
+    request, the number of samples generated of each sequence, and the state of the model there.
 
     Parameters
     ----------
+    request : str
+        All that the samples depend on: the generation of another request is not continued.
     overwrite : bool
-        Replace that of another request, or a damaged one.
-
-    Raises
-    ------
-    OutputError
-        If the existing one belongs to another request or is damaged, or the folder cannot be written.
+        Discard that of another request, or a damaged one, where it otherwise is an OutputError.
     """
-    hp, sampler = generator.hp, generator.sampler
-    output = PartialOutput(folder, sampler.n_seqs, sampler.length, _dtype(hp))
-    text = json.dumps({**request, "block": sampler.length}, indent=1, sort_keys=True) + "\n"
-    if output.request.exists():
-        if output.request.read_bytes() != text.encode():
-            wrong = "is of another model or other settings"
-        elif not _is_intact(output, generator):
-            wrong = "is damaged"
-        else:
-            return output
-        if not overwrite:
-            raise OutputError(
-                f"The unfinished generation in {folder} {wrong}; give --overwrite to start again."
-            )
-    try:  # also without a request: a process may have been killed while it cleaned up
-        for path in (output.state, output.samples):
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(files.write_error_message(folder, error)) from error
-    files.write_text(output.request, text)
-    return output
 
+    def __init__(self, folder: Path, request: str, generator: Generator, overwrite: bool) -> None:
+        self._samples, self._state = folder / "samples", folder / STATE
+        self._request, self._generator = request, generator
+        self._reached: tuple[int, State] = 0, generator.state
+        self._length = generator.sampler.length
+        self.dtype = _dtype(generator.hp)
+        self._block_bytes = generator.sampler.n_seqs * self._length * self.dtype.itemsize
+        if is_unfinished(folder) and (problem := self._load()):
+            if not overwrite:
+                raise OutputError(
+                    f"The unfinished generation in {folder} {problem}; give --overwrite to start again."
+                )
+            self._state.unlink()
 
-def position(output: PartialOutput, generator: Generator) -> int:
-    """Number of samples of each sequence generated so far."""
-    return _position_and_state(output, generator)[0]
+    @property
+    def position(self) -> int:
+        """Number of samples of each sequence generated so far."""
+        return self._reached[0]
 
+    def fill(self, n_samples: int, on_progress: Callable[[int], object] = lambda _: None) -> None:
+        """Generate until each sequence has `n_samples` samples.
 
-def fill(
-    output: PartialOutput,
-    generator: Generator,
-    n_samples: int,
-    on_progress: Callable[[int], object] = lambda _: None,
-) -> None:
-    """Generate until each sequence has `n_samples` samples.
+        `on_progress` is called with their number after every block.
+        """
+        generator, (start, state) = self._generator, self._reached
+        generator.streams.skip(generator.sampler.noise, start)
+        n_blocks = max(0, math.ceil((n_samples - start) / self._length))
+        try:
+            with open(self._samples, "ab") as file:
+                file.truncate(start // self._length * self._block_bytes)
+                stored, saved = start, time.monotonic()
+                try:
+                    for samples, after in islice(blocks(generator, state, start), n_blocks):
+                        file.write(np.ascontiguousarray(samples, self.dtype).tobytes())
+                        self._reached = self.position + self._length, after
+                        on_progress(self.position)
+                        if time.monotonic() - saved > SAVE_SECONDS:
+                            self._save(file)
+                            stored, saved = self.position, time.monotonic()
+                finally:  # also on Ctrl-C or SIGTERM
+                    if self.position > stored:
+                        self._save(file)
+        except OSError as error:
+            raise OutputError(files.write_error_message(self._samples, error)) from error
 
-    `on_progress` is called with their number after every block.
+    def segments(self, sequence: int, n_samples: int) -> Iterator[NDArray]:
+        """First `n_samples` raw samples of a sequence, in consecutive segments (samples,)."""
+        n_blocks = math.ceil(n_samples / self._length)
+        at_once = max(1, min(SEGMENT // self._length, MAPPED_BYTES // self._block_bytes))
+        for first in range(0, n_blocks, at_once):
+            shape = (min(at_once, n_blocks - first), self._generator.sampler.n_seqs, self._length)
+            mapped = np.memmap(self._samples, self.dtype, "r", first * self._block_bytes, shape)
+            yield np.array(mapped[:, sequence]).ravel()[: n_samples - first * self._length]
 
-    Raises
-    ------
-    OutputError
-        If the files cannot be written.
-    CheckpointError
-        As `generator.blocks`.
-    """
-    start, state = _position_and_state(output, generator)
-    generator.streams.skip(generator.sampler.noise, start)
-    reached, stored = (start, state), start
-    n_blocks = max(0, math.ceil((n_samples - start) / output.length))
-    try:
-        with open(output.samples, "r+b" if output.samples.exists() else "w+b") as file:
-            file.truncate(start // output.length * output.block_bytes)
-            file.seek(0, os.SEEK_END)
-            saved = time.monotonic()
-            try:
-                for samples, after in islice(blocks(generator, state, start), n_blocks):
-                    file.write(np.ascontiguousarray(samples, output.dtype).tobytes())
-                    reached = reached[0] + output.length, after
-                    on_progress(reached[0])
-                    if time.monotonic() - saved > SAVE_SECONDS:
-                        _save(output, file, *reached)
-                        stored, saved = reached[0], time.monotonic()
-            finally:  # also on Ctrl-C or SIGTERM
-                if reached[0] > stored:
-                    _save(output, file, *reached)
-    except OSError as error:
-        raise OutputError(files.write_error_message(output.samples, error)) from error
+    def sequence(self, sequence: int, n_samples: int) -> NDArray:
+        """First `n_samples` raw samples of a sequence, (n_samples,): levels or normalised numbers."""
+        return np.concatenate(list(self.segments(sequence, n_samples)))
 
+    def _load(self) -> str:
+        """Read the state; return why the generation cannot be continued, or an empty text."""
+        try:
+            with np.load(self._state, allow_pickle=False) as stored:
+                state = {name: stored[name] for name in stored.files}
+            request, position = str(state.pop("request")), int(state.pop("position"))
+            if request != self._request:
+                return "is of another model or other settings"
+            complete = self._samples.stat().st_size >= position // self._length * self._block_bytes
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+            return "is damaged"
+        shapes, expected = ({k: x.shape for k, x in s.items()} for s in (state, self._reached[1]))
+        if not complete or shapes != expected:
+            return "is damaged"
+        self._reached = position, state
+        return ""
 
-def read_sequence(output: PartialOutput, sequence: int, n_samples: int) -> NDArray:
-    """First `n_samples` raw samples of a sequence, (n_samples,): levels or normalised numbers."""
-    return np.concatenate(list(segments(output, sequence, n_samples)))
-
-
-def segments(output: PartialOutput, sequence: int, n_samples: int) -> Iterator[NDArray]:
-    """First `n_samples` raw samples of a sequence, in consecutive segments (samples,)."""
-    n_blocks = math.ceil(n_samples / output.length)
-    at_once = max(1, min(SEGMENT // output.length, MAPPED_BYTES // output.block_bytes))
-    for first in range(0, n_blocks, at_once):
-        shape = (min(at_once, n_blocks - first), output.n_seqs, output.length)
-        blocks = np.memmap(output.samples, output.dtype, "r", first * output.block_bytes, shape)
-        yield np.array(blocks[:, sequence]).ravel()[: n_samples - first * output.length]
-
-
-def remove(folder: Path) -> None:
-    """Remove the folder of a partial output, if it exists.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be removed.
-    """
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise OutputError(files.write_error_message(folder, error)) from error
-
-
-# --- helpers ------------------------------------------------------------------------------------------------
+    def _save(self, file: BinaryIO) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        position, state = self._reached
+        with files.atomic_write(self._state) as temporary:
+            np.savez(temporary, request=self._request, position=position, **state)  # type: ignore[arg-type]
 
 
 def _dtype(hp: HyperParameters) -> np.dtype[Any]:
     if isinstance(hp, Quantised):
         return np.dtype(np.int16 if hp.q_levels <= 2**15 else np.int32)
     return np.dtype(np.float32)
-
-
-def _position_and_state(output: PartialOutput, generator: Generator) -> tuple[int, State]:
-    """Number of samples generated, and the state there."""
-    if not output.state.exists():
-        return 0, generator.state
-    with np.load(output.state, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    return int(arrays.pop("position")), arrays
-
-
-def _is_intact(output: PartialOutput, generator: Generator) -> bool:
-    """True if no sample is missing and the state fits the model."""
-    try:
-        start, state = _position_and_state(output, generator)
-        if start and output.samples.stat().st_size < start // output.length * output.block_bytes:
-            return False
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
-        return False
-    return {name: x.shape for name, x in state.items()} == {n: x.shape for n, x in generator.state.items()}
-
-
-def _save(output: PartialOutput, file: BinaryIO, position: int, state: State) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    with files.atomic_write(output.state) as temporary:
-        np.savez(temporary, position=position, **state)  # type: ignore[arg-type]

@@ -1,14 +1,11 @@
 """Random streams of a generation: one per sequence and kind of number.
 
 A sequence therefore depends neither on the number of sequences nor on the block length. A resumed generation
-skips the draws already made, which takes no time.
-
-`NumpyStreams` serve any seed and family. `TheanoStreams` are those of the original's sampler: with them and
-the original's parameters, the samples are the original's.
+skips the draws already made. The kinds are "uniforms", above 0 and less than 1, and "normals", of mean 0 and
+variance 1, for real-valued families; drawing one does not advance the other.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,34 +13,12 @@ from numpy.typing import NDArray
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.original import mrg31k3p
 
-
-class RandomStreams(Protocol):
-    """Random numbers of `n_seqs` sequences."""
-
-    def draw(self, name: str, length: int) -> NDArray[np.float32]:
-        """Draw the next `length` numbers of each sequence, (length, n_seqs).
-
-        Drawing 10 and then 20 is the same as drawing 30.
-
-        Parameters
-        ----------
-        name : {"uniforms", "normals"}
-            "uniforms": above 0 and less than 1; "normals": mean 0 and variance 1, for real-valued families
-            only. The two kinds are independent: drawing one does not advance the other.
-        length : int
-            0 or more.
-        """
-
-    def skip(self, names: Sequence[str], length: int) -> None:
-        """Advance each of these kinds by `length` numbers per sequence."""
-
-
 MAX_SKIP = 2**20  # numbers that are drawn at once to be skipped
 MIN_UNIFORM, MAX_FACTOR = np.float32(2**-25), np.float32(1 - 2**-17)
 
 
 class NumpyStreams:
-    """NumPy PCG64 streams that depend only on the seed and the index of the sequence.
+    """NumPy PCG64 streams, for any family, that depend only on the seed and the index of the sequence.
 
     Sequence i draws its uniforms from ``Generator(PCG64(SeedSequence([seed, i])))`` and its normals from
     ``Generator(PCG64(SeedSequence([seed, i], spawn_key=(1,))))``.
@@ -52,13 +27,6 @@ class NumpyStreams:
     the cumulative probability exceeds the uniform, or 0 if there is none. A uniform of exactly 0 would draw
     level 0 however improbable, and so would one above a float32 sum that ends short of 1 (by less than 2^-17
     for 256 levels, in every case examined): some clicks per hour. The original has them.
-
-    Parameters
-    ----------
-    seed : int
-        0 or more.
-    n_seqs : int
-        Number of sequences.
     """
 
     def __init__(self, seed: int, n_seqs: int) -> None:
@@ -68,7 +36,7 @@ class NumpyStreams:
         }
 
     def draw(self, name: str, length: int) -> NDArray[np.float32]:
-        """See `RandomStreams.draw`."""
+        """Draw the next `length` numbers of each sequence, (length, n_seqs)."""
         generators = self._generators[name]
         drawn = np.empty((len(generators), length), np.float32)
         for generator, row in zip(generators, drawn, strict=True):
@@ -81,7 +49,7 @@ class NumpyStreams:
         return np.ascontiguousarray(drawn.T)
 
     def skip(self, names: Sequence[str], length: int) -> None:
-        """See `RandomStreams.skip`."""
+        """Advance each of these kinds by `length` numbers per sequence."""
         for name in names:
             at_once = max(1, MAX_SKIP // max(1, len(self._generators[name])))
             for start in range(0, length, at_once):
@@ -92,26 +60,14 @@ class TheanoStreams:
     """Theano's MRG31k3p streams as the original uses them: sequence b draws from stream b.
 
     The original seeds them with 234 once per process: its next generation continues where the last one ended.
-
-    Parameters
-    ----------
-    n_seqs : int
-        Number of sequences: 20 in the original, 10 in its wavenet.
-    seed : int
-        1 or more.
+    With them and the original's parameters, the samples are the original's.
     """
 
-    def __init__(self, n_seqs: int, seed: int = mrg31k3p.SEED) -> None:
-        self._states = mrg31k3p.states(seed, n_seqs)
+    def __init__(self, n_seqs: int) -> None:
+        self._states = mrg31k3p.states(mrg31k3p.SEED, n_seqs)
 
     def draw(self, name: str, length: int) -> NDArray[np.float32]:
-        """See `RandomStreams.draw`.
-
-        Raises
-        ------
-        HyperParameterError
-            If `name` is not "uniforms".
-        """
+        """Draw the next `length` uniforms of each sequence, (length, n_seqs)."""
         if name != "uniforms":
             raise HyperParameterError(
                 "The original has no real-valued families, and so no random numbers for this model; "
@@ -121,8 +77,11 @@ class TheanoStreams:
         return drawn
 
     def skip(self, names: Sequence[str], length: int) -> None:
-        """See `RandomStreams.skip`; takes no time."""
+        """Advance by `length` numbers per sequence; takes no time."""
         self._states = mrg31k3p.jump(self._states, length)
+
+
+type RandomStreams = NumpyStreams | TheanoStreams
 
 
 def _generator(seeds: np.random.SeedSequence) -> np.random.Generator:

@@ -11,46 +11,23 @@ MIN_TEMPERATURE = 1e-30  # below it, the inverse overflows float32
 
 @dataclass(frozen=True)
 class Request:
-    """Settings of a generation.
-
-    Attributes
-    ----------
-    n_seqs : int
-    seed : int
-        Sequence i depends on it and on i only, not on the number of sequences.
-    temperature : tuple of float
-        One for all sequences, or one for each.
-    top_p : float
-        Below 1: only the most probable levels are drawn, which have this probability together.
-    primes : tuple of Path
-        Recordings to continue: sequence i continues number i modulo their count.
-    silent : range
-        Positions, in samples from the start of the generated part, at which silence is written and fed back.
-    like_original : bool
-        Draw with the original's random streams.
-    generation : int
-        Index of the generation, from 1: the original's random streams continue from one to the next.
-    draws : int
-        Draws of each sequence in one generation, needed if `generation` is above 1.
-    backend : str or None
-        See `samplers.create_sampler`.
-
-    Raises
-    ------
-    HyperParameterError
-        If a value is out of range, or two contradict each other.
-    """
+    """What to generate; values out of range and contradictions are a HyperParameterError."""
 
     n_seqs: int = 1
     seed: int = 0
+    """Sequence i depends on it and on i only, not on the number of sequences."""
     temperature: tuple[float, ...] = (1.0,)
+    """One for all sequences, or one for each."""
     top_p: float = 1.0
+    """Below 1: only the most probable levels are drawn, which have this probability together."""
     primes: tuple[Path, ...] = ()
+    """Recordings to continue: sequence i continues number i modulo their count."""
     silent: range = range(0)
+    """Positions in the generated part at which silence is written and fed back."""
     like_original: bool = False
-    generation: int = 1
-    draws: int = 0
+    """Draw with the original's random streams."""
     backend: str | None = None
+    """See `samplers.create_sampler`."""
 
     def __post_init__(self) -> None:
         if self.n_seqs < 1:
@@ -79,6 +56,7 @@ class Request:
                 "none of them."
             )
 
-    def temperature_of(self, sequence: int) -> float:
-        """The temperature of one sequence."""
-        return self.temperature[sequence % len(self.temperature)]
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """The temperature of each sequence."""
+        return self.temperature * (self.n_seqs // len(self.temperature))

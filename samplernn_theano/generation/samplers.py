@@ -44,12 +44,7 @@ def create_sampler(
     temperature : float or sequence of float
         Of all sequences, or of each. Logits are divided by it.
     top_p : float
-        Below 1: only the most probable levels are drawn, which have this probability together.
-
-    Raises
-    ------
-    HyperParameterError
-        If `top_p` is less than 1 and the samples are real numbers.
+        Below 1, for levels only: the most probable ones are drawn, which have this probability together.
     """
     inverse_temperature = (1 / np.broadcast_to(np.asarray(temperature, np.float64), n_seqs)).astype(
         np.float32

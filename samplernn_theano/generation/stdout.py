@@ -7,13 +7,11 @@ from typing import BinaryIO
 
 import numpy as np
 import scipy
-from tqdm import tqdm
 
 from samplernn_theano.checkpoints.load import LoadedModel
-from samplernn_theano.generation import encoders, generate, partial
+from samplernn_theano.generation import encoders, generate
 from samplernn_theano.generation.amplitudes import PEAK, amplitudes
-from samplernn_theano.generation.generator import blocks
-from samplernn_theano.generation.progress import BAR_OPTIONS, progress_callback, report_primes
+from samplernn_theano.generation.generator import blocks, progress_bar
 from samplernn_theano.generation.request import Request
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
@@ -34,23 +32,18 @@ def stream(
     The prime comes first if `with_prime`. As the mean is not known yet, a high-pass filter at 5 Hz removes an
     offset; a fixed factor of 0.45 leaves headroom for what the filter amplifies.
     """
-    generator = generate.prepare_generator(model, request)
-    report_primes(request, generator, log)
-    prime = generator.primes[0].samples if request.primes and with_prime else np.zeros(0, np.int32)
-    left = len(prime) + n_samples
-    prime_segments = (
-        prime[start : start + partial.SEGMENT] for start in range(0, len(prime), partial.SEGMENT)
-    )
+    generator = generate.prepare_generator(model, request, log=log)
+    primes = list(generator.primes) if with_prime else []
+    left = n_samples + sum(map(len, primes))
     generated = (samples[0] for samples, _ in blocks(generator, generator.state))
     pole, memory = 1 - 2 * math.pi * HIGH_PASS / SAMPLE_RATE, np.zeros(1)
-    with tqdm(total=left, disable=None, **BAR_OPTIONS) as bar:  # if stderr is a terminal
-        on_progress = progress_callback(bar, 1)
-        for samples in chain(prime_segments, generated):
+    with progress_bar(left, disable=None) as bar:
+        for samples in chain(primes, generated):
             x = amplitudes(samples[:left], model.hp)
             x, memory = scipy.signal.lfilter([1, -1], [1, -pole], x, zi=memory)
             out.write(encoders.pcm_16(x * PEAK / 2).astype("<i2").tobytes())
             out.flush()  # so that a player plays it immediately
             left -= len(x)
-            on_progress(len(prime) + n_samples - left)
+            bar.update(len(x))
             if left <= 0:
                 return

@@ -76,7 +76,6 @@ def test_unusable_primes_are_rejected(model, primes, tmp_path, generate, name, m
         ("--silence 0.2:0.3", "--silence 0.2:0.3 starts after the end; give more --seconds"),
         ("--prime a.wav --prime b.wav --n_seqs 1", "give --n_seqs 2 or more"),
         ("--format flac --float", "--float is for wav files"),
-        ("--generations 2", "--generations needs --like-original"),
         ("--like-original --format flac", "leave out --silence, --format and --float"),
         ("--like-original --silence 0.05:0.1", "leave out --silence, --format and --float"),
         ("--like-original --seed 1", "--like-original goes without"),

@@ -12,7 +12,7 @@ from samplernn_theano.checkpoints import npz
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import WaveNet
 from samplernn_theano.evaluation import nll
-from samplernn_theano.generation import gallery, partial, priming, samplers, spectrograms
+from samplernn_theano.generation import gallery, partial, priming, samplers, write
 from tests.generation.test_partial import HP, interpreted
 from tests.generation.test_samplers import parameters
 
@@ -53,7 +53,7 @@ def quick(monkeypatch):
     for module in (samplers, priming, nll):
         monkeypatch.setattr(module, "compile_function", interpreted)
     monkeypatch.setattr(samplers, "GRAPH_BLOCK", 40)
-    monkeypatch.setattr(spectrograms, "write_figure", lambda path, sounds: path.touch())
+    monkeypatch.setattr(write, "_draw", lambda figure, *_: figure.touch())
     monkeypatch.setattr(gallery, "draw_thumbnail", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)
 

@@ -124,9 +124,9 @@ def records(draw: st.DrawFn) -> Record:
 @given(records())
 def test_any_record_can_be_read_again(made):
     with tempfile.TemporaryDirectory() as folder:
-        path = gallery.write_record(folder, made)
-        assert path == Path(folder, f"{made.stem}.json")
-        assert gallery.read_records(folder) == [made]
+        gallery.write_record(Path(folder), made)
+        assert [path.name for path in Path(folder).iterdir()] == [f"{made.stem}.json"]
+        assert gallery.read_records(Path(folder)) == [made]
 
 
 def test_the_newest_record_comes_first(tmp_path):
@@ -192,38 +192,17 @@ def test_invalid_json_is_skipped(tmp_path, content):
     assert gallery.read_records(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"stem": "a/b"},
-        {"temperatures": (1.0, 2.0)},
-        {"primes": ("a", "b")},
-        {"date": "today"},
-        {"sounds": (Sound(file="../a.wav", peak=1, rms_dbfs=0, seconds=1),)},
-    ],
-)
-def test_an_inconsistent_record_is_rejected(changes):
-    with pytest.raises(ValueError):
-        replace(record("a", "a.wav"), **changes)
-
-
 def test_a_record_with_nan_is_rejected(tmp_path):
     with pytest.raises(ValueError):
         gallery.write_record(tmp_path, record("a", seconds=float("nan")))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_record_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"a\.json"):
-        gallery.write_record(tmp_path / "file", record("a"))
-
-
 # --- the page -----------------------------------------------------------------------------------------------
 def test_a_page_has_a_player_and_a_thumbnail_for_each_sound(tmp_path):
     generate(tmp_path, "first", "a.wav", "b.flac")
     generate(tmp_path, "second", "c.ogg", date="2025-11-24T00:00:00+00:00")
-    assert gallery.write_page(tmp_path) == tmp_path / "index.html"
+    gallery.write_page(tmp_path)
     page = Page(tmp_path / "index.html")
     assert page.headings == ["second", "first"]
     assert [audio["src"] for audio in page.all("audio")] == ["c.ogg", "a.wav", "b.flac"]
@@ -285,7 +264,7 @@ def test_settings_that_differ_between_sounds_are_shown_with_each(tmp_path):
 
 def test_a_common_prime_is_described_once():
     text = gallery.describe(record("a", "a.wav", "b.wav", primes=("after x.wav",) * 2))
-    assert text.endswith("temperature 1, after x.wav, computed by numba.")
+    assert text.endswith("temperature 1, after x.wav, computed by numba")
 
 
 def test_a_page_without_sounds(tmp_path):
@@ -325,10 +304,10 @@ def test_any_file_name_is_shown_and_linked(tmp_path, name):
 def test_any_text_of_a_record_is_shown_verbatim(text):
     with tempfile.TemporaryDirectory() as folder:
         made = record("a", checkpoint=text, family=text, backend=text, silence=text, versions={text: text})
-        gallery.write_record(folder, made)
-        gallery.write_page(folder)
+        gallery.write_record(Path(folder), made)
+        gallery.write_page(Path(folder))
         page = Page(Path(folder, "index.html"))
-        assert gallery.escape_control_characters(gallery.describe(made)) in page.paragraphs
+        assert f"{gallery.escape_control_characters(gallery.describe(made))}." in page.paragraphs
         kinds = {tag for tag, _ in page.found}
         assert kinds == {"html", "head", "meta", "title", "style", "body", "header", "h1", "p", "main"} | {
             *("section", "h2", "time", "ul")

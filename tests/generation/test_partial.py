@@ -27,6 +27,7 @@ from samplernn_theano.generation import file_names, gallery, generate, partial, 
 from samplernn_theano.generation.generator import BlockSampler, Generator, take
 from samplernn_theano.generation.partial import PartialOutput
 from samplernn_theano.generation.random_streams import NumpyStreams
+from samplernn_theano.generation.request import Request
 from tests.generation.test_samplers import RNNGMM, parameters
 from tests.training.test_kills import in_a_new_process, kill_before
 
@@ -261,7 +262,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
     def peak(n_samples: int) -> int:
         generator = simple(length=1600)
         monkeypatch.setattr(generate, "prepare_generator", lambda *_, **__: generator)
-        request = generate.Request(n_seqs=2)
+        request = Request(n_seqs=2)
         expected = file_names.name_files(model, request, tmp_path / str(n_samples), "flac")
         tracemalloc.start()
         write.write_samples(model, request, expected, n_samples, log=lambda _: None)

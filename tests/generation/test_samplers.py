@@ -156,7 +156,7 @@ def test_kernels_continue_a_prime_as_if_they_had_generated_it(hp, interpreted, m
         run.append(samples)
     members, n_blocks = [0, 1, 1], [1, 2, 2]
     samples_read = [np.concatenate(run[:n], axis=1)[i] for i, n in zip(members, n_blocks, strict=True)]
-    state = priming.prime(params, hp, samples_read)
+    state = priming.prime(params, hp, samples_read, 3)
     then = np.stack([uniforms[n][:, i] for i, n in zip(members, n_blocks, strict=True)], axis=1)
     samples, _ = one_block(sampler, state, then)
     np.testing.assert_array_equal(samples, [run[n][i] for i, n in zip(members, n_blocks, strict=True)])
