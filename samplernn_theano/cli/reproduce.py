@@ -1,6 +1,7 @@
 """The command that reproduces the paper's tables: `samplernn reproduce`."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _pair(argument: str) -> tuple[str, str]:
 
 def _reproduce(a: argparse.Namespace) -> int:
     from samplernn_theano.errors import ReproductionError
-    from samplernn_theano.reproduction import listing, plan, scales
+    from samplernn_theano.reproduction import plan, scales
     from samplernn_theano.reproduction.experiments import (
         read_experiments,
         read_listening_tests,
@@ -83,7 +84,7 @@ def _reproduce(a: argparse.Namespace) -> int:
     from samplernn_theano.reproduction.paths import FILES
 
     if a.list:
-        print(listing.describe_experiments(FILES))
+        print(_experiments())
         return 0
     scales.read(FILES, a.scale)
     out = (a.out or Path("reproduction") / a.scale).absolute()
@@ -112,10 +113,32 @@ def _reproduce(a: argparse.Namespace) -> int:
     whole = workflow.join(requested)
     plan.check_data(whole)
     if a.dry_run:
-        print(listing.commands(whole))
+        commands = [plan.command(whole, *step) for step in plan.missing(whole)]
+        print("\n".join(shlex.join(command) for command in commands if command) or "All steps are done.")
         return 0
     return workflow.run(whole, a.cores, workflow.options(a.profile, a.snakemake))
 
 
 def _absolute(pairs: list[tuple[str, str]]) -> dict[str, str]:
     return {name: str(Path(folder).absolute()) for name, folder in pairs}
+
+
+def _experiments() -> str:
+    """A table of all experiments: name, model, data, published numbers."""
+    from samplernn_theano.reproduction.experiments import read_experiments, read_listening_tests
+    from samplernn_theano.reproduction.paths import FILES
+    from samplernn_theano.reproduction.published import read_numbers
+    from samplernn_theano.utils.text import format_table
+
+    numbers = read_numbers(FILES)
+    rows = [["experiment", "model", "data", "published"]]
+    for experiment in read_experiments(FILES).values():
+        shown = [
+            f"{number.split} {number.value:g}" if number.split else f"{number.value:g} {number.unit}"
+            for number in numbers
+            if number.experiment == experiment.name
+        ]
+        rows.append([experiment.name, experiment.title, experiment.data, ", ".join(shown)])
+    for test in read_listening_tests(FILES).values():
+        rows.append([test.name, test.title, "", f"{len(test.systems)} systems"])
+    return "\n".join(format_table(rows))

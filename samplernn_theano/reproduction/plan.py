@@ -28,77 +28,55 @@ DEMO = "demo"
 NEEDS_RECORDINGS = ("blizzard", "onomatopoeia", "huckleberry")
 """The sets without an automatic download: see datasets/README.md."""
 
-FILE_KEYS = {"experiments": "cells"}
-"""Attributes of `Workflow` with another key in workflow.json."""
-
 type Command = list[str]
+
+type Step = tuple[str, str, int | None]
+"""Name of a step, its data set, experiment or listening test, and seed."""
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """The arguments of a workflow, stored in OUT/workflow.json.
-
-    Attributes
-    ----------
-    out : Path
-        Folder of all outputs; absolute.
-    scale : str
-    experiments : mapping of str to sequence of int
-        Names of the requested experiments and listening tests; seeds of the initial parameters.
-    data : mapping of str to str
-        Prepared data sets: name and folder.
-    recordings : mapping of str to str
-        Recordings from which a data set is made: name and folder.
-    about : mapping of str to str
-        Descriptions of data sets that are not the paper's.
-    max_minutes : float or None
-        Overrides the scale's training time.
-    before : mapping of str to sequence of int
-        As `experiments`: all that were ever requested in this folder.
-    """
+    """The arguments of a workflow, stored in OUT/workflow.json."""
 
     out: Path
+    """Folder of all outputs; absolute."""
     scale: str
     experiments: Mapping[str, Sequence[int]]
+    """Names of the requested experiments and listening tests; seeds of the initial parameters."""
     data: Mapping[str, str] = field(default_factory=dict)
+    """Prepared data sets: name and folder."""
     recordings: Mapping[str, str] = field(default_factory=dict)
+    """Recordings from which a data set is made: name and folder."""
     about: Mapping[str, str] = field(default_factory=dict)
+    """Descriptions of data sets that are not the paper's."""
     max_minutes: float | None = None
+    """Overrides the scale's training time."""
     before: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """As `experiments`: all that were ever requested in this folder."""
 
 
 def save(workflow: Workflow) -> Path:
-    """Write OUT/workflow.json and return its path."""
+    """Write OUT/workflow.json, whose key for the experiments is "cells", and return its path."""
+    values = asdict(workflow)
+    values |= {"out": str(workflow.out), "cells": values.pop("experiments")}
     path = workflow.out / WORKFLOW
-    values = {FILE_KEYS.get(name, name): value for name, value in asdict(workflow).items()}
-    write_text(path, json.dumps(values | {"out": str(workflow.out)}, indent=2) + "\n")
+    write_text(path, json.dumps(values, indent=2) + "\n")
     return path
 
 
 def load(out: Path) -> Workflow:
-    """Read the workflow in the folder `out`.
-
-    Raises
-    ------
-    ReproductionError
-        If there is none, or its file is damaged.
-    """
-    names = {key: name for name, key in FILE_KEYS.items()}
+    """Read the workflow in the folder `out`."""
     try:
         found = json.loads((out / WORKFLOW).read_text(encoding="utf-8"))
-        values = {names.get(key, key): value for key, value in found.items()}
-        return Workflow(**values | {"out": out.absolute()})
+        return Workflow(**found | {"out": out.absolute(), "experiments": found.pop("cells")})
     except OSError as error:
         raise ReproductionError(
             f"{out} holds no workflow; start one with samplernn reproduce EXPERIMENT."
         ) from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReproductionError(
             f"{out / WORKFLOW} is damaged ({error}); delete it and run the command again: steps stay done."
         ) from error
-
-
-# --- folders ------------------------------------------------------------------------------------------------
 
 
 def run_folder(workflow: Workflow, experiment: str, seed: int) -> Path:
@@ -109,6 +87,11 @@ def run_folder(workflow: Workflow, experiment: str, seed: int) -> Path:
 def samples_folder(workflow: Workflow, experiment: str, seed: int) -> Path:
     """The folder of the samples that an experiment generates."""
     return workflow.out / "samples" / experiment / f"seed{seed}"
+
+
+def retention_folder(workflow: Workflow, experiment: str, seed: int) -> Path:
+    """The folder of the results on information retention."""
+    return workflow.out / "retention" / experiment / f"seed{seed}"
 
 
 def data_folder(workflow: Workflow, name: str) -> Path:
@@ -123,17 +106,8 @@ def record_path(out: Path, step: str, unit: str, seed: int | None) -> Path:
     return out / "steps" / unit / (f"seed{seed}" if seed is not None else "") / f"{step}.json"
 
 
-# --- commands -----------------------------------------------------------------------------------------------
-
-
 def command(workflow: Workflow, step: str, unit: str, seed: int | None = None) -> Command | None:
-    """The command line of a step; None for a prepared data set.
-
-    Raises
-    ------
-    ReproductionError
-        If a data set needs recordings and none are given.
-    """
+    """The command line of a step; None for a prepared data set."""
     scale = scales.read(FILES, workflow.scale)
     if step == "data":
         return _data(workflow, scale, unit)
@@ -141,7 +115,6 @@ def command(workflow: Workflow, step: str, unit: str, seed: int | None = None) -
         return _listening(workflow, scale, read_listening_tests(FILES)[unit], read_experiments(FILES))
     experiment = read_experiments(FILES)[unit]
     assert seed is not None
-
     commands = {"train": _train, "evaluate": _evaluate, "generate": _generate, "retention": _retention}
     return commands[step](workflow, scale, experiment, seed)
 
@@ -181,6 +154,28 @@ def trained(workflow: Workflow) -> list[tuple[str, int]]:
         systems, used = (tests[name].systems, seeds[:1]) if name in tests else ([name], seeds)
         names |= dict.fromkeys((known[system].run, seed) for system in systems for seed in used)
     return list(names)
+
+
+def missing(workflow: Workflow) -> list[Step]:
+    """The steps that are not done yet."""
+    return [
+        step for step in steps(workflow) if not record_path(workflow.out, *step).with_suffix(".done").exists()
+    ]
+
+
+def steps(workflow: Workflow) -> list[Step]:
+    """All steps in order."""
+    known = read_experiments(FILES)
+    names: list[Step] = []
+    for name in sets(workflow):
+        source = source_set(workflow, name)
+        names += [("data", source, None)] if source and ("data", source, None) not in names else []
+        names.append(("data", name, None))
+    for experiment, seed in trained(workflow):
+        of_run = ["train", "evaluate", "generate"] + ["retention"] * known[experiment].retention
+        names += [(step, experiment, seed) for step in of_run]
+    tests = read_listening_tests(FILES)
+    return names + [("listening", name, None) for name in workflow.experiments if name in tests]
 
 
 def _data(workflow: Workflow, scale: Scale, name: str) -> Command | None:
@@ -259,19 +254,9 @@ def _retention(workflow: Workflow, scale: Scale, experiment: Experiment, seed: i
     return [
         *["samplernn", "retention", str(run_folder(workflow, experiment.name, seed))],
         *["--data", str(data_folder(workflow, experiment.data)), "--clips", str(scale.retention["clips"])],
-        *[
-            "--seed",
-            str(seed),
-            "--out",
-            str(retention_folder(workflow, experiment.name, seed)),
-            *_threads(scale),
-        ],
+        *["--seed", str(seed), "--out", str(retention_folder(workflow, experiment.name, seed))],
+        *_threads(scale),
     ]
-
-
-def retention_folder(workflow: Workflow, experiment: str, seed: int) -> Path:
-    """The folder of the results on information retention."""
-    return workflow.out / "retention" / experiment / f"seed{seed}"
 
 
 def _listening(

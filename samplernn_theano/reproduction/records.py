@@ -21,9 +21,6 @@ STEPS = ("train", "evaluate", "generate", "retention")
 
 STATUSES = ("not run", "running", "interrupted", "failed", "done")
 
-OLD_STATUSES = {"stopped": "interrupted"}
-"""Names in records of earlier versions."""
-
 PAPER = "paper"
 """The scale of the authors' experiments."""
 
@@ -33,28 +30,17 @@ ENOUGH = 0.95
 
 @dataclass(frozen=True)
 class Attempt:
-    """One run of an experiment, with one seed.
-
-    Attributes
-    ----------
-    experiment : str
-    seed : int
-    steps : mapping of a name in `STEPS` to its record
-        Only of steps that were started.
-    log : sequence of dict
-        Training log.
-    settings : mapping
-        Training settings.
-    sounds : sequence of Path
-        Generated samples, sorted by name.
-    """
+    """One run of an experiment, with one seed."""
 
     experiment: str
     seed: int
     steps: Mapping[str, Mapping[str, Any]]
+    """Records, by name in `STEPS`, of the steps that were started."""
     log: Sequence[Mapping[str, Any]]
     settings: Mapping[str, Any]
+    """Of the training."""
     sounds: Sequence[Path]
+    """Generated samples, sorted by name."""
 
     def status(self, step: str) -> str:
         """One of `STATUSES`."""
@@ -117,43 +103,25 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Results:
-    """The contents of a workflow's folder.
-
-    Attributes
-    ----------
-    out : Path
-    scale : str
-        Scale of the workflow; empty if unknown.
-    requested : mapping of str to list of int
-        All experiments ever requested in the folder, and their seeds.
-    given : mapping of str to str
-        Prepared data sets: name and folder.
-    about : mapping of str to str
-        Descriptions of data sets that are not the paper's.
-    attempts : mapping of str to list of Attempt
-        By name of the experiment, in the order of the seeds.
-    data : mapping of str to record
-        The steps that made or checked the data sets.
-    failures : mapping of str to str
-        Error messages of listening tests that could not be made.
-    pages : sequence of str
-        Listening tests with a page.
-    """
+    """The contents of a workflow's folder."""
 
     out: Path
     scale: str
+    """Empty if unknown."""
     requested: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """All experiments ever requested in the folder, and their seeds."""
     given: Mapping[str, str] = field(default_factory=dict)
+    """Names and folders of prepared data sets."""
     about: Mapping[str, str] = field(default_factory=dict)
+    """Descriptions of data sets that are not the paper's."""
     attempts: Mapping[str, Sequence[Attempt]] = field(default_factory=dict)
+    """By name of the experiment, in the order of the seeds."""
     data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Records of the steps that made or checked the data sets."""
     failures: Mapping[str, str] = field(default_factory=dict)
+    """Error messages of listening tests that could not be made."""
     pages: Sequence[str] = ()
-
-    @property
-    def experiments(self) -> list[str]:
-        """The requested experiments."""
-        return list(self.requested)
+    """Listening tests with a page."""
 
     @property
     def seeds(self) -> list[int]:
@@ -178,7 +146,7 @@ def read(out: Path, names: Iterable[str]) -> Results:
         for name in names
         if (out / "steps" / name).is_dir()
     }
-    data = {path.stem: _record(path) for path in sorted((out / "steps" / "data").glob("*.json"))}
+    data = {path.stem: read_record(path) for path in sorted((out / "steps" / "data").glob("*.json"))}
     return Results(
         out=out,
         scale=text(workflow.get("scale")),
@@ -204,7 +172,7 @@ def _requested(workflow: Mapping[str, Any]) -> dict[str, list[int]]:
 
 
 def _failure(path: Path) -> str:
-    record = _record(path)
+    record = read_record(path)
     return text(record.get("message")) if record.get("status") == "failed" else ""
 
 
@@ -218,7 +186,7 @@ def _seeds(out: Path, experiment: str, requested: Sequence[int]) -> list[int]:
 def _attempt(out: Path, experiment: str, seed: int) -> Attempt:
     folder = Path(experiment) / f"seed{seed}"
     run = run_folder.Run(out / "runs" / folder)
-    records = {step: _record(out / "steps" / folder / f"{step}.json") for step in STEPS}
+    records = {step: read_record(out / "steps" / folder / f"{step}.json") for step in STEPS}
     training = records["train"]
     if training.get("status") == "running" and not is_locked(run.folder):
         records["train"] = {**training, "status": "interrupted"}
@@ -232,12 +200,12 @@ def _attempt(out: Path, experiment: str, seed: int) -> Attempt:
     )
 
 
-def _record(path: Path) -> dict[str, Any]:
-    """The record of a step; empty if it has no valid status."""
+def read_record(path: Path) -> dict[str, Any]:
+    """The record of a step; empty if there is none with a valid status."""
     record = _json(path)
-    status = text(record.get("status"))
-    status = OLD_STATUSES.get(status, status)
-    return record | {"status": status} if status in STATUSES else {}
+    if record.get("status") == "stopped":  # in records of earlier versions
+        record["status"] = "interrupted"
+    return record if text(record.get("status")) in STATUSES else {}
 
 
 def _json(path: Path) -> dict[str, Any]:

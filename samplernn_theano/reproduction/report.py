@@ -21,9 +21,7 @@ from samplernn_theano.reproduction import (
     conclusions,
     records,
     report_audio,
-    report_listening,
-    report_retention,
-    report_steps,
+    report_sections,
     tables,
 )
 from samplernn_theano.reproduction.differences import read_differences
@@ -70,16 +68,18 @@ def write(out: Path, files: Path = FILES) -> Path:
         "conclusions": conclusions.statements(results, filled),
         "tables": [(table, charts.table(folder, table)) for table in filled],
         "substitutes": {name: describe_substitute(results, name) for name in results.data},
-        "retention": report_retention.section(results, experiments, numbers, folder),
-        "listening": report_listening.section(results, tests, experiments, folder),
+        "retention": report_sections.retention(results, experiments, numbers, folder),
+        "listening": [
+            report_sections.listening(results, test, experiments, folder) for test in tests.values()
+        ],
         "curves": _curves(results, experiments, folder),
         "model": charts.Picture(f"pictures/{MODEL}", "Figure 1: the three-tier model, unrolled", 960, 500),
         "waveforms": charts.waveforms(folder, report_audio.pairs(results, experiments)),
         "sounds": _sounds(results, experiments, folder),
-        **report_steps.trainings(results),
-        "data": report_steps.data(results),
-        "differences": report_steps.differences(known, results, experiments),
-        "commands": report_steps.commands(results),
+        **report_sections.trainings(results),
+        "data": report_sections.data(results),
+        "differences": report_sections.differences(known, results, experiments),
+        "commands": report_sections.commands(results),
     }
     write_text(folder / "report.md", _render("markdown", content))
     page = _render("html", content)
@@ -108,7 +108,7 @@ def _render(kind: str, content: Mapping[str, Any]) -> str:
         "sections": lambda html: [map(Markup, two) for two in re.findall(r'<h2 id="(.*)">(.*)</h2>', html)],
         "url": lambda address: Markup(quote(address)),
         "verbatim": lambda line: Markup(escape_control_characters(line)),
-        "votes": report_listening.votes,
+        "votes": report_sections.votes,
     }
     text = environment.get_template("report.jinja").render(content, format=kind)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
@@ -133,7 +133,8 @@ def _anchor(title: str) -> str:
 
 def _fence(lines: Sequence[str]) -> Markup:
     """A fence of code in Markdown, longer than any in the code."""
-    return Markup("`" * max(3, *(1 + len(run) for run in re.findall("`+", "\n".join(lines))), 3))
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    return Markup("`" * max(3, longest + 1))
 
 
 def _number(value: Any, spec: str = "g", factor: float = 1, unit: str = "") -> str:
@@ -144,7 +145,7 @@ def _number(value: Any, spec: str = "g", factor: float = 1, unit: str = "") -> s
 
 def _progress(results: Results, experiments: Mapping[str, Experiment]) -> str:
     """Number of experiments that are done or have failed."""
-    requested = [name for name in results.experiments if name in experiments] or list(experiments)
+    requested = [name for name in results.requested if name in experiments] or list(experiments)
     reasons = {n: [a.why_missing("evaluate") for a in results.of(experiments[n].run)] for n in requested}
     done = sum(not all(found) for found in reasons.values())
     failed = sum(any("failed" in reason for reason in found) for found in reasons.values())

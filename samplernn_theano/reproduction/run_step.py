@@ -22,10 +22,10 @@ from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.data.dataset import SPLITS, lengths, load_split, statistics
 from samplernn_theano.data.manifest import MANIFEST
 from samplernn_theano.errors import SampleRNNError
-from samplernn_theano.reproduction import listing, plan, scales
+from samplernn_theano.reproduction import plan, scales
 from samplernn_theano.reproduction.paths import FILES
 from samplernn_theano.reproduction.plan import Command, Workflow
-from samplernn_theano.reproduction.records import OLD_STATUSES
+from samplernn_theano.reproduction.records import read_record
 from samplernn_theano.utils import signal_handling
 from samplernn_theano.utils.commands import run_command
 from samplernn_theano.utils.files import write_text
@@ -48,7 +48,7 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
     """
     workflow = plan.load(out)
     path = plan.record_path(out, step, unit, seed)
-    if attempt > 1 and status(path) == "failed":
+    if attempt > 1 and read_record(path).get("status") == "failed":
         return 2
     record: dict[str, Any] = {"step": step, "cell": unit, "seed": seed, "scale": workflow.scale}
     record |= {"status": "running", "started": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -219,15 +219,6 @@ def _energy() -> float | None:
     return sum(counted) / 1e6 if counted else None
 
 
-def status(path: Path) -> str:
-    """The status in the record of a step: running, done, interrupted or failed; empty if there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["status"]
-    except (OSError, ValueError, KeyError):
-        return ""
-    return OLD_STATUSES.get(found, found)
-
-
 def _write(path: Path, record: dict[str, Any]) -> None:
     write_text(path, json.dumps(record, indent=2) + "\n")
 
@@ -252,7 +243,7 @@ def _progress(workflow: Workflow, last: tuple[str, str, int | None] | None) -> s
     `last` is the step just finished, whose .done file Snakemake has not written yet.
     """
     remaining, durations = [], defaultdict[str, list[float]](list)
-    steps = listing.steps(workflow)
+    steps = plan.steps(workflow)
     for one in steps:
         path = plan.record_path(workflow.out, *one)
         if one == last or path.with_suffix(".done").exists():

@@ -13,9 +13,10 @@ from pathlib import Path
 from samplernn_theano.backends import threads
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.reproduction import listing, plan, run_step, scales
+from samplernn_theano.reproduction import plan, run_step, scales
 from samplernn_theano.reproduction.paths import FILES
 from samplernn_theano.reproduction.plan import Workflow
+from samplernn_theano.reproduction.records import read_record
 from samplernn_theano.reproduction.run_step import CORES
 from samplernn_theano.utils import signal_handling
 from samplernn_theano.utils.files import locked
@@ -92,7 +93,7 @@ def run(workflow: Workflow, cores: int | None, options: Sequence[str] = ()) -> i
 
 def _announcement(workflow: Workflow, here: bool) -> str:
     """Number of missing steps, and a warning if a GPU is missing."""
-    missing = listing.missing(workflow)
+    missing = plan.missing(workflow)
     trainings = sum(step == "train" for step, *_ in missing)
     text = f"{count_of(len(missing), 'step')} to do in {workflow.out}"
     text += f", {count_of(trainings, 'training')} among them."
@@ -103,10 +104,10 @@ def _announcement(workflow: Workflow, here: bool) -> str:
 
 def _outcome(workflow: Workflow, code: int) -> str:
     """Number of finished steps, and what to do about the others."""
-    missing = listing.missing(workflow)
-    total = len(listing.steps(workflow))
+    missing = plan.missing(workflow)
+    total = len(plan.steps(workflow))
     text = f"{total - len(missing)} of {count_of(total, 'step')} are done."
-    found = {run_step.status(plan.record_path(workflow.out, *step)) for step in missing}
+    found = {read_record(plan.record_path(workflow.out, *step)).get("status") for step in missing}
     if code >= 128 or "interrupted" in found:
         return f"{text} Interrupted; run the same command again to resume."
     if code and "failed" not in found:

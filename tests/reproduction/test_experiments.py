@@ -9,7 +9,7 @@ from samplernn_theano.cli.main import build_parser
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.presets import preset
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.reproduction import listing, plan, scales
+from samplernn_theano.reproduction import plan, scales
 from samplernn_theano.reproduction.experiments import (
     SETS,
     read_experiments,
@@ -90,7 +90,7 @@ def test_every_experiment_is_a_model_with_valid_commands(tmp_path, name, scale):
         assert hp.seq_len == int(name.removeprefix("table3/"))
 
     w = workflow(tmp_path, scale, name)
-    for step, unit, seed in listing.steps(w):
+    for step, unit, seed in plan.steps(w):
         command = plan.command(w, step, unit, seed)
         if command:
             assert command[0] == "samplernn"

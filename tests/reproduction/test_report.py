@@ -444,7 +444,7 @@ def test_earlier_requests_are_kept(tmp_path, no_pictures):
     }
     write_json(tmp_path / "workflow.json", {"scale": "laptop"} | asked)
     found = records.read(tmp_path, ["table3/32", "table3/64"])
-    assert found.experiments == ["table3/32", "table3/128", "table3/64"]
+    assert list(found.requested) == ["table3/32", "table3/128", "table3/64"]
     assert found.seeds == [5, 7, 9, 123]
     done(tmp_path, "table3/32", 3.4, valid=3.3)
     done(tmp_path, "table3/64", 3.4, valid=3.1)
@@ -463,7 +463,7 @@ def test_earlier_requests_are_kept(tmp_path, no_pictures):
 def test_invalid_requests_are_ignored(tmp_path, asked):
     write_json(tmp_path / "workflow.json", asked)
     found = records.read(tmp_path, ["table3/32"])
-    assert found.experiments == [] and found.seeds == []
+    assert not found.requested and found.seeds == []
 
 
 def test_results_of_a_removed_experiment_are_still_shown(tmp_path, no_pictures):

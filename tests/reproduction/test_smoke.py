@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from samplernn_theano.reproduction import listing, plan
+from samplernn_theano.reproduction import plan
 from samplernn_theano.reproduction.experiments import read_experiments, read_listening_tests
 from samplernn_theano.reproduction.paths import FILES
 
@@ -42,7 +42,7 @@ def out(tmp_path_factory) -> Path:
 
 def test_every_step_is_done(out):
     everything = plan.load(out)
-    for step, unit, seed in listing.steps(replace(everything, experiments=everything.before)):
+    for step, unit, seed in plan.steps(replace(everything, experiments=everything.before)):
         record = json.loads(plan.record_path(out, step, unit, seed).read_text())
         assert record["status"] == "done", record
     assert set(plan.load(out).before) == {*read_experiments(FILES), *read_listening_tests(FILES)}

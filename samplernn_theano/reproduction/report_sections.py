@@ -1,16 +1,93 @@
-"""The report's sections on machines, data, commands and differences from the paper."""
+"""The values of the report's sections, which its template shows."""
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from samplernn_theano.data.check import AUTHORS
 from samplernn_theano.data.dataset import SPLITS
-from samplernn_theano.data.manifest import hours
+from samplernn_theano.data.manifest import count_of, hours
+from samplernn_theano.errors import SampleRNNError
+from samplernn_theano.listening import analysis
+from samplernn_theano.reproduction import charts
 from samplernn_theano.reproduction.differences import Difference, applying
-from samplernn_theano.reproduction.experiments import Experiment
+from samplernn_theano.reproduction.experiments import Experiment, ListeningTest
+from samplernn_theano.reproduction.measured import badge
+from samplernn_theano.reproduction.published import Number
 from samplernn_theano.reproduction.records import STEPS, Attempt, Results, number, part, text
+from samplernn_theano.reproduction.substitutes import is_substitute
 from samplernn_theano.utils.text import format_duration
+
+
+def retention(
+    results: Results, experiments: Mapping[str, Experiment], numbers: Sequence[Number], report: Path
+) -> dict[str, Any]:
+    """Shares of clips that keep the voice, for each model and seed, as rows of a table and a chart."""
+    rows: list[dict[str, Any]] = []
+    for experiment in experiments.values():
+        if experiment.retention:
+            published = {n.experiment: n.value for n in numbers if n.unit == "%"}.get(experiment.name)
+            attempts: Sequence[Attempt | None] = results.of(experiment.run) or [None]
+            for attempt in attempts:
+                row = _row(attempt, experiment, is_substitute(results, experiment.data))
+                seed = f", seed {attempt.seed}" if attempt and len(attempts) > 1 else ""
+                rows.append({"published": published, "title": experiment.title + seed} | row)
+    drawn = [
+        (f"{row['title']} ({row['badge']})" if row["badge"] else row["title"], *row["interval"])
+        for row in rows
+        if row["interval"]
+    ]
+    return {"rows": rows, "picture": charts.retention(report / "pictures" / "retention.png", drawn)}
+
+
+def _row(attempt: Attempt | None, experiment: Experiment, substitute: bool) -> dict[str, Any]:
+    if attempt is None:
+        return {"reason": "not run", "found": {}, "accuracy": None, "badge": "", "interval": ()}
+    reason = attempt.why_missing("retention")
+    found = attempt.result("retention")
+    limits = [number(found.get(name)) for name in ("share", "low", "high")]
+    return {
+        "reason": reason,
+        "found": {} if reason else found,
+        "accuracy": None if reason else part(found, "classifier", "test").get("accuracy"),
+        "badge": badge([(attempt, experiment)], substitute),
+        "interval": () if None in limits else limits,
+    }
+
+
+def listening(
+    results: Results, test: ListeningTest, known: Mapping[str, Experiment], report: Path
+) -> dict[str, Any]:
+    """The votes of a listening test, or why there are none."""
+    made = test.name in results.pages
+    found = {"name": test.name, "title": test.title, "made": made, "votes": 0}
+    if not made:
+        return found | {"failure": results.failures.get(test.name, "")}
+    try:
+        summary = analysis.summary(results.out / test.name)
+    except SampleRNNError as error:
+        return found | {"sentences": [str(error)]}
+    if not summary["votes"]:
+        return found | {"sentences": summary["problems"]}
+    path = report / "pictures" / f"{test.name.replace('/', '_')}.png"
+    analysis.draw(path, summary)
+    attempts = [(attempt, known[name]) for name in test.systems for attempt in results.of(known[name].run)]
+    return found | {
+        "votes": summary["votes"],
+        "counts": f"{count_of(summary['listeners'], 'listener')}, {count_of(summary['votes'], 'vote')}",
+        "pairs": summary["pairs"],
+        "badge": badge(attempts, any(is_substitute(results, known[name].data) for name in test.systems)),
+        "sentences": [*summary["problems"], *analysis.few(summary)],
+        "picture": charts.picture_of(path, f"{test.title}: preferences as bars"),
+    }
+
+
+def votes(number: int, share: Mapping[str, Any]) -> str:
+    """A number of votes with its share of a pair's and the interval of that."""
+    if share["value"] is None:
+        return f"{number}"
+    return f"{number} ({100 * share['value']:.0f} %, {100 * share['low']:.0f} to {100 * share['high']:.0f})"
 
 
 def trainings(results: Results) -> dict[str, Any]:
