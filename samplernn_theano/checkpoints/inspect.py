@@ -45,75 +45,59 @@ LOG_COLUMNS = dict(
 def describe(path: str | Path) -> str:
     """Describe a file or run, in about 80 columns.
 
-    Parameters
-    ----------
-    path : path
-        A checkpoint, the original's params_*.pkl, train_log.pkl or args.pkl, or the folder of a run, ours or
-        the original's.
+    `path` is a checkpoint, the original's params_*.pkl, train_log.pkl or args.pkl, or the folder of a run,
+    ours or the original's.
     """
     path = Path(path)
-    if path.is_dir():
-        return _folder(path)
-    try:
-        model = load.read(path)
-    except SampleRNNError as error:
-        return _without_model(path, error)
-    return _model(model)
+    lines = _folder(path) if path.is_dir() else _file(path)
+    return "\n".join(escape_control_characters(line) for line in lines)
 
 
-def _folder(path: Path) -> str:
+def _folder(path: Path) -> list[str]:
     """Describe a run: its best parameters; of the original also the command line and the log."""
-    tree, parts = ResultTree(path), []
-    if results_folder.is_result_tree(path):
-        parts = [describe(file) for file in (tree.args, tree.log) if file.exists()]
+    tree, lines = ResultTree(path), [f"{path}:"]
+    for file in (tree.args, tree.log):
+        if results_folder.is_result_tree(path) and file.exists():
+            lines += ["", *_file(file)]
     try:
-        parts.append(describe(load.find(path)))
+        return [*lines, "", *_file(load.find(path))]
     except CheckpointError as error:
-        if not parts:
+        if len(lines) == 1:
             raise
-        parts.append(escape_control_characters(str(error)))
-    return "\n\n".join([escape_control_characters(f"{path}:"), *parts])
+        return [*lines, "", str(error)]
 
 
-def _without_model(path: Path, error: SampleRNNError) -> str:
-    """Describe a file that is not a model; `error` is why."""
-    if path.suffix == ".pkl":
+def _file(path: Path) -> list[str]:
+    try:
+        return _model(load.read(path))
+    except SampleRNNError as error:
+        why = error
+    if path.suffix != ".pkl":
+        content: Any = npz.load(path).parameters
+    else:
         content = pickles.read(path)
         if isinstance(content, list) and content and all(isinstance(item, str) for item in content):
             return _command_line(path, content)
         if not isinstance(content, dict) or not content:
-            raise error
+            raise why
         if "iter" in content and all(isinstance(values, list) for values in content.values()):
             return _log(path, content)
         if not all(isinstance(array, np.ndarray) for array in content.values()):
-            raise error
-    else:
-        content = npz.load(path).parameters
-    return "\n".join(
-        [escape_control_characters(f"{path.name}: arrays. {error}"), *_parameter_table(content, None)]
-    )
+            raise why
+    return [f"{path.name}: arrays. {why}", *_parameter_table(content, None)]
 
 
-# --- the original's log and command line --------------------------------------------------------------------
-
-
-def _log(path: Path, log: Mapping[str, list[Any]]) -> str:
-    """A row for each evaluation. A damaged log is shown as far as possible."""
+def _log(path: Path, log: Mapping[str, list[Any]]) -> list[str]:
+    """The original's log, a row for each evaluation. A damaged log is shown as far as possible."""
     n = max(len(values) for key, values in log.items() if key != RESUMED)
     keys = [key for key in LOG_KEYS if key in log and LOG_COLUMNS[key]]
     rows = [[LOG_COLUMNS[key] for key in keys]]
     for i in range(n):
         rows.append([_of_log(key, log[key][i]) if i < len(log[key]) else "-" for key in keys])
-    lines = [
-        escape_control_characters(
-            f"{path.name}: the original's log, {count_of(n, 'evaluation')}, bits per sample"
-        )
-    ]
+    lines = [f"{path.name}: the original's log, {count_of(n, 'evaluation')}, bits per sample"]
     if log.get(RESUMED):
-        lines.append(
-            escape_control_characters(f"resumed after evaluation {', '.join(map(str, log[RESUMED]))}")
-        )
-    return "\n".join([*lines, *format_table(rows, range(len(keys)))])
+        lines.append(f"resumed after evaluation {', '.join(map(str, log[RESUMED]))}")
+    return [*lines, *format_table(rows, range(len(keys)))]
 
 
 def _of_log(key: str, value: Any) -> str:
@@ -122,50 +106,45 @@ def _of_log(key: str, value: Any) -> str:
     return f"{value / 3600:.2f}" if "time" in key else f"{value:.4f}"
 
 
-def _command_line(path: Path, argv: Sequence[str]) -> str:
+def _command_line(path: Path, argv: Sequence[str]) -> list[str]:
     """The command line in args.pkl and its hyper-parameters."""
     lines = [f"{path.name}: a command line of the original", "  " + " ".join(argv)]
     family = next((family for family, script in SCRIPTS.items() if Path(script).name in argv[0]), None)
     if family is None:
-        lines.append(f"  {argv[0]} is not a script of the original.")
-    else:
-        try:
-            hp, which_set = read_argv(argv, family, "It")
-            given = ", ".join(
-                f"{own.name} {getattr(hp, own.name)}" for own in fields(hp) if _is_given(own, argv)
-            )
-            lines.append(f"  {family} on the data set {which_set}: {given}")
-        except CheckpointError as error:
-            lines.append(f"  {error}")
-    return "\n".join(escape_control_characters(line) for line in lines)
+        return [*lines, f"  {argv[0]} is not a script of the original."]
+    try:
+        hp, which_set = read_argv(argv, family, "It")
+    except CheckpointError as error:
+        return [*lines, f"  {error}"]
+    given = [f"{own.name} {getattr(hp, own.name)}" for own in fields(hp) if _is_given(own, argv)]
+    return [*lines, f"  {family} on the data set {which_set}: {', '.join(given)}"]
 
 
 def _is_given(own: Any, argv: Sequence[str]) -> bool:
     return any(item == f"--{own.name}" or item.startswith(f"--{own.name}=") for item in argv)
 
 
-# --- parameters ---------------------------------------------------------------------------------------------
-
-
-def _model(model: LoadedModel) -> str:
+def _model(model: LoadedModel) -> list[str]:
     """Describe a model by its file and those next to it."""
     kind = "checkpoint" if model.checkpoint else "model of the original"
     lines = [f"{model.path.name}: {model.hp.family} {kind}", *_progress(model), *_origin(model)]
     arrays, trained = dict(model.parameters), None
+    never = _never_trained(arrays)
     try:
         parameters = load.build(model).parameters
         arrays = {name: arrays[name] for name in parameters}
-        trained = {str(variable.name) for variable in parameters.trainable()}
+        trained = {str(variable.name) for variable in parameters.trainable()} - (never or set())
     except CheckpointError as error:
         lines.append(f"Does not fit: {error}")
-    note, untrained = _independent_preds(arrays)
-    sections = [
-        [escape_control_characters(line) for line in lines],
-        ["Hyper-parameters and their sources", *format_table(_hyperparameters(model))],
-        ["Tiers, the slowest first", *format_table(tiers(model.hp))],
-        _parameter_table(arrays, None if trained is None else trained - untrained) + note,
-    ]
-    return "\n\n".join("\n".join(section) for section in sections)
+    rows = [[own.name, str(getattr(model.hp, own.name)), _source(model, own)] for own in fields(model.hp)]
+    lines += ["", "Hyper-parameters and their sources", *format_table(rows)]
+    lines += ["", "Tiers, the slowest first", *format_table(tiers(model.hp))]
+    lines += ["", *_parameter_table(arrays, trained)]
+    if never:
+        lines.append("IndependentPreds were never trained: they have their initial values.")
+    elif never is not None:
+        lines.append("IndependentPreds were trained.")
+    return lines
 
 
 def _progress(model: LoadedModel) -> list[str]:
@@ -174,11 +153,9 @@ def _progress(model: LoadedModel) -> list[str]:
         name = read_params_name(model.path.name)
         if name is None:
             return ["The file name does not contain the iteration."]
-        best = ", the best so far" if name.best else ""
-        return [
-            f"epoch {name.epoch}, iteration {name.iteration}, {name.hours:.2f} h of training: last minibatch "
-            f"{name.train:.4f}, valid {name.valid:.4f} bits per sample{best}"
-        ]
+        costs = f"last minibatch {name.train:.4f}, valid {name.valid:.4f} bits per sample"
+        at = f"epoch {name.epoch}, iteration {name.iteration}, {name.hours:.2f} h of training"
+        return [f"{at}: {costs}" + ", the best so far" * name.best]
     now = model.checkpoint.progress
     if "iteration" not in now:
         return ["It does not contain the iteration."]
@@ -186,10 +163,8 @@ def _progress(model: LoadedModel) -> list[str]:
     lines = [f"epoch {now.get('epoch')}, iteration {now['iteration']}, {trained} of training"]
     if now.get("best_valid") is not None:
         test = "" if now.get("best_test") is None else f", test {now['best_test']:.4f}"
-        lines.append(
-            f"best so far: valid {now['best_valid']:.4f}{test} bits per sample at iteration "
-            f"{now.get('best_iteration')}"
-        )
+        best = f"best so far: valid {now['best_valid']:.4f}{test} bits per sample"
+        lines.append(f"{best} at iteration {now.get('best_iteration')}")
     return lines
 
 
@@ -213,10 +188,6 @@ def _as_text(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _hyperparameters(model: LoadedModel) -> list[list[str]]:
-    return [[own.name, str(getattr(model.hp, own.name)), _source(model, own)] for own in fields(model.hp)]
-
-
 def _source(model: LoadedModel, own: Any) -> str:
     """Source of the value of a hyper-parameter."""
     if model.checkpoint:
@@ -234,9 +205,6 @@ def _source(model: LoadedModel, own: Any) -> str:
 
 def _tree(model: LoadedModel) -> ResultTree:
     return ResultTree(model.path.resolve().parent.parent)
-
-
-# --- tiers --------------------------------------------------------------------------------------------------
 
 
 def tiers(hp: HyperParameters) -> list[list[str]]:
@@ -285,28 +253,25 @@ def _prediction(hp: HyperParameters) -> str:
     return f"softmax over {hp.q_levels} {hp.q_type} levels"
 
 
-# --- the table of parameters --------------------------------------------------------------------------------
-
-
 def _parameter_table(arrays: Mapping[str, NDArray], trained: set[str] | None) -> list[str]:
     """Name, shape, count and L2 norm of each; a star if it is not trained. `trained` None: unknown."""
-    rows = [["name", "shape", "count", "L2 norm"]]
+    rows = [["name", "shape", "count", "L2 norm  "]]
     for name, array in arrays.items():
         with np.errstate(over="ignore"):  # in a damaged file
             norm = f"{np.linalg.norm(array.astype(np.float64)):.4g}"
-        star = "" if trained is None or name in trained else " *"
+        star = "  " if trained is None or name in trained else " *"
         rows.append([name, "x".join(map(str, array.shape)), f"{array.size:,}", norm + star])
-    rows = [[*row[:3], row[3] if row[3].endswith("*") else row[3] + "  "] for row in rows]
+    lines = format_table(rows, (2, 3))
     total = count_of(sum(array.size for array in arrays.values()), "parameter")
     if trained is None:
-        return [*format_table(rows, (2, 3)), total]
+        return [*lines, total]
     n_trained = sum(array.size for name, array in arrays.items() if name in trained)
-    lines = [*format_table(rows, (2, 3)), f"{total}, {n_trained:,} of them trained"]
+    lines.append(f"{total}, {n_trained:,} of them trained")
     return [*lines, "* not trained"] if trained < set(arrays) else lines
 
 
-def _independent_preds(arrays: Mapping[str, NDArray]) -> tuple[list[str], set[str]]:
-    """Note on the independent predictions, and the names of those that were never trained.
+def _never_trained(arrays: Mapping[str, NDArray]) -> set[str] | None:
+    """The names of the independent predictions if they were never trained; None if there are none.
 
     Quirk: the original's training loop never updates them. Then the biases are zero, and the gains are the
     norms of the weights' columns.
@@ -314,11 +279,9 @@ def _independent_preds(arrays: Mapping[str, NDArray]) -> tuple[list[str], set[st
     names = {name for name in arrays if ".IndependentPreds." in name}
     by_end = {name.rpartition(".")[2]: arrays[name] for name in names}
     if not by_end.keys() >= {"W0", "b"}:
-        return [], set()
+        return None
     never = not by_end["b"].any()
     if "g0" in by_end:
         lengths = np.linalg.norm(by_end["W0"].astype(np.float64), axis=0)
         never &= lengths.shape == by_end["g0"].shape and np.allclose(lengths, by_end["g0"], rtol=1e-5, atol=0)
-    if never:
-        return ["IndependentPreds were never trained: they have their initial values."], names
-    return ["IndependentPreds were trained."], set()
+    return names if never else set()
