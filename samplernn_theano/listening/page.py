@@ -5,10 +5,8 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
-from itertools import chain
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -19,18 +17,15 @@ from numpy.typing import NDArray
 
 from samplernn_theano.data.audio import write_wav
 from samplernn_theano.data.manifest import count_of
-from samplernn_theano.errors import OutputError
+from samplernn_theano.errors import DataError, OutputError
+from samplernn_theano.listening.responses import FORMAT, read_test
 from samplernn_theano.listening.stimuli import Clip, Stimuli, choose
 from samplernn_theano.utils.files import atomic_folder, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import escape_control_characters
 
-PAGE, TEST, KEY, SOUNDS = "index.html", "test.json", "key.json", "sounds"
+FILES = {"index.html", "test.json", "key.json", "sounds"}
 """Contents of the folder."""
-
-FORMAT, KEY_FORMAT = "samplernn listening test 1", "samplernn listening key 1"
-
-TEMPLATES = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -76,63 +71,64 @@ def make(
         True to send the votes to the server of the page.
     overwrite : bool
         Replace an existing test without results.
-
-    Raises
-    ------
-    DataError
-        If sounds are missing or unusable.
-    OutputError
-        If `out` may not be replaced or cannot be written.
     """
-    check_out(out, overwrite)
+    _check_out(out, overwrite)
     chosen = choose(systems, clips, seconds, seed, leave_out_noise)
     named = _identified(chosen, seed)
-    ids = _system_ids(chosen, seed)
+    pcm = {sound: chosen.pcm(clip) for sound, (_, clip) in named.items()}
+    # Neither the ids nor the order of systems and sounds tell their names.
+    order = np.random.default_rng([seed, 2]).permutation(len(systems))
+    ids = {name: f"system{number}" for name, number in zip(chosen.clips, order + 1, strict=True)}
     test: dict[str, Any] = {
         "format": FORMAT,
         "title": title,
         "pairs": pairs,
-        "seconds": len(next(iter(named.values()))[1].pcm) / SAMPLE_RATE,
+        "seconds": len(next(iter(pcm.values()))) / SAMPLE_RATE,
         "post": post,
         "systems": {
-            ids[name]: sorted(sound for sound, (system, _) in named.items() if system == name)
+            ids[name]: [sound for sound, (system, _) in named.items() if system == name]
             for name in sorted(ids, key=lambda name: ids[name])
         },
     }
     test["id"] = hashlib.sha256(json.dumps(test, sort_keys=True).encode()).hexdigest()[:16]
-    page = _page(test, {sound: clip.pcm for sound, (_, clip) in named.items()})
+    key = {
+        "format": "samplernn listening key 1",
+        "test": test["id"],
+        "systems": {system: name for name, system in ids.items()},
+        "sounds": {
+            sound: {
+                "system": ids[name],
+                "file": str(clip.path),
+                "loudness": round(clip.loudness, 2),
+                "gain": round(chosen.loudness - clip.loudness, 2),
+            }
+            for sound, (name, clip) in named.items()
+        },
+    }
+    page = _page(test, pcm)
     with atomic_folder(out, out.parent, overwrite) as folder:
-        for sound, (_, clip) in named.items():
-            write_wav(folder / SOUNDS / f"{sound}.wav", clip.pcm / 32768)
-        write_text(folder / TEST, json.dumps(test, indent=1))
-        write_text(folder / KEY, json.dumps(_key(test["id"], ids, named), indent=1))
-        write_text(folder / PAGE, page)
+        for sound, samples in pcm.items():
+            write_wav(folder / "sounds" / f"{sound}.wav", samples / 32768)
+        write_text(folder / "test.json", json.dumps(test, indent=1))
+        write_text(folder / "key.json", json.dumps(key, indent=1))
+        write_text(folder / "index.html", page)
     return Result(out, test, chosen, len(page.encode()))
 
 
-def check_out(out: Path, overwrite: bool) -> None:
+def _check_out(out: Path, overwrite: bool) -> None:
     """Raise OutputError if `out` cannot become the folder of a new test."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not out.is_dir():
-        raise OutputError(f"{out} is a file; name a folder.")
-    if not _is_test(out):
-        raise OutputError(f"The folder {out} holds other files; name an empty or new one.")
-    if others := sorted(path.name for path in out.iterdir() if path.name not in (PAGE, TEST, KEY, SOUNDS)):
+    try:
+        read_test(out)
+    except DataError as error:
+        raise OutputError(f"{out} holds other files; name an empty or new folder.") from error
+    if others := sorted({path.name for path in out.iterdir()} - FILES):
         raise OutputError(
             f"The folder {out} also holds {others[0]}, which may be votes; name an empty or new folder."
         )
     if not overwrite:
         raise OutputError(f"The folder {out} holds a test; name another one, or give --overwrite.")
-
-
-def _is_test(folder: Path) -> bool:
-    with suppress(OSError, ValueError, AttributeError):
-        return json.loads((folder / TEST).read_text(encoding="utf-8")).get("format") == FORMAT
-    return False
-
-
-# --- ids ----------------------------------------------------------------------------------------------------
 
 
 def _identified(chosen: Stimuli, seed: int) -> dict[str, tuple[str, Clip]]:
@@ -141,39 +137,14 @@ def _identified(chosen: Stimuli, seed: int) -> dict[str, tuple[str, Clip]]:
     order = np.random.default_rng([seed, 1]).permutation(len(all_clips))
     named = {}
     for position, i in enumerate(order):
-        text = f"{seed} {position} ".encode() + all_clips[i][1].pcm.tobytes()
+        text = f"{seed} {position} ".encode() + chosen.pcm(all_clips[i][1]).tobytes()
         named[hashlib.sha256(text).hexdigest()[:12]] = all_clips[i]
     return dict(sorted(named.items()))
 
 
-def _system_ids(chosen: Stimuli, seed: int) -> dict[str, str]:
-    order = np.random.default_rng([seed, 2]).permutation(len(chosen.clips))
-    return {name: f"system{number}" for name, number in zip(chosen.clips, order + 1, strict=True)}
-
-
-def _key(test: str, ids: Mapping[str, str], named: Mapping[str, tuple[str, Clip]]) -> dict[str, Any]:
-    return {
-        "format": KEY_FORMAT,
-        "test": test,
-        "systems": {system: name for name, system in ids.items()},
-        "sounds": {
-            sound: {
-                "system": ids[name],
-                "file": str(clip.path),
-                "loudness": round(clip.loudness, 2),
-                "gain": round(clip.gain, 2),
-            }
-            for sound, (name, clip) in named.items()
-        },
-    }
-
-
-# --- the page -----------------------------------------------------------------------------------------------
-
-
 def _page(test: Mapping[str, Any], sounds: Mapping[str, NDArray[np.int16]]) -> str:
     html, style, script = (
-        (TEMPLATES / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+        Path(__file__).with_suffix(f".{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
     return Template(html).substitute(
         title=escape(escape_control_characters(test["title"])),
@@ -196,27 +167,19 @@ def _flac(pcm: NDArray[np.int16]) -> str:
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-# --- message ------------------------------------------------------------------------------------------------
-
-
 def describe(result: Result) -> str:
     """A description of a new test, with remarks on its sounds."""
-    per_system = {name: len(clips) for name, clips in result.stimuli.clips.items()}
-    n = next(iter(per_system.values()))
+    systems = result.stimuli.clips
+    n = len(next(iter(systems.values())))
+    pairs, seconds = result.test["pairs"], result.test["seconds"]
     lines = [
-        f"{result.folder}: {count_of(len(per_system), 'system')}, {count_of(n, 'sound')} of each, "
-        f"{result.test['seconds']:.3g} s long, at {result.stimuli.loudness:.1f} LUFS; "
-        f"{count_of(result.test['pairs'], 'pair')} for each listener.",
+        f"{result.folder}: {count_of(len(systems), 'system')}, {count_of(n, 'sound')} of each, "
+        f"{seconds:.3g} s long, at {result.stimuli.loudness:.1f} LUFS; {count_of(pairs, 'pair')} for each "
+        "listener.",
         *result.stimuli.remarks,
+        f"The page is {result.folder}/index.html ({result.page_bytes / 2**20:.1f} MiB). The file "
+        "key.json next to it names the systems of the sounds; do not give it to listeners.",
     ]
-    repeats = -(-2 * result.test["pairs"] // (n * len(per_system)))
-    if repeats > 1:
-        lines.append(
-            f"A listener hears the same sound up to {repeats} times: there are few sounds for so many pairs."
-        )
-    lines.append(
-        f"The page is {result.folder / PAGE} ({result.page_bytes / 2**20:.1f} MiB). {result.folder / KEY} "
-        "names the systems of the sounds; do not give it to listeners."
-    )
-    single = chain.from_iterable(line.splitlines() for line in lines)
-    return "\n".join(escape_control_characters(line) for line in single)
+    if (repeats := -(-2 * pairs // (n * len(systems)))) > 1:
+        lines.insert(1, f"A listener hears the same sound up to {repeats} times: there are few sounds.")
+    return "\n".join(escape_control_characters(line) for line in lines)
