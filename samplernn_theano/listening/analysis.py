@@ -36,13 +36,8 @@ COLOURS = ("#0072b2", "#d9d9d9", "#e69f00")
 def read_all(folder: Path, test: Test, files: Sequence[Path]) -> tuple[list[Listener], list[str], int]:
     """Read all results: those stored by the server, the files in `folder`/results, and `files`.
 
-    Returns
-    -------
-    listeners : list of Listener
-        The first result of each listener.
-    problems : list of str
-        A sentence for each result that is left out.
-    duplicates : int
+    Returns the first result of each listener, a sentence for each result that is left out, and the number of
+    further results.
     """
     found: list[Listener] = []
     problems: list[str] = []
@@ -89,13 +84,7 @@ def count(
 
 
 def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
-    """Analyse the votes of the listening test in `folder`.
-
-    Parameters
-    ----------
-    files : sequence of Path
-        Results of listeners outside `folder`: JSON files of our page, or XML files saved by the Web Audio
-        Evaluation Tool.
+    """Analyse the votes of the listening test in `folder`, and those in `files` outside of it.
 
     Returns
     -------
@@ -184,13 +173,7 @@ def check_listener(listener: Listener, test: Test) -> list[str]:
 
 
 def run(folder: Path, files: Sequence[Path], out: Path | None, csv: Path | None) -> int:
-    """Print the analysis of a listening test; draw it to `out` and write it to `csv` if given.
-
-    Returns
-    -------
-    int
-        The exit code: 2 if a result was left out.
-    """
+    """Print, draw to `out` and write to `csv` the analysis of a test; return 2 if a result was left out."""
     found = summary(folder, files)
     for problem in found["problems"]:
         print(f"samplernn: {problem}", file=sys.stderr)
@@ -268,14 +251,9 @@ def write_csv(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def draw(path: Path, found: Mapping[str, Any]) -> None:
-    """Draw the votes as stacked bars, one for each pair of systems, as in the paper's figures 3 and 4.
+    """Draw a summary as stacked bars, one for each pair of systems, as in the paper's figures 3 and 4.
 
     Below each bar are the intervals of both shares, of A from the left end and of B from the right end.
-
-    Parameters
-    ----------
-    found : mapping
-        From `summary`.
     """
     pairs = found["pairs"]
     figure = Figure(figsize=(9, 1.6 + 0.85 * len(pairs)), layout="constrained")
@@ -315,6 +293,5 @@ def _draw_bar(axes: Axes, row: int, pair: Mapping[str, Any]) -> None:
         low, value, high = limits if which == "share_a" else 100 - limits
         axes.plot([low, high], [row + height] * 2, color=colour, lw=1.6, marker="|", ms=5, clip_on=False)
         axes.plot(value, row + height, color=colour, marker="o", ms=4, clip_on=False)
-    p = _p(pair["p_holm"])
-    label = f"{whole} votes, p {p if p.startswith('<') else f'= {p}'}"
+    label = f"{whole} votes, p: {_p(pair['p_holm'])}"
     axes.text(0, row - 0.25, label, va="bottom", fontsize=8, color="0.35")

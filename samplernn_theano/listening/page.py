@@ -33,8 +33,7 @@ class Result:
     """A new listening test."""
 
     folder: Path
-    test: dict[str, Any]
-    """The contents of test.json."""
+    test: dict[str, Any]  # the contents of test.json
     stimuli: Stimuli
     page_bytes: int
 
@@ -52,25 +51,10 @@ def make(
     leave_out_noise: bool = False,
     overwrite: bool = False,
 ) -> Result:
-    """Make an A/B preference test of the sounds of at least two systems.
+    """Make an A/B preference test of the sounds of at least two systems, given as folders by their names.
 
-    The same arguments and files give the same test, with the same id.
-
-    Parameters
-    ----------
-    systems : mapping of a name to the folder of its sounds
-    out : Path
-        Folder to make.
-    title : str
-        Shown to listeners; it should not name the systems.
-    pairs : int
-        Pairs per listener.
-    seconds, clips, seed, leave_out_noise
-        See `stimuli.choose`.
-    post : bool
-        True to send the votes to the server of the page.
-    overwrite : bool
-        Replace an existing test without results.
+    The same arguments and files give the same test, with the same id. With `post` the page sends the votes to
+    its server; `overwrite` replaces a test without results. `stimuli.choose` describes how sounds are chosen.
     """
     _check_out(out, overwrite)
     chosen = choose(systems, clips, seconds, seed, leave_out_noise)

@@ -30,13 +30,8 @@ def share(part: int, whole: int, drawn: NDArray[np.float64] | None) -> dict[str,
     """A share of votes, ``value``, and its 95 % interval, ``low`` and ``high``; None without votes.
 
     The limits are the outer ones of Wilson's interval for independent votes and of the bootstrap, which alone
-    is too narrow with few or unanimous listeners.
-
-    Parameters
-    ----------
-    part, whole : counts of votes
-    drawn : array (draws,), optional
-        The share in bootstrap draws; None with fewer than two listeners.
+    is too narrow with few or unanimous listeners. `drawn` (draws,) is the share in bootstrap draws; None with
+    fewer than two listeners.
     """
     if not whole:
         return {"value": None, "low": None, "high": None}
@@ -52,12 +47,8 @@ def sign_flip_test(differences: NDArray[np.int64]) -> float:
 
     Under the null hypothesis both signs of each listener's difference are equally likely. p is the share of
     all assignments of signs whose sum is at least as far from 0 as the observed sum (Fisher, The Design of
-    Experiments, 1935, section 21): at least 2^(1 - n) with n nonzero differences.
-
-    Parameters
-    ----------
-    differences : (listeners,)
-        Votes for A minus votes for B of each listener.
+    Experiments, 1935, section 21): at least 2^(1 - n) with n nonzero differences. `differences` (listeners,)
+    are each listener's votes for A minus those for B.
     """
     sizes = np.abs(differences)
     chance = np.ones(1)  # probability of each sum of the positive differences, from 0
@@ -77,17 +68,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_preference(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Share of votes preferring each system, averaged over its opponents; no preference counts half.
+    """Share of votes preferring each system (..., systems), averaged over its opponents; NaN without votes.
 
-    Parameters
-    ----------
-    counts : (..., 2, systems, systems)
-        See `analysis.count`.
-
-    Returns
-    -------
-    array (..., systems)
-        From 0 to 1; 0.5 is the average. NaN without votes.
+    `counts` (..., 2, systems, systems) are those of `analysis.count`; no preference counts half.
     """
     wins, none = counts[..., 0, :, :], counts[..., 1, :, :]
     whole = wins + np.swapaxes(wins, -1, -2) + none

@@ -30,7 +30,7 @@ FADE = 0.01
 """Seconds of fade-in and fade-out, so that cuts do not click."""
 
 BLOCK = 0.4
-"""Length of the blocks of the loudness measure in seconds: a sound must not be shorter."""
+"""Seconds of a block of the loudness measure: a sound must not be shorter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,16 +89,9 @@ def choose(
 ) -> Stimuli:
     """Choose equally many sounds of each system at random, all of equal length and loudness.
 
-    Each is the beginning of a file. Silent ones are left out, because their loudness cannot be matched, and
-    with `leave_out_noise` those that are noise (see `NOISE`), as in the paper.
-
-    Parameters
-    ----------
-    systems : mapping of a name to the folder of the sounds, searched recursively
-    clips : int
-        Maximum number per system; fewer if one system has fewer.
-    seconds : float
-        Maximum length.
+    Each is the beginning of a file in the folder of the system or below, at most `seconds` long. Silent ones
+    are left out, because their loudness cannot be matched, and with `leave_out_noise` those that are noise
+    (see `NOISE`), as in the paper. There are at most `clips` per system, fewer if one system has fewer.
     """
     longest = round(seconds * SAMPLE_RATE)
     found = {

@@ -22,8 +22,6 @@ from samplernn_theano.listening.responses import Listener, Test, Vote, read_test
 from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
-PROJECTS = 10
-
 
 def export(folder: Path, out: Path) -> None:
     """Write the listening test in `folder` to `out` as projects of the Web Audio Evaluation Tool."""
@@ -31,21 +29,18 @@ def export(folder: Path, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} exists already; name an empty or new folder.")
     if missing := [s for s in test.system_of if not (folder / "sounds" / f"{s}.wav").is_file()]:
-        raise DataError(
-            f"There is no {missing[0]}.wav in {folder / 'sounds'}; make the listening test again."
-        )
+        raise DataError(f"There is no {missing[0]}.wav in {folder}/sounds; make the test again.")
     name = f"samplernn-{test.id}"
     shutil.copytree(folder / "sounds", out / "media" / name)
-    # The tool measures loudness over blocks of 0.4 s.
-    write_wav(out / "media" / name / "silence.wav", np.zeros(SAMPLE_RATE // 2))
+    write_wav(out / "media" / name / "silence.wav", np.zeros(SAMPLE_RATE // 2))  # 0.4 s have a loudness
     template = Template(Path(__file__).with_suffix(".xml").read_text(encoding="utf-8"), autoescape=True)
     title = " ".join("".join(c if c.isprintable() else " " for c in test.title).split())
     draws = np.random.default_rng(0)
-    for number in range(PROJECTS):
+    for number in range(10):
         project = template.render(id=test.id, title=title, pairs=draw_pairs(test, draws))
         write_text(out / "tests" / f"{name}-{number}.xml", project)
     print(
-        f"Wrote {PROJECTS} projects of {test.pairs} pairs to {out}. Copy its folders into the tool's, "
+        f"Wrote ten projects of {test.pairs} pairs to {out}. Copy its folders into the tool's, "
         f"and give each listener one, such as http://localhost:8000/test.html?url=tests/{name}-0.xml"
     )
 
