@@ -12,7 +12,7 @@ from tqdm import tqdm
 from samplernn_theano.checkpoints import npz
 from samplernn_theano.checkpoints.load import LoadedModel, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
-from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples
+from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples, write_log
 from samplernn_theano.config.schedule import Progress, original_learning_rate
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import pickles, results_folder, tags
@@ -119,7 +119,7 @@ def write_run(
         files.atomic_link(best, run.best)
         npz.save(run.last, last)
         files.write_text(run.settings, json.dumps(last.settings, indent=2) + "\n")
-        files.write_text(run.log, "".join(json.dumps(record) + "\n" for record in records))
+        write_log(run, records)
         plotting.learning_curve(run.plot, records)
         copy_samples(tree.samples, run.samples, lambda i, n: f"sample_i{i}_{n}.wav")
     return (
@@ -133,8 +133,7 @@ def import_log(run: Run) -> None:
     tree = ResultTree(run.folder)
     results_folder.apply_resume_point(tree, results_folder.find_resume_point(tree))
     names = [name for name, _ in results_folder.checkpoints(tree)]
-    records = log_records(results_folder.read_log(tree), names)
-    files.write_text(run.log, "".join(json.dumps(record) + "\n" for record in records))
+    write_log(run, log_records(results_folder.read_log(tree), names))
 
 
 def _checkpoint(model: LoadedModel, progress: Progress, settings: Mapping[str, Any]) -> Checkpoint:
@@ -209,9 +208,5 @@ def _progress_of_file(path: Path) -> Progress:
 
 
 def _assumed(model: LoadedModel) -> str:
-    if not model.assumed:
-        return ""
-    return (
-        f" Unknown hyper-parameters: {', '.join(model.assumed)}; assumed as in the authors' best model, give "
-        "others with --set."
-    )
+    remedy = "assumed as in the authors' best model, give others with --set."
+    return f" Unknown hyper-parameters: {', '.join(model.assumed)}; {remedy}" if model.assumed else ""

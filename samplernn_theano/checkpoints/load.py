@@ -22,30 +22,18 @@ from samplernn_theano.original.results_folder import ResultTree
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """Parameters read from a file, and their model.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    hp : HyperParameters
-        Family and hyper-parameters.
-    parameters : dict of str to array
-        float32, under the original's names.
-    source : str
-        Source of the hyper-parameters: the checkpoint, args.pkl, the folder's name, or names and shapes.
-    assumed : list of str
-        Names of unknown hyper-parameters, which have the values of the authors' best models.
-    checkpoint : Checkpoint or None
-        The whole checkpoint; None for the original's files.
-    """
+    """Parameters read from a file, and their model."""
 
     path: Path
     hp: HyperParameters
     parameters: Mapping[str, NDArray]
+    """float32, under the original's names."""
     source: str
+    """Source of the hyper-parameters: the checkpoint, args.pkl, the folder's name, or names and shapes."""
     assumed: Sequence[str] = field(default=())
+    """Names of unknown hyper-parameters, which have the values of the authors' best models."""
     checkpoint: npz.Checkpoint | None = None
+    """The whole checkpoint; None for the original's files."""
 
 
 def find(path: str | Path) -> Path:
@@ -71,12 +59,8 @@ def read(path: str | Path, settings: Sequence[str] = ()) -> LoadedModel:
     """Read a checkpoint (.npz), parameters of the original (.pkl), or the best ones of a run.
 
     The hyper-parameters of the original's files are those of args.pkl next to them, else of the name of the
-    run's folder, else inferred from names and shapes, else those of the authors' best model.
-
-    Parameters
-    ----------
-    settings : sequence of str
-        Hyper-parameters that replace those, as NAME=VALUE.
+    run's folder, else inferred from names and shapes, else those of the authors' best model. `settings`
+    (NAME=VALUE) replace them.
     """
     path = find(path)
     model = _read_original(path, settings) if path.suffix == ".pkl" else _read_ours(path, settings)
@@ -109,8 +93,7 @@ def _read_ours(path: Path, settings: Sequence[str]) -> LoadedModel:
 def _read_original(path: Path, settings: Sequence[str]) -> LoadedModel:
     parameters = _read_parameters(path)
     tree = ResultTree(path.resolve().parent.parent)
-    if path.resolve().parent == tree.params and _names_hyperparameters(tree):
-        found = results_folder.settings(tree).hp
+    if path.resolve().parent == tree.params and (found := _stored_hyperparameters(tree)):
         hp = type(found)(**asdict(found) | read_settings(type(found), settings))
         return LoadedModel(path, hp, parameters, "args.pkl" if tree.args.exists() else "the folder's name")
     inferred = infer(parameters)
@@ -120,15 +103,14 @@ def _read_original(path: Path, settings: Sequence[str]) -> LoadedModel:
     return LoadedModel(path, family(**inferred.known | given), parameters, "names and shapes", assumed)
 
 
-def _names_hyperparameters(tree: ResultTree) -> bool:
-    """True if args.pkl exists or the name of the folder contains the hyper-parameters."""
-    if tree.args.exists():
-        return True
+def _stored_hyperparameters(tree: ResultTree) -> HyperParameters | None:
+    """Those in args.pkl or in the name of the folder."""
     try:
-        results_folder.settings(tree)
+        return results_folder.settings(tree).hp
     except CheckpointError:
-        return False
-    return True
+        if tree.args.exists():
+            raise
+        return None
 
 
 def _read_parameters(path: Path) -> dict[str, NDArray]:

@@ -37,29 +37,17 @@ class Checkpoint:
 
     It needs no random state: after the initial parameters training draws no random numbers, the order of the
     minibatches is fixed, and the samples of an evaluation are seeded with its iteration.
-
-    Attributes
-    ----------
-    hp : HyperParameters
-        Family and hyper-parameters.
-    parameters : dict of str to array
-        Under the original's names.
-    adam : dict of str to array
-        Adam's step and moments: ``adam.t``, ``adam.m.NAME``, ``adam.v.NAME``.
-    states : dict of str to array
-        The recurrent state of every tier.
-    progress : dict
-        Fields of `samplernn_theano.config.schedule.Progress`.
-    settings : dict
-        Settings of the run: learning rate, seed, backend, versions, ...
     """
 
     hp: HyperParameters
     parameters: Mapping[str, NDArray]
+    """Under the original's names."""
     adam: Mapping[str, NDArray] = field(default_factory=dict)
     states: Mapping[str, NDArray] = field(default_factory=dict)
     progress: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `samplernn_theano.config.schedule.Progress`."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the run: learning rate, seed, backend, versions, ..."""
 
 
 _GROUPS = ("parameters", "adam", "states")

@@ -164,8 +164,7 @@ def records_to_discard(run: Run, iteration: int, eval_due: bool) -> list[dict[st
 
 def discard(run: Run, records: Sequence[Mapping[str, Any]]) -> None:
     """Remove records from the log, and the temporary files of a killed process."""
-    kept = [record for record in read_log(run) if record not in records]
-    write_text(run.log, "".join(json.dumps(record) + "\n" for record in kept))
+    write_log(run, [record for record in read_log(run) if record not in records])
     for folder in (run.folder, run.folder / "checkpoints", run.samples, run.folder / "params"):
         for path in folder.glob(".*.part*"):
             path.unlink(missing_ok=True)
@@ -183,6 +182,11 @@ def prune(run: Run, keep: int) -> None:
     for item in named:
         if item not in latest and item not in best:
             item[2].unlink(missing_ok=True)
+
+
+def write_log(run: Run, records: Sequence[Mapping[str, Any]]) -> None:
+    """Replace the log."""
+    write_text(run.log, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def read_log(run: Run, start: int = 0) -> list[dict[str, Any]]:

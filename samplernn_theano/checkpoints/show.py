@@ -16,13 +16,10 @@ import plotext
 from samplernn_theano.checkpoints.status import Curve, RunStatus, recent_speed, schedule_done, seconds_left
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.config.presets import PRESETS
-from samplernn_theano.utils.files import atomic_write
+from samplernn_theano.utils.plotting import new_figure, save_figure
 from samplernn_theano.utils.text import escape_control_characters, format_duration, format_table
 
 PLOT_WIDTH, PLOT_HEIGHT = 80, 20
-
-
-# --- a table ------------------------------------------------------------------------------------------------
 
 
 def describe(runs: Sequence[RunStatus]) -> str:
@@ -37,8 +34,8 @@ def describe(runs: Sequence[RunStatus]) -> str:
         escape_control_characters(f"{letter}  {run.folder}")
         for letter, run in zip(letters, runs, strict=True)
     ]
-    for some in _side_by_side(letters, columns, _width()):
-        lines += ["", *some]
+    for table in _side_by_side(letters, columns):
+        lines += ["", *table]
     return "\n".join([*lines, "", plot(runs)])
 
 
@@ -47,31 +44,26 @@ def _advice(run: RunStatus) -> list[str]:
     if not run.checkpoint_progress or not (run.state == "crashed" or run.state.startswith("stopped")):
         return []
     crashed = "The process was killed or failed. " * (run.state == "crashed")
-    return [
-        escape_control_characters(f"  {crashed}To resume: samplernn resume {shlex.quote(str(run.folder))}")
-    ]
+    command = f"samplernn resume {shlex.quote(str(run.folder))}"
+    return [escape_control_characters(f"  {crashed}To resume: {command}")]
 
 
-def _side_by_side(
-    letters: Sequence[str], columns: Sequence[Mapping[str, str]], width: int
-) -> list[list[str]]:
-    """Tables with as many columns each as fit in `width`."""
-    names = list(columns[0])
+def _side_by_side(letters: Sequence[str], columns: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """Tables with as many columns each as fit in the terminal (in 80 columns if the output is none)."""
+    width = shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
+
+    def table(runs: Sequence[int]) -> list[str]:
+        head = ["", *(letters[i] for i in runs)]
+        return format_table([head, *([name, *(columns[i][name] for i in runs)] for name in columns[0])])
+
     tables: list[list[str]] = []
-    first = 0
-    while first < len(columns):
-        last = len(columns)
-        while True:
-            chosen = range(first, last)
-            rows = [["", *(letters[i] for i in chosen)]]
-            rows += [[name, *(columns[i][name] for i in chosen)] for name in names]
-            lines = format_table(rows)
-            if last == first + 1 or max(map(len, lines)) <= width:
-                break
-            last -= 1
-        tables.append(lines)
-        first = last
-    return tables
+    chosen: list[int] = []
+    for i in range(len(columns)):
+        if chosen and max(map(len, table([*chosen, i]))) > width:
+            tables.append(table(chosen))
+            chosen = []
+        chosen.append(i)
+    return [*tables, table(chosen)]
 
 
 def _arguments(run: RunStatus) -> dict[str, str]:
@@ -143,9 +135,6 @@ def _or_dash(value: Any, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-# --- curves -------------------------------------------------------------------------------------------------
-
-
 def plot(runs: Sequence[RunStatus]) -> str:
     """Learning curves as text of 80 columns, without colours.
 
@@ -187,38 +176,25 @@ def _thinned(curve: Curve, max_points: int = PLOT_WIDTH) -> list[tuple[float, fl
 
 def draw(path: str | Path, runs: Sequence[RunStatus]) -> None:
     """Plot the learning curves of all runs into one file (png): training thin, validation with markers."""
-    from matplotlib.figure import Figure  # slow to import
-
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = new_figure(8, 4.5)
     axes = figure.subplots()
     for i, (letter, run) in enumerate(zip(_letters(runs), runs, strict=True)):
-        colour, name = f"C{i % 10}", f"{letter}  {_short(run.folder.resolve().name)}"
+        name = run.folder.resolve().name
+        label = f"{letter}  {name if len(name) <= 44 else f'{name[:16]}…{name[-27:]}'}"
         if run.train:
-            axes.plot(*zip(*run.train, strict=True), lw=0.8, alpha=0.5, color=colour)
-        best = f": {min(cost for _, cost in run.valid):.4f}" if run.valid else ""
+            axes.plot(*zip(*run.train, strict=True), lw=0.8, alpha=0.5, color=f"C{i % 10}")
+        if run.valid:
+            label += f": {min(cost for _, cost in run.valid):.4f}"
         points = zip(*run.valid, strict=True) if run.valid else ([], [])
-        axes.plot(*points, marker="o", ms=4, color=colour, label=name + best)
+        axes.plot(*points, marker="o", ms=4, color=f"C{i % 10}", label=label)
     axes.set_xlabel("iterations")
     axes.set_ylabel("NLL (bits per sample)")
     axes.set_title("thin: train, with markers: valid", fontsize=9)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
-
-
-# --- helpers ------------------------------------------------------------------------------------------------
+    save_figure(path, figure)
 
 
 def _letters(runs: Sequence[RunStatus]) -> list[str]:
     """A letter for each run, from a; repeated from the 53rd run."""
     return [string.ascii_letters[i % 52] for i in range(len(runs))]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 44 else f"{name[:16]}…{name[-27:]}"
-
-
-def _width() -> int:
-    """Columns of the terminal; 80 if the output is not one."""
-    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80

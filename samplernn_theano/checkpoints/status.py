@@ -14,6 +14,7 @@ from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.schedule import Progress, Schedule, fraction, stored_schedule
+from samplernn_theano.config.settings import read_json
 from samplernn_theano.errors import CheckpointError, HyperParameterError
 from samplernn_theano.original import results_folder
 from samplernn_theano.original.layout import evaluations_of
@@ -28,37 +29,23 @@ RECENT = 300.0  # seconds of training over which the speed is measured
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Status of a run.
-
-    Attributes
-    ----------
-    folder : Path
-    state : str
-        running, ended, stopped by ..., crashed, not started, converted (from a run of the original), or
-        original (its files do not contain the state).
-    family : str or None
-        None if unknown.
-    hp : HyperParameters or None
-    options : dict
-        Other arguments: data, learning_rate, seed, ...
-    n_parameters : int or None
-        Number of trained parameters.
-    schedule : Schedule or None
-    checkpoint_progress : dict or None
-        Progress in the last checkpoint; of the original only the iteration. None without a checkpoint.
-    records : list of dict
-        Log records with iteration and seconds, the earliest first.
-    """
+    """Status of a run; None is unknown."""
 
     folder: Path
     state: str
+    """running, ended, stopped by ..., crashed, not started, converted (from a run of the original), or
+    original (its files do not contain the state)."""
     family: str | None
     hp: HyperParameters | None
     options: Mapping[str, Any]
+    """Other arguments: data, learning_rate, seed, ..."""
     n_parameters: int | None
+    """Number of trained parameters."""
     schedule: Schedule | None
     checkpoint_progress: Mapping[str, Any] | None
+    """Progress in the last checkpoint; of the original only the iteration. None without a checkpoint."""
     records: Sequence[Mapping[str, Any]]
+    """Log records with iteration and seconds, the earliest first."""
 
     @property
     def evaluations(self) -> list[Mapping[str, Any]]:
@@ -68,21 +55,22 @@ class RunStatus:
     @property
     def train(self) -> Curve:
         """Mean training costs between lines of the log or between evaluations, whichever are more."""
-        of_log = _finite(
-            (r["iteration"], r["nll_bits"]) for r in self.records if _is_number(r.get("nll_bits"))
-        )
-        of_evaluations = _finite(
-            (r["iteration"], r["train"]) for r in self.evaluations if _is_number(r.get("train"))
-        )
-        return max(of_log, of_evaluations, key=len)
+        return max(_curve(self.records, "nll_bits"), _curve(self.evaluations, "train"), key=len)
 
     @property
     def valid(self) -> Curve:
         """Validation costs."""
-        return _finite((r["iteration"], r["valid"]) for r in self.evaluations)
+        return _curve(self.evaluations, "valid")
 
 
-# --- reading ------------------------------------------------------------------------------------------------
+def _curve(records: Sequence[Mapping[str, Any]], key: str) -> Curve:
+    """The finite values of `key`."""
+    points = [(r["iteration"], r[key]) for r in records if _is_number(r.get(key))]
+    return [(iteration, cost) for iteration, cost in points if math.isfinite(cost)]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 def read(folder: str | Path) -> RunStatus:
@@ -101,7 +89,7 @@ def _ours(run: Run) -> RunStatus:
     header = _header(run.last)
     # The checkpoint has the schedule of a resumed run, which may differ from the first one.
     settings = _settings(run) | header.get("settings", {})
-    log, progress = _log(run), header.get("progress", {})
+    log, progress = run_folder.read_log(run), header.get("progress", {})
     schedule = settings.get("schedule")
     return RunStatus(
         folder=run.folder,
@@ -118,30 +106,21 @@ def _ours(run: Run) -> RunStatus:
 
 def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
     settings = {**settings, "learning_rate": stored_schedule(settings).get("learning_rate")}
-    options = {name: settings.get(name) for name in ("data", "learning_rate", "seed", "backend")}
-    if settings.get("ip_weight"):
-        options["ip_weight"] = settings["ip_weight"]
-    return {name: value for name, value in options.items() if value is not None}
+    shown = (
+        "data",
+        "learning_rate",
+        "seed",
+        "backend",
+        *(["ip_weight"] if settings.get("ip_weight") else []),
+    )
+    return {name: settings[name] for name in shown if settings.get(name) is not None}
 
 
 def _settings(run: Run) -> dict[str, Any]:
     try:
-        settings = json.loads(run.settings.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{run.settings} cannot be read: {error}.") from error
-    if not isinstance(settings, dict):
-        raise CheckpointError(f"{run.settings} is damaged: it does not hold the settings of a run.")
-    return settings
-
-
-def _log(run: Run) -> list[dict[str, Any]]:
-    """Records of the log, none if it does not exist yet."""
-    try:
-        return run_folder.read_log(run)
-    except OSError as error:
-        raise CheckpointError(f"{run.log} cannot be read: {error}.") from error
+        return read_json(run.settings) if run.settings.exists() else {}
+    except HyperParameterError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def _header(checkpoint: Path) -> dict[str, Any]:
@@ -214,9 +193,6 @@ def _count(tree: ResultTree) -> int | None:
     return int(counts[-1]) if counts else None
 
 
-# --- speed and remaining time -------------------------------------------------------------------------------
-
-
 def recent_speed(records: Sequence[Mapping[str, Any]]) -> float | None:
     """Iterations per second of training over the last `RECENT` seconds."""
     if not records:
@@ -256,14 +232,3 @@ def _progress(run: RunStatus) -> Progress:
     epoch = next((r["epoch"] for r in reversed(run.records) if "epoch" in r), 0)
     batch = min(max(0, iteration - epoch * per_epoch), per_epoch) if run.checkpoint_progress else 0
     return Progress(per_epoch, iteration, epoch, batch, last["seconds"])
-
-
-# --- helpers ------------------------------------------------------------------------------------------------
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
-
-
-def _finite(points: Any) -> Curve:
-    return [(iteration, cost) for iteration, cost in points if math.isfinite(cost)]

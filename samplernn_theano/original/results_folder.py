@@ -18,20 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.errors import CheckpointError, OutputError
-from samplernn_theano.original import pickles
-from samplernn_theano.original.tags import (
-    RESULTS,
-    SCRIPTS,
-    ParamsName,
-    Settings,
-    from_tag,
-    learning_rate_of,
-    listed,
-    params_name,
-    read_argv,
-    read_params_name,
-    tag,
-)
+from samplernn_theano.original import pickles, tags
+from samplernn_theano.original.tags import RESULTS, ParamsName, Settings
 from samplernn_theano.utils.files import write_error_message, write_text
 
 LOWEST_VALID, TEST_OF_LOWEST, TEST = "lowest valid cost", "correponding test cost", "test NLL (bits)"
@@ -84,26 +72,25 @@ def family_of(tree: ResultTree) -> str:
         if folder.parent.name == results:
             return family
     named = folder.name + (_read_args(tree)[0] if tree.args.exists() else "")
-    for family, script in SCRIPTS.items():
+    for family, script in tags.SCRIPTS.items():
         if Path(script).name in named:
             return family
-    raise CheckpointError(
-        f"The family of {tree.folder} is unknown; move it into a folder named {listed(RESULTS.values())}."
-    )
+    known = tags.listed(RESULTS.values())
+    raise CheckpointError(f"The family of {tree.folder} is unknown; move it into a folder named {known}.")
 
 
 def settings(tree: ResultTree) -> Settings:
     """The settings of the run, from args.pkl, or from the folder's name if that is missing."""
     family, name = family_of(tree), tree.folder.resolve().name
     if not tree.args.exists():
-        return from_tag(name, family)
-    hp, which_set = read_argv(_read_args(tree), family, str(tree.args))
-    return Settings(hp, which_set, learning_rate_of(name, family))
+        return tags.from_tag(name, family)
+    hp, which_set = tags.read_argv(_read_args(tree), family, str(tree.args))
+    return Settings(hp, which_set, tags.learning_rate_of(name, family))
 
 
 def checkpoints(tree: ResultTree) -> list[tuple[ParamsName, Path]]:
     """The files of parameters, the earliest first."""
-    named = [(read_params_name(path.name), path) for path in tree.params.glob("*.pkl")]
+    named = [(tags.read_params_name(path.name), path) for path in tree.params.glob("*.pkl")]
     return sorted((name, path) for name, path in named if name is not None)
 
 
@@ -114,7 +101,7 @@ def read_log(tree: ResultTree) -> dict[str, list[Any]]:
 
 def to_python_numbers(log: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     """Convert the NumPy numbers of a log to Python's."""
-    return {key: [_python_number(value) for value in values] for key, values in log.items()}
+    return {k: [v.item() if isinstance(v, np.generic) else v for v in values] for k, values in log.items()}
 
 
 def _stored_log(tree: ResultTree) -> dict[str, list[Any]]:
@@ -123,18 +110,14 @@ def _stored_log(tree: ResultTree) -> dict[str, list[Any]]:
     needed = ("iter", "epoch", LOWEST_VALID, TEST_OF_LOWEST, TEST)
     if not isinstance(log, dict) or not all(isinstance(values, list) for values in log.values()):
         raise CheckpointError(f"{tree.log} is not a log of the original: it is not a dictionary of lists.")
-    missing = [key for key in needed if key not in log]
-    if missing:
+    if missing := [key for key in needed if key not in log]:
         raise CheckpointError(f"{tree.log} is not a log of the original: it has no {missing[0]!r}.")
     if len({len(log[key]) for key in needed}) > 1:
         raise CheckpointError(f"{tree.log} is damaged: its lists differ in length.")
     whole = ("iter", "epoch", RESUMED)
-    if not all(
-        isinstance(_python_number(v), int if k in whole else int | float) for k in log for v in log[k]
-    ):
-        raise CheckpointError(
-            f"{tree.log} is damaged: it holds a value that is not a number of the right kind."
-        )
+    for key, values in to_python_numbers(log).items():
+        if not all(isinstance(value, int if key in whole else int | float) for value in values):
+            raise CheckpointError(f"{tree.log} is damaged: {key!r} holds a value that is not a number.")
     return log
 
 
@@ -145,27 +128,21 @@ def _read_args(tree: ResultTree) -> list[str]:
     return argv
 
 
-def _python_number(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
 class ResumePoint(NamedTuple):
-    """The evaluation at which the original resumes a run."""
+    """The evaluation at which the original resumes a run; costs in bits per sample.
+
+    Quirk: neither Adam's moments nor the carried state were saved.
+    """
 
     epoch: int
     iteration: int
-    to_skip: int
-    """Completed minibatches of this epoch."""
-    params: Path
-    """The parameters to load. Quirk: neither Adam's moments nor the carried state were saved."""
+    to_skip: int  # completed minibatches of this epoch
+    params: Path  # to load
     lowest_valid: float
-    """Best validation cost so far, in bits per sample; then the test cost there and the latest one."""
     test_of_lowest: float
-    test: float
-    log: dict[str, list[Any]]
-    """The log after resuming."""
-    backup: bool
-    """True if evaluations are dropped from the log, so that a copy of it is saved."""
+    test: float  # the latest
+    log: dict[str, list[Any]]  # after resuming
+    backup: bool  # evaluations are dropped from the log, so that a copy of it is saved
 
 
 def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
@@ -230,7 +207,7 @@ def results_tree(
     root: str | Path, family: str, argv: Sequence[str], learning_rate: float | None = None
 ) -> ResultTree:
     """The results folder of a run that the original starts in the folder `root`."""
-    return ResultTree(Path(root) / RESULTS[family] / tag(argv, family, learning_rate))
+    return ResultTree(Path(root) / RESULTS[family] / tags.tag(argv, family, learning_rate))
 
 
 def create(tree: ResultTree, argv: Sequence[str], settings_text: str) -> None:
@@ -246,6 +223,6 @@ def create(tree: ResultTree, argv: Sequence[str], settings_text: str) -> None:
 
 def write_params(tree: ResultTree, name: ParamsName, arrays: Mapping[str, NDArray]) -> Path:
     """Write parameters as float32 under this name; return the path of the file."""
-    path = tree.params / params_name(*name)
+    path = tree.params / tags.params_name(*name)
     pickles.write(path, {key: np.asarray(array, dtype=np.float32) for key, array in arrays.items()})
     return path

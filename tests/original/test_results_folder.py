@@ -144,8 +144,8 @@ def test_a_tree_is_read_wherever_one_stands(tmp_path, monkeypatch):
         ({"iter": 3}, "is not a dictionary of lists"),
         ({"iter": [3]}, "has no 'epoch'"),
         (evaluations((0, 3)) | {"iter": []}, "differ in length"),
-        (evaluations((0, 3)) | {"train time": ["x"]}, "holds a value that is not a number"),
-        (evaluations((0, 3)) | {"iter": [3.5]}, "holds a value that is not a number"),
+        (evaluations((0, 3)) | {"train time": ["x"]}, "holds a value that is not a number."),
+        (evaluations((0, 3)) | {"iter": [3.5]}, "holds a value that is not a number."),
     ],
 )
 def test_a_log_that_is_none_is_refused(tmp_path, log, message):
