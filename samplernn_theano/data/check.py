@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samplernn_theano.data.check_figure import plot_data_set
 from samplernn_theano.data.clip_statistics import ClipStatistics
@@ -37,6 +36,7 @@ from samplernn_theano.data.duplicates import (
 from samplernn_theano.data.manifest import MANIFEST, PICTURE, count_of, hours, printable
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import sha256
+from samplernn_theano.utils.progress import Bar, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 AUTHORS = {
@@ -141,7 +141,7 @@ def check(folder: str | Path, progress: bool = True) -> Report:
     splits = _open(folder, rate)
     size = sum(samples_of(part.clips).nbytes for part in splits.values())
     total = (2 if manifest else 1) * size  # hashed and read
-    with tqdm(total=total, desc="check", unit="B", unit_scale=True, disable=not progress) as bar:
+    with progress_bar("check", total, "B", progress) as bar:
         changed = _changed(splits, manifest, bar)
         for part in splits.values():
             _read(part, bar)
@@ -178,20 +178,20 @@ def _open(folder: Path, rate: int) -> dict[str, Split]:
     }
 
 
-def _read(part: Split, bar: tqdm) -> None:
+def _read(part: Split, bar: Bar) -> None:
     for number in range(len(part.clips)):
         clip = np.asarray(part.clips[number])
         part.statistics.add(number, clip)
         if number not in part.statistics.faults["silent"][-1:]:
             part.fingerprints.add(number, clip)
-        bar.update(clip.nbytes)
+        bar.advance(clip.nbytes)
         if number % 64 == 63:
             release(part.clips)
     part.fingerprints.sort()
     release(part.clips)
 
 
-def _changed(splits: dict[str, Split], manifest: Any, bar: tqdm) -> list[str]:
+def _changed(splits: dict[str, Split], manifest: Any, bar: Bar) -> list[str]:
     """Problems: files whose hash differs from the manifest's."""
     problems = []
     for name, part in splits.items():
@@ -200,7 +200,7 @@ def _changed(splits: dict[str, Split], manifest: Any, bar: tqdm) -> list[str]:
             files.append((offsets_path(part.path), "offsets_sha256"))
         for path, key in files:
             expected = _get(manifest, "splits", name, key)
-            if expected is not None and sha256(path, bar.update) != expected:
+            if expected is not None and sha256(path, bar.advance) != expected:
                 problems.append(
                     f"{path.name} is not the file that {MANIFEST} describes (its SHA-256 differs): "
                     "it was damaged or changed; make the data set again."

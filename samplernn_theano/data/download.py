@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from tqdm import tqdm
-
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import atomic_replace, locked, sync, write_error_message
+from samplernn_theano.utils.progress import Bar, progress_bar
 from samplernn_theano.utils.version import package_version
 
 if TYPE_CHECKING:
@@ -110,10 +109,10 @@ def download(
     session = _session(server)
     missing: list[Missing] = []
     failures: list[str] = []
-    with locked(Path(folder)), tqdm(total=0, unit="B", unit_scale=True, disable=not progress) as bar:
+    with locked(Path(folder)), progress_bar("look up", unit="B", visible=progress) as bar:
         recordings: list[_Recording] = []
         for identifier in identifiers:
-            bar.set_description(f"looking up {identifier}")
+            bar.stage = f"look up {identifier}"
             try:
                 recordings += _recordings(session, identifier, Path(folder), suffixes)
             except _AbsentError as absent:
@@ -124,9 +123,9 @@ def download(
                 ) from error
             except _FailedError as error:
                 failures.append(f"Item {identifier}: {error}")
-        bar.reset(total=sum(recording.size for recording in recordings))
+        bar.total = sum(recording.size for recording in recordings)
         for recording in recordings:
-            bar.set_description(recording.identifier)
+            bar.stage = f"download {recording.identifier}"
             try:
                 _fetch(session, recording, bar)
             except _AbsentError as absent:
@@ -227,7 +226,7 @@ def _metadata(session: "ArchiveSession", identifier: str) -> dict:
     raise _FailedError("the connection keeps breaking")
 
 
-def _fetch(session: "ArchiveSession", recording: _Recording, bar: tqdm) -> None:
+def _fetch(session: "ArchiveSession", recording: _Recording, bar: Bar) -> None:
     """Download and verify a recording, unless it is complete already.
 
     Raises
@@ -239,7 +238,7 @@ def _fetch(session: "ArchiveSession", recording: _Recording, bar: tqdm) -> None:
     """
     path = recording.path
     if _is_complete(path, recording):
-        bar.update(recording.size)
+        bar.advance(recording.size)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
@@ -249,7 +248,7 @@ def _fetch(session: "ArchiveSession", recording: _Recording, bar: tqdm) -> None:
             sync(partial)
             atomic_replace(partial, path)
             return
-        bar.update(-partial.stat().st_size)
+        bar.advance(-partial.stat().st_size)
         partial.unlink()
     raise _FailedError("its checksum differs from the one that its item lists, twice")
 
@@ -261,10 +260,10 @@ def _is_complete(path: Path, recording: _Recording) -> bool:
         return hashlib.file_digest(content, "md5").hexdigest() == recording.md5
 
 
-def _receive(session: "ArchiveSession", recording: _Recording, partial: Path, bar: tqdm) -> None:
+def _receive(session: "ArchiveSession", recording: _Recording, partial: Path, bar: Bar) -> None:
     """Append the rest to `partial`, over several connections if necessary."""
     with open(partial, "ab") as out:
-        bar.update(out.tell())
+        bar.advance(out.tell())
         failures = 0
         while out.tell() < recording.size and failures < _TRIES:
             before = out.tell()
@@ -278,7 +277,7 @@ def _receive(session: "ArchiveSession", recording: _Recording, partial: Path, ba
         raise _FailedError("the connection keeps breaking")
 
 
-def _append(session: "ArchiveSession", recording: _Recording, out: BinaryIO, bar: tqdm) -> bool:
+def _append(session: "ArchiveSession", recording: _Recording, out: BinaryIO, bar: Bar) -> bool:
     """Append the response of one request to `out`; return False if the server has no more data."""
     start = out.tell()
     headers = {"Accept-Encoding": "identity"}
@@ -292,10 +291,10 @@ def _append(session: "ArchiveSession", recording: _Recording, out: BinaryIO, bar
         if start and response.status_code != 206:  # the whole file, although a part was requested
             out.seek(0)
             out.truncate()
-            bar.update(-start)
+            bar.advance(-start)
         for chunk in _chunks(response):
             out.write(chunk)
-            bar.update(len(chunk))
+            bar.advance(len(chunk))
             if out.tell() > recording.size:
                 break
     return True

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samplernn_theano.data.dataset import SILENCE, Clips, lengths, release
+from samplernn_theano.utils.progress import counted
 
 SPAN = 64
 """Number of differences of neighbouring samples in a hash."""
@@ -114,7 +114,7 @@ def longest_duplicates(
     """
     found: dict[int, Duplicate] = {}
     missed = False
-    for number in tqdm(later.digests, desc="duplicates", unit="clip", leave=False, disable=not progress):
+    for number in counted(later.digests, "duplicates", len(later.digests), "clips", progress):
         equal = earlier.by_digest.get(later.digests[number], ())
         same = [i for i in equal if later is not earlier or i != number]
         if same:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samplernn_theano.data.dataset import SPLITS, Ragged, load_split, release, statistics
 from samplernn_theano.data.manifest import MANIFEST
@@ -13,6 +12,7 @@ from samplernn_theano.data.recordings import staging_directory
 from samplernn_theano.data.set_folder import check_overwrite, move_into_place, write_npy
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import sha256, write_text
+from samplernn_theano.utils.progress import counted
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.version import package_version
 
@@ -59,7 +59,7 @@ def import_npy(source: Path, out: Path, set_: str, name: str, overwrite: bool = 
         new = work / "new"
         for split, clips in splits.items():
             path = new / f"{name}_{split}.npy"
-            write_npy(path, clips.shape, tqdm(clips, desc=f"copy {split}", unit="clip"), "<f2")
+            write_npy(path, clips.shape, counted(clips, f"copy {split}", len(clips), "clips"), "<f2")
             release(clips)
             manifest["adopted_from"][path.name] = sha256(source / path.name)
             seconds = len(clips) * length / SAMPLE_RATE

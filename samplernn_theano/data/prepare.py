@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samplernn_theano.data.dataset import is_silent, load_split, offsets_path, statistics
 from samplernn_theano.data.manifest import CLIPS, MANIFEST, SplitSizes, count_of, listed
@@ -29,6 +28,7 @@ from samplernn_theano.data.set_folder import check_overwrite, move_into_place, w
 from samplernn_theano.errors import DataError
 from samplernn_theano.original.shuffle import shuffle
 from samplernn_theano.utils.files import atomic_write, sha256, write_text
+from samplernn_theano.utils.progress import Bar, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.version import package_version
 
@@ -297,7 +297,7 @@ def _write(
     progress: bool,
 ) -> None:
     """Write all files to the folder `new`, then move them to `out`, the manifest last."""
-    with tqdm(total=sum(map(len, splits.values())), desc="write", unit="clip", disable=not progress) as bar:
+    with progress_bar("write", sum(map(len, splits.values())), "clips", progress) as bar:
         for split, clips in splits.items():
             path = new / f"{recipe.name}_{split}.npy"
             samples = sum(clip.stop - clip.start for clip in clips)
@@ -320,10 +320,10 @@ def _write(
     move_into_place(new, out, recipe.name)
 
 
-def _samples(clips: Sequence[Clip], bar: tqdm) -> Iterator[NDArray[np.float16]]:
+def _samples(clips: Sequence[Clip], bar: Bar) -> Iterator[NDArray[np.float16]]:
     for clip in clips:
         yield _float16(clip.stream.read(clip.start, clip.stop))
-        bar.update()
+        bar.advance()
 
 
 def _write_origins(path: Path, splits: dict[str, list[Clip]]) -> None:

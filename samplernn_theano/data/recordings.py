@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samplernn_theano.data import audio
 from samplernn_theano.data.set_folder import write_npy
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import locked, sha256, write_text
+from samplernn_theano.utils.progress import progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.version import package_version
 
@@ -247,16 +247,15 @@ def decode_all(
 ) -> Iterator[tuple[Recording, dict[str, Any], Decoded | None]]:
     """`decode` recordings in order, a few in parallel, with a progress bar over their bytes."""
     sizes = [_size(recording.path) for recording in recordings]
-    bar = tqdm(total=sum(sizes), desc="decode", unit="B", unit_scale=True, disable=not progress)
     pool = ThreadPoolExecutor(min(MAX_PARALLEL, os.cpu_count() or 1))
-    try:
-        decoded = [pool.submit(decode, recording, work, allow_upsampling) for recording in recordings]
-        for recording, size, future in zip(recordings, sizes, decoded, strict=True):
-            yield recording, *future.result()
-            bar.update(size)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        bar.close()
+    with progress_bar("decode", sum(sizes), "B", progress) as bar:
+        try:
+            decoded = [pool.submit(decode, recording, work, allow_upsampling) for recording in recordings]
+            for recording, size, future in zip(recordings, sizes, decoded, strict=True):
+                yield recording, *future.result()
+                bar.advance(size)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _size(path: Path) -> int:

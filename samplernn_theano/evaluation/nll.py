@@ -6,7 +6,6 @@ low score means that it resembles the training data.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytensor.tensor as pt
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samplernn_theano.backends.compile import check_precision, compile_function, default_backend
 from samplernn_theano.checkpoints import load
@@ -28,6 +26,7 @@ from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.evaluation.split import run_over
 from samplernn_theano.models.graph import Graph
 from samplernn_theano.original import shuffle
+from samplernn_theano.utils.progress import counted, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 CHUNK = 4096
@@ -35,8 +34,6 @@ CHUNK = 4096
 
 WINDOW = 0.1
 """Seconds per window of the curve of a recording."""
-
-BAR = "{desc}{percentage:3.0f}% |{bar}| [{elapsed}<{remaining}]"
 
 
 # --- the scorer ---------------------------------------------------------------------------------------------
@@ -167,7 +164,7 @@ def score_split(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
     costs, batch_of_clips = [], -1
     n_chunks = minibatches.chunks_per_epoch(clips, size, hp.seq_len)
     outputs = run_over(scorer.run, scorer.graph, hp, minibatches.feed(hp, clips))
-    bar = tqdm(outputs, "score", n_chunks, unit=" chunks", disable=not progress)
+    bar = counted(outputs, "score", n_chunks, "chunks", progress)
     for batch, (bits, *costs_of_chunk) in bar:
         batch_of_clips += int(batch.reset)
         costs.append(costs_of_chunk)
@@ -342,18 +339,14 @@ def score_files(
     """
     scored, problems = [], []
     sizes = [max(1, path.stat().st_size) if path.is_file() else 1 for path in paths]
-    with tqdm(total=sum(sizes), desc="score", disable=not progress, bar_format=BAR) as bar:
+    with progress_bar("score", sum(sizes), "B", progress) as bar:
         for path, size, end in zip(paths, sizes, accumulate(sizes), strict=True):
             try:
                 sound = audio.read(path)
-                one = score_recording(scorer, sound.samples, path, window, partial(_advance, bar, size))
+                report = lambda share, size=size: bar.advance(share * size)  # noqa: E731
+                one = score_recording(scorer, sound.samples, path, window, report)
                 scored.append(replace(one, file_rate=sound.file_rate))
             except DataError as error:
                 problems.append(str(error))
-            bar.update(end - bar.n)
+            bar.at(end)
     return sorted(scored, key=lambda one: one.bits), problems
-
-
-def _advance(bar: tqdm, size: int, fraction: float) -> None:
-    """Advance the bar by a fraction of a file of `size` bytes."""
-    bar.update(fraction * size)

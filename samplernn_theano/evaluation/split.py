@@ -34,10 +34,15 @@ def mean_cost(
     hp: HyperParameters,
     clips: Clips,
     rows: slice = WHOLE_BATCH,
+    report: Callable[[int], Any] = lambda done: None,
 ) -> float:
     """Mean NLL, bits per sample, over the minibatches of a split, as the original's monitor computes it.
 
-    `function` returns cost and new states. `rows` is this process's shard of every minibatch.
+    `function` returns cost and new states. `rows` is this process's shard of every minibatch. `report` is
+    told the number of minibatches that are done.
     """
-    outputs = run_over(function, graph, hp, minibatches.feed(hp, clips, rows))
-    return float(np.mean([cost for _, (cost,) in outputs]))
+    costs = []
+    for _, (cost,) in run_over(function, graph, hp, minibatches.feed(hp, clips, rows)):
+        costs.append(cost)
+        report(len(costs))
+    return float(np.mean(costs))

@@ -7,18 +7,17 @@ checkpoint: if one fails, that is logged and said once, and training goes on.
 import math
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from samplernn_theano.backends.compile import devices, to_numpy
 from samplernn_theano.checkpoints import npz, run_folder
-from samplernn_theano.config.schedule import fraction, improved, regular_eval_due
+from samplernn_theano.config.schedule import improved, regular_eval_due
+from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import Clips
 from samplernn_theano.errors import DivergedError, OutputError
 from samplernn_theano.evaluation.split import mean_cost
@@ -33,17 +32,12 @@ from samplernn_theano.utils import files, plotting
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
-@contextmanager
-def hooks_of(t: TrainingState, show_progress: bool = True) -> Iterator[list[Hook]]:
-    """The hooks of a run, in their order, while a progress bar is shown; messages are printed above it."""
+def hooks_of(t: TrainingState, show_step: Hook, show_evaluated: Hook) -> list[Hook]:
+    """The hooks of a run, in their order, with those of its progress bar."""
     diagnostics = {"learning curve": plot, "samples": write_samples, "original layout": write_layout}
     if t.trainer.settings.get("tensorboard"):
         diagnostics["TensorBoard"] = TensorBoard(t.run, t.progress.iteration)
-    form = "{percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}"
-    hidden = not (show_progress and distributed.is_main_process())
-    with tqdm(total=1.0, smoothing=0, mininterval=0.5, bar_format=form, disable=hidden) as bar:
-        t.log = bar.write if show_progress else lambda _: None
-        yield [log, partial(update_bar, bar), evaluate, save_when_due, survivable(diagnostics)]
+    return [log, show_step, evaluate, save_when_due, survivable(diagnostics), show_evaluated]
 
 
 def log(t: TrainingState, due: Due) -> None:
@@ -71,16 +65,6 @@ def append(t: TrainingState, event: str, **values: Any) -> None:
         run_folder.append(t.run, event, **position | values)
 
 
-def update_bar(bar: tqdm, t: TrainingState, due: Due) -> None:
-    """Show the progress."""
-    p = t.progress
-    bar.n = min(1.0, fraction(t.schedule, p))
-    speed = (p.iteration - 1) / p.seconds if p.seconds else 0.0
-    text = f"epoch {p.epoch}  iteration {p.iteration}  {speed:.2f} it/s  {p.minibatch:.3f} bits"
-    bar.set_postfix_str(text, refresh=False)
-    bar.update(0)
-
-
 def evaluate(t: TrainingState, due: Due) -> None:
     """Evaluate the valid split, and the test split if valid improved; log and print the costs.
 
@@ -92,12 +76,12 @@ def evaluate(t: TrainingState, due: Due) -> None:
     p.eval_due = True
     save_checkpoint(t, t.run.last)
     start = time.perf_counter()
-    valid = evaluate_split(t.trainer, t.clips["valid"])
+    valid = evaluate_split(t.trainer, t.clips["valid"], _progress(t, "valid"))
     check_finite(t, "validation cost", valid, p.iteration)
     middle = time.perf_counter()
     p.evals_without_improvement += 1
     if improved(p, valid):
-        test = evaluate_split(t.trainer, t.clips["test"])
+        test = evaluate_split(t.trainer, t.clips["test"], _progress(t, "test"))
         p.best_valid, p.best_test, p.best_iteration = valid, test, p.iteration
         p.evals_without_improvement = 0
     names = ("iteration", "epoch", "seconds", "minibatch", "best_valid", "best_test")
@@ -123,10 +107,19 @@ def evaluate(t: TrainingState, due: Due) -> None:
     p.eval_due = False
 
 
-def evaluate_split(trainer: Trainer, clips: Clips) -> float:
+def _progress(t: TrainingState, split: str) -> Callable[[int], Any]:
+    """To be called with the number of chunks of a split that are done: valid is the first of two."""
+    hp, splits = t.trainer.hp, ("valid", "test")
+    chunks = [minibatches.chunks_per_epoch(t.clips[name], hp.batch_size, hp.seq_len) for name in splits]
+    number = splits.index(split)
+    before, stage = sum(chunks[:number]), f"evaluating on {split}, {number + 1} of 2"
+    return lambda done: t.stage(stage, (before + done) / sum(chunks))
+
+
+def evaluate_split(trainer: Trainer, clips: Clips, report: Callable[[int], Any] = lambda _: None) -> float:
     """Mean NLL, bits per sample, of a split. Of several processes each reads its shard of every minibatch."""
     rows = distributed.batch_shard(trainer.hp.batch_size)
-    return mean_cost(trainer.evaluate, trainer.graph, trainer.hp, clips, rows)
+    return mean_cost(trainer.evaluate, trainer.graph, trainer.hp, clips, rows, report)
 
 
 def save_when_due(t: TrainingState, due: Due) -> None:
@@ -206,6 +199,7 @@ def write_samples(t: TrainingState, due: Due) -> None:
     on_gpu = not devices(settings["backend"]).startswith("cpu")
     backend = settings.get("sampling_backend") or (settings["backend"] if on_gpu else None)
     t.sampler = t.sampler or create_sampler(t.trainer.graph.parameters, hp, n_seqs, backend)
+    t.stage("generating samples", 1.0)
     names = [f"sample_i{t.progress.iteration}_{i}.wav" for i in range(n_seqs)]
     if tree:
         names = [tags.sample_name(*layout.params_name_of(t.evaluation), i) for i in range(n_seqs)]

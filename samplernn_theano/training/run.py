@@ -31,6 +31,7 @@ from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.training import distributed, tensorboard, training_data
 from samplernn_theano.training.hooks import hooks_of, save_checkpoint
 from samplernn_theano.training.loop import train_loop
+from samplernn_theano.training.run_bar import run_bar
 from samplernn_theano.training.step import Trainer, TrainingState, compile_trainer
 from samplernn_theano.training.training_data import Splits
 from samplernn_theano.utils.files import locked, write_text
@@ -115,7 +116,8 @@ def train(
             if exp is not None:
                 shapes = {p.name: p.type.shape for p in t.trainer.graph.parameters.trainable()}
                 layout.create(run.folder, plan.hp, which_set, exp, plan.learning_rate, plan.schedule, shapes)
-        with hooks_of(t, show_progress) as hooks:
+        with run_bar(t, show_progress) as bar:
+            hooks = hooks_of(t, bar.step, bar.evaluated)
             return train_loop(t, "start", hooks, max_seconds, catch_signals)
 
 
@@ -198,7 +200,8 @@ def resume(
                 from_original.import_log(run)
                 save_checkpoint(t, run.last)
             write_text(run.settings, json.dumps(plan.settings, indent=2) + "\n")
-        with hooks_of(t, show_progress) as hooks:
+        with run_bar(t, show_progress) as bar:
+            hooks = hooks_of(t, bar.step, bar.evaluated)
             return train_loop(t, "resume", hooks, max_seconds, catch_signals)
 
 

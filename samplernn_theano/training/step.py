@@ -63,6 +63,7 @@ class TrainingState:
     states: list[Any]  # recurrent states carried between minibatches, in the order of the graph
     started: float  # time.monotonic() at the start of this process
     log: Callable[[str], Any] = print  # messages to the user
+    stage: Callable[[str, float], Any] = lambda name, done: None  # of an evaluation; done from 0 to 1
     signals: list[int] = field(default_factory=list)  # received SIGINT and SIGTERM
     costs: list[float] = field(default_factory=list)  # since the last line of the log file
     pending_cost: Any = None  # of the last minibatch, while the device may still compute it

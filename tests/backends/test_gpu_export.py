@@ -17,6 +17,7 @@ from samplernn_theano.models.build import build_graph, build_sampler
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import loop, optimizer
 from samplernn_theano.training.hooks import hooks_of
+from samplernn_theano.training.run_bar import run_bar
 from samplernn_theano.training.step import TrainingState, compile_trainer, wait_for_cost
 
 jax = pytest.importorskip("jax")
@@ -95,7 +96,8 @@ def test_a_whole_run_sends_nothing_that_it_does_not_mean_to(trainer, data, tmp_p
         trainer.zero_states(),
         0.0,
     )
-    with jax.transfer_guard("disallow"), hooks_of(t, show_progress=False) as hooks:
+    with jax.transfer_guard("disallow"), run_bar(t, show_progress=False) as bar:
+        hooks = hooks_of(t, bar.step, bar.evaluated)
         assert loop.train_loop(t, "start", hooks) == 0
     assert t.progress.iteration == 3 and t.progress.best_valid is not None
 

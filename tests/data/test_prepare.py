@@ -355,9 +355,10 @@ def test_the_place_of_the_data_set_must_be_a_folder(folder, tmp_path):
         build(folder, tmp_path / "out")
 
 
-def test_progress_goes_to_the_standard_error(folder, tmp_path, capsys):
+def test_progress_goes_to_the_standard_error(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("samplernn_theano.utils.progress.LINE_SECONDS", 0)
     build(folder, tmp_path / "one", progress=True)
     shown = capsys.readouterr()
-    assert shown.out == "" and "decode: 100%" in shown.err and "write: 100%" in shown.err
+    assert shown.out == "" and "decode  100 %" in shown.err and "write  100 %" in shown.err
     build(folder, tmp_path / "two", progress=False)
     assert capsys.readouterr() == ("", "")

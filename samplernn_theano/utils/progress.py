@@ -1,0 +1,129 @@
+"""Progress of long work on standard error: a bar in a terminal, elsewhere a plain line every 30 s.
+
+The most important comes first and the bar last, so that a narrow terminal cuts off what matters least:
+
+    decode  34 %  0:02:10 left  1.2 GB of 3.4 GB  ━━━━━━━━━━━━━━━━
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.table import Column
+from rich.text import Text
+
+LINE_SECONDS = 30.0  # between two lines that are not for a terminal
+
+
+class Bar:
+    """A piece of work in progress: its stage, how much of it is done, and what else is to be said."""
+
+    def __init__(self, stage: str, total: float = 0.0, unit: str = "", visible: bool = True) -> None:
+        self.stage, self.done, self.total, self.unit = stage, 0.0, total, unit
+        self.note = ""  # shown after the time left
+        self.left: float | None = None  # seconds, where more than the speed so far is known
+        self._visible, self._console = visible, Console(stderr=True)
+        self._display: Progress | None = None
+        self.begin()
+
+    def begin(self, done: float = 0.0) -> None:
+        """Begin to measure the speed, with so much done before."""
+        self.done = self._done_before = done
+        self._began = self._last_line = time.monotonic()
+
+    def advance(self, amount: float = 1.0) -> None:
+        """So much more is done."""
+        self.at(self.done + amount)
+
+    def at(self, done: float) -> None:
+        """So much is done in all."""
+        self.done = done
+        if self._visible and not self._display and time.monotonic() - self._last_line >= LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self._print(self.line(), sys.stderr)
+
+    def say(self, message: str) -> None:
+        """Print a message on standard output, above the bar."""
+        if self._display and sys.stdout.isatty():
+            with suppress(OSError):
+                self._display.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._print(message, sys.stdout)
+
+    def line(self) -> str:
+        """Stage, percentage, time left, count and note."""
+        parts = [self.stage]
+        if self.total > 0:
+            parts.append(f"{100 * min(1.0, self.done / self.total):.0f} %")
+            left, done = self.left, self.done - self._done_before
+            if left is None and done > 0:
+                left = (time.monotonic() - self._began) * max(0.0, self.total - self.done) / done
+            if left is not None:
+                parts.append(f"{timedelta(seconds=round(left))} left")
+        if self.unit:
+            amounts = (self.done, self.total) if self.total > 0 else (self.done,)
+            of_bytes = self.unit == "B"
+            numbers = [decimal(int(n)) if of_bytes else f"{n:,.0f}" for n in amounts]
+            parts.append(" of ".join(numbers) + ("" if of_bytes else f" {self.unit}"))
+        return "  ".join([*parts, self.note]).rstrip()
+
+    @staticmethod
+    def _print(text: str, file: object) -> None:
+        with suppress(OSError):  # nobody reads it
+            print(text, file=file, flush=True)  # type: ignore[call-overload]
+
+    @contextmanager
+    def shown(self) -> Iterator["Bar"]:
+        """Show it in the meantime."""
+        if not (self._visible and self._console.is_terminal):
+            yield self
+            if self._last_line > self._began:
+                self._print(self.line(), sys.stderr)
+            return
+        bar = BarColumn(bar_width=None, table_column=Column(ratio=1))
+        self._display = Progress(
+            _Line(self), bar, console=self._console, redirect_stdout=False, redirect_stderr=False, expand=True
+        )
+        self._display.add_task("")
+        with suppress(OSError):
+            self._display.start()
+        try:
+            yield self
+        finally:
+            with suppress(OSError):
+                self._display.stop()
+            self._display = None
+
+
+class _Line(ProgressColumn):
+    """The line of a bar, cut at the width of the terminal."""
+
+    def __init__(self, bar: Bar) -> None:
+        super().__init__(Column(no_wrap=True, overflow="ellipsis"))
+        self.bar = bar
+
+    def render(self, task: Task) -> Text:
+        task.completed, task.total = self.bar.done, self.bar.total or None
+        return Text(self.bar.line())
+
+
+@contextmanager
+def progress_bar(stage: str, total: float = 0.0, unit: str = "", visible: bool = True) -> Iterator[Bar]:
+    """Show a bar in the meantime; units of "B" are bytes."""
+    with Bar(stage, total, unit, visible).shown() as bar:
+        yield bar
+
+
+def counted[T](
+    items: Iterable[T], stage: str, total: float, unit: str = "", visible: bool = True
+) -> Iterator[T]:
+    """The items, with a bar that counts them."""
+    with progress_bar(stage, total, unit, visible) as bar:
+        for item in items:
+            yield item
+            bar.advance()
