@@ -1,11 +1,10 @@
 """Pictures of the report: tables with error bars, learning curves, retention, waveforms."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib.image
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -59,8 +58,12 @@ def _panels(path: Path, filled: "Filled") -> Picture:
         axes.grid(axis="x", alpha=0.3)
         if i == len(columns) - 1 or columns[i + 1].unit != column.unit:
             axes.set_xlabel(f"NLL ({column.unit})")
-    handles, labels = _legend(panels)
-    figure.legend(handles, labels, loc="outside upper left", ncols=2, fontsize=9)
+    shown = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(shown.values(), shown.keys(), loc="outside upper left", ncols=2, fontsize=9)
     return _save(path, figure, f"{filled.layout.title}: ours and the published numbers as points")
 
 
@@ -73,15 +76,6 @@ def _points(axes: Axes, scores: "Sequence[Score]") -> None:
             axes.errorbar(
                 score.value, y, xerr=score.error, fmt="o", color=COLOURS[0], ms=5, capsize=3, label=label
             )
-
-
-def _legend(panels: Iterable[Axes]) -> tuple[list[Artist], list[str]]:
-    """Handles and labels of the legend, each label once."""
-    found: dict[str, Artist] = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    return list(found.values()), list(found)
 
 
 def _lengths(path: Path, filled: "Filled") -> Picture:

@@ -16,21 +16,19 @@ if TYPE_CHECKING:
 CHANCE = 8.0
 """Bits per sample of a uniform distribution over 256 levels."""
 
-CONFIDENCE = 0.95
-"""Confidence level at which a difference is called clear (Welch's t-test, two-sided)."""
+
+MEANINGS = {
+    "smoke": "A test that every step runs. The numbers mean nothing.",
+    "laptop": "Small models, trained for minutes. Not the paper's experiment, and not its numbers.",
+    PAPER: "Planned with the authors' hyper-parameters and training time, as far as they are known. Only "
+    "numbers without a badge were made with them.",
+}
 
 
 def banner(scale: str) -> tuple[str, str]:
     """The name of a scale and its meaning."""
-    meanings = {
-        "smoke": "A test that every step runs. The numbers mean nothing.",
-        "laptop": "Small models, trained for minutes. Not the paper's experiment, and not its numbers.",
-        PAPER: "Planned with the authors' hyper-parameters and training time, as far as they are known. Only "
-        "numbers without a badge were made with them.",
-    }
-    return f"Scale: {scale or 'unknown'}", meanings.get(
-        scale, "Not one of the scales that come with the package."
-    )
+    unknown = "Not one of the scales that come with the package."
+    return f"Scale: {scale or 'unknown'}", MEANINGS.get(scale, unknown)
 
 
 def statements(results: Results, tables: "Sequence[Filled]") -> list[str]:
@@ -40,29 +38,25 @@ def statements(results: Results, tables: "Sequence[Filled]") -> list[str]:
         return ["No model has been scored yet, so there is nothing to conclude."]
     if results.scale == "smoke":
         return [
-            "Nothing can be concluded from these numbers: each model was trained for seconds, on "
-            "synthetic audio. A number shows only that its steps ran."
+            "Nothing can be concluded from these numbers: each model was trained for seconds, on synthetic "
+            "audio. A number shows only that its steps ran."
         ]
-    return [
-        *_learned(scores),
-        *_training_time(results),
-        *_differences(tables),
-        *_comparison_with_published(scores),
-    ]
+    found = [_learned(scores), _training_time(results), *_differences(tables), _comparison(scores)]
+    return list(filter(None, found))
 
 
-def _learned(scores: "Sequence[Score]") -> list[str]:
-    bits = [s for s in scores if not s.experiment.startswith("table2/") and s.value is not None]
-    below = [s for s in bits if s.value is not None and s.value < CHANCE]
+def _learned(scores: "Sequence[Score]") -> str:
+    bits = [s.value for s in scores if not s.experiment.startswith("table2/") and s.value is not None]
+    below = sum(value < CHANCE for value in bits)
     if not bits:
-        return []
-    return [
-        f"Can: {len(below)} of {len(bits)} scores of quantised models are below {CHANCE:g} bits per "
-        "sample, the cost of guessing among 256 levels, so these models learned something."
-    ]
+        return ""
+    return (
+        f"Can: {below} of {len(bits)} scores of quantised models are below {CHANCE:g} bits per sample, "
+        "the cost of guessing among 256 levels, so these models learned something."
+    )
 
 
-def _training_time(results: Results) -> list[str]:
+def _training_time(results: Results) -> str:
     """A warning about trainings shorter than the paper's."""
     trained = [
         (attempt.scale, seconds / 60)
@@ -72,17 +66,14 @@ def _training_time(results: Results) -> list[str]:
     ]
     minutes = [own for scale, own in trained if scale != PAPER]
     if not minutes:
-        return []
-    models = (
-        "the models" if len(minutes) == len(trained) else "the models that had less than the paper's time"
+        return ""
+    models = "the models" + " that had less than the paper's time" * (len(minutes) < len(trained))
+    time = " to ".join(dict.fromkeys(f"{limit:.1f}" for limit in (min(minutes), max(minutes))))
+    return (
+        f"Cannot: rank {models}. Each was trained for {time} minutes; the order then shows how fast "
+        "each learns on this machine at this size, not its final score. Only the order of magnitude is "
+        "meaningful."
     )
-    low, high = min(minutes), max(minutes)
-    time = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}"
-    return [
-        f"Cannot: rank {models}. Each was trained for {time} minutes; the order then shows how "
-        "fast each learns on this machine at this size, not its final score. Only the order of "
-        "magnitude is meaningful."
-    ]
 
 
 def _differences(tables: "Sequence[Filled]") -> list[str]:
@@ -103,9 +94,7 @@ def _differences(tables: "Sequence[Filled]") -> list[str]:
             f"{_times(gap, a, b)}; {close} of {len(pairs)} pairs do not differ clearly."
         )
     if found:
-        found.append(
-            f"Clear: by Welch's t-test at {100 * CONFIDENCE:g} %, without correction for several pairs."
-        )
+        found.append("Clear: by Welch's t-test at 95 %, without correction for several pairs.")
     if over_clips:
         found.append("These errors are over clips only: the same model from another seed may differ by more.")
     return found
@@ -132,10 +121,10 @@ def _error(a: "Score", b: "Score") -> float:
 
 
 def _limit(a: "Score", b: "Score") -> float:
-    """The number of standard errors from which a difference is clear."""
+    """The number of standard errors from which a difference is clear: Welch's t-test, two-sided, 95 %."""
     spread = sum((s.error or 0) ** 4 / (s.n - 1) for s in (a, b) if s.n > 1)
     freedom = _error(a, b) ** 4 / spread if spread else math.inf
-    return float(t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return float(t.ppf(0.975, freedom))
 
 
 def _times(gap: float, a: "Score", b: "Score") -> str:
@@ -147,15 +136,15 @@ def _times(gap: float, a: "Score", b: "Score") -> str:
     )
 
 
-def _comparison_with_published(scores: "Sequence[Score]") -> list[str]:
+def _comparison(scores: "Sequence[Score]") -> str:
     badged = sum(bool(score.badge) for score in scores)
     if badged == len(scores):
-        return [
+        return (
             "Cannot: compare with the published numbers. They are shown in grey for orientation; "
             "differences from them are neither success nor failure."
-        ]
+        )
     exception = f" {badged} of {len(scores)} numbers have a badge: they cannot be compared." if badged else ""
-    return [
-        "Can: compare with the published numbers, given the errors and the differences below, above all "
-        f"the overlap of clips.{exception}"
-    ]
+    return (
+        "Can: compare with the published numbers, given the errors and the differences below, "
+        f"above all the overlap of clips.{exception}"
+    )

@@ -34,34 +34,22 @@ LISTENING = "listening"
 
 @dataclass(frozen=True)
 class Experiment:
-    """A model that is trained and scored: one or more numbers of a table.
-
-    Attributes
-    ----------
-    name : str
-        Such as table1/music/three_tier.
-    title : str
-        The model's name in the table.
-    family, data : str
-        Model family and data set.
-    flags : mapping
-        Options of `samplernn train FAMILY` that differ from the preset.
-    splits : sequence of str
-        Splits with a score in the table.
-    retention : bool
-        True if information retention is measured.
-    run : str
-        Name of the experiment that is trained for this one, usually itself.
-    """
+    """A model that is trained and scored: one or more numbers of a table."""
 
     name: str
+    """Such as table1/music/three_tier."""
     title: str
+    """The model's name in the table."""
     family: str
     data: str
     flags: Mapping[str, Any]
+    """Options of `samplernn train FAMILY` that differ from the preset."""
     splits: Sequence[str]
+    """Splits with a score in the table."""
     retention: bool
+    """True if information retention is measured."""
     run: str
+    """Name of the experiment that is trained for this one, usually itself."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +62,8 @@ class ListeningTest:
     leave_out_noise: bool = False
 
 
-# --- reading ------------------------------------------------------------------------------------------------
-
-
 def read_experiments(files: Path) -> dict[str, Experiment]:
-    """Read all experiments below `files`, by name.
-
-    Raises
-    ------
-    ReproductionError
-        If a file cannot be read or has invalid values.
-    """
+    """Read all experiments below `files`, by name."""
     texts = {
         name: read_toml(path, {"base", "title", "family", "data", "splits", "retention", "flags"})
         for name, path in _paths(files)
@@ -94,13 +73,7 @@ def read_experiments(files: Path) -> dict[str, Experiment]:
 
 
 def read_listening_tests(files: Path) -> dict[str, ListeningTest]:
-    """Read all listening tests below `files`, by name.
-
-    Raises
-    ------
-    ReproductionError
-        As `read_experiments`, or if a test names an unknown experiment.
-    """
+    """Read all listening tests below `files`, by name."""
     known = read_experiments(files)
     tests = {}
     for name, path in _paths(files):
@@ -158,26 +131,14 @@ def _check(name: str, found: Mapping[str, Any]) -> None:
         )
 
 
-# --- selection ----------------------------------------------------------------------------------------------
-
-
 def select_experiments(patterns: Sequence[str], known: Iterable[str]) -> list[str]:
-    """The names among `known` that match a pattern: `all`, table1, table1/music, table3/*, or a full name.
-
-    Raises
-    ------
-    ReproductionError
-        If a pattern matches none.
-    """
+    """The names among `known` that match a pattern: `all`, table1, table1/music, table3/*, or a full name."""
     names = list(known)
     chosen: dict[str, None] = {}
     for pattern in patterns:
         stripped = pattern.strip("/")
-        found = [
-            name
-            for name in names
-            if stripped == "all" or fnmatch.fnmatch(name, stripped) or fnmatch.fnmatch(name, f"{stripped}/*")
-        ]
+        found = names if stripped == "all" else fnmatch.filter(names, stripped)
+        found = found or fnmatch.filter(names, f"{stripped}/*")
         if not found:
             groups = {name.rsplit("/", n)[0] for name in names for n in (1, 2)}
             near = difflib.get_close_matches(stripped, [*names, *sorted(groups)], 1, cutoff=0.8)

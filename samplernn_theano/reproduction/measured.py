@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 from samplernn_theano.config import presets
@@ -70,25 +71,28 @@ def score(
     found = [(attempt, _value(attempt, split, unit)) for attempt in attempts]
     done = [(attempt, *pair) for attempt, pair in found if pair is not None]
     values = [value for _, value, _ in done]
+    error, over, n = None, "", len(values)
+    if n > 1:
+        error, over = stdev(values) / math.sqrt(n), "seeds"
+    elif n == 1:
+        error, over = done[0][2], "clips"
+        n = int(number(part(done[0][0].result("evaluate"), split).get("clips")) or 0)
     requested = {*results.requested.get(experiment.name, ()), *results.requested.get(experiment.run, ())}
     total = max(1, len(attempts), len(requested))
-    published = _published(numbers, experiment.name, split)
-    mean, error, over, n = _summary(values)
-    if over == "clips":
-        error = done[0][2]
-        n = int(number(part(done[0][0].result("evaluate"), split).get("clips")) or 0)
+    theirs = next((n for n in numbers if n.experiment == experiment.name and n.split == split), None)
+    doubt = f"if in {unit.split()[0]}" if theirs and theirs.unit != unit else ""
     return Score(
         experiment=experiment.name,
         title=experiment.title,
-        value=mean,
+        value=fmean(values) if values else None,
         error=error,
         over=over,
         n=n,
         seeds=(len(values), total),
         badge=badge([(attempt, experiment) for attempt, *_ in done], substitute),
         problems=_problems(attempts, [attempt.seed for attempt, *_ in done], total),
-        published=None if published is None else published.value,
-        doubt=_doubt(published, unit),
+        published=theirs.value if theirs else None,
+        doubt="unverified" if theirs and theirs.certainty == "memory" else doubt,
         extent=_extent([attempt for attempt, *_ in done]),
     )
 
@@ -102,15 +106,6 @@ def _value(attempt: Attempt, split: str, unit: str) -> tuple[float, float | None
     if unit == BITS:
         return bits, error
     return bits * math.log(2), None if error is None else error * math.log(2)
-
-
-def _summary(values: Sequence[float]) -> tuple[float | None, float | None, str, int]:
-    """Mean over seeds, its standard error (None with one seed), its population and the size of that."""
-    if len(values) < 2:
-        return (values[0], None, "clips", 0) if values else (None, None, "", 0)
-    mean = sum(values) / len(values)
-    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    return mean, math.sqrt(variance / len(values)), "seeds", len(values)
 
 
 def badge(attempts: Sequence[tuple[Attempt, Experiment]], substitute: bool) -> str:
@@ -182,15 +177,3 @@ def _problems(attempts: Sequence[Attempt], done: Sequence[int], total: int) -> t
     if missing:
         problems.append("not run" if missing == total else f"{missing} of {total} seeds: not run")
     return tuple(problems)
-
-
-def _published(numbers: Sequence[Number], experiment: str, split: str) -> Number | None:
-    return next((n for n in numbers if n.experiment == experiment and n.split == split), None)
-
-
-def _doubt(published: Number | None, unit: str) -> str:
-    if published is None:
-        return ""
-    doubts = [f"if in {unit.split()[0]}"] if published.unit not in (unit, "") else []
-    doubts += ["unverified"] if published.certainty == "memory" else []
-    return ", ".join(doubts)

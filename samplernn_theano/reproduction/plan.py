@@ -68,7 +68,8 @@ def load(out: Path) -> Workflow:
     """Read the workflow in the folder `out`."""
     try:
         found = json.loads((out / WORKFLOW).read_text(encoding="utf-8"))
-        return Workflow(**found | {"out": out.absolute(), "experiments": found.pop("cells")})
+        found["experiments"] = found.pop("cells")
+        return Workflow(**found | {"out": out.absolute()})
     except OSError as error:
         raise ReproductionError(
             f"{out} holds no workflow; start one with samplernn reproduce EXPERIMENT."
@@ -79,19 +80,9 @@ def load(out: Path) -> Workflow:
         ) from error
 
 
-def run_folder(workflow: Workflow, experiment: str, seed: int) -> Path:
-    """The run folder of an experiment."""
-    return workflow.out / "runs" / experiment / f"seed{seed}"
-
-
-def samples_folder(workflow: Workflow, experiment: str, seed: int) -> Path:
-    """The folder of the samples that an experiment generates."""
-    return workflow.out / "samples" / experiment / f"seed{seed}"
-
-
-def retention_folder(workflow: Workflow, experiment: str, seed: int) -> Path:
-    """The folder of the results on information retention."""
-    return workflow.out / "retention" / experiment / f"seed{seed}"
+def folder(workflow: Workflow, kind: str, experiment: str, seed: int) -> Path:
+    """The folder of an experiment's run (kind "runs"), "samples" or "retention"."""
+    return workflow.out / kind / experiment / f"seed{seed}"
 
 
 def data_folder(workflow: Workflow, name: str) -> Path:
@@ -113,10 +104,27 @@ def command(workflow: Workflow, step: str, unit: str, seed: int | None = None) -
         return _data(workflow, scale, unit)
     if step == "listening":
         return _listening(workflow, scale, read_listening_tests(FILES)[unit], read_experiments(FILES))
-    experiment = read_experiments(FILES)[unit]
     assert seed is not None
-    commands = {"train": _train, "evaluate": _evaluate, "generate": _generate, "retention": _retention}
-    return commands[step](workflow, scale, experiment, seed)
+    experiment = read_experiments(FILES)[unit]
+    run = folder(workflow, "runs", unit, seed)
+    data = ["--data", data_folder(workflow, experiment.data)]
+    scores = record_path(workflow.out, step, unit, seed).with_name("scores.json")
+    arguments = {
+        "train": [
+            *[experiment.family, "--preset", scale.preset, *_train_options(workflow, scale, experiment)],
+            *["--seed", seed, *data, "--run", run, "--resume", "--max-time", _max_time(scale)],
+        ],
+        "evaluate": [run, *data, "--split", "valid", "--split", "test", "--json", scores],
+        "generate": [
+            *[run, "--n_seqs", scale.generate["n_seqs"], "--seconds", scale.generate["seconds"]],
+            *["--seed", seed, "--out", folder(workflow, "samples", unit, seed), "--overwrite"],
+        ],
+        "retention": [
+            *[run, *data, "--clips", scale.retention["clips"]],
+            *["--seed", seed, "--out", folder(workflow, "retention", unit, seed)],
+        ],
+    }
+    return ["samplernn", step, *map(str, arguments[step]), "--threads", str(scale.resources.threads)]
 
 
 def check_data(workflow: Workflow) -> None:
@@ -212,51 +220,21 @@ def _demo(workflow: Workflow, name: str, out: str) -> Command:
     return ["samplernn", "prepare", pieces, "--out", out, *length, *split]
 
 
-def _train(workflow: Workflow, scale: Scale, experiment: Experiment, seed: int) -> Command:
+def _train_options(workflow: Workflow, scale: Scale, experiment: Experiment) -> list[Any]:
+    """Hyper-parameters, learning rate and limits of a training that are not the preset's."""
     options: dict[str, Any] = {**scale.train}
     if workflow.max_minutes is not None:
         options = {k: v for k, v in options.items() if not k.startswith("max_")}
         options["max_minutes"] = workflow.max_minutes
     flags = scales.flags(scale, experiment)
     rate = {"learning-rate": flags.pop("learning_rate")} if "learning_rate" in flags else {}
-    arguments = [(f"--{name}", value) for name, value in flags.items()]
     dashed = {name if name == "n_seqs" else name.replace("_", "-"): value for name, value in options.items()}
-    arguments += [(f"--{name}", value) for name, value in (rate | dashed).items()]
-    return [
-        *["samplernn", "train", experiment.family, "--preset", scale.preset],
-        *(str(part) for pair in arguments for part in pair),
-        *["--seed", str(seed), "--data", str(data_folder(workflow, experiment.data))],
-        *["--run", str(run_folder(workflow, experiment.name, seed)), "--resume"],
-        *["--max-time", f"{scale.resources.minutes - min(10, scale.resources.minutes / 4):g}m"],
-        *_threads(scale),
-    ]
+    return [part for name, value in (flags | rate | dashed).items() for part in (f"--{name}", value)]
 
 
-def _evaluate(workflow: Workflow, scale: Scale, experiment: Experiment, seed: int) -> Command:
-    out = record_path(workflow.out, "evaluate", experiment.name, seed).with_name("scores.json")
-    return [
-        *["samplernn", "evaluate", str(run_folder(workflow, experiment.name, seed))],
-        *["--data", str(data_folder(workflow, experiment.data)), "--split", "valid", "--split", "test"],
-        *["--json", str(out), *_threads(scale)],
-    ]
-
-
-def _generate(workflow: Workflow, scale: Scale, experiment: Experiment, seed: int) -> Command:
-    return [
-        *["samplernn", "generate", str(run_folder(workflow, experiment.name, seed))],
-        *["--n_seqs", str(scale.generate["n_seqs"]), "--seconds", str(scale.generate["seconds"])],
-        *["--seed", str(seed), "--out", str(samples_folder(workflow, experiment.name, seed)), "--overwrite"],
-        *_threads(scale),
-    ]
-
-
-def _retention(workflow: Workflow, scale: Scale, experiment: Experiment, seed: int) -> Command:
-    return [
-        *["samplernn", "retention", str(run_folder(workflow, experiment.name, seed))],
-        *["--data", str(data_folder(workflow, experiment.data)), "--clips", str(scale.retention["clips"])],
-        *["--seed", str(seed), "--out", str(retention_folder(workflow, experiment.name, seed))],
-        *_threads(scale),
-    ]
+def _max_time(scale: Scale) -> str:
+    """The time of a job, without some minutes to save a checkpoint."""
+    return f"{scale.resources.minutes - min(10, scale.resources.minutes / 4):g}m"
 
 
 def _listening(
@@ -264,7 +242,7 @@ def _listening(
 ) -> Command:
     seed = workflow.experiments[test.name][0]
     systems = [
-        f"{known[name].title}={samples_folder(workflow, known[name].run, seed)}" for name in test.systems
+        f"{known[name].title}={folder(workflow, 'samples', known[name].run, seed)}" for name in test.systems
     ]
     values = dict(scale.listening)
     noise_too = values.pop("noise_too", False)
@@ -272,7 +250,3 @@ def _listening(
     options = [f"--{name}={value}" for name, value in values.items()]
     out = ["--out", str(workflow.out / test.name), "--title", test.title, "--post", "--overwrite"]
     return ["samplernn", "listening-test", "make", *systems, *out, *options, *noise]
-
-
-def _threads(scale: Scale) -> Command:
-    return ["--threads", str(scale.resources.threads)]

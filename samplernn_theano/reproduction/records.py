@@ -5,9 +5,8 @@ Records that are missing, incomplete or damaged are treated as absent.
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,19 +107,19 @@ class Results:
     out: Path
     scale: str
     """Empty if unknown."""
-    requested: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    requested: Mapping[str, Sequence[int]]
     """All experiments ever requested in the folder, and their seeds."""
-    given: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, str]
     """Names and folders of prepared data sets."""
-    about: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, str]
     """Descriptions of data sets that are not the paper's."""
-    attempts: Mapping[str, Sequence[Attempt]] = field(default_factory=dict)
+    attempts: Mapping[str, Sequence[Attempt]]
     """By name of the experiment, in the order of the seeds."""
-    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data: Mapping[str, Mapping[str, Any]]
     """Records of the steps that made or checked the data sets."""
-    failures: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[str, str]
     """Error messages of listening tests that could not be made."""
-    pages: Sequence[str] = ()
+    pages: Sequence[str]
     """Listening tests with a page."""
 
     @property
@@ -147,6 +146,7 @@ def read(out: Path, names: Iterable[str]) -> Results:
         if (out / "steps" / name).is_dir()
     }
     data = {path.stem: read_record(path) for path in sorted((out / "steps" / "data").glob("*.json"))}
+    made = {name: read_record(out / "steps" / name / "listening.json") for name in names}
     return Results(
         out=out,
         scale=text(workflow.get("scale")),
@@ -155,7 +155,7 @@ def read(out: Path, names: Iterable[str]) -> Results:
         about=_texts(workflow.get("about")),
         attempts={name: found for name, found in attempts.items() if found},
         data={name: record for name, record in data.items() if record},
-        failures={name: why for name in names if (why := _failure(out / "steps" / name / "listening.json"))},
+        failures={n: text(r.get("message")) for n, r in made.items() if r.get("status") == "failed"},
         pages=[name for name in names if (out / name / "test.json").is_file()],
     )
 
@@ -171,15 +171,10 @@ def _requested(workflow: Mapping[str, Any]) -> dict[str, list[int]]:
     return requested
 
 
-def _failure(path: Path) -> str:
-    record = read_record(path)
-    return text(record.get("message")) if record.get("status") == "failed" else ""
-
-
 def _seeds(out: Path, experiment: str, requested: Sequence[int]) -> list[int]:
     """The seeds with which an experiment was started: the requested ones first, then any others."""
-    found = [re.fullmatch(r"seed(\d+)", path.name) for path in (out / "steps" / experiment).iterdir()]
-    started = {int(match[1]) for match in found if match}
+    found = [path.name.removeprefix("seed") for path in (out / "steps" / experiment).glob("seed*")]
+    started = {int(seed) for seed in found if seed.isdecimal()}
     return [seed for seed in dict.fromkeys([*requested, *sorted(started)]) if seed in started]
 
 

@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, fisher_exact
 from tqdm import tqdm
 
-from samplernn_theano.checkpoints import load
 from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, WaveNet
 from samplernn_theano.data import audio
 from samplernn_theano.data.dataset import is_silent
 from samplernn_theano.data.quantization import quantize
-from samplernn_theano.errors import HyperParameterError, OutputError
+from samplernn_theano.errors import OutputError
 from samplernn_theano.generation import generate
 from samplernn_theano.generation.amplitudes import amplitudes, waveform
 from samplernn_theano.reproduction import speaker_classifier
@@ -45,14 +44,14 @@ LENGTH = SILENT.stop + SEGMENT  # samples of a sequence
 
 
 def measure(
-    checkpoint: str | Path | LoadedModel,
+    model: LoadedModel,
     data: str | Path,
     clips: int = 100,
     seed: int = 0,
     temperature: float = 1.0,
     *,
     backend: str | None = None,
-    out: str | Path | None = None,
+    out: Path | None = None,
     sounds: int = 0,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -60,8 +59,6 @@ def measure(
 
     Parameters
     ----------
-    checkpoint : path or LoadedModel
-        A checkpoint, parameters of the original, or a run (its best checkpoint).
     data : path
         A data set of two speakers, ideally the training data.
     clips : int
@@ -79,11 +76,8 @@ def measure(
         `speaker_classifier.held_out` for valid and test); silence_seconds; receptive_field_samples (None
         unless fixed); family, checkpoint, seed and temperature.
     """
-    if clips < 1:
-        raise HyperParameterError(f"--clips is {clips}; it must be 1 or more.")
-    if out is not None and Path(out).exists() and not Path(out).is_dir():
+    if out is not None and out.exists() and not out.is_dir():
         raise OutputError(f"{out} is not a folder; name a folder for the results.")
-    model = checkpoint if isinstance(checkpoint, LoadedModel) else load.read(checkpoint)
     transform = partial(as_model_input, hp=model.hp)
     classifier = speaker_classifier.train(data, transform)
     tested = {
@@ -102,7 +96,7 @@ def measure(
         "temperature": temperature,
     }
     if out is not None:
-        _write(Path(out), result, posteriors, waves[:sounds])
+        _write(out, result, posteriors, waves[:sounds])
     return result
 
 
@@ -134,9 +128,6 @@ def _generate(
             done += block.shape[1]
             bar.update(block.shape[1])
     return waves
-
-
-# --- counting -----------------------------------------------------------------------------------------------
 
 
 def classify(classifier: Classifier, waves: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -180,9 +171,6 @@ def count(posteriors: NDArray[np.float64]) -> dict[str, Any]:
         found["p_value_chance"] = float(fisher_exact(table, alternative="greater").pvalue)
     counts = {"clips": len(posteriors), "cannot_tell": len(posteriors) - n, "kept": kept}
     return counts | found | {"table": table.tolist()}
-
-
-# --- output -------------------------------------------------------------------------------------------------
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -118,26 +118,20 @@ def _last_line(log: Path, start: int) -> str:
     return errors[-1].removeprefix("samplernn: ") if errors else ""
 
 
-# --- results ------------------------------------------------------------------------------------------------
-
-
 def _result(workflow: Workflow, step: str, unit: str, seed: int | None) -> dict[str, Any]:
     if step == "data":
         return _data_result(workflow, unit)
-    if step == "listening":
+    if step == "listening" or seed is None:
         return {"folder": unit}
-    assert seed is not None
     if step == "train":
-        return _train_result(plan.run_folder(workflow, unit, seed))
-    if step == "evaluate":
-        path = plan.record_path(workflow.out, step, unit, seed).with_name("scores.json")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _train_result(plan.folder(workflow, "runs", unit, seed))
+    if step == "generate":
+        sounds = sorted(plan.folder(workflow, "samples", unit, seed).glob("*.wav"))
+        return {"files": [path.relative_to(workflow.out).as_posix() for path in sounds]}
+    path = plan.record_path(workflow.out, step, unit, seed).with_name("scores.json")
     if step == "retention":
-        path = plan.retention_folder(workflow, unit, seed) / "retention.json"
-        return json.loads(path.read_text(encoding="utf-8"))
-    folder = plan.samples_folder(workflow, unit, seed)
-    sounds = sorted(path for path in folder.iterdir() if path.suffix == ".wav")
-    return {"files": [path.relative_to(workflow.out).as_posix() for path in sounds]}
+        path = plan.folder(workflow, step, unit, seed) / "retention.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _train_result(folder: Path) -> dict[str, Any]:
@@ -173,9 +167,6 @@ def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
         "train_mean": mean,
         "train_std": std,
     }
-
-
-# --- the machine, the record --------------------------------------------------------------------------------
 
 
 def machine(used: int) -> dict[str, Any]:
@@ -225,9 +216,8 @@ def _write(path: Path, record: dict[str, Any]) -> None:
 
 def _summary_line(record: dict[str, Any]) -> str:
     seed = f" seed {record['seed']}" if record["seed"] is not None else ""
-    about = (
-        f"{record['step']:9} {record['cell']}{seed}: {record['status']}, {format_duration(record['seconds'])}"
-    )
+    took = format_duration(record["seconds"])
+    about = f"{record['step']:9} {record['cell']}{seed}: {record['status']}, {took}"
     if record["status"] != "done":
         return f"{about}: {record['message']}"
     if record["step"] == "train":

@@ -27,34 +27,27 @@ class Resources:
 
 @dataclass(frozen=True)
 class Scale:
-    """Settings of training and evaluation shared by all experiments.
-
-    Attributes
-    ----------
-    train : mapping
-        Options of `samplernn train`, such as max_minutes.
-    generate, retention, listening : mapping
-        n_seqs and seconds; clips; clips, pairs, seconds, and noise_too to keep samples that are noise.
-    demo_data : bool
-        True if small synthetic sets replace all data.
-    environment : mapping of str to str
-        Environment variables of every step.
-    retries : int
-        Maximum number of restarts of an interrupted training.
-    """
+    """Settings of training and evaluation shared by all experiments."""
 
     name: str
     preset: str
     train: Mapping[str, Any]
+    """Options of `samplernn train`, such as max_minutes."""
     generate: Mapping[str, Any]
+    """n_seqs and seconds."""
     retention: Mapping[str, Any]
+    """clips."""
     listening: Mapping[str, Any]
+    """clips, pairs, seconds, and noise_too to keep samples that are noise."""
     resources: Resources
     families: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     experiments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     demo_data: bool = False
+    """True if small synthetic sets replace all data."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of every step."""
     retries: int = 0
+    """Maximum number of restarts of an interrupted training."""
 
 
 def names(files: Path) -> list[str]:
@@ -63,13 +56,7 @@ def names(files: Path) -> list[str]:
 
 
 def read(files: Path, name: str) -> Scale:
-    """Read the scale `name`.
-
-    Raises
-    ------
-    ReproductionError
-        If it does not exist, or its file is malformed.
-    """
+    """Read the scale `name`."""
     if name not in names(files):
         raise ReproductionError(f"There is no scale {name}; there are {', '.join(names(files))}.")
     path = files / "scales" / f"{name}.toml"

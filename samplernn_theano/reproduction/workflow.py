@@ -23,13 +23,7 @@ from samplernn_theano.utils.files import locked
 
 
 def join(new: Workflow) -> Workflow:
-    """Merge `new` with the workflow of earlier commands in its folder.
-
-    Raises
-    ------
-    ReproductionError
-        If the folder has another scale, other data or another training time.
-    """
+    """Merge `new` with the workflow of earlier commands in its folder."""
     if not (new.out / plan.WORKFLOW).exists():
         return replace(new, before=new.experiments)
     old = plan.load(new.out)
@@ -67,13 +61,6 @@ def run(workflow: Workflow, cores: int | None, options: Sequence[str] = ()) -> i
         Maximum number of cores, here or on the cluster (default: all here, unlimited on a cluster).
     options : sequence of str
         More options of Snakemake; see `options`.
-
-    Raises
-    ------
-    ReproductionError
-        If Snakemake is not installed.
-    OutputError
-        If another process uses the folder.
     """
     from samplernn_theano.reproduction import report
 
