@@ -1,10 +1,9 @@
 """Random search over hyper-parameters by any number of workers that share a folder.
 
-STUDY/journal.log            Optuna's storage, unless --storage names another
-STUDY/trial-007/             run folder of trial 7
-STUDY/trial-007.log          its output; that of a failed trial ends with the reason
-STUDY/claims/                locks: the holder of a lock works on that trial
-STUDY/trials.csv, history.png, search.png, importances.png
+STUDY/journal.log                     Optuna's storage, unless --storage names another
+STUDY/trial-007/, trial-007.log       run folder and output of trial 7
+STUDY/claims/                         locks: the holder of a lock works on that trial
+STUDY/trials.csv, history.png, ...    results
 
 All trials are drawn when the study is opened, so they do not depend on the number of workers. A worker takes
 the next trial under a lock of the whole study, trains it in a process of its own, and records the best
@@ -82,7 +81,7 @@ def search(task: Task) -> int:
                 received.append(abs(code) % 128)
                 print(f"Trial {trial.number} was interrupted; run the same command again to resume it.")
             else:
-                _record(study, task, trial, code)
+                _record(study, task, trial, run, code)
             os.close(claim)
         print(summary.final_message(_write_results(study, task), task.folder, task.limit), flush=True)
     return 128 + received[0] if received else 0
@@ -125,8 +124,6 @@ def _open_study(task: Task, drawn: Sequence[dict[str, Any]], about: dict[str, An
             for values in drawn[len(study.trials) :] if before == about else []:
                 of_trial = {name: search_space.distribution(task.space.ranges[name]) for name in values}
                 study.add_trial(create_trial(state=TrialState.WAITING, params=values, distributions=of_trial))
-    except OSError:
-        raise
     except Exception as error:  # any error of a database, its driver or a damaged journal
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ReproductionError(
@@ -179,9 +176,7 @@ def _take(study: optuna.Study, task: Task) -> tuple[FrozenTrial, int] | None:
                     study.ask()  # takes the first that waits
                 return trial, claim
             if trial.state == TrialState.WAITING:
-                raise ReproductionError(
-                    f"Another search uses {task.folder}; choose another folder with --study."
-                )
+                raise ReproductionError(f"Another search uses {task.folder}; choose another with --study.")
     return None
 
 
@@ -196,7 +191,6 @@ def start(command: list[str], output: Path, claim: int) -> subprocess.Popen:
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
-            env=os.environ | {"TQDM_DISABLE": "1"},
             pass_fds=(claim,),
             start_new_session=True,  # so that Ctrl-C does not reach it twice
         )
@@ -208,9 +202,8 @@ def _command(task: Task, trial: FrozenTrial) -> list[str]:
     return ["samplernn", "train", *model, *search_space.arguments(trial.params)]
 
 
-def _record(study: optuna.Study, task: Task, trial: FrozenTrial, code: int) -> None:
+def _record(study: optuna.Study, task: Task, trial: FrozenTrial, run: Path, code: int) -> None:
     """Record the result of a training; the output of a failed one ends with the reason."""
-    run = task.folder / f"trial-{trial.number:03d}"
     output = run.with_suffix(".log")
     found = summary.measured(run)
     valid = found["valid_bits_per_sample"] if code == 0 else None

@@ -51,13 +51,9 @@ class Space:
 def read(path: Path, family: str, preset_name: str) -> Space:
     """Read the search space in the file `path`."""
     found = read_toml(path, {"family", "ranges"})
-    if found.get("family") != family:
-        raise ReproductionError(
-            f"{path} has ranges for the family {found.get('family')}, not {family}; "
-            "choose another with --ranges."
-        )
-    ranges = found.get("ranges")
-    if not ranges or not isinstance(ranges, dict):
+    if (other := found.get("family")) != family:
+        raise ReproductionError(f"{path} is for {other}, not {family}; choose another file with --ranges.")
+    if not (ranges := found.get("ranges")) or not isinstance(ranges, dict):
         raise ReproductionError(f"{path} has no range; add a table such as [ranges.dim].")
     for position, (name, table) in enumerate(ranges.items()):
         try:
@@ -87,10 +83,7 @@ def distribution(table: Any) -> BaseDistribution:
             return CategoricalDistribution(choices)
         case {"low": int(low), "high": int(high), **rest} if rest.keys() <= {"log", "when"}:
             return IntDistribution(low, high, bool(rest.get("log")))
-        case {"low": int(low) | float(low), "high": int(high) | float(high), **rest} if rest.keys() <= {
-            "log",
-            "when",
-        }:
+        case {"low": low, "high": high, **rest} if rest.keys() <= {"log", "when"}:
             return FloatDistribution(low, high, bool(rest.get("log")))
     raise ReproductionError("It needs choices, or the numbers low and high.")
 
@@ -121,9 +114,8 @@ def _parse(family: str, values: Mapping[str, Any]) -> dict[str, Any]:
             OPTIONS[name](format_value(values[name]))
         except argparse.ArgumentTypeError as error:
             raise HyperParameterError(f"--{name}: {error}.") from error
-    return read_settings(
-        FAMILIES[family], [f"{n}={format_value(v)}" for n, v in values.items() if n not in options]
-    )
+    settings = [f"{n}={format_value(v)}" for n, v in values.items() if n not in options]
+    return read_settings(FAMILIES[family], settings)
 
 
 def arguments(values: Mapping[str, Any]) -> list[str]:

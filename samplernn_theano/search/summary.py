@@ -18,9 +18,6 @@ from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.plotting import save_figure
 
-MIN_TRIALS_FOR_IMPORTANCE = 50
-"""Importances compare the best tenth of the trials with all."""
-
 
 def measured(folder: Path) -> dict[str, Any]:
     """Results from the log of a run folder; the NLL is None without an evaluation."""
@@ -50,10 +47,10 @@ def final_message(rows: Sequence[Mapping[str, Any]], folder: Path, limit: Sequen
     if "done" in states:
         best = rows[0]
         score = f"{best['valid_bits_per_sample']:.4f} bits per sample on the validation set"
-        run, longer = str(folder / f"trial-{best['trial']:03d}"), f"{10 * float(limit[1]):.10g}"
+        further = ["samplernn", "resume", str(folder / f"trial-{best['trial']:03d}"), limit[0]]
         lines += [
             f"The best is trial {best['trial']}: {score}.",
-            f"To train it further: {shlex.join(['samplernn', 'resume', run, limit[0], longer])}",
+            f"To train it further: {shlex.join([*further, f'{10 * float(limit[1]):.10g}'])}",
             f"To train it again: {best['command']}",
         ]
     return "\n".join(lines)
@@ -78,7 +75,7 @@ def draw(folder: Path, study: optuna.Study) -> None:
             "history": plots.plot_optimization_history(study, target_name=name),
             "search": plots.plot_slice(study, target_name=name),
         }
-        if len(scores) >= MIN_TRIALS_FOR_IMPORTANCE and len(set(scores)) > 1:
+        if len(scores) >= 50 and len(set(scores)) > 1:  # they compare the best tenth with all
             evaluator = PedAnovaImportanceEvaluator()  # Optuna's others need scikit-learn
             figures["importances"] = plots.plot_param_importances(study, evaluator=evaluator)
         for stem, axes in figures.items():
