@@ -129,7 +129,7 @@ def _generate(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import load
     from samplernn_theano.data import audio
     from samplernn_theano.evaluation import score_report
-    from samplernn_theano.generation import file_names, stdout, write
+    from samplernn_theano.generation import file_names, write
 
     model = load.read(a.checkpoint, a.set)
     to_stdout = str(a.out) == "-"
@@ -145,7 +145,7 @@ def _generate(a: argparse.Namespace) -> int:
             raise HyperParameterError(
                 "--out - writes raw 16-bit PCM only; leave out --format, --float, --beside and --rank."
             )
-        stdout.stream(model, request, n_samples, sys.stdout.buffer, not a.without_prime, log)
+        write.stream(model, request, n_samples, sys.stdout.buffer, not a.without_prime, log)
         return 0
     reference = {str(path): audio.read_mono(path)[: write.MINUTE].copy() for path in a.beside}
     output = file_names.name_files(model, request, a.out or file_names.default_folder(model.path), a.format)

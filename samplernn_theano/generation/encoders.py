@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -45,16 +46,28 @@ def write(
     blocks : iterable of (samples,) each
         Amplitudes, -1 to 1. Each block is released before the next one is requested.
     texts : mapping
-        The tags "title" and "comment"; control characters are escaped, long texts truncated.
+        Tags "title" and "comment", not empty; control characters are escaped, long texts truncated.
     float32 : bool
         Write a wav of 32-bit floats, which keeps the samples exactly, beyond full scale too.
     """
+    subtype = "FLOAT" if float32 else FORMATS[path.suffix]
+    options: dict[str, Any] = {"compression_level": 1 - VORBIS_QUALITY} if path.suffix == ".ogg" else {}
+    options |= {"subtype": subtype, "format": path.suffix[1:].upper()}
     with atomic_write(path) as temporary:
         try:
-            _encode(path, temporary, blocks, texts, float32)
+            with soundfile.SoundFile(os.fsencode(temporary), "w", SAMPLE_RATE, 1, **options) as file:
+                for tag, text in {**texts, "software": f"samplernn-theano {package_version()}"}.items():
+                    encoded = escape_control_characters(text).encode()[:MAX_TEXT]
+                    setattr(file, tag, encoded.decode(errors="ignore"))  # without a partial character
+                for block in blocks:
+                    if not np.isfinite(block).all():
+                        raise OutputError(f"{path} was not written: the sound holds NaN or infinite samples.")
+                    for start in range(0, len(block), SEGMENT):
+                        x = np.asarray(block[start : start + SEGMENT], np.float32)
+                        file.write(pcm_16(x) if subtype == "PCM_16" else x)
         except soundfile.LibsndfileError as error:
-            with open(temporary, "ab") as file:  # raises the cause; libsndfile only reports "System error"
-                file.write(bytes(2**16))
+            with open(temporary, "ab") as broken:  # raises the cause; libsndfile only reports "System error"
+                broken.write(bytes(2**16))
             raise OutputError(f"Could not write {path}: {error.error_string}") from error
 
 
@@ -66,29 +79,6 @@ def check_size(path: Path, n_samples: int, float32: bool) -> None:
             f"{path} was not written: a wav file cannot be larger than 4 GiB, {hours:.1f} h of this sound; "
             "choose flac, or make it shorter."
         )
-
-
-def _encode(
-    path: Path,
-    temporary: Path,
-    blocks: Iterable[NDArray[np.floating]],
-    texts: Mapping[str, str],
-    float32: bool,
-) -> None:
-    subtype = "FLOAT" if float32 else FORMATS[path.suffix]
-    quality = {"compression_level": 1 - VORBIS_QUALITY} if path.suffix == ".ogg" else {}
-    name, form = os.fsencode(temporary), path.suffix[1:].upper()
-    with soundfile.SoundFile(name, "w", SAMPLE_RATE, 1, subtype, format=form, **quality) as file:
-        for tag, text in {**texts, "software": f"samplernn-theano {package_version()}"}.items():
-            if text:
-                encoded = escape_control_characters(text).encode()[:MAX_TEXT]
-                setattr(file, tag, encoded.decode(errors="ignore"))  # without a partial character
-        for block in blocks:
-            if not np.isfinite(block).all():
-                raise OutputError(f"{path} was not written: the sound holds NaN or infinite samples.")
-            for start in range(0, len(block), SEGMENT):
-                x = np.asarray(block[start : start + SEGMENT], np.float32)
-                file.write(pcm_16(x) if subtype == "PCM_16" else x)
 
 
 def pcm_16(samples: NDArray[np.floating]) -> NDArray[np.int16]:

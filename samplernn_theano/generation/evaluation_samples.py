@@ -24,7 +24,6 @@ def write(
     With the number of an `evaluation` of the run, from 1, this is done as by the original. It seeds its
     random streams once per run, so they continue where those of the evaluation before ended.
     """
-    sampler.refresh()
     n_seqs, start = sampler.n_seqs, sampler.start()
     if evaluation is None:
         generator = Generator(hp, sampler, NumpyStreams(seed, n_seqs), start)

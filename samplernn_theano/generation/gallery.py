@@ -3,9 +3,8 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -96,31 +95,15 @@ def _read_record(path: Path) -> Record | None:
         read = json.loads(path.read_text(encoding="utf-8"))
         if read.pop("made_by") != GENERATOR:
             return None
-        read["sounds"] = tuple(_from_dict(Sound, sound) for sound in read["sounds"])
-        read["temperatures"] = tuple(_checked(t, float) for t in read["temperatures"])
-        read["primes"] = tuple(_checked(prime, str) for prime in read["primes"])
-        read["versions"] = {name: _checked(version, str) for name, version in read["versions"].items()}
-        record = _from_dict(Record, read)
-        record.made.astimezone()  # raises if it cannot be parsed
+        read |= {name: tuple(read[name]) for name in ("temperatures", "primes")}
+        read |= {"versions": dict(read["versions"]), "sounds": tuple(Sound(**s) for s in read["sounds"])}
+        record, n = Record(**read), len(read["sounds"])
+        record.made.astimezone(), describe(record), [_facts(record, i) for i in range(n)]  # or they raise
         names = [f"{record.stem}.json", *(sound.file for sound in record.sounds)]
         plain = all(Path(n).name == n and "\0" not in n and len(os.fsencode(n)) <= 255 for n in names)
-        n = len(record.sounds)
         return record if plain and len(record.temperatures) == n and len(record.primes) in (0, n) else None
     except (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError):
         return None
-
-
-def _from_dict(kind: Any, values: dict[str, Any]) -> Any:
-    """Build the dataclass `kind` from `values`, checking the types of texts and numbers."""
-    return kind(**{own.name: _checked(values.pop(own.name), own.type) for own in fields(kind)}, **values)
-
-
-def _checked(value: Any, kind: Any) -> Any:
-    number = type(value) in (int, float) and isfinite(value)
-    fits = {str: isinstance(value, str), int: number, float: number, float | None: number or value is None}
-    if not fits.get(kind, True):
-        raise TypeError(f"{value!r} is not of type {kind}")
-    return value
 
 
 def describe(record: Record, sequence: int | None = None) -> str:
@@ -129,7 +112,7 @@ def describe(record: Record, sequence: int | None = None) -> str:
     temperatures, primes = record.temperatures[one], record.primes[one]
     what = f"sequence {sequence}" if sequence is not None else count_of(len(temperatures), "sequence")
     parts = [f"{what} of {format_duration(record.seconds)} from {record.checkpoint} ({record.family})"]
-    parts += [f"seed {record.seed}"]
+    parts += [f"seed {record.seed:d}"]
     if len(set(temperatures)) > 1:
         parts += [f"temperatures {min(temperatures):g} to {max(temperatures):g}"]
     else:

@@ -48,21 +48,10 @@ def generate(
     silent: range = range(0),
     backend: str | None = None,
 ) -> Iterator[NDArray[np.float32]]:
-    """Generate sound block by block, in constant memory.
+    """Generate sound block by block, in constant memory; endless unless `seconds` are given.
 
-        for block in samplernn_theano.generate("runs/mine", seconds=10):
-            ...
-
-    Arguments are checked, and the model is loaded and compiled, before the first block is requested.
-
-    Parameters
-    ----------
-    checkpoint : path or LoadedModel
-        A checkpoint, parameters of the original, a run (its best checkpoint), or a result of `load.read`.
-    seconds : float, optional
-        Length of each sequence; default: endless.
-    n_seqs, seed, temperature, top_p, primes, silent, backend
-        As in `Request`. The blocks do not contain the primes.
+    The other arguments are as in `Request`. All are checked, and the model is loaded and compiled, before the
+    first block is requested. Blocks do not contain the primes.
 
     Returns
     -------

@@ -4,16 +4,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.errors import CheckpointError
 from samplernn_theano.generation.random_streams import RandomStreams
-from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 State = dict[str, NDArray]
 """Input state of a block: "previous" (n_seqs, overlap), the samples before it; "reset" () int32, 1 at the
@@ -29,10 +26,8 @@ class BlockSampler:
     """Samples of a block, a multiple of the overlap."""
     noise: tuple[str, ...]
     """Names of the random numbers it needs: "uniforms", and "normals" in real-valued families."""
-    refresh: Callable[[], None]
-    """Read the parameters again; until then those at the time of construction are used."""
     start: Callable[[], State]
-    """State before the first sample."""
+    """Read the parameters; return the state before the first sample."""
     run: Callable[[State, Mapping[str, NDArray], NDArray], tuple[NDArray, State]]
     """From a state, noise (length, n_seqs) each and silent (length,) int32: the samples (n_seqs, length) of
     the next block and the state after it. The given state is not modified."""
@@ -76,13 +71,3 @@ def take(generator: Generator, n_samples: int) -> NDArray:
     n_blocks = math.ceil(n_samples / generator.sampler.length)
     parts = [samples for samples, _ in itertools.islice(blocks(generator, generator.state), n_blocks)]
     return np.concatenate(parts, axis=1)[:, :n_samples]
-
-
-def progress_bar(
-    n_samples: int, initial: int = 0, desc: str = "generate", disable: bool | None = False
-) -> tqdm:
-    """A progress bar that counts samples and shows seconds; with `disable` None on a terminal only."""
-    form = "{desc}: {percentage:3.0f}% |{bar}| {n:.1f} of {total:.1f} s of sound "
-    form += "[{elapsed}<{remaining}, {rate_noinv_fmt}]"
-    scale: dict[str, Any] = {"unit": " s of sound", "unit_scale": 1 / SAMPLE_RATE, "bar_format": form}
-    return tqdm(desc=desc, total=n_samples, initial=initial, disable=disable, **scale)

@@ -23,9 +23,6 @@ from samplernn_theano.utils import files
 SEGMENT = 2**16
 """Samples of a sequence read at once."""
 
-MAPPED_BYTES = 2**26
-"""Bytes of the file of samples mapped into memory at once, of all sequences together."""
-
 SAVE_SECONDS = 10.0
 """Interval between saves of the state: at most this much is generated again after a kill."""
 
@@ -99,7 +96,7 @@ class PartialOutput:
     def segments(self, sequence: int, n_samples: int) -> Iterator[NDArray]:
         """First `n_samples` raw samples of a sequence, in consecutive segments (samples,)."""
         n_blocks = math.ceil(n_samples / self._length)
-        at_once = max(1, min(SEGMENT // self._length, MAPPED_BYTES // self._block_bytes))
+        at_once = max(1, SEGMENT // self._length)
         for first in range(0, n_blocks, at_once):
             shape = (min(at_once, n_blocks - first), self._generator.sampler.n_seqs, self._length)
             mapped = np.memmap(self._samples, self.dtype, "r", first * self._block_bytes, shape)
@@ -131,7 +128,10 @@ class PartialOutput:
         os.fsync(file.fileno())
         position, state = self._reached
         with files.atomic_write(self._state) as temporary:
-            np.savez(temporary, request=self._request, position=position, **state)  # type: ignore[arg-type]
+            try:
+                np.savez(temporary, request=self._request, position=position, **state)  # type: ignore[arg-type]
+            except ValueError as error:  # in place of the Ctrl-C or SIGTERM that interrupted it
+                raise error.__context__ or error from None
 
 
 def _dtype(hp: HyperParameters) -> np.dtype[Any]:

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import pytensor.tensor as pt
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.config.hyperparameters import HyperParameters, RealValued, WaveNet
 from samplernn_theano.data import audio
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
-from samplernn_theano.generation.generator import State, progress_bar
+from samplernn_theano.generation.generator import State
 from samplernn_theano.models import layers, wavenet
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.graph import Graph
 from samplernn_theano.models.parameters import Parameters
+from samplernn_theano.utils.progress import counted, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 MAX_CHUNK = 1 << 14
@@ -116,7 +116,8 @@ def _recurrent_states(
         inputs = [graph.sequences, graph.reset, *graph.states.values()]
         return graph, compile_function(inputs, list(graph.new_states.values()), backend=backend)
 
-    with progress_bar(sum(map(len, primes)), desc="prime", disable=not progress) as bar:
+    seconds = sum(map(len, primes)) / SAMPLE_RATE
+    with progress_bar("prime", seconds, "s of sound", progress) as bar:
         for count in dict.fromkeys(steps):
             members = [i for i, own in enumerate(steps) if own == count]
             samples = np.full((len(members), (count + 1) * hp.overlap), hp.silence, dtype)
@@ -127,7 +128,7 @@ def _recurrent_states(
                 graph, run = compiled(length, len(members))
                 chunk = samples[:, first * hp.overlap : (first + length + 1) * hp.overlap]
                 states = run(chunk, np.asarray(first == 0, np.int32), *(states or graph.zero_states()))
-                bar.update(min(length * hp.overlap * len(members), bar.total - bar.n))
+                bar.advance(length * hp.overlap * len(members) / SAMPLE_RATE)
             for name, values in zip(graph.states, map(np.asarray, states), strict=True):
                 new = np.empty((len(primes), *values.shape[1:]), values.dtype)
                 found.setdefault(name, new)[members] = values
@@ -161,5 +162,5 @@ def _queues(params: Parameters, hp: WaveNet, previous: NDArray, backend: str | N
     samples = pt.tensor("samples", dtype="int32", shape=(1, hp.overlap))
     queues = wavenet.queues_after(params, hp, samples)
     run = compile_function([samples], list(queues.values()), backend=backend)
-    results = [run(row[None]) for row in tqdm(previous, "prime", disable=not progress)]
+    results = [run(row[None]) for row in counted(previous, "prime", len(previous), "recordings", progress)]
     return {k: np.concatenate(q, axis=2) for k, q in zip(queues, zip(*results, strict=True), strict=True)}

@@ -8,6 +8,7 @@ variance 1, for real-valued families; drawing one does not advance the other.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.random import PCG64, SeedSequence
 from numpy.typing import NDArray
 
 from samplernn_theano.errors import HyperParameterError
@@ -20,9 +21,6 @@ MIN_UNIFORM, MAX_FACTOR = np.float32(2**-25), np.float32(1 - 2**-17)
 class NumpyStreams:
     """NumPy PCG64 streams, for any family, that depend only on the seed and the index of the sequence.
 
-    Sequence i draws its uniforms from ``Generator(PCG64(SeedSequence([seed, i])))`` and its normals from
-    ``Generator(PCG64(SeedSequence([seed, i], spawn_key=(1,))))``.
-
     Uniforms are multiplied by `MAX_FACTOR`, and at least `MIN_UNIFORM`. A draw is the first level at which
     the cumulative probability exceeds the uniform, or 0 if there is none. A uniform of exactly 0 would draw
     level 0 however improbable, and so would one above a float32 sum that ends short of 1 (by less than 2^-17
@@ -31,7 +29,7 @@ class NumpyStreams:
 
     def __init__(self, seed: int, n_seqs: int) -> None:
         self._generators = {
-            name: [_generator(np.random.SeedSequence([seed, i], spawn_key=key)) for i in range(n_seqs)]
+            name: [np.random.Generator(PCG64(SeedSequence([seed, i], spawn_key=key))) for i in range(n_seqs)]
             for name, key in (("uniforms", ()), ("normals", (1,)))
         }
 
@@ -82,7 +80,3 @@ class TheanoStreams:
 
 
 type RandomStreams = NumpyStreams | TheanoStreams
-
-
-def _generator(seeds: np.random.SeedSequence) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seeds))

@@ -49,8 +49,7 @@ def create_sampler(
     inverse_temperature = (1 / np.broadcast_to(np.asarray(temperature, np.float64), n_seqs)).astype(
         np.float32
     )
-    if backend is None and has_kernels(hp):
-        assert isinstance(hp, FAMILIES)
+    if backend is None and isinstance(hp, FAMILIES):
         return _with_kernels(params, hp, inverse_temperature, top_p)
     return _with_graph(params, hp, inverse_temperature, top_p, backend)
 
@@ -83,10 +82,7 @@ def _with_graph(
         samples, *states = (np.asarray(output) for output in outputs)
         return samples, _after(state, samples) | dict(zip(graph.states, states, strict=True))
 
-    def refresh() -> None:  # the graph reads the parameters whenever it is called
-        pass
-
-    return BlockSampler(n_seqs, length, tuple(graph.noise), refresh, start, run)
+    return BlockSampler(n_seqs, length, tuple(graph.noise), start, run)
 
 
 def _after(state: State, samples: NDArray) -> State:
@@ -111,19 +107,15 @@ def _with_kernels(
     names = (
         {"SampleLevel.h0": "h0"} if isinstance(hp, OneTier) else {f"{t.name}.h0": t.state for t in hp.tiers}
     )
-    arrays = params.arrays()
-    prepared = weights.prepare(arrays, hp)
     rescaled = weights.rescaled_levels(hp)
     shares = np.array_split(np.arange(n_seqs), min(n_seqs, threads.available()))
-    buffers = [sample_loop.allocate_buffers(prepared, len(share)) for share in shares]
     pool = ThreadPoolExecutor(len(shares))
-
-    def refresh() -> None:
-        nonlocal arrays, prepared
-        arrays = params.arrays()
-        prepared = weights.prepare(arrays, hp)
+    prepared: weights.Weights
 
     def start() -> State:
+        nonlocal prepared
+        arrays = params.arrays()
+        prepared = weights.prepare(arrays, hp)
         learned = {state: arrays[name] for name, state in names.items()}  # (R, state width) each
         states = {name: np.repeat(h0[None], n_seqs, axis=0) for name, h0 in learned.items()}
         previous = np.full((n_seqs, overlap), hp.silence, np.int32)
@@ -134,12 +126,12 @@ def _with_kernels(
         history[:, :overlap] = state["previous"]
         states = [weights.widen_state(state[name], hp) for name in names.values()]  # (n, R, width)
 
-        def generate_share(share: NDArray, own_buffers: tuple[sample_loop.Buffers, ...]) -> None:
+        def generate_share(share: NDArray) -> None:
             own_states = [np.ascontiguousarray(s[share].transpose(1, 0, 2)) for s in states]
             own_history, uniforms = history[share], np.ascontiguousarray(noise["uniforms"][:, share])
             sample_loop.generate_block(
                 prepared,
-                own_buffers,
+                sample_loop.allocate_buffers(prepared, len(share)),
                 rescaled,
                 own_history,
                 tuple(own_states),
@@ -153,9 +145,9 @@ def _with_kernels(
             for s, new in zip(states, own_states, strict=True):
                 s[share] = new.transpose(1, 0, 2)
 
-        list(pool.map(generate_share, shares, buffers))
+        list(pool.map(generate_share, shares))
         samples = history[:, overlap:]
         new_states = [weights.narrow_state(s, hp) for s in states]
         return samples, _after(state, samples) | dict(zip(names.values(), new_states, strict=True))
 
-    return BlockSampler(n_seqs, length, ("uniforms",), refresh, start, run)
+    return BlockSampler(n_seqs, length, ("uniforms",), start, run)

@@ -1,4 +1,4 @@
-"""Writing a generation to a folder: sound files, their record, a figure and the page."""
+"""Writing a generation: to a folder, as sound files, their record, a figure and the page; or to a pipe."""
 
 import hashlib
 import json
@@ -13,11 +13,12 @@ from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import scipy
 import soundfile
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from samplernn_theano.backends.compile import default_backend
 from samplernn_theano.backends.provenance import PACKAGES
@@ -25,18 +26,21 @@ from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.errors import OutputError
 from samplernn_theano.evaluation import nll
 from samplernn_theano.generation import encoders, gallery, generate, like_original, samplers, spectrograms
-from samplernn_theano.generation.amplitudes import amplitudes, mean_and_scale
+from samplernn_theano.generation.amplitudes import PEAK, amplitudes, mean_and_scale
 from samplernn_theano.generation.file_names import OutputFiles
 from samplernn_theano.generation.gallery import Record, Sound
-from samplernn_theano.generation.generator import Generator, progress_bar
+from samplernn_theano.generation.generator import Generator, blocks
 from samplernn_theano.generation.partial import STATE, PartialOutput, is_unfinished
 from samplernn_theano.generation.request import Request
 from samplernn_theano.original.mrg31k3p import SEED as ORIGINAL_SEED
 from samplernn_theano.utils import files, plotting
+from samplernn_theano.utils.progress import counted, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.version import package_version
 
 MINUTE = 60 * SAMPLE_RATE
+HIGH_PASS = 5.0
+"""Cutoff in Hz of the filter that removes an offset."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def write_samples(
             n_generated = _fill(unfinished, n_samples, generator.sampler.length, overwrite)
             record = _record(model, request, output, n_samples)
             sounds = []
-            for i, path in enumerate(tqdm(output.sounds, "score", unit=" sequences", disable=not rank)):
+            for i, path in enumerate(counted(output.sounds, "score", request.n_seqs, "sequences", rank)):
                 prime = primes[i % len(primes)] if primes else np.zeros(0, unfinished.dtype)
                 target, generated = hidden / path.name, partial(unfinished.segments, i, n_samples)
                 if request.like_original:
@@ -120,12 +124,13 @@ def _fill(unfinished: PartialOutput, n_samples: int, length: int, overwrite: boo
     first = min(start, n_samples)
     if start:
         print(f"Resuming after {first / SAMPLE_RATE:.1f} s.", file=sys.stderr)
-    with progress_bar(n_samples, first) as bar:
-        try:
-            unfinished.fill(n_samples, lambda position: bar.update(min(position, n_samples) - bar.n))
-        except (KeyboardInterrupt, SystemExit):
-            bar.write("Interrupted; run the same command again to resume.", file=sys.stderr)
-            raise
+    try:
+        with progress_bar("generate", n_samples / SAMPLE_RATE, "s of sound") as bar:
+            bar.begin(first / SAMPLE_RATE)
+            unfinished.fill(n_samples, lambda position: bar.at(min(position, n_samples) / SAMPLE_RATE))
+    except (KeyboardInterrupt, SystemExit):
+        print("Interrupted; run the same command again to resume.", file=sys.stderr)
+        raise
     return n_samples - first
 
 
@@ -187,6 +192,36 @@ def _draw(figure: Path, sounds: list[Path], reference: Mapping[str, NDArray[np.f
         plotting.spectrograms(figure, {**reference, **shown})
     else:
         plotting.save_figure(figure, spectrograms.draw_figure({path.name: path for path in sounds}))
+
+
+def stream(
+    model: LoadedModel,
+    request: Request,
+    n_samples: int,
+    out: BinaryIO,
+    with_prime: bool = True,
+    log: Callable[[str], object] = print,
+) -> None:
+    """Write the one sequence of a request to `out` as it is generated, as raw PCM: int16, little-endian.
+
+    The prime comes first if `with_prime`. As the mean is not known yet, a high-pass filter at 5 Hz removes an
+    offset; a fixed factor of 0.45 leaves headroom for what the filter amplifies.
+    """
+    generator = generate.prepare_generator(model, request, log=log)
+    primes = list(generator.primes) if with_prime else []
+    left = n_samples + sum(map(len, primes))
+    generated = (samples[0] for samples, _ in blocks(generator, generator.state))
+    pole, memory = 1 - 2 * math.pi * HIGH_PASS / SAMPLE_RATE, np.zeros(1)
+    with progress_bar("generate", left / SAMPLE_RATE, "s of sound") as bar:
+        for samples in chain(primes, generated):
+            x = amplitudes(samples[:left], model.hp)
+            x, memory = scipy.signal.lfilter([1, -1], [1, -pole], x, zi=memory)
+            out.write(encoders.pcm_16(x * PEAK / 2).astype("<i2").tobytes())
+            out.flush()  # so that a player plays it immediately
+            left -= len(x)
+            bar.advance(len(x) / SAMPLE_RATE)
+            if left <= 0:
+                return
 
 
 # --- metadata -----------------------------------------------------------------------------------------------

@@ -45,7 +45,6 @@ MODULES = (
     "training.run",
     "evaluation.nll",
     "generation.write",
-    "generation.stdout",
 )
 
 

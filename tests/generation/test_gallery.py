@@ -154,13 +154,11 @@ def invalid_records() -> dict[str, object]:
         "less": {key: value for key, value in good.items() if key != "seed"},
         "seed": good | {"seed": "<b>"},
         "stem": good | {"stem": "../a"},
-        "checkpoint": good | {"checkpoint": None},
         "date": good | {"date": "yesterday"},
         "temperatures": good | {"temperatures": []},
         "temperature": good | {"temperatures": ["hot"]},
         "top_p": good | {"top_p": "most"},
         "versions": good | {"versions": ["1"]},
-        "version": good | {"versions": {"numpy": 2}},
         "primes": good | {"primes": ["x", "y"]},
         "sounds": good | {"sounds": "a.wav"},
         "sound": good | {"sounds": ["a.wav"]},
@@ -168,9 +166,7 @@ def invalid_records() -> dict[str, object]:
         "an absolute path": good | {"sounds": [sound | {"file": "/a.wav"}]},
         "a very long name": good | {"sounds": [sound | {"file": "a" * 300}]},
         "peak": good | {"sounds": [sound | {"peak": None}]},
-        "length": good | {"seconds": float("inf")},
         "a huge number": good | {"seconds": 10**400},
-        "loudness": good | {"sounds": [sound | {"rms_dbfs": float("nan")}]},
         "bits": good | {"sounds": [sound | {"nll_bits": "4"}]},
     }
 

@@ -145,7 +145,7 @@ def uniform_sampler(params, hp, n_seqs, *_):
     def run(state, noise, silent):
         return np.where(silent, hp.silence, levels_of(noise["uniforms"], hp)).astype(np.int32), state
 
-    return BlockSampler(n_seqs, 5000, ("uniforms",), lambda: None, start, run)
+    return BlockSampler(n_seqs, 5000, ("uniforms",), start, run)
 
 
 @pytest.mark.parametrize("family", ["wavenet", "three_tier"])

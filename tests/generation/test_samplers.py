@@ -244,21 +244,20 @@ def test_each_sequence_has_its_temperature(make):
     )
 
 
-def test_parameters_are_read_again_only_when_refreshed():
-    params = parameters(THREE)
+def test_parameters_are_read_again_only_at_a_start():
+    params, uniforms = parameters(THREE), NumpyStreams(0, 2).draw("uniforms", 1600)
     sampler = samplers.create_sampler(params, THREE, 2)
-    before, start = take_samples(sampler, 200), copied(sampler.start())
+    start = sampler.start()
+    before, _ = one_block(sampler, start, uniforms)
     bias = np.zeros(16)
     bias[7] = 100
     changes = {"SampleLevel.Output.b": bias}
-    changes |= {name: v + 1 for name, v in params.arrays().items() if name.endswith(".h0")}
-    params.assign(changes)
-    np.testing.assert_array_equal(take_samples(sampler, 200), before)
-    assert_same(sampler.start(), start)
-    sampler.refresh()
-    assert (take_samples(sampler, 200) == 7).all() and not (before == 7).all()
+    params.assign(changes | {name: v + 1 for name, v in params.arrays().items() if name.endswith(".h0")})
+    np.testing.assert_array_equal(one_block(sampler, start, uniforms)[0], before)
+    again = sampler.start()
+    assert (one_block(sampler, again, uniforms)[0] == 7).all() and not (before == 7).all()
     for name in ("h0", "big_h0"):
-        np.testing.assert_array_equal(sampler.start()[name], start[name] + 1)
+        np.testing.assert_array_equal(again[name], start[name] + 1)
 
 
 @WITH_KERNELS

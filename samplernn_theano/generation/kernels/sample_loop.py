@@ -47,27 +47,13 @@ def allocate_buffers(weights: Weights, n: int) -> tuple[Buffers, ...]:
 def generate_block(
     weights, buffers, rescaled, history, states, uniforms, silent, silence, inverse_temperature, top_p
 ):
-    """Generate a block of L samples for n sequences.
+    """Generate a block of L samples for n sequences into `history` (n, overlap + L) int32.
 
-    Parameters
-    ----------
-    weights : Weights
-    buffers : tuple of Buffers
-    rescaled : (Q,)
-        Rescaled input: each level as the number that enters a tier.
-    history : (n, overlap + L) int32
-        The samples before the block; the generated ones are written after them.
-    states : tuple of (R, n, state width), one per tier
-        Changed in place. Width H for a GRU, 2 H for an LSTM ([s, c]).
-    uniforms : (L, n)
-        Random numbers of the draws.
-    silent : (L,) int32
-        1 where `silence` replaces the drawn sample.
-    silence : int
-    inverse_temperature : (n,)
-        1 / temperature.
-    top_p : float
-        Below 1: only the most probable levels are drawn, which have this probability together.
+    Its first samples are those before the block. `rescaled` (Q,) has the number of each level that enters a
+    tier. `states`, one (R, n, state width) per tier, are changed in place: H wide for a GRU, 2 H for an LSTM
+    ([s, c]). The draws use `uniforms` (L, n), `inverse_temperature` (n,) and, below 1, `top_p`: only the most
+    probable levels are drawn, which have this probability together. Where `silent` (L,) is 1, `silence` is
+    written instead.
     """
     n, (L, Q) = len(history), (len(uniforms), len(rescaled))
     for t in range(L):
