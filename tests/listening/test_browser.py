@@ -3,17 +3,16 @@
 import io
 import json
 import shutil
-import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from samplernn_theano.listening import page, responses, server
+from samplernn_theano.listening import page, responses
+from tests.listening.test_responses import serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -214,18 +213,6 @@ def test_without_storage_and_server_the_sounds_and_votes_are_right(view, short):
 # ---- With the server
 
 
-@contextmanager
-def served(folder: Path, port: int = 0):
-    with server.make(folder, "127.0.0.1", port) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield running.server_port
-        finally:
-            running.shutdown()
-            thread.join()
-
-
 def listeners(folder: Path) -> list[str]:
     stored, problems = responses.read_store(folder / responses.STORE, responses.read_test(folder))
     assert problems == []
@@ -239,7 +226,7 @@ def compare_all(view, port: int, listener: str) -> None:
 
 
 def test_answers_are_posted_once(view, browser, short):
-    with served(short) as port:
+    with serving(short) as port:
         compare_all(view, port, "Ben")
         view.wait_for_selector("#sent:has-text('accepted')")
         assert view.is_hidden("#retry") and listeners(short) == ["Ben"]
@@ -256,7 +243,7 @@ def test_answers_are_posted_once(view, browser, short):
 
 
 def test_answers_are_posted_again_when_the_server_is_back(view, short):
-    with served(short) as port:
+    with serving(short) as port:
         view.goto(f"http://127.0.0.1:{port}/?listener=Cleo")
         view.click("#start")
         hear(view)
@@ -264,7 +251,7 @@ def test_answers_are_posted_again_when_the_server_is_back(view, short):
     view.keyboard.press("Enter")
     view.wait_for_selector("#sent:has-text('could not be sent')")
     assert "Cleo" not in listeners(short)
-    with served(short, port):
+    with serving(short, port):
         view.click("#retry")
         view.wait_for_selector("#sent:has-text('accepted')")
     assert view.is_hidden("#retry") and "Cleo" in listeners(short)
