@@ -84,9 +84,6 @@ def made_run(folder: Path, hp: HyperParameters = HP, **settings) -> Run:
     return run
 
 
-# --- a results folder of the original's ---------------------------------------------------------------------
-
-
 @each_family
 def test_a_results_folder_becomes_a_run_and_comes_back_the_same(family, tmp_path):
     theirs = copied(tmp_path, family)
@@ -153,15 +150,9 @@ def test_a_run_resumes_where_the_original_would(family, tmp_path):
     assert last.hp == results_folder.settings(tree).hp and not last.adam and not last.states
     assert last.settings == json.loads(Run(tmp_path / "run").settings.read_text())
     assert last.settings["hyperparameters"] == asdict(last.hp)
-    expected = {
-        "family": family,
-        "learning_rate": 0.0001 if family == "wavenet" else 0.001,
-        "which_set": "MUSIC",
-        "exp": "CKPT",
-        "converted_from": str(tree.folder),
-        "original_argv": pickles.read(tree.args),
-    }
-    assert expected.items() <= last.settings.items()
+    assert last.settings["learning_rate"] == (0.0001 if family == "wavenet" else 0.001)
+    assert [last.settings[name] for name in ("which_set", "exp")] == ["MUSIC", "CKPT"]
+    assert last.settings["original_argv"] == pickles.read(tree.args)
     arrays = pickles.read(tree.params / golden["res_path"])
     assert all(np.array_equal(last.parameters[name], arrays[name]) for name in arrays)
 
@@ -226,19 +217,6 @@ def test_of_two_files_for_an_evaluation_the_original_takes_the_newer_and_the_eva
     assert params(only_tree(tmp_path / "back")) == params(TREES["three_tier"])
 
 
-def test_the_position_in_a_later_epoch(tmp_path):
-    """Epochs of 96 minibatches; each later one has an evaluation after its first minibatch."""
-    tree = copied(tmp_path, "one_tier")
-    log = {key: [*values, *values[1:]] for key, values in results_folder.read_log(tree).items()}
-    log |= {"epoch": [0, 0, 1, 2, 2], "iter": [40, 80, 97, 193, 233]}
-    pickles.write(tree.log, log)
-    path = next(tree.params.glob("*_i97_*"))
-    path.rename(path.with_name(path.name.replace("e1_i97", "e2_i233")))
-    progress = from_original.resume_checkpoint(tree).progress
-    assert (progress["epoch"], progress["batch"], progress["batches_per_epoch"]) == (2, 41, 96)
-    assert progress["batch"] == results_folder.find_resume_point(tree).to_skip
-
-
 COSTS = st.sampled_from([1.0, 2.0, 3.0]) | st.floats(0, 8, width=32)  # some are equal
 
 
@@ -271,9 +249,6 @@ def test_a_log_that_lacks_something_is_refused(tmp_path):
     del log["train time"]
     with pytest.raises(CheckpointError, match="not as many values of 'train time' as evaluations"):
         evaluations_of(log)
-
-
-# --- files --------------------------------------------------------------------------------------------------
 
 
 @each_family
@@ -317,18 +292,6 @@ def test_unknown_hyperparameters_of_a_single_file_are_assumed_and_named(tmp_path
     convert(tmp_path / "model.pkl", tmp_path / "b.npz", which_set="BLIZZ")
     ours = npz.load(tmp_path / "b.npz")
     assert ours.progress == asdict(Progress()) and ours.settings["which_set"] == "BLIZZ"
-
-
-def test_a_checkpoint_of_ours_becomes_parameters_and_those_of_a_run_are_its_best(tmp_path):
-    run = made_run(tmp_path / "run")
-    result = convert(run.folder, tmp_path / "theirs.pkl")
-    assert "do not store Adam's moments" in result
-    written, ours = pickles.read(tmp_path / "theirs.pkl"), npz.load(run.best).parameters
-    assert list(written) == list(ours)
-    assert all(written[n].dtype == np.float32 and np.array_equal(written[n], ours[n]) for n in ours)
-
-
-# --- a run --------------------------------------------------------------------------------------------------
 
 
 def test_a_run_becomes_a_results_folder(tmp_path):
@@ -431,9 +394,6 @@ def test_a_run_without_a_checkpoint_of_an_evaluation_is_refused(tmp_path):
     ):
         convert(run.folder, tmp_path / "theirs")
     assert not list(tmp_path.rglob("args.pkl"))
-
-
-# --- what is refused, and what is replaced ------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -53,9 +53,6 @@ def ours(path: Path, family: str, settings: dict | None = None, **changes) -> Pa
     return path
 
 
-# --- the original's parameters ------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("family", RESULTS)
 def test_a_checkpoint_of_the_originals(family):
     text = inspect.describe(params(family))
@@ -126,9 +123,6 @@ def test_a_single_file_is_inferred_from_names_and_shapes(tmp_path):
         assert row(text, name)[1:] == ["assumed", "(preset", "best)"]
 
 
-# --- ours ---------------------------------------------------------------------------------------------------
-
-
 def test_the_settings_of_a_checkpoint(tmp_path):
     settings = {
         "data": "/sets/music",
@@ -155,13 +149,6 @@ def test_the_settings_of_a_checkpoint(tmp_path):
     assert "git" not in text and "max_iters" not in text
     assert row(text, "learn_h0") == ["False", "the", "checkpoint"]
     assert row(text, "SampleLevel.h0")[-1] == "*" and "20,992 parameters, 20,960 of them trained" in text
-
-
-def test_a_run_is_described_by_its_best_checkpoint(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    ours(tmp_path / "checkpoints" / "best.npz", "wavenet")
-    text = inspect.describe(tmp_path)
-    assert text.startswith(f"{tmp_path}:\n\nbest.npz: wavenet checkpoint\n")
 
 
 TIERS = {
@@ -194,9 +181,6 @@ def test_tiers_tell_layers_skips_and_ablations():
     assert "reads no samples" in text(multi_softmax=True)
 
 
-# --- what does not fit --------------------------------------------------------------------------------------
-
-
 def test_a_missing_parameter_is_said_and_the_rest_shown(tmp_path):
     arrays = pickles.read(params("two_tier"))
     del arrays["SampleLevel.L3.b"]
@@ -221,21 +205,12 @@ def test_values_that_are_not_finite_are_said_and_shown(tmp_path, kind):
     assert row(text, "FrameLevel.h0") == ["2x16", "32", "nan"]
 
 
-def test_arrays_that_are_no_model_are_shown(tmp_path):
-    pickles.write(tmp_path / "p.pkl", {"weights": np.ones((2, 2), np.float32)})
-    text = inspect.describe(tmp_path / "p.pkl")
-    assert "not the parameters of a model" in text and row(text, "weights") == ["2x2", "4", "2"]
-
-
 def test_other_files_are_refused(tmp_path):
     pickles.write(tmp_path / "number.pkl", 3)
     (tmp_path / "text.npz").write_text("hello")
     for name in ("number.pkl", "text.npz", "nosuch.pkl", "nosuch.npz", "."):
         with pytest.raises(CheckpointError, match=str(tmp_path)):
             inspect.describe(tmp_path / name)
-
-
-# --- logs, command lines, folders ---------------------------------------------------------------------------
 
 
 def test_a_log_is_a_table_of_evaluations():
@@ -288,14 +263,6 @@ def test_a_result_tree_without_parameters(tmp_path):
     shutil.copy(tree("wavenet") / "train_log.pkl", tmp_path)
     text = inspect.describe(tmp_path)
     assert "3 evaluations" in text and "holds no parameters" in text
-
-
-# --- the command --------------------------------------------------------------------------------------------
-
-
-def test_the_command(capsys):
-    assert main(["inspect", str(params("wavenet"))]) == 0
-    assert capsys.readouterr().out == inspect.describe(params("wavenet")) + "\n"
 
 
 def test_a_hostile_pickle_is_refused(tmp_path, capsys):

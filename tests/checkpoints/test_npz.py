@@ -58,8 +58,6 @@ def refused(path: Path) -> str:
     return str(caught.value)
 
 
-# --- round trip
-
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12)
 dtypes = st.sampled_from([np.float32, np.float64])
 groups = st.dictionaries(names, dtypes.flatmap(lambda d: arrays(d, array_shapes(min_dims=0))), max_size=4)
@@ -77,13 +75,7 @@ plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) |
 def test_what_is_saved_comes_back(tmp_path, hp, parameters, adam, states, progress):
     saved = Checkpoint(hp, parameters, adam, states, progress)
     npz.save(tmp_path / "a.npz", saved)
-    loaded = npz.load(tmp_path / "a.npz")
-    assert loaded.hp == saved.hp and loaded.progress == saved.progress
-    for group in GROUPS:
-        mine, theirs = getattr(loaded, group), getattr(saved, group)
-        assert list(mine) == list(theirs)
-        for name in mine:
-            np.testing.assert_array_equal(mine[name], theirs[name], strict=True)
+    assert_equal(npz.load(tmp_path / "a.npz"), saved)
 
 
 def test_the_file_is_an_npz_that_numpy_reads_by_itself(tmp_path):
@@ -116,9 +108,6 @@ def test_former_keys_of_the_progress_are_read(tmp_path):
     progress = npz.load(tmp_path / "a.npz").progress
     assert progress == {"iteration": 12, "eval_due": True, "evals_without_improvement": 3}
     Progress(**progress)
-
-
-# --- damage
 
 
 def positions(whole: bytes) -> list[int]:
@@ -170,14 +159,6 @@ def test_a_damaged_header_of_an_array_is_refused(tmp_path, whole, old, new):
     header = whole.rindex(b"\x93NUMPY", 0, whole.index(b"(40, 32)"))
     position = whole.index(old, header)
     (tmp_path / "a.npz").write_bytes(whole[:position] + new + whole[position + len(old) :])
-    refused(tmp_path / "a.npz")
-
-
-def test_a_checkpoint_that_lost_its_last_arrays_is_refused(tmp_path, whole):
-    """One wrong byte in the archive's directory, the length of a comment, hides all entries that follow."""
-    entry = whole.rindex(b"parameters/SampleLevel.Embedding.npy") - 46
-    assert whole[entry : entry + 4] == b"PK\x01\x02"
-    (tmp_path / "a.npz").write_bytes(whole[: entry + 33] + b"\x01" + whole[entry + 34 :])
     refused(tmp_path / "a.npz")
 
 
@@ -257,9 +238,6 @@ def test_a_file_that_is_written_again_is_read(tmp_path):
     assert_equal(npz.load(with_about(tmp_path / "a.npz")), SMALL)
 
 
-# --- pickles
-
-
 class Touch:
     """A pickle of it makes a file when it is read."""
 
@@ -286,22 +264,8 @@ def test_a_pickled_array_is_refused_and_not_executed(tmp_path, whole, name):
     assert executed.exists()
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 5])
-def test_a_plain_pickle_is_refused_and_not_executed(tmp_path, protocol):
-    path, executed = tmp_path / "a.npz", tmp_path / "executed"
-    path.write_bytes(pickle.dumps({"A": Touch(executed)}, protocol))
-    refused(path)
-    assert not executed.exists()
-
-
-# --- what is not there
-
-
 def test_a_file_that_is_not_there(tmp_path):
     assert refused(tmp_path / "a.npz") == f"There is no checkpoint {tmp_path / 'a.npz'}."
-
-
-def test_a_folder(tmp_path):
     refused(tmp_path)
 
 

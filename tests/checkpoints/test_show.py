@@ -86,9 +86,6 @@ def curve(*folders: Path) -> list[str]:
     return text[text.rindex("\n\n") + 2 :].splitlines()
 
 
-# --- one run ------------------------------------------------------------------------------------------------
-
-
 def test_a_run_that_ended(tmp_path):
     shown = values(run_folder(tmp_path / "a", saved={"iteration": 300, "batches_per_epoch": 250}))
     assert shown == {
@@ -222,9 +219,6 @@ def test_a_damaged_checkpoint_counts_as_none(tmp_path):
     assert values(folder)["checkpoint"] == ["none"]
 
 
-# --- the log as it is being written -------------------------------------------------------------------------
-
-
 def test_no_log_yet(tmp_path):
     folder = run_folder(tmp_path / "a")
     Run(folder).log.unlink()
@@ -250,14 +244,6 @@ def test_costs_that_are_not_finite(tmp_path):
     assert curve(folder) == curve(run_folder(tmp_path / "b", RECORDS[:6]))
 
 
-def test_only_costs_that_are_not_finite(tmp_path):
-    folder = run_folder(tmp_path / "a", [START, evaluation(250, 25.0, math.nan)])
-    assert values(folder)["best valid"] == ["-"] and curve(folder) == ["  No costs yet."]
-
-
-# --- curves -------------------------------------------------------------------------------------------------
-
-
 def test_the_curve_has_80_columns_and_no_colours(tmp_path):
     lines = curve(run_folder(tmp_path / "a"))
     assert max(map(len, lines)) <= 80 and len(lines) <= show.PLOT_HEIGHT + 1
@@ -280,9 +266,6 @@ def test_a_long_log_keeps_its_shape(tmp_path):
     lines = curve(run_folder(tmp_path / "a", records))
     marks = [line.index("·") for line in lines[1:] if "·" in line]
     assert len(marks) >= 15 and marks == sorted(marks)  # down from left to right
-
-
-# --- several runs -------------------------------------------------------------------------------------------
 
 
 def test_runs_side_by_side(tmp_path):
@@ -312,14 +295,6 @@ def test_many_runs_in_tables_of_80_columns(tmp_path):
     assert " ".join(seeds).replace("seed", "").split() == list("012345678")
 
 
-def test_an_extremely_wide_run_has_a_table_of_its_own(tmp_path):
-    names = ["x" * 100, "y" * 100]
-    text = show.describe([status.read(run_folder(tmp_path / n[0], data=f"/{n}")) for n in names])
-    assert all(name in text for name in names) and len(text.split("\n\n")) == 4
-
-
-# --- the original's -----------------------------------------------------------------------------------------
-
 (ORIGINAL,) = (GOLDEN / "checkpoints" / "results_3t").iterdir()
 
 
@@ -342,20 +317,12 @@ def test_a_bare_log_of_the_originals(tmp_path):
     assert shown["checkpoint"] == ["none"] and shown["parameters"] == ["-"]
 
 
-# --- the command --------------------------------------------------------------------------------------------
-
-
 def test_the_command_and_its_picture(tmp_path, capsys):
     folder, picture = run_folder(tmp_path / "a"), tmp_path / "curves.png"
     assert main(["show", str(folder), str(ORIGINAL), "--picture", str(picture)]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"a  {folder}\nb  ") and out.endswith(f"Wrote {picture}.\n")
     assert picture.read_bytes()[:4] == b"\x89PNG"
-
-
-def test_a_picture_of_a_run_without_costs(tmp_path):
-    show.draw(tmp_path / "p.png", [status.read(run_folder(tmp_path / "a", [START]))])
-    assert (tmp_path / "p.png").exists()
 
 
 @pytest.mark.parametrize("what", ["nothing", "empty", "file", "settings", "list"])

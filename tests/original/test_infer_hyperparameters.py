@@ -45,12 +45,6 @@ def test_what_is_inferred_is_what_the_model_was_built_with(name):
     FAMILIES[family](**inferred.known)  # they go together
 
 
-def test_trained_initial_states_are_unknown():
-    """Quirk: where they are not, they are saved all the same."""
-    assert "learn_h0" in infer(of_one("3t_lstm2_h0F")).unknown
-    assert "learn_h0" not in infer(of_one("wn_2x4")).unknown
-
-
 @pytest.mark.parametrize(
     "missing", ["SampleLevel.Output.W0", "FrameLevel.InputExpand.W0", "BigFrameLevel.GRU1.Step.Input.W0"]
 )
@@ -96,8 +90,3 @@ def test_models_that_only_we_have_are_not_taken_for_the_originals(hp):
     build_graph(params, hp)
     with pytest.raises(CheckpointError, match="not the parameters of a model of the original"):
         infer(params.arrays())
-
-
-def test_an_empty_file_of_parameters_is_refused():
-    with pytest.raises(CheckpointError, match="is missing"):
-        infer({})

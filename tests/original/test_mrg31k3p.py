@@ -57,19 +57,6 @@ def test_uniforms_and_the_originals_probabilities_give_its_samples(family):
     np.testing.assert_array_equal(drawn.T, samples[:, overlap : overlap + 50])
 
 
-def test_draws_follow_the_published_recurrence():
-    """The formulas of L'Ecuyer and Touzin, one draw after the other, in Python's integers."""
-    m1, m2 = 2**31 - 1, 2**31 - 21069
-    x, y = [5, 5, 5], [5, 5, 5]
-    for _ in range(100):
-        x.append((2**22 * x[-2] + (2**7 + 1) * x[-3]) % m1)
-        y.append((2**15 * y[-1] + (2**15 + 1) * y[-3]) % m2)
-    z = np.array([(a - b) % m1 or m1 for a, b in zip(x[3:], y[3:], strict=True)])
-    state, u = mrg31k3p.uniforms(mrg31k3p.states(seed=5, n_streams=1), 100)
-    assert state.tolist() == [x[:-4:-1] + y[:-4:-1]]
-    np.testing.assert_allclose(u[:, 0], z / (m1 + 1), rtol=2**-22)  # three roundings to float32
-
-
 def test_quirk_no_uniform_is_rounded_to_1():
     """The published 2^-31 would make 1 of the largest difference. Theano's factor is a little smaller."""
     state = np.zeros((1, 6), np.int32)  # the next difference is 0, which counts as m1, the largest
@@ -79,14 +66,6 @@ def test_quirk_no_uniform_is_rounded_to_1():
 
 
 seeds = st.integers(1, mrg31k3p.M2 - 1)
-
-
-@settings(max_examples=40)
-@given(seed=seeds, n=st.integers(0, 2**190), m=st.integers(0, 2**190))
-def test_jumping_twice_is_jumping_the_sum(seed, n, m):
-    states = mrg31k3p.states(seed, 3)
-    twice = mrg31k3p.jump(mrg31k3p.jump(states, n), m)
-    np.testing.assert_array_equal(twice, mrg31k3p.jump(states, n + m))
 
 
 @settings(max_examples=40)

@@ -61,28 +61,6 @@ def changed_tree(folder: Path, family: str, change: str) -> ResultTree:
     return empty_tree(folder, pickles.read(golden.log), names)
 
 
-# --- what stands in a tree ----------------------------------------------------------------------------------
-
-
-def test_one_tree_of_every_family_is_here():
-    assert sorted(TREES) == ["one_tier", "three_tier", "two_tier", "wavenet"]
-
-
-@each_family
-def test_checkpoints_are_listed_from_the_first_to_the_last(family):
-    tree = TREES[family]
-    found = results_folder.checkpoints(tree)
-    assert [(name.epoch, name.iteration, name.best) for name, _ in found] == [
-        (0, 40, True),
-        (0, 80, True),
-        (1, 97, True),
-    ]
-    assert all(path.is_file() and path.parent == tree.params for _, path in found)
-    log = results_folder.read_log(tree)
-    assert [f"{name.valid:.4f}" for name, _ in found] == [f"{v:.4f}" for v in log["valid NLL (bits)"]]
-    assert results_folder.is_result_tree(tree.folder) and not results_folder.is_result_tree(GOLDEN)
-
-
 def test_checkpoints_are_sorted_by_number_and_other_files_are_left_out(tmp_path):
     names = [named(1, 100), named(0, 97), named(0, 9), "params_e0_i5.pkl", "notes.pkl", named(0, 5) + ".part"]
     tree = empty_tree(tmp_path, evaluations(), names)
@@ -170,9 +148,6 @@ def test_a_command_line_of_another_family_is_refused(tmp_path):
         results_folder.settings(tree)
 
 
-# --- resuming -----------------------------------------------------------------------------------------------
-
-
 @each_family
 @pytest.mark.parametrize("change", CHANGES)
 def test_resuming_answers_as_the_original(tmp_path, family, change):
@@ -244,11 +219,6 @@ def test_iteration_4_also_finds_40(tmp_path):
     assert (resume.iteration, resume.params.name, resume.backup) == (4, named(0, 40), False)
 
 
-def test_a_look_at_another_epoch_is_not_found(tmp_path):
-    tree = empty_tree(tmp_path, evaluations((0, 2), (1, 4)), [named(0, 2), named(0, 4)])
-    assert results_folder.find_resume_point(tree).iteration == 2
-
-
 def test_two_files_for_the_only_look_leave_nothing_to_go_on_from(tmp_path):
     tree = empty_tree(tmp_path, evaluations((0, 4)), [named(0, 4), named(0, 40)])
     with pytest.raises(CheckpointError, match="belong to the first evaluation .* keep only one"):
@@ -262,9 +232,6 @@ def test_a_log_without_looks_and_a_tree_without_a_log_cannot_be_resumed(tmp_path
     tree.log.unlink()
     with pytest.raises(CheckpointError, match="train_log.pkl"):
         results_folder.find_resume_point(tree)
-
-
-# --- writing ------------------------------------------------------------------------------------------------
 
 
 @each_family
@@ -337,12 +304,6 @@ def test_our_own_command_lines_and_learning_rates_come_back_from_the_tree(tmp_pa
     assert results_folder.settings(tree) == Settings(hp, "BLIZZ", rate)
 
 
-def test_a_tree_cannot_be_made_where_a_file_stands(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="Could not write"):
-        results_folder.create(ResultTree(tmp_path / "file"), ["x.py"], "")
-
-
 def test_a_log_that_cannot_be_kept_is_not_changed(tmp_path, monkeypatch):
     tree = empty_tree(tmp_path, evaluations((0, 2), (0, 5)), [named(0, 2)])
     before = tree.log.read_bytes()
@@ -355,9 +316,6 @@ def test_a_log_that_cannot_be_kept_is_not_changed(tmp_path, monkeypatch):
     with pytest.raises(OutputError):
         results_folder.apply_resume_point(tree, resume)
     assert tree.log.read_bytes() == before
-
-
-# --- names --------------------------------------------------------------------------------------------------
 
 
 def test_params_names_are_read_as_they_are_written():

@@ -98,17 +98,6 @@ def test_double_singular_values_still_give_orthogonal_vectors():
     np.testing.assert_allclose(u.T @ u, np.eye(61), atol=1e-12)
 
 
-numbers = st.floats(-1e3, 1e3).filter(lambda x: abs(x) > 1e-100)  # far from underflow
-
-
-@settings(max_examples=100)
-@given(f=numbers, g=numbers)
-def test_rotation_has_the_convention_before_lapack_3_10(f, g):
-    c, s, r = svd_signs.givens(f, g)
-    np.testing.assert_allclose([c * f + s * g, c * c + s * s], [r, 1.0], rtol=1e-12)
-    assert c > 0 if abs(f) > abs(g) else r > 0
-
-
 def test_not_finite_is_refused():
     with pytest.raises(np.linalg.LinAlgError):
         svd_signs.orthogonal_factor(np.full((4, 4), np.nan))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samplernn_theano.config.flags import from_original_argv
-from samplernn_theano.config.hyperparameters import FAMILIES, KTier, OneTier, ThreeTier, TwoTier, WaveNet
+from samplernn_theano.config.hyperparameters import FAMILIES, KTier, ThreeTier, TwoTier
 from samplernn_theano.errors import CheckpointError, HyperParameterError
 from samplernn_theano.original.tags import SCRIPTS, from_tag, original_argv, sample_name, tag
 from tests.conftest import GOLDEN
@@ -72,14 +72,6 @@ def test_a_tag_whose_values_contradict_each_other_is_refused():
         CheckpointError, match="does not fit a one_tier model: --skip_conn True needs at least two"
     ):
         from_tag("models-one_tier-one_tier.py-expA-n_rnn1-skip_connT-lr0.001", "one_tier")
-
-
-@pytest.mark.parametrize("hp", [OneTier(), TwoTier(), ThreeTier(), WaveNet()], ids=lambda hp: hp.family)
-def test_our_command_lines_are_the_originals(hp):
-    argv = original_argv(hp, "MUSIC", "mine")
-    assert argv[0] == SCRIPTS[hp.family]
-    assert from_original_argv(FAMILIES[hp.family], argv) == (hp, "MUSIC")
-    assert from_tag(tag(argv, hp.family), hp.family).hp == hp
 
 
 def test_what_the_original_does_not_have_is_refused():
