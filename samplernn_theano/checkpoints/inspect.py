@@ -32,13 +32,8 @@ from samplernn_theano.utils.text import escape_control_characters, format_durati
 BEST = "assumed (preset best)"
 """Source of a hyper-parameter that no file contains."""
 
-LOG_COLUMNS = dict(
-    zip(
-        LOG_KEYS,
-        ("epoch", "iter", "train", "valid", "test", "lowest", "its test", "train h", "", "", "wall h"),
-        strict=True,
-    )
-)
+_COLUMNS = ("epoch", "iter", "train", "valid", "test", "lowest", "its test", "train h", "", "", "wall h")
+LOG_COLUMNS = dict(zip(LOG_KEYS, _COLUMNS, strict=True))
 """Column names in the table of an original log; columns without a name are left out."""
 
 

@@ -45,10 +45,8 @@ def find(path: str | Path) -> Path:
     for candidate in (run.best, run.last):
         if candidate.exists():
             return candidate
-    if results_folder.is_result_tree(path):
-        named = results_folder.checkpoints(ResultTree(path))
-        if named:
-            return min(named, key=lambda pair: pair[0].valid)[1]
+    if named := results_folder.checkpoints(ResultTree(path)):
+        return min(named, key=lambda pair: pair[0].valid)[1]
     raise CheckpointError(
         f"The folder {path} holds no parameters (checkpoints/best.npz, checkpoints/last.npz or "
         "params/params_*.pkl)."
@@ -78,9 +76,9 @@ def build(model: LoadedModel) -> Graph:
     try:
         graph = build_graph(params, model.hp)  # checks names and shapes
         params.check_all_used()
+        return graph
     except CheckpointError as error:
         raise CheckpointError(f"{model.path} ({model.source}): {error}") from error
-    return graph
 
 
 def _read_ours(path: Path, settings: Sequence[str]) -> LoadedModel:

@@ -106,13 +106,7 @@ def _ours(run: Run) -> RunStatus:
 
 def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
     settings = {**settings, "learning_rate": stored_schedule(settings).get("learning_rate")}
-    shown = (
-        "data",
-        "learning_rate",
-        "seed",
-        "backend",
-        *(["ip_weight"] if settings.get("ip_weight") else []),
-    )
+    shown = ["data", "learning_rate", "seed", "backend"] + ["ip_weight"] * bool(settings.get("ip_weight"))
     return {name: settings[name] for name in shown if settings.get(name) is not None}
 
 
@@ -134,12 +128,10 @@ def _header(checkpoint: Path) -> dict[str, Any]:
 
 
 def _hyperparameters(settings: Mapping[str, Any]) -> HyperParameters | None:
-    family = FAMILIES.get(settings.get("family", ""))
-    if family is None:
-        return None
     try:
+        family = FAMILIES[settings["family"]]
         return family(**_known(family, settings.get("hyperparameters", {})))
-    except (HyperParameterError, TypeError):
+    except (HyperParameterError, KeyError, TypeError):
         return None
 
 

@@ -22,13 +22,8 @@ MAX_DEPTH = 20  # of values within values: the original's files have two
 DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 _MAX_OPCODES = 20_000_000  # about a minute; a train log of 100,000 entries has 7 million
 _MAX_BITS = 2048  # of a number
-_NAMES = (
-    "numpy.core.multiarray._reconstruct",
-    "numpy.core.multiarray.scalar",
-    "numpy.ndarray",
-    "numpy.dtype",
-    "_codecs.encode",
-)
+_ARRAY, _SCALAR = "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar"
+_NAMES = (_ARRAY, _SCALAR, "numpy.ndarray", "numpy.dtype", "_codecs.encode")
 
 
 class RefusedError(Exception):
@@ -38,12 +33,7 @@ class RefusedError(Exception):
 def load(data: bytes) -> Any:
     """Return the value of the pickle `data`.
 
-    Raises
-    ------
-    RefusedError
-        If it requests anything but plain values and arrays.
-    ValueError
-        If it is damaged.
+    Raises RefusedError if it requests anything but plain values and arrays, ValueError if it is damaged.
     """
     try:
         with warnings.catch_warnings(action="error"):  # of unknown escapes in texts
@@ -196,15 +186,6 @@ class _Unpickler(pickle._Unpickler):
         self.append({})
         self.fill(items)
 
-    def load_setitem(self) -> None:
-        """Set a key to a value in a dict."""
-        value, key = self.stack.pop(), self.stack.pop()
-        self.fill([key, value])
-
-    def load_setitems(self) -> None:
-        """Set keys to values in a dict."""
-        self.fill(self.pop_mark())
-
     def fill(self, items: list[Any]) -> None:
         """Set keys to values in the dict on top of the stack; `items` are key, value, key, value, ..."""
         target = self.stack[-1]
@@ -230,10 +211,8 @@ def _array(dtype: np.dtype, shape: tuple, text: str, order: Any = "C") -> NDArra
 
 def _refuse(opcode: bytes) -> None:
     """Raise the error for an opcode that no checkpoint has."""
-    for known in pickletools.opcodes:
-        if known.code == opcode.decode("latin1"):
-            raise _refusal(f"the opcode {known.name}")
-    raise ValueError(f"{opcode!r} is not an opcode")
+    names = [known.name for known in pickletools.opcodes if known.code == opcode.decode("latin1")]
+    raise _refusal(f"the opcode {names[0]}") if names else ValueError(f"{opcode!r} is not an opcode")
 
 
 def _refusal(what: str) -> RefusedError:
@@ -256,6 +235,6 @@ _METHODS: dict[bytes, Callable[[Any], None]] = {
     b"d": _Unpickler.load_dict,
     b"i": _Unpickler.load_inst,
     b"p": _Unpickler.load_put,
-    b"s": _Unpickler.load_setitem,
-    b"u": _Unpickler.load_setitems,
+    b"s": lambda m: m.fill([m.stack.pop(-2), m.stack.pop()]),
+    b"u": lambda m: m.fill(m.pop_mark()),
 }
