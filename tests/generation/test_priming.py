@@ -17,9 +17,10 @@ from samplernn_theano.config.hyperparameters import (
 )
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
-from samplernn_theano.generation import priming
-from samplernn_theano.models.build import build_graph, build_sampler
+from samplernn_theano.generation import priming, samplers
+from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
+from tests.generation.test_partial import interpreted
 
 SMALL = {"dim": 8, "batch_size": 1}
 LEVELS = {**SMALL, "q_levels": 16}
@@ -36,6 +37,13 @@ MODELS = [
 BLOCK, N = 20, 4
 
 
+@pytest.fixture(autouse=True)
+def quick_graphs(monkeypatch):
+    monkeypatch.setattr(samplers, "compile_function", interpreted)
+    monkeypatch.setattr(priming, "compile_function", interpreted)
+    monkeypatch.setattr(samplers, "GRAPH_BLOCK", BLOCK)
+
+
 def parameters(hp):
     """Initial parameters, but with learned states that are not 0, and larger weights of a wavenet."""
     params = Parameters()
@@ -44,30 +52,6 @@ def parameters(hp):
     params.assign({name: np.full(a.shape, 0.7) for name, a in values.items() if name.endswith(".h0")})
     params.assign({name: 2 * a for name, a in values.items() if name.endswith((".W", ".W1x1"))})
     return params
-
-
-class GraphSampler:
-    """Compiled graph of blocks of N sequences."""
-
-    def __init__(self, params, hp):
-        self.sampler = build_sampler(params, hp, N, BLOCK)
-        self.f = compile_function(
-            self.sampler.inputs, [self.sampler.samples, *self.sampler.new_states.values()]
-        )
-
-    def __call__(self, noise, state, silent=0):
-        """One block, with noise (BLOCK, N) and the first `silent` samples silenced, and its final state."""
-        ones = {"inverse_temperature": np.ones(N, np.float32)}
-        values = noise | ones | state | {"silent": (np.arange(BLOCK) < silent).astype(np.int32)}
-        samples, *states = (np.asarray(v) for v in self.f(*(values[v.name] for v in self.sampler.inputs)))
-        previous = np.concatenate([state["previous"], samples], axis=1)[:, -state["previous"].shape[1] :]
-        after = {"previous": previous, "reset": np.asarray(0, np.int32)}
-        return samples, after | dict(zip(self.sampler.states, states, strict=True))
-
-    def start(self, hp):
-        previous = np.full((N, hp.overlap), hp.silence, self.sampler.previous.dtype)
-        states = dict(zip(self.sampler.states, self.sampler.zero_states(), strict=True))
-        return {"previous": previous, "reset": np.asarray(1, np.int32)} | states
 
 
 def in_order_of_time(state):
@@ -92,19 +76,15 @@ def test_continuing_samples_equals_having_generated_them(hp, monkeypatch):
     """
     monkeypatch.setattr(priming, "MAX_CHUNK", 12 if hp.family == "three_tier" else BLOCK)
     params = parameters(hp)
-    generate = GraphSampler(params, hp)
+    sampler = samplers.create_sampler(params, hp, N, "numba")
     random = np.random.default_rng(5)
-    noise = [
-        {
-            name: (random.random if name == "uniforms" else random.standard_normal)((BLOCK, N), np.float32)
-            for name in generate.sampler.noise
-        }
-        for _ in range(4)
-    ]
+    kinds = {"uniforms": random.random, "normals": random.standard_normal}
+    noise = [{name: kinds[name]((BLOCK, N), np.float32) for name in sampler.noise} for _ in range(4)]
     lacking = 3 if hp.overlap > 3 else hp.overlap - 1
-    run, states = [], [generate.start(hp)]
+    run, states = [], [sampler.start()]
     for i in range(4):
-        samples, state = generate(noise[i], states[-1], silent=lacking if i == 0 else 0)
+        silent = (np.arange(BLOCK) < (lacking if i == 0 else 0)).astype(np.int32)
+        samples, state = sampler.run(states[-1], noise[i], silent)
         run.append(samples)
         states.append(state)
     generated = np.concatenate(run, axis=1)
@@ -114,16 +94,14 @@ def test_continuing_samples_equals_having_generated_them(hp, monkeypatch):
     first = [0, lacking, lacking, lacking]
     primes = [generated[m, f : n * BLOCK] for m, n, f in zip(members, blocks, first, strict=True)]
     state = priming.prime(params, hp, primes, N)
-    assert {name: (v.shape, v.dtype) for name, v in state.items()} == {
-        v.name: (v.type.shape, np.dtype(v.dtype)) for v in generate.sampler.inputs if v.name in state
+    assert list(state) == list(states[0])
+    assert {k: (v.shape, v.dtype) for k, v in state.items()} == {
+        k: (v.shape, v.dtype) for k, v in states[0].items()
     }
-    assert list(state) == ["previous", "reset", *generate.sampler.states]
-    then = {
-        name: np.stack([noise[n][name][:, m] for m, n in zip(members, blocks, strict=True)], axis=1)
-        for name in noise[0]
-    }
-    samples, _ = generate(then, state)
-    expected = np.stack([run[n][m] for m, n in zip(members, blocks, strict=True)])
+    own = list(zip(members, blocks, strict=True))
+    then = {name: np.stack([noise[n][name][:, m] for m, n in own], axis=1) for name in noise[0]}
+    samples, _ = sampler.run(state, then, np.zeros(BLOCK, np.int32))
+    expected = np.stack([run[n][m] for m, n in own])
     if hp.real_valued:
         np.testing.assert_allclose(samples, expected, atol=1e-4)
     else:
@@ -131,47 +109,38 @@ def test_continuing_samples_equals_having_generated_them(hp, monkeypatch):
         assert len(np.unique(samples)) > 3
     for name, value in in_order_of_time(state).items():
         axis = 2 if name.startswith("queue") else 0
-        for i, (m, n) in enumerate(zip(members, blocks, strict=True)):
-            theirs = in_order_of_time(states[n])[name]
+        for i, (m, n) in enumerate(own):
             if np.ndim(value):
-                value_i, theirs = np.take(value, i, axis), np.take(theirs, m, axis)
-                np.testing.assert_allclose(value_i, theirs, rtol=1e-5, atol=2e-6, err_msg=name)
+                theirs = np.take(in_order_of_time(states[n])[name], m, axis)
+                np.testing.assert_allclose(np.take(value, i, axis), theirs, 1e-5, 2e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("n, n_chunks", [(1, 1), (9, 1), (16, 2), (1000, 63)])
-def test_every_step_is_read_once_in_few_chunks(n, n_chunks, monkeypatch):
-    """Alone: the remainder first, then equal chunks. With primes of other lengths: few distinct lengths."""
-    hp = OneTier(**LEVELS)
+@pytest.mark.parametrize("n", [1, 9, 16, 1000])
+@pytest.mark.parametrize("alone", [True, False])
+def test_every_step_is_read_once_in_chunks_of_few_lengths(n, alone, monkeypatch):
+    """Alone: the remainder first, then equal chunks. With primes of other lengths: powers of 8 apart."""
     monkeypatch.setattr(priming, "MAX_CHUNK", 16)
-    for alone in (True, False):
-        chunks = priming._chunks(n, 1, hp, alone)
-        assert sum(length for _, length in chunks) == n
-        starts = np.cumsum([0] + [length for _, length in chunks])[:-1]
-        assert [start for start, _ in chunks] == starts.tolist()
-        lengths = {length for _, length in chunks}
-        if alone:
-            assert len(chunks) == -(-n // 16) and len(lengths) <= 2
-        else:
-            assert lengths <= {16, 2, 1}
+    starts, lengths = zip(*priming._chunks(n, 1, OneTier(**LEVELS), alone), strict=True)
+    assert sum(lengths) == n and starts == tuple(np.cumsum([0, *lengths[:-1]]))
+    if alone:
+        assert len(lengths) == -(-n // 16) and len(set(lengths)) <= 2
+    else:
+        assert set(lengths) <= {16, 2, 1}
 
 
-def test_many_chunks_equal_one(monkeypatch):
+def test_many_chunks_equal_one_and_sequences_cycle_through_the_primes(monkeypatch):
+    monkeypatch.setattr(priming, "compile_function", compile_function)  # of the default backend
     hp = MODELS[2]
     params, samples = parameters(hp), np.random.RandomState(0).randint(0, 16, 30)
-    whole = priming.prime(params, hp, [samples], 1)["h0"]
-    monkeypatch.setattr(priming, "MAX_CHUNK", 12)  # 6, 12 and 12 samples
-    np.testing.assert_allclose(priming.prime(params, hp, [samples], 1)["h0"], whole, rtol=1e-5)
-
-
-def test_sequences_cycle_through_the_primes():
-    hp, one = MODELS[2], np.arange(8, dtype=np.uint8)
-    state = priming.prime(parameters(hp), hp, [one, one[::-1]], 3)
+    state = priming.prime(params, hp, [samples, samples[::-1]], 3)
     np.testing.assert_array_equal(state["h0"][0], state["h0"][2])
     assert np.abs(state["h0"][0] - state["h0"][1]).max() > 1e-3
-    np.testing.assert_array_equal(state["previous"], [[7], [0], [7]])
+    np.testing.assert_array_equal(state["previous"][:, 0], samples[[-1, 0, -1]])
+    monkeypatch.setattr(priming, "MAX_CHUNK", 12)  # 6, 12 and 12 samples
+    np.testing.assert_allclose(priming.prime(params, hp, [samples], 1)["h0"], state["h0"][:1], rtol=1e-5)
 
 
-# --- recordings
+# --- recordings ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -194,10 +163,9 @@ def test_a_recording_is_normalised_as_a_training_clip(tone, normalisation, q_typ
 
 
 def test_a_recording_for_a_real_valued_model(tone):
-    samples = priming.read(tone, MODELS[5])
     expected = (priming.audio.read(tone).samples.astype(np.float64) - 0.01) / 0.2
-    np.testing.assert_array_equal(samples, expected.astype(np.float32))
-    with pytest.raises(HyperParameterError, match="mean"):
+    np.testing.assert_array_equal(priming.read(tone, MODELS[5]), expected.astype(np.float32))
+    with pytest.raises(HyperParameterError, match="give --set mean=... and --set std=..."):
         priming.read(tone, RNNGMM(**SMALL))
 
 
@@ -210,25 +178,9 @@ def test_a_recording_shorter_than_the_receptive_field_is_reported(tone):
     ]
 
 
-@pytest.mark.parametrize(
-    "samples, message",
-    [
-        (None, "There is no recording"),
-        (np.zeros(0), "holds no samples"),
-        (np.full(100, 0.25), "constant"),
-        (np.array([0.1, np.nan, 0.2]), "NaN"),
-    ],
-)
-def test_unusable_recordings_are_rejected_by_name(tmp_path, samples, message):
-    path = tmp_path / "bad.wav"
-    if samples is not None:
-        soundfile.write(path, samples, 16000, "FLOAT")
-    with pytest.raises(DataError, match=message) as error:
-        priming.read(path, MODELS[0])
-    assert str(path) in str(error.value)
-
-
-def test_a_constant_recording_is_accepted_without_min_max_normalisation(tmp_path):
+def test_a_constant_recording_is_only_accepted_without_min_max_normalisation(tmp_path):
     soundfile.write(tmp_path / "dc.wav", np.full(100, 0.26), 16000, "FLOAT")
     hp = ThreeTier(**LEVELS, normalisation="none")
     np.testing.assert_array_equal(priming.read(tmp_path / "dc.wav", hp), np.full(100, 10))
+    with pytest.raises(DataError, match=r"dc\.wav is constant \(silence\)"):
+        priming.read(tmp_path / "dc.wav", MODELS[0])
