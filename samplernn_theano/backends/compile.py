@@ -131,9 +131,7 @@ def compile_function(
     # NumPy-like promotion of integers can use floatX: float64 would leak into a float32 graph.
     dtype = "float64" if any(v.dtype == "float64" for v in outputs) else "float32"
     # JAX converts the constants of a graph now, in the current precision.
-    flags = {"floatX": dtype} | (
-        {"blas__ldflags": blas.linker_flags(blas.loaded())} if backend == "c" else {}
-    )
+    flags = {"floatX": dtype} | ({"blas__ldflags": blas.linker_flags()} if backend == "c" else {})
     with pytensor.config.change_flags(**flags), _precision(backend, dtype), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=BLAS_WARNING)
         function = pytensor.function(
@@ -239,9 +237,7 @@ def describe(backend: str | None = None) -> dict[str, str]:
             info[name] = "not installed"
     info["devices"] = devices(chosen)
     info["C++ compiler"] = pytensor.config.cxx or "none: the backend c cannot be used"
-    libraries = blas.loaded()
-    info["BLAS of the backend c"] = blas.describe_linked(libraries)
-    info["OpenBLAS"] = blas.describe_openblas(libraries, blas.cpu_flags())
+    info["BLAS of the backend c"] = blas.describe()
     info["cores"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
     info["threads"] = ", ".join(limits) or "no limit set: all cores"
