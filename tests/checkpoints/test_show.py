@@ -255,19 +255,6 @@ def test_the_curve_has_80_columns_and_no_colours(tmp_path):
     assert any("·" in line for line in drawn) and any("o" in line for line in drawn)
 
 
-def test_one_evaluation_is_one_marker(tmp_path):
-    lines = curve(run_folder(tmp_path / "a", [START, evaluation(100, 10.0, 4.0, 4.0) | {"train": None}]))
-    assert sum(line.count("o") for line in lines[1:]) == 1
-
-
-def test_a_long_log_keeps_its_shape(tmp_path):
-    costs = [8.0 - 4 * i / 5000 for i in range(5000)]
-    records = [START, *(train(i + 1, i / 10, cost) for i, cost in enumerate(costs))]
-    lines = curve(run_folder(tmp_path / "a", records))
-    marks = [line.index("·") for line in lines[1:] if "·" in line]
-    assert len(marks) >= 15 and marks == sorted(marks)  # down from left to right
-
-
 def test_runs_side_by_side(tmp_path):
     a = run_folder(tmp_path / "a", saved={"iteration": 300})
     records = [START, evaluation(100, 5.0, 3.0, 2.75)]

@@ -69,15 +69,6 @@ seeds = st.integers(1, mrg31k3p.M2 - 1)
 
 
 @settings(max_examples=40)
-@given(seed=seeds, n=st.integers(1, 200), m=st.integers(1, 200))
-def test_a_stream_lies_as_many_jumps_from_the_first_as_its_number_says(seed, n, m):
-    """A stream does not depend on how many there are, and jumping n streams and then m is jumping n + m."""
-    few, all_ = mrg31k3p.states(seed, n), mrg31k3p.states(seed, n + m)
-    np.testing.assert_array_equal(few, all_[:n])
-    np.testing.assert_array_equal(mrg31k3p.jump(all_[:m], n * mrg31k3p.STREAM), all_[n:])
-
-
-@settings(max_examples=40)
 @given(seed=seeds, n=st.integers(1, 5), parts=st.lists(st.integers(0, 40), min_size=1, max_size=4))
 def test_uniforms_lie_between_0_and_1_and_do_not_depend_on_the_division_into_calls(seed, n, parts):
     initial = mrg31k3p.states(seed, n)

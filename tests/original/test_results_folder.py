@@ -39,10 +39,7 @@ def empty_tree(folder: Path, log: dict, names: list[str]) -> ResultTree:
 def evaluations(*evaluations: tuple[int, int]) -> dict:
     """A log of evaluations at these epochs and iterations."""
     log = {key: [float(k) for k in range(len(evaluations))] for key in LOG_KEYS}
-    return log | {
-        "epoch": [epoch for epoch, _ in evaluations],
-        "iter": [iteration for _, iteration in evaluations],
-    }
+    return log | {"epoch": [epoch for epoch, _ in evaluations], "iter": [i for _, i in evaluations]}
 
 
 def named(epoch: int, iteration: int) -> str:
@@ -81,11 +78,8 @@ def test_the_log_is_plain_numbers_under_the_keys_of_the_original(family):
 def test_settings_are_read_from_the_command_line_or_the_folder(family, tmp_path):
     tree = TREES[family]
     settings = results_folder.settings(tree)
-    assert (settings.hp.family, settings.hp.dim, settings.hp.q_levels) == (
-        family,
-        8 if family == "wavenet" else 16,
-        32,
-    )
+    dim = 8 if family == "wavenet" else 16
+    assert (settings.hp.family, settings.hp.dim, settings.hp.q_levels) == (family, dim, 32)
     assert settings.which_set == "MUSIC"
     assert settings.learning_rate == (0.0001 if family == "wavenet" else 0.001)
 
@@ -174,11 +168,7 @@ def test_resuming_answers_as_the_original(tmp_path, family, change):
 
     again = results_folder.find_resume_point(tree)  # the same place, counted once
     results_folder.apply_resume_point(tree, again)
-    assert (again.iteration, again.to_skip, again.backup) == (
-        golden["iter"],
-        golden["iters_to_consume"],
-        False,
-    )
+    assert again[1:3] == (golden["iter"], golden["iters_to_consume"]) and not again.backup
     assert results_folder.read_log(tree)[RESUMED] == [len(golden["train_log_after"]["iter"])]
 
 
@@ -235,41 +225,6 @@ def test_a_log_without_looks_and_a_tree_without_a_log_cannot_be_resumed(tmp_path
 
 
 @each_family
-def test_a_tree_that_is_written_is_read_as_the_golden_one(tmp_path, family):
-    golden = TREES[family]
-    argv = pickles.read(golden.args)
-    settings = results_folder.settings(golden)
-    tree = results_folder.results_tree(tmp_path, family, argv)
-    assert tree.folder == tmp_path / golden.folder.parent.name / golden.folder.name
-    results_folder.create(tree, argv, "settings")
-    assert sorted(path.name for path in tree.folder.iterdir()) == [
-        "args.pkl",
-        "best",
-        "model_settings.txt",
-        "params",
-        "samples",
-    ]
-    assert results_folder.settings(tree) == settings
-
-    log = results_folder.read_log(golden)
-    for k, (name, path) in enumerate(results_folder.checkpoints(golden)):
-        arrays = pickles.read(path)
-        written = results_folder.write_params(tree, name, arrays)
-        assert written.name == path.name
-        again = pickles.read(written)
-        assert list(again) == list(arrays)
-        assert all(again[n].dtype == np.float32 and np.array_equal(again[n], arrays[n]) for n in arrays)
-        so_far = {key: values[: k + 1] for key, values in log.items()}
-        pickles.write(tree.log, so_far)
-    assert results_folder.read_log(tree) == log
-    assert results_folder.checkpoints(tree) == [
-        (name, tree.params / path.name) for name, path in results_folder.checkpoints(golden)
-    ]
-    resume = results_folder.find_resume_point(tree)
-    assert (resume.iteration, resume.to_skip) == (97, 1)
-
-
-@each_family
 def test_model_settings_are_those_of_the_original_but_for_the_versions(family):
     tree = TREES[family]
     shapes = {name: shape for name, (shape, _, _) in ANSWERS[f"{family}/i97_params"].items()}
@@ -285,11 +240,8 @@ def test_model_settings_are_those_of_the_original_but_for_the_versions(family):
     ours = model_settings.text(tree.folder, argv, settings, schedule, shapes).split("All passed args:")
     golden = tree.model_settings.read_text().split("All passed args:")
     assert ours[1] == golden[1]
-    assert [line for line in ours[0].splitlines() if not line.startswith("\t")] == [
-        "PyTensor:" if line == "Theano:" else line
-        for line in golden[0].splitlines()
-        if not line.startswith("\t")
-    ]
+    heads = [[line for line in text[0].splitlines() if line[:1] != "\t"] for text in (ours, golden)]
+    assert heads[0] == ["PyTensor:" if line == "Theano:" else line for line in heads[1]]
 
 
 @each_family
@@ -323,14 +275,8 @@ def test_params_names_are_read_as_they_are_written():
         "params_e1_i97_t0.00_tr4.9687_v4.9334_best.pkl"
     )
     assert params_name(12, 250000, 71.996, 1.0, 1.1) == "params_e12_i250000_t72.00_tr1.0000_v1.1000.pkl"
-    assert read_params_name("params_e12_i250000_t72.00_tr1.0000_v-1.1000.pkl") == (
-        12,
-        250000,
-        72.0,
-        1.0,
-        -1.1,
-        False,
-    )
+    read = read_params_name("params_e12_i250000_t72.00_tr1.0000_v-1.1000.pkl")
+    assert read == (12, 250000, 72.0, 1.0, -1.1, False)
     broken = read_params_name(params_name(0, 1, 0.0, float("nan"), float("inf"), True))
     assert broken is not None and np.isnan(broken.train) and broken.valid == float("inf") and broken.best
     for other in ("params_e0_i1.pkl", "params_e0_i1_t0.00_tr1.0000_v1.0000.pkl.part", "x", ""):
