@@ -39,7 +39,8 @@ def anchors(page: Path) -> set[str]:
 def commands(page: Path) -> list[list[str]]:
     """The words after `samplernn` of each command in code blocks; `python datasets/SET.py` is `data SET`."""
     found = []
-    for _, block in FENCE.findall(page.read_text(encoding="utf-8")):
+    blocks = FENCE.findall(page.read_text(encoding="utf-8"))
+    for block in (text for language, text in blocks if language != "text"):  # of output
         for line in block.replace("\\\n", " ").splitlines():
             for part in re.split(r"\|\||&&|[|;]", line):
                 words = shlex.split(part, comments=True)
