@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -67,12 +66,6 @@ def view(browser):
     assert [error for error in errors if not error.startswith(asked)] == []
 
 
-def until(holds) -> None:
-    end = time.monotonic() + 5
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-
-
 def hear(view, by_key: bool = False) -> None:
     for side, key in (("a", "1"), ("b", "B")):
         if by_key:
@@ -100,11 +93,6 @@ def has_no_sideways_scroll(view) -> bool:
     return view.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def heard_pitch(folder: Path, sound: str) -> float:
-    samples, rate = soundfile.read(folder / "sounds" / f"{sound}.wav")
-    return float(np.argmax(np.abs(np.fft.rfft(samples)))) * rate / len(samples)
-
-
 def test_a_listener_goes_through_the_test(view, test):
     view.goto((test / "index.html").as_uri())
     assert view.title() == TITLE and view.inner_text("h1") == TITLE
@@ -119,7 +107,6 @@ def test_a_listener_goes_through_the_test(view, test):
     view.keyboard.press("Enter")
     assert view.is_disabled("#next") and view.is_disabled("input[value=a]")
     view.click("#play-a")
-    until(lambda: view.evaluate("document.getElementById('player').currentTime") > 0.05)
     view.wait_for_selector("#heard-a:has-text('heard')")
     assert view.is_disabled("input[value=a]") and view.inner_text("#status") == "Listen to B to the end."
     view.click("#play-b")
@@ -163,7 +150,6 @@ def test_a_listener_goes_through_the_test(view, test):
     heard = [v[side] for v in votes for side in "ab"]
     assert len(set(heard)) == 6  # of 6 sounds none was heard twice
     name = {sound: key["systems"][entry["system"]] for sound, entry in key["sounds"].items()}
-    assert all(abs(heard_pitch(test, sound) - PITCHES[name[sound]]) < 50 for sound in heard)
     compared = Counter(frozenset((name[v["a"]], name[v["b"]])) for v in votes)
     assert sorted(compared.values()) == [1, 1, 1] and all(len(pair) == 2 for pair in compared)
 
@@ -219,73 +205,55 @@ def listeners(folder: Path) -> list[str]:
     return sorted(listener.name for listener in stored)
 
 
-def compare_all(view, port: int, listener: str) -> None:
-    view.goto(f"http://127.0.0.1:{port}/?listener={listener}")
-    view.click("#start")
-    vote(view, "a")
-
-
-def test_answers_are_posted_once(view, browser, short):
+def test_answers_are_posted_once_when_the_server_is_there(view, browser, short):
     with serving(short) as port:
-        compare_all(view, port, "Ben")
-        view.wait_for_selector("#sent:has-text('accepted')")
-        assert view.is_hidden("#retry") and listeners(short) == ["Ben"]
-        view.reload()
-        assert "accepted" in view.inner_text("#sent")
-        said = view.inner_text("#sent")
-        other = browser.new_page()  # another browser, the same listener
-        compare_all(other, port, "Ben")
-        other.wait_for_selector("#sent:has-text('accepted before')")
-        assert other.inner_text("#sent") != said and other.is_hidden("#retry")
-        assert listeners(short) == ["Ben"]
-        assert exported(other)["votes"] != []
-        other.close()
-
-
-def test_answers_are_posted_again_when_the_server_is_back(view, short):
-    with serving(short) as port:
-        view.goto(f"http://127.0.0.1:{port}/?listener=Cleo")
+        view.goto(f"http://127.0.0.1:{port}/?listener=Ben")
         view.click("#start")
         hear(view)
     view.check("input[value=b]")
     view.keyboard.press("Enter")
     view.wait_for_selector("#sent:has-text('could not be sent')")
-    assert "Cleo" not in listeners(short)
+    assert listeners(short) == []
     with serving(short, port):
         view.click("#retry")
         view.wait_for_selector("#sent:has-text('accepted')")
-    assert view.is_hidden("#retry") and "Cleo" in listeners(short)
+        assert view.is_hidden("#retry") and listeners(short) == ["Ben"]
+        view.reload()
+        assert "accepted" in (said := view.inner_text("#sent"))
+        other = browser.new_page()  # another browser, the same listener
+        other.goto(f"http://127.0.0.1:{port}/?listener=Ben")
+        other.click("#start")
+        vote(other, "a")
+        other.wait_for_selector("#sent:has-text('accepted before')")
+        assert other.inner_text("#sent") != said and other.is_hidden("#retry")
+        assert listeners(short) == ["Ben"] and exported(other)["votes"] != []
+        other.close()
 
 
 # ---- Which pairs a listener gets
 
 
-def drawn(view, systems: int, sounds: int, pairs: int, listener: str) -> list[dict]:
-    """What the page's script draws, run by itself."""
-    script = (Path(page.__file__).parent / "page.js").read_text(encoding="utf-8")
-    code = script.partition("// --- the pairs of this listener")[2].partition("const pairs =")[0]
-    test = {
-        "id": "0123",
-        "pairs": pairs,
-        "systems": {f"s{i}": [f"{i} {j}" for j in range(sounds)] for i in range(systems)},
-    }
-    return view.evaluate(
-        f"([test, listener]) => {{\n// {code}\nreturn drawPairs(listener); }}", [test, listener]
-    )
+DRAWN = """([test, names]) => {{
+// {code}
+return names.map(drawPairs); }}"""
 
 
 @pytest.mark.parametrize("systems, sounds, pairs", [(4, 20, 20), (3, 2, 7), (2, 1, 3)])
 def test_pairs_are_balanced_and_random(view, systems, sounds, pairs):
-    everybody = [drawn(view, systems, sounds, pairs, f"listener {i}") for i in range(60)]
-    assert everybody[0] == drawn(view, systems, sounds, pairs, "listener 0")
+    script = (Path(page.__file__).parent / "page.js").read_text(encoding="utf-8")
+    code = script.partition("// --- the pairs of this listener")[2].partition("const pairs =")[0]
+    ids = {f"s{i}": [f"{i} {j}" for j in range(sounds)] for i in range(systems)}
+    names = [f"listener {i}" for i in [*range(60), 0]]
+    test = {"id": "0123", "pairs": pairs, "systems": ids}
+    *everybody, again = view.evaluate(DRAWN.format(code=code), [test, names])
+    assert everybody[0] == again
     sides, orders = Counter(), set()
+    n_kinds = systems * (systems - 1) // 2
     for one in everybody:
         assert len(one) == pairs
         kinds = [(pair["a"].split()[0], pair["b"].split()[0]) for pair in one]
         assert all(a != b for a, b in kinds)
-        counts = Counter(map(frozenset, kinds))
-        n_kinds = systems * (systems - 1) // 2
-        assert {counts[kind] for kind in counts} <= {pairs // n_kinds, -(-pairs // n_kinds)}
+        assert set(Counter(map(frozenset, kinds)).values()) <= {pairs // n_kinds, -(-pairs // n_kinds)}
         heard = Counter(pair[side] for pair in one for side in "ab")
         per_system = Counter(sound.split()[0] for sound in heard.elements())
         assert all(n <= -(-per_system[sound.split()[0]] // sounds) for sound, n in heard.items())

@@ -107,11 +107,14 @@ def test_noise_and_silence_are_named(tmp_path, systems, leave_out):
     assert len(files) == 6  # Trumpet has no more than three
 
 
-def test_noise_is_drawn_unless_it_is_left_out(tmp_path):
+def test_noise_alone_and_short_sounds_are_named(tmp_path):
     folders = {name: write(tmp_path / name, **{name: noise(1, seed=i)}) for i, name in enumerate("ab")}
     page.make(folders, tmp_path / "test")
     with pytest.raises(DataError, match="All clips of a in .* are silent or noise"):
         page.make(folders, tmp_path / "other", leave_out_noise=True)
+    write(folders["a"], blip=sine(440, 0.3))
+    with pytest.raises(DataError, match=r"blip.wav lasts 0.30 s"):
+        page.make(folders, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -129,12 +132,6 @@ def test_the_clips_are_drawn_by_the_seed(tmp_path):
     ids = [read(tmp_path / out / "test.json")["id"] for out in ("0", "again", "1")]
     assert ids[0] == ids[1] != ids[2]
     assert (tmp_path / "0" / "index.html").read_bytes() == (tmp_path / "again" / "index.html").read_bytes()
-
-
-def test_a_file_that_is_too_short_is_named(tmp_path, systems):
-    write(systems["Organ"], blip=sine(440, 0.3))
-    with pytest.raises(DataError, match=r"blip.wav lasts 0.30 s"):
-        page.make(systems, tmp_path / "test")
 
 
 # ---- The folder
