@@ -67,10 +67,10 @@ class PartialOutput:
         """Number of samples of each sequence generated so far."""
         return self._reached[0]
 
-    def fill(self, n_samples: int, on_progress: Callable[[int], object] = lambda _: None) -> None:
+    def fill(self, n_samples: int, on_block: Callable[[int], object] = lambda _: None) -> None:
         """Generate until each sequence has `n_samples` samples.
 
-        `on_progress` is called with their number after every block.
+        `on_block` is called with their number after every block; if it returns true, generation stops there.
         """
         generator, (start, state) = self._generator, self._reached
         generator.streams.skip(generator.sampler.noise, start)
@@ -83,11 +83,12 @@ class PartialOutput:
                     for samples, after in islice(blocks(generator, state, start), n_blocks):
                         file.write(np.ascontiguousarray(samples, self.dtype).tobytes())
                         self._reached = self.position + self._length, after
-                        on_progress(self.position)
+                        if on_block(self.position):
+                            break
                         if time.monotonic() - saved > SAVE_SECONDS:
                             self._save(file)
                             stored, saved = self.position, time.monotonic()
-                finally:  # also on Ctrl-C or SIGTERM
+                finally:  # also after an error
                     if self.position > stored:
                         self._save(file)
         except OSError as error:
@@ -128,10 +129,7 @@ class PartialOutput:
         os.fsync(file.fileno())
         position, state = self._reached
         with files.atomic_write(self._state) as temporary:
-            try:
-                np.savez(temporary, request=self._request, position=position, **state)  # type: ignore[arg-type]
-            except ValueError as error:  # in place of the Ctrl-C or SIGTERM that interrupted it
-                raise error.__context__ or error from None
+            np.savez(temporary, request=self._request, position=position, **state)  # type: ignore[arg-type]
 
 
 def _dtype(hp: HyperParameters) -> np.dtype[Any]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ from samplernn_theano.original.mrg31k3p import SEED as ORIGINAL_SEED
 from samplernn_theano.utils import files, plotting
 from samplernn_theano.utils.progress import counted, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.signal_handling import handle_signals
 from samplernn_theano.utils.version import package_version
 
 MINUTE = 60 * SAMPLE_RATE
@@ -124,13 +126,21 @@ def _fill(unfinished: PartialOutput, n_samples: int, length: int, overwrite: boo
     first = min(start, n_samples)
     if start:
         print(f"Resuming after {first / SAMPLE_RATE:.1f} s.", file=sys.stderr)
-    try:
-        with progress_bar("generate", n_samples / SAMPLE_RATE, "s of sound") as bar:
-            bar.begin(first / SAMPLE_RATE)
-            unfinished.fill(n_samples, lambda position: bar.at(min(position, n_samples) / SAMPLE_RATE))
-    except (KeyboardInterrupt, SystemExit):
+    signals: list[int] = []  # Ctrl-C or SIGTERM: the block is completed and saved
+    with (
+        handle_signals(signals.append),
+        progress_bar("generate", n_samples / SAMPLE_RATE, "s of sound") as bar,
+    ):
+        bar.begin(first / SAMPLE_RATE)
+
+        def on_block(position: int) -> bool:
+            bar.at(min(position, n_samples) / SAMPLE_RATE)
+            return bool(signals)
+
+        unfinished.fill(n_samples, on_block)
+    if signals:
         print("Interrupted; run the same command again to resume.", file=sys.stderr)
-        raise
+        raise KeyboardInterrupt if signals[0] == signal.SIGINT else SystemExit(128 + signals[0])
     return n_samples - first
 
 

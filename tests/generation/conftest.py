@@ -1,7 +1,7 @@
 """Fixtures that run `samplernn generate` on small models."""
 
 import os
-from itertools import islice
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -74,14 +74,16 @@ def generate(capsys, quick):
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """Raise an error in place of the block with this index."""
+    """Send a signal in the block with this number, from 1."""
 
-    def at(number: int, error: BaseException):
+    def at(number: int, signal_number: int = signal.SIGINT):
         blocks = partial.blocks
 
         def some(*arguments):
-            yield from islice(blocks(*arguments), number)
-            raise error
+            for i, block in enumerate(blocks(*arguments), 1):
+                if i == number:
+                    os.kill(os.getpid(), signal_number)
+                yield block
 
         monkeypatch.setattr(partial, "blocks", some)
         return lambda: monkeypatch.setattr(partial, "blocks", blocks)

@@ -11,12 +11,10 @@ import numpy as np
 import pytensor
 import pytest
 from pytensor.compile.mode import Mode
-from scipy.io import wavfile
 from scipy.special import softmax
 
 from samplernn_theano.checkpoints import load
 from samplernn_theano.cli.main import main
-from samplernn_theano.config.hyperparameters import OneTier, ThreeTier, TwoTier, WaveNet
 from samplernn_theano.generation import gallery, generate, like_original, samplers, write
 from samplernn_theano.generation.generator import BlockSampler, take
 from samplernn_theano.generation.random_streams import TheanoStreams
@@ -100,16 +98,6 @@ def no_pictures(monkeypatch):
 
 
 @families
-def test_levels_are_written_as_by_the_original(family, tmp_path):
-    """With left padding, except wavenet; the returned amplitudes are those in the file."""
-    hp = load.read(parameters_of(family)).hp
-    x = like_original.write(tmp_path / "a.wav", generated(family)[0][0], hp)
-    golden = SAMPLING / f"sample_{family}_g1_0.wav"
-    assert (tmp_path / "a.wav").read_bytes() == golden.read_bytes()
-    np.testing.assert_array_equal(x, wavfile.read(golden)[1])
-
-
-@families
 def test_the_command_writes_the_files_of_the_original(family, tmp_path, no_pictures, capsys):
     """400 samples of four sequences, left padding included."""
     path = parameters_of(family)
@@ -165,13 +153,3 @@ def test_quirk_wavenet_is_silent_in_its_third_second(family, tmp_path, monkeypat
         like_original.write(tmp_path / "expected.wav", expected[i], hp)
         written = (tmp_path / f"{path.stem}_like-original_g1_{i}.wav").read_bytes()
         assert written == (tmp_path / "expected.wav").read_bytes()
-
-
-def test_silenced_samples_and_left_padding():
-    small = {"dim": 4, "q_levels": 16}
-    wavenet = WaveNet(**small, wavenet_blocks=1, dilation_layers_per_block=3)
-    assert like_original.silenced(wavenet) == range(32_001, 48_000)
-    assert like_original.left_padding(wavenet) == 0
-    for hp, padding in ((ThreeTier(**small), 8), (TwoTier(**small), 16), (OneTier(**small), 1)):
-        assert like_original.silenced(hp) == range(0)
-        assert like_original.left_padding(hp) == padding

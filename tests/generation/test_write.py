@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -256,7 +257,7 @@ def test_another_page_is_kept(model, tmp_path, generate):
 def test_an_interrupted_command_resumes_and_reports_it(model, primes, tmp_path, generate, interrupted):
     arguments = (model, "--seconds", 0.5, "--n_seqs", 3, "--prime", primes / "talk.wav", "--out")
     generate(*arguments, tmp_path / "whole")
-    undo = interrupted(2, KeyboardInterrupt())
+    undo = interrupted(2)
     _, errors = generate(*arguments, tmp_path / "a", code=130)
     assert "Interrupted; run the same command again to resume." in errors
     assert not names(tmp_path / "a")  # only hidden files
@@ -271,8 +272,8 @@ def test_an_interrupted_command_resumes_and_reports_it(model, primes, tmp_path, 
 def test_a_replacement_of_existing_files_resumes(model, tmp_path, generate, interrupted, overwrite):
     arguments = (model, "--seconds", 0.5, "--n_seqs", 1, "--out", tmp_path)
     generate(*arguments, "--seconds", 0.1)
-    undo = interrupted(2, SystemExit(143))
-    with pytest.raises(SystemExit):
+    undo = interrupted(2, signal.SIGTERM)
+    with pytest.raises(SystemExit, match="143"):
         generate(*arguments, "--overwrite")
     assert soundfile.info(tmp_path / "model_seed0_t1_0.wav").frames == 1600  # kept until then
     undo()
@@ -282,7 +283,7 @@ def test_a_replacement_of_existing_files_resumes(model, tmp_path, generate, inte
 
 def test_another_length_resumes_too(model, tmp_path, generate, interrupted):
     generate(model, "--seconds", 0.7, "--n_seqs", 1, "--out", tmp_path / "whole")
-    undo = interrupted(5, KeyboardInterrupt())
+    undo = interrupted(5)
     generate(model, "--seconds", 0.9, "--n_seqs", 1, "--out", tmp_path / "a", code=130)
     undo()
     assert (
@@ -294,7 +295,7 @@ def test_another_length_resumes_too(model, tmp_path, generate, interrupted):
 
 def test_a_length_below_that_of_the_unfinished_generation_is_rejected(model, tmp_path, generate, interrupted):
     arguments = (model, "--n_seqs", 1, "--out", tmp_path / "a", "--seconds")
-    undo = interrupted(5, KeyboardInterrupt())
+    undo = interrupted(5)
     generate(*arguments, 0.9, code=130)
     undo()
     _, errors = generate(*arguments, 0.3, code=2)
@@ -307,7 +308,7 @@ def test_a_length_below_that_of_the_unfinished_generation_is_rejected(model, tmp
 
 def test_other_settings_under_the_same_name_are_rejected(model, tmp_path, generate, interrupted):
     arguments = ("--seconds", 0.5, "--out", tmp_path / "a")
-    undo = interrupted(2, KeyboardInterrupt())
+    undo = interrupted(2)
     generate(model, *arguments, "--n_seqs", 2, code=130)
     undo()
     _, errors = generate(model, *arguments, "--n_seqs", 3, code=2)
@@ -326,7 +327,7 @@ def test_other_settings_under_the_same_name_are_rejected(model, tmp_path, genera
 def test_a_modified_prime_is_another_request(model, primes, tmp_path, generate, interrupted):
     (tmp_path / "a.wav").write_bytes((primes / "talk.wav").read_bytes())
     arguments = (model, "--seconds", 0.5, "--n_seqs", 1, "--prime", tmp_path / "a.wav", "--out", tmp_path)
-    undo = interrupted(2, KeyboardInterrupt())
+    undo = interrupted(2)
     generate(*arguments, code=130)
     undo()
     soundfile.write(tmp_path / "a.wav", soundfile.read(tmp_path / "a.wav")[0][::-1], 16000)
@@ -338,7 +339,7 @@ def test_two_processes_cannot_write_the_same_generation(model, tmp_path, generat
     arguments = (model, "--seconds", 0.3, "--n_seqs", 1, "--out", tmp_path)
     folder = tmp_path / ".model_seed0_t1.part"
     if begun:
-        undo = interrupted(1, KeyboardInterrupt())
+        undo = interrupted(1)
         generate(*arguments, code=130)
         undo()
     with files.locked(folder):
