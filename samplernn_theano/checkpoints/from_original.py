@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from samplernn_theano.checkpoints import npz
 from samplernn_theano.checkpoints.load import LoadedModel, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
@@ -21,6 +19,7 @@ from samplernn_theano.original.results_folder import RESUMED, ResultTree
 from samplernn_theano.original.tags import ParamsName, experiment
 from samplernn_theano.utils import files, plotting
 from samplernn_theano.utils.files import atomic_folder
+from samplernn_theano.utils.progress import counted
 
 NOT_SAVED = "The original saved neither Adam's moments nor the recurrent states: they are missing."
 
@@ -105,7 +104,7 @@ def write_run(
     last = resume_checkpoint(tree, settings, which_set)
     with atomic_folder(out.resolve(), out.resolve().parent, overwrite) as folder:
         run, scored = Run(folder), []
-        for n, record in enumerate(tqdm(evaluated, unit=" evaluations", disable=None), 1):
+        for n, record in enumerate(counted(evaluated, "convert", len(evaluated), "evaluations"), 1):
             path = paths.get((record["epoch"], record["iteration"]))
             if path is None:
                 continue

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from samplernn_theano.checkpoints import load
 from samplernn_theano.checkpoints.load import LoadedModel, read_checked
@@ -20,6 +19,7 @@ from samplernn_theano.original.results_folder import RESUMED, ResultTree
 from samplernn_theano.original.tags import experiment
 from samplernn_theano.utils import plotting
 from samplernn_theano.utils.files import atomic_folder
+from samplernn_theano.utils.progress import counted
 
 NOT_STORED = "The original's files do not store Adam's moments and the recurrent states."
 
@@ -61,7 +61,8 @@ def write_tree(
         tree = ResultTree(folder)
         results_folder.create(tree, argv, model_settings.text(tree.folder, argv, original, schedule, shapes))
         written: set[int] = set()
-        for path in tqdm(_checkpoints(run), unit=" checkpoints", disable=None):
+        found = _checkpoints(run)
+        for path in counted(found, "convert", len(found), "checkpoints"):
             at = read_checked(path, settings, model)
             iteration: int = at.checkpoint.progress.get("iteration", -1) if at.checkpoint else -1
             if iteration in by_iteration.keys() - written:
