@@ -11,16 +11,14 @@ from matplotlib.figure import Figure
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.reproduction import figures
 from samplernn_theano.utils.files import atomic_write
-from samplernn_theano.utils.text import escape_control_characters
 
 if TYPE_CHECKING:
     from samplernn_theano.reproduction.measured import Score
     from samplernn_theano.reproduction.records import Attempt
     from samplernn_theano.reproduction.tables import Filled
 
+# Okabe and Ito's colour-blind-safe palette.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-"""Okabe and Ito's colour-blind-safe palette."""
-
 MARKERS = "osD^vP*"
 PUBLISHED = "#8a8a8a"
 WIDTH, DOTS = 5.2, 150  # inches, per inch: letters stay readable on a phone
@@ -50,9 +48,7 @@ def _panels(path: Path, filled: "Filled") -> Picture:
     for i, (axes, column) in enumerate(zip(panels, columns, strict=True)):
         scores = [row[i] for _, row in filled.rows]
         _points(axes, scores)
-        axes.set_yticks(
-            range(len(scores)), [escape_control_characters(score.title) for score in scores], fontsize=9
-        )
+        axes.set_yticks(range(len(scores)), [score.title for score in scores], fontsize=9)
         axes.set_ylim(len(scores) - 0.5, -0.5)
         axes.set_title(column.title, fontsize=10, loc="left")
         axes.grid(axis="x", alpha=0.3)
@@ -114,15 +110,9 @@ def curves(path: Path, title: str, runs: "Mapping[str, Sequence[Attempt]]") -> P
     figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
     over_time, over_iterations = figure.subplots(2)
     for i, (name, attempts) in enumerate(evaluated.items()):
-        style = {
-            "marker": MARKERS[i % len(MARKERS)],
-            "color": COLOURS[i % len(COLOURS)],
-            "ms": 3.5,
-            "lw": 1.2,
-        }
+        style = {"marker": MARKERS[i % 7], "color": COLOURS[i % 7], "ms": 3.5, "lw": 1.2}
         for j, attempt in enumerate(attempts):
-            scale = attempt.scale or "scale unknown"
-            label = f"{escape_control_characters(name)} ({scale})" if j == 0 else None
+            label = f"{name} ({attempt.scale or 'scale unknown'})" if j == 0 else None
             entries = attempt.evaluations
             valid = [entry["valid"] for entry in entries]
             over_time.plot([entry["seconds"] / 60 for entry in entries], valid, label=label, **style)
@@ -149,7 +139,7 @@ def retention(path: Path, rows: Sequence[tuple[str, float, float, float]]) -> Pi
         axes.barh(y, 100 * share, color=COLOURS[0], height=0.5)
         axes.plot([100 * low, 100 * high], [y, y], color="black", lw=1.5, marker="|")
     axes.axvline(50, color="black", ls="--", lw=1, label="50 %: a fixed receptive field")
-    axes.set_yticks(range(len(rows)), [escape_control_characters(title) for title, *_ in rows], fontsize=9)
+    axes.set_yticks(range(len(rows)), [title for title, *_ in rows], fontsize=9)
     axes.set(
         xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5), xlabel="clips that keep the voice (%), 95 % interval"
     )

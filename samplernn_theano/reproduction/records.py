@@ -122,11 +122,6 @@ class Results:
     pages: Sequence[str]
     """Listening tests with a page."""
 
-    @property
-    def seeds(self) -> list[int]:
-        """All requested seeds, sorted."""
-        return sorted({seed for seeds in self.requested.values() for seed in seeds})
-
     def of(self, experiment: str) -> Sequence[Attempt]:
         """The attempts at an experiment; empty if it was not started."""
         return self.attempts.get(experiment, ())

@@ -39,23 +39,16 @@ SPECIAL = re.compile(r"([\\`*_\[\]~|#])")
 MODEL = "three_tier.svg"
 
 
-def write(out: Path, files: Path = FILES) -> Path:
+def write(out: Path) -> Path:
     """Write the report on the workflow in `out` to OUT/report, and return the path of its page.
 
     Pictures and sounds of earlier reports that this one does not show are removed.
-
-    Parameters
-    ----------
-    out : Path
-        Folder of the workflow; only its folder `report` is written.
-    files : Path
-        Experiments, scales, published numbers and differences.
     """
     folder = out / "report"
-    experiments = tables.ordered(read_experiments(files))
-    tests = read_listening_tests(files)
+    experiments = tables.ordered(read_experiments(FILES))
+    tests = read_listening_tests(FILES)
     results = records.read(out, [*experiments, *tests])
-    numbers, known = read_numbers(files), read_differences(files)
+    numbers, known = read_numbers(FILES), read_differences(FILES)
     filled = [
         tables.fill(layout, results, experiments, numbers, known) for layout in tables.layouts(experiments)
     ]
@@ -149,10 +142,10 @@ def _progress(results: Results, experiments: Mapping[str, Experiment]) -> str:
     reasons = {n: [a.why_missing("evaluate") for a in results.of(experiments[n].run)] for n in requested}
     done = sum(not all(found) for found in reasons.values())
     failed = sum(any("failed" in reason for reason in found) for found in reasons.values())
-    seeds = f", seeds {', '.join(map(str, results.seeds))}" if len(results.seeds) > 1 else ""
-    return f"{done} of {len(requested)} requested experiments are done{seeds}" + (
-        f"; {failed} failed." if failed else "."
-    )
+    seeds = sorted({seed for own in results.requested.values() for seed in own})
+    text = f"{done} of {len(requested)} requested experiments are done"
+    text += f", seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else ""
+    return text + (f"; {failed} failed." if failed else ".")
 
 
 def _curves(results: Results, experiments: Mapping[str, Experiment], folder: Path) -> list[charts.Picture]:

@@ -131,23 +131,16 @@ def _generate(
 
 
 def classify(classifier: Classifier, waves: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The probability of the second speaker before and after the silence, (n, 2); NaN without voice.
+    """The probability of the second speaker before and after the silence of waves (n, LENGTH), (n, 2).
 
-    Parameters
-    ----------
-    waves : (n, LENGTH)
+    It is NaN without voice.
     """
     parts = [(wave[: SILENT.start], wave[SILENT.stop : SILENT.stop + SEGMENT]) for wave in waves]
     return np.array([[classifier.posterior(before), classifier.posterior(after)] for before, after in parts])
 
 
 def count(posteriors: NDArray[np.float64]) -> dict[str, Any]:
-    """Count the sequences that keep the speaker.
-
-    Parameters
-    ----------
-    posteriors : (n, 2)
-        See `classify`.
+    """Count the sequences that keep the speaker, by their posteriors (n, 2) of `classify`.
 
     Returns
     -------

@@ -24,7 +24,7 @@ from samplernn_theano.data.manifest import MANIFEST
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.reproduction import plan, scales
 from samplernn_theano.reproduction.paths import FILES
-from samplernn_theano.reproduction.plan import Command, Workflow
+from samplernn_theano.reproduction.plan import Command, Step, Workflow
 from samplernn_theano.reproduction.records import read_record
 from samplernn_theano.utils import signal_handling
 from samplernn_theano.utils.commands import run_command
@@ -171,23 +171,24 @@ def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
 
 def machine(used: int) -> dict[str, Any]:
     """Processor, used threads, cores, memory and GPUs of this machine."""
-    processor = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    memory = [line for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
+    memory = _value("/proc/meminfo", "MemTotal")
     return {
-        "cpu": processor[0].partition(":")[2].strip() if processor else None,
+        "cpu": _value("/proc/cpuinfo", "model name"),
         "cores": os.cpu_count(),
         "threads": used,
-        "memory_gib": round(int(memory[0].split()[1]) / 2**20, 1) if memory else None,
+        "memory_gib": round(int(memory.split()[0]) / 2**20, 1) if memory else None,
         "gpu": gpus() or None,
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
     }
 
 
-def _lines(path: str) -> list[str]:
+def _value(path: str, name: str) -> str | None:
+    """The first value of a name in a file of lines `name: value`."""
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
-        return []
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), None)
 
 
 def gpus() -> list[str]:
@@ -227,7 +228,7 @@ def _summary_line(record: dict[str, Any]) -> str:
     return about
 
 
-def _progress(workflow: Workflow, last: tuple[str, str, int | None] | None) -> str:
+def _progress(workflow: Workflow, last: Step | None) -> str:
     """Number of finished steps and estimated time of the others, from the durations of finished ones.
 
     `last` is the step just finished, whose .done file Snakemake has not written yet.

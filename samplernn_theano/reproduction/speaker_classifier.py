@@ -217,20 +217,17 @@ def _spread(speakers: Sequence[str]) -> list[int]:
 def _table(folder: str | Path) -> dict[str, list[str]]:
     """The speaker of each clip of each split."""
     path = Path(folder) / CLIPS
+    table: dict[str, list[str]] = {}
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        table: dict[str, list[str]] = {}
-        for row in rows:
-            table.setdefault(row["split"], []).append(row["speaker"])
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+            for row in csv.DictReader(file):
+                table.setdefault(row["split"], []).append(row["speaker"])
+        known = all(name for own in table.values() for name in own)
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError):
+        known = False
+    if not known:
         raise DataError(
-            f"{path}, the table of speakers, is missing or damaged; make the data set with: "
+            f"{path}, the table of clips, has no speakers, or is missing or damaged; make the data set with: "
             f"samplernn prepare RECORDINGS --speakers --out {folder}"
-        ) from error
-    if not all(name for own in table.values() for name in own):
-        raise DataError(
-            f"The data set in {folder} has no speaker labels; make it with --speakers: samplernn prepare "
-            f"RECORDINGS --speakers --out {folder}"
         )
     return table

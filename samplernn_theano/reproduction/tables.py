@@ -79,16 +79,13 @@ def layouts(experiments: Mapping[str, Experiment]) -> list[Layout]:
             "table1",
             "Table 1: test NLL, bits per sample",
             [Column(name.capitalize(), "test", BITS, name) for name in SETS],
-            [(_title(experiments, names), names) for names in rows1],
+            [(experiments[names[0]].title, names) for names in rows1],
         ),
         Layout(
             "table2",
             "Table 2: test NLL of real-valued output, Blizzard",
             [Column(unit, "test", unit, "blizzard") for unit in (NATS, BITS)],
-            [
-                (_title(experiments, [name]), [name] * 2)
-                for name in ("table2/rnn_gmm", "table2/samplernn_gmm")
-            ],
+            _twice(experiments, ["table2/rnn_gmm", "table2/samplernn_gmm"]),
         ),
         Layout(
             "table3",
@@ -99,33 +96,21 @@ def layouts(experiments: Mapping[str, Experiment]) -> list[Layout]:
         Layout(
             "table4",
             "Table 4: variants of the 2-tier model, Blizzard, bits per sample",
-            [
-                Column(name, split, BITS, "blizzard")
-                for name, split in (("Test", "test"), ("Validation", "valid"))
-            ],
-            [(_title(experiments, [f"table4/{v}"]), [f"table4/{v}"] * 2) for v in VARIANTS],
+            [Column("Test", "test", BITS, "blizzard"), Column("Validation", "valid", BITS, "blizzard")],
+            _twice(experiments, [f"table4/{variant}" for variant in VARIANTS]),
         ),
     ]
 
 
-def _title(experiments: Mapping[str, Experiment], names: Sequence[str]) -> str:
-    """The title of the first of these experiments that exists, else the last part of its name."""
-    titles = [experiments[name].title for name in names if name in experiments]
-    return titles[0] if titles else names[0].rpartition("/")[2]
-
-
-def _experiment(experiments: Mapping[str, Experiment], name: str, data: str) -> Experiment:
-    """An experiment; if its file no longer exists, an empty one, so that its results are still shown."""
-    empty = Experiment(
-        name, _title(experiments, [name]), "", data, flags={}, splits=(), retention=False, run=name
-    )
-    return experiments.get(name, empty)
+def _twice(experiments: Mapping[str, Experiment], names: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """Rows of experiments that are in both columns."""
+    return [(experiments[name].title, [name] * 2) for name in names]
 
 
 def ordered(experiments: Mapping[str, Experiment]) -> dict[str, Experiment]:
     """Sort experiments in the order of the tables, all others last."""
     names = [name for layout in layouts(experiments) for _, row in layout.rows for name in row]
-    return {name: experiments[name] for name in dict.fromkeys([*names, *experiments]) if name in experiments}
+    return {name: experiments[name] for name in dict.fromkeys([*names, *experiments])}
 
 
 def fill(
@@ -138,7 +123,7 @@ def fill(
     """Fill a table with scores, and with the numbers of the differences that apply to each."""
 
     def filled(name: str, column: Column) -> Score:
-        experiment = _experiment(experiments, name, column.data)
+        experiment = experiments[name]
         substitute = is_substitute(results, column.data)
         found = score(results, experiment, column.split, column.unit, numbers, substitute)
         scales = {attempt.planned_scale for attempt in results.of(experiment.run)}

@@ -69,10 +69,9 @@ def run(workflow: Workflow, cores: int | None, options: Sequence[str] = ()) -> i
     here = "--profile" not in options
     cores = cores or (threads.available() if here else None)
     with locked(workflow.out) as lock:
-        path = plan.save(workflow)
+        known = _options(plan.save(workflow), here, cores)
         print(_announcement(workflow, here), flush=True)
-        known = [*_options(path, workflow.out), *(_here(cores) if here else _cluster(cores)), *options]
-        code = _snakemake(known, {CORES: str(cores)} if here else {}, lock)
+        code = _snakemake([*known, *options], {CORES: str(cores)} if here else {}, lock)
         print(_outcome(workflow, code))
         print(f"The report is {report.write(workflow.out)}")
     return code
@@ -113,25 +112,28 @@ def options(profile: str | None, more: str) -> list[str]:
     return ["--profile", str(found), *shlex.split(more)]
 
 
-def _options(path: Path, out: Path) -> list[str]:
-    """Options of every call; our lock replaces Snakemake's, which a killed process leaves behind."""
+def _options(path: Path, here: bool, cores: int | None) -> list[str]:
+    """Options of every call; our lock replaces Snakemake's, which a killed process leaves behind.
+
+    On this machine there is one GPU, which JAX occupies whole, and most of the memory. On a cluster Snakemake
+    reports its jobs, whose output goes to files.
+    """
+    memory = int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)
     return [
-        *["--snakefile", str(FILES / "Snakefile")],
-        *["--configfile", str(path), "--directory", str(out)],
+        *[
+            "--snakefile",
+            str(FILES / "Snakefile"),
+            "--configfile",
+            str(path),
+            "--directory",
+            str(path.parent),
+        ],
         *["--keep-going", "--nolock", "--rerun-incomplete", "--scheduler", "greedy"],
         *["--rerun-triggers", "mtime", "input"],
+        *(["--cores", str(cores)] if cores else []),
+        *(["--resources", "gpu=1", f"mem_mb={memory}"] if here else []),
+        *(["--quiet", "all"] if here else ["--quiet", "host", "reason", "rules"]),
     ]
-
-
-def _cluster(cores: int | None) -> list[str]:
-    """Options on a cluster: Snakemake reports its jobs, whose output goes to files."""
-    return ["--quiet", "host", "reason", "rules", *(["--cores", str(cores)] if cores else [])]
-
-
-def _here(cores: int | None) -> list[str]:
-    """Options on this machine: one GPU, which JAX occupies whole, and most of the memory."""
-    memory = int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)
-    return ["--quiet", "all", "--cores", str(cores), "--resources", "gpu=1", f"mem_mb={memory}"]
 
 
 def _snakemake(options: Sequence[str], variables: Mapping[str, str], lock: int) -> int:
