@@ -3,8 +3,6 @@
 import os
 import resource
 import tempfile
-import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -117,23 +115,3 @@ def test_a_failed_write_is_reported_and_removed(tmp_path, name, float32):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not list(tmp_path.iterdir())
-
-
-def test_blocks_are_released(tmp_path):
-    """Memory does not depend on the length: at most two of 100 blocks exist at once."""
-
-    class Block(np.ndarray):  # a plain array has no weak references
-        pass
-
-    made: list[weakref.ref] = []
-
-    def blocks() -> Iterator[np.ndarray]:
-        for _ in range(100):
-            block = noise(4000).view(Block)
-            made.append(weakref.ref(block))
-            yield block
-            del block
-            assert sum(reference() is not None for reference in made) <= 2
-
-    encoders.write(tmp_path / "a.flac", blocks(), {})
-    assert soundfile.info(tmp_path / "a.flac").frames == 400_000

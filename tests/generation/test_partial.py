@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import itertools
 import multiprocessing
 import os
@@ -210,38 +211,22 @@ def test_samples_without_a_state_are_ignored(tmp_path):
     filled(tmp_path / "a", 30)
     (tmp_path / "a" / "state.npz").unlink()
     assert not partial.is_unfinished(tmp_path / "a")
-    np.testing.assert_array_equal(
-        filled(tmp_path / "a", 25, simple(seed=4), request="2"), take(simple(seed=4), 25)
-    )
+    other = filled(tmp_path / "a", 25, simple(seed=4), request="2")
+    np.testing.assert_array_equal(other, take(simple(seed=4), 25))
 
 
 # --- disks and memory ---------------------------------------------------------------------------------------
 
 
-class FullDisk:
-    """A file that holds `space` bytes."""
-
-    def __init__(self, file, space: int) -> None:
-        self.file, self.space = file, space
-
-    def write(self, content: bytes) -> int:
-        self.space -= len(content)
-        if self.space < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return self.file.write(content)
-
-    def __getattr__(self, name: str):
-        return getattr(self.file, name)
-
-
 def test_a_full_disk_is_an_error_and_the_generation_resumes_with_more_space(tmp_path, monkeypatch):
-    @contextlib.contextmanager
-    def opened_there(path, mode):
-        with open(path, mode) as file:
-            yield FullDisk(file, 170)
+    class FullDisk(io.BufferedWriter):
+        def write(self, content) -> int:
+            if self.tell() + len(content) > 170:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(content)
 
     with monkeypatch.context() as context:
-        context.setattr(partial, "open", opened_there, raising=False)
+        context.setattr(partial, "open", lambda path, mode: FullDisk(io.FileIO(path, mode)), raising=False)
         with pytest.raises(OutputError, match="No disk space left while writing .*samples; free some"):
             filled(tmp_path / "a", 95)
     assert opened(tmp_path / "a").position == 40
@@ -300,9 +285,8 @@ class Command:
         gallery.draw_thumbnail = lambda *_: None
         os.fsync = lambda descriptor: None
         self.whole = folder / "whole"
-        with (folder / "whole.txt").open("w") as log, contextlib.redirect_stdout(log):
-            with contextlib.redirect_stderr(log):
-                assert main([*self.arguments, "--out", str(self.whole)]) == 0
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            assert main([*self.arguments, "--out", str(self.whole)]) == 0
 
     def run(self, out: Path, operation: int = 0, seconds: float = 0.0, number: int = signal.SIGKILL) -> int:
         """Run the command, optionally kill it; return its exit code."""
@@ -379,7 +363,7 @@ def kill_some_time(name: str, folder: Path, times: int, kills: int, number: int)
         command.assert_done(out, code)
         log = out.with_suffix(".txt").read_text()
         n_resumed += log.count("Resuming after")
-        assert "Traceback" not in log
+        assert log.count("Traceback") == log.count("Exception ignored")  # a signal during a destructor
         shutil.rmtree(out)
     return n_resumed
 
