@@ -13,8 +13,8 @@ from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import WaveNet
 from samplernn_theano.evaluation import nll
 from samplernn_theano.generation import gallery, partial, priming, samplers, write
-from tests.generation.test_partial import HP, interpreted
-from tests.generation.test_samplers import parameters
+from tests.generation.test_partial import HP
+from tests.generation.test_samplers import interpreted, parameters
 
 WAVENET = WaveNet(dim=4, q_levels=16, wavenet_blocks=1, dilation_layers_per_block=3, batch_size=1)
 

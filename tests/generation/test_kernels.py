@@ -30,34 +30,20 @@ N, T, SILENT = 3, 96, range(37, 50)
 TEMPERATURES = np.array([0.5, 1.0, 1.5])
 SMALL = {"batch_size": N, "emb_size": 6}
 SECONDS = {**SMALL, "seq_len": T}
+TWO = {"batch_size": N, "n_frames": T // 4, "frame_size": 4, "dim": 20, "emb_size": 0, "q_levels": 16}
+NARROW = {"dim": 5, "q_levels": 20, "big_frame_size": 4, "frame_size": 4, "n_rnn": 2}
+DEEP = {"dim": 12, "q_levels": 32, "n_rnn": 3, "skip_conn": True}
 CASES = {
     "three_tier": ThreeTier(**SECONDS, dim=16, q_levels=32),
-    "three_tier, narrow": ThreeTier(**SECONDS, dim=5, q_levels=20, big_frame_size=4, frame_size=4, n_rnn=2),
+    "three_tier, narrow": ThreeTier(**SECONDS, **NARROW),
     "three_tier, LSTM": ThreeTier(**SECONDS, dim=20, q_levels=100, rnn_type="LSTM", n_rnn=2),
     "three_tier, LSTM x 3, skips": ThreeTier(
-        **SECONDS,
-        dim=12,
-        q_levels=32,
-        big_frame_size=16,
-        frame_size=4,
-        rnn_type="LSTM",
-        n_rnn=3,
-        skip_conn=True,
+        **SECONDS, **DEEP, big_frame_size=16, frame_size=4, rnn_type="LSTM"
     ),
-    "three_tier, GRU x 3, skips": ThreeTier(**SECONDS, dim=12, q_levels=32, n_rnn=3, skip_conn=True),
+    "three_tier, GRU x 3, skips": ThreeTier(**SECONDS, **DEEP),
     "k_tier": KTier(**SECONDS, dim=16, q_levels=33, frame_sizes=(16, 8, 2), sample_input="real"),
     "k_tier of one": KTier(**SECONDS, dim=20, q_levels=32, frame_sizes=(1,), rnn_type="LSTM"),
-    "two_tier, one-hot, no norms": TwoTier(
-        batch_size=N,
-        n_frames=T // 4,
-        frame_size=4,
-        dim=20,
-        emb_size=0,
-        q_levels=16,
-        n_rnn=2,
-        skip_conn=True,
-        weight_norm=False,
-    ),
+    "two_tier, one-hot, no norms": TwoTier(**TWO, n_rnn=2, skip_conn=True, weight_norm=False),
     "two_tier, multi_softmax": TwoTier(
         **SMALL, n_frames=T // 16, dim=16, q_levels=256, n_rnn=1, multi_softmax=True
     ),
@@ -70,29 +56,18 @@ CASES = {
 FAMILIES = {"one_tier": "1t", "two_tier": "2t", "three_tier": "3t"}
 
 
-@numba.njit(**OPTIONS)
-def exponential(x):
-    elementwise.exponential(x)
+def compiled(function):
+    """A function that only compiled code can call, as one to call from here."""
+
+    @numba.njit(**OPTIONS)
+    def call(*arguments):
+        return function(*arguments)
+
+    return call
 
 
-@numba.njit(**OPTIONS)
-def sigmoid(x):
-    elementwise.sigmoid(x)
-
-
-@numba.njit(**OPTIONS)
-def tanh(x):
-    elementwise.tanh(x)
-
-
-@numba.njit(**OPTIONS)
-def accumulate(x, W, y, column):
-    product.accumulate(x, W, y, column)
-
-
-@numba.njit(**OPTIONS)
-def draw(logits, uniform, inverse_temperature, top_p):
-    return sample_loop.draw(logits, uniform, inverse_temperature, top_p)
+exponential, sigmoid, tanh = map(compiled, (elementwise.exponential, elementwise.sigmoid, elementwise.tanh))
+accumulate, draw = compiled(product.accumulate), compiled(sample_loop.draw)
 
 
 @numba.njit(**OPTIONS)

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from samplernn_theano.generation.generator import BlockSampler, Generator, take
 from samplernn_theano.generation.partial import PartialOutput
 from samplernn_theano.generation.random_streams import NumpyStreams
 from samplernn_theano.generation.request import Request
-from tests.generation.test_samplers import RNNGMM, parameters
+from tests.generation.test_samplers import RNNGMM, interpreted, parameters
 from tests.training.test_kills import in_a_new_process, kill_before
 
 HP = ThreeTier(dim=16, emb_size=4, q_levels=32, seq_len=16, big_frame_size=8, frame_size=2, batch_size=1)
@@ -332,15 +332,6 @@ def once(function: Callable) -> Callable:
         return results[0]
 
     return known
-
-
-def interpreted(inputs: Sequence, outputs: Sequence, backend: object = None, precision: str = "highest"):
-    """Compile to node-by-node evaluation: faster than compiling graphs as small as these."""
-    import pytensor
-    from pytensor.compile.mode import Mode
-
-    with pytensor.config.change_flags(floatX="float32", linker="py"):  # the linker of what scans repeat
-        return pytensor.function(list(inputs), list(outputs), mode=Mode("py", None), on_unused_input="ignore")
 
 
 def kill_some_time(name: str, folder: Path, times: int, kills: int, number: int) -> int:

@@ -20,7 +20,7 @@ from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.generation import priming, samplers
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
-from tests.generation.test_partial import interpreted
+from tests.generation.test_samplers import interpreted
 
 SMALL = {"dim": 8, "batch_size": 1}
 LEVELS = {**SMALL, "q_levels": 16}
