@@ -1,7 +1,5 @@
 """Figure 2 shows the sounds it is given, and the picture can be opened."""
 
-import re
-
 import matplotlib.image
 import numpy as np
 import pytest
@@ -55,12 +53,8 @@ def test_waveforms_show_two_seconds_and_the_loudest_tenth(tmp_path, drawn):
     figures.waveforms(tmp_path / "a.png", columns)
     panels = np.array(drawn[0].axes).reshape(4, 2)
     assert [axes.get_title() for axes in panels[0]] == ["speech", "music"]
-    assert [re.split(r"\n", axes.get_ylabel())[0] for axes in panels[:, 0]] == [
-        "data",
-        "data",
-        "samples",
-        "samples",
-    ]
+    labels = [axes.get_ylabel().split("\n")[0] for axes in panels[:, 0]]
+    assert labels == ["data", "data", "samples", "samples"]
     assert [axes.get_xlim() for axes in panels[:, 1]] == [(0, 2), (0, 100), (0, 2), (0, 100)]
     data, part, samples, _ = panels[:, 0]
     seconds, amplitudes = data.lines[0].get_data()
@@ -72,9 +66,7 @@ def test_waveforms_show_two_seconds_and_the_loudest_tenth(tmp_path, drawn):
         (mark,) = axes.patches
         assert mark.get_x() <= at and mark.get_x() + mark.get_width() >= at + 0.05
         assert mark.get_width() == pytest.approx(0.1)
-    assert panels[2, 1].lines[0].get_xdata()[-1] == pytest.approx(
-        1, abs=1e-3
-    )  # a short sound is drawn as it is
+    assert panels[2, 1].lines[0].get_xdata()[-1] == pytest.approx(1, abs=1e-3)  # of a short sound
     assert data.get_ylim() == part.get_ylim()
     assert len(drawn[0].artists) == 8  # two lines from each mark to what it marks
     assert matplotlib.image.imread(tmp_path / "a.png").ndim == 3

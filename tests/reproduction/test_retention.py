@@ -57,25 +57,19 @@ def counted(classifier, spoken, pairs) -> dict:
 
 def drawn(seed: int, n: int, low: float) -> list[tuple[str, str]]:
     """Pairs of voices that are drawn independently."""
-    return [("low" if a else "high", "low" if b else "high") for a, b in _coins(seed, n, low)]
-
-
-def _coins(seed, n, low):
-    return np.random.RandomState(seed).rand(n, 2) < low
+    coins = np.random.RandomState(seed).rand(n, 2) < low
+    return [("low" if a else "high", "low" if b else "high") for a, b in coins]
 
 
 # --- counting -----------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_always_keeps_the_speaker(classifier, spoken):
+def test_a_model_that_always_keeps_the_speaker_and_one_that_never_does(classifier, spoken):
     found = counted(classifier, spoken, [("low", "low"), ("high", "high")] * 20)
     assert (found["clips"], found["kept"], found["share"], found["cannot_tell"]) == (40, 40, 1.0, 0)
     assert 0.9 < found["low"] < found["high"] == 1 and found["chance"] == 0.5
     assert found["p_value"] == pytest.approx(2 * 0.5**40) and found["p_value_chance"] < 1e-9
     assert found["table"] == [[20, 0], [0, 20]]
-
-
-def test_a_model_that_never_does(classifier, spoken):
     found = counted(classifier, spoken, [("low", "high"), ("high", "low")] * 20)
     assert (found["kept"], found["share"], found["low"], found["chance"]) == (0, 0.0, 0.0, 0.5)
     assert found["p_value"] < 1e-9 and found["p_value_chance"] == 1
@@ -105,22 +99,13 @@ def test_sequences_in_which_nobody_speaks_are_counted_apart(classifier, spoken):
     pairs = [("low", "low"), ("none", "low"), ("low", "none"), ("none", "none"), ("low", "high")]
     found = counted(classifier, spoken, pairs)
     assert (found["clips"], found["cannot_tell"], found["kept"], found["share"]) == (5, 3, 1, 0.5)
-
-
-def test_what_a_model_says_during_the_silence_does_not_count(classifier, spoken):
-    wave = sequence(spoken, "none", "none")
-    wave[32000:48000] = spoken["low"][0][:16000]
-    assert np.isnan(retention.classify(classifier, wave[None])).all()
-
-
-def test_a_model_that_says_nothing_has_no_share(classifier, spoken):
     found = counted(classifier, spoken, [("none", "none")] * 3)
     assert (found["clips"], found["cannot_tell"], found["kept"]) == (3, 3, 0)
     for name in ("share", "low", "high", "p_value", "chance", "p_value_chance"):
         assert found[name] is None
-
-
-# --- what the classifier is trained on ----------------------------------------------------------------------
+    wave = sequence(spoken, "none", "none")
+    wave[32000:48000] = spoken["low"][0][:16000]  # what is said during the silence does not count
+    assert np.isnan(retention.classify(classifier, wave[None])).all()
 
 
 def test_clips_are_normalised_and_quantised_as_for_the_model():
