@@ -14,33 +14,11 @@ from samplernn_theano.cli.options import Parser
 from samplernn_theano.cli.retention import add_retention
 from samplernn_theano.config.hyperparameters import OneTier, SampleRNNGMM, ThreeTier, WaveNet
 from samplernn_theano.generation import generate as generation
-from samplernn_theano.reproduction import retention, speaker_classifier
+from samplernn_theano.reproduction import retention
 from samplernn_theano.utils.commands import run_command
 from tests.generation.test_samplers import parameters
-from tests.reproduction.test_speaker_classifier import demo, make_voices
 
 HP = OneTier(dim=8, emb_size=4, q_levels=32, seq_len=16, batch_size=1)
-
-
-@pytest.fixture(scope="module")
-def voices(tmp_path_factory) -> Path:
-    return make_voices(tmp_path_factory.mktemp("voices"))
-
-
-@pytest.fixture(scope="module")
-def classifier(voices):
-    return speaker_classifier.train(voices)
-
-
-@pytest.fixture(scope="module")
-def spoken() -> dict[str, np.ndarray]:
-    """Two pieces of 2 s of each voice, (2, SEGMENT), and of none."""
-    random = np.random.RandomState(7)
-    said = {
-        voice: demo.babble(voice, 2 * speaker_classifier.SEGMENT, random).reshape(2, -1)
-        for voice in ("high", "low")
-    }
-    return said | {"none": np.zeros((2, speaker_classifier.SEGMENT))}
 
 
 def sequence(spoken, before: str, after: str) -> np.ndarray:
@@ -75,18 +53,13 @@ def test_a_model_that_always_keeps_the_speaker_and_one_that_never_does(classifie
     assert found["p_value"] < 1e-9 and found["p_value_chance"] == 1
 
 
-def test_a_model_that_tosses_a_coin(classifier, spoken):
-    found = counted(classifier, spoken, drawn(1, 200, low=0.5))
-    assert found["low"] < 0.5 < found["high"] and found["p_value"] > 0.05 and found["p_value_chance"] > 0.05
-    assert found["chance"] == pytest.approx(0.5, abs=0.02)
-
-
-def test_a_model_that_prefers_one_voice_keeps_it_often_by_chance(classifier, spoken):
-    """It is far above 50 %, and no further than chance."""
-    found = counted(classifier, spoken, drawn(1, 200, low=0.9))
-    assert found["share"] > 0.7 and found["p_value"] < 1e-6
-    assert found["chance"] == pytest.approx(0.9**2 + 0.1**2, abs=0.05)
-    assert found["low"] < found["chance"] < found["high"] and found["p_value_chance"] > 0.05
+@pytest.mark.parametrize("low, chance", [(0.5, 0.5), (0.9, 0.9**2 + 0.1**2)])
+def test_a_model_that_draws_voices_keeps_one_by_chance(classifier, spoken, low, chance):
+    """One that prefers a voice is far above 50 %, and no further than chance."""
+    found = counted(classifier, spoken, drawn(1, 200, low))
+    assert found["chance"] == pytest.approx(chance, abs=0.05) and found["p_value_chance"] > 0.05
+    assert found["low"] < found["chance"] < found["high"]
+    assert found["p_value"] > 0.05 if low == 0.5 else found["share"] > 0.7 and found["p_value"] < 1e-6
 
 
 def test_rows_are_the_speaker_before_and_columns_the_one_after(classifier, spoken):

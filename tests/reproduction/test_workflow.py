@@ -50,10 +50,7 @@ def test_the_list_has_experiments_and_published_numbers():
         (["table3/32"], "The set blizzard cannot be downloaded"),
         (["table3/32", "--data", "blizzard=/nowhere"], "--data blizzard: there is no folder /nowhere"),
         (["table1/music", "--recordings", "music=/nowhere"], "--recordings music: there is no folder"),
-        (
-            ["table1/music", "--data", "blizzard=/tmp"],
-            "None of these experiments uses the set blizzard; they use music",
-        ),
+        (["table1/music", "--data", "blizzard=/tmp"], "uses the set blizzard; they use music"),
         (["table3/32", "--data", "speech=/tmp"], "is not SET=..., with one of the sets blizzard"),
         (["table3/32", "--scale", "smoke", "--profile", "mine"], "There is no profile mine"),
         (["--report", "--out", "/nowhere"], "/nowhere holds no workflow"),
@@ -75,9 +72,7 @@ def test_a_dry_run_prints_commands_and_makes_nothing(tmp_path):
 
 
 def test_other_settings_want_another_folder(tmp_path):
-    plan.save(
-        plan.Workflow(out=tmp_path, scale="smoke", experiments={"table3/32": [123]}, data={"music": "/a"})
-    )
+    plan.save(plan.Workflow(tmp_path, "smoke", {"table3/32": [123]}, data={"music": "/a"}))
     for words, sentence in {
         ("--scale", "laptop"): "of the scale smoke, not laptop",
         ("--scale", "smoke", "--max-minutes", "1"): "with --max-minutes none, not 1",
@@ -90,13 +85,11 @@ def test_other_settings_want_another_folder(tmp_path):
 def test_only_what_is_named_is_done_and_all_that_was_ever_named_is_known(tmp_path):
     first = workflow.join(plan.Workflow(tmp_path, "smoke", {"table3/32": [123], "table3/64": [123]}))
     plan.save(first)
-    second = workflow.join(
-        plan.Workflow(tmp_path, "smoke", {"table3/64": [123, 124]}, about={"music": "mine"})
-    )
+    second = plan.Workflow(tmp_path, "smoke", {"table3/64": [123, 124]}, about={"music": "mine"})
+    second = workflow.join(second)
     assert plan.trained(second) == [("table3/64", 123), ("table3/64", 124)]
-    assert second.before == {"table3/32": [123], "table3/64": [123, 124]} and second.about == {
-        "music": "mine"
-    }
+    assert second.before == {"table3/32": [123], "table3/64": [123, 124]}
+    assert second.about == {"music": "mine"}
 
 
 # --- a step -------------------------------------------------------------------------------------------------
@@ -122,14 +115,12 @@ def test_the_energy_is_what_the_meters_counted_if_they_can_be_read(tmp_path, mon
     monkeypatch.setattr(run_step, "METERS", tmp_path)
     assert run_step._energy() is None
     for package, joules in enumerate((2, 3)):
-        meter = tmp_path / f"intel-rapl:{package}" / "energy_uj"
-        meter.parent.mkdir()
-        meter.write_text(f"{joules}000000\n")
+        (tmp_path / f"intel-rapl:{package}").mkdir()
+        (tmp_path / f"intel-rapl:{package}" / "energy_uj").write_text(f"{joules}000000\n")
     assert run_step._energy() == 5.0
 
-    plan.save(plan.Workflow(out=tmp_path, scale="smoke", experiments={"table3/32": [123]}))
-    counted = iter([5.0, 9.0])
-    monkeypatch.setattr(run_step, "_energy", lambda: next(counted))
+    plan.save(plan.Workflow(tmp_path, "smoke", {"table3/32": [123]}))
+    monkeypatch.setattr(run_step, "_energy", iter([5.0, 9.0]).__next__)
     run_step.run(tmp_path, "evaluate", "table3/32", 123)
     assert record(tmp_path, "table3/32", "evaluate")["energy_joules"] == 4
 
@@ -161,13 +152,8 @@ def test_a_killed_workflow_resumes_and_a_failed_experiment_does_not_stop_the_oth
     words = ["table1/music/one_tier", "table3/512", "--scale", "smoke", "--out", out]
     words += ["--data", f"blizzard={bad}", "--cores", "1"]
 
-    killed = subprocess.Popen(
-        command(*words),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    killed = subprocess.Popen(command(*words), cwd=ROOT, **quiet)
     wait_for(out / "steps/table1/music/one_tier/seed123/train.json", killed)
     began = json.loads((out / "steps/data/music.json").read_text())["started"]
     killed.kill()
