@@ -15,9 +15,9 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 if TYPE_CHECKING:  # slow modules are imported when the command runs
     from samplernn_theano.config.hyperparameters import HyperParameters
-    from samplernn_theano.generation.file_names import OutputFiles
+    from samplernn_theano.generation.gallery import Record
     from samplernn_theano.generation.request import Request
-    from samplernn_theano.generation.write import Result
+    from samplernn_theano.generation.write import OutputFiles
 
 SUFFIXES = ("wav", "flac", "ogg")
 
@@ -129,7 +129,7 @@ def _generate(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import load
     from samplernn_theano.data import audio
     from samplernn_theano.evaluation import score_report
-    from samplernn_theano.generation import file_names, write
+    from samplernn_theano.generation import write
 
     model = load.read(a.checkpoint, a.set)
     to_stdout = str(a.out) == "-"
@@ -148,9 +148,9 @@ def _generate(a: argparse.Namespace) -> int:
         write.stream(model, request, n_samples, sys.stdout.buffer, not a.without_prime, log)
         return 0
     reference = {str(path): audio.read_mono(path)[: write.MINUTE].copy() for path in a.beside}
-    output = file_names.name_files(model, request, a.out or file_names.default_folder(model.path), a.format)
-    file_names.check_overwrite(output, a.overwrite)
-    result = write.write_samples(
+    output = write.name_files(model, request, a.out or write.default_folder(model.path), a.format)
+    write.check_overwrite(output, a.overwrite)
+    record, n_generated, seconds = write.write_samples(
         model,
         request,
         output,
@@ -162,7 +162,7 @@ def _generate(a: argparse.Namespace) -> int:
         reference=reference,
         log=log,
     )
-    _report(result, output)
+    _report(record, n_generated, seconds, output)
     return 0
 
 
@@ -205,12 +205,12 @@ def _request(a: argparse.Namespace, hp: "HyperParameters") -> tuple["Request", i
     return request, n_samples
 
 
-def _report(result: "Result", output: "OutputFiles") -> None:
+def _report(record: "Record", n_generated: int, seconds: float, output: "OutputFiles") -> None:
     """Print the speed, and the files with their loudness."""
-    sounds, speed = result.record.sounds, result.n_generated / result.seconds
-    n, length = len(sounds), result.n_generated / SAMPLE_RATE
+    sounds, speed = record.sounds, n_generated / seconds
+    n, length = len(sounds), n_generated / SAMPLE_RATE
     print(
-        f"{n} x {length:.2f} s of sound in {result.seconds:.1f} s with compilation and writing: "
+        f"{n} x {length:.2f} s of sound in {seconds:.1f} s with compilation and writing: "
         f"{speed:,.0f} steps/s, {n * speed / SAMPLE_RATE:.2f} times real time"
     )
     for sound in sorted(sounds, key=lambda sound: sound.nll_bits or 0)[:MAX_LISTED]:

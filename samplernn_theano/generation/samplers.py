@@ -34,29 +34,16 @@ def create_sampler(
     temperature: float | Sequence[float] = 1.0,
     top_p: float = 1.0,
 ) -> BlockSampler:
-    """Create a block sampler for `n_seqs` sequences.
+    """Create a block sampler for `n_seqs` sequences; `temperature` and `top_p` are as in a request.
 
-    Parameters
-    ----------
-    backend : str, optional
-        Compile the graph of a block for it. Default: the kernels where the family has them, else the graph
-        for the default backend.
-    temperature : float or sequence of float
-        Of all sequences, or of each. Logits are divided by it.
-    top_p : float
-        Below 1, for levels only: the most probable ones are drawn, which have this probability together.
+    With a `backend` the graph of a block is compiled for it; else the kernels are used where the family has
+    them, and where not the graph on the default backend.
     """
-    inverse_temperature = (1 / np.broadcast_to(np.asarray(temperature, np.float64), n_seqs)).astype(
-        np.float32
-    )
+    temperatures = np.broadcast_to(np.asarray(temperature, np.float64), n_seqs)
+    inverse_temperature = (1 / temperatures).astype(np.float32)
     if backend is None and isinstance(hp, FAMILIES):
         return _with_kernels(params, hp, inverse_temperature, top_p)
     return _with_graph(params, hp, inverse_temperature, top_p, backend)
-
-
-def has_kernels(hp: HyperParameters) -> bool:
-    """True if the kernels can generate with such a model."""
-    return isinstance(hp, FAMILIES)
 
 
 # --- the graph ----------------------------------------------------------------------------------------------
@@ -104,9 +91,8 @@ def _with_kernels(
     n_seqs, overlap = len(inverse_temperature), hp.overlap
     samples = min(KERNEL_BLOCK, KERNEL_SAMPLES // n_seqs)
     length = max(1, samples // overlap) * overlap
-    names = (
-        {"SampleLevel.h0": "h0"} if isinstance(hp, OneTier) else {f"{t.name}.h0": t.state for t in hp.tiers}
-    )
+    tiers = () if isinstance(hp, OneTier) else hp.tiers
+    names = {f"{tier.name}.h0": tier.state for tier in tiers} or {"SampleLevel.h0": "h0"}
     rescaled = weights.rescaled_levels(hp)
     shares = np.array_split(np.arange(n_seqs), min(n_seqs, threads.available()))
     pool = ThreadPoolExecutor(len(shares))

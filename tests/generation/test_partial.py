@@ -24,7 +24,7 @@ from samplernn_theano.checkpoints import load, npz
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import HyperParameters, ThreeTier
 from samplernn_theano.errors import CheckpointError, OutputError
-from samplernn_theano.generation import file_names, gallery, generate, partial, priming, samplers, write
+from samplernn_theano.generation import gallery, generate, partial, priming, samplers, write
 from samplernn_theano.generation.generator import BlockSampler, Generator, take
 from samplernn_theano.generation.partial import PartialOutput
 from samplernn_theano.generation.random_streams import NumpyStreams
@@ -244,7 +244,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
         generator = simple(length=1600)
         monkeypatch.setattr(generate, "prepare_generator", lambda *_, **__: generator)
         request = Request(n_seqs=2)
-        expected = file_names.name_files(model, request, tmp_path / str(n_samples), "flac")
+        expected = write.name_files(model, request, tmp_path / str(n_samples), "flac")
         tracemalloc.start()
         write.write_samples(model, request, expected, n_samples, log=lambda _: None)
         most = tracemalloc.get_traced_memory()[1]

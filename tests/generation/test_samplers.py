@@ -7,7 +7,6 @@ from pytensor.compile.mode import Mode
 
 from samplernn_theano.backends import threads
 from samplernn_theano.config.hyperparameters import (
-    FAMILIES,
     RNNGMM,
     KTier,
     OneTier,
@@ -79,11 +78,6 @@ def copied(state):
 
 
 # --- choice of the implementation
-
-
-def test_families_with_recurrent_tiers_and_a_softmax_have_kernels():
-    kernels = {"one_tier", "two_tier", "three_tier", "k_tier"}
-    assert {name for name, family in FAMILIES.items() if samplers.has_kernels(family())} == kernels
 
 
 def test_without_a_backend_the_kernels_are_used_in_short_blocks_of_many_sequences(monkeypatch):
