@@ -34,11 +34,8 @@ def figure(*words) -> int:
 def test_the_ending_chooses_the_format(tmp_path, ending, magic):
     figures.waveforms(tmp_path / f"a.{ending}", {"music": (burst(0.5), burst(1))})
     assert (tmp_path / f"a.{ending}").read_bytes().startswith(magic)
-
-
-def test_another_ending_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(OutputError, match=r"a\.gif was not drawn: its name must end in .*\.pdf or \.svg"):
-        figures.waveforms(tmp_path / "a.gif", {"music": (np.zeros(RATE), np.zeros(RATE))})
+        figures.waveforms(tmp_path / "a.gif", {"music": (burst(0.5), burst(1))})
 
 
 def burst(at: float, seconds: float = 3, amplitude: float = 0.5) -> np.ndarray:
@@ -67,8 +64,6 @@ def test_waveforms_show_two_seconds_and_the_loudest_tenth(tmp_path, drawn):
         assert mark.get_x() <= at and mark.get_x() + mark.get_width() >= at + 0.05
         assert mark.get_width() == pytest.approx(0.1)
     assert panels[2, 1].lines[0].get_xdata()[-1] == pytest.approx(1, abs=1e-3)  # of a short sound
-    assert data.get_ylim() == part.get_ylim()
-    assert len(drawn[0].artists) == 8  # two lines from each mark to what it marks
     assert matplotlib.image.imread(tmp_path / "a.png").ndim == 3
 
 

@@ -408,16 +408,6 @@ def test_earlier_requests_are_kept(tmp_path, no_pictures):
     assert "2 of 3 requested experiments are done" in shown.text
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [{"cells": ["table3/32"], "seeds": [1]}, {"cells": {"table3/32": 3}}, {"before": "table3/32"}, []],
-)
-def test_invalid_requests_are_ignored(tmp_path, asked):
-    write_json(tmp_path / "workflow.json", asked)
-    found = records.read(tmp_path, ["table3/32"])
-    assert not found.requested
-
-
 # --- what was not run, failed, runs -------------------------------------------------------------------------
 
 
@@ -450,13 +440,18 @@ def test_retention_and_votes_are_shown(mixed, page):
     assert f"failed: All clips of {HOSTILE} are silent." in found.text
 
 
-@pytest.mark.parametrize(
-    "content", ["", "[]", '{"status": "done"}', '{"status": "done", "result": 3, "seed": []}']
-)
+DAMAGED = [
+    *("", "[]", '{"status": "done"}', '{"status": "done", "result": 3, "seed": []}'),
+    *('{"cells": ["table3/32"], "seeds": [1]}', '{"cells": {"table3/32": 3}}', '{"before": "table3/32"}'),
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_records_count_as_not_there(tmp_path, no_pictures, content):
     for name in ("workflow.json", "steps/data/music.json", "steps/table1/music/two_tier/seed123/train.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
+    assert not records.read(tmp_path, ["table3/32"]).requested
     done(tmp_path, "table3/32", 1.0, scale="", valid=float("nan"))
     text = read(report.write(tmp_path)).text
     assert "Scale: unknown" in text and "the score is NaN or infinite" in text
