@@ -21,7 +21,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import binomtest, fisher_exact
-from tqdm import tqdm
 
 from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, WaveNet
@@ -34,6 +33,7 @@ from samplernn_theano.generation.amplitudes import amplitudes, waveform
 from samplernn_theano.reproduction import speaker_classifier
 from samplernn_theano.reproduction.speaker_classifier import SEGMENT, Classifier
 from samplernn_theano.utils.files import atomic_write, write_text
+from samplernn_theano.utils.progress import progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 SILENCE = 1.0
@@ -122,11 +122,11 @@ def _generate(
         backend=backend,
     )
     waves, done = np.empty((n, LENGTH), np.float32), 0
-    with tqdm(total=LENGTH, desc="generate", unit=" samples", disable=not progress) as bar:
+    with progress_bar("generate", LENGTH, "samples", progress) as bar:
         for block in blocks:
             waves[:, done : done + block.shape[1]] = block
             done += block.shape[1]
-            bar.update(block.shape[1])
+            bar.advance(block.shape[1])
     return waves
 
 

@@ -103,10 +103,10 @@ def call(command: Command, log: Path, environment: Mapping[str, str]) -> tuple[i
 
 
 def _environment(workflow: Workflow) -> dict[str, str]:
-    """Environment of a command: a compile cache shared by all steps, no progress bars."""
+    """Environment of a command: a compile cache shared by all steps, output without delay."""
     cache = {"SAMPLERNN_CACHE": str(workflow.out / ".cache")}
     own = scales.read(FILES, workflow.scale).environment
-    return {**cache, **os.environ, **own, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"}
+    return {**cache, **os.environ, **own, "PYTHONUNBUFFERED": "1"}
 
 
 def _last_line(log: Path, start: int) -> str:
