@@ -21,14 +21,6 @@ all_kinds = pytest.mark.parametrize("make, name", KINDS)
 
 
 @all_kinds
-def test_a_sequence_does_not_depend_on_the_number_of_sequences(make, name):
-    many = make(9).draw(name, 50)
-    assert many.shape == (50, 9) and many.dtype == np.float32 and many.flags.c_contiguous
-    for n in (1, 4):
-        np.testing.assert_array_equal(make(n).draw(name, 50), many[:, :n])
-
-
-@all_kinds
 @settings(max_examples=25)
 @given(parts=st.lists(st.integers(0, 40), min_size=1, max_size=4))
 def test_draws_do_not_depend_on_the_length_of_the_blocks(make, name, parts):

@@ -8,11 +8,9 @@ from pytensor.compile.mode import Mode
 from samplernn_theano.backends import threads
 from samplernn_theano.config.hyperparameters import (
     RNNGMM,
-    KTier,
     OneTier,
     SampleRNNGMM,
     ThreeTier,
-    TwoTier,
     WaveNet,
 )
 from samplernn_theano.errors import HyperParameterError
@@ -192,21 +190,7 @@ def test_a_sequence_does_not_depend_on_the_length_of_blocks(hp, monkeypatch):
     assert (taken[0][:, 90:120] == hp.silence).all() and len(np.unique(taken[0])) > 4
 
 
-# --- temperature, parameters, state
-
-
-@pytest.mark.parametrize("make", [TwoTier, KTier, OneTier], ids=lambda family: family.family)
-def test_each_sequence_has_its_temperature(make):
-    """Near 0 the most probable level is drawn; a single temperature applies to all."""
-    hp = make(**LEVELS)
-    params = parameters(hp)
-    sampler = samplers.create_sampler(params, hp, 3, temperature=[1e-3, 1.0, 1e-3])
-    block = take_samples(sampler, 320)
-    np.testing.assert_array_equal(block[0], block[2])
-    assert not np.array_equal(block[0], block[1])
-    np.testing.assert_array_equal(
-        take_samples(samplers.create_sampler(params, hp, 3, temperature=1.0), 320)[1], block[1]
-    )
+# --- parameters and state
 
 
 def test_parameters_are_read_again_only_at_a_start():

@@ -1,11 +1,14 @@
-"""Writing a generation to a folder: files, rank, primes, existing files, interruptions."""
+"""Writing a generation: files and names, rank, primes, existing files, interruptions, standard output."""
 
 import re
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import soundfile
+from scipy.signal import lfilter
 
 import samplernn_theano
 from samplernn_theano.checkpoints import load
@@ -97,16 +100,41 @@ def test_a_sound_of_one_sample(model, tmp_path, capsys):
     assert soundfile.info(tmp_path / "model_seed0_t1_0.wav").frames == 1
 
 
-def test_silence_is_fed_back_and_written(model, tmp_path, generate):
-    arguments = (model, "--seconds", 0.2, "--n_seqs", 1, "--float", "--out", tmp_path)
-    generate(*arguments)
-    generate(*arguments, "--silence", "0.05:0.1")
-    plain, silenced = (
-        soundfile.read(tmp_path / f"model_seed0_t1{rest}_0.wav")[0] for rest in ("", "_silence0.05-0.1")
-    )
-    assert not silenced[800:1600].any() and np.ptp(silenced[1600:]) > 0.5
-    assert affine(plain[:800], silenced[:800]) < 1e-6  # each file is scaled by itself
-    assert affine(plain[1600:], silenced[1600:]) > 0.1
+# --- names --------------------------------------------------------------------------------------------------
+
+
+def test_names_contain_the_settings_that_are_not_defaults(model, primes, tmp_path, generate):
+    arguments = ["--seconds", 0.05, "--n_seqs", 2, "--seed", 3, "--temperature", 0.8, 1.25, "--top-p", 0.95]
+    arguments += ["--silence", "0.01:0.02", "--prime", primes / "talk.wav", "--prime", primes / "song.flac"]
+    generate(model, *arguments, "--out", tmp_path / "a")
+    assert [name for name in names(tmp_path / "a") if "seed" in name] == [
+        "model_seed3_t0.8-1.25_p0.95_silence0.01-0.02_after-talk-and-1.json",
+        "model_seed3_t0.8-1.25_p0.95_silence0.01-0.02_after-talk-and-1_spectrograms.png",
+        "model_seed3_t0.8_p0.95_silence0.01-0.02_after-talk_0.wav",
+        "model_seed3_t1.25_p0.95_silence0.01-0.02_after-song_1.wav",
+    ]
+    (record,) = gallery.read_records(tmp_path / "a")
+    assert record.temperatures == (0.8, 1.25) and record.top_p == 0.95 and record.seed == 3
+    assert record.primes == ("after talk.wav", "after song.flac") and record.backend == "kernels"
+    assert record.silence == "silence from 0.01 to 0.02 s" and record.seconds == 0.05
+
+
+def test_the_default_folder_is_in_the_run_and_names_contain_it(model, tmp_path, generate):
+    folder = tmp_path / "mine" / "checkpoints"
+    folder.mkdir(parents=True)
+    for name in ("best", "last"):
+        (folder / f"{name}.npz").write_bytes(model.read_bytes())
+    generate(tmp_path / "mine", "--seconds", 0.01, "--n_seqs", 1)
+    generate(folder / "last.npz", "--seconds", 0.01, "--n_seqs", 1)
+    found = [path.name for path in (tmp_path / "mine" / "samples").glob("*.wav")]
+    assert sorted(found) == ["mine_best_seed0_t1_0.wav", "mine_last_seed0_t1_0.wav"]
+
+
+def test_long_names_of_recordings_are_truncated(model, primes, tmp_path, generate):
+    long = tmp_path / f"{'x' * 240}.wav"
+    long.write_bytes((primes / "talk.wav").read_bytes())
+    generate(model, "--seconds", 0.01, "--n_seqs", 1, "--prime", long, "--out", tmp_path / "out")
+    assert f"model_seed0_t1_after-{'x' * 40}_0.wav" in names(tmp_path / "out")
 
 
 # --- rank ---------------------------------------------------------------------------------------------------
@@ -315,3 +343,39 @@ def test_two_processes_cannot_write_the_same_generation(model, tmp_path, generat
         assert partial.is_unfinished(folder)
     generate(*arguments)
     assert not folder.exists()
+
+
+# --- standard output ----------------------------------------------------------------------------------------
+
+
+def piped(*arguments, then: str) -> tuple[bytes, str, list[str]]:
+    """Pipe the command into another one; return standard output, standard error and exit codes."""
+    line = f'"$@" | {then}; echo "${{PIPESTATUS[@]}}" >&2'
+    command = [sys.executable, "-m", "samplernn_theano", "generate", *map(str, arguments), "--out", "-"]
+    done = subprocess.run(["bash", "-c", line, "bash", *command], capture_output=True, timeout=120)
+    errors, codes = done.stderr.decode().rstrip("\n").rsplit("\n", 1)
+    return done.stdout, errors, codes.split()
+
+
+def test_raw_pcm_on_standard_output(model, primes, capfdbinary, quick):
+    def raw(*arguments) -> tuple[np.ndarray, bytes]:
+        assert main(["generate", str(model), "--seconds", "0.3", "--out", "-", *map(str, arguments)]) == 0
+        out, errors = capfdbinary.readouterr()
+        return np.frombuffer(out, "<i2"), errors
+
+    x, errors = raw()
+    assert errors == f"{model}: three_tier, hyper-parameters of the checkpoint\n".encode()
+    generated = np.concatenate(list(samplernn_theano.generate(model, 0.3)), axis=1)[0]
+    filtered = lfilter([1, -1], [1, -(1 - 2 * np.pi * 5 / 16000)], generated)
+    np.testing.assert_allclose(x, 0.45 * 32768 * filtered, atol=0.51)
+    assert len(x) == 4800 and abs(x[1600:].mean()) < 300 and np.ptp(x) > 10_000
+    with_prime, _ = raw("--prime", primes / "talk.wav")
+    without, _ = raw("--prime", primes / "talk.wav", "--without-prime")
+    assert (len(with_prime), len(without)) == (4900, 4800)
+    assert np.corrcoef(with_prime[100:], without)[0, 1] > 0.99
+
+
+def test_a_closed_pipe_is_not_an_error(model):
+    out, errors, codes = piped(model, "--seconds", 600, then="head -c 1000")
+    assert len(out) == 1000 and codes == ["0", "0"]
+    assert errors == f"{model}: three_tier, hyper-parameters of the checkpoint"
