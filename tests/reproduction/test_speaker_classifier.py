@@ -1,13 +1,14 @@
 """Whose voice it is: on two synthetic voices, at any level, and not where nobody speaks."""
 
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from samplernn_theano.data.sets import demo
-from samplernn_theano.errors import DataError
+from samplernn_theano.errors import DataError, ReproductionError
 from samplernn_theano.reproduction import speaker_classifier
 from samplernn_theano.reproduction.speaker_classifier import SEGMENT
 
@@ -93,6 +94,12 @@ def test_of_many_clips_some_of_each_speaker_are_used(voices, monkeypatch):
     monkeypatch.setattr(speaker_classifier, "MAX_CLIPS", 2)
     heard = [speaker for speaker, _ in speaker_classifier.segments(voices, "train")]
     assert sorted(heard) == ["high"] * 8 + ["low"] * 8
+
+
+def test_without_scikit_learn_a_sentence_names_the_extra(voices, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.pipeline", None)
+    with pytest.raises(ReproductionError, match=r"pip install \"samplernn-theano\[reproduce\]\""):
+        speaker_classifier.train(voices)
 
 
 # --- what is wrong with a set -------------------------------------------------------------------------------
