@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import partial
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +22,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from samplernn_theano.backends.compile import default_backend
-from samplernn_theano.backends.provenance import provenance
+from samplernn_theano.backends.provenance import PACKAGES
 from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.errors import OutputError
 from samplernn_theano.evaluation import nll
@@ -37,6 +38,7 @@ from samplernn_theano.utils import files, plotting
 from samplernn_theano.utils.progress import counted, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.signal_handling import handle_signals
+from samplernn_theano.utils.version import package_version
 
 MINUTE = 60 * SAMPLE_RATE
 HIGH_PASS = 5.0
@@ -321,6 +323,7 @@ def _record(model: LoadedModel, request: Request, output: OutputFiles, n_samples
     """The record of a generation, without its sounds."""
     graph = request.backend or not isinstance(model.hp, FAMILIES)
     backend = request.backend or (default_backend() if graph else "kernels")
+    packages = ("pytensor", "numpy", *PACKAGES[backend if graph else "numba"])
     progress = (model.checkpoint.progress if model.checkpoint else None) or {}
     iteration = f"iteration {progress['iteration']}, " if "iteration" in progress else ""
     checkpoint = f"{model.path} ({iteration}{_digest(model).hexdigest()[:8]})"
@@ -336,7 +339,7 @@ def _record(model: LoadedModel, request: Request, output: OutputFiles, n_samples
         seconds=n_samples / SAMPLE_RATE,
         backend=backend,
         date=datetime.now().astimezone().isoformat(timespec="seconds"),
-        versions=provenance(backend if graph else "numba")["versions"],
+        versions={"samplernn-theano": package_version()} | {name: version(name) for name in packages},
         silence=f"silence from {start:g} to {stop:g} s" if request.silent else "",
         primes=tuple(primes[i % len(primes)] for i in range(request.n_seqs)) if primes else (),
     )
