@@ -61,7 +61,9 @@ KINDS_AFTER_TRAINING = ("costs", "states after training", "parameters after trai
 # On numba and c the fast form of this case starts one unit in the last place away, and a gradient is so near
 # zero that this decides its sign; Adam's first steps have the size of the learning rate and that sign.
 SIGN = "the sign of a gradient near zero is that of its rounding error"
+# The same happens to another on c with OpenBLAS's kernels for AVX-512, but not with those for AVX2.
 EXCEPTIONS = {("3t_lstm2_h0F", backend): (6.1e-6, 8.3e-4, 2.0e-5) for backend in ("numba", "c")}
+EXCEPTIONS["2t_lstm2_skip", "c"] = (6.7e-7, 4.3e-5, 1.2e-5)
 
 FLOAT64 = Tolerance(1.4e-13, "float64 sums in another order")
 
