@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-LIBRARIES = {"numpy", "scipy", "soundfile", "pytensor", "jax", "numba", "matplotlib", "tqdm", "optuna"}
+LIBRARIES = {"numpy", "scipy", "soundfile", "pytensor", "jax", "numba", "matplotlib", "optuna", "rich"}
 
 
 def loaded_by(program: str, *arguments: str | Path) -> set[str]:
