@@ -39,7 +39,7 @@ def mean_cost(
     """Mean NLL, bits per sample, over the minibatches of a split, as the original's monitor computes it.
 
     `function` returns cost and new states. `rows` is this process's shard of every minibatch. `report` is
-    told the number of minibatches that are done.
+    called with the number of minibatches that are done.
     """
     costs = []
     for _, (cost,) in run_over(function, graph, hp, minibatches.feed(hp, clips, rows)):

@@ -147,9 +147,11 @@ def write_samples(
             longest = max(map(len, primes), default=0) if with_prime else 0
             encoders.check_size(output.sounds[0], longest + n_samples, float32)
             scorer = nll.compile_scorer(model, request.backend, for_recordings=True) if rank else None
-            unfinished = PartialOutput(hidden, _identity(model, request, generator), generator, overwrite)
+            digest = _digest(model)
+            identity = _identity(model, request, generator, digest.copy())
+            unfinished = PartialOutput(hidden, identity, generator, overwrite)
             n_generated = _fill(unfinished, n_samples, generator.sampler.length, overwrite)
-            record = _record(model, request, output, n_samples)
+            record = _record(model, request, output, n_samples, digest.hexdigest()[:8])
             sounds = []
             for i, path in enumerate(counted(output.sounds, "score", request.n_seqs, "sequences", rank)):
                 prime = primes[i % len(primes)] if primes else np.zeros(0, unfinished.dtype)
@@ -302,9 +304,8 @@ def stream(
 # --- metadata -----------------------------------------------------------------------------------------------
 
 
-def _identity(model: LoadedModel, request: Request, generator: Generator) -> str:
+def _identity(model: LoadedModel, request: Request, generator: Generator, digest: "hashlib._Hash") -> str:
     """All that the samples depend on, for `PartialOutput`."""
-    digest = _digest(model)
     for prime in generator.primes:
         digest.update(prime.tobytes())
     identity = {"hyper_parameters": asdict(model.hp), "request": asdict(request)}
@@ -313,20 +314,21 @@ def _identity(model: LoadedModel, request: Request, generator: Generator) -> str
 
 
 def _digest(model: LoadedModel) -> "hashlib._Hash":
+    """Of the parameters."""
     digest = hashlib.sha256()
     for name in sorted(model.parameters):
         digest.update(name.encode() + np.ascontiguousarray(model.parameters[name]).tobytes())
     return digest
 
 
-def _record(model: LoadedModel, request: Request, output: OutputFiles, n_samples: int) -> Record:
+def _record(model: LoadedModel, request: Request, output: OutputFiles, n_samples: int, digest: str) -> Record:
     """The record of a generation, without its sounds."""
     graph = request.backend or not isinstance(model.hp, FAMILIES)
     backend = request.backend or (default_backend() if graph else "kernels")
     packages = ("pytensor", "numpy", *PACKAGES[backend if graph else "numba"])
     progress = (model.checkpoint.progress if model.checkpoint else None) or {}
     iteration = f"iteration {progress['iteration']}, " if "iteration" in progress else ""
-    checkpoint = f"{model.path} ({iteration}{_digest(model).hexdigest()[:8]})"
+    checkpoint = f"{model.path} ({iteration}{digest})"
     primes = [f"after {path.name}" for path in request.primes]
     start, stop = request.silent.start / SAMPLE_RATE, request.silent.stop / SAMPLE_RATE
     return Record(

@@ -8,7 +8,7 @@ The most important comes first and the bar last, so that a narrow terminal cuts 
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
 
 from rich.console import Console
@@ -112,11 +112,11 @@ class _Line(ProgressColumn):
         return Text(self.bar.line())
 
 
-@contextmanager
-def progress_bar(stage: str, total: float = 0.0, unit: str = "", visible: bool = True) -> Iterator[Bar]:
+def progress_bar(
+    stage: str, total: float = 0.0, unit: str = "", visible: bool = True
+) -> AbstractContextManager[Bar]:
     """Show a bar in the meantime; units of "B" are bytes."""
-    with Bar(stage, total, unit, visible).shown() as bar:
-        yield bar
+    return Bar(stage, total, unit, visible).shown()
 
 
 def counted[T](

@@ -1,6 +1,6 @@
 """Verify a model of the paper's size against a case that holds costs and fingerprints only.
 
-The arrays themselves would fill gigabytes. So the minibatches are random walks, drawn anew, and of each
+The arrays themselves would fill gigabytes. So the minibatches are random walks, drawn again, and of each
 parameter and carried state the case has six numbers. Training starts from our own draws of the parameters,
 since the original's are not in the case.
 """
