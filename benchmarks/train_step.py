@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import flops
+import machine
 
 HERE = Path(__file__).parent
 PLAIN = "plain JAX"
@@ -104,8 +105,7 @@ def in_child(*words: object) -> dict[str, float]:
 
 def report(model: str, a: argparse.Namespace, peak: float) -> None:
     """Measure every row of a model and print it: GFLOP/s unmerged, the share of the peak, times plain JAX."""
-    counted = in_child("--count", model)
-    unmerged, done = counted["unmerged"] / 1e9, counted["done"] / 1e9
+    unmerged, done = (count / 1e9 for count in flops.of_step(model))
     hp = flops.model(model)
     has_peer = hp.family == "three_tier" and hp.rnn_type == "GRU" and hp.n_rnn == 1
     rows = [*([PLAIN] if has_peer else []), *a.backends.split(",")]
@@ -138,16 +138,10 @@ def main() -> None:
     parser.add_argument("--turns", default=3, help="turns of every row", **count)
     parser.add_argument("--backends", default="jax,jax reference,numba,c")
     parser.add_argument("--row", help=argparse.SUPPRESS)
-    parser.add_argument("--count", action="store_true", help=argparse.SUPPRESS)
     a = parser.parse_args()
-    if a.count:
-        print(json.dumps(dict(zip(("unmerged", "done"), flops.of_step(a.models[0]), strict=True))))
-        return
     if a.row:
         print(json.dumps(measure(a.row, a.models[0], a.iterations)))
         return
-    import machine
-
     peaks = {library: machine.sgemm_peak(machine.usable_cpus(), library) for library in ("jax", "numpy")}
     print(machine.cpu_description())
     print("sgemm peak, all threads: " + ", ".join(f"{p:.0f} GFLOP/s ({name})" for name, p in peaks.items()))
