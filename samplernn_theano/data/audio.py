@@ -78,12 +78,6 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> Sound:
     A file that is shorter than its header states is refused. Some do not state a length, and are read to
     their end: mp3 without a Xing or Info header, raw streams (aac, ac3, amr, g722, gsm), voc, and files that
     were written into a pipe.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, cannot be opened, cannot be decoded from start to end, ends early, is empty,
-        or holds NaN or infinite samples; if it needs ffmpeg and that is not installed.
     """
     path = Path(path)
     source = _with_ffmpeg if path.suffix.lower() in FFMPEG_SUFFIXES else _with_libsndfile
@@ -111,13 +105,7 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> Sound:
 
 
 def read_mono(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Read a recording as float32 (samples,) in [-1, 1), mono, at `rate` Hz: the samples of `read`.
-
-    Raises
-    ------
-    DataError
-        As `read`.
-    """
+    """Read a recording as float32 (samples,) in [-1, 1), mono, at `rate` Hz: the samples of `read`."""
     return read(path, rate).samples
 
 
@@ -150,11 +138,6 @@ def write_wav(path: str | os.PathLike[str], samples: np.ndarray, rate: int = SAM
     """Write mono `samples`, floats (samples,) in [-1, 1), to a 16-bit PCM wav file of `rate` Hz, atomically.
 
     A sample x becomes the integer nearest to 32768 x; values outside [-1, 1) are clipped.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written, or a sample is NaN or infinite.
     """
     samples = np.asarray(samples, dtype=np.float64)
     if not np.isfinite(samples).all():

@@ -97,13 +97,6 @@ def run(folder: str | Path, picture: str | Path | None = None, progress: bool = 
     -------
     int
         0 if there is no problem, 1 if there is one.
-
-    Raises
-    ------
-    DataError
-        If the data set cannot be read.
-    OutputError
-        If the picture cannot be written.
     """
     report = check(folder, progress)
     print(report, flush=True)
@@ -127,11 +120,6 @@ def check(folder: str | Path, progress: bool = True) -> Report:
     - Sound shared with another split is a problem, within train a note: see `duplicates`.
 
     Memory: a clip and 1 % to 2 % of the size of the set.
-
-    Raises
-    ------
-    DataError
-        If a split is missing, or a split or the manifest cannot be read.
     """
     folder = Path(folder)
     manifest = _read_manifest(folder)

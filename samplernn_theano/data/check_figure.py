@@ -25,11 +25,6 @@ def plot_data_set(
     clips : mapping of split to amplitudes (samples,)
         NaN is plotted as 0, and infinite amplitudes as full scale.
     rate : sample rate of the clips, Hz
-
-    Raises
-    ------
-    OutputError
-        If the figure cannot be written.
     """
     figure = new_figure(8, 3 + 1.9 * len(clips))
     axes, *panels = figure.subplots(1 + len(clips), height_ratios=[1.5] + [1] * len(clips), squeeze=False)[

@@ -65,14 +65,7 @@ def samples_of(clips: Clips) -> NDArray[np.floating]:
 
 
 def load_split(folder: str | Path, split: str) -> Clips:
-    """Map the clips of one split, ``*_SPLIT.npy`` in `folder`, into memory.
-
-    Raises
-    ------
-    DataError
-        If the folder or file is missing, ambiguous, or not such an array; if the offsets of ragged clips are
-        missing or do not fit.
-    """
+    """Map the clips of one split, ``*_SPLIT.npy`` in `folder`, into memory."""
     path = split_path(folder, split)
     clips = _map(path)
     if clips.dtype.kind == "f" and clips.ndim == 1:
@@ -85,13 +78,7 @@ def load_split(folder: str | Path, split: str) -> Clips:
 
 
 def split_path(folder: str | Path, split: str) -> Path:
-    """The file of one split, ``*_SPLIT.npy`` in `folder`.
-
-    Raises
-    ------
-    DataError
-        If the folder or file is missing, or there are several.
-    """
+    """The file of one split, ``*_SPLIT.npy`` in `folder`."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(
@@ -189,13 +176,7 @@ def is_silent(clip: NDArray[np.floating]) -> bool:
 
 
 def statistics(clips: Clips) -> tuple[float, float]:
-    """Mean and standard deviation of all samples, in float64, read in chunks.
-
-    Raises
-    ------
-    DataError
-        If all samples are equal, or some are NaN or infinite.
-    """
+    """Mean and standard deviation of all samples, in float64, read in chunks."""
     data = samples_of(clips).reshape(-1)
     shift = np.float64(data[0])  # sums of differences from one sample: no cancellation
     total = squares = 0.0

@@ -95,16 +95,6 @@ def download(
     list of Missing
         Items that do not exist, are withdrawn or restricted or have no such file; and files that are not on
         the server. All others are complete.
-
-    Raises
-    ------
-    DataError
-        If something else could not be downloaded: the server is unreachable or busy, the connection keeps
-        breaking, a checksum differs twice, a web page arrives instead of a recording, or a name points
-        outside of the folder. All others are downloaded first, unless the server becomes unreachable. Also if
-        the package internetarchive is not installed.
-    OutputError
-        If a file cannot be written, or another process downloads into the folder.
     """
     session = _session(server)
     missing: list[Missing] = []
@@ -227,15 +217,7 @@ def _metadata(session: "ArchiveSession", identifier: str) -> dict:
 
 
 def _fetch(session: "ArchiveSession", recording: _Recording, bar: Bar) -> None:
-    """Download and verify a recording, unless it is complete already.
-
-    Raises
-    ------
-    _AbsentError, _FailedError
-        If the server does not send it.
-    OSError
-        If it cannot be written.
-    """
+    """Download and verify a recording, unless it is complete already."""
     path = recording.path
     if _is_complete(path, recording):
         bar.advance(recording.size)

@@ -29,14 +29,6 @@ def import_npy(source: Path, out: Path, set_: str, name: str, overwrite: bool = 
         Name of the data set, for the manifest.
     name
         Prefix of the file names, old and new.
-
-    Raises
-    ------
-    DataError
-        If a split is missing or not such an array, if the splits' clips differ in length, or if `out` holds a
-        data set already.
-    OutputError
-        If the files cannot be written.
     """
     if source.resolve() == out.resolve():
         raise DataError(f"{out} holds the files to import; choose another folder for the data set.")

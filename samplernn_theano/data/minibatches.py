@@ -138,11 +138,6 @@ def minibatches(
 
     `shard` selects rows of every minibatch, those of one of several processes; no other clip is read. The
     order, chunks and padding are those of the whole batch, so no target may count in a shard of a chunk.
-
-    Raises
-    ------
-    DataError
-        If a clip cannot be normalised.
     """
 
     def levels(batch: NDArray[np.floating]) -> NDArray[np.integer]:
@@ -173,13 +168,7 @@ def real_minibatches(
 
 
 def feed(hp: HyperParameters, clips: Clips, shard: slice = WHOLE_BATCH) -> Iterator[Minibatch]:
-    """One epoch of minibatches, or a `shard` of each, for a model with these hyper-parameters.
-
-    Raises
-    ------
-    HyperParameterError
-        If the model reads real numbers and `hp` lacks their mean or standard deviation.
-    """
+    """One epoch of minibatches, or a `shard` of each, for a model with these hyper-parameters."""
     shape = hp.batch_size, hp.seq_len, hp.overlap
     if not isinstance(hp, RealValued):
         return minibatches(clips, *shape, hp.q_levels, hp.q_type, hp.normalisation, shard)
@@ -219,13 +208,7 @@ def _epoch(
 
 
 def _padded(clips: Clips, numbers: range, length: int) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
-    """Zero-padded clips, (clips, length), and the end of the mask of each, (clips,).
-
-    Raises
-    ------
-    DataError
-        If the mapped file has changed.
-    """
+    """Zero-padded clips, (clips, length), and the end of the mask of each, (clips,)."""
     check_unchanged(clips)
     read = [clips[i] for i in numbers]
     batch = np.zeros((len(read), length), read[0].dtype)

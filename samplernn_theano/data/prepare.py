@@ -70,14 +70,6 @@ def build(
     ----------
     missing
         Recordings that are missing, for the manifest.
-
-    Raises
-    ------
-    DataError
-        If there is too little usable sound, if a recording cannot be used and the recipe is strict, or if
-        `out` holds a data set already.
-    OutputError
-        If the files cannot be written.
     """
     out = Path(out)
     check_overwrite(out, recipe.name, overwrite)

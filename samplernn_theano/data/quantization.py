@@ -22,11 +22,7 @@ def normalise(clips: NDArray, normalisation: str = "min-max") -> NDArray[np.floa
         another value in every clip. "absmax": x / max|x|, zeros unchanged; "none": x unchanged. Both then
         scale [-1, 1] to [0, 1], so amplitude 0 is 0.5 in every clip.
 
-    Raises
-    ------
-    DataError
-        If a clip holds NaN or infinite samples; with "min-max", if it is constant (quirk: the original
-        divides by zero there and feeds NaN); with "none", if a sample is outside [-1, 1].
+    A clip with "min-max" that is constant is refused (quirk: the original divides by zero and feeds NaN).
     """
     x = np.array(clips, np.float64)
     for i, clip in enumerate(x):
@@ -112,13 +108,7 @@ def a_law_dequantize(levels: NDArray) -> NDArray[np.float32]:
 def quantize(
     clips: NDArray, q_levels: int, q_type: str, normalisation: str = "min-max"
 ) -> NDArray[np.integer]:
-    """Normalise clips (n, samples) of any float one by one, and quantise them: linear, mu-law or a-law.
-
-    Raises
-    ------
-    DataError
-        As `normalise`.
-    """
+    """Normalise clips (n, samples) of any float one by one, and quantise them: linear, mu-law or a-law."""
     levels = np.empty(clips.shape, np.int32 if q_type == "linear" else np.int16)
     for i, clip in enumerate(clips):  # one by one: float64 of a whole batch takes much memory
         x = clip.astype(np.float64)

@@ -91,13 +91,7 @@ class Recipe:
 
 
 def by_fractions(valid: float, test: float) -> Callable[[int], SplitSizes]:
-    """Split by fractions of the clips; validation and test get at least one clip each.
-
-    Raises
-    ------
-    DataError
-        If a fraction is not between 0 and 1, or their sum is not below 1.
-    """
+    """Split by fractions of the clips; validation and test get at least one clip each."""
     for option, fraction in (("--valid-fraction", valid), ("--test-fraction", test)):
         if not 0 < fraction < 1:
             raise DataError(f"{option} is {fraction}; give a fraction of the clips, for instance 0.1.")
@@ -143,13 +137,7 @@ def folder_recipe(
     seed: int,
     allow_upsampling: bool,
 ) -> Recipe:
-    """Recipe of `samplernn prepare`, for a folder of recordings; None: 8 s, or no limit.
-
-    Raises
-    ------
-    DataError
-        If an option has no effect with the others, or a fraction is out of range.
-    """
+    """Recipe of `samplernn prepare`, for a folder of recordings; None: 8 s, or no limit."""
     if not variable_length and (shortest or longest):
         raise DataError("--shortest and --longest have no effect without --variable-length; add it.")
     if variable_length and clip_seconds is not None:

@@ -61,11 +61,6 @@ def find(folder: str | os.PathLike[str], without: Iterable[Path] = ()) -> Found:
 
     Hidden files and folders (names that start with a dot) are skipped. Links to folders are not followed,
     because they may form loops. Files in `without` are neither recordings nor counted.
-
-    Raises
-    ------
-    DataError
-        If `folder` is not a folder, or holds no recording.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -114,11 +109,6 @@ def staging_directory(out: Path) -> Iterator[Path]:
 
     After an error or an interruption it is kept, so that the next run does not decode again. Its sub-folder
     `new`, for the finished data set, does not exist at first.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made, or another process makes a data set in `out`.
     """
     folder = out / ".building"
     with locked(folder):

@@ -20,13 +20,7 @@ def set_files(out: Path, name: str) -> list[Path]:
 
 
 def check_overwrite(out: Path, name: str, overwrite: bool) -> None:
-    """Refuse to mix two data sets in `out`, or to replace files unless `overwrite`.
-
-    Raises
-    ------
-    DataError
-        If it would, or if `name` cannot begin a file name.
-    """
+    """Refuse to mix two data sets in `out`, or to replace files unless `overwrite`."""
     if not name or name.startswith(".") or "/" in name or "\0" in name or len(os.fsencode(name)) > 200:
         raise DataError(f"{name!r} cannot begin a file name; give a name such as clips.")
     if out.exists() and not out.is_dir():
@@ -45,13 +39,7 @@ def check_overwrite(out: Path, name: str, overwrite: bool) -> None:
 def write_npy(
     path: Path, shape: tuple[int, ...], parts: Iterable[NDArray], dtype: str, durable: bool = True
 ) -> None:
-    """Write `parts`, concatenated, as one .npy array of this shape and `dtype`, atomically.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Write `parts`, concatenated, as one .npy array of this shape and `dtype`, atomically."""
     header = {"descr": dtype, "fortran_order": False, "shape": shape}
     with atomic_write(path, durable) as temporary, open(temporary, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -64,11 +52,6 @@ def move_into_place(new: Path, out: Path, name: str) -> None:
 
     The old set is removed first, and the manifest is moved last: after a crash in between, `out` may lack
     splits, but never holds those of two data sets.
-
-    Raises
-    ------
-    OutputError
-        If a file cannot be moved.
     """
     for path in reversed(set_files(out, name)):
         path.unlink(missing_ok=True)

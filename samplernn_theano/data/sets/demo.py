@@ -212,13 +212,7 @@ def babble(voice: str, samples: int, random: np.random.RandomState) -> np.ndarra
 
 
 def write_voices(out: Path) -> None:
-    """Write the two voices, equal numbers of clips, like `samplernn prepare --speakers`.
-
-    Raises
-    ------
-    OutputError
-        If a file cannot be written.
-    """
+    """Write the two voices, equal numbers of clips, like `samplernn prepare --speakers`."""
     count, random = sum(VOICE_SPLITS.values()), np.random.RandomState(SEED)
     recipe = Recipe(
         set="demo voices",
@@ -237,13 +231,7 @@ def write_voices(out: Path) -> None:
 
 
 def write(out: Path, everything: bool) -> None:
-    """Write demo_{train,valid,test}.npy, float16 (clips, CLIP), and last manifest.json.
-
-    Raises
-    ------
-    OutputError
-        If a file cannot be written.
-    """
+    """Write demo_{train,valid,test}.npy, float16 (clips, CLIP), and last manifest.json."""
     count = sum(SPLITS.values())
     clips = list(recital(count * CLIP, everything).reshape(count, CLIP))
     shuffle(clips, SEED)

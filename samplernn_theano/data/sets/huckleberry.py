@@ -27,13 +27,7 @@ RECIPE = Recipe(
 
 
 def download_items(items: Sequence[str], folder: Path, server: str) -> Found:
-    """Download the chapters of these items to `folder`, and find them there; ignore its other files.
-
-    Raises
-    ------
-    DataError
-        If there are fewer than two items, if one cannot be used, or as `download.download`.
-    """
+    """Download the chapters of these items to `folder`, and find them there; ignore its other files."""
     if len(set(items)) < 2:
         raise DataError("--items names one item; name one for each reader.")
     absent = download.download(items, folder, FORMATS, server)

@@ -37,13 +37,7 @@ RECIPE = Recipe(set="music", name="music", sizes=by_counts(256, 256))
 
 
 def download_items(folder: Path, server: str) -> list[str]:
-    """Download the items to `folder`; return those that the server does not have, with the reasons.
-
-    Raises
-    ------
-    DataError
-        If it has none, or as `download.download`.
-    """
+    """Download the items to `folder`; return those that the server does not have, with the reasons."""
     absent = download.download(ITEMS, folder, FORMATS[:1], server)
     missing = [f"{item.identifier}: {item.reason}" for item in absent]
     if len({item.identifier for item in absent}) == len(ITEMS):
