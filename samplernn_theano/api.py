@@ -1,7 +1,8 @@
 """The Python API: one function for each thing the command line does with a model or a data set.
 
-Every argument is checked when a function is called. None of them installs a signal handler, changes the
-allocator or prints a progress bar unless it is asked to, so they can be used in a notebook and in a thread.
+Every argument is checked when a function is called; an error is a `SampleRNNError` that names the argument or
+the file. None of them installs a signal handler, changes the allocator or prints a progress bar unless it is
+asked to, so they can be used in a notebook and in a thread.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,27 +63,17 @@ def prepare(
     Parameters
     ----------
     folder : path
-        Recordings: sound files of any rate and number of channels, also in sub-folders.
+        Sound files of any rate and number of channels, also in sub-folders.
     out : path
-        Folder of the data set: NAME_train.npy, NAME_valid.npy, NAME_test.npy, manifest.json, clips.csv.
+        Folder of NAME_train.npy, NAME_valid.npy, NAME_test.npy, manifest.json and clips.csv.
     clip_seconds : float, optional
-        Length of a clip; 8 s if it is None.
-    variable_length : bool
-        Each recording is one clip; those shorter than `shortest` or longer than `longest` (s) are left out.
+        8 s if it is None.
     speakers : bool
         Each sub-folder is a speaker; no clip holds two of them.
+    variable_length : bool
+        Each recording is one clip; those shorter than `shortest` or longer than `longest` (s) are left out.
     valid_fraction, test_fraction : float
-        Share of the clips.
-    seed : int
-        Of the shuffle of clips.
-
-    Raises
-    ------
-    DataError
-        If nothing can be read, there is too little sound, an option has no effect with the others, or `out`
-        holds a data set already.
-    OutputError
-        If a file cannot be written.
+        Share of the clips, which are shuffled by `seed`.
     """
     recipe = folder_recipe(
         name=name,
@@ -118,11 +109,11 @@ def train(
     Parameters
     ----------
     hp : HyperParameters
-        Of one of the families, such as ``ThreeTier(dim=256, batch_size=16)``.
+        Such as ``ThreeTier(dim=256, batch_size=16)``.
     schedule : Schedule, optional
         Learning rate, and when to evaluate and stop; the original's (three days) if it is None.
     learning_rate : float, optional
-        Of Adam, in place of the schedule's.
+        In place of the schedule's.
     backend : {"jax", "numba", "c"}, optional
         jax if it is installed, else numba. One that is given also generates the samples of evaluations, else
         the fastest sampler.
@@ -130,18 +121,11 @@ def train(
         Share every minibatch between so many devices (jax).
     max_seconds : float, optional
         Stop with a checkpoint when the call has taken this long.
-    progress : bool
-        Show a progress bar and a line for each evaluation.
 
     Returns
     -------
     RunStatus
         The curves of the run (`train`, `valid`), its log records and its state.
-
-    Raises
-    ------
-    SampleRNNError
-        As `samplernn_theano.training.run.train`.
     """
     if learning_rate is not None:
         schedule = replace(schedule or original_schedule(type(hp)), learning_rate=learning_rate)
@@ -172,18 +156,8 @@ def resume(
 ) -> RunStatus:
     """Resume a run from its last checkpoint, as if it had never been interrupted.
 
-    A limit that is given takes the place of all those the run had. A results folder of the original is
-    resumed by the original's rules.
-
-    Parameters
-    ----------
-    learning_rate, backend : optional
-        As before if they are None.
-
-    Raises
-    ------
-    SampleRNNError
-        As `samplernn_theano.training.run.resume`.
+    A limit that is given takes the place of all those the run had; learning rate and backend stay if they are
+    None. A results folder of the original is resumed by the original's rules.
     """
     limits = {"max_iters": max_iters, "max_epochs": max_epochs, "max_minutes": max_minutes}
     given: dict[str, Any] = {"learning_rate": learning_rate, "backend": backend}
@@ -195,43 +169,16 @@ def resume(
 
 
 def load(path: str | Path, settings: Mapping[str, Any] | None = None) -> LoadedModel:
-    """Load parameters and hyper-parameters from a checkpoint, a run, or the original's files.
+    """Load parameters and hyper-parameters from a checkpoint, a run (its best), or the original's files.
 
-    Pickles are read by a reader that knows numbers, text, plain containers and NumPy arrays, and executes
-    nothing.
-
-    Parameters
-    ----------
-    path : path
-        A checkpoint (.npz), parameters of the original (.pkl), or the folder of a run of either (its best).
-    settings : mapping of str to value, optional
-        Hyper-parameters to take in place of those found, such as ``{"batch_size": 1}``.
-
-    Raises
-    ------
-    CheckpointError
-        If there is no such file, or it is damaged.
-    HyperParameterError
-        If `settings` does not fit the family.
+    Pickles are read without executing anything. `settings` are hyper-parameters to take in place of those
+    found, such as ``{"batch_size": 1}``.
     """
     return loading.read(path, [f"{name}={format_value(value)}" for name, value in (settings or {}).items()])
 
 
 def evaluate(model: Model, data: str | Path, split: str = "valid", *, backend: str | None = None) -> Scores:
-    """Evaluate a model on a split of a data set.
-
-    Returns
-    -------
-    Scores
-        `bits` per sample as the original's monitor computes it, bits of each clip, their `standard_error`.
-
-    Raises
-    ------
-    DataError
-        If the split is unknown, missing or unfit for the model.
-    CheckpointError
-        If the model cannot be loaded.
-    """
+    """Evaluate a model on a split of a data set: bits per sample as the original's monitor computes them."""
     if split not in SPLITS:
         raise DataError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
     loaded = _loaded(model)
@@ -254,13 +201,6 @@ def score(
         A sound file of any rate, or amplitudes at 16 kHz.
     window : float
         Seconds per point of the curve.
-
-    Raises
-    ------
-    DataError
-        If the recording cannot be read or normalised.
-    CheckpointError
-        If the model cannot be loaded.
     """
     if not 0 < window < float("inf"):
         raise DataError(f"window is {window}; it must be a positive number of seconds.")
@@ -293,8 +233,8 @@ def generate(
     ----------
     seconds : float, optional
         Length of each sequence; without it there is no end.
-    n_seqs : int
-        Number of sequences. Sequence i depends on `seed` and i alone.
+    seed : int
+        Sequence i depends on it and on i alone.
     temperature : float or sequence of float
         One for all sequences, or one for each.
     top_p : float
@@ -306,11 +246,6 @@ def generate(
     -------
     iterator of (n_seqs, samples) float32
         Amplitudes in [-1, 1] at 16 kHz.
-
-    Raises
-    ------
-    SampleRNNError
-        If an argument is out of range, or the model or a prime cannot be read.
     """
     return generation.generate(
         model,
@@ -337,7 +272,7 @@ def conformance(
     Parameters
     ----------
     cases : path
-        Folder of cases: NAME.json and NAME.npz each.
+        Folder of NAME.json and NAME.npz of each case.
     families, names : sequence of str, optional
         Only cases of these families, or of these names.
 
@@ -345,11 +280,6 @@ def conformance(
     -------
     list of Check
         Each with its `relative` error, its `limit`, and whether it `passed`.
-
-    Raises
-    ------
-    DataError
-        If there is no such case, or one cannot be read.
     """
     corpus = find_corpus(cases)
     chosen = choose_cases(cases, families, names)

@@ -6,7 +6,7 @@ from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
-from samplernn_theano.config.shared_hyperparameters import Common, Sizes
+from samplernn_theano.config.hyperparameters import Common, Sizes
 from samplernn_theano.errors import HyperParameterError
 
 HELP = {
@@ -51,20 +51,8 @@ def add_flags(parser: Any, family: type[Common]) -> None:
 
 
 def from_original_argv[H: Common](family: type[H], argv: Sequence[str]) -> tuple[H, str]:
-    """Parse hyper-parameters and data set (`--which_set`) of a command line of the original.
-
-    Parameters
-    ----------
-    argv : sequence of str
-        As stored by the original, with or without the script's path.
-
-    Raises
-    ------
-    HyperParameterError
-        If a flag is unknown or has no or an invalid value, or if the values contradict each other.
-    """
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    add_flags(parser, family)
+    """Hyper-parameters and data set (`--which_set`) of a command line, with or without the script's path."""
+    parser = _parser(family)
     parser.add_argument("--exp")
     parser.add_argument("--which_set", default="MUSIC")
     parser.add_argument("--debug", action="store_true")
@@ -76,16 +64,8 @@ def from_original_argv[H: Common](family: type[H], argv: Sequence[str]) -> tuple
 
 
 def read_settings(family: type[Common], settings: Sequence[str]) -> dict[str, Any]:
-    """Parse hyper-parameters given as NAME=VALUE.
-
-    Raises
-    ------
-    HyperParameterError
-        If a name is unknown or a value invalid.
-    """
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    add_flags(parser, family)
-    given = vars(parser.parse_args([f"--{setting}" for setting in settings]))
+    """Hyper-parameters given as NAME=VALUE; HyperParameterError if a name is unknown or a value invalid."""
+    given = vars(_parser(family).parse_args([f"--{setting}" for setting in settings]))
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -100,29 +80,14 @@ def to_argv(hp: Common) -> list[str]:
 
 
 def true_or_false(text: str) -> bool:
-    """Parse a truth value of the original: True or False, in any case, or T or F.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If the text is neither.
-    """
-    lowered = text.lower()
-    if lowered in ("t", "true"):
-        return True
-    if lowered in ("f", "false"):
-        return False
+    """Parse a truth value of the original: True or False, in any case, or T or F."""
+    if text.lower() in ("t", "true", "f", "false"):
+        return text.lower()[0] == "t"
     raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
 
 
 def frame_sizes(text: str) -> Sizes:
-    """Parse the frame sizes of several tiers, the slowest first, such as 16/8/2.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        If the text is not a list of whole numbers separated by "/".
-    """
+    """Parse the frame sizes of several tiers, the slowest first, such as 16/8/2."""
     try:
         return tuple(int(part) for part in text.split("/"))
     except ValueError:
@@ -136,9 +101,15 @@ class _Parser(argparse.ArgumentParser):
         raise HyperParameterError(f"The hyper-parameters cannot be read: {message}.")
 
 
+def _parser(family: type[Common]) -> _Parser:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    add_flags(parser, family)
+    return parser
+
+
 def format_value(value: Any) -> str:
     """Format a value for a command line."""
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return "/".join(map(str, value))
     if isinstance(value, float):
         return format(Decimal(str(value)), "f")  # argparse mistakes -1e-05, but not -0.00001, for a flag

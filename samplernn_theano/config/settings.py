@@ -15,34 +15,16 @@ from samplernn_theano.errors import DataError, HyperParameterError
 
 @dataclass(frozen=True)
 class Options:
-    """Options of training that are neither hyper-parameters nor part of the schedule.
+    """Options of training that are neither hyper-parameters nor part of the schedule."""
 
-    Attributes
-    ----------
-    seed : int
-        Of the initial parameters.
-    ip_weight : float
-        Weight of the cost of the independent predictions (three_tier), which the original's training omits.
-    backend : {"jax", "numba", "c"} or None
-        None: jax if it is installed, else numba.
-    precision : {"highest", "tf32", "bf16"}
-        Of matrix products on a GPU.
-    n_devices : int
-        Devices that share each minibatch.
-    sampling_backend : {"jax", "numba", "c"} or None
-        Of the samples of evaluations. None: on a GPU the backend that trains there, on a CPU the fastest
-        sampler.
-    tensorboard : bool
-        Also write the run for TensorBoard.
-    """
-
-    seed: int = 123
-    ip_weight: float = 0.0
-    backend: str | None = None
-    precision: str = "highest"
-    n_devices: int = 1
+    seed: int = 123  # of the initial parameters
+    ip_weight: float = 0.0  # of the cost of the independent predictions, which the original's training omits
+    backend: str | None = None  # jax, numba or c; None: jax if it is installed, else numba
+    precision: str = "highest"  # of matrix products on a GPU: highest, tf32 or bf16
+    n_devices: int = 1  # that share each minibatch
+    # Of the samples of evaluations; None: on a GPU the backend that trains there, else the fastest sampler.
     sampling_backend: str | None = None
-    tensorboard: bool = False
+    tensorboard: bool = False  # also write the run for TensorBoard
 
 
 def check_options(options: Options, learning_rate: float) -> None:
@@ -62,34 +44,18 @@ def stored_options(settings: Mapping[str, Any]) -> Options:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All that determines a run.
-
-    Attributes
-    ----------
-    data : Path
-        Folder of the data set.
-    data_sha256 : mapping of str to str
-        SHA-256 of each split, as far as they are known.
-    exp : str or None
-        Name of the experiment in a run with the original's layout, else None.
-    """
+    """All that determines a run."""
 
     hp: HyperParameters
     schedule: Schedule
     options: Options
-    data: Path
-    data_sha256: Mapping[str, str] = field(default_factory=dict)
-    exp: str | None = None
+    data: Path  # folder of the data set
+    data_sha256: Mapping[str, str] = field(default_factory=dict)  # of each split, as far as they are known
+    exp: str | None = None  # name of the experiment in a run with the original's layout
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Settings in the file `path`, or in the run folder `path`, unchecked except for the family.
-
-    Raises
-    ------
-    HyperParameterError
-        If there is no such file, or it does not hold the settings of a run.
-    """
+    """Settings in the file `path`, or in the run folder `path`, unchecked except for the family."""
     path = path / "settings.json" if path.is_dir() else path
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -106,20 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, data: Path | None = None) -> RunSettings:
-    """Read and check the settings of a run.
-
-    Parameters
-    ----------
-    data : Path, optional
-        Folder of the data set, in place of the stored one.
-
-    Raises
-    ------
-    HyperParameterError
-        As `read_json`, or if a hyper-parameter or an option is unknown or invalid.
-    DataError
-        If the settings do not name a data set, as those of a run of the original, and `data` is None.
-    """
+    """Read and check the settings of a run; `data` takes the place of the stored folder of the data set."""
     settings = read_json(path)
     family = FAMILIES[settings["family"]]
     if data is None and not settings.get("data"):
@@ -131,7 +84,7 @@ def read(path: Path, data: Path | None = None) -> RunSettings:
             if not isinstance(settings.get(name, {}), dict):
                 raise HyperParameterError(f"{name} is {settings[name]!r}.")
         stored = as_stored(settings["family"], settings["hyperparameters"])
-        texts = [f"{name}={_text(value)}" for name, value in stored.items() if value is not None]
+        texts = [f"{name}={format_value(value)}" for name, value in stored.items() if value is not None]
         return RunSettings(
             hp=family(**read_settings(family, texts)),
             schedule=_checked(Schedule, vars(original_schedule(family)) | stored_schedule(settings)),
@@ -144,10 +97,6 @@ def read(path: Path, data: Path | None = None) -> RunSettings:
         raise HyperParameterError(
             f"The settings {path} are damaged, or were written by another version: {error}"
         ) from error
-
-
-def _text(value: Any) -> str:
-    return format_value(tuple(value) if isinstance(value, list) else value)
 
 
 def _checked[T](kind: type[T], values: Mapping[str, Any]) -> T:

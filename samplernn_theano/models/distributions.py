@@ -13,7 +13,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.config.shared_hyperparameters import Quantised, RealValued
+from samplernn_theano.config.hyperparameters import Quantised, RealValued
 from samplernn_theano.models import layers
 
 MIN_DEVIATION = 1e-3

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.backends.all_reduce import all_reduce
-from samplernn_theano.config.shared_hyperparameters import Common
+from samplernn_theano.config.hyperparameters import Common
 from samplernn_theano.models.parameters import Parameters
 
 Form = Literal["fast", "reference"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytensor.tensor as pt
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.config.shared_hyperparameters import Common, Quantised, RealValued, Recurrent
+from samplernn_theano.config.hyperparameters import Common, Quantised, RealValued, Recurrent
 from samplernn_theano.models.parameters import Initial, Parameters, default, he, standard_normal, zeros
 
 # --- linear layers ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytensor.tensor as pt
 from pytensor.compile.builders import OpFromGraph
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.config.shared_hyperparameters import Recurrent
+from samplernn_theano.config.hyperparameters import Recurrent
 from samplernn_theano.models.layers import constant, linear, weight
 from samplernn_theano.models.parameters import Parameters, default, orthogonal
 

@@ -13,25 +13,25 @@ import pytensor.tensor as pt
 import pytest
 
 from samplernn_theano.backends import compile, jax_program
-from samplernn_theano.config.hyperparameters import OneTier
 from samplernn_theano.errors import BackendError
-from samplernn_theano.training.step import compile_trainer
+from tests.backends.conftest import minibatch
 
 
-def test_unknown_and_unusable_backends_are_refused_with_the_remedy(monkeypatch):
-    with pytest.raises(BackendError, match="choose one of jax, numba, c"):
-        compile.check_backend("theano")
-    monkeypatch.setattr(compile.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BackendError, match="pip install"):
-        compile.check_backend("jax")
-    assert compile.default_backend() == "numba"
-
-
-def test_info_names_the_backend_and_why():
-    info = compile.describe()
-    assert info["backend"] == "jax (JAX is installed)"
-    assert info["pytensor"].startswith("3.3")
-    assert info["devices"]
+@pytest.mark.parametrize(
+    ("check", "arguments", "words"),
+    [
+        ("backend", ("theano",), "choose one of jax, numba, c"),
+        ("precision", ("jax", "half"), "choose one of highest"),
+        ("precision", ("c", "tf32"), "highest precision only"),
+        ("devices", ("jax", 3, 4), "--devices 3 cannot split a batch evenly: --batch_size 4"),
+        ("devices", ("jax", 64, 128), "--xla_force_host_platform_device_count=64"),
+        ("devices", ("numba", 2, 4), "--backend numba uses one device"),
+    ],
+)
+def test_what_a_backend_cannot_do_is_refused_in_a_sentence(check, arguments, words):
+    with pytest.raises(BackendError, match=words):
+        getattr(compile, f"check_{check}")(*arguments)
+    compile.check_devices("c", 1, 3)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_without_jax_graphs_are_compiled_by_numba(python_without_jax):
     program = """
 import numpy as np, pytensor.tensor as pt
 from samplernn_theano.models import rnn
-from samplernn_theano.config.shared_hyperparameters import Recurrent
+from samplernn_theano.config.hyperparameters import Recurrent
 from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.models.parameters import Parameters
 x = pt.tensor("x", dtype="float32", shape=(4, 2, 3))
@@ -81,54 +81,23 @@ assert ys.shape == (4, 2, 5) and (ys[-1] == y).all() and np.isfinite(ys).all()
 
 @pytest.mark.slow
 def test_without_jax_a_model_trains_and_generates(python_without_jax, small_data, tmp_path):
-    command = [python_without_jax, "-m", "samplernn_theano"]
-    train = [
-        *command,
-        "train",
-        "three_tier",
-        "--data",
-        small_data,
-        "--run",
-        tmp_path / "run",
-        "--preset",
-        "tiny",
-    ]
-    done = subprocess.run([*train, "--max-iters", "3", "--n_seqs", "0"], capture_output=True, text=True)
+    train = f"train three_tier --data {small_data} --preset tiny --max-iters 3 --n_seqs 0 --run"
+    for words in (train.split(), ["generate", "--seconds", "0.05", "--n_seqs", "1"]):
+        done = run(python_without_jax, "-m", "samplernn_theano", *words, str(tmp_path / "run"))
+        assert done.returncode == 0, done.stderr
+
+
+def test_info_names_the_backend_and_why_and_the_limit_of_threads():
+    done = run(Path(sys.executable), "-m", "samplernn_theano", "info", "--threads", "1")
     assert done.returncode == 0, done.stderr
-    generate = [*command, "generate", tmp_path / "run", "--seconds", "0.05", "--n_seqs", "1"]
-    done = subprocess.run(generate, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_threads_are_limited_before_anything_heavy_is_loaded():
-    program = (
-        "import os, sys; from samplernn_theano.cli.main import main; "
-        "main(['info', '--threads', '1']); assert os.environ['NPROC'] == '1'"
-    )
-    done = run(Path(sys.executable), "-c", program)
-    assert done.returncode == 0, done.stderr
-    assert "NPROC=1" in done.stdout
-
-
-@pytest.fixture(scope="module")
-def trainer():
-    """A tiny model, trained a step."""
-    trainer = compile_trainer(
-        OneTier(dim=8, emb_size=4, q_levels=16, seq_len=32, batch_size=2), backend="jax"
-    )
-    trainer.step(*minibatch(), *trainer.zero_states())
-    return trainer
-
-
-def minibatch():
-    sequences = np.random.default_rng(0).integers(0, 16, (2, 33), np.int32)
-    return sequences, np.ones((2, 33), np.float32), np.asarray(0, np.int32)
+    info = dict(line.split(":", 1) for line in done.stdout.splitlines())
+    assert info["backend"].strip() == "jax (JAX is installed)" and "NPROC=1" in info["threads"]
+    assert info["pytensor"].strip().startswith("3.3") and info["devices"].strip()
 
 
 def test_between_steps_nothing_leaves_the_device(trainer):
     (state,) = trainer.step(*minibatch(), *trainer.zero_states())[1:]
     batch = [jax.device_put(array) for array in minibatch()]
-    trainer.evaluate(*batch, state)  # compiles
     with jax.transfer_guard("disallow"):
         with pytest.raises(Exception, match="Disallowed host-to-device"):
             jax.numpy.ones(2) + np.ones(2)
@@ -180,19 +149,11 @@ def test_a_lack_of_memory_is_said_so():
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
 
 
-def test_what_a_backend_cannot_compute_in_is_refused():
-    for wrong, words in (
-        (("jax", "half"), "choose one of highest"),
-        (("c", "tf32"), "highest precision only"),
-    ):
-        with pytest.raises(BackendError, match=words):
-            compile.check_precision(*wrong)
-    for name in compile.PRECISIONS:
-        x = pt.matrix("x", shape=(4, 4), dtype="float32")
-        (product,) = compile.compile_function([x], [x @ x], backend="jax", precision=name)(
-            np.eye(4, dtype="f")
-        )
-        assert (np.asarray(product) == np.eye(4)).all()
+@pytest.mark.parametrize("precision", compile.PRECISIONS)
+def test_every_precision_compiles(precision):
+    x = pt.matrix("x", shape=(4, 4), dtype="float32")
+    f = compile.compile_function([x], [x @ x], backend="jax", precision=precision)
+    assert (np.asarray(f(np.eye(4, dtype="f"))[0]) == np.eye(4)).all()
 
 
 def test_a_float64_graph_keeps_its_precision_after_a_float32_one():

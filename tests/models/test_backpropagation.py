@@ -7,7 +7,7 @@ import pytest
 
 from samplernn_theano.backends import fusion
 from samplernn_theano.backends.compile import compile_function
-from samplernn_theano.config.shared_hyperparameters import Recurrent
+from samplernn_theano.config.hyperparameters import Recurrent
 from samplernn_theano.models import backpropagation, rnn
 from samplernn_theano.models.parameters import Parameters
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytensor.tensor as pt
 
 from samplernn_theano.backends.compile import compile_function
-from samplernn_theano.config.shared_hyperparameters import Recurrent
+from samplernn_theano.config.hyperparameters import Recurrent
 from samplernn_theano.models import layers, rnn
 from samplernn_theano.models.parameters import Parameters
 
