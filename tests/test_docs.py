@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from samplernn_theano.cli.main import build_parser
-from samplernn_theano.reproduction import paths, published
+from samplernn_theano.reproduction import published
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -107,7 +107,7 @@ def test_readme_names_the_two_files_that_matter_and_their_length() -> None:
 
 def test_results_of_the_readme_have_the_published_numbers_of_table_1() -> None:
     rows = re.findall(r"^\| .* \| (\S+) \| .* \| `samplernn reproduce (\S+)` \|", README, flags=re.MULTILINE)
-    numbers = published.read_numbers(paths.FILES)
+    numbers = published.read_numbers()
     assert {experiment: value for value, experiment in rows} == {
         number.experiment: f"{number.value:.3f}"
         for number in numbers

@@ -81,12 +81,11 @@ def _reproduce(a: argparse.Namespace) -> int:
         read_listening_tests,
         select_experiments,
     )
-    from samplernn_theano.reproduction.paths import FILES
 
     if a.list:
         print(_experiments())
         return 0
-    scales.read(FILES, a.scale)
+    scales.read(a.scale)
     out = (a.out or Path("reproduction") / a.scale).absolute()
     if a.report:
         from samplernn_theano.reproduction import report
@@ -99,7 +98,7 @@ def _reproduce(a: argparse.Namespace) -> int:
     from samplernn_theano.reproduction import workflow
 
     seeds = [plan.FIRST_SEED + i for i in range(a.seeds)]
-    known = [*read_experiments(FILES), *read_listening_tests(FILES)]
+    known = [*read_experiments(), *read_listening_tests()]
     requested = plan.Workflow(
         out=out,
         scale=a.scale,
@@ -126,19 +125,18 @@ def _absolute(pairs: list[tuple[str, str]]) -> dict[str, str]:
 def _experiments() -> str:
     """A table of all experiments: name, model, data, published numbers."""
     from samplernn_theano.reproduction.experiments import read_experiments, read_listening_tests
-    from samplernn_theano.reproduction.paths import FILES
     from samplernn_theano.reproduction.published import read_numbers
     from samplernn_theano.utils.text import format_table
 
-    numbers = read_numbers(FILES)
+    numbers = read_numbers()
     rows = [["experiment", "model", "data", "published"]]
-    for experiment in read_experiments(FILES).values():
+    for experiment in read_experiments().values():
         shown = [
             f"{number.split} {number.value:g}" if number.split else f"{number.value:g} {number.unit}"
             for number in numbers
             if number.experiment == experiment.name
         ]
         rows.append([experiment.name, experiment.title, experiment.data, ", ".join(shown)])
-    for test in read_listening_tests(FILES).values():
+    for test in read_listening_tests().values():
         rows.append([test.name, test.title, "", f"{len(test.systems)} systems"])
     return "\n".join(format_table(rows))

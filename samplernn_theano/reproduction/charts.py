@@ -2,24 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.image
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.reproduction import figures
+from samplernn_theano.reproduction.measured import Score
+from samplernn_theano.reproduction.records import Attempt
+from samplernn_theano.reproduction.tables import Filled
 from samplernn_theano.utils.files import atomic_write
-
-if TYPE_CHECKING:
-    from samplernn_theano.reproduction.measured import Score
-    from samplernn_theano.reproduction.records import Attempt
-    from samplernn_theano.reproduction.tables import Filled
 
 # Okabe and Ito's colour-blind-safe palette.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = "osD^vP*"
+OURS: dict[str, Any] = {"color": COLOURS[0], "ms": 5, "capsize": 3}
 PUBLISHED = "#8a8a8a"
 WIDTH, DOTS = 5.2, 150  # inches, per inch: letters stay readable on a phone
 
@@ -33,14 +33,14 @@ class Picture(NamedTuple):
     height: int
 
 
-def table(folder: Path, filled: "Filled") -> Picture:
-    """Draw our scores (with standard errors) and the published ones; table 3 over its lengths."""
+def table(folder: Path, filled: Filled) -> Picture:
+    """Draw our scores (with standard errors) and the published ones: a panel per column, a line per model.
+
+    Table 3 is drawn over its lengths.
+    """
     path = folder / "pictures" / f"{filled.layout.name}.png"
-    return (_lengths if filled.layout.name == "table3" else _panels)(path, filled)
-
-
-def _panels(path: Path, filled: "Filled") -> Picture:
-    """Draw a panel per column, a line per model."""
+    if filled.layout.name == "table3":
+        return _lengths(path, filled)
     columns = filled.layout.columns
     heights = 0.7 + 0.3 * len(filled.rows)
     figure = Figure(figsize=(WIDTH, heights * len(columns) + 0.6), layout="constrained")
@@ -54,32 +54,27 @@ def _panels(path: Path, filled: "Filled") -> Picture:
         axes.grid(axis="x", alpha=0.3)
         if i == len(columns) - 1 or columns[i + 1].unit != column.unit:
             axes.set_xlabel(f"NLL ({column.unit})")
-    shown = {
-        label: handle
-        for axes in panels
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+    shown: dict[str, Artist] = {}
+    for axes in panels:
+        shown |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(shown.values(), shown.keys(), loc="outside upper left", ncols=2, fontsize=9)
     return _save(path, figure, f"{filled.layout.title}: ours and the published numbers as points")
 
 
-def _points(axes: Axes, scores: "Sequence[Score]") -> None:
+def _points(axes: Axes, scores: Sequence[Score]) -> None:
     for y, score in enumerate(scores):
         if score.published is not None:
             axes.plot(score.published, y, "D", color=PUBLISHED, ms=6, label="published")
         if score.value is not None:
             label = f"ours ({score.badge})" if score.badge else "ours"
-            axes.errorbar(
-                score.value, y, xerr=score.error, fmt="o", color=COLOURS[0], ms=5, capsize=3, label=label
-            )
+            axes.errorbar(score.value, y, xerr=score.error, fmt="o", label=label, **OURS)
 
 
-def _lengths(path: Path, filled: "Filled") -> Picture:
+def _lengths(path: Path, filled: Filled) -> Picture:
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
-    scores = list(
-        zip([int(column.title) for column in filled.layout.columns], filled.rows[0][1], strict=True)
-    )
+    lengths = [int(column.title) for column in filled.layout.columns]
+    scores = list(zip(lengths, filled.rows[0][1], strict=True))
     theirs = [(x, score.published) for x, score in scores if score.published is not None]
     axes.plot(*zip(*theirs, strict=True), "D--", color=PUBLISHED, ms=6, label="published")
     ours = [(x, score.value, score.error or 0) for x, score in scores if score.value is not None]
@@ -87,9 +82,9 @@ def _lengths(path: Path, filled: "Filled") -> Picture:
         badges = dict.fromkeys(score.badge for score in filled.shown if score.badge)
         x, values, errors = zip(*ours, strict=True)
         label = f"ours ({', '.join(badges)})" if badges else "ours"
-        axes.errorbar(x, values, yerr=errors, fmt="o-", color=COLOURS[0], ms=5, capsize=3, label=label)
+        axes.errorbar(x, values, yerr=errors, fmt="o-", label=label, **OURS)
     axes.set_xscale("log", base=2)
-    axes.set_xticks([x for x, _ in scores], [str(x) for x, _ in scores])
+    axes.set_xticks(lengths, map(str, lengths))
     axes.minorticks_off()
     axes.set(xlabel="length of the subsequences (samples)", ylabel="validation NLL\n(bits per sample)")
     axes.grid(alpha=0.3)
@@ -97,13 +92,8 @@ def _lengths(path: Path, filled: "Filled") -> Picture:
     return _save(path, figure, "Table 3: validation NLL over the length of subsequences, ours and published")
 
 
-def curves(path: Path, title: str, runs: "Mapping[str, Sequence[Attempt]]") -> Picture | None:
-    """Draw validation NLL over minutes of training and over iterations, if there are evaluations.
-
-    Parameters
-    ----------
-    runs : mapping of a model's title to its attempts
-    """
+def curves(path: Path, title: str, runs: Mapping[str, Sequence[Attempt]]) -> Picture | None:
+    """Draw the validation NLL of attempts, by title of the model; None without evaluations."""
     evaluated = {name: [a for a in attempts if a.evaluations] for name, attempts in runs.items()}
     if not any(evaluated.values()):
         return None
@@ -117,10 +107,9 @@ def curves(path: Path, title: str, runs: "Mapping[str, Sequence[Attempt]]") -> P
             valid = [entry["valid"] for entry in entries]
             over_time.plot([entry["seconds"] / 60 for entry in entries], valid, label=label, **style)
             over_iterations.plot([entry["iteration"] for entry in entries], valid, **style)
-    over_time.set(xlabel="minutes of training", ylabel="validation NLL\n(bits per sample)")
-    over_iterations.set(xlabel="iterations", ylabel="validation NLL\n(bits per sample)")
     over_iterations.xaxis.set_major_formatter("{x:,.0f}")
-    for axes in (over_time, over_iterations):
+    for axes, label in ((over_time, "minutes of training"), (over_iterations, "iterations")):
+        axes.set(xlabel=label, ylabel="validation NLL\n(bits per sample)")
         axes.grid(alpha=0.3)
     over_time.legend(fontsize=8)
     over_time.set_title(title, fontsize=10, loc="left", parse_math=False)
@@ -140,9 +129,8 @@ def retention(path: Path, rows: Sequence[tuple[str, float, float, float]]) -> Pi
         axes.plot([100 * low, 100 * high], [y, y], color="black", lw=1.5, marker="|")
     axes.axvline(50, color="black", ls="--", lw=1, label="50 %: a fixed receptive field")
     axes.set_yticks(range(len(rows)), [title for title, *_ in rows], fontsize=9)
-    axes.set(
-        xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5), xlabel="clips that keep the voice (%), 95 % interval"
-    )
+    axes.set(xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
+    axes.set_xlabel("clips that keep the voice (%), 95 % interval")
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, 1.35 if len(rows) == 1 else 1.2))
     return _save(path, figure, "Share of clips that keep the voice, with 95 % intervals and the 50 % line")
 
@@ -150,15 +138,13 @@ def retention(path: Path, rows: Sequence[tuple[str, float, float, float]]) -> Pi
 def waveforms(folder: Path, pairs: figures.Columns) -> Picture | str | None:
     """Draw figure 2; the reason if it cannot be drawn."""
     path = folder / "pictures" / "waveforms.png"
+    if not pairs:
+        return None
     try:
-        if pairs:
-            figures.waveforms(path, pairs)
-            return picture_of(
-                path, "Figure 2: waveforms of data and of generated sound, 2 s and 100 ms of them"
-            )
+        figures.waveforms(path, pairs)
     except SampleRNNError as error:
         return str(error)
-    return None
+    return picture_of(path, "Figure 2: waveforms of data and of generated sound, 2 s and 100 ms of them")
 
 
 def picture_of(path: Path, alt: str) -> Picture:

@@ -3,19 +3,15 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from scipy.stats import t
 
+from samplernn_theano.reproduction.measured import Score
 from samplernn_theano.reproduction.records import PAPER, Results, number
-
-if TYPE_CHECKING:
-    from samplernn_theano.reproduction.measured import Score
-    from samplernn_theano.reproduction.tables import Filled
+from samplernn_theano.reproduction.tables import Filled
 
 CHANCE = 8.0
 """Bits per sample of a uniform distribution over 256 levels."""
-
 
 MEANINGS = {
     "smoke": "A test that every step runs. The numbers mean nothing.",
@@ -31,7 +27,7 @@ def banner(scale: str) -> tuple[str, str]:
     return f"Scale: {scale or 'unknown'}", MEANINGS.get(scale, unknown)
 
 
-def statements(results: Results, tables: "Sequence[Filled]") -> list[str]:
+def statements(results: Results, tables: Sequence[Filled]) -> list[str]:
     """Conclusions, a sentence each."""
     scores = [score for table in tables for score in table.shown]
     if not scores:
@@ -45,7 +41,7 @@ def statements(results: Results, tables: "Sequence[Filled]") -> list[str]:
     return list(filter(None, found))
 
 
-def _learned(scores: "Sequence[Score]") -> str:
+def _learned(scores: Sequence[Score]) -> str:
     bits = [s.value for s in scores if not s.experiment.startswith("table2/") and s.value is not None]
     below = sum(value < CHANCE for value in bits)
     if not bits:
@@ -58,12 +54,9 @@ def _learned(scores: "Sequence[Score]") -> str:
 
 def _training_time(results: Results) -> str:
     """A warning about trainings shorter than the paper's."""
-    trained = [
-        (attempt.scale, seconds / 60)
-        for attempts in results.attempts.values()
-        for attempt in attempts
-        if (seconds := number(attempt.result("train").get("train_seconds"))) is not None
-    ]
+    attempts = itertools.chain.from_iterable(results.attempts.values())
+    found = [(a.scale, number(a.result("train").get("train_seconds"))) for a in attempts]
+    trained = [(scale, seconds / 60) for scale, seconds in found if seconds is not None]
     minutes = [own for scale, own in trained if scale != PAPER]
     if not minutes:
         return ""
@@ -76,22 +69,21 @@ def _training_time(results: Results) -> str:
     )
 
 
-def _differences(tables: "Sequence[Filled]") -> list[str]:
+def _differences(tables: Sequence[Filled]) -> list[str]:
     """The largest difference between two models of each column, and the number of unclear differences."""
     found: list[str] = []
     over_clips = False
     for name, scores in (column for table in tables for column in _compared(table)):
-        known = [s for s in scores if s.value is not None and s.error is not None]
-        pairs = [(abs(_gap(a, b)), a, b) for a, b in itertools.combinations(known, 2)]
+        known = sorted((s for s in scores if s.value is not None and s.error is not None), key=_value)
+        pairs = list(itertools.combinations(known, 2))  # the lower value first
         if not pairs:
             continue
         over_clips |= any(score.over == "clips" for score in known)
-        gap, a, b = max(pairs, key=lambda pair: pair[0])
-        low, high = sorted((a, b), key=lambda s: s.value or 0)
-        close = sum(own <= _limit(*pair) * _error(*pair) for own, *pair in pairs)
+        low, high = max(pairs, key=lambda pair: _gap(*pair))
+        close = sum(_gap(*pair) <= _limit(*pair) * _error(*pair) for pair in pairs)
         found.append(
-            f"{name}: the largest difference is {gap:.3f} ({high.title} above {low.title}), "
-            f"{_times(gap, a, b)}; {close} of {len(pairs)} pairs do not differ clearly."
+            f"{name}: the largest difference is {_gap(low, high):.3f} ({high.title} above {low.title}), "
+            f"{_times(low, high)}; {close} of {len(pairs)} pairs do not differ clearly."
         )
     if found:
         found.append("Clear: by Welch's t-test at 95 %, without correction for several pairs.")
@@ -100,7 +92,7 @@ def _differences(tables: "Sequence[Filled]") -> list[str]:
     return found
 
 
-def _compared(table: "Filled") -> "list[tuple[str, list[Score]]]":
+def _compared(table: Filled) -> list[tuple[str, list[Score]]]:
     """The models of each column; in table 3, whose columns are models, those of the row."""
     title = table.layout.name.replace("table", "Table ")
     if len(table.rows) == 1:
@@ -111,32 +103,34 @@ def _compared(table: "Filled") -> "list[tuple[str, list[Score]]]":
     return columns[:1] if table.layout.name == "table2" else columns  # there, a column in each unit
 
 
-def _gap(a: "Score", b: "Score") -> float:
-    return (a.value or 0) - (b.value or 0)
+def _value(score: Score) -> float:
+    return score.value or 0.0
 
 
-def _error(a: "Score", b: "Score") -> float:
+def _gap(low: Score, high: Score) -> float:
+    return _value(high) - _value(low)
+
+
+def _error(a: Score, b: Score) -> float:
     """Standard error of the difference of two independent scores."""
     return math.hypot(a.error or 0, b.error or 0)
 
 
-def _limit(a: "Score", b: "Score") -> float:
+def _limit(a: Score, b: Score) -> float:
     """The number of standard errors from which a difference is clear: Welch's t-test, two-sided, 95 %."""
     spread = sum((s.error or 0) ** 4 / (s.n - 1) for s in (a, b) if s.n > 1)
     freedom = _error(a, b) ** 4 / spread if spread else math.inf
     return float(t.ppf(0.975, freedom))
 
 
-def _times(gap: float, a: "Score", b: "Score") -> str:
-    error = _error(a, b)
-    if not error:
+def _times(low: Score, high: Score) -> str:
+    if not (error := _error(low, high)):
         return "with unknown error"
-    return (
-        f"{gap / error:.1f} times its standard error ({error:.3f}), where {_limit(a, b):.1f} times is clear"
-    )
+    times, limit = _gap(low, high) / error, _limit(low, high)
+    return f"{times:.1f} times its standard error ({error:.3f}), where {limit:.1f} times is clear"
 
 
-def _comparison(scores: "Sequence[Score]") -> str:
+def _comparison(scores: Sequence[Score]) -> str:
     badged = sum(bool(score.badge) for score in scores)
     if badged == len(scores):
         return (

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,8 +15,6 @@ from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
-FORMATS = (".png", ".pdf", ".svg")
-DPI = 150
 LONG, SHORT = 2.0, 0.1  # seconds that figure 2 shows
 COLOURS = {"data": "tab:blue", "samples": "tab:orange"}
 
@@ -24,35 +23,25 @@ type Columns = Mapping[str, tuple[NDArray[np.floating], NDArray[np.floating]]]
 
 
 def waveforms(path: str | Path, columns: Columns) -> None:
-    """Draw waveforms of data and of generated samples, 2 s and 100 ms of each, as figure 2 of the paper.
+    """Draw a column per data set: at most 2 s of each sound, and below them their loudest 100 ms.
 
-    Each column has the first 2 s of a sound (less if it is shorter) and below them their loudest 100 ms. Each
-    sound has its own scale of amplitudes, because generated samples are often louder.
-
-    Parameters
-    ----------
-    path : str or Path
-        Image file, .png, .pdf or .svg.
-    columns : Columns
-        A column per data set.
+    Each sound has its own scale of amplitudes, because generated samples are often louder. `path` ends in
+    .png, .pdf or .svg.
     """
-    if Path(path).suffix not in FORMATS:
-        raise OutputError(
-            f"{path} was not drawn: its name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
-        )
+    if Path(path).suffix not in (".png", ".pdf", ".svg"):
+        raise OutputError(f"{path} was not drawn: its name must end in .png, .pdf or .svg.")
     if not columns:
         raise DataError("Figure 2 needs at least one data set; give its name, a recording and a sound.")
     figure = Figure(figsize=(max(4.0, 2.75 * len(columns)), 6.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
     panels = figure.subplots(4, len(columns), squeeze=False)
     for (title, sounds), column in zip(columns.items(), panels.T, strict=True):
         for (kind, colour), x, pair in zip(COLOURS.items(), sounds, (column[:2], column[2:]), strict=True):
-            whole, part = pair
-            _draw_sound(whole, part, _checked(x, f"{kind} of {title}"), colour)
+            _draw_sound(pair[0], pair[1], _checked(x, f"{kind} of {title}"), colour)
         column[0].set_title(title, size=10).set_parse_math(False)  # a dollar sign in a name
     for axes, label in zip(panels[:, 0], ("data", "data", "samples", "samples"), strict=True):
         axes.set_ylabel(f"{label}\namplitude", size=8)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=DPI)
+        figure.savefig(temporary, dpi=150)
 
 
 def loudest(x: NDArray[np.floating], length: int) -> int:
@@ -82,16 +71,9 @@ def _draw_sound(whole: Axes, part: Axes, x: NDArray[np.floating], colour: str) -
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.25)
     for second, corner in ((start, 0), (end, 1)):
-        line = ConnectionPatch(
-            (second, -top),
-            (corner, 1),
-            whole.transData,
-            part.transAxes,
-            axesA=whole,
-            axesB=part,
-            color="0.5",
-            lw=0.6,
-        )
+        transforms = (whole.transData, part.transAxes)
+        style: dict[str, Any] = {"axesA": whole, "axesB": part, "color": "0.5", "lw": 0.6}
+        line = ConnectionPatch((second, -top), (corner, 1), *transforms, **style)
         line.set_in_layout(False)
         whole.figure.add_artist(line)
 
@@ -99,12 +81,12 @@ def _draw_sound(whole: Axes, part: Axes, x: NDArray[np.floating], colour: str) -
 def _checked(x: NDArray[np.floating], name: str) -> NDArray[np.floating]:
     x = np.asarray(x).astype(np.float64)
     if x.ndim != 1:
-        raise DataError(f"The {name} has the shape {x.shape}; figure 2 needs mono sound, (samples,).")
-    if len(x) < SHORT * SAMPLE_RATE:
+        problem = f"has the shape {x.shape}; figure 2 needs mono sound, (samples,)"
+    elif len(x) < SHORT * SAMPLE_RATE:
         seconds = len(x) / SAMPLE_RATE
-        raise DataError(
-            f"The {name} lasts {seconds:.3f} s; figure 2 needs at least {SHORT} s, better {LONG} s."
-        )
-    if not np.isfinite(x).all():
-        raise DataError(f"The {name} has samples that are NaN or infinite; give another sound.")
-    return x
+        problem = f"lasts {seconds:.3f} s; figure 2 needs at least {SHORT} s, better {LONG} s"
+    elif not np.isfinite(x).all():
+        problem = "has samples that are NaN or infinite; give another sound"
+    else:
+        return x
+    raise DataError(f"The {name} {problem}.")

@@ -1,4 +1,4 @@
-"""Our scores next to the published ones."""
+"""Our scores next to the published ones, and our data sets next to the paper's."""
 
 import json
 import math
@@ -10,11 +10,18 @@ from typing import Any
 from samplernn_theano.config import presets
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.schedule import original_learning_rate, stored_schedule
+from samplernn_theano.data.check import AUTHORS
+from samplernn_theano.data.dataset import SPLITS
+from samplernn_theano.data.manifest import hours
 from samplernn_theano.reproduction.experiments import Experiment
 from samplernn_theano.reproduction.published import Number
-from samplernn_theano.reproduction.records import PAPER, Attempt, Results, number, part
+from samplernn_theano.reproduction.records import PAPER, Attempt, Results, number, part, text
 
 BITS, NATS = "bits per sample", "nats per sample"
+
+CLOSE = 0.05
+"""Relative difference of sizes and standard deviations up to which recordings count as the same: other cuts
+change them a little, other recordings far more."""
 
 
 @dataclass(frozen=True)
@@ -23,28 +30,17 @@ class Score:
 
     experiment: str
     title: str
-    value: float | None
-    """Mean over seeds; None if no seed is done."""
-    error: float | None
-    """Standard error: over seeds if there are several, else over the clips of the split."""
-    over: str
-    """Population of the error: "seeds", "clips" or ""."""
-    n: int
-    """Size of that population."""
-    seeds: tuple[int, int]
-    """Number of finished seeds, and of started or requested ones."""
-    badge: str
-    """The scale, or a difference from the paper's experiment; empty only for the authors' hyper-parameters,
-    trained for their time on their data."""
-    problems: tuple[str, ...]
-    """Reasons why seeds have no score."""
+    value: float | None  # mean over seeds; None if no seed is done
+    error: float | None  # standard error: over seeds if there are several, else over the clips of the split
+    over: str  # population of the error: "seeds", "clips" or ""
+    n: int  # size of that population
+    seeds: tuple[int, int]  # number of finished seeds, and of started or requested ones
+    badge: str  # see `badge`
+    problems: tuple[str, ...]  # reasons why seeds have no score
     published: float | None
-    doubt: str = ""
-    """Uncertainty about the published number."""
-    extent: str = ""
-    """Iterations and epochs of a training at the paper's scale."""
-    differences: tuple[int, ...] = ()
-    """Numbers of the differences from the paper that apply to a score."""
+    doubt: str  # uncertainty about the published number
+    extent: str  # iterations and epochs of a training at the paper's scale
+    differences: tuple[int, ...] = ()  # numbers of the differences from the paper that apply
 
     @property
     def ours(self) -> str:
@@ -68,14 +64,14 @@ def score(
     """The score of an experiment on a split, in `unit`."""
     attempts = results.of(experiment.run)
     found = [(attempt, _value(attempt, split, unit)) for attempt in attempts]
-    done = [(attempt, *pair) for attempt, pair in found if pair is not None]
-    values = [value for _, value, _ in done]
+    done = [attempt for attempt, pair in found if pair]
+    values = [pair[0] for _, pair in found if pair]
     error, over, n = None, "", len(values)
     if n > 1:
         error, over = stdev(values) / math.sqrt(n), "seeds"
     elif n == 1:
-        error, over = done[0][2], "clips"
-        n = int(number(part(done[0][0].result("evaluate"), split).get("clips")) or 0)
+        error, over = next(pair[1] for _, pair in found if pair), "clips"
+        n = int(number(part(done[0].result("evaluate"), split).get("clips")) or 0)
     requested = {*results.requested.get(experiment.name, ()), *results.requested.get(experiment.run, ())}
     total = max(1, len(attempts), len(requested))
     theirs = next((n for n in numbers if n.experiment == experiment.name and n.split == split), None)
@@ -88,11 +84,11 @@ def score(
         over=over,
         n=n,
         seeds=(len(values), total),
-        badge=badge([(attempt, experiment) for attempt, *_ in done], substitute),
-        problems=_problems(attempts, [attempt.seed for attempt, *_ in done], total),
+        badge=badge([(attempt, experiment) for attempt in done], substitute),
+        problems=_problems([attempt for attempt in attempts if attempt not in done], len(done), total),
         published=theirs.value if theirs else None,
         doubt="unverified" if theirs and theirs.certainty == "memory" else doubt,
-        extent=_extent([attempt for attempt, *_ in done]),
+        extent=_extent(done),
     )
 
 
@@ -108,19 +104,13 @@ def _value(attempt: Attempt, split: str, unit: str) -> tuple[float, float | None
 
 
 def badge(attempts: Sequence[tuple[Attempt, Experiment]], substitute: bool) -> str:
-    """The differences of these attempts from the paper's experiment; empty if there are none.
+    """The scale of these attempts at experiments, or another difference from the paper's.
 
-    Parameters
-    ----------
-    attempts : sequence of (attempt, its experiment)
-    substitute : bool
-        True if the data are not the paper's.
+    It is empty only for the authors' hyper-parameters, trained for their time on their data; `substitute` is
+    True if the data are not the paper's.
     """
-    found = dict.fromkeys(_departure(attempt, experiment) for attempt, experiment in attempts)
-    departures = list(filter(None, found))
-    if attempts and substitute and not departures:
-        departures = ["other data"]
-    return ", ".join(departures)
+    departures = list(filter(None, dict.fromkeys(_departure(*attempt) for attempt in attempts)))
+    return ", ".join(departures or ["other data"] * bool(attempts and substitute))
 
 
 def _departure(attempt: Attempt, experiment: Experiment) -> str:
@@ -133,17 +123,15 @@ def _departure(attempt: Attempt, experiment: Experiment) -> str:
 
 
 def _is_best(settings: Mapping[str, Any], experiment: Experiment) -> bool:
-    """Return True if a training had the authors' best hyper-parameters with the experiment's flags.
-
-    The moments of the data, with which real-valued models normalise, are ignored.
-    """
+    """True if a training had the authors' best hyper-parameters with the experiment's flags."""
     if settings.get("family") != experiment.family:
         return False
     flags = {"learning_rate": original_learning_rate(FAMILIES[experiment.family]), **experiment.flags}
     rate = flags.pop("learning_rate")
-    best = asdict(presets.preset(experiment.family, "best", flags))
-    expected = json.loads(json.dumps(best | {"mean": None, "std": None}))
-    actual = {**part(settings, "hyperparameters"), "mean": None, "std": None}
+    moments = {"mean": None, "std": None}  # of the data, with which real-valued models normalise
+    best = asdict(presets.preset(experiment.family, "best", flags)) | moments
+    expected = json.loads(json.dumps(best))
+    actual = {**part(settings, "hyperparameters"), **moments}
     return actual == expected and stored_schedule(settings).get("learning_rate") == rate
 
 
@@ -159,17 +147,45 @@ def _extent(attempts: Sequence[Attempt]) -> str:
     return ", ".join(counts)
 
 
-def _problems(attempts: Sequence[Attempt], done: Sequence[int], total: int) -> tuple[str, ...]:
-    """Reasons why seeds have no score."""
-    reasons = [
-        (attempt.seed, attempt.why_missing("evaluate") or "scored, but the score is NaN or infinite")
-        for attempt in attempts
-        if attempt.seed not in done
+def _problems(unscored: Sequence[Attempt], done: int, total: int) -> tuple[str, ...]:
+    """Reasons why attempts have no score, and the number of seeds, of `total`, without an attempt."""
+    missing = total - len(unscored) - done
+    problems = [
+        (f"seed {attempt.seed}: " if total > 1 else "")
+        + (attempt.why_missing("evaluate") or "scored, but the score is NaN or infinite")
+        for attempt in unscored
     ]
-    missing = total - len(attempts)
-    if total <= 1:
-        return tuple(reason for _, reason in reasons) or ("not run",) * (missing and not done)
-    problems = [f"seed {seed}: {reason}" for seed, reason in reasons]
     if missing:
         problems.append("not run" if missing == total else f"{missing} of {total} seeds: not run")
     return tuple(problems)
+
+
+def is_substitute(results: Results, name: str) -> bool:
+    """True unless the data set `name` has the size and statistics of the paper's."""
+    result = part(results.data.get(name, {}), "result")
+    if _about(results, name) or name not in AUTHORS:
+        return True  # the authors' recordings of other sets are unknown
+    _, std, sizes = AUTHORS[name]
+    clips = [number(part(result, "splits", split).get("clips")) for split in SPLITS]
+    ours, theirs = [number(result.get("train_std")), *clips], [std, *sizes]
+    pairs = zip(ours, theirs, strict=True)
+    return not all(n is not None and abs(n - expected) <= CLOSE * expected for n, expected in pairs)
+
+
+def describe_substitute(results: Results, name: str) -> str:
+    """A description of the data that replace the paper's; empty if none do."""
+    record = results.data.get(name, {})
+    if not part(record, "result") or not is_substitute(results, name):
+        return ""
+    about = _about(results, name)
+    if not about and record.get("scale") == "smoke" and name not in results.given:
+        about = "synthetic demo set"
+    elif not about and name in AUTHORS:
+        about = "size and statistics are not the authors'"
+    seconds = sum(number(part(record, "result", "splits", split).get("seconds")) or 0 for split in SPLITS)
+    return f"{about or "the authors' recordings are not public"}; {hours(seconds)}"
+
+
+def _about(results: Results, name: str) -> str:
+    """The description of a set given with the last command, else when the set was made."""
+    return results.about.get(name) or text(part(results.data.get(name, {}), "result").get("about"))

@@ -8,13 +8,7 @@ from typing import Any
 
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction import scales
-from samplernn_theano.reproduction.experiments import (
-    Experiment,
-    ListeningTest,
-    read_experiments,
-    read_listening_tests,
-)
-from samplernn_theano.reproduction.paths import FILES
+from samplernn_theano.reproduction.experiments import Experiment, read_experiments, read_listening_tests
 from samplernn_theano.reproduction.scales import Scale
 from samplernn_theano.utils.files import write_text
 
@@ -36,23 +30,16 @@ type Step = tuple[str, str, int | None]
 
 @dataclass(frozen=True)
 class Workflow:
-    """The arguments of a workflow, stored in OUT/workflow.json."""
+    """The arguments of a workflow, stored in OUT/workflow.json. Experiments are names and seeds."""
 
-    out: Path
-    """Folder of all outputs; absolute."""
+    out: Path  # folder of all outputs; absolute
     scale: str
-    experiments: Mapping[str, Sequence[int]]
-    """Names of the requested experiments and listening tests; seeds of the initial parameters."""
-    data: Mapping[str, str] = field(default_factory=dict)
-    """Prepared data sets: name and folder."""
-    recordings: Mapping[str, str] = field(default_factory=dict)
-    """Recordings from which a data set is made: name and folder."""
-    about: Mapping[str, str] = field(default_factory=dict)
-    """Descriptions of data sets that are not the paper's."""
-    max_minutes: float | None = None
-    """Overrides the scale's training time."""
-    before: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """As `experiments`: all that were ever requested in this folder."""
+    experiments: Mapping[str, Sequence[int]]  # requested experiments and listening tests
+    data: Mapping[str, str] = field(default_factory=dict)  # folders of prepared data sets, by name
+    recordings: Mapping[str, str] = field(default_factory=dict)  # folders from which a set is made
+    about: Mapping[str, str] = field(default_factory=dict)  # descriptions of sets that are not the paper's
+    max_minutes: float | None = None  # overrides the scale's training time
+    before: Mapping[str, Sequence[int]] = field(default_factory=dict)  # all ever requested in this folder
 
 
 def save(workflow: Workflow) -> Path:
@@ -99,20 +86,22 @@ def record_path(out: Path, step: str, unit: str, seed: int | None) -> Path:
 
 def command(workflow: Workflow, step: str, unit: str, seed: int | None = None) -> Command | None:
     """The command line of a step; None for a prepared data set."""
-    scale = scales.read(FILES, workflow.scale)
+    scale = scales.read(workflow.scale)
     if step == "data":
         return _data(workflow, scale, unit)
     if step == "listening":
-        return _listening(workflow, scale, read_listening_tests(FILES)[unit], read_experiments(FILES))
+        return _listening(workflow, scale, unit)
     assert seed is not None
-    experiment = read_experiments(FILES)[unit]
+    experiment = read_experiments()[unit]
     run = folder(workflow, "runs", unit, seed)
     data = ["--data", data_folder(workflow, experiment.data)]
     scores = record_path(workflow.out, step, unit, seed).with_name("scores.json")
+    minutes = scale.resources.minutes
+    max_time = f"{minutes - min(10, minutes / 4):g}m"  # the job's, without some to save a checkpoint
     arguments = {
         "train": [
             *[experiment.family, "--preset", scale.preset, *_train_options(workflow, scale, experiment)],
-            *["--seed", seed, *data, "--run", run, "--resume", "--max-time", _max_time(scale)],
+            *["--seed", seed, *data, "--run", run, "--resume", "--max-time", max_time],
         ],
         "evaluate": [run, *data, "--split", "valid", "--split", "test", "--json", scores],
         "generate": [
@@ -129,34 +118,31 @@ def command(workflow: Workflow, step: str, unit: str, seed: int | None = None) -
 
 def check_data(workflow: Workflow) -> None:
     """Raise ReproductionError if a data set of the experiments is missing and cannot be made."""
-    scale = scales.read(FILES, workflow.scale)
     for name in sets(workflow):
-        if name in workflow.data and not Path(workflow.data[name]).is_dir():
-            raise ReproductionError(f"--data {name}: there is no folder {workflow.data[name]}.")
-        if name in workflow.recordings and not Path(workflow.recordings[name]).is_dir():
-            raise ReproductionError(f"--recordings {name}: there is no folder {workflow.recordings[name]}.")
-        _data(workflow, scale, name)
+        for option, folders in (("data", workflow.data), ("recordings", workflow.recordings)):
+            if name in folders and not Path(folders[name]).is_dir():
+                raise ReproductionError(f"--{option} {name}: there is no folder {folders[name]}.")
+        command(workflow, "data", name)
 
 
 def check_use(workflow: Workflow) -> None:
     """Raise ReproductionError if a given data set is used by no experiment."""
     used = sets(workflow)
-    for name in [*workflow.data, *workflow.recordings]:
-        if name not in used:
-            raise ReproductionError(
-                f"None of these experiments uses the set {name}; they use {', '.join(used)}."
-            )
+    if unused := [name for name in [*workflow.data, *workflow.recordings] if name not in used]:
+        raise ReproductionError(
+            f"None of these experiments uses the set {unused[0]}; they use {', '.join(used)}."
+        )
 
 
 def sets(workflow: Workflow) -> list[str]:
     """The data sets that the experiments of a workflow use."""
-    known = read_experiments(FILES)
+    known = read_experiments()
     return sorted({known[name].data for name, _ in trained(workflow)})
 
 
 def trained(workflow: Workflow) -> list[tuple[str, int]]:
     """Names and seeds of the runs behind the requested experiments and listening tests."""
-    known, tests = read_experiments(FILES), read_listening_tests(FILES)
+    known, tests = read_experiments(), read_listening_tests()
     names: dict[tuple[str, int], None] = {}
     for name, seeds in workflow.experiments.items():
         systems, used = (tests[name].systems, seeds[:1]) if name in tests else ([name], seeds)
@@ -173,26 +159,30 @@ def missing(workflow: Workflow) -> list[Step]:
 
 def steps(workflow: Workflow) -> list[Step]:
     """All steps in order."""
-    known = read_experiments(FILES)
-    names: list[Step] = []
+    known = read_experiments()
+    names: dict[Step, None] = {}
     for name in sets(workflow):
-        source = source_set(workflow, name)
-        names += [("data", source, None)] if source and ("data", source, None) not in names else []
-        names.append(("data", name, None))
+        names |= {("data", s, None): None for s in (source_set(workflow, name), name) if s}
     for experiment, seed in trained(workflow):
         of_run = ["train", "evaluate", "generate"] + ["retention"] * known[experiment].retention
-        names += [(step, experiment, seed) for step in of_run]
-    tests = read_listening_tests(FILES)
-    return names + [("listening", name, None) for name in workflow.experiments if name in tests]
+        names |= {(step, experiment, seed): None for step in of_run}
+    tests = read_listening_tests()
+    return [*names, *(("listening", name, None) for name in workflow.experiments if name in tests)]
+
+
+def source_set(workflow: Workflow, name: str) -> str | None:
+    """The data set from which the set `name` is made; None unless the scale uses demo data."""
+    demo = scales.read(workflow.scale).demo_data
+    return DEMO if demo and name not in (DEMO, "huckleberry") and name not in workflow.data else None
 
 
 def _data(workflow: Workflow, scale: Scale, name: str) -> Command | None:
     out = str(data_folder(workflow, name))
+    command = ["samplernn", "data", name, "--out", out]
     if name in workflow.data:
         return None
     if scale.demo_data:
         return _demo(workflow, name, out)
-    command = ["samplernn", "data", name, "--out", out]
     if name in workflow.recordings:
         return [*command, "--source", workflow.recordings[name]]
     if name in NEEDS_RECORDINGS:
@@ -203,20 +193,13 @@ def _data(workflow: Workflow, scale: Scale, name: str) -> Command | None:
     return command
 
 
-def source_set(workflow: Workflow, name: str) -> str | None:
-    """The data set from which the set `name` is made; None unless the scale uses demo data."""
-    demo = scales.read(FILES, workflow.scale).demo_data
-    return DEMO if demo and name not in (DEMO, "huckleberry") and name not in workflow.data else None
-
-
 def _demo(workflow: Workflow, name: str, out: str) -> Command:
-    pieces = str(workflow.out / "data" / DEMO / "pieces")
-    if name == DEMO:
-        return ["samplernn", "data", "demo", "--out", out, "--pieces"]
-    if name == "huckleberry":
-        return ["samplernn", "data", "demo", "--voices", "--out", out]
+    if name in (DEMO, "huckleberry"):
+        kind = "--pieces" if name == DEMO else "--voices"
+        return ["samplernn", "data", "demo", "--out", out, kind]
     split = ["--valid-fraction", "0.2", "--test-fraction", "0.2", "--name", name]
     length = ["--variable-length"] if name == "onomatopoeia" else ["--clip-seconds", "0.5"]
+    pieces = str(workflow.out / "data" / DEMO / "pieces")
     return ["samplernn", "prepare", pieces, "--out", out, *length, *split]
 
 
@@ -232,21 +215,14 @@ def _train_options(workflow: Workflow, scale: Scale, experiment: Experiment) -> 
     return [part for name, value in (flags | rate | dashed).items() for part in (f"--{name}", value)]
 
 
-def _max_time(scale: Scale) -> str:
-    """The time of a job, without some minutes to save a checkpoint."""
-    return f"{scale.resources.minutes - min(10, scale.resources.minutes / 4):g}m"
-
-
-def _listening(
-    workflow: Workflow, scale: Scale, test: ListeningTest, known: Mapping[str, Experiment]
-) -> Command:
-    seed = workflow.experiments[test.name][0]
-    systems = [
-        f"{known[name].title}={folder(workflow, 'samples', known[name].run, seed)}" for name in test.systems
-    ]
+def _listening(workflow: Workflow, scale: Scale, name: str) -> Command:
+    known, test = read_experiments(), read_listening_tests()[name]
+    seed = workflow.experiments[name][0]
+    runs = {known[system].title: known[system].run for system in test.systems}
+    systems = [f"{title}={folder(workflow, 'samples', run, seed)}" for title, run in runs.items()]
     values = dict(scale.listening)
     noise_too = values.pop("noise_too", False)
     noise = ["--leave-out-noise"] if test.leave_out_noise and not noise_too else []
     options = [f"--{name}={value}" for name, value in values.items()]
-    out = ["--out", str(workflow.out / test.name), "--title", test.title, "--post", "--overwrite"]
+    out = ["--out", str(workflow.out / name), "--title", test.title, "--post", "--overwrite"]
     return ["samplernn", "listening-test", "make", *systems, *out, *options, *noise]

@@ -33,13 +33,10 @@ class Attempt:
 
     experiment: str
     seed: int
-    steps: Mapping[str, Mapping[str, Any]]
-    """Records, by name in `STEPS`, of the steps that were started."""
+    steps: Mapping[str, Mapping[str, Any]]  # records, by name in `STEPS`, of the steps that were started
     log: Sequence[Mapping[str, Any]]
-    settings: Mapping[str, Any]
-    """Of the training."""
-    sounds: Sequence[Path]
-    """Generated samples, sorted by name."""
+    settings: Mapping[str, Any]  # of the training
+    sounds: Sequence[Path]  # generated samples, sorted by name
 
     def status(self, step: str) -> str:
         """One of `STATUSES`."""
@@ -62,9 +59,8 @@ class Attempt:
             return self.planned_scale
         family = FAMILIES.get(text(self.settings.get("family")))
         seconds = number(self.result("train").get("train_seconds"))
-        if family is not None and seconds is not None:
-            if fraction(original_schedule(family), Progress(seconds=seconds)) >= ENOUGH:
-                return PAPER
+        if family and seconds and fraction(original_schedule(family), Progress(seconds=seconds)) >= ENOUGH:
+            return PAPER
         if seconds is None:
             seconds = max((entry["seconds"] for entry in self.evaluations), default=0)
         return f"paper models, {seconds / 60:,.0f} min" if seconds >= 60 else "paper models, under 1 min"
@@ -84,20 +80,15 @@ class Attempt:
     def why_missing(self, target: str) -> str:
         """The reason why the step `target` has no result; empty if it is done."""
         for step in STEPS[: STEPS.index(target) + 1]:
-            if step == "generate" and target != "generate":
-                continue  # no other step depends on it
-            if (status := self.status(step)) != "done":
-                return self._reason(step, status)
+            status = self.status(step)
+            if status == "done" or (step == "generate" and target != "generate"):
+                continue  # no other step depends on the generation
+            if status == "failed":
+                message = text(self.steps[step].get("message"))
+                return f"failed: {message}" if step == "train" else f"failed: {step}: {message}"
+            at = f" (iteration {self.iteration:,})" if self.iteration else ""
+            return status + at if step == "train" else f"trained; {step}: {status}"
         return ""
-
-    def _reason(self, step: str, status: str) -> str:
-        message = text(self.steps.get(step, {}).get("message"))
-        at = f" (iteration {self.iteration:,})" if step == "train" and self.iteration else ""
-        if status == "failed":
-            return f"failed: {step}: {message}" if step != "train" else f"failed: {message}"
-        if step == "train":
-            return status + at
-        return f"trained; {step}: {status}"
 
 
 @dataclass(frozen=True)
@@ -105,22 +96,14 @@ class Results:
     """The contents of a workflow's folder."""
 
     out: Path
-    scale: str
-    """Empty if unknown."""
-    requested: Mapping[str, Sequence[int]]
-    """All experiments ever requested in the folder, and their seeds."""
-    given: Mapping[str, str]
-    """Names and folders of prepared data sets."""
-    about: Mapping[str, str]
-    """Descriptions of data sets that are not the paper's."""
-    attempts: Mapping[str, Sequence[Attempt]]
-    """By name of the experiment, in the order of the seeds."""
-    data: Mapping[str, Mapping[str, Any]]
-    """Records of the steps that made or checked the data sets."""
-    failures: Mapping[str, str]
-    """Error messages of listening tests that could not be made."""
-    pages: Sequence[str]
-    """Listening tests with a page."""
+    scale: str  # empty if unknown
+    requested: Mapping[str, Sequence[int]]  # all experiments ever requested in the folder, and their seeds
+    given: Mapping[str, str]  # names and folders of prepared data sets
+    about: Mapping[str, str]  # descriptions of data sets that are not the paper's
+    attempts: Mapping[str, Sequence[Attempt]]  # by name of the experiment, in the order of the seeds
+    data: Mapping[str, Mapping[str, Any]]  # records of the steps that made or checked the data sets
+    failures: Mapping[str, str]  # error messages of listening tests that could not be made
+    pages: Sequence[str]  # listening tests with a page
 
     def of(self, experiment: str) -> Sequence[Attempt]:
         """The attempts at an experiment; empty if it was not started."""
@@ -138,7 +121,6 @@ def read(out: Path, names: Iterable[str]) -> Results:
     attempts = {
         name: [_attempt(out, name, seed) for seed in _seeds(out, name, requested.get(name, []))]
         for name in names
-        if (out / "steps" / name).is_dir()
     }
     data = {path.stem: read_record(path) for path in sorted((out / "steps" / "data").glob("*.json"))}
     made = {name: read_record(out / "steps" / name / "listening.json") for name in names}

@@ -24,12 +24,15 @@ from samplernn_theano.reproduction import (
     report_sections,
     tables,
 )
-from samplernn_theano.reproduction.differences import read_differences
-from samplernn_theano.reproduction.experiments import Experiment, read_experiments, read_listening_tests
-from samplernn_theano.reproduction.paths import FILES
-from samplernn_theano.reproduction.published import read_numbers
-from samplernn_theano.reproduction.records import Results
-from samplernn_theano.reproduction.substitutes import describe_substitute
+from samplernn_theano.reproduction.experiments import (
+    FILES,
+    Experiment,
+    read_experiments,
+    read_listening_tests,
+)
+from samplernn_theano.reproduction.measured import describe_substitute
+from samplernn_theano.reproduction.published import read_differences, read_numbers
+from samplernn_theano.reproduction.records import Attempt, Results
 from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.text import escape_control_characters, format_duration
 
@@ -45,10 +48,10 @@ def write(out: Path) -> Path:
     Pictures and sounds of earlier reports that this one does not show are removed.
     """
     folder = out / "report"
-    experiments = tables.ordered(read_experiments(FILES))
-    tests = read_listening_tests(FILES)
+    experiments = tables.ordered(read_experiments())
+    tests = read_listening_tests()
     results = records.read(out, [*experiments, *tests])
-    numbers, known = read_numbers(FILES), read_differences(FILES)
+    numbers, known = read_numbers(), read_differences()
     filled = [
         tables.fill(layout, results, experiments, numbers, known) for layout in tables.layouts(experiments)
     ]
@@ -93,7 +96,7 @@ def _render(kind: str, content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "anchor": _anchor,
+        "anchor": lambda title: "-".join(re.findall(r"[^\W_]+", title.lower())),
         "duration": lambda value: "" if records.number(value) is None else format_duration(value),
         "fence": _fence,
         "number": _number,
@@ -108,7 +111,7 @@ def _render(kind: str, content: Mapping[str, Any]) -> str:
 
 
 def _html(value: Any) -> Any:
-    """Text to be inserted, before Jinja escapes it."""
+    """A value to be inserted, before Jinja escapes it."""
     return value if isinstance(value, Markup) else escape_control_characters(str(value))
 
 
@@ -119,14 +122,9 @@ def _markdown(value: Any) -> Markup:
     return Markup(SPECIAL.sub(r"\\\1", text.replace(">", "&gt;")))
 
 
-def _anchor(title: str) -> str:
-    """The URL fragment of a heading."""
-    return "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
-
-
 def _fence(lines: Sequence[str]) -> Markup:
     """A fence of code in Markdown, longer than any in the code."""
-    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    longest = max(map(len, re.findall("`+", "\n".join(lines))), default=0)
     return Markup("`" * max(3, longest + 1))
 
 
@@ -150,14 +148,14 @@ def _progress(results: Results, experiments: Mapping[str, Experiment]) -> str:
 
 def _curves(results: Results, experiments: Mapping[str, Experiment], folder: Path) -> list[charts.Picture]:
     """Learning curves for each table and data set."""
-    groups: dict[str, list[Experiment]] = {}
+    groups: dict[str, dict[str, Sequence[Attempt]]] = {}
     for experiment in experiments.values():
-        groups.setdefault(experiment.name.rpartition("/")[0], []).append(experiment)
+        group = groups.setdefault(experiment.name.rpartition("/")[0], {})
+        group[experiment.title] = results.of(experiment.run)
     pictures = []
-    for group, found in groups.items():
-        runs = {experiment.title: results.of(experiment.run) for experiment in found}
-        path = folder / "pictures" / f"curves_{group.replace('/', '_')}.png"
-        title = group.replace("table", "Table ").replace("/", ", ").replace("_", " ")
+    for name, runs in groups.items():
+        path = folder / "pictures" / f"curves_{name.replace('/', '_')}.png"
+        title = name.replace("table", "Table ").replace("/", ", ").replace("_", " ")
         pictures.append(charts.curves(path, title, runs))
     return list(filter(None, pictures))
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,8 +46,7 @@ def of_attempt(attempt: Attempt, report: Path) -> list[Sound]:
 
 def of_data(results: Results, name: str, report: Path) -> list[Sound]:
     """Copy a clip of a data set's test split; empty if it cannot be read."""
-    clip = clip_of(results, name)
-    if clip is None:
+    if (clip := clip_of(results, name)) is None:
         return []
     title = f"data: {name}, a clip of the test set"
     return [_copy(clip[: round(SECONDS * SAMPLE_RATE)], report, f"data_{name}", title)]
@@ -57,18 +56,16 @@ def pairs(
     results: Results, experiments: Mapping[str, Experiment]
 ) -> dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]]:
     """A clip and a generated sound of each data set, (samples,), by title; 3-tier models are preferred."""
-    found: dict[str, tuple[str, NDArray[np.floating], NDArray[np.floating]]] = {}
+    found: dict[str, tuple[NDArray[np.floating], NDArray[np.floating]]] = {}
+    shown: set[str] = set()
     for experiment in sorted(experiments.values(), key=lambda experiment: experiment.family != "three_tier"):
-        if experiment.data in found or (sound := _first(results.of(experiment.run))) is None:
+        sounds = (read(path) for attempt in results.of(experiment.run) for path in attempt.sounds)
+        if experiment.data in shown or (sound := next((x for x in sounds if x is not None), None)) is None:
             continue
         if (clip := clip_of(results, experiment.data)) is not None:
-            found[experiment.data] = (f"{experiment.data}, {experiment.family}", clip, sound)
-    return {title: (clip, sound) for title, clip, sound in found.values()}
-
-
-def _first(attempts: Sequence[Attempt]) -> NDArray[np.floating] | None:
-    sounds = (read(path) for attempt in attempts for path in attempt.sounds)
-    return next((sound for sound in sounds if sound is not None), None)
+            shown.add(experiment.data)
+            found[f"{experiment.data}, {experiment.family}"] = (clip, sound)
+    return found
 
 
 def clip_of(results: Results, name: str) -> NDArray[np.float32] | None:
@@ -105,12 +102,6 @@ def _copy(x: NDArray[np.float32], report: Path, stem: str, title: str) -> Sound:
     if not (report / file).is_file():
         encoders.write(report / file, [np.clip(x, -1, 1)], {"title": title})
     spectrograms.draw_thumbnail(report / file, report / picture)
-    return Sound(title, file, picture, _facts(x))
-
-
-def _facts(x: NDArray[np.float32]) -> str:
     square = np.mean(x.astype(np.float64) ** 2)
-    length = format_duration(len(x) / SAMPLE_RATE)
-    if square == 0:
-        return f"{length}; silent"
-    return f"{length}; peak {np.abs(x).max():.2f}, RMS {10 * np.log10(square):.1f} dBFS"
+    level = f"peak {np.abs(x).max():.2f}, RMS {10 * np.log10(square):.1f} dBFS" if square else "silent"
+    return Sound(title, file, picture, f"{format_duration(len(x) / SAMPLE_RATE)}; {level}")

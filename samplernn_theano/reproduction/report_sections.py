@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,10 @@ from samplernn_theano.data.manifest import count_of, hours
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.listening import analysis
 from samplernn_theano.reproduction import charts
-from samplernn_theano.reproduction.differences import Difference, applying
 from samplernn_theano.reproduction.experiments import Experiment, ListeningTest
-from samplernn_theano.reproduction.measured import badge
-from samplernn_theano.reproduction.published import Number
+from samplernn_theano.reproduction.measured import badge, is_substitute
+from samplernn_theano.reproduction.published import Difference, Number, applying
 from samplernn_theano.reproduction.records import STEPS, Attempt, Results, number, part, text
-from samplernn_theano.reproduction.substitutes import is_substitute
 from samplernn_theano.utils.text import format_duration
 
 
@@ -25,14 +24,14 @@ def retention(
 ) -> dict[str, Any]:
     """Shares of clips that keep the voice, for each model and seed, as rows of a table and a chart."""
     rows: list[dict[str, Any]] = []
-    for experiment in experiments.values():
-        if experiment.retention:
-            published = {n.experiment: n.value for n in numbers if n.unit == "%"}.get(experiment.name)
-            attempts: Sequence[Attempt | None] = results.of(experiment.run) or [None]
-            for attempt in attempts:
-                row = _row(attempt, experiment, is_substitute(results, experiment.data))
-                seed = f", seed {attempt.seed}" if attempt and len(attempts) > 1 else ""
-                rows.append({"published": published, "title": experiment.title + seed} | row)
+    published = {n.experiment: n.value for n in numbers if n.unit == "%"}
+    for experiment in (experiment for experiment in experiments.values() if experiment.retention):
+        attempts: Sequence[Attempt | None] = results.of(experiment.run) or [None]
+        for attempt in attempts:
+            row = _row(attempt, experiment, is_substitute(results, experiment.data))
+            seed = f", seed {attempt.seed}" if attempt and len(attempts) > 1 else ""
+            title = experiment.title + seed
+            rows.append({"published": published.get(experiment.name), "title": title} | row)
     drawn = [
         (f"{row['title']} ({row['badge']})" if row["badge"] else row["title"], *row["interval"])
         for row in rows
@@ -92,7 +91,7 @@ def votes(number: int, share: Mapping[str, Any]) -> str:
 
 def trainings(results: Results) -> dict[str, Any]:
     """Hardware, duration, iterations and versions of each training."""
-    attempts = [a for found in results.attempts.values() for a in found if "train" in a.steps]
+    attempts = [a for a in chain.from_iterable(results.attempts.values()) if "train" in a.steps]
     rows = [
         {
             "attempt": attempt,
@@ -109,8 +108,7 @@ def trainings(results: Results) -> dict[str, Any]:
 
 def _hardware(machine: Mapping[str, Any]) -> str:
     gpu = machine.get("gpu")
-    gpus = ", ".join(map(str, gpu)) if isinstance(gpu, list) else text(gpu)
-    parts = [gpus, text(machine.get("cpu"))]
+    parts = [*(map(str, gpu) if isinstance(gpu, list) else [text(gpu)]), text(machine.get("cpu"))]
     used, cores = number(machine.get("threads")), number(machine.get("cores"))
     if used is not None:
         parts.append(f"{used:.0f} of {cores:.0f} cores" if cores is not None else f"{used:.0f} threads")
@@ -134,7 +132,7 @@ def _versions(attempts: Sequence[Attempt]) -> list[str]:
 
 def data(results: Results) -> list[dict[str, Any]]:
     """Size and statistics of each data set next to the authors', or why it has none."""
-    return [_set(name, record) for name, record in results.data.items()]
+    return [{"name": name} | _set(name, record) for name, record in results.data.items()]
 
 
 def _set(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,12 +140,11 @@ def _set(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
     if not result:
         status = text(record.get("status"))
         message = f": {text(record.get('message'))}" if status == "failed" else ""
-        return {"name": name, "reason": status + message}
+        return {"reason": status + message}
     splits = [part(result, "splits", split) for split in SPLITS]
     clips = [number(split.get("clips")) for split in splits]
     moments = [number(result.get(key)) for key in ("train_mean", "train_std")]
     found = {
-        "name": name,
         "clips": " / ".join("?" if n is None else f"{n:,.0f}" for n in clips),
         "hours": hours(sum(number(split.get("seconds")) or 0 for split in splits)),
         "stride": part(result, "manifest", "options").get("stride_seconds"),
@@ -164,11 +161,11 @@ def commands(results: Results) -> list[tuple[str, list[str]]]:
     """Command and duration of each step that was started; names such as OUT replace folders."""
     names = {str(results.out.absolute()): "OUT"}
     names |= {folder: name.upper() for name, folder in results.given.items()}
+    steps: dict[str, list[Mapping[str, Any]]]
     steps = {f"data: {name}": [record] for name, record in results.data.items()}
-    for attempts in results.attempts.values():
-        for attempt in attempts:
-            title = f"{attempt.experiment}, seed {attempt.seed}"
-            steps[title] = [dict(attempt.steps[step]) for step in STEPS if step in attempt.steps]
+    for attempt in chain.from_iterable(results.attempts.values()):
+        title = f"{attempt.experiment}, seed {attempt.seed}"
+        steps[title] = [attempt.steps[step] for step in STEPS if step in attempt.steps]
     return [
         (title, [line for record in own for line in _command(record, names)])
         for title, own in steps.items()

@@ -2,12 +2,8 @@
 
 The paper's experiment (second version): a model is trained on two speakers without speaker labels. It
 generates 2 s, is fed 1 s of silence, and generates 2 s more. A model with a fixed receptive field shorter
-than the silence has no information about the first part: if both speakers are equally frequent, it keeps the
-speaker in half of all sequences by chance.
-
-Here the speaker is recognised by a classifier (`speaker_classifier`) trained on the data set as the model
-reads it, normalised and quantised. With a classifier of accuracy a, a model that always keeps the speaker
-measures a^2 + (1 - a)^2.
+than the silence keeps the speaker by chance. A classifier, trained on the data set as the model reads it,
+recognises the speaker. If its accuracy is a, a model that always keeps the speaker measures a^2 + (1 - a)^2.
 """
 
 import csv
@@ -18,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import binomtest, fisher_exact
 
@@ -33,6 +28,7 @@ from samplernn_theano.generation.amplitudes import amplitudes, waveform
 from samplernn_theano.reproduction import speaker_classifier
 from samplernn_theano.reproduction.speaker_classifier import SEGMENT, Classifier
 from samplernn_theano.utils.files import atomic_write, write_text
+from samplernn_theano.utils.plotting import new_figure, save_figure
 from samplernn_theano.utils.progress import progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
@@ -80,9 +76,8 @@ def measure(
         raise OutputError(f"{out} is not a folder; name a folder for the results.")
     transform = partial(as_model_input, hp=model.hp)
     classifier = speaker_classifier.train(data, transform)
-    tested = {
-        split: speaker_classifier.held_out(classifier, data, split, transform) for split in ("valid", "test")
-    }
+    held_out = partial(speaker_classifier.held_out, classifier, data, transform=transform)
+    tested = {split: held_out(split) for split in ("valid", "test")}
     waves = _generate(model, clips, seed, temperature, backend, progress)
     posteriors = classify(classifier, waves)
     result = count(posteriors) | {
@@ -112,31 +107,22 @@ def _generate(
     model: LoadedModel, n: int, seed: int, temperature: float, backend: str | None, progress: bool
 ) -> NDArray[np.float32]:
     """Generate amplitudes (n, LENGTH), silent in `SILENT`."""
-    blocks = generate.generate(
-        model,
-        LENGTH / SAMPLE_RATE,
-        n,
-        seed=seed,
-        temperature=temperature,
-        silent=SILENT,
-        backend=backend,
-    )
-    waves, done = np.empty((n, LENGTH), np.float32), 0
+    options: dict[str, Any] = {"seed": seed, "temperature": temperature, "silent": SILENT, "backend": backend}
+    blocks = []
     with progress_bar("generate", LENGTH, "samples", progress) as bar:
-        for block in blocks:
-            waves[:, done : done + block.shape[1]] = block
-            done += block.shape[1]
+        for block in generate.generate(model, LENGTH / SAMPLE_RATE, n, **options):
+            blocks.append(block)
             bar.advance(block.shape[1])
-    return waves
+    return np.concatenate(blocks, axis=1)
 
 
 def classify(classifier: Classifier, waves: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The probability of the second speaker before and after the silence of waves (n, LENGTH), (n, 2).
+    """Probability (n, 2) of the second speaker before and after the silence of waves (n, LENGTH).
 
     It is NaN without voice.
     """
-    parts = [(wave[: SILENT.start], wave[SILENT.stop : SILENT.stop + SEGMENT]) for wave in waves]
-    return np.array([[classifier.posterior(before), classifier.posterior(after)] for before, after in parts])
+    parts = (slice(SILENT.start), slice(SILENT.stop, LENGTH))
+    return np.array([[classifier.posterior(wave[part]) for part in parts] for wave in waves])
 
 
 def count(posteriors: NDArray[np.float64]) -> dict[str, Any]:
@@ -154,7 +140,7 @@ def count(posteriors: NDArray[np.float64]) -> dict[str, Any]:
     """
     classified = posteriors[~np.isnan(posteriors).any(axis=1)] > 0.5
     table = np.zeros((2, 2), int)
-    np.add.at(table, (classified[:, 0].astype(int), classified[:, 1].astype(int)), 1)
+    np.add.at(table, tuple(classified.T.astype(int)), 1)
     n, kept = len(classified), int(table.trace())
     found: dict[str, Any] = dict.fromkeys(("share", "low", "high", "p_value", "chance", "p_value_chance"))
     if n:
@@ -206,32 +192,23 @@ def _write(
         sound = waveform(wave)
         sound[SILENT.start : SILENT.stop] = 0  # the level of silence has an offset from the mean
         audio.write_wav(out / f"retention_{i}.wav", sound)
-    _write_table(out / "retention.csv", posteriors, result["speakers"])
-    draw(out / "retention.png", result, posteriors)
-    write_text(out / "retention.json", json.dumps(result, indent=2) + "\n")
-
-
-def _write_table(path: Path, posteriors: NDArray[np.float64], names: list[str]) -> None:
-    """Write a row per sequence. Fields without voice are empty."""
-    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(
-            ["sequence", "posterior_before", "posterior_after", "speaker_before", "speaker_after", "kept"]
-        )
-        for i, pair in enumerate(posteriors.tolist()):
-            shown = ["" if np.isnan(p) else f"{p:.6f}" for p in pair]
-            speakers = ["" if np.isnan(p) else names[int(p > 0.5)] for p in pair]
-            table.writerow([i, *shown, *speakers, int(speakers[0] == speakers[1]) if all(speakers) else ""])
-
-
-def draw(path: str | Path, result: dict[str, Any], posteriors: NDArray[np.float64]) -> None:
-    """Draw the classifier's posteriors before and after the silence, and the share that kept the speaker."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = new_figure(8, 4.5)
     left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
     _draw_posteriors(left, result, posteriors)
     _draw_share(right, result)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    save_figure(out / "retention.png", figure)
+    header = ["sequence", "posterior_before", "posterior_after", "speaker_before", "speaker_after", "kept"]
+    rows = [_row(i, pair, result["speakers"]) for i, pair in enumerate(posteriors.tolist())]
+    with atomic_write(out / "retention.csv") as temporary, open(temporary, "w", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    write_text(out / "retention.json", json.dumps(result, indent=2) + "\n")
+
+
+def _row(number: int, pair: list[float], names: list[str]) -> list[Any]:
+    """The row of a sequence in retention.csv. Fields without voice are empty."""
+    shown = ["" if np.isnan(p) else f"{p:.6f}" for p in pair]
+    speakers = ["" if np.isnan(p) else names[int(p > 0.5)] for p in pair]
+    return [number, *shown, *speakers, int(speakers[0] == speakers[1]) if all(speakers) else ""]
 
 
 def _draw_posteriors(axes: Axes, result: dict[str, Any], posteriors: NDArray[np.float64]) -> None:

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from samplernn_theano.data.dataset import SPLITS, lengths, load_split, statistic
 from samplernn_theano.data.manifest import MANIFEST
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.reproduction import plan, scales
-from samplernn_theano.reproduction.paths import FILES
 from samplernn_theano.reproduction.plan import Command, Step, Workflow
 from samplernn_theano.reproduction.records import read_record
 from samplernn_theano.utils import signal_handling
@@ -52,12 +52,12 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
         return 2
     record: dict[str, Any] = {"step": step, "cell": unit, "seed": seed, "scale": workflow.scale}
     record |= {"status": "running", "started": datetime.now(UTC).isoformat(timespec="seconds")}
-    record["machine"] = machine(scales.read(FILES, workflow.scale).resources.threads)
+    record["machine"] = machine(scales.read(workflow.scale).resources.threads)
     start, energy = time.monotonic(), _energy()
     code, message = 0, ""
     try:
         record["command"] = command = plan.command(workflow, step, unit, seed)
-        _write(path, record)
+        write_text(path, json.dumps(record, indent=2) + "\n")
         if command:
             code, message = call(command, path.with_suffix(".log"), _environment(workflow))
         if code == 0:
@@ -71,7 +71,7 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
     if code:
         resume = "run the workflow again to resume it" if ended == "interrupted" else ""
         record["message"] = resume or message or f"exit code {code}"
-    _write(path, record)
+    write_text(path, json.dumps(record, indent=2) + "\n")
     print(_summary_line(record) + _progress(workflow, None if code else (step, unit, seed)), flush=True)
     return code
 
@@ -104,18 +104,15 @@ def call(command: Command, log: Path, environment: Mapping[str, str]) -> tuple[i
 
 def _environment(workflow: Workflow) -> dict[str, str]:
     """Environment of a command: a compile cache shared by all steps, output without delay."""
-    cache = {"SAMPLERNN_CACHE": str(workflow.out / ".cache")}
-    own = scales.read(FILES, workflow.scale).environment
-    return {**cache, **os.environ, **own, "PYTHONUNBUFFERED": "1"}
+    own = {**scales.read(workflow.scale).environment, "PYTHONUNBUFFERED": "1"}
+    return {"SAMPLERNN_CACHE": str(workflow.out / ".cache"), **os.environ, **own}
 
 
 def _last_line(log: Path, start: int) -> str:
-    with open(log, "rb") as file:
-        file.seek(start)
-        lines = file.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
+    lines = log.read_bytes()[start:].decode("utf-8", "replace").replace("\r", "\n").splitlines()
     lines = [line for line in lines if line.strip()]
-    errors = [line for line in lines if line.startswith("samplernn: ")] or lines
-    return errors[-1].removeprefix("samplernn: ") if errors else ""
+    errors = [line for line in lines if line.startswith("samplernn: ")] or lines or [""]
+    return errors[-1].removeprefix("samplernn: ")
 
 
 def _result(workflow: Workflow, step: str, unit: str, seed: int | None) -> dict[str, Any]:
@@ -153,20 +150,15 @@ def _train_result(folder: Path) -> dict[str, Any]:
 def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
     folder = plan.data_folder(workflow, name)
     splits = {split: load_split(folder, split) for split in SPLITS}
-    mean, std = statistics(splits["train"])
+    sizes = {
+        split: {"clips": len(clips), "seconds": float(np.sum(lengths(clips))) / 16000}
+        for split, clips in splits.items()
+    }
     path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return {
-        "folder": str(folder),
-        "about": workflow.about.get(name),
-        "manifest": manifest and {key: manifest.get(key) for key in ("set", "options", "layout", "splits")},
-        "splits": {
-            split: {"clips": len(clips), "seconds": float(np.sum(lengths(clips))) / 16000}
-            for split, clips in splits.items()
-        },
-        "train_mean": mean,
-        "train_std": std,
-    }
+    manifest = manifest and {key: manifest.get(key) for key in ("set", "options", "layout", "splits")}
+    result = {"folder": str(folder), "about": workflow.about.get(name), "manifest": manifest, "splits": sizes}
+    return result | dict(zip(("train_mean", "train_std"), statistics(splits["train"]), strict=True))
 
 
 def machine(used: int) -> dict[str, Any]:
@@ -183,48 +175,41 @@ def machine(used: int) -> dict[str, Any]:
 
 
 def _value(path: str, name: str) -> str | None:
-    """The first value of a name in a file of lines `name: value`."""
-    try:
+    """The first value of a name in a file of lines `name: value`; None if there is none (not Linux)."""
+    with suppress(OSError):
         lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
-        return None
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), None)
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), None)
+    return None
 
 
 def gpus() -> list[str]:
     """Name and memory of each NVIDIA GPU of this machine."""
     query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    try:
+    with suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return []
 
 
 def _energy() -> float | None:
     """Total joules counted by the processors' energy meters; None if they cannot be read."""
-    meters = METERS.glob("intel-rapl:?/energy_uj")
-    try:
-        counted = [int(meter.read_text()) for meter in meters]
-    except OSError:  # readable only by root on most machines
-        return None
-    return sum(counted) / 1e6 if counted else None
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    write_text(path, json.dumps(record, indent=2) + "\n")
+    with suppress(OSError):  # readable only by root on most machines
+        counted = [int(meter.read_text()) for meter in METERS.glob("intel-rapl:?/energy_uj")]
+        return sum(counted) / 1e6 if counted else None
+    return None
 
 
 def _summary_line(record: dict[str, Any]) -> str:
     seed = f" seed {record['seed']}" if record["seed"] is not None else ""
     took = format_duration(record["seconds"])
     about = f"{record['step']:9} {record['cell']}{seed}: {record['status']}, {took}"
-    if record["status"] != "done":
-        return f"{about}: {record['message']}"
-    if record["step"] == "train":
-        about += f", best valid {record['result']['best_valid']:.4f} bits"
-    if record["step"] == "evaluate":
-        about += f", test {record['result']['test']['score']:.4f} bits"
+    match record:
+        case {"message": message}:
+            return f"{about}: {message}"
+        case {"result": {"best_valid": score}}:
+            return f"{about}, best valid {score:.4f} bits"
+        case {"result": {"test": {"score": score}}}:
+            return f"{about}, test {score:.4f} bits"
     return about
 
 
@@ -243,17 +228,12 @@ def _progress(workflow: Workflow, last: Step | None) -> str:
             remaining.append(one[0])
     text = f" [{len(steps) - len(remaining)} of {len(steps)}"
     if remaining and CORES in os.environ and all(durations[step] for step in remaining):
-        at_once = int(os.environ[CORES]) / scales.read(FILES, workflow.scale).resources.threads
+        at_once = int(os.environ[CORES]) / scales.read(workflow.scale).resources.threads
         seconds = sum(float(np.mean(durations[step])) for step in remaining) / max(1, at_once)
         text += f", {format_duration(seconds)} left"
     return text + "]"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command line: OUT STEP UNIT [SEED [ATTEMPT]]."""
-    out, step, unit, *numbers = arguments
-    return run_command(lambda: run(Path(out), step, unit, *map(int, numbers)))
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    out, step, unit, *numbers = sys.argv[1:]
+    sys.exit(run_command(lambda: run(Path(out), step, unit, *map(int, numbers))))

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.reproduction.experiments import Experiment
+from samplernn_theano.reproduction.experiments import FILES, Experiment
 from samplernn_theano.utils.toml_files import read_toml
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Limits of a step: threads, memory in GiB, GPUs, minutes."""
+    """Limits of a step."""
 
     threads: int
     memory_gib: int
@@ -31,31 +31,24 @@ class Scale:
 
     name: str
     preset: str
-    train: Mapping[str, Any]
-    """Options of `samplernn train`, such as max_minutes."""
-    generate: Mapping[str, Any]
-    """n_seqs and seconds."""
-    retention: Mapping[str, Any]
-    """clips."""
-    listening: Mapping[str, Any]
-    """clips, pairs, seconds, and noise_too to keep samples that are noise."""
+    train: Mapping[str, Any]  # options of `samplernn train`, such as max_minutes
+    generate: Mapping[str, Any]  # n_seqs and seconds
+    retention: Mapping[str, Any]  # clips
+    listening: Mapping[str, Any]  # clips, pairs, seconds, and noise_too to keep samples that are noise
     resources: Resources
     families: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     experiments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    demo_data: bool = False
-    """True if small synthetic sets replace all data."""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables of every step."""
-    retries: int = 0
-    """Maximum number of restarts of an interrupted training."""
+    demo_data: bool = False  # True if small synthetic sets replace all data
+    environment: Mapping[str, str] = field(default_factory=dict)  # variables of every step
+    retries: int = 0  # maximum number of restarts of an interrupted training
 
 
-def names(files: Path) -> list[str]:
+def names(files: Path = FILES) -> list[str]:
     """Names of the scales in the folder `files`."""
     return sorted(path.stem for path in (files / "scales").glob("*.toml"))
 
 
-def read(files: Path, name: str) -> Scale:
+def read(name: str, files: Path = FILES) -> Scale:
     """Read the scale `name`."""
     if name not in names(files):
         raise ReproductionError(f"There is no scale {name}; there are {', '.join(names(files))}.")

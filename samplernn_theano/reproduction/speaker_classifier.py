@@ -7,8 +7,7 @@ the classifier may recognise the rooms instead of the voices.
 """
 
 import csv
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,8 +36,8 @@ FRAME, HOP = 512, 160  # samples: 32 and 10 ms
 BANDS, LOWEST, HIGHEST = 32, 80.0, 7600.0  # the mel filters, Hz
 COEFFICIENTS = slice(1, 14)  # without the first, which is the level
 PITCHES = slice(SAMPLE_RATE // 400, SAMPLE_RATE // 70)  # periods in samples: 400 to 70 Hz
-LOUD = 1e-3  # relative to the loudest frame's power: -30 dB
-PERIODIC = 0.6  # correlation of a voiced frame with itself one period later
+LOUD = 1e-3  # minimum power of a loud frame, relative to the loudest frame's power: -30 dB
+PERIODIC = 0.6  # minimum correlation of a voiced frame, one of the loud, with itself one period later
 OCTAVE_COST = 0.05  # of correlation: periodic sound also correlates after two periods
 VOICED_FRAMES = 20  # minimum of a segment: 0.2 s
 
@@ -60,11 +59,7 @@ class Classifier:
 
 
 def features(sound: NDArray[np.floating]) -> NDArray[np.float64] | None:
-    """The features (D,) of a sound (samples,) at 16 kHz; None with less than 0.2 s of voice.
-
-    A frame is loud if it is within 30 dB of the loudest one, and voiced if it is loud and has a period of 2.5
-    to 14 ms.
-    """
+    """The features (D,) of a sound (samples,) at 16 kHz; None with less than 0.2 s of voice."""
     x = np.asarray(sound, np.float64)
     if len(x) < FRAME or is_silent(x - x.mean()):
         return None
@@ -123,20 +118,18 @@ def train(folder: str | Path, transform: Transform = np.asarray) -> Classifier:
         raise ReproductionError(
             'scikit-learn is not installed: pip install "samplernn-theano[reproduce]".'
         ) from error
-    names = speakers_of(folder)
-    found = [
-        (x, who) for who, sound in segments(folder, "train", transform) if (x := features(sound)) is not None
-    ]
-    labels = [who for _, who in found]
-    for name in names:
-        if labels.count(name) < 2:
-            raise DataError(
-                f"The train split in {folder} has {labels.count(name)} segments of 2 s with the voice of "
-                f"{name} and at least 2 are needed; add recordings."
-            )
+    names = _speakers(folder)
+    found = [(who, features(sound)) for who, sound in segments(folder, "train", transform)]
+    labels = [who for who, x in found if x is not None]
+    fewest = min(names, key=labels.count)
+    if labels.count(fewest) < 2:
+        raise DataError(
+            f"The train split in {folder} has {labels.count(fewest)} segments of 2 s with the voice of "
+            f"{fewest} and at least 2 are needed; add recordings."
+        )
     discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=[0.5, 0.5])
-    model = make_pipeline(StandardScaler(), discriminant).fit([x for x, _ in found], labels)
-    return Classifier(names, model)
+    model = make_pipeline(StandardScaler(), discriminant)
+    return Classifier(names, model.fit([x for _, x in found if x is not None], labels))
 
 
 def held_out(
@@ -149,7 +142,7 @@ def held_out(
     dict
         pieces: number of segments with voice; accuracy; low and high: its 95-% interval (Wilson);
         cannot_tell: number of segments without voice; confusion: matrix of segments, rows by speaker, columns
-        by prediction, in the order of the classifier's speakers.
+        by prediction.
     """
     confusion, unvoiced = np.zeros((2, 2), int), 0
     for speaker, segment in segments(folder, split, transform):
@@ -174,7 +167,7 @@ def interval(k: int, n: int) -> dict[str, float]:
     return {"low": float(found.low), "high": float(found.high)}
 
 
-def speakers_of(folder: str | Path) -> tuple[str, str]:
+def _speakers(folder: str | Path) -> tuple[str, str]:
     """The names of the two speakers of a data set, sorted."""
     names = sorted({name for own in _table(folder).values() for name in own})
     if len(names) != 2:
@@ -189,29 +182,22 @@ def speakers_of(folder: str | Path) -> tuple[str, str]:
 def segments(
     folder: str | Path, split: str, transform: Transform = np.asarray
 ) -> Iterator[tuple[str, NDArray[np.floating]]]:
-    """Speaker and samples (SEGMENT,) of all segments of 2 s of the clips of a split.
-
-    Of a speaker with more than `MAX_CLIPS` clips, as many are used, evenly spaced.
-    """
+    """Speaker and samples (SEGMENT,) of all segments of 2 s of at most `MAX_CLIPS` clips per speaker."""
     clips, speakers = load_split(folder, split), _table(folder).get(split, [])
     if len(speakers) != len(clips):
         raise DataError(
             f"{Path(folder) / CLIPS} lists {len(speakers)} clips of the {split} split, which has "
             f"{len(clips)}; make the data set again."
         )
-    for i in _spread(speakers):
+    chosen: list[int] = []
+    for name in set(speakers):
+        own = [i for i, speaker in enumerate(speakers) if speaker == name]
+        spread = np.linspace(0, len(own) - 1, min(len(own), MAX_CLIPS))  # evenly spaced
+        chosen += [own[i] for i in spread.astype(int)]
+    for i in sorted(chosen):
         clip = transform(clips[i])
         for start in range(0, len(clip) - SEGMENT + 1, SEGMENT):
             yield speakers[i], clip[start : start + SEGMENT]
-
-
-def _spread(speakers: Sequence[str]) -> list[int]:
-    """Sorted indices of the clips to use."""
-    chosen: list[int] = []
-    for name, n in Counter(speakers).items():
-        own = [i for i, speaker in enumerate(speakers) if speaker == name]
-        chosen += [own[i] for i in np.linspace(0, n - 1, min(n, MAX_CLIPS)).astype(int)]
-    return sorted(chosen)
 
 
 def _table(folder: str | Path) -> dict[str, list[str]]:

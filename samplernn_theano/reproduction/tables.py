@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from samplernn_theano.reproduction.differences import Difference, applying
 from samplernn_theano.reproduction.experiments import Experiment
-from samplernn_theano.reproduction.measured import BITS, NATS, Score, score
-from samplernn_theano.reproduction.published import Number
+from samplernn_theano.reproduction.measured import BITS, NATS, Score, is_substitute, score
+from samplernn_theano.reproduction.published import Difference, Number, applying
 from samplernn_theano.reproduction.records import Results
-from samplernn_theano.reproduction.substitutes import is_substitute
 
 MODELS = ("one_tier", "wavenet", "two_tier", "three_tier")
 SETS = ("blizzard", "onomatopoeia", "music")
@@ -73,19 +71,22 @@ class Filled:
 
 def layouts(experiments: Mapping[str, Experiment]) -> list[Layout]:
     """The four tables."""
-    rows1 = [[f"table1/{s}/{m}" for s in SETS] for m in MODELS]
+
+    def rows(*names: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
+        return [(experiments[own[0]].title, own) for own in names]
+
     return [
         Layout(
             "table1",
             "Table 1: test NLL, bits per sample",
             [Column(name.capitalize(), "test", BITS, name) for name in SETS],
-            [(experiments[names[0]].title, names) for names in rows1],
+            rows(*([f"table1/{name}/{model}" for name in SETS] for model in MODELS)),
         ),
         Layout(
             "table2",
             "Table 2: test NLL of real-valued output, Blizzard",
             [Column(unit, "test", unit, "blizzard") for unit in (NATS, BITS)],
-            _twice(experiments, ["table2/rnn_gmm", "table2/samplernn_gmm"]),
+            rows(["table2/rnn_gmm"] * 2, ["table2/samplernn_gmm"] * 2),
         ),
         Layout(
             "table3",
@@ -97,14 +98,9 @@ def layouts(experiments: Mapping[str, Experiment]) -> list[Layout]:
             "table4",
             "Table 4: variants of the 2-tier model, Blizzard, bits per sample",
             [Column("Test", "test", BITS, "blizzard"), Column("Validation", "valid", BITS, "blizzard")],
-            _twice(experiments, [f"table4/{variant}" for variant in VARIANTS]),
+            rows(*([f"table4/{variant}"] * 2 for variant in VARIANTS)),
         ),
     ]
-
-
-def _twice(experiments: Mapping[str, Experiment], names: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Rows of experiments that are in both columns."""
-    return [(experiments[name].title, [name] * 2) for name in names]
 
 
 def ordered(experiments: Mapping[str, Experiment]) -> dict[str, Experiment]:
@@ -127,12 +123,7 @@ def fill(
         substitute = is_substitute(results, column.data)
         found = score(results, experiment, column.split, column.unit, numbers, substitute)
         scales = {attempt.planned_scale for attempt in results.of(experiment.run)}
-        names = {name, experiment.run}
-        own = {d.number for name in names for scale in scales for d in applying(known, name, scale)}
+        own = {d.number for n in (name, experiment.run) for s in scales for d in applying(known, n, s)}
         return replace(found, differences=tuple(sorted(own)))
 
-    rows = [
-        (title, [filled(*pair) for pair in zip(names, layout.columns, strict=True)])
-        for title, names in layout.rows
-    ]
-    return Filled(layout, rows)
+    return Filled(layout, [(title, list(map(filled, names, layout.columns))) for title, names in layout.rows])

@@ -14,7 +14,7 @@ from samplernn_theano.backends import threads
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction import plan, run_step, scales
-from samplernn_theano.reproduction.paths import FILES
+from samplernn_theano.reproduction.experiments import FILES
 from samplernn_theano.reproduction.plan import Workflow
 from samplernn_theano.reproduction.records import read_record
 from samplernn_theano.reproduction.run_step import CORES
@@ -35,32 +35,23 @@ def join(new: Workflow) -> Workflow:
         raise ReproductionError(
             f"{new.out} holds results with --max-minutes {limits[0]}, not {limits[1]}; {hint}"
         )
-    for name in ("data", "recordings"):
-        before, now = getattr(old, name), getattr(new, name)
-        for key in before.keys() & now.keys():
-            if before[key] != now[key]:
-                raise ReproductionError(f"{new.out} holds results with --{name} {key}={before[key]}; {hint}")
-    requested = {**old.before, **new.experiments}
+    for option in ("data", "recordings"):
+        before, now = getattr(old, option), getattr(new, option)
+        if other := [name for name in before.keys() & now.keys() if before[name] != now[name]]:
+            given = f"--{option} {other[0]}={before[other[0]]}"
+            raise ReproductionError(f"{new.out} holds results with {given}; {hint}")
+    requested = dict.fromkeys([*old.before, *new.experiments])
     return replace(
         new,
-        before={
-            name: sorted({*old.before.get(name, ()), *new.experiments.get(name, ())}) for name in requested
-        },
-        data={**old.data, **new.data},
-        recordings={**old.recordings, **new.recordings},
-        about={**old.about, **new.about},
+        before={n: sorted({*old.before.get(n, ()), *new.experiments.get(n, ())}) for n in requested},
+        **{key: getattr(old, key) | getattr(new, key) for key in ("data", "recordings", "about")},
     )
 
 
 def run(workflow: Workflow, cores: int | None, options: Sequence[str] = ()) -> int:
     """Run the missing steps, write the report, and return the exit code: 0, or 1 if a step failed.
 
-    Parameters
-    ----------
-    cores : int, optional
-        Maximum number of cores, here or on the cluster (default: all here, unlimited on a cluster).
-    options : sequence of str
-        More options of Snakemake; see `options`.
+    `cores` are at most used (default: all here, unlimited on a cluster); `options` are more of Snakemake's.
     """
     from samplernn_theano.reproduction import report
 
@@ -70,20 +61,20 @@ def run(workflow: Workflow, cores: int | None, options: Sequence[str] = ()) -> i
     cores = cores or (threads.available() if here else None)
     with locked(workflow.out) as lock:
         known = _options(plan.save(workflow), here, cores)
-        print(_announcement(workflow, here), flush=True)
+        print(announcement(workflow, here), flush=True)
         code = _snakemake([*known, *options], {CORES: str(cores)} if here else {}, lock)
         print(_outcome(workflow, code))
         print(f"The report is {report.write(workflow.out)}")
     return code
 
 
-def _announcement(workflow: Workflow, here: bool) -> str:
+def announcement(workflow: Workflow, here: bool) -> str:
     """Number of missing steps, and a warning if a GPU is missing."""
     missing = plan.missing(workflow)
     trainings = sum(step == "train" for step, *_ in missing)
-    text = f"{count_of(len(missing), 'step')} to do in {workflow.out}"
-    text += f", {count_of(trainings, 'training')} among them."
-    if trainings and here and scales.read(FILES, workflow.scale).resources.gpus and not run_step.gpus():
+    counts = f"{count_of(len(missing), 'step')} to do in {workflow.out}"
+    text = f"{counts}, {count_of(trainings, 'training')} among them."
+    if trainings and here and scales.read(workflow.scale).resources.gpus and not run_step.gpus():
         text += "\nNo GPU was found, and this scale needs one: without it training is far too slow."
     return text
 
@@ -119,15 +110,9 @@ def _options(path: Path, here: bool, cores: int | None) -> list[str]:
     reports its jobs, whose output goes to files.
     """
     memory = int(0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20)
+    files = {"snakefile": FILES / "Snakefile", "configfile": path, "directory": path.parent}
     return [
-        *[
-            "--snakefile",
-            str(FILES / "Snakefile"),
-            "--configfile",
-            str(path),
-            "--directory",
-            str(path.parent),
-        ],
+        *[word for name, file in files.items() for word in (f"--{name}", str(file))],
         *["--keep-going", "--nolock", "--rerun-incomplete", "--scheduler", "greedy"],
         *["--rerun-triggers", "mtime", "input"],
         *(["--cores", str(cores)] if cores else []),
@@ -141,23 +126,22 @@ def _snakemake(options: Sequence[str], variables: Mapping[str, str], lock: int) 
 
     It inherits our lock on the folder: if only this process is killed, Snakemake continues.
     """
-    command = [sys.executable, "-m", "snakemake", *options]
+    received: list[int] = []
+
+    def forward(number: int) -> None:
+        received.append(number)
+        # On SIGTERM Snakemake would wait for its jobs and restart those that are interrupted.
+        os.killpg(process.pid, signal.SIGINT)
+
     with subprocess.Popen(
-        command,
+        [sys.executable, "-m", "snakemake", *options],
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         pass_fds=(lock,),
     ) as process:
-        received: list[int] = []
-
-        def forward(number: int) -> None:
-            received.append(number)
-            # On SIGTERM Snakemake would wait for its jobs and restart those that are interrupted.
-            os.killpg(process.pid, signal.SIGINT)
-
         with signal_handling.handle_signals(forward, first_only=False):
             code = process.wait()
-    if received and code:
-        return 128 + received[0]
-    return 1 if code else 0
+    if code:
+        return 128 + received[0] if received else 1
+    return 0

@@ -16,10 +16,9 @@ from samplernn_theano.reproduction.experiments import (
     read_listening_tests,
     select_experiments,
 )
-from samplernn_theano.reproduction.paths import FILES
 
-EXPERIMENTS = read_experiments(FILES)
-SCALES = {name: scales.read(FILES, name) for name in scales.names(FILES)}
+EXPERIMENTS = read_experiments()
+SCALES = {name: scales.read(name) for name in scales.names()}
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -87,7 +86,7 @@ def test_every_experiment_is_a_model_with_valid_commands(tmp_path, name, scale):
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_commands_of_the_listening_tests_can_be_read(tmp_path, scale):
-    for name, test in read_listening_tests(FILES).items():
+    for name, test in read_listening_tests().items():
         w = workflow(tmp_path, scale, name)
         command = plan.command(w, "listening", name)
         a = build_parser().parse_args(command[1:])
@@ -195,8 +194,8 @@ def test_scales_have_the_last_word(tmp_path):
     assert experiment.flags["learning_rate"] == 0.0001
     assert scales.flags(SCALES["laptop"], experiment) == {"learning_rate": 0.001}
     with pytest.raises(ReproductionError, match="no scale huge; there are laptop, paper, smoke"):
-        scales.read(FILES, "huge")
+        scales.read("huge")
     (tmp_path / "scales").mkdir()
     (tmp_path / "scales" / "a.toml").write_text('preset = "tiny"\n')
     with pytest.raises(ReproductionError, match="a.toml is incomplete"):
-        scales.read(tmp_path, "a")
+        scales.read("a", tmp_path)

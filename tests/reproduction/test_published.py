@@ -7,16 +7,14 @@ from pathlib import Path
 import pytest
 
 from samplernn_theano.reproduction import scales
-from samplernn_theano.reproduction.differences import applying, read_differences
-from samplernn_theano.reproduction.experiments import read_experiments, read_listening_tests
-from samplernn_theano.reproduction.paths import FILES
-from samplernn_theano.reproduction.published import read_numbers
+from samplernn_theano.reproduction.experiments import FILES, read_experiments, read_listening_tests
+from samplernn_theano.reproduction.published import applying, read_differences, read_numbers
 
 ROOT = Path(__file__).parents[2]
-NUMBERS = read_numbers(FILES)
-DIFFERENCES = read_differences(FILES)
-EXPERIMENTS = read_experiments(FILES)
-LISTENING = read_listening_tests(FILES)
+NUMBERS = read_numbers()
+DIFFERENCES = read_differences()
+EXPERIMENTS = read_experiments()
+LISTENING = read_listening_tests()
 README = (ROOT / "reproduce" / "README.md").read_text(encoding="utf-8")
 
 
@@ -75,7 +73,7 @@ def test_differences_are_numbered_and_each_applies_to_some_experiment_at_some_sc
         for pattern in difference.applies:
             names = [*EXPERIMENTS, *LISTENING]
             assert fnmatch.filter(names, pattern), f"{difference.number}: {pattern} matches no experiment"
-        assert set(difference.scales) <= set(scales.names(FILES)), difference.number
+        assert set(difference.scales) <= set(scales.names()), difference.number
         assert difference.origin in ("original", "ours"), difference.number
         assert "\n" not in difference.text and difference.text.endswith("."), difference.number
     for name in EXPERIMENTS:  # the overlap, or other data
@@ -119,6 +117,6 @@ def test_an_experiment_has_the_differences_that_apply_to_it(experiment, scale, t
 
 
 def test_the_readme_says_how_long_a_laptop_trains():
-    minutes = scales.read(FILES, "laptop").train["max_minutes"]
+    minutes = scales.read("laptop").train["max_minutes"]
     assert f"{minutes} minutes on one core" in README and minutes == 3
     assert "three minutes\nof training each" in README

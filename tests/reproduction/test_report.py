@@ -25,7 +25,6 @@ from samplernn_theano.reproduction import (
     tables,
 )
 from samplernn_theano.reproduction.experiments import read_experiments
-from samplernn_theano.reproduction.paths import FILES
 from samplernn_theano.reproduction.published import read_numbers
 from samplernn_theano.utils.files import locked
 
@@ -72,7 +71,7 @@ def log(out: Path, experiment: str, seed: int, iterations: list[int], **settings
 
 def like_the_authors(experiment: str) -> dict:
     """The settings of a training at the paper's scale."""
-    own = read_experiments(FILES)[experiment]
+    own = read_experiments()[experiment]
     flags = {"learning_rate": original_learning_rate(FAMILIES[own.family]), **own.flags}
     schedule = Schedule(learning_rate=flags.pop("learning_rate"))
     hp = presets.preset(own.family, "best", flags)
@@ -112,7 +111,7 @@ def sounds(out: Path, experiment: str, n: int, seconds: float) -> None:
 
 
 def workflow(out: Path, scale: str = "laptop", seeds: tuple[int, ...] = (123,), **changes) -> None:
-    asked = {name: list(seeds) for name in read_experiments(FILES) if name.startswith("table")}
+    asked = {name: list(seeds) for name in read_experiments() if name.startswith("table")}
     write_json(out / "workflow.json", {"scale": scale, "cells": asked, "before": {}} | changes)
 
 
@@ -217,7 +216,7 @@ def page(mixed: Path) -> Page:
 
 
 def test_tables_show_our_score_the_published_one_and_the_difference(page):
-    theirs = {n.experiment: n.value for n in read_numbers(FILES)}["table1/music/three_tier"]
+    theirs = {n.experiment: n.value for n in read_numbers()}["table1/music/three_tier"]
     shown = cell_with(page, "2.612").splitlines()
     assert shown[0].startswith("2.612 ± 0.010 laptop")
     assert shown[1:] == [f"published {theirs:.3f}", f"difference {2.612 - theirs:+.3f}"]
@@ -248,7 +247,7 @@ def test_html_and_markdown_have_the_same_numbers(mixed, page):
 
 def test_published_numbers_are_all_there_before_anything_was_run(tmp_path, no_pictures):
     found = read(report.write(tmp_path))
-    for number in read_numbers(FILES):
+    for number in read_numbers():
         if number.experiment.startswith("table"):
             assert f"published {number.value:.3f}" in found.text
     assert "±" not in found.text and "difference" not in found.text and "nothing to conclude" in found.text
@@ -312,7 +311,7 @@ def test_only_the_papers_models_and_time_have_no_badge(tmp_path, experiment, hou
         settings = like_the_authors(experiment)
         settings["hyperparameters"] |= {"mean": 0.1, "std": 0.2}
     done(tmp_path, experiment, 1.1, scale="paper", hours=hours, settings=settings)
-    known = read_experiments(FILES)
+    known = read_experiments()
     found = records.read(tmp_path, known)
     shown = measured.score(found, known[experiment], "test", measured.BITS, [], substitute=False)
     assert shown.badge == badge and shown.extent == "600 iterations, 1 epoch"
@@ -382,7 +381,7 @@ def test_a_difference_over_few_seeds_must_be_large_to_be_clear(tmp_path, first, 
     for experiment, values in (("two_tier", first), ("three_tier", second)):
         for seed, value in enumerate(values):
             done(tmp_path, f"table1/music/{experiment}", value, seed)
-    known = read_experiments(FILES)
+    known = read_experiments()
     found = records.read(tmp_path, known)
     expected = conclusions.statements(found, [tables.fill(tables.layouts(known)[0], found, known, [])])
     (words,) = [said for said in expected if "largest difference" in said]
@@ -528,6 +527,6 @@ def test_figure_2_shows_a_pair_of_sounds_of_each_set_if_it_can_of_a_3_tier_model
     assert (tmp_path / "report/pictures/three_tier.svg").is_file()
     assert text.count("Figure 2: waveforms") == 1
     found = records.read(tmp_path, ["table1/music/three_tier"])
-    columns = report_audio.pairs(found, read_experiments(FILES))
+    columns = report_audio.pairs(found, read_experiments())
     assert list(columns) == ["music, three_tier"]
     np.testing.assert_array_equal(columns["music, three_tier"][0], clips[np.argmax(clips.std(1))])

@@ -17,7 +17,6 @@ import pytest
 
 from samplernn_theano.reproduction import plan
 from samplernn_theano.reproduction.experiments import read_experiments, read_listening_tests
-from samplernn_theano.reproduction.paths import FILES
 
 pytestmark = pytest.mark.smoke
 
@@ -45,14 +44,14 @@ def test_every_step_is_done(out):
     for step, unit, seed in plan.steps(replace(everything, experiments=everything.before)):
         record = json.loads(plan.record_path(out, step, unit, seed).read_text())
         assert record["status"] == "done", record
-    assert set(plan.load(out).before) == {*read_experiments(FILES), *read_listening_tests(FILES)}
+    assert set(plan.load(out).before) == {*read_experiments(), *read_listening_tests()}
 
 
 def test_the_report_has_a_number_for_every_experiment_with_a_badge(out):
     text = (out / "report" / "report.md").read_text()
     assert "not run" not in text and "failed" not in text
     assert "Figure 1: the three-tier" in text and "Figure 2: waveforms" in text
-    of_tables = [experiment for experiment in read_experiments(FILES).values() if not experiment.retention]
+    of_tables = [experiment for experiment in read_experiments().values() if not experiment.retention]
     for experiment in of_tables:
         scores = json.loads(plan.record_path(out, "evaluate", experiment.run, 123).read_text())["result"]
         for split in experiment.splits:

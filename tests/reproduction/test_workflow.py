@@ -128,9 +128,9 @@ def test_the_energy_is_what_the_meters_counted_if_they_can_be_read(tmp_path, mon
 def test_the_missing_steps_are_announced(tmp_path, monkeypatch):
     monkeypatch.setattr(run_step, "gpus", lambda: [])
     asked = plan.Workflow(tmp_path, "paper", {"table1/music/three_tier": [123, 124]})
-    said = workflow._announcement(asked, here=True)
+    said = workflow.announcement(asked, here=True)
     assert said.startswith(f"7 steps to do in {tmp_path}, 2 trainings among them.") and "No GPU" in said
-    assert "No GPU" not in workflow._announcement(asked, here=False)
+    assert "No GPU" not in workflow.announcement(asked, here=False)
 
 
 # --- all together -------------------------------------------------------------------------------------------
