@@ -7,8 +7,6 @@ from typing import Any
 
 from samplernn_theano.config.argument_types import positive, seed
 
-# --- prepare ------------------------------------------------------------------------------------------------
-
 
 def add_prepare(commands: Any) -> None:
     """Add the command `prepare`."""
@@ -24,20 +22,30 @@ def add_prepare(commands: Any) -> None:
     parser.add_argument(
         "--variable-length", action="store_true", help="each recording is one clip, of any length"
     )
-    parser.add_argument(
-        "--shortest", type=positive, help="with --variable-length: leave out recordings of fewer seconds"
-    )
-    parser.add_argument(
-        "--longest", type=positive, help="with --variable-length: and recordings of more seconds"
-    )
-    parser.add_argument(
-        "--valid-fraction", type=float, default=0.1, help="fraction of the clips (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--test-fraction", type=float, default=0.1, help="fraction of the clips (default: %(default)s)"
-    )
+    add_lengths_and_fractions(parser, None, None, 0.1)
     add_common(parser)
     parser.set_defaults(command=_prepare)
+
+
+def add_lengths_and_fractions(
+    parser: argparse.ArgumentParser, shortest: float | None, longest: float | None, fraction: float
+) -> None:
+    """Add the lengths of recordings of a set of variable length, and the sizes of the splits."""
+    note = "with --variable-length: " if shortest is None else f"default: {shortest:g}; "
+    parser.add_argument(
+        "--shortest", type=positive, default=shortest, help=f"{note}leave out recordings of fewer seconds"
+    )
+    note = "with --variable-length: " if longest is None else f"default: {longest:g}; "
+    parser.add_argument(
+        "--longest", type=positive, default=longest, help=f"{note}and recordings of more seconds"
+    )
+    for split in ("valid", "test"):
+        parser.add_argument(
+            f"--{split}-fraction",
+            type=float,
+            default=fraction,
+            help="fraction of the clips (default: %(default)s)",
+        )
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -55,35 +63,27 @@ def _prepare(a: argparse.Namespace) -> int:
     from samplernn_theano.data.recipes import folder_recipe
     from samplernn_theano.data.set_folder import set_files
 
-    recipe = folder_recipe(
-        name=a.name,
-        clip_seconds=a.clip_seconds,
-        speakers=a.speakers,
-        variable_length=a.variable_length,
-        shortest=a.shortest,
-        longest=a.longest,
-        valid_fraction=a.valid_fraction,
-        test_fraction=a.test_fraction,
-        seed=a.seed,
-        allow_upsampling=a.allow_upsampling,
-    )
+    lengths = ("clip_seconds", "variable_length", "shortest", "longest", "valid_fraction", "test_fraction")
+    options = ("name", "speakers", "seed", "allow_upsampling", *lengths)
+    recipe = folder_recipe(**{option: getattr(a, option) for option in options})
     found = recordings.find(a.folder, set_files(a.out, a.name))
-    report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
-    return 0
+    return report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
 
 
-def report(manifest: dict[str, Any], out: Path) -> None:
-    """Print a summary of the data set, and the commands to check it and to train on it."""
+def report(manifest: dict[str, Any], out: Path) -> int:
+    """Print a summary of the data set, and the commands to check it and to train on it; return 0."""
     from samplernn_theano.data.manifest import describe, printable
 
     print(describe(manifest))
-    print(printable(f"The data set is in {out}. To check it, and to train on it:"))
     folder = shlex.quote(f"./{out}" if str(out).startswith("-") else str(out))
-    print(printable(f"samplernn check-data {folder}"))
-    print(printable(f"samplernn train three_tier --preset small --data {folder}"))
-
-
-# --- check-data ---------------------------------------------------------------------------------------------
+    print(
+        printable(
+            f"The data set is in {out}. To check it, and to train on it:\n"
+            f"samplernn check-data {folder}\n"
+            f"samplernn train three_tier --preset small --data {folder}"
+        )
+    )
+    return 0
 
 
 def add_check_data(commands: Any) -> None:

@@ -4,12 +4,15 @@ import argparse
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from samplernn_theano.cli.data import add_common, report
+from samplernn_theano.cli.data import add_common, add_lengths_and_fractions, report
 from samplernn_theano.cli.options import Parser
 from samplernn_theano.config.argument_types import positive, positive_int, seed
 from samplernn_theano.errors import DataError
+
+if TYPE_CHECKING:
+    from samplernn_theano.data.recipes import Recipe
 
 BLIZZARD_SOURCE = """\
 The recordings of the Blizzard Challenge 2013 (about 300 h, read by Catherine Byers, given by Lessac
@@ -25,11 +28,8 @@ def add_data(commands: Any) -> None:
     """Add the command `data` with a sub-command for each data set."""
     parser = commands.add_parser("data", help="make a data set of the paper, or the demo set")
     sets = parser.add_subparsers(title="data sets", metavar="SET", required=True, parser_class=Parser)
-    _add_music(sets)
-    _add_blizzard(sets)
-    _add_onomatopoeia(sets)
-    _add_huckleberry(sets)
-    _add_demo(sets)
+    for add in (_add_music, _add_blizzard, _add_onomatopoeia, _add_huckleberry, _add_demo):
+        add(sets)
 
 
 # --- options of several sets --------------------------------------------------------------------------------
@@ -63,24 +63,28 @@ def _add_cutting(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
 
 
-def _cutting(a: argparse.Namespace) -> dict[str, Any]:
-    """The fields of a recipe that these options set."""
-    return {
-        "stride_seconds": a.stride,
-        "seed": a.seed,
-        "strict": not a.allow_missing,
-        "allow_upsampling": a.allow_upsampling,
-    }
+def _with_cutting(recipe: "Recipe", a: argparse.Namespace, **options: Any) -> "Recipe":
+    """`recipe` with these options, and those of `_add_cutting`."""
+    return replace(
+        recipe,
+        stride_seconds=a.stride,
+        seed=a.seed,
+        strict=not a.allow_missing,
+        allow_upsampling=a.allow_upsampling,
+        **options,
+    )
 
 
-def _import_npy(a: argparse.Namespace, parser: argparse.ArgumentParser, set_: str, name: str) -> bool:
+def _imported(a: argparse.Namespace, parser: argparse.ArgumentParser, recipe: "Recipe") -> bool:
     """Import the authors' own files if `--source` holds them; return True if it does."""
     from samplernn_theano.data.import_npy import import_npy
+    from samplernn_theano.data.set_folder import check_overwrite
 
-    if a.source is None or not (a.source / f"{name}_train.npy").is_file():
+    check_overwrite(a.out, recipe.name, a.overwrite)
+    if a.source is None or not (a.source / f"{recipe.name}_train.npy").is_file():
         return False
     _check_unused(a, parser, "source out overwrite", "the authors' npy files")
-    report(import_npy(a.source, a.out, set_, name, a.overwrite), a.out)
+    report(import_npy(a.source, a.out, recipe.set, recipe.name, a.overwrite), a.out)
     return True
 
 
@@ -116,20 +120,19 @@ def _add_music(sets: Any) -> None:
 
 def _music(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
+    from samplernn_theano.data.download import download
     from samplernn_theano.data.manifest import listed
     from samplernn_theano.data.recipes import by_counts
-    from samplernn_theano.data.set_folder import check_overwrite
     from samplernn_theano.data.sets import music
 
-    check_overwrite(a.out, music.RECIPE.name, a.overwrite)
-    if _import_npy(a, parser, music.RECIPE.set, music.RECIPE.name):
+    if _imported(a, parser, music.RECIPE):
         return 0
     sizes = by_counts(a.valid_clips, a.test_clips)
-    recipe = replace(music.RECIPE, sizes=sizes, legacy_count=a.legacy_count, **_cutting(a))
+    recipe = _with_cutting(music.RECIPE, a, sizes=sizes, legacy_count=a.legacy_count)
     folder, missing = a.source, []
     if folder is None:
         folder = a.out / "original"
-        missing = music.download_items(folder, a.server)
+        missing = download(music.ITEMS, folder, music.FORMATS[:1], a.server)
     found = recordings.find(folder)
     if music.is_mirror(found.recordings):
         _check_unused(a, parser, "source out overwrite allow_missing", "the mirror's clips")
@@ -141,8 +144,7 @@ def _music(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     if missing and not a.allow_missing:
         lines = "\n".join(listed(f"Missing in {folder}", missing))
         raise DataError(f"{lines}\nAdd them, or pass --allow-missing to continue without them.")
-    report(prepare.build(found, a.out, recipe, a.overwrite, missing=missing), a.out)
-    return 0
+    return report(prepare.build(found, a.out, recipe, a.overwrite, missing=missing), a.out)
 
 
 # --- blizzard -----------------------------------------------------------------------------------------------
@@ -173,49 +175,28 @@ def _add_blizzard(sets: Any) -> None:
 def _blizzard(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.recipes import by_units
-    from samplernn_theano.data.set_folder import check_overwrite
-    from samplernn_theano.data.sets import blizzard
+    from samplernn_theano.data.sets.blizzard import RECIPE, chapters
 
     if a.source is None or not a.source.is_dir():
         problem = "--source is missing." if a.source is None else f"There is no folder {a.source}."
         raise DataError(f"{problem}\n{BLIZZARD_SOURCE}")
-    check_overwrite(a.out, blizzard.RECIPE.name, a.overwrite)
-    if _import_npy(a, parser, blizzard.RECIPE.set, blizzard.RECIPE.name):
+    if _imported(a, parser, RECIPE):
         return 0
-    recipe = replace(
-        blizzard.RECIPE, sizes=by_units(a.unit), max_clips=a.clips, choice_seed=a.choose, **_cutting(a)
-    )
-    found = recordings.find(blizzard.chapters(a.source))
-    report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
-    return 0
+    recipe = _with_cutting(RECIPE, a, sizes=by_units(a.unit), max_clips=a.clips, choice_seed=a.choose)
+    found = recordings.find(chapters(a.source))
+    return report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
 
 
 # --- onomatopoeia -------------------------------------------------------------------------------------------
 
 
 def _add_onomatopoeia(sets: Any) -> None:
-    text = "Make a set of short sounds, each a clip of its own length."
-    parser = sets.add_parser(
-        "onomatopoeia", help="short sounds, each a clip of its own length", description=text
-    )
+    about = "short sounds, each a clip of its own length"
+    parser = sets.add_parser("onomatopoeia", help=about, description=f"Make a set of {about}.")
     parser.add_argument(
         "--source", type=Path, required=True, help="folder of recordings, also in sub-folders"
     )
-    parser.add_argument(
-        "--shortest",
-        type=positive,
-        default=1.0,
-        help="leave out recordings of fewer seconds (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--longest", type=positive, default=11.0, help="and recordings of more seconds (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--valid-fraction", type=float, default=0.04, help="fraction of the clips (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--test-fraction", type=float, default=0.04, help="fraction of the clips (default: %(default)s)"
-    )
+    add_lengths_and_fractions(parser, 1.0, 11.0, 0.04)
     add_common(parser)
     parser.set_defaults(command=_onomatopoeia)
 
@@ -224,10 +205,10 @@ def _onomatopoeia(a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.recipes import by_fractions
     from samplernn_theano.data.set_folder import set_files
-    from samplernn_theano.data.sets import onomatopoeia
+    from samplernn_theano.data.sets.onomatopoeia import RECIPE
 
     recipe = replace(
-        onomatopoeia.RECIPE,
+        RECIPE,
         sizes=by_fractions(a.valid_fraction, a.test_fraction),
         shortest=a.shortest,
         longest=a.longest,
@@ -235,16 +216,15 @@ def _onomatopoeia(a: argparse.Namespace) -> int:
         allow_upsampling=a.allow_upsampling,
     )
     found = recordings.find(a.source, set_files(a.out, recipe.name))
-    report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
-    return 0
+    return report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
 
 
 # --- huckleberry --------------------------------------------------------------------------------------------
 
 
 def _add_huckleberry(sets: Any) -> None:
-    text = "Make a set of two readers of one book."
-    parser = sets.add_parser("huckleberry", help="two readers of one book", description=text)
+    about = "two readers of one book"
+    parser = sets.add_parser("huckleberry", help=about, description=f"Make a set of {about}.")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--source",
@@ -262,20 +242,25 @@ def _add_huckleberry(sets: Any) -> None:
 
 def _huckleberry(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
+    from samplernn_theano.data.download import download
+    from samplernn_theano.data.manifest import listed
     from samplernn_theano.data.recipes import by_units
-    from samplernn_theano.data.set_folder import check_overwrite
-    from samplernn_theano.data.sets import huckleberry
+    from samplernn_theano.data.sets.huckleberry import FORMATS, RECIPE
 
-    check_overwrite(a.out, huckleberry.RECIPE.name, a.overwrite)
-    if _import_npy(a, parser, huckleberry.RECIPE.set, huckleberry.RECIPE.name):
+    if _imported(a, parser, RECIPE):
         return 0
-    recipe = replace(huckleberry.RECIPE, sizes=by_units(a.unit), max_clips=a.clips, **_cutting(a))
-    if a.items is None:
-        found = recordings.find(a.source)
-    else:
-        found = huckleberry.download_items(a.items, a.out / "original", a.server)
-    report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
-    return 0
+    recipe = _with_cutting(RECIPE, a, sizes=by_units(a.unit), max_clips=a.clips)
+    folder = a.source
+    if a.items:
+        if len(set(a.items)) < 2:
+            raise DataError("--items names one item; name one for each reader.")
+        folder = a.out / "original"
+        if missing := download(a.items, folder, FORMATS, a.server):
+            raise DataError("\n".join(listed("These items cannot be used", missing)))
+    found = recordings.find(folder)
+    if a.items:  # the folder may hold those of an earlier command
+        found = found._replace(recordings=[own for own in found.recordings if own.speaker in a.items])
+    return report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
 
 
 # --- demo ---------------------------------------------------------------------------------------------------

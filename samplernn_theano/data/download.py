@@ -11,18 +11,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from samplernn_theano.data.manifest import listed
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import atomic_replace, locked, sync, write_error_message
 from samplernn_theano.utils.progress import Bar, progress_bar
 from samplernn_theano.utils.version import package_version
 
 if TYPE_CHECKING:
-    from internetarchive import ArchiveSession, File
+    from internetarchive import ArchiveSession
     from requests import Response
 
 SERVER = "https://archive.org"
@@ -31,13 +33,6 @@ _CHUNK = 2**14  # bytes: at most so much is lost when the connection breaks
 _TIMEOUT = 30  # seconds without data from the server
 _PAUSE = 3  # seconds before resuming after a broken connection
 _TRIES = 4  # consecutive requests without new data
-
-
-class Missing(NamedTuple):
-    """An item, or one of its files, that is not in the archive or not public."""
-
-    identifier: str
-    reason: str
 
 
 class _Recording(NamedTuple):
@@ -57,82 +52,69 @@ class _FailedError(Exception):
     """A failed download of something that should be in the archive."""
 
 
-class _UnreachableError(_FailedError):
-    """No connection."""
-
-
 class _BrokenError(Exception):
     """The connection broke during a response."""
 
 
 def download(
-    identifiers: Iterable[str],
+    identifiers: Sequence[str],
     folder: str | Path,
     suffixes: Sequence[str] = (".ogg",),
     server: str = SERVER,
     progress: bool = True,
-) -> list[Missing]:
+) -> list[str]:
     """Download the recordings of items to ``folder/IDENTIFIER/NAME``.
 
-    Files with the right size and checksum (MD5) are not downloaded again; partial files are resumed.
+    Files with the right size and checksum (MD5) are not downloaded again; partial files are resumed. An error
+    is raised after all others were downloaded, unless the server becomes unreachable.
 
     Parameters
     ----------
     identifiers
         Names of items, as in ``https://archive.org/details/IDENTIFIER``.
-    folder
-        Destination; it is created if necessary.
     suffixes
         Suffixes of recordings in any case, the preferred one first. From each item all files with the first
         suffix that occurs are taken: ``("_64kb.mp3", ".mp3")`` gives one format of each chapter.
-    server
-        Address of the archive.
-    progress
-        Show a progress bar on standard error.
 
     Returns
     -------
-    list of Missing
-        Items that do not exist, are withdrawn or restricted or have no such file; and files that are not on
-        the server. All others are complete.
+    list of str
+        Name and reason of the items that do not exist, are withdrawn or restricted or have no such file, and
+        of files that are not on the server. All others are complete. If that is every item, it is an error.
     """
     session = _session(server)
-    missing: list[Missing] = []
+    missing: list[tuple[str, str]] = []  # identifier, reason
     failures: list[str] = []
+
+    @contextmanager
+    def attempt(identifier: str, name: str = "") -> Iterator[None]:
+        try:
+            yield
+        except _AbsentError as absent:
+            missing.append((identifier, f"{name} {absent}".lstrip()))
+        except _FailedError as error:
+            failures.append(f"Item {identifier}{f', file {name}' if name else ''}: {error}")
+        except OSError as error:
+            raise OutputError(write_error_message(Path(folder, identifier, name), error)) from error
+
     with locked(Path(folder)), progress_bar("look up", unit="B", visible=progress) as bar:
         recordings: list[_Recording] = []
         for identifier in identifiers:
             bar.stage = f"look up {identifier}"
-            try:
+            with attempt(identifier):
                 recordings += _recordings(session, identifier, Path(folder), suffixes)
-            except _AbsentError as absent:
-                missing.append(Missing(identifier, str(absent)))
-            except _UnreachableError as error:
-                raise DataError(
-                    f"{server}: {error}; check the connection and run the command again."
-                ) from error
-            except _FailedError as error:
-                failures.append(f"Item {identifier}: {error}")
         bar.total = sum(recording.size for recording in recordings)
         for recording in recordings:
             bar.stage = f"download {recording.identifier}"
-            try:
+            with attempt(recording.identifier, recording.name):
                 _fetch(session, recording, bar)
-            except _AbsentError as absent:
-                missing.append(Missing(recording.identifier, f"{recording.name} {absent}"))
-            except _UnreachableError as error:
-                raise DataError(
-                    f"{server}: {error}; check the connection and run the command again: "
-                    "complete files are kept."
-                ) from error
-            except _FailedError as error:
-                failures.append(f"Item {recording.identifier}, file {recording.name}: {error}")
-            except OSError as error:
-                raise OutputError(write_error_message(recording.path, error)) from error
     if failures:
         more = f" (and {len(failures) - 1} more that failed)" if len(failures) > 1 else ""
         raise DataError(f"{failures[0]}{more}; run the command again: complete files are kept.")
-    return missing
+    lines = [f"{identifier}: {reason}" for identifier, reason in missing]
+    if missing and {identifier for identifier, _ in missing} == set(identifiers):
+        raise DataError("\n".join(listed(f"{server} has none of the items", lines)))
+    return lines
 
 
 def _session(server: str) -> "ArchiveSession":
@@ -180,19 +162,19 @@ def _recordings(
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _FailedError("the server does not send the list of its files") from error
     for suffix in suffixes:
-        found = [file for lower, file in files if lower.endswith(suffix.lower())]
-        if found:
-            recordings = [_recording(identifier, file, folder) for file in found]
-            return sorted(recordings, key=lambda recording: recording.name)
-    raise _AbsentError(f"has no file named {' or '.join('*' + suffix for suffix in suffixes)}")
-
-
-def _recording(identifier: str, file: "File", folder: Path) -> _Recording:
-    if not _is_safe(file.name):
-        raise _FailedError(f"it has a file named {file.name!r}, which is not safe, so it is left out")
-    if not file.md5 or not file.size:
-        raise _FailedError(f"it lists no size or no checksum of {file.name}, so it is left out")
-    return _Recording(identifier, file.name, file.url, file.size, file.md5, folder / identifier / file.name)
+        if found := [file for lower, file in files if lower.endswith(suffix.lower())]:
+            break
+    else:
+        raise _AbsentError(f"has no file named {' or '.join('*' + suffix for suffix in suffixes)}")
+    for file in found:
+        if not _is_safe(file.name):
+            raise _FailedError(f"it has a file named {file.name!r}, which is not safe, so it is left out")
+        if not file.md5 or not file.size:
+            raise _FailedError(f"it lists no size or no checksum of {file.name}, so it is left out")
+    return [
+        _Recording(identifier, file.name, file.url, file.size, file.md5, folder / identifier / file.name)
+        for file in sorted(found, key=lambda file: file.name)
+    ]
 
 
 def _is_safe(name: str) -> bool:
@@ -289,7 +271,10 @@ def _get(session: "ArchiveSession", url: str, headers: dict[str, str] | None = N
     except OSError as error:  # base class of all errors of requests
         cause = error.args[0] if error.args else error
         reason = str(getattr(cause, "reason", cause)).rsplit(": ", 1)[-1]
-        raise _UnreachableError(f"no connection ({reason})") from error
+        raise DataError(
+            f"{session.protocol}//{session.host}: no connection ({reason}); check the connection and run the "
+            "command again: complete files are kept."
+        ) from error
     status = f"{response.status_code} {response.reason}"
     if response.status_code == 404:
         raise _AbsentError(f"is not on the server ({status})")

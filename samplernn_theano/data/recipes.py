@@ -14,42 +14,24 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 class Recipe:
     """Options for cutting recordings into clips, and for splitting the clips."""
 
-    set: str
-    """Name of the data set, for the manifest."""
-    name: str
-    """Prefix of the file names of the splits."""
-    sizes: Callable[[int], SplitSizes]
-    """Sizes of the splits from the number of clips; clips beyond their sum are left out."""
+    set: str  # name of the data set, for the manifest
+    name: str  # prefix of the file names of the splits
+    sizes: Callable[[int], SplitSizes]  # from the number of clips; those beyond the sum are left out
     clip_seconds: float = 8.0
-    """Length of a clip."""
-    stride_seconds: float | None = None
-    """From the start of a clip to the start of the next; None: the length of a clip, so no overlap."""
-    legacy_count: bool = False
-    """Quirk of the original's script: seconds // 8 - 1 clips at any stride."""
-    max_clips: int | None = None
-    """The first so many clips, or drawn by `choice_seed`; if `balanced`, an equal share of each speaker."""
-    choice_seed: int | None = None
-    """Seed by which `max_clips` are drawn among all clips."""
-    by_speaker: bool = False
-    """Each sub-folder is a speaker, and no clip holds two of them."""
-    balanced: bool = False
-    """Equal numbers of clips of all speakers."""
-    variable_length: bool = False
-    """Each recording is one clip, of any length."""
-    shortest: float = 0.0
-    """Minimal length of a recording in seconds, if `variable_length`."""
+    stride_seconds: float | None = None  # from start to start; None: the length of a clip, so no overlap
+    legacy_count: bool = False  # quirk of the original's script: seconds // 8 - 1 clips at any stride
+    max_clips: int | None = None  # the first so many, or drawn; if `balanced`, an equal share of each speaker
+    choice_seed: int | None = None  # by which `max_clips` are drawn among all clips
+    by_speaker: bool = False  # each sub-folder is a speaker, and no clip holds two of them
+    balanced: bool = False  # equal numbers of clips of all speakers
+    variable_length: bool = False  # each recording is one clip, of any length
+    shortest: float = 0.0  # seconds of a recording, if `variable_length`
     longest: float = math.inf
-    """Maximal length."""
-    order: str = "shuffled"
-    """One of "shuffled", "shuffled train" (validation and test are the last clips in order), "as it is"."""
-    one_clip_each: bool = False
-    """Each recording must be one clip already."""
-    seed: int = 123
-    """Seed of the shuffle; the original's is 123."""
-    strict: bool = False
-    """A recording that cannot be used is an error."""
-    allow_upsampling: bool = False
-    """Use recordings below 16 kHz as well."""
+    order: str = "shuffled"  # or "shuffled train" (validation and test are the last clips), "as it is"
+    one_clip_each: bool = False  # each recording must be one clip already
+    seed: int = 123  # of the shuffle; the original's is 123
+    strict: bool = False  # a recording that cannot be used is an error
+    allow_upsampling: bool = False  # use recordings below 16 kHz as well
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.clip_seconds) and self.length >= 2):
@@ -126,7 +108,6 @@ def by_units(unit: int = 256) -> Callable[[int], SplitSizes]:
 
 def folder_recipe(
     *,
-    name: str,
     clip_seconds: float | None,
     speakers: bool,
     variable_length: bool,
@@ -134,8 +115,7 @@ def folder_recipe(
     longest: float | None,
     valid_fraction: float,
     test_fraction: float,
-    seed: int,
-    allow_upsampling: bool,
+    **options: Any,
 ) -> Recipe:
     """Recipe of `samplernn prepare`, for a folder of recordings; None: 8 s, or no limit."""
     if not variable_length and (shortest or longest):
@@ -144,13 +124,11 @@ def folder_recipe(
         raise DataError("--clip-seconds has no effect with --variable-length; leave it out.")
     return Recipe(
         set="folder",
-        name=name,
         sizes=by_fractions(valid_fraction, test_fraction),
         clip_seconds=8.0 if clip_seconds is None else clip_seconds,
         by_speaker=speakers,
         variable_length=variable_length,
         shortest=shortest or 0.0,
-        longest=longest or float("inf"),
-        seed=seed,
-        allow_upsampling=allow_upsampling,
+        longest=longest or math.inf,
+        **options,
     )

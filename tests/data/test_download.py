@@ -16,7 +16,6 @@ from urllib3 import Retry
 
 import samplernn_theano
 from samplernn_theano.data import download
-from samplernn_theano.data.download import Missing
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import locked
 from tests.data.archive_server import ArchiveServer
@@ -107,11 +106,11 @@ def test_what_the_archive_does_not_have_is_listed_and_the_rest_comes(server, tmp
     assert fetch(
         server, tmp_path, ["none", "dark", "silent", "unknown", "A", "B"], suffixes=(".ogg", ".mp3")
     ) == [
-        Missing("none", "there is no such item"),
-        Missing("dark", "withdrawn from the archive"),
-        Missing("silent", "has no file named *.ogg or *.mp3"),
-        Missing("unknown", "is not on the server (404 Not Found)"),
-        Missing("A", "x.ogg is not on the server (404 Not Found)"),
+        "none: there is no such item",
+        "dark: withdrawn from the archive",
+        "silent: has no file named *.ogg or *.mp3",
+        "unknown: is not on the server (404 Not Found)",
+        "A: x.ogg is not on the server (404 Not Found)",
     ]
     assert (tmp_path / "B" / "x.ogg").read_bytes() == TWO
     assert not (tmp_path / "A" / "x.ogg").exists()
@@ -119,7 +118,10 @@ def test_what_the_archive_does_not_have_is_listed_and_the_rest_comes(server, tmp
 
 def test_a_file_that_is_not_for_everyone_is_listed(server, tmp_path):
     server.fail(A, 403)
-    assert fetch(server, tmp_path, ["A"]) == [Missing("A", "x.ogg is not public (403 Forbidden)")]
+    assert fetch(server, tmp_path) == ["A: x.ogg is not public (403 Forbidden)"]
+    assert refusal(server, tmp_path, ["A"]).endswith(
+        "none of the items: 1\n  A: x.ogg is not public (403 Forbidden)"
+    )
 
 
 @pytest.mark.parametrize("path", ["/metadata/A", A])
@@ -246,7 +248,7 @@ def test_a_server_that_cannot_be_reached_is_reported_at_once(tmp_path):
             download.download(["A", "B"], tmp_path, server=url, progress=False)
     assert str(caught.value).startswith(f"{url}: no connection (")
     assert "Connection refused" in str(caught.value)
-    assert str(caught.value).endswith("check the connection and run the command again.")
+    assert str(caught.value).endswith(f"check the connection and {AGAIN}")
 
 
 @pytest.mark.parametrize("address", ["archive.org", "ftp://archive.org", "https://"])

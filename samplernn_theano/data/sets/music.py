@@ -7,10 +7,8 @@ authors' own files.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from samplernn_theano.data import download
-from samplernn_theano.data.manifest import SplitSizes, listed
+from samplernn_theano.data.manifest import SplitSizes
 from samplernn_theano.data.recipes import Recipe, by_counts
 from samplernn_theano.data.recordings import Found, Recording
 from samplernn_theano.errors import DataError
@@ -34,15 +32,6 @@ MIRROR_CLIPS = 4328
 """Number of clips in the mirror, a copy of the set as numbered files."""
 
 RECIPE = Recipe(set="music", name="music", sizes=by_counts(256, 256))
-
-
-def download_items(folder: Path, server: str) -> list[str]:
-    """Download the items to `folder`; return those that the server does not have, with the reasons."""
-    absent = download.download(ITEMS, folder, FORMATS[:1], server)
-    missing = [f"{item.identifier}: {item.reason}" for item in absent]
-    if len({item.identifier for item in absent}) == len(ITEMS):
-        raise DataError("\n".join(listed(f"{server} has none of the items", missing)))
-    return missing
 
 
 def in_item_order(found: Found) -> tuple[Found, list[str]]:
