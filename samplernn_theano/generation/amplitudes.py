@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, RealValued
 from samplernn_theano.data.quantization import dequantize
 
-PEAK = 0.9
-"""Largest magnitude in a written file: -0.9 dBFS."""
+PEAK = 0.9  # largest magnitude in a written file: -0.9 dBFS
 
 
 def amplitudes(samples: NDArray, hp: HyperParameters) -> NDArray[np.float32]:

@@ -18,37 +18,19 @@ from samplernn_theano.utils.version import package_version
 FORMATS = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 """Storage format of the samples, by suffix of the file."""
 
-VORBIS_QUALITY = 0.6
-"""From 0 to 1; 0.6 is ogg's "-q 6", about 40 kbit/s at 16 kHz."""
-
-MAX_TEXT = 2000
-"""Maximum bytes of a text: in a wav, libsndfile reads neither one of 2,047 or more nor those after it."""
-
-MAX_WAV = 2**32 - 2**16
-"""Maximum bytes of sound in a wav: 4 GiB, the limit of its header, less room for the texts."""
-
-SEGMENT = 2**14
-"""Samples encoded at once: libsndfile's Vorbis encoder crashes if given very many."""
+VORBIS_QUALITY = 0.6  # ogg's "-q 6", about 40 kbit/s at 16 kHz
+MAX_TEXT = 2000  # bytes: in a wav, libsndfile reads neither a text of 2,047 or more nor those after it
+MAX_WAV = 2**32 - 2**16  # bytes of sound: 4 GiB, the limit of a wav's header, less room for the texts
+SEGMENT = 2**14  # samples encoded at once: libsndfile's Vorbis encoder crashes if given very many
 
 
 def write(
-    path: Path,
-    blocks: Iterable[NDArray[np.floating]],
-    texts: Mapping[str, str],
-    float32: bool = False,
+    path: Path, blocks: Iterable[NDArray[np.floating]], texts: Mapping[str, str], float32: bool = False
 ) -> None:
     """Write a mono sound of 16 kHz to `path`, in the format of its suffix: .wav, .flac or .ogg.
 
-    Wav and flac hold 16-bit integers, rounded as by `pcm_16`: the same sound and texts give the same bytes.
-
-    Parameters
-    ----------
-    blocks : iterable of (samples,) each
-        Amplitudes, -1 to 1. Each block is released before the next one is requested.
-    texts : mapping
-        Tags "title" and "comment", not empty; control characters are escaped, long texts truncated.
-    float32 : bool
-        Write a wav of 32-bit floats, which keeps the samples exactly, beyond full scale too.
+    `blocks` (samples,) are amplitudes from -1 to 1. Wav and flac hold 16-bit integers (see `pcm_16`), with
+    `float32` a wav holds the exact samples. `texts` are the tags "title" and "comment", not empty.
     """
     subtype = "FLOAT" if float32 else FORMATS[path.suffix]
     options: dict[str, Any] = {"compression_level": 1 - VORBIS_QUALITY} if path.suffix == ".ogg" else {}
@@ -73,8 +55,9 @@ def write(
 
 def check_size(path: Path, n_samples: int, float32: bool) -> None:
     """Raise OutputError if `n_samples` do not fit into the file."""
-    if path.suffix == ".wav" and n_samples * (4 if float32 else 2) > MAX_WAV:
-        hours = MAX_WAV / (4 if float32 else 2) / SAMPLE_RATE / 3600
+    maximum = MAX_WAV // (4 if float32 else 2)
+    if path.suffix == ".wav" and n_samples > maximum:
+        hours = maximum / SAMPLE_RATE / 3600
         raise OutputError(
             f"{path} was not written: a wav file cannot be larger than 4 GiB, {hours:.1f} h of this sound; "
             "choose flac, or make it shorter."

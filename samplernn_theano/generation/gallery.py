@@ -15,14 +15,9 @@ from samplernn_theano.generation.spectrograms import HEIGHT, RANGE, WIDTH, draw_
 from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.text import escape_control_characters, format_duration
 
-PAGE = "index.html"
-PICTURES = "spectrograms"
-"""Folder of the thumbnails, next to the page."""
-
+PICTURES = "spectrograms"  # folder of the thumbnails, next to the page
 GENERATOR = "samplernn generate"
 """Value of "made_by" in our records, and of the meta tag "generator" in our pages."""
-
-# --- records ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +25,10 @@ class Sound:
     """A generated sound file, in the folder of its record."""
 
     file: str
-    peak: float
-    """Largest magnitude; full scale is 1."""
-    rms_dbfs: float | None
-    """Root mean square in dB; 0 is a constant of 1, None silence."""
+    peak: float  # largest magnitude; full scale is 1
+    rms_dbfs: float | None  # root mean square in dB; 0 is a constant of 1, None silence
     seconds: float
-    nll_bits: float | None = None
-    """Bits per sample under the generating model, if known."""
+    nll_bits: float | None = None  # bits per sample under the generating model, if known
 
     @property
     def level(self) -> str:
@@ -49,27 +41,19 @@ class Sound:
 class Record:
     """Record of one call of `samplernn generate`."""
 
-    stem: str
-    """Beginning of the names of its files; the record is the file STEM.json."""
+    stem: str  # beginning of the names of its files; the record is the file STEM.json
     checkpoint: str
     family: str
     seed: int
-    temperatures: tuple[float, ...]
-    """One per sound."""
-    top_p: float | None
-    """Probability of the nucleus that was drawn from; None: 1."""
-    seconds: float
-    """Requested length."""
+    temperatures: tuple[float, ...]  # one per sound
+    top_p: float | None  # None: 1
+    seconds: float  # requested length
     backend: str
-    date: str
-    """Time of generation, ISO 8601."""
-    versions: Mapping[str, str]
-    """Version of each package used."""
+    date: str  # of generation, ISO 8601
+    versions: Mapping[str, str]  # of each package used
     sounds: tuple[Sound, ...] = ()
-    silence: str = ""
-    """Description of the silenced interval, or empty."""
-    primes: tuple[str, ...] = ()
-    """Description of the prime of each sound, or empty."""
+    silence: str = ""  # description of the silenced interval
+    primes: tuple[str, ...] = ()  # description of the prime of each sound, or empty
 
     @property
     def made(self) -> datetime:
@@ -123,14 +107,10 @@ def describe(record: Record, sequence: int | None = None) -> str:
     return ", ".join([*parts, f"computed by {record.backend}"])
 
 
-# --- page ---------------------------------------------------------------------------------------------------
-
-
 def write_page(folder: Path) -> None:
     """Write index.html in `folder`: a player and a thumbnail for each sound of all records, the newest first.
 
-    The page links to the sound files and to thumbnails in the folder `PICTURES`, which are drawn if missing
-    or older than their sound. Sounds that were removed or cannot be decoded are marked as such.
+    Thumbnails are drawn if missing or older than their sound. Missing and damaged sounds are marked.
     """
     from jinja2 import Environment  # slow to import
 
@@ -150,7 +130,7 @@ def write_page(folder: Path) -> None:
 
 def check_page(folder: Path) -> Path:
     """Path of the page in `folder`; raise OutputError if there is one that is not ours."""
-    path = folder / PAGE
+    path = folder / "index.html"
     if path.exists() and GENERATOR.encode() not in path.read_bytes()[:1000]:
         raise OutputError(f"{path} is a page that samplernn did not make; move it, or choose another folder.")
     return path

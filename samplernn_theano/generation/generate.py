@@ -60,16 +60,9 @@ def generate(
     """
     if seconds is not None and not 0 < seconds < math.inf:
         raise HyperParameterError(f"seconds is {seconds}; give a positive number, or None: endless.")
-    one = [primes] if isinstance(primes, str | Path) else primes
-    request = Request(
-        n_seqs=n_seqs,
-        seed=seed,
-        temperature=tuple(map(float, np.atleast_1d(temperature))),
-        top_p=top_p,
-        primes=tuple(map(Path, one)),
-        silent=silent,
-        backend=backend,
-    )
+    paths = tuple(map(Path, [primes] if isinstance(primes, str | Path) else primes))
+    temperatures = tuple(map(float, np.atleast_1d(temperature)))
+    request = Request(n_seqs, seed, temperatures, top_p, paths, silent, backend=backend)
     model = checkpoint if isinstance(checkpoint, LoadedModel) else load.read(checkpoint)
     left = math.inf if seconds is None else max(1, round(seconds * SAMPLE_RATE))
     return _amplitude_blocks(prepare_generator(model, request), left)

@@ -19,18 +19,17 @@ start of the sequences; and the states of the model under their names in `models
 
 @dataclass(frozen=True)
 class BlockSampler:
-    """A compiled function that draws a block of samples for several sequences."""
+    """A compiled function that draws a block of samples for several sequences.
+
+    `run` takes a state, noise (length, n_seqs) of each kind and silent (length,) int32; it returns samples
+    (n_seqs, length) and the state after them, and does not modify the given state.
+    """
 
     n_seqs: int
-    length: int
-    """Samples of a block, a multiple of the overlap."""
-    noise: tuple[str, ...]
-    """Names of the random numbers it needs: "uniforms", and "normals" in real-valued families."""
-    start: Callable[[], State]
-    """Read the parameters; return the state before the first sample."""
+    length: int  # samples of a block, a multiple of the overlap
+    noise: tuple[str, ...]  # the random numbers it needs: "uniforms", and "normals" if real-valued
+    start: Callable[[], State]  # reads the parameters; returns the state before the first sample
     run: Callable[[State, Mapping[str, NDArray], NDArray], tuple[NDArray, State]]
-    """From a state, noise (length, n_seqs) each and silent (length,) int32: the samples (n_seqs, length) of
-    the next block and the state after it. The given state is not modified."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ class Generator:
 def blocks(generator: Generator, state: State, first: int = 0) -> Iterator[tuple[NDArray, State]]:
     """Endless blocks of samples (n_seqs, length) from position `first`, each with the state after it.
 
-    Samples are levels, or normalised numbers in a real-valued family. A sample or state that is NaN or
-    infinite is a CheckpointError.
+    Samples are levels, or normalised numbers in a real-valued family.
     """
     sampler = generator.sampler
     for start in itertools.count(first, sampler.length):

@@ -10,22 +10,18 @@ import zipfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.config.hyperparameters import HyperParameters, Quantised
+from samplernn_theano.config.hyperparameters import Quantised
 from samplernn_theano.errors import OutputError
 from samplernn_theano.generation.generator import Generator, State, blocks
 from samplernn_theano.utils import files
 
-SEGMENT = 2**16
-"""Samples of a sequence read at once."""
-
-SAVE_SECONDS = 10.0
-"""Interval between saves of the state: at most this much is generated again after a kill."""
-
+SEGMENT = 2**16  # samples of a sequence read at once
+SAVE_SECONDS = 10.0  # between saves of the state: at most this much is generated again after a kill
 STATE = "state.npz"
 
 
@@ -38,14 +34,8 @@ class PartialOutput:
     """The samples of an unfinished generation, in the existing `folder`.
 
     ``samples`` holds consecutive blocks (n_seqs, length) of levels or real numbers; ``state.npz`` holds the
-    request, the number of samples generated of each sequence, and the state of the model there.
-
-    Parameters
-    ----------
-    request : str
-        All that the samples depend on: the generation of another request is not continued.
-    overwrite : bool
-        Discard that of another request, or a damaged one, where it otherwise is an OutputError.
+    request (all that the samples depend on), the number of samples of each sequence, and the model's state.
+    `overwrite` discards the generation of another request, or a damaged one.
     """
 
     def __init__(self, folder: Path, request: str, generator: Generator, overwrite: bool) -> None:
@@ -53,7 +43,9 @@ class PartialOutput:
         self._request, self._generator = request, generator
         self._reached: tuple[int, State] = 0, generator.state
         self._length = generator.sampler.length
-        self.dtype = _dtype(generator.hp)
+        hp = generator.hp
+        levels = np.int16 if isinstance(hp, Quantised) and hp.q_levels <= 2**15 else np.int32
+        self.dtype = np.dtype(levels if isinstance(hp, Quantised) else np.float32)
         self._block_bytes = generator.sampler.n_seqs * self._length * self.dtype.itemsize
         if is_unfinished(folder) and (problem := self._load()):
             if not overwrite:
@@ -130,9 +122,3 @@ class PartialOutput:
         position, state = self._reached
         with files.atomic_write(self._state) as temporary:
             np.savez(temporary, request=self._request, position=position, **state)  # type: ignore[arg-type]
-
-
-def _dtype(hp: HyperParameters) -> np.dtype[Any]:
-    if isinstance(hp, Quantised):
-        return np.dtype(np.int16 if hp.q_levels <= 2**15 else np.int32)
-    return np.dtype(np.float32)

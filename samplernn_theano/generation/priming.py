@@ -1,7 +1,6 @@
 """Priming: the state of a model after reading recordings that generation is to continue.
 
-The samples are given, so nothing is drawn: the recurrent tiers read them in truncated-BPTT chunks, as in
-training, and the sample tier is not needed.
+The recurrent tiers read them in truncated-BPTT chunks, as in training; the sample tier is not needed.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,20 +26,14 @@ from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.utils.progress import counted, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
-MAX_CHUNK = 1 << 14
-"""Maximum samples per sequence in a chunk."""
-
-MAX_CHUNK_SIZE = 1 << 21
-"""Maximum of samples x sequences x layer width in a chunk: arrays of about 8 MiB."""
+MAX_CHUNK = 1 << 14  # samples per sequence in a chunk
+MAX_CHUNK_SIZE = 1 << 21  # samples x sequences x layer width in a chunk: arrays of about 8 MiB
 
 
 def read(path: Path, hp: HyperParameters, log: Callable[[str], object] = lambda _: None) -> NDArray:
-    """Read a recording as training clips are: normalised as a whole and quantised, or (x - mean) / std.
+    """Samples of a recording, read as training clips are: normalised as a whole and quantised.
 
-    Returns
-    -------
-    (samples,) array
-        Levels, of the smallest type that holds them; for real-valued families float32.
+    Levels of the smallest type that holds them; for real-valued families (x - mean) / std in float32.
     """
     sound = audio.read(path)
     x = sound.samples
@@ -77,9 +70,8 @@ def prime(
 ) -> State:
     """Input state of a sampler whose sequence i has read the samples of primes[i % len(primes)].
 
-    As in training, silence precedes them: a recurrent model starts from its learned initial state and reads
-    `overlap` samples of silence, and a few more so that the last frame ends with the last sample. The queues
-    of a wavenet start full of silence.
+    As in training, `overlap` samples of silence precede them, and a few more so that the last frame ends with
+    the last sample. The queues of a wavenet start full of silence.
     """
     dtype = layers.samples_dtype(params, hp)
     padded = [np.concatenate([np.full(hp.overlap, hp.silence), x[-hp.overlap :]]) for x in primes]
@@ -92,9 +84,6 @@ def prime(
     else:
         states, axis = _recurrent_states(params, hp, primes, dtype, backend, progress), 0
     return state | {name: np.take(values, sequences, axis) for name, values in states.items()}
-
-
-# --- recurrent models ---------------------------------------------------------------------------------------
 
 
 def _recurrent_states(
@@ -136,10 +125,9 @@ def _recurrent_states(
 
 
 def _chunks(count: int, n: int, hp: HyperParameters, alone: bool) -> list[tuple[int, int]]:
-    """First step and number of steps of each chunk over `count` steps.
+    """First step and number of steps of each chunk over `count` steps: as few as possible, the rest first.
 
-    As few as possible, the remainder first. Unless `alone`, the remainder is read in chunks of 1/8, 1/64, ...
-    of the full size: otherwise each length of a prime would need its own compilation.
+    Unless `alone`, the rest is read in chunks of 1/8, 1/64, ... of the full size, to compile few lengths.
     """
     size = max(1, min(MAX_CHUNK, MAX_CHUNK_SIZE // (n * hp.dim)) // hp.overlap)
     lengths = [size] * (count // size)
@@ -152,9 +140,6 @@ def _chunks(count: int, n: int, hp: HyperParameters, alone: bool) -> list[tuple[
         rest %= size
     starts = np.cumsum([0, *lengths]).tolist()
     return list(zip(starts[:-1], lengths, strict=True))
-
-
-# --- wavenet ------------------------------------------------------------------------------------------------
 
 
 def _queues(params: Parameters, hp: WaveNet, previous: NDArray, backend: str | None, progress: bool) -> State:

@@ -1,8 +1,7 @@
 """Random streams of a generation: one per sequence and kind of number.
 
-A sequence therefore depends neither on the number of sequences nor on the block length. A resumed generation
-skips the draws already made. The kinds are "uniforms", above 0 and less than 1, and "normals", of mean 0 and
-variance 1, for real-valued families; drawing one does not advance the other.
+A sequence therefore depends neither on the number of sequences nor on the block length. The kinds are
+"uniforms", above 0 and less than 1, and "normals", of mean 0 and variance 1, for real-valued families.
 """
 
 from collections.abc import Sequence
@@ -21,10 +20,9 @@ MIN_UNIFORM, MAX_FACTOR = np.float32(2**-25), np.float32(1 - 2**-17)
 class NumpyStreams:
     """NumPy PCG64 streams, for any family, that depend only on the seed and the index of the sequence.
 
-    Uniforms are multiplied by `MAX_FACTOR`, and at least `MIN_UNIFORM`. A draw is the first level at which
-    the cumulative probability exceeds the uniform, or 0 if there is none. A uniform of exactly 0 would draw
-    level 0 however improbable, and so would one above a float32 sum that ends short of 1 (by less than 2^-17
-    for 256 levels, in every case examined): some clicks per hour. The original has them.
+    Uniforms are multiplied by `MAX_FACTOR`, and at least `MIN_UNIFORM`: an exact 0 would draw level 0 however
+    improbable, and so would one above a float32 sum of probabilities that ends short of 1 (by less than 2^-17
+    for 256 levels, in every case examined): some clicks per hour, which the original has.
     """
 
     def __init__(self, seed: int, n_seqs: int) -> None:
@@ -35,16 +33,12 @@ class NumpyStreams:
 
     def draw(self, name: str, length: int) -> NDArray[np.float32]:
         """Draw the next `length` numbers of each sequence, (length, n_seqs)."""
-        generators = self._generators[name]
+        generators, uniform = self._generators[name], name == "uniforms"
         drawn = np.empty((len(generators), length), np.float32)
         for generator, row in zip(generators, drawn, strict=True):
-            if name == "uniforms":
-                generator.random(dtype=np.float32, out=row)
-            else:
-                generator.standard_normal(dtype=np.float32, out=row)
-        if name == "uniforms":
-            drawn = np.maximum(drawn * MAX_FACTOR, MIN_UNIFORM)
-        return np.ascontiguousarray(drawn.T)
+            draw = generator.random if uniform else generator.standard_normal
+            draw(dtype=np.float32, out=row)
+        return np.ascontiguousarray((np.maximum(drawn * MAX_FACTOR, MIN_UNIFORM) if uniform else drawn).T)
 
     def skip(self, names: Sequence[str], length: int) -> None:
         """Advance each of these kinds by `length` numbers per sequence."""
@@ -58,7 +52,6 @@ class TheanoStreams:
     """Theano's MRG31k3p streams as the original uses them: sequence b draws from stream b.
 
     The original seeds them with 234 once per process: its next generation continues where the last one ended.
-    With them and the original's parameters, the samples are the original's.
     """
 
     def __init__(self, n_seqs: int) -> None:

@@ -14,20 +14,13 @@ class Request:
     """What to generate; values out of range and contradictions are a HyperParameterError."""
 
     n_seqs: int = 1
-    seed: int = 0
-    """Sequence i depends on it and on i only, not on the number of sequences."""
-    temperature: tuple[float, ...] = (1.0,)
-    """One for all sequences, or one for each."""
-    top_p: float = 1.0
-    """Below 1: only the most probable levels are drawn, which have this probability together."""
-    primes: tuple[Path, ...] = ()
-    """Recordings to continue: sequence i continues number i modulo their count."""
-    silent: range = range(0)
-    """Positions in the generated part at which silence is written and fed back."""
-    like_original: bool = False
-    """Draw with the original's random streams."""
-    backend: str | None = None
-    """See `samplers.create_sampler`."""
+    seed: int = 0  # sequence i depends on it and on i only, not on the number of sequences
+    temperature: tuple[float, ...] = (1.0,)  # one for all sequences, or one for each
+    top_p: float = 1.0  # only the most probable levels are drawn, which have this probability together
+    primes: tuple[Path, ...] = ()  # recordings: sequence i continues number i modulo their count
+    silent: range = range(0)  # positions in the generated part at which silence is written and fed back
+    like_original: bool = False  # draw with the original's random streams
+    backend: str | None = None  # see `samplers.create_sampler`
 
     def __post_init__(self) -> None:
         if self.n_seqs < 1:

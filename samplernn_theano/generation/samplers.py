@@ -1,8 +1,7 @@
 """Block samplers: compiled functions that draw the next block of samples of several sequences.
 
 Families with recurrent tiers and a softmax have kernels for the CPU (`generation.kernels`); every family has
-a graph of a block (`models.build.build_sampler`), which any backend compiles, also for a GPU. Both compute
-the same function and share the format of the state.
+a graph of a block (`models.build.build_sampler`). Both compute the same and share the format of the state.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +18,8 @@ from samplernn_theano.generation.kernels import FAMILIES
 from samplernn_theano.models.build import build_sampler
 from samplernn_theano.models.parameters import Parameters
 
-GRAPH_BLOCK = 4000
-"""Approximate length of a block of the graph, in samples: a quarter of a second."""
-
-KERNEL_BLOCK, KERNEL_SAMPLES = 1600, 32000
-"""Approximate length of a block of the kernels, and the maximum over all sequences: a few seconds of work."""
+GRAPH_BLOCK = 4000  # samples of a block of the graph, about
+KERNEL_BLOCK, KERNEL_SAMPLES = 1600, 32000  # of the kernels, and of all sequences: a few seconds of work
 
 
 def create_sampler(
@@ -44,9 +40,6 @@ def create_sampler(
     if backend is None and isinstance(hp, FAMILIES):
         return _with_kernels(params, hp, inverse_temperature, top_p)
     return _with_graph(params, hp, inverse_temperature, top_p, backend)
-
-
-# --- the graph ----------------------------------------------------------------------------------------------
 
 
 def _with_graph(
@@ -77,9 +70,6 @@ def _after(state: State, samples: NDArray) -> State:
     overlap = state["previous"].shape[1]
     previous = np.concatenate([state["previous"], samples], axis=1)[:, -overlap:]
     return {"previous": previous, "reset": np.asarray(0, np.int32)}
-
-
-# --- the kernels --------------------------------------------------------------------------------------------
 
 
 def _with_kernels(

@@ -19,19 +19,10 @@ from samplernn_theano.utils.text import escape_control_characters
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_SOUNDS = 8
-"""Maximum sounds in a figure."""
-
-MAX_COLUMNS = 2000
-"""Maximum columns of a spectrogram in a figure; in a longer sound, each is a mean power over time."""
-
-WIDTH, HEIGHT = 400, 128
-"""Maximum width and exact height of a thumbnail, in pixels."""
-
+MAX_SOUNDS, MAX_COLUMNS = 8, 2000  # of a figure, and of a spectrogram in it
+WIDTH, HEIGHT = 400, 128  # maximum width and exact height of a thumbnail, in pixels
 WINDOW, HOP, HOPS = 1024, 256, 1024  # of the transform, in samples, and of what is read at once
-RANGE = 90
-"""Decibels from the loudest point of a spectrogram to black."""
-
+RANGE = 90  # decibels from the loudest point of a spectrogram to black
 COLOURS: dict[str, Any] = {"vmin": -RANGE, "vmax": 0, "cmap": "magma", "origin": "lower"}
 
 
@@ -64,17 +55,12 @@ def spectrogram(path: Path, columns: int = MAX_COLUMNS) -> tuple[NDArray[np.floa
 
 
 def draw_figure(sounds: Mapping[str, Path]) -> "Figure":
-    """Draw the spectrograms of up to `MAX_SOUNDS` sound files below each other; title the others' number.
-
-    Each shows 0 Hz to half the sample rate, and 90 dB below its loudest point. Memory does not grow with
-    length.
-    """
+    """Draw the spectrograms of up to `MAX_SOUNDS` sound files below each other; title the others' number."""
     shown = dict(islice(sounds.items(), MAX_SOUNDS))
     figure = new_figure(10, 0.6 + 1.9 * len(shown))
     if len(sounds) > len(shown):
-        figure.suptitle(
-            f"{len(shown)} of {len(sounds)} sounds; {len(sounds) - len(shown)} more are not drawn"
-        )
+        more = len(sounds) - len(shown)
+        figure.suptitle(f"{len(shown)} of {len(sounds)} sounds; {more} more are not drawn")
     panels = figure.subplots(max(1, len(shown)), squeeze=False)[:, 0]
     for axes, (title, sound) in zip(panels, shown.items(), strict=False):
         power, seconds, rate = spectrogram(sound)

@@ -8,13 +8,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import scipy
@@ -41,35 +41,17 @@ from samplernn_theano.utils.signal_handling import handle_signals
 from samplernn_theano.utils.version import package_version
 
 MINUTE = 60 * SAMPLE_RATE
-HIGH_PASS = 5.0
-"""Cutoff in Hz of the filter that removes an offset."""
+HIGH_PASS = 5.0  # Hz: cutoff of the filter that removes an offset
 
 
-# --- names --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
 class OutputFiles:
     """Files that a request writes into `folder`; all their names begin with `stem`."""
 
-    folder: Path
-    stem: str
-    sounds: Sequence[Path]  # one per sequence
-
-    @property
-    def record(self) -> Path:
-        """The record of the generation (JSON)."""
-        return self.folder / f"{self.stem}.json"
-
-    @property
-    def figure(self) -> Path:
-        """The figure of the spectrograms."""
-        return self.folder / f"{self.stem}_spectrograms.png"
-
-    @property
-    def partial_folder(self) -> Path:
-        """The hidden folder of the partial output."""
-        return self.folder / f".{self.stem}.part"
+    def __init__(self, folder: Path, stem: str, sounds: Sequence[Path]) -> None:
+        self.folder, self.stem, self.sounds = folder, stem, sounds  # one sound per sequence
+        self.record = folder / f"{stem}.json"
+        self.figure = folder / f"{stem}_spectrograms.png"
+        self.partial_folder = folder / f".{stem}.part"
 
 
 def default_folder(checkpoint: Path) -> Path:
@@ -115,9 +97,6 @@ def check_overwrite(output: OutputFiles, overwrite: bool) -> None:
             raise OutputError(f"{path} already exists; give --overwrite, or another --seed or --out.")
 
 
-# --- a folder of sounds -------------------------------------------------------------------------------------
-
-
 def write_samples(
     model: LoadedModel,
     request: Request,
@@ -133,10 +112,9 @@ def write_samples(
 ) -> tuple[Record, int, float]:
     """Generate, or resume an interrupted generation; write the sounds, their record and the page.
 
-    All files are written into the hidden folder of the partial output, and moved when they are complete.
-    `overwrite` discards the unfinished generation of another command. With `reference` recordings the figure
-    shows the first minute of each sound, and also mean spectra. Returned are the record, the number of
-    samples of each sequence that this call generated, and its seconds.
+    All files are written into the hidden folder of the partial output, and moved when they are complete. With
+    `reference` recordings the figure shows the first minute of each sound, and mean spectra. Returned are the
+    record, the number of samples of each sequence that this call generated, and its seconds.
     """
     began, hidden = time.perf_counter(), output.partial_folder
     with files.locked(hidden):  # creates the folders, and fails early if it cannot
@@ -147,11 +125,17 @@ def write_samples(
             longest = max(map(len, primes), default=0) if with_prime else 0
             encoders.check_size(output.sounds[0], longest + n_samples, float32)
             scorer = nll.compile_scorer(model, request.backend, for_recordings=True) if rank else None
-            digest = _digest(model)
-            identity = _identity(model, request, generator, digest.copy())
-            unfinished = PartialOutput(hidden, identity, generator, overwrite)
-            n_generated = _fill(unfinished, n_samples, generator.sampler.length, overwrite)
+            digest = hashlib.sha256()
+            for name in sorted(model.parameters):
+                digest.update(name.encode() + np.ascontiguousarray(model.parameters[name]).tobytes())
             record = _record(model, request, output, n_samples, digest.hexdigest()[:8])
+            for prime in primes:
+                digest.update(prime.tobytes())
+            identity: dict[str, Any] = {"hyper_parameters": asdict(model.hp), "request": asdict(request)}
+            identity |= {"arrays": digest.hexdigest(), "block": generator.sampler.length}
+            text = json.dumps(identity, default=str, sort_keys=True)
+            unfinished = PartialOutput(hidden, text, generator, overwrite)
+            n_generated = _fill(unfinished, n_samples, generator.sampler.length, overwrite)
             sounds = []
             for i, path in enumerate(counted(output.sounds, "score", request.n_seqs, "sequences", rank)):
                 prime = primes[i % len(primes)] if primes else np.zeros(0, unfinished.dtype)
@@ -171,9 +155,11 @@ def write_samples(
             duration = time.perf_counter() - began
             _draw(hidden / output.figure.name, [hidden / path.name for path in output.sounds], reference)
             gallery.write_record(hidden, record)
-            _remove_replaced(output)
+            replaced = [old.sounds for old in gallery.read_records(output.folder) if old.stem == output.stem]
             for path in (*output.sounds, output.figure, output.record):
                 files.atomic_replace(hidden / path.name, path)
+            for path in {output.folder / sound.file for sound in chain(*replaced)} - set(output.sounds):
+                path.unlink(missing_ok=True)
             gallery.write_page(output.folder)
             (hidden / STATE).unlink()  # done
         finally:
@@ -211,16 +197,6 @@ def _fill(unfinished: PartialOutput, n_samples: int, length: int, overwrite: boo
     return n_samples - first
 
 
-def _remove_replaced(output: OutputFiles) -> None:
-    """Remove the sounds of a replaced generation of the same name that are not written again."""
-    kept = {path.name for path in output.sounds}
-    for old in gallery.read_records(output.folder):
-        if old.stem == output.stem:
-            for sound in old.sounds:
-                if sound.file not in kept:
-                    (output.folder / sound.file).unlink(missing_ok=True)
-
-
 def _write(
     path: Path,
     comment: str,
@@ -229,10 +205,7 @@ def _write(
     before: NDArray,
     generated: Callable[[], Iterator[NDArray]],
 ) -> Sound:
-    """Write a prime and the generated segments after it, with their mean removed and a peak of 0.9.
-
-    Silenced samples are exactly 0.
-    """
+    """Write a prime and the segments after it, mean removed, with a peak of 0.9; silenced samples are 0."""
     hp, silent = generator.hp, generator.silent
 
     def segments() -> Iterator[NDArray]:
@@ -262,7 +235,6 @@ def _measure(name: str, segments: Iterator[NDArray[np.float32]]) -> Sound:
 
 
 def _draw(figure: Path, sounds: list[Path], reference: Mapping[str, NDArray[np.float32]] | None) -> None:
-    """Draw the figure of spectrograms."""
     if reference:
         first = sounds[: spectrograms.MAX_SOUNDS]
         shown = {path.name: soundfile.read(path, MINUTE, dtype="float32")[0] for path in first}
@@ -281,8 +253,8 @@ def stream(
 ) -> None:
     """Write the one sequence of a request to `out` as it is generated, as raw PCM: int16, little-endian.
 
-    The prime comes first if `with_prime`. As the mean is not known yet, a high-pass filter at 5 Hz removes an
-    offset; a fixed factor of 0.45 leaves headroom for what the filter amplifies.
+    As the mean is not known yet, a high-pass filter at 5 Hz removes an offset; a fixed factor of 0.45 leaves
+    headroom for what the filter amplifies.
     """
     generator = generate.prepare_generator(model, request, log=log)
     primes = list(generator.primes) if with_prime else []
@@ -299,26 +271,6 @@ def stream(
             bar.advance(len(x) / SAMPLE_RATE)
             if left <= 0:
                 return
-
-
-# --- metadata -----------------------------------------------------------------------------------------------
-
-
-def _identity(model: LoadedModel, request: Request, generator: Generator, digest: "hashlib._Hash") -> str:
-    """All that the samples depend on, for `PartialOutput`."""
-    for prime in generator.primes:
-        digest.update(prime.tobytes())
-    identity = {"hyper_parameters": asdict(model.hp), "request": asdict(request)}
-    rest = {"arrays": digest.hexdigest(), "block": generator.sampler.length}
-    return json.dumps(identity | rest, default=str, sort_keys=True)
-
-
-def _digest(model: LoadedModel) -> "hashlib._Hash":
-    """Of the parameters."""
-    digest = hashlib.sha256()
-    for name in sorted(model.parameters):
-        digest.update(name.encode() + np.ascontiguousarray(model.parameters[name]).tobytes())
-    return digest
 
 
 def _record(model: LoadedModel, request: Request, output: OutputFiles, n_samples: int, digest: str) -> Record:

@@ -11,25 +11,23 @@ from samplernn_theano.errors import CheckpointError
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+MARKS = {"final.W": "wavenet", "BigFrameLevel.h0": "three_tier", "FrameLevel.h0": "two_tier"}
+
 
 class Inferred(NamedTuple):
-    """Family and hyper-parameters inferred for a model.
-
-    `unknown` are the names of those that names and shapes of parameters do not show. For recurrent families
-    `learn_h0` is among them: untrained initial states are saved as well.
-    """
+    """Family and hyper-parameters inferred for a model."""
 
     family: str
     known: dict[str, Any]
-    unknown: list[str]
+    unknown: list[str]  # not shown by names and shapes; also learn_h0, as untrained states are saved too
 
 
 def infer(params: Mapping[str, NDArray]) -> Inferred:
     """Infer family and hyper-parameters of a model of the original; CheckpointError if it is none."""
     no_model = "These are not the parameters of a model of the original"
     shapes = {name: tuple(array.shape) for name, array in params.items()}
+    family = next((family for name, family in MARKS.items() if name in shapes), "one_tier")
     try:
-        family = _family(shapes)
         known = _wavenet(shapes) if family == "wavenet" else _recurrent(shapes, family)
     except KeyError as error:
         raise CheckpointError(f"{no_model}: {error.args[0]} is missing.") from error
@@ -39,14 +37,6 @@ def infer(params: Mapping[str, NDArray]) -> Inferred:
         raise CheckpointError(f"{no_model}: some are empty.")
     names = [own.name for own in fields(FAMILIES[family]) if not own.metadata.get("ours")]
     return Inferred(family, known, [name for name in names if name not in known])
-
-
-def _family(shapes: Shapes) -> str:
-    if "final.W" in shapes:
-        return "wavenet"
-    if "BigFrameLevel.h0" in shapes:
-        return "three_tier"
-    return "two_tier" if "FrameLevel.h0" in shapes else "one_tier"
 
 
 def _wavenet(shapes: Shapes) -> dict[str, Any]:

@@ -11,29 +11,17 @@ from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.errors import CheckpointError
 from samplernn_theano.original import model_settings, pickles, results_folder, tags
-from samplernn_theano.original.results_folder import (
-    LOG_KEYS,
-    LOWEST_VALID,
-    RESUMED,
-    TEST,
-    TEST_OF_LOWEST,
-    ResultTree,
-)
+from samplernn_theano.original.results_folder import LOG_KEYS, LOWEST_VALID, RESUMED, ResultTree
 from samplernn_theano.original.tags import ParamsName
-
-OF_IMPROVED = (TEST, LOWEST_VALID, TEST_OF_LOWEST, "test time")  # keys of the log
 
 type Evaluation = Mapping[str, Any]
 """A record of a run's log with the event "monitor"."""
-
-DATA_SETS = {"music": "MUSIC", "Blizzard9k": "BLIZZ"}
-"""The original's names of data sets, by the names in their files."""
 
 
 def which_set(train_file: str) -> str:
     """The original's name of the data set with the file ``train_file``, NAME_train.npy."""
     name = train_file.removesuffix("_train.npy")
-    return DATA_SETS.get(name, "".join(c for c in name if c.isalnum()).upper() or "MUSIC")
+    return "BLIZZ" if name == "Blizzard9k" else "".join(filter(str.isalnum, name)).upper() or "MUSIC"
 
 
 def results_path(
@@ -63,37 +51,26 @@ def create(
 
 def constants(schedule: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a `Schedule` that the original has, under the constants of its scripts."""
-    minutes = ("monitor_minutes", "max_minutes")
-    names = ("n_seqs", "monitor_iters", "monitor_minutes", "max_iters", "max_minutes")
-    constants = ("N_SEQS", "PRINT_ITERS", "PRINT_TIME", "STOP_ITERS", "STOP_TIME")
+    names = {"N_SEQS": "n_seqs", "PRINT_ITERS": "monitor_iters", "STOP_ITERS": "max_iters"}
+    minutes = {"PRINT_TIME": "monitor_minutes", "STOP_TIME": "max_minutes"}
     if not schedule:
         return {}
-    return {
-        constant: round(60 * schedule[name]) if name in minutes else schedule[name]
-        for constant, name in zip(constants, names, strict=True)
-        if schedule.get(name) is not None
-    } | {"TRAIN_MODE": "iters" if schedule.get("max_iters") else "time"}
+    known = {constant: schedule.get(name) for constant, name in (names | minutes).items()}
+    found = {k: round(60 * v) if k in minutes else v for k, v in known.items() if v is not None}
+    return found | {"TRAIN_MODE": "iters" if schedule.get("max_iters") else "time"}
 
 
 def params_name_of(evaluation: Evaluation) -> ParamsName:
     """The parts of the name of an evaluation's file of parameters."""
-    return ParamsName(
-        epoch=evaluation["epoch"],
-        iteration=evaluation["iteration"],
-        hours=evaluation["seconds"] / 3600,
-        train=evaluation["minibatch"],
-        valid=evaluation["valid"],
-        best=evaluation["test"] is not None,
-    )
+    epoch, iteration, seconds = (evaluation[key] for key in ("epoch", "iteration", "seconds"))
+    train, valid, best = evaluation["minibatch"], evaluation["valid"], evaluation["test"] is not None
+    return ParamsName(epoch, iteration, seconds / 3600, train, valid, best)
 
 
 def write_evaluation(
     tree: ResultTree, evaluations: Sequence[Evaluation], arrays: Mapping[str, NDArray]
 ) -> None:
-    """Write the parameters of the last of all `evaluations`, and append those that are missing to the log.
-
-    If the last one is there, nothing is written.
-    """
+    """Write the parameters of the last of all `evaluations`, and append those that are missing to the log."""
     log = results_folder.read_log(tree) if tree.log.exists() else None
     missing = [e for e in evaluations if log is None or e["iteration"] not in log["iter"]]
     if missing:
@@ -126,22 +103,21 @@ def log_of(
 ) -> dict[str, list[Any]]:
     """The original's log of these evaluations, appended to the log `before`.
 
-    Quirk: if the validation cost did not improve, the test split is not evaluated, and its last cost is
-    logged again.
+    Quirk: if the validation cost did not improve, the test split is not evaluated: its last cost comes again.
     """
     log = {key: list(values) for key, values in (before or {key: [] for key in LOG_KEYS}).items()}
     for evaluation in evaluations:
-        improved = evaluation["test"] is not None
-        for key, ours in (LOG_KEYS | {LOWEST_VALID: "valid", TEST_OF_LOWEST: "test"}).items():
-            log[key].append(evaluation[ours] if improved or key not in OF_IMPROVED else log[key][-1])
+        of_best = {**evaluation, "best_valid": evaluation["valid"], "best_test": evaluation["test"]}
+        again = ("test", "best_valid", "best_test", "test_seconds") if evaluation["test"] is None else ()
+        for key, ours in LOG_KEYS.items():
+            log[key].append(log[key][-1] if ours in again else of_best[ours])
     return log
 
 
 def evaluations_of(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) -> list[dict[str, Any]]:
     """The evaluations in a log of the original (see `results_folder.read_log`), the reverse of `log_of`.
 
-    `names` of files of parameters contain the cost of the last minibatch, which the log does not; without a
-    file, it is the mean training cost.
+    `names` of files tell the cost of the last minibatch; without a file, it is the mean training cost.
     """
     n = len(log["iter"])
     for key in LOG_KEYS:

@@ -20,11 +20,7 @@ def text(
     schedule: Mapping[str, Any],
     shapes: Mapping[str, Sequence[int]],
 ) -> str:
-    """The text of model_settings.txt in the results folder `folder`.
-
-    `schedule` holds the constants that the hyper-parameters do not determine (N_SEQS, PRINT_ITERS,
-    STOP_ITERS, ...), `shapes` the shape of every trained parameter.
-    """
+    """The text of model_settings.txt in `folder`; `schedule` is that of `layout.constants`."""
     constants = _constants(folder, settings) | dict(schedule)
     lines = [
         f"Python:\n\tsys.version_info\t{sys.version_info}",

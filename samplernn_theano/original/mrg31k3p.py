@@ -10,10 +10,8 @@ Two linear recurrences are combined. With m1 = 2^31 - 1 and m2 = 2^31 - 21069:
 The state is (x_t, x_{t-1}, x_{t-2}, y_t, y_{t-1}, y_{t-2}); a step is a product with one matrix for x and one
 for y. Every sequence has its own random stream. The streams are 2^72 steps apart on the same cycle.
 
-References
-----------
-.. [1] P. L'Ecuyer, R. Touzin, Fast combined multiple recursive generators with multipliers of the form
-   a = +-2^q +- 2^r, Proceedings of the 2000 Winter Simulation Conference.
+[1] P. L'Ecuyer, R. Touzin, Fast combined multiple recursive generators with multipliers of the form
+a = +-2^q +- 2^r, Proceedings of the 2000 Winter Simulation Conference.
 """
 
 import numpy as np
@@ -34,10 +32,9 @@ NORM = np.float32((1 - 2**-24) / 2**31)
 
 
 def states(seed: int = SEED, n_streams: int = N_STREAMS) -> NDArray[np.int32]:
-    """Initial states of the first `n_streams` random streams, (n_streams, 6) int32.
+    """Initial states of the first `n_streams` random streams, (n_streams, 6) int32; sequence b uses stream b.
 
-    The first stream starts from six times the seed, 234 in the original. Sequence b uses stream b. Sequences
-    beyond the original's 15,360 streams would share streams there; here each has its own.
+    Sequences beyond the original's 15,360 streams would share streams there; here each has its own.
     """
     if not 0 < seed < M2:
         raise SampleRNNError(
@@ -47,11 +44,7 @@ def states(seed: int = SEED, n_streams: int = N_STREAMS) -> NDArray[np.int32]:
 
 
 def uniforms(states: NDArray[np.int32], n_draws: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The states (n, 6) for the next call, and the next `n_draws` numbers of each stream, (n_draws, n).
-
-    They are greater than 0 and less than 1. The original advances only the streams that it draws from, one
-    per sequence.
-    """
+    """The states (n, 6) for the next call, and the next `n_draws` numbers of each stream, (n_draws, n)."""
     history = _orbit(states, n_draws + 1, 1)
     z = history[1:, :, 0] - history[1:, :, 3]
     z[z <= 0] += M1

@@ -16,27 +16,18 @@ MAX_BYTES = 2**32  # of a file: the paper's largest models have 0.3 GB
 
 
 def read(path: str | os.PathLike[str]) -> Any:
-    """Read a pickle of Python 2 (protocol 0, 1 or 2) of plain values and NumPy arrays.
+    """Read a pickle of Python 2 (protocol 0, 1 or 2) of plain values and NumPy arrays; nothing is executed.
 
     Needs memory of at most 120 times the size of the file plus 50 MB, whatever the file contains (a regular
     checkpoint: less than 3 times), and about two minutes for anything but the bytes of arrays and texts.
-
-    Byte strings of Python 2 become str (latin1). Arrays are C-ordered, in native byte order, of kind b, i, u
-    or f.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing or damaged, or requests anything else; nothing of it is executed.
+    Byte strings become str (latin1). Arrays are C-ordered, in native byte order, of kind b, i, u or f.
     """
     path = Path(path)
     try:
         if not path.is_file():
             raise CheckpointError(f"There is no file {path}.")
         if path.stat().st_size > MAX_BYTES:
-            raise CheckpointError(
-                f"{path} has more than {MAX_BYTES >> 30} GB; the original's files have not."
-            )
+            raise CheckpointError(f"{path} has more than 4 GB; the original's files have not.")
         return load(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"Could not read {path}: {error.strerror or error}.") from error
@@ -52,10 +43,9 @@ def read(path: str | os.PathLike[str]) -> Any:
 def write(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` to `path` atomically, as cPickle of Python 2.7 does with protocol 0.
 
-    Python 2.7 with NumPy 1.11 reads it. The original's parameters and train logs, after `read`, are written
-    byte for byte as they were; equal strings share one object here, which they need not in the original.
-    Values are those that `read` returns: text of latin1 characters, written as byte strings, and integers of
-    64 bits. OutputError for any other, or one nested more than MAX_DEPTH deep.
+    The original's parameters and train logs, after `read`, are written byte for byte as they were; equal
+    strings share one object here, which they need not in the original. Text must be latin1, integers have
+    64 bits; OutputError for a value that `read` would not return.
     """
     try:
         with atomic_write(path) as temporary, open(temporary, "wb") as file:

@@ -22,7 +22,7 @@ from samplernn_theano.original import pickles, tags
 from samplernn_theano.original.tags import RESULTS, ParamsName, Settings
 from samplernn_theano.utils.files import write_error_message, write_text
 
-LOWEST_VALID, TEST_OF_LOWEST, TEST = "lowest valid cost", "correponding test cost", "test NLL (bits)"
+LOWEST_VALID, TEST_OF_LOWEST, TEST = "lowest valid cost", "correponding test cost", "test NLL (bits)"  # sic
 LOG_KEYS = {
     "epoch": "epoch",
     "iter": "iteration",
@@ -30,7 +30,7 @@ LOG_KEYS = {
     "valid NLL (bits)": "valid",
     TEST: "test",
     LOWEST_VALID: "best_valid",
-    TEST_OF_LOWEST: "best_test",  # Quirk: misspelt
+    TEST_OF_LOWEST: "best_test",
     "train time": "seconds",
     "valid time": "valid_seconds",
     "test time": "test_seconds",
@@ -56,12 +56,12 @@ class ResultTree:
 
 
 def is_result_tree(folder: str | Path) -> bool:
-    """Return True if `folder` has the original's layout."""
+    """True if `folder` has the original's layout."""
     return ResultTree(folder).params.is_dir()
 
 
 def has_log(folder: str | Path) -> bool:
-    """Return True if `folder` has the original's layout and a log with an evaluation."""
+    """True if `folder` has the original's layout and a log."""
     return is_result_tree(folder) and ResultTree(folder).log.exists()
 
 
@@ -106,15 +106,14 @@ def to_python_numbers(log: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
 
 def _stored_log(tree: ResultTree) -> dict[str, list[Any]]:
     """The log as stored: some numbers are NumPy's."""
-    log = pickles.read(tree.log)
-    needed = ("iter", "epoch", LOWEST_VALID, TEST_OF_LOWEST, TEST)
+    log, no_log = pickles.read(tree.log), f"{tree.log} is not a log of the original"
+    needed, whole = ("iter", "epoch", LOWEST_VALID, TEST_OF_LOWEST, TEST), ("iter", "epoch", RESUMED)
     if not isinstance(log, dict) or not all(isinstance(values, list) for values in log.values()):
-        raise CheckpointError(f"{tree.log} is not a log of the original: it is not a dictionary of lists.")
+        raise CheckpointError(f"{no_log}: it is not a dictionary of lists.")
     if missing := [key for key in needed if key not in log]:
-        raise CheckpointError(f"{tree.log} is not a log of the original: it has no {missing[0]!r}.")
+        raise CheckpointError(f"{no_log}: it has no {missing[0]!r}.")
     if len({len(log[key]) for key in needed}) > 1:
         raise CheckpointError(f"{tree.log} is damaged: its lists differ in length.")
-    whole = ("iter", "epoch", RESUMED)
     for key, values in to_python_numbers(log).items():
         if not all(isinstance(value, int if key in whole else int | float) for value in values):
             raise CheckpointError(f"{tree.log} is damaged: {key!r} holds a value that is not a number.")
@@ -129,18 +128,12 @@ def _read_args(tree: ResultTree) -> list[str]:
 
 
 class ResumePoint(NamedTuple):
-    """The evaluation at which the original resumes a run; costs in bits per sample.
-
-    Quirk: neither Adam's moments nor the carried state were saved.
-    """
+    """The evaluation at which the original resumes a run, without Adam's moments and the carried state."""
 
     epoch: int
     iteration: int
     to_skip: int  # completed minibatches of this epoch
     params: Path  # to load
-    lowest_valid: float
-    test_of_lowest: float
-    test: float  # the latest
     log: dict[str, list[Any]]  # after resuming
     backup: bool  # evaluations are dropped from the log, so that a copy of it is saved
 
@@ -152,7 +145,7 @@ def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
 
     Quirk: the file's name is searched for as params_e<epoch>_i<iteration>*, so iteration 4 also finds 40.
     Quirk: if several files are found for an evaluation, the newest is used, and yet that evaluation is
-    dropped: the parameters are then newer than the log, the iteration and the position in the data.
+    dropped: the parameters are then newer than the log and the position in the data.
     """
     log = _stored_log(tree)
     left, path = len(log["iter"]), None
@@ -178,24 +171,11 @@ def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
     epoch, iteration = after["epoch"][-1], after["iter"][-1]
     # Each epoch after the first has an evaluation after its first minibatch.
     first = 1 if epoch == 0 else after["iter"][after["epoch"].index(epoch)]
-    return ResumePoint(
-        epoch=epoch,
-        iteration=iteration,
-        to_skip=iteration - first + 1,
-        params=path,
-        lowest_valid=float(after[LOWEST_VALID][-1]),
-        test_of_lowest=float(after[TEST_OF_LOWEST][-1]),
-        test=float(after[TEST][-1]),
-        log=after,
-        backup=left < len(log["iter"]),
-    )
+    return ResumePoint(epoch, iteration, iteration - first + 1, path, after, left < len(log["iter"]))
 
 
 def apply_resume_point(tree: ResultTree, resume: ResumePoint) -> None:
-    """Write the log of a resume point, after a copy of the old one if evaluations are dropped.
-
-    The copy is train_log_i<last iteration>.pkl, which the original does not have.
-    """
+    """Write the log of a resume point, and train_log_i<last iteration>.pkl if evaluations are dropped."""
     old = _stored_log(tree)
     if resume.backup:
         pickles.write(tree.log.with_name(f"train_log_i{old['iter'][-1]}.pkl"), old)

@@ -7,8 +7,7 @@ from collections.abc import MutableSequence
 def shuffle(items: MutableSequence, seed: int = 123) -> None:
     """Shuffle `items` in place as Python 2.7 does after `random.seed(seed)`.
 
-    Python 2 exchanges position i with int(random() * (i + 1)); Python 3 draws bits instead, which gives
-    another order. The generator (MT19937, seeded by an integer) is the same in both.
+    The generator is the same in Python 3, which draws bits in place of int(random() * (i + 1)).
     """
     generator = random.Random(seed)
     for i in range(len(items) - 1, 0, -1):

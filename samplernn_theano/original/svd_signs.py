@@ -1,22 +1,16 @@
 """The orthogonal factor of a square matrix, with the signs of the authors' LAPACK.
 
-The original draws its orthogonal weights as the left singular vectors of a normal matrix. These are unique up
-to their signs, which depend on the implementation in LAPACK. The authors' NumPy 1.11 had LAPACK 3.6;
-since version 3.10 some signs differ, because `dlartg`, the plane rotation under the QR iteration, has another
-convention [4]: up to two columns in five for at most 25 rows, one or two per matrix for 1024 rows. Here the
-vectors are those of the installed LAPACK, and each sign is computed separately, by the steps of the driver
-`dgesdd` with the old `dlartg`. A function that implements a LAPACK routine names it.
+The original draws its orthogonal weights as the left singular vectors of a normal matrix, whose signs depend
+on LAPACK. Since version 3.10 some differ from those of the authors' NumPy 1.11 with LAPACK 3.6, because the
+plane rotation `dlartg` has another convention. Here the vectors are those of the installed LAPACK, and each
+sign is computed by the steps of the driver `dgesdd` with the old `dlartg`. Functions name LAPACK's routines.
 
-A sign can depend on a decision near rounding errors (which vectors a merge leaves unchanged, when an
-iteration has converged), so equality is measured, not proven. Of the 150090 columns of 3360 normal matrices
-of 1 to 1024 rows, one may differ from NumPy 1.11.1; there NumPy 1.11.1 itself differs between processors.
+A sign can depend on rounding, so equality is measured, not proven: of the 150090 columns of 3360 normal
+matrices of 1 to 1024 rows, one may differ; there NumPy 1.11.1 itself differs between processors.
 
-References
-----------
-.. [1] G. H. Golub, C. F. Van Loan, Matrix Computations, 4th edition, section 5.4.8.
-.. [2] J. Demmel, W. Kahan, Accurate singular values of bidiagonal matrices, LAPACK Working Note 3, 1990.
-.. [3] M. Gu, S. C. Eisenstat, A divide-and-conquer algorithm for the bidiagonal SVD, 1995.
-.. [4] E. Anderson, Algorithm 978: safe scaling in the level 1 BLAS, 2017.
+[1] G. H. Golub, C. F. Van Loan, Matrix Computations, 4th edition, section 5.4.8.
+[2] J. Demmel, W. Kahan, Accurate singular values of bidiagonal matrices, LAPACK Working Note 3, 1990.
+[3] M. Gu, S. C. Eisenstat, A divide-and-conquer algorithm for the bidiagonal SVD, 1995.
 """
 
 import math
@@ -35,11 +29,7 @@ TOLERANCE = EPS ** (7 / 8)  # of the QR iteration, relative
 
 
 def orthogonal_factor(a: Array) -> Array:
-    """The left singular vectors of `a` (n, n) with the signs of NumPy 1.11 with LAPACK 3.6.
-
-    They are `numpy.linalg.svd(a)[0]` with some columns negated. `a` is in general position, such as a draw of
-    normal numbers: the singular values are distinct, and no step meets an exact zero.
-    """
+    """`numpy.linalg.svd(a)[0]` of a normal draw `a` (n, n), with the signs of NumPy 1.11 with LAPACK 3.6."""
     with threadpoolctl.threadpool_limits(1, "blas"):  # with two, 20 times as slow on a busy machine
         u = np.linalg.svd(a, full_matrices=False)[0]
         d, e, reflectors, tau = bidiagonalise(a)
@@ -49,14 +39,10 @@ def orthogonal_factor(a: Array) -> Array:
 
 
 def signed_left_vectors(d: Array, e: Array) -> Array:
-    """Left singular vectors of the upper bidiagonal matrix (d, e), by decreasing singular value (`dbdsdc`).
-
-    Up to 25 rows by QR iteration; a larger matrix is halved until its parts have at most 25 rows.
-    """
-    n = len(d)
-    if n == 1:
+    """Left singular vectors of the upper bidiagonal (d, e), by decreasing singular value (`dbdsdc`)."""
+    if len(d) == 1:
         return np.where(d < 0, -1.0, 1.0)[:, None]
-    depth = 0 if n <= LEAF else 1 + int(math.log(n / (LEAF + 1)) / math.log(2))
+    depth = 0 if len(d) <= LEAF else 1 + int(math.log(len(d) / (LEAF + 1)) / math.log(2))
     sigma, u, _ = divide(d, e, depth)
     return u[:, np.argsort(-sigma)]
 
@@ -73,12 +59,10 @@ def reflector(x: Array) -> tuple[Array, float, float]:
 
 
 def bidiagonalise(a: Array) -> tuple[Array, Array, Array, Array]:
-    """Reduce `a` (n, n) to upper bidiagonal form by reflections from the left and the right (`dgebrd`) [1].
+    """Reduce `a` (n, n) to upper bidiagonal form by reflections from both sides (`dgebrd`) [1].
 
-    For speed `a` is updated only once per block of columns: within a block the reduced matrix is
-    a - v y^T - x w^T, where v and w hold the left and right reflectors. Returns the diagonal (n,), the
-    superdiagonal (n - 1,), the left reflectors (n, n), one per column, zero above the diagonal, and their
-    factors (n,).
+    Within a block of columns the reduced matrix is a - v y^T - x w^T, v and w the left and right reflectors.
+    Returns the diagonal, the superdiagonal, the left reflectors, one per column, and their factors (n,).
     """
     a = a.copy()
     n = len(a)
@@ -104,11 +88,11 @@ def bidiagonalise(a: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def divide(d: Array, e: Array, depth: int) -> tuple[Array, Array, Array]:
-    """Singular values and vectors of a bidiagonal matrix of n rows and m columns (`dlasd0`).
+    """Singular values and vectors of a bidiagonal matrix, halved `depth` times (`dlasd0`).
 
-    d (n,) is the diagonal, e (m - 1,) the superdiagonal; m is n or n + 1. Returns the singular values (n,) in
-    no order, the left vectors (n, n), one per column, and the right vectors (m, m), one per row; if m = n + 1
-    the last row spans the null space. The matrix is halved `depth` times.
+    d (n,) is the diagonal, e (m - 1,) the superdiagonal; m is n or n + 1. Returns the singular values in no
+    order, the left vectors (n, n), one per column, and the right vectors (m, m), one per row, the last of
+    m = n + 1 spanning the null space.
     """
     if depth == 0:
         return leaf(d, e)
@@ -124,8 +108,7 @@ def merge(
     """Join two halves by the row (alpha, beta) between them (`dlasd1`, `dlasd2`) [3].
 
     In the vectors of the halves the matrix is diagonal but for one row z. A vector whose entry of z is
-    negligible is unchanged, including its sign. The others are combined by the secular equation, with the
-    sign that makes the entry of the joining row negative.
+    negligible is unchanged; the secular equation combines the others.
     """
     (d1, u1, vt1), (d2, u2, vt2) = upper, lower
     k, n, m = len(d1), len(d1) + 1 + len(d2), len(vt1) + len(vt2)
@@ -174,9 +157,7 @@ def merge(
 def secular(poles: Array, z: Array) -> tuple[Array, Array, Array]:
     """Singular values and vectors of the matrix with first row z and diagonal `poles` (`dlasd3`) [3].
 
-    poles (k,) rise from 0, z (k,) has no negligible entry. Returns the rising singular values (k,) and the
-    left and right vectors (k, k), one per column; the first entry of a left vector is negative. Raises
-    numpy.linalg.LinAlgError if a value is not found.
+    poles (k,) rise from 0. Left and right vectors (k, k) are columns, the first entry of a left one negative.
     """
     k = len(z)
     roots, gaps = np.zeros(k), np.zeros((k, k))  # gaps[i, j] = poles[i]^2 - roots[j]^2, without cancellation
@@ -197,15 +178,10 @@ def secular(poles: Array, z: Array) -> tuple[Array, Array, Array]:
 
 
 def givens(f: float, g: float) -> tuple[float, float, float]:
-    """(c, s, r) with c f + s g = r and c g = s f, in the convention before LAPACK 3.10 (`dlartg`).
-
-    r is positive, unless |f| > |g|: then c is positive and r has the sign of f.
-    """
+    """(c, s, r) with c f + s g = r and c g = s f, in the convention before LAPACK 3.10 (`dlartg`)."""
     if g == 0:
         return 1.0, 0.0, f
-    r = math.hypot(f, g)
-    if abs(f) > abs(g) and f < 0:
-        r = -r
+    r = math.hypot(f, g) * (-1 if abs(f) > abs(g) and f < 0 else 1)
     return f / r, g / r, r
 
 
@@ -242,8 +218,7 @@ def transpose(d: Array, e: Array, rows: Array) -> None:
 def qr_iteration(d: Array, e: Array, ut: Array, vt: Array) -> None:
     """Make the upper bidiagonal matrix (d, e) diagonal, in place (`dbdsqr`) [2].
 
-    On return d (n,) holds the signed singular values. The rotations from the left are applied to the rows of
-    ut, those from the right to the rows of vt. Raises numpy.linalg.LinAlgError if the values do not converge.
+    d then holds the signed singular values. Rotations are applied to the rows of ut (left) and vt (right).
     """
     n = len(d)
     mu = smallest = abs(d[0])
@@ -340,10 +315,7 @@ def sweep(d: Array, e: Array, ut: Array, vt: Array, shift: float) -> None:
 
 
 def two_by_two(d: Array, e: Array, ut: Array, vt: Array) -> None:
-    """Make the leading 2 x 2 block diagonal, in place (`dlasv2`).
-
-    Both cosines are positive where |d[0]| >= |d[1]|, else both sines.
-    """
+    """Make the leading 2 x 2 block diagonal, in place (`dlasv2`)."""
     f, g, h = d[0], e[0], d[1]
     turns = []
     for y, x in ((2 * g * h, (f - h) * (f + h) + g * g), (2 * f * g, (f - h) * (f + h) - g * g)):

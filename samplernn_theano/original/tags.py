@@ -10,36 +10,25 @@ from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.schedule import original_learning_rate
 from samplernn_theano.errors import CheckpointError, HyperParameterError
 
-SCRIPTS = {
-    "one_tier": "models/one_tier/one_tier.py",
-    "two_tier": "models/two_tier/two_tier.py",
-    "three_tier": "models/three_tier/three_tier.py",
-    "wavenet": "models/one_tier/wavent.py",  # Quirk: misspelt, and next to one_tier
-}
-"""The training script of each family."""
-
-RESULTS = {
-    "one_tier": "results_1t",
-    "two_tier": "results_2t",
-    "three_tier": "results_3t",
-    "wavenet": "results_wavenets",
-}
+RESULTS = {"one_tier": "results_1t", "two_tier": "results_2t", "three_tier": "results_3t"}
+RESULTS["wavenet"] = "results_wavenets"
 """The results folder of each family."""
+
+SCRIPTS = {family: f"models/{family}/{family}.py" for family in RESULTS}
+SCRIPTS["wavenet"] = "models/one_tier/wavent.py"  # Quirk: misspelt, and next to one_tier
+"""The training script of each family."""
 
 
 class Settings(NamedTuple):
-    """Settings of a run; `which_set` is the original's name of the data set."""
+    """Settings of a run."""
 
     hp: HyperParameters
-    which_set: str
+    which_set: str  # the original's name of the data set
     learning_rate: float
 
 
 def original_argv(hp: HyperParameters, which_set: str, exp: str) -> list[str]:
-    """The original's command line for training this model; `exp` is the name of the experiment.
-
-    Raises HyperParameterError if the original has no such model.
-    """
+    """The original's command line for training this model; HyperParameterError if it has no such model."""
     if hp.family not in SCRIPTS:
         raise HyperParameterError(f"The original has no {hp.family}; choose {listed(SCRIPTS)}.")
     for own in fields(hp):
@@ -52,8 +41,7 @@ def tag(argv: Sequence[str], family: str, learning_rate: float | None = None) ->
     """The name of a run's folder.
 
     Quirk: the arguments are joined without a space, "--" and "/" become "-", and True and False become T and
-    F everywhere. --resume is omitted, so that a resumed run finds its folder. The learning rate, by default
-    the script's, is not in the tag of wavenet.
+    F everywhere. --resume is omitted. The learning rate, by default the script's, is not in wavenet's tag.
     """
     joined = "".join(argument for argument in argv if argument != "--resume")
     for old, new in (("--", "-"), ("/", "-"), ("True", "T"), ("False", "F")):
@@ -110,33 +98,27 @@ def _split_tag(name: str, family: str) -> tuple[list[str], float | None]:
 
 
 class ParamsName(NamedTuple):
-    """The parts of the name of a file of parameters.
-
-    `hours` of training; `train` is the cost of the last minibatch and `valid` that of the validation set, in
-    bits per sample; `best` is true if `valid` was the lowest so far.
-    """
+    """The parts of the name of a file of parameters."""
 
     epoch: int
     iteration: int
-    hours: float
-    train: float
+    hours: float  # of training
+    train: float  # bits per sample of the last minibatch
     valid: float
-    best: bool = False
+    best: bool = False  # `valid` was the lowest so far
 
 
 def params_name(*parts: Any) -> str:
     """The name of a file of parameters, from the parts of a `ParamsName`."""
-    return f"params_{_suffix(ParamsName(*parts))}.pkl"
+    name = ParamsName(*parts)
+    costs = f"tr{name.train:.4f}_v{name.valid:.4f}" + "_best" * name.best
+    return f"params_e{name.epoch}_i{name.iteration}_t{name.hours:.2f}_{costs}.pkl"
 
 
 def sample_name(*parts: Any) -> str:
     """The name of a generated recording, from the parts of a `ParamsName` and the number of the sequence."""
-    return f"sample_{_suffix(ParamsName(*parts[:-1]))}_{parts[-1]}.wav"
-
-
-def _suffix(name: ParamsName) -> str:
-    costs = f"tr{name.train:.4f}_v{name.valid:.4f}" + "_best" * name.best
-    return f"e{name.epoch}_i{name.iteration}_t{name.hours:.2f}_{costs}"
+    suffix = params_name(*parts[:-1]).removeprefix("params").removesuffix(".pkl")
+    return f"sample{suffix}_{parts[-1]}.wav"
 
 
 def read_params_name(name: str) -> ParamsName | None:

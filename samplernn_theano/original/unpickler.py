@@ -1,9 +1,8 @@
 """A safe unpickler for Python 2's pickles of plain values and NumPy arrays: it imports and calls nothing.
 
 A pickle is a program. Here the standard library's machine runs it, with the opcodes of protocols 0 to 2 for
-plain values only, and five names of NumPy and the standard library stand for functions of this module. The
-machine is the one in Python: the one in C overflows its stack when a dict's key is a deep tuple, and takes
-hours for keys of equal hashes, which only a second machine could find beforehand.
+plain values only, and five names stand for functions of this module. The machine is the one in Python: the
+one in C overflows its stack when a dict's key is a deep tuple, and takes hours for keys of equal hashes.
 """
 
 import io
@@ -31,10 +30,7 @@ class RefusedError(Exception):
 
 
 def load(data: bytes) -> Any:
-    """Return the value of the pickle `data`.
-
-    Raises RefusedError if it requests anything but plain values and arrays, ValueError if it is damaged.
-    """
+    """The value of the pickle `data`; RefusedError if it asks for anything else, ValueError if damaged."""
     try:
         with warnings.catch_warnings(action="error"):  # of unknown escapes in texts
             return _Unpickler(data).load()

@@ -1,9 +1,6 @@
 """The original's wav files, byte for byte: float32, 16 kHz, mono.
 
-The minimum of a sequence becomes -0.475 and the maximum 0.475.
-
-Quirk: only these two are used, so a DC offset may remain.
-
+Quirk: the minimum of a sequence becomes -0.475 and the maximum 0.475, so a DC offset may remain.
 Quirk: a constant sequence is divided by its range, 0, and becomes a file of NaN.
 """
 
@@ -19,14 +16,10 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
 def write(path: Path, levels: NDArray[np.integer], q_type: str) -> None:
-    """Write the levels (samples,) of a sequence as the original does.
-
-    The recurrent families include the left padding in the file, wavenet does not.
-    """
+    """Write the levels (samples,) of a sequence as the original does."""
     x = amplitudes(levels, q_type)
     with atomic_write(path) as temporary:
-        # SciPy's header is the same as in 2016; a test compares.
-        scipy.io.wavfile.write(temporary, SAMPLE_RATE, x)
+        scipy.io.wavfile.write(temporary, SAMPLE_RATE, x)  # SciPy's header is the same as in 2016
 
 
 def amplitudes(levels: NDArray[np.integer], q_type: str) -> NDArray[np.float32]:
@@ -51,10 +44,7 @@ def amplitudes(levels: NDArray[np.integer], q_type: str) -> NDArray[np.float32]:
 
 
 def _mu_law_amplitudes() -> NDArray[np.float32]:
-    """The amplitudes of the 256 levels, as `samplernn_theano.data.quantization`, but equal on every machine.
-
-    The last bit of NumPy's float32 power depends on the processor. This one is rounded once.
-    """
+    """As `data.quantization`, but equal on every machine: NumPy's float32 power depends on the processor."""
     y = (np.arange(256) - 128) / 128
     power = (256 ** np.abs(y)).astype(np.float32)
     return np.sign(y).astype(np.float32) * np.float32(1 / 255) * (power - np.float32(1))

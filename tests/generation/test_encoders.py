@@ -78,7 +78,6 @@ def test_texts_are_one_line_and_truncated_so_that_they_do_not_hide_others(tmp_pa
         assert file.software.startswith("samplernn-theano ")
 
 
-# --- rejected sounds and files ------------------------------------------------------------------------------
 def test_a_wav_beyond_4_gib_is_rejected_in_advance():
     with pytest.raises(OutputError, match=r"a\.wav .* 4 GiB, 37\.3 h of this sound; choose flac"):
         encoders.check_size(Path("a.wav"), 2**31, float32=False)

@@ -88,7 +88,6 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-# --- records ------------------------------------------------------------------------------------------------
 def test_any_record_can_be_read_again(tmp_path):
     silent = Sound(file="<ü>\n.wav", peak=0, rms_dbfs=None, seconds=1e300)
     loud = Sound(file="$\u2028.wav", peak=9.5, rms_dbfs=-0.1, seconds=0.0, nll_bits=4)
@@ -160,7 +159,6 @@ def test_a_record_with_nan_is_rejected(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# --- the page -----------------------------------------------------------------------------------------------
 def test_a_page_has_a_player_and_a_thumbnail_for_each_sound(tmp_path):
     generate(tmp_path, "first", "a.wav", "b.flac")
     generate(tmp_path, "second", "c.ogg", date="2025-11-24T00:00:00+00:00")

@@ -86,9 +86,6 @@ def drawn(logits, uniform, temperature=1.0, top_p=1.0):
     )
 
 
-# --- elementary functions
-
-
 @pytest.mark.parametrize(
     "function, exact, bound",
     [
@@ -124,9 +121,6 @@ def test_functions_saturate_beyond_the_range_of_single_precision():
     np.testing.assert_array_equal(t, [-1, -1, -1, 1, 1, 1])
 
 
-# --- the product
-
-
 @settings(max_examples=150)
 @given(
     n=st.integers(1, 25),
@@ -160,9 +154,6 @@ def test_the_product_accumulates_into_its_columns_independently_of_the_other_row
         alone = before[i : i + 1].copy()
         accumulate(x[i : i + 1].copy(), packed, alone, column)
         np.testing.assert_array_equal(alone[0], y[i])
-
-
-# --- the draw
 
 
 def test_a_draw_is_the_first_level_at_which_the_cumulative_probability_exceeds_the_uniform():
@@ -221,9 +212,6 @@ def test_logits_that_are_not_finite_draw_minus_one(bad, top_p):
             assert min(levels) >= 0 and where not in levels
         else:
             assert levels == {-1}
-
-
-# --- predictions and samples, against the graph
 
 
 def random_parameters(hp):

@@ -49,9 +49,6 @@ def generated(family):
     return first[:, overlap:], second[:, overlap:]
 
 
-# --- samples and probabilities
-
-
 @pytest.mark.parametrize(
     "family, backend",
     [
@@ -88,9 +85,6 @@ def test_the_graph_predicts_the_probabilities_of_the_original(family):
     np.testing.assert_allclose(softmax(logits, axis=2), expected, atol=2e-6)
 
 
-# --- files
-
-
 @pytest.fixture
 def no_pictures(monkeypatch):
     monkeypatch.setattr(write, "_draw", lambda figure, *_: figure.touch())
@@ -113,9 +107,6 @@ def test_the_command_writes_the_files_of_the_original(family, tmp_path, no_pictu
         assert written.read_bytes() == (tmp_path / "expected.wav").read_bytes()
     first = tmp_path / "sounds" / f"{path.stem}_like-original_g1_0.wav"
     assert first.read_bytes() == (SAMPLING / f"sample_{family}_g1_0.wav").read_bytes()
-
-
-# --- silence
 
 
 def levels_of(uniforms, hp):

@@ -36,9 +36,6 @@ HP = ThreeTier(dim=16, emb_size=4, q_levels=32, seq_len=16, big_frame_size=8, fr
 REAL = RNNGMM(dim=4, n_components=2, seq_len=16, batch_size=1, mean=0.01, std=0.1)
 
 
-# --- partial output of a trivial sampler --------------------------------------------------------------------
-
-
 def simple(n_seqs: int = 2, length: int = 10, hp: HyperParameters = HP, seed: int = 3) -> Generator:
     """A generator that draws 0 to 7 and outputs the cumulative sum modulo 32."""
     real = hp.real_valued
@@ -128,9 +125,6 @@ def test_the_state_is_saved_every_ten_seconds(tmp_path, monkeypatch):
     assert reported == list(range(10, 101, 10))
 
 
-# --- existing partial output --------------------------------------------------------------------------------
-
-
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
 
@@ -215,9 +209,6 @@ def test_samples_without_a_state_are_ignored(tmp_path):
     np.testing.assert_array_equal(other, take(simple(seed=4), 25))
 
 
-# --- disks and memory ---------------------------------------------------------------------------------------
-
-
 def test_a_full_disk_is_an_error_and_the_generation_resumes_with_more_space(tmp_path, monkeypatch):
     class FullDisk(io.BufferedWriter):
         def write(self, content) -> int:
@@ -256,8 +247,6 @@ def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
     short, long = peak(2 * 16_000), peak(60 * 16_000)
     assert long < short + 100_000  # the samples alone have 4 MB, the amplitudes 8
 
-
-# --- kills --------------------------------------------------------------------------------------------------
 
 REQUESTS: dict[str, tuple[HyperParameters, str]] = {
     "kernels": (HP, "--seconds 0.2 --n_seqs 3 --temperature 0.9 1 1.1"),

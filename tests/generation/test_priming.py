@@ -140,9 +140,6 @@ def test_many_chunks_equal_one_and_sequences_cycle_through_the_primes(monkeypatc
     np.testing.assert_allclose(priming.prime(params, hp, [samples], 1)["h0"], state["h0"][:1], rtol=1e-5)
 
 
-# --- recordings ---------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def tone(tmp_path):
     """Half a second at 8 kHz, stereo."""

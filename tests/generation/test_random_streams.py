@@ -17,9 +17,6 @@ KINDS = [
 all_kinds = pytest.mark.parametrize("make, name", KINDS)
 
 
-# --- both kinds
-
-
 @all_kinds
 @settings(max_examples=25)
 @given(parts=st.lists(st.integers(0, 40), min_size=1, max_size=4))
@@ -27,9 +24,6 @@ def test_draws_do_not_depend_on_the_length_of_the_blocks(make, name, parts):
     streams = make(3)
     segments = [streams.draw(name, length) for length in parts]
     np.testing.assert_array_equal(np.concatenate(segments), make(3).draw(name, sum(parts)))
-
-
-# --- NumpyStreams
 
 
 def test_streams_are_numpy_generators():

@@ -75,9 +75,6 @@ def copied(state):
     return {name: value.copy() for name, value in state.items()}
 
 
-# --- choice of the implementation
-
-
 def test_without_a_backend_the_kernels_are_used_in_short_blocks_of_many_sequences(monkeypatch):
     """So that each block is generated and saved within a few seconds."""
     monkeypatch.setattr(samplers, "compile_function", None)
@@ -111,9 +108,6 @@ def test_top_p_needs_levels(quick_graphs):
         samplers.create_sampler(parameters(hp), hp, 2, top_p=0.5)
 
 
-# --- kernels and graph
-
-
 @WITH_KERNELS
 def test_kernels_and_graph_continue_from_each_others_states(hp, quick_graphs, monkeypatch):
     monkeypatch.setattr(samplers, "KERNEL_BLOCK", 32)
@@ -133,9 +127,6 @@ def test_kernels_and_graph_continue_from_each_others_states(hp, quick_graphs, mo
     np.testing.assert_array_equal(one_block(kernels, by_graph, uniforms[1])[0], expected)
     np.testing.assert_array_equal(one_block(graph, by_kernels, uniforms[1])[0], expected)
     assert not np.array_equal(expected, first) and len(np.unique(expected)) > 4
-
-
-# --- independence of a sequence
 
 
 @WITH_KERNELS
@@ -188,9 +179,6 @@ def test_a_sequence_does_not_depend_on_the_length_of_blocks(hp, monkeypatch):
         taken.append(take_samples(sampler, 300, range(90, 120)))
         np.testing.assert_array_equal(taken[0], taken[-1])
     assert (taken[0][:, 90:120] == hp.silence).all() and len(np.unique(taken[0])) > 4
-
-
-# --- parameters and state
 
 
 def test_parameters_are_read_again_only_at_a_start():

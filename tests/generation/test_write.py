@@ -100,9 +100,6 @@ def test_a_sound_of_one_sample(model, tmp_path, capsys):
     assert soundfile.info(tmp_path / "model_seed0_t1_0.wav").frames == 1
 
 
-# --- names --------------------------------------------------------------------------------------------------
-
-
 def test_names_contain_the_settings_that_are_not_defaults(model, primes, tmp_path, generate):
     arguments = ["--seconds", 0.05, "--n_seqs", 2, "--seed", 3, "--temperature", 0.8, 1.25, "--top-p", 0.95]
     arguments += ["--silence", "0.01:0.02", "--prime", primes / "talk.wav", "--prime", primes / "song.flac"]
@@ -137,9 +134,6 @@ def test_long_names_of_recordings_are_truncated(model, primes, tmp_path, generat
     assert f"model_seed0_t1_after-{'x' * 40}_0.wav" in names(tmp_path / "out")
 
 
-# --- rank ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("hp", [HP, REAL], ids=lambda hp: hp.family)
 def test_rank_scores_the_generated_sequences(hp, tmp_path, generate, monkeypatch):
     monkeypatch.setattr(nll, "CHUNK", 64)
@@ -155,9 +149,6 @@ def test_rank_scores_the_generated_sequences(hp, tmp_path, generate, monkeypatch
     assert message == pytest.approx(sorted(expected), abs=1e-4) and len(set(message)) == 3
     best = record.sounds[int(np.argmin(expected))].file
     assert best in next(line for line in printed.splitlines() if "bits" in line)
-
-
-# --- primes -------------------------------------------------------------------------------------------------
 
 
 def test_a_prime_is_written_first_unless_disabled(model, primes, tmp_path, generate):
@@ -186,9 +177,6 @@ def test_sequences_cycle_through_primes_of_any_rate_and_length(model, primes, tm
         "model_seed0_t1_after-song_1.wav": 64 + 800,
         "model_seed0_t1_after-stereo_2.wav": 160 + 800,
     }
-
-
-# --- existing files -----------------------------------------------------------------------------------------
 
 
 def test_existing_files_are_kept_without_overwrite(model, tmp_path, generate):
@@ -258,9 +246,6 @@ def test_another_page_is_kept(model, tmp_path, generate):
     assert not list(tmp_path.iterdir())  # it failed early
     generate(*arguments)
     assert "model_seed0_t1_0.wav" in (tmp_path / "index.html").read_text()
-
-
-# --- interruptions ------------------------------------------------------------------------------------------
 
 
 def test_an_interrupted_command_resumes_and_reports_it(model, primes, tmp_path, generate, interrupted):
@@ -343,9 +328,6 @@ def test_two_processes_cannot_write_the_same_generation(model, tmp_path, generat
         assert partial.is_unfinished(folder)
     generate(*arguments)
     assert not folder.exists()
-
-
-# --- standard output ----------------------------------------------------------------------------------------
 
 
 def piped(*arguments, then: str) -> tuple[bytes, str, list[str]]:

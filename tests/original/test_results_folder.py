@@ -11,7 +11,14 @@ import pytest
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import model_settings, pickles, results_folder
-from samplernn_theano.original.results_folder import LOG_KEYS, RESUMED, ResultTree
+from samplernn_theano.original.results_folder import (
+    LOG_KEYS,
+    LOWEST_VALID,
+    RESUMED,
+    TEST,
+    TEST_OF_LOWEST,
+    ResultTree,
+)
 from samplernn_theano.original.tags import Settings, original_argv, params_name, read_params_name, tag
 from tests.conftest import GOLDEN
 
@@ -157,7 +164,7 @@ def test_resuming_answers_as_the_original(tmp_path, family, change):
     assert resume.params == tree.params / golden["res_path"]
     assert (resume.epoch, resume.iteration) == (golden["epoch"], golden["iter"])
     assert resume.to_skip == golden["iters_to_consume"]
-    assert [resume.lowest_valid, resume.test_of_lowest, resume.test] == golden["other"]
+    assert [resume.log[key][-1] for key in (LOWEST_VALID, TEST_OF_LOWEST, TEST)] == golden["other"]
     assert resume.backup == golden["backup_written"]
 
     results_folder.apply_resume_point(tree, resume)

@@ -4,9 +4,8 @@
 ``weights``      parameters prepared for the loop: normalised, consecutive linear maps multiplied
 ``sample_loop``  the loop over samples, tier by tier
 
-It covers the families with recurrent tiers and a softmax (`FAMILIES`), computes the same as the graph of
-`models.build.build_sampler`, and is tested against it and against the original's samples. The graph remains
-the reference, and serves GPUs and the other families.
+It computes the same as the graph of `models.build.build_sampler`, which is the reference, and serves GPUs and
+the other families.
 
 Numba caches the compiled code next to this file, or in the user's cache, and recompiles only when
 sample_loop.py has changed: after a change to another file here, delete __pycache__. The cache cannot be read
@@ -15,5 +14,4 @@ after a class in it was renamed: rename `sample_loop.generate_block` too.
 
 from samplernn_theano.config.hyperparameters import KTier, OneTier, ThreeTier, TwoTier
 
-FAMILIES = (ThreeTier, TwoTier, KTier, OneTier)
-"""Families that the loop supports."""
+FAMILIES = (ThreeTier, TwoTier, KTier, OneTier)  # those with recurrent tiers and a softmax

@@ -7,20 +7,15 @@ import numpy as np
 # on the machine code chosen for a loop.
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 
+# The decorator of functions that are only called from compiled ones:
 inner = numba.njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-"""Decorator of functions that are only called from compiled ones."""
 
 _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)  # ln 2; n * high is exact
 _HALF, _ONE, _TWO = np.float32(0.5), np.float32(1), np.float32(2)
 # exp(r) = 1 + r + r^2 q(r) for |r| <= ln 2 / 2; q has the coefficients of the Cephes library's expf.
-_C = tuple(
-    np.float32(c)
-    for c in (
-        *(1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3),
-        *(4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1),
-    )
-)
+_CEPHES = "1.9875691500e-4 1.3981999507e-3 8.3334519073e-3 4.1665795894e-2 1.6666665459e-1 5.0000001201e-1"
+_C = tuple(map(np.float32, _CEPHES.split()))
 
 
 def compiled(function):

@@ -1,13 +1,9 @@
 """Product of a few vectors and a matrix, accumulated: y += x W.
 
-A generated sample needs the product of one vector per sequence with every matrix of the model. A BLAS
-product repacks both matrices first, which takes longer than the product itself. Here the matrix is packed
-once, before generation: into panels of 16 columns, each contiguous row by row. A tile of up to 6 vectors
-times up to 4 panels keeps its sums in registers while it reads a panel from top to bottom. LLVM's vectors
-suit AVX2, AVX-512 and NEON alike.
-
-Each sum is formed in the order of the matrix's rows, whatever the tile: the result for a sequence does not
-depend, to the last bit, on the number of sequences.
+A BLAS product repacks both matrices first, which takes longer than the product itself. Here the matrix is
+packed once: into panels of 16 columns, each contiguous row by row. A tile of up to 6 vectors times up to 4
+panels keeps its sums in registers while it reads a panel from top to bottom. Each sum is formed in the order
+of the rows, whatever the tile: the result for a sequence does not depend on the number of sequences.
 """
 
 import numpy as np
@@ -18,9 +14,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.generation.kernels.elementwise import inner
 
-LANES = 16
-"""Columns of a panel."""
-
+LANES = 16  # columns of a panel
 PREFETCH = 2048  # numbers of a panel that are prefetched, with enough vectors to be worth it
 
 
@@ -41,12 +35,10 @@ def accumulate(x, W, y, column):
     """
     n, panels = x.shape[0], W.shape[0]
     if n == 1:
-        p = 0
-        while p + 4 <= panels:
+        for p in range(0, panels - 3, 4):
             _tile_1x4(x, 0, W, p, y, column)
-            p += 4
-        for last in range(p, panels):
-            _tile_1x1(x, 0, W, last, y, column)
+        for p in range(panels - panels % 4, panels):
+            _tile_1x1(x, 0, W, p, y, column)
     elif n == 2:
         for p in range(0, panels - 1, 2):
             _tile_2x2(x, 0, W, p, y, column)
@@ -69,14 +61,8 @@ def accumulate(x, W, y, column):
                 row += rows
 
 
-# --- tiles --------------------------------------------------------------------------------------------------
-
-
 def _tile(rows: int, panels: int):
-    """Intrinsic for `rows` rows of x and `panels` panels of W, whose loop over k is written in LLVM IR.
-
-    y[row + i, column + 16 (p + q) + lane] += sum over k of x[row + i, k] W[p + q, k, lane]
-    """
+    """y[row + i, column + 16 (p + q) + lane] += sum over k of x[row + i, k] W[p + q, k, lane], in LLVM IR."""
 
     @intrinsic
     def tile(typing_context, x, row, W, p, y, column):
@@ -92,8 +78,7 @@ def _write_tile(context, builder, signature, arguments, rows, panels):
     """Emit the instructions of a tile."""
     x, W, y = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4))
     row, first_panel, column = arguments[1], arguments[3], arguments[5]
-    number = ir.FloatType()
-    vector, integer = ir.VectorType(number, LANES), ir.IntType(64)
+    vector, integer = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
 
     def at(data, *terms):  # the address of data[sum of products]
         index = integer(0)

@@ -51,9 +51,7 @@ def generate_block(
 
     Its first samples are those before the block. `rescaled` (Q,) has the number of each level that enters a
     tier. `states`, one (R, n, state width) per tier, are changed in place: H wide for a GRU, 2 H for an LSTM
-    ([s, c]). The draws use `uniforms` (L, n), `inverse_temperature` (n,) and, below 1, `top_p`: only the most
-    probable levels are drawn, which have this probability together. Where `silent` (L,) is 1, `silence` is
-    written instead.
+    ([s, c]). `uniforms` is (L, n), `inverse_temperature` (n,); `silence` is written where `silent` (L,) is 1.
     """
     n, (L, Q) = len(history), (len(uniforms), len(rescaled))
     for t in range(L):
@@ -66,28 +64,32 @@ def generate_block(
 
 @inner
 def predict(weights, buffers, rescaled, history, now, t, states):
-    """Logits (n, Q or more) of the sample at history[:, now], the t-th of its block.
-
-    Every tier with a frame that starts at t makes a step.
-    """
-    tiers, last = weights.tiers, len(weights.tiers) - 1
+    """Logits (n, Q or more) of the sample at history[:, now], the t-th of its block."""
+    n, tiers, last = len(history), weights.tiers, len(weights.tiers) - 1
     for k in range(len(tiers)):
         if t % tiers[k].frame_size == 0:
             step = 0 if k == 0 else t % tiers[k - 1].frame_size // tiers[k].frame_size
             _step(tiers[k], buffers[k], step, rescaled, history, now, states[k])
-            if k < last:
-                _project(tiers[k], buffers[k], tiers[k + 1], buffers[k + 1])
-    x, y = buffers[last].x, buffers[last].y
-    _first_sum(buffers[last].vectors, t % tiers[last].ratio, weights.tables, history, now, x)
+            if k < last:  # the conditioning of the tier below
+                vectors, below = buffers[k].vectors, buffers[k + 1].projected
+                vectors = vectors.reshape(n * tiers[k].ratio, vectors.shape[1] // tiers[k].ratio)
+                _fill(below, tiers[k + 1].bias)
+                accumulate(vectors, tiers[k + 1].from_above, below, 0)
+    x, y, vectors, tables = buffers[last].x, buffers[last].y, buffers[last].vectors, weights.tables
+    FS, H = len(tables), tables.shape[2]
+    position = t % tiers[last].ratio * H  # of this sample's vector
+    for i in range(len(x)):
+        _copy(vectors[i, position : position + H], x[i])
+        for j in range(FS):
+            _add(x[i], tables[j, history[i, now - FS + j]])
     for layer, bias in zip(weights.layers, weights.biases):  # noqa: B905 (Numba has no strict)
-        _relu(x)
+        for i in range(len(x)):
+            for j in range(x.shape[1]):
+                x[i, j] = max(x[i, j], np.float32(0))
         _fill(y, bias)
         accumulate(x, layer, y, 0)
         x, y = y, x
     return x
-
-
-# --- recurrent tiers ----------------------------------------------------------------------------------------
 
 
 @inner
@@ -158,33 +160,10 @@ def _lstm(gates, first, state):
 
 
 @inner
-def _project(tier, scratch, below, scratch_below):
-    """Project all vectors to the conditioning of the tier below."""
-    n, ratio = len(scratch.vectors), tier.ratio
-    vectors = scratch.vectors.reshape(n * ratio, scratch.vectors.shape[1] // ratio)
-    _fill(scratch_below.projected, below.bias)
-    accumulate(vectors, below.from_above, scratch_below.projected, 0)
-
-
-# --- sample tier --------------------------------------------------------------------------------------------
-
-
-@inner
-def _first_sum(vectors, position, tables, history, now, x):
-    """The sample tier's first sum (n, H): the vector of this position in the frame, plus look-ups."""
-    FS, H = len(tables), tables.shape[2]
-    for i in range(len(x)):
-        _copy(vectors[i, position * H : (position + 1) * H], x[i])
-        for j in range(FS):
-            _add(x[i], tables[j, history[i, now - FS + j]])
-
-
-@inner
 def draw(logits, uniform, inverse_temperature, top_p):
-    """Draw a level from softmax(inverse_temperature * logits) (Q,), which replaces the logits.
+    """The first level at which the cumulative softmax(inverse_temperature * logits) (Q,) exceeds `uniform`.
 
-    The first k at which the cumulative probability exceeds the uniform number; 0 if there is none; -1 if a
-    logit is NaN or the largest one infinite.
+    0 if there is none; -1 if a logit is NaN or the largest one infinite. The logits are overwritten.
     """
     Q = len(logits)
     largest = logits[0]
@@ -212,10 +191,7 @@ def draw(logits, uniform, inverse_temperature, top_p):
 
 @inner
 def _keep_nucleus(p, top_p):
-    """Set all but the most probable levels to zero; return the sum of the remaining ones.
-
-    The smallest set with a probability of at least `top_p` is kept, with all ties at its border.
-    """
+    """Keep the fewest most probable levels that have at least `top_p`, with ties; return their sum."""
     lowest, total = np.float32(2), np.float32(0)
     while total < top_p and lowest > 0:
         highest = np.float32(0)
@@ -233,9 +209,6 @@ def _keep_nucleus(p, top_p):
     return total
 
 
-# --- rows ---------------------------------------------------------------------------------------------------
-
-
 @inner
 def _fill(rows, row):
     """Set each of `rows` to `row`, as far as both reach."""
@@ -246,20 +219,11 @@ def _fill(rows, row):
 
 @inner
 def _copy(x, y):
-    """y[: len(x)] = x."""
     for j in range(len(x)):
         y[j] = x[j]
 
 
 @inner
 def _add(x, y):
-    """x[: len(y)] += y."""
     for j in range(len(y)):
         x[j] += y[j]
-
-
-@inner
-def _relu(x):
-    for i in range(len(x)):
-        for j in range(x.shape[1]):
-            x[i, j] = max(x[i, j], np.float32(0))

@@ -1,15 +1,10 @@
 """Parameters of a model, prepared for the loop over samples.
 
-Everything independent of the samples is done here, once: weight normalisation, and the products of
-consecutive linear maps without a nonlinearity between them:
-
-* the slower tier's vector -> `InputExpand`'s sum -> the recurrent layers' `Step.Input`:
-  samples of a frame and vectors from above are mapped directly to the gates;
-* `FrameLevel.Output` -> `SampleLevel.L2` and embedding -> `L1_PrevSamples` -> `L2`, between which the
-  original has no nonlinearity: the frame tier's output and a look-up for each previous sample give L2's sum.
-
-The products are formed in float64 and rounded once. Widths are padded with zeros to multiples of 16: a
-padded unit stays at zero. Weights of products are packed (`product.pack`).
+Done here, once: weight normalisation, and the products of consecutive linear maps without a nonlinearity
+between them. The slower tier's vector, `InputExpand` and `Step.Input` become one map to the gates; so do
+`FrameLevel.Output` and `SampleLevel.L2`; embedding, `L1_PrevSamples` and L2 become a look-up. Products are
+formed in float64 and rounded once. Widths are padded with zeros to multiples of 16: a padded unit stays at
+zero. Weights of products are packed (`product.pack`).
 """
 
 from collections.abc import Mapping
@@ -26,10 +21,7 @@ Arrays = Mapping[str, NDArray]
 
 
 class Tier(NamedTuple):
-    """Recurrent tier of R layers. H: padded width; G: gates per layer (GRU 3, LSTM 4).
-
-    M is the summed width of what reads the tier's input: G H, or R G H with skip connections.
-    """
+    """Tier of R layers. H: padded width; G: gates per layer; M: G H, or R G H with skip connections."""
 
     frame_size: int  # FS: samples per step
     ratio: int  # steps of the tier below (for the last one: samples) per step
@@ -48,7 +40,7 @@ class Tier(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Prepared model. Q: levels; H: padded width."""
+    """Prepared model. Q: levels."""
 
     tiers: tuple[Tier, ...]  # the slowest first
     tables: NDArray  # (FS, Q, H): each previous sample's part of the sample tier's first sum; or none
@@ -58,38 +50,30 @@ class Weights(NamedTuple):
 
 def prepare(arrays: Arrays, hp: SampleRNN | OneTier) -> Weights:
     """Normalise, multiply, pad and pack named parameters."""
-    tiers: tuple[Tier, ...]
-    names: tuple[str, ...]
+    names = ["L3", "Output"]
     if isinstance(hp, OneTier):
         tier = hyperparameters.Tier("SampleLevel", "h0", 1, 1)
-        first, bias = _linear(arrays, "SampleLevel.L1")
-        tiers = (_tier(arrays, hp, tier, None, first, bias, 1),)
-        tables, names = np.zeros((0, hp.q_levels, hp.dim)), ("L2", "L3", "Output")
+        tiers = [_tier(arrays, hp, tier, None, *_linear(arrays, "SampleLevel.L1"), 1)]
+        tables, names = np.zeros((0, hp.q_levels, hp.dim)), ["L2", *names]
     else:
-        tiers = _tiers(arrays, hp)
-        tables, names = _tables(arrays, hp), ("L3", "Output")
+        tiers, tables = _tiers(arrays, hp), _tables(arrays, hp)
     layers = [_linear(arrays, f"SampleLevel.{name}") for name in names]
-    return Weights(
-        tiers,
-        _columns(tables, hp.dim),
-        tuple(pack(_rows(W, hp.dim)) for W, _ in layers),
-        tuple(_padded(b) for _, b in layers),
-    )
+    tables = np.pad(tables, ((0, 0), (0, 0), (0, _wide(hp.dim) - hp.dim))).astype(np.float32)
+    packed = tuple(pack(_rows(W, hp.dim)) for W, _ in layers)
+    return Weights(tuple(tiers), tables, packed, tuple(_padded(b) for _, b in layers))
 
 
-def _tiers(arrays: Arrays, hp: SampleRNN) -> tuple[Tier, ...]:
-    ratios = [a.frame_size // b.frame_size for a, b in zip(hp.tiers, hp.tiers[1:], strict=False)]
-    ratios.append(hp.tiers[-1].frame_size)
-    tiers = []
-    for k, (tier, ratio) in enumerate(zip(hp.tiers, ratios, strict=True)):
-        W, b = _linear(arrays, f"{tier.name}.Output")
+def _tiers(arrays: Arrays, hp: SampleRNN) -> list[Tier]:
+    sizes, tiers = [tier.frame_size for tier in hp.tiers] + [1], []
+    for k, tier in enumerate(hp.tiers):
+        (W, b), ratio = _linear(arrays, f"{tier.name}.Output"), sizes[k] // sizes[k + 1]
         if tier == hp.tiers[-1]:  # no nonlinearity before L2
             L2, L2_bias = _linear(arrays, "SampleLevel.L2")
             W = (W.reshape(hp.dim * ratio, hp.dim) @ L2).reshape(W.shape)
             b = (b.reshape(ratio, hp.dim) @ L2 + L2_bias).ravel()
         expand = _linear(arrays, f"{tier.name}.InputExpand") if k else None
         tiers.append(_tier(arrays, hp, tier, expand, W, b, ratio))
-    return tuple(tiers)
+    return tiers
 
 
 def _tier(
@@ -122,7 +106,11 @@ def _tier(
         bias[: read.shape[1]] += expand[1] @ read
     recurrent = [_gates(_effective(arrays, f"{name}.Step.Recurrent_Gates"), D) for name in names]
     candidates = [] if is_lstm else [_effective(arrays, f"{n}.Step.Recurrent_Candidate") for n in names]
-    skips, skip_bias = _skips(arrays, hp, stack)
+    skips, skip_bias = [], np.zeros(D)
+    if hp.skip_conn:
+        stacks = [f"{stack}{k}" if is_lstm else stack for k in range(1, R + 1)]
+        outputs = [f"{own}.outskip{k}y" for k, own in enumerate(stacks, 1)]
+        skips, skip_bias = [_effective(arrays, name) for name in outputs], arrays[f"{outputs[0]}.b"]
     return Tier(
         frame_size=tier.frame_size,
         ratio=ratio,
@@ -139,16 +127,6 @@ def _tier(
         upsample=pack(_rows(_gates(upsample, D), D)),
         upsample_bias=_gates(upsample_bias[None], D)[0].astype(np.float32),
     )
-
-
-def _skips(arrays: Arrays, hp: SampleRNN | OneTier, stack: str) -> tuple[list[NDArray], NDArray]:
-    """Maps (D, D) from each layer to the output sum of the stack, and its bias (D,)."""
-    if not hp.skip_conn:
-        return [], np.zeros(hp.dim)
-    names = [f"{stack}.outskip{k}y" for k in range(1, hp.n_rnn + 1)]
-    if hp.rnn_type == "LSTM":
-        names = [f"{stack}{k}.outskip{k}y" for k in range(1, hp.n_rnn + 1)]
-    return [_effective(arrays, name) for name in names], arrays[f"{names[0]}.b"]
 
 
 def _tables(arrays: Arrays, hp: SampleRNN) -> NDArray:
@@ -168,9 +146,6 @@ def rescaled_levels(hp: SampleRNN | OneTier) -> NDArray[np.float32]:
     """Rescaled input of a recurrent tier for each level 0..Q-1 (`layers.rescale`)."""
     levels = np.arange(hp.q_levels, dtype=np.float32)
     return (levels / np.float32(hp.q_levels // 2) - np.float32(1)) * np.float32(2)
-
-
-# --- helpers ------------------------------------------------------------------------------------------------
 
 
 def _linear(arrays: Arrays, name: str) -> tuple[NDArray, NDArray]:
@@ -198,22 +173,13 @@ def _rows(W: NDArray, D: int) -> NDArray:
     return np.pad(W, ((0, _wide(D) - D), (0, 0)))
 
 
-def _columns(tables: NDArray, D: int) -> NDArray[np.float32]:
-    """Tables (FS, Q, D) padded to (FS, Q, H)."""
-    return np.pad(tables, ((0, 0), (0, 0), (0, _wide(D) - D))).astype(np.float32)
-
-
 def _padded(b: NDArray) -> NDArray[np.float32]:
-    """b (n,) padded with zeros to a multiple of 16."""
     return np.pad(b, (0, _wide(len(b)) - len(b))).astype(np.float32)
 
 
 def _stack(matrices: list[NDArray]) -> NDArray[np.float32]:
     """Packed matrices, stacked: (R, panels, n_in, 16); none: (0, 0, 0, 16)."""
     return np.stack([pack(W) for W in matrices]) if matrices else np.zeros((0, 0, 0, LANES), np.float32)
-
-
-# --- states -------------------------------------------------------------------------------------------------
 
 
 def widen_state(state: NDArray, hp: SampleRNN | OneTier) -> NDArray[np.float32]:
