@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib.image
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.reproduction import figures
-from samplernn_theano.reproduction.measured import Score
-from samplernn_theano.reproduction.records import Attempt
-from samplernn_theano.reproduction.tables import Filled
 from samplernn_theano.utils.files import atomic_write
+
+if TYPE_CHECKING:
+    from samplernn_theano.reproduction.records import Attempt
+    from samplernn_theano.reproduction.tables import Filled
 
 # Okabe and Ito's colour-blind-safe palette.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -33,7 +33,7 @@ class Picture(NamedTuple):
     height: int
 
 
-def table(folder: Path, filled: Filled) -> Picture:
+def table(folder: Path, filled: "Filled") -> Picture:
     """Draw our scores (with standard errors) and the published ones: a panel per column, a line per model.
 
     Table 3 is drawn over its lengths.
@@ -47,7 +47,12 @@ def table(folder: Path, filled: Filled) -> Picture:
     panels = figure.subplots(len(columns), squeeze=False, sharex=len({c.unit for c in columns}) == 1)[:, 0]
     for i, (axes, column) in enumerate(zip(panels, columns, strict=True)):
         scores = [row[i] for _, row in filled.rows]
-        _points(axes, scores)
+        for y, score in enumerate(scores):
+            if score.published is not None:
+                axes.plot(score.published, y, "D", color=PUBLISHED, ms=6, label="published")
+            if score.value is not None:
+                label = f"ours ({score.badge})" if score.badge else "ours"
+                axes.errorbar(score.value, y, xerr=score.error, fmt="o", label=label, **OURS)
         axes.set_yticks(range(len(scores)), [score.title for score in scores], fontsize=9)
         axes.set_ylim(len(scores) - 0.5, -0.5)
         axes.set_title(column.title, fontsize=10, loc="left")
@@ -61,16 +66,7 @@ def table(folder: Path, filled: Filled) -> Picture:
     return _save(path, figure, f"{filled.layout.title}: ours and the published numbers as points")
 
 
-def _points(axes: Axes, scores: Sequence[Score]) -> None:
-    for y, score in enumerate(scores):
-        if score.published is not None:
-            axes.plot(score.published, y, "D", color=PUBLISHED, ms=6, label="published")
-        if score.value is not None:
-            label = f"ours ({score.badge})" if score.badge else "ours"
-            axes.errorbar(score.value, y, xerr=score.error, fmt="o", label=label, **OURS)
-
-
-def _lengths(path: Path, filled: Filled) -> Picture:
+def _lengths(path: Path, filled: "Filled") -> Picture:
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     axes = figure.subplots()
     lengths = [int(column.title) for column in filled.layout.columns]
@@ -92,7 +88,7 @@ def _lengths(path: Path, filled: Filled) -> Picture:
     return _save(path, figure, "Table 3: validation NLL over the length of subsequences, ours and published")
 
 
-def curves(path: Path, title: str, runs: Mapping[str, Sequence[Attempt]]) -> Picture | None:
+def curves(path: Path, title: str, runs: "Mapping[str, Sequence[Attempt]]") -> Picture | None:
     """Draw the validation NLL of attempts, by title of the model; None without evaluations."""
     evaluated = {name: [a for a in attempts if a.evaluations] for name, attempts in runs.items()}
     if not any(evaluated.values()):

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from scipy.stats import t
 
-from samplernn_theano.reproduction.measured import Score
 from samplernn_theano.reproduction.records import PAPER, Results, number
-from samplernn_theano.reproduction.tables import Filled
+from samplernn_theano.reproduction.tables import Filled, Score
 
 CHANCE = 8.0
 """Bits per sample of a uniform distribution over 256 levels."""

@@ -30,7 +30,6 @@ from samplernn_theano.reproduction.experiments import (
     read_experiments,
     read_listening_tests,
 )
-from samplernn_theano.reproduction.measured import describe_substitute
 from samplernn_theano.reproduction.published import read_differences, read_numbers
 from samplernn_theano.reproduction.records import Attempt, Results
 from samplernn_theano.utils.files import write_text
@@ -63,7 +62,7 @@ def write(out: Path) -> Path:
         "progress": _progress(results, experiments),
         "conclusions": conclusions.statements(results, filled),
         "tables": [(table, charts.table(folder, table)) for table in filled],
-        "substitutes": {name: describe_substitute(results, name) for name in results.data},
+        "substitutes": {name: tables.describe_substitute(results, name) for name in results.data},
         "retention": report_sections.retention(results, experiments, numbers, folder),
         "listening": [
             report_sections.listening(results, test, experiments, folder) for test in tests.values()

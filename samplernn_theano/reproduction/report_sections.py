@@ -13,9 +13,9 @@ from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.listening import analysis
 from samplernn_theano.reproduction import charts
 from samplernn_theano.reproduction.experiments import Experiment, ListeningTest
-from samplernn_theano.reproduction.measured import badge, is_substitute
 from samplernn_theano.reproduction.published import Difference, Number, applying
 from samplernn_theano.reproduction.records import STEPS, Attempt, Results, number, part, text
+from samplernn_theano.reproduction.tables import badge, is_substitute
 from samplernn_theano.utils.text import format_duration
 
 

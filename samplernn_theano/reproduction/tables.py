@@ -1,17 +1,199 @@
-"""Tables 1 to 4 of the paper with our scores next to the published ones."""
+"""Tables 1 to 4 of the paper with our scores next to the published ones; our data next to the paper's."""
 
+import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean, stdev
+from typing import Any
 
+from samplernn_theano.config import presets
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.config.schedule import original_learning_rate, stored_schedule
+from samplernn_theano.data.check import AUTHORS
+from samplernn_theano.data.dataset import SPLITS
+from samplernn_theano.data.manifest import hours
 from samplernn_theano.reproduction.experiments import Experiment
-from samplernn_theano.reproduction.measured import BITS, NATS, Score, is_substitute, score
 from samplernn_theano.reproduction.published import Difference, Number, applying
-from samplernn_theano.reproduction.records import Results
+from samplernn_theano.reproduction.records import PAPER, Attempt, Results, number, part, text
+
+BITS, NATS = "bits per sample", "nats per sample"
+
+CLOSE = 0.05
+"""Relative difference of sizes and standard deviations up to which recordings count as the same: other cuts
+change them a little, other recordings far more."""
 
 MODELS = ("one_tier", "wavenet", "two_tier", "three_tier")
 SETS = ("blizzard", "onomatopoeia", "music")
 LENGTHS = ("32", "64", "128", "256", "512")
 VARIANTS = ("two_tier", "without_embedding_one_hot", "without_embedding_real", "multi_softmax")
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of an experiment on a split."""
+
+    experiment: str
+    title: str
+    value: float | None  # mean over seeds; None if no seed is done
+    error: float | None  # standard error: over seeds if there are several, else over the clips of the split
+    over: str  # population of the error: "seeds", "clips" or ""
+    n: int  # size of that population
+    seeds: tuple[int, int]  # number of finished seeds, and of started or requested ones
+    badge: str  # see `badge`
+    problems: tuple[str, ...]  # reasons why seeds have no score
+    published: float | None
+    doubt: str  # uncertainty about the published number
+    extent: str  # iterations and epochs of a training at the paper's scale
+    differences: tuple[int, ...] = ()  # numbers of the differences from the paper that apply
+
+    @property
+    def ours(self) -> str:
+        """Our score with its standard error."""
+        return f"{self.value:.3f}" + ("" if self.error is None else f" ± {self.error:.3f}")
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the published one."""
+        return None if self.value is None or self.published is None else self.value - self.published
+
+
+def score(
+    results: Results,
+    experiment: Experiment,
+    split: str,
+    unit: str,
+    numbers: Sequence[Number],
+    substitute: bool,
+) -> Score:
+    """The score of an experiment on a split, in `unit`."""
+    attempts = results.of(experiment.run)
+    found = [(attempt, _value(attempt, split, unit)) for attempt in attempts]
+    done = [attempt for attempt, pair in found if pair]
+    values = [pair[0] for _, pair in found if pair]
+    error, over, n = None, "", len(values)
+    if n > 1:
+        error, over = stdev(values) / math.sqrt(n), "seeds"
+    elif n == 1:
+        error, over = next(pair[1] for _, pair in found if pair), "clips"
+        n = int(number(part(done[0].result("evaluate"), split).get("clips")) or 0)
+    requested = {*results.requested.get(experiment.name, ()), *results.requested.get(experiment.run, ())}
+    total = max(1, len(attempts), len(requested))
+    theirs = next((n for n in numbers if n.experiment == experiment.name and n.split == split), None)
+    doubt = f"if in {unit.split()[0]}" if theirs and theirs.unit != unit else ""
+    return Score(
+        experiment=experiment.name,
+        title=experiment.title,
+        value=fmean(values) if values else None,
+        error=error,
+        over=over,
+        n=n,
+        seeds=(len(values), total),
+        badge=badge([(attempt, experiment) for attempt in done], substitute),
+        problems=_problems([attempt for attempt in attempts if attempt not in done], len(done), total),
+        published=theirs.value if theirs else None,
+        doubt="unverified" if theirs and theirs.certainty == "memory" else doubt,
+        extent=_extent(done),
+    )
+
+
+def _value(attempt: Attempt, split: str, unit: str) -> tuple[float, float | None] | None:
+    """The score of an attempt and its standard error over clips, or None."""
+    found = part(attempt.result("evaluate"), split)
+    bits, error = number(found.get("score")), number(found.get("standard_error"))
+    if bits is None or attempt.why_missing("evaluate"):
+        return None
+    if unit == BITS:
+        return bits, error
+    return bits * math.log(2), None if error is None else error * math.log(2)
+
+
+def badge(attempts: Sequence[tuple[Attempt, Experiment]], substitute: bool) -> str:
+    """The scale of these attempts at experiments, or another difference from the paper's.
+
+    It is empty only for the authors' hyper-parameters, trained for their time on their data; `substitute` is
+    True if the data are not the paper's.
+    """
+    departures = list(filter(None, dict.fromkeys(_departure(*attempt) for attempt in attempts)))
+    return ", ".join(departures or ["other data"] * bool(attempts and substitute))
+
+
+def _departure(attempt: Attempt, experiment: Experiment) -> str:
+    """The difference of a training from the paper's in scale, time or hyper-parameters."""
+    if attempt.planned_scale != PAPER:
+        return attempt.scale or "scale unknown"
+    if not _is_best(attempt.settings, experiment):
+        return "other hyper-parameters"
+    return attempt.scale if attempt.scale != PAPER else ""
+
+
+def _is_best(settings: Mapping[str, Any], experiment: Experiment) -> bool:
+    """True if a training had the authors' best hyper-parameters with the experiment's flags."""
+    if settings.get("family") != experiment.family:
+        return False
+    flags = {"learning_rate": original_learning_rate(FAMILIES[experiment.family]), **experiment.flags}
+    rate = flags.pop("learning_rate")
+    moments = {"mean": None, "std": None}  # of the data, with which real-valued models normalise
+    best = asdict(presets.preset(experiment.family, "best", flags)) | moments
+    expected = json.loads(json.dumps(best))
+    actual = {**part(settings, "hyperparameters"), **moments}
+    return actual == expected and stored_schedule(settings).get("learning_rate") == rate
+
+
+def _extent(attempts: Sequence[Attempt]) -> str:
+    """Iterations and epochs of trainings at the paper's scale."""
+    trained = [attempt.result("train") for attempt in attempts if attempt.planned_scale == PAPER]
+    counts = []
+    for name in ("iterations", "epochs"):
+        values = [value for result in trained if (value := number(result.get(name))) is not None]
+        if values:
+            limits = dict.fromkeys(f"{value:,.0f}" for value in (min(values), max(values)))
+            counts.append(f"{' to '.join(limits)} {name.removesuffix('s') if max(values) == 1 else name}")
+    return ", ".join(counts)
+
+
+def _problems(unscored: Sequence[Attempt], done: int, total: int) -> tuple[str, ...]:
+    """Reasons why attempts have no score, and the number of seeds, of `total`, without an attempt."""
+    missing = total - len(unscored) - done
+    problems = [
+        (f"seed {attempt.seed}: " if total > 1 else "")
+        + (attempt.why_missing("evaluate") or "scored, but the score is NaN or infinite")
+        for attempt in unscored
+    ]
+    if missing:
+        problems.append("not run" if missing == total else f"{missing} of {total} seeds: not run")
+    return tuple(problems)
+
+
+def is_substitute(results: Results, name: str) -> bool:
+    """True unless the data set `name` has the size and statistics of the paper's."""
+    result = part(results.data.get(name, {}), "result")
+    if _about(results, name) or name not in AUTHORS:
+        return True  # the authors' recordings of other sets are unknown
+    _, std, sizes = AUTHORS[name]
+    clips = [number(part(result, "splits", split).get("clips")) for split in SPLITS]
+    ours, theirs = [number(result.get("train_std")), *clips], [std, *sizes]
+    pairs = zip(ours, theirs, strict=True)
+    return not all(n is not None and abs(n - expected) <= CLOSE * expected for n, expected in pairs)
+
+
+def describe_substitute(results: Results, name: str) -> str:
+    """A description of the data that replace the paper's; empty if none do."""
+    record = results.data.get(name, {})
+    if not part(record, "result") or not is_substitute(results, name):
+        return ""
+    about = _about(results, name)
+    if not about and record.get("scale") == "smoke" and name not in results.given:
+        about = "synthetic demo set"
+    elif not about and name in AUTHORS:
+        about = "size and statistics are not the authors'"
+    seconds = sum(number(part(record, "result", "splits", split).get("seconds")) or 0 for split in SPLITS)
+    return f"{about or "the authors' recordings are not public"}; {hours(seconds)}"
+
+
+def _about(results: Results, name: str) -> str:
+    """The description of a set given with the last command, else when the set was made."""
+    return results.about.get(name) or text(part(results.data.get(name, {}), "result").get("about"))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from samplernn_theano.config.schedule import Schedule, original_learning_rate
 from samplernn_theano.reproduction import (
     charts,
     conclusions,
-    measured,
     records,
     report,
     report_audio,
@@ -313,7 +312,7 @@ def test_only_the_papers_models_and_time_have_no_badge(tmp_path, experiment, hou
     done(tmp_path, experiment, 1.1, scale="paper", hours=hours, settings=settings)
     known = read_experiments()
     found = records.read(tmp_path, known)
-    shown = measured.score(found, known[experiment], "test", measured.BITS, [], substitute=False)
+    shown = tables.score(found, known[experiment], "test", tables.BITS, [], substitute=False)
     assert shown.badge == badge and shown.extent == "600 iterations, 1 epoch"
 
 
