@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
@@ -18,7 +17,7 @@ from samplernn_theano.errors import DataError
 from samplernn_theano.listening import responses, statistics, waet
 from samplernn_theano.listening.responses import Listener, Test
 from samplernn_theano.utils.files import atomic_write
-from samplernn_theano.utils.plotting import save_figure
+from samplernn_theano.utils.plotting import new_figure, save_figure
 from samplernn_theano.utils.text import escape_control_characters, format_table
 
 FEW_DECIDED = 6
@@ -30,8 +29,6 @@ SHARES = {"a_votes": "share_a", "none": "share_none", "b_votes": "share_b"}
 COLOURS = ("#0072b2", "#d9d9d9", "#e69f00")
 """Colours of A, no preference and B, from Okabe and Ito's colour-blind-safe palette."""
 
-# --- reading ------------------------------------------------------------------------------------------------
-
 
 def read_all(folder: Path, test: Test, files: Sequence[Path]) -> tuple[list[Listener], list[str], int]:
     """Read all results: those stored by the server, the files in `folder`/results, and `files`.
@@ -39,13 +36,7 @@ def read_all(folder: Path, test: Test, files: Sequence[Path]) -> tuple[list[List
     Returns the first result of each listener, a sentence for each result that is left out, and the number of
     further results.
     """
-    found: list[Listener] = []
-    problems: list[str] = []
-    if (store := folder / responses.STORE).exists():
-        try:
-            found, problems = responses.read_store(store, test)
-        except DataError as error:
-            problems = [str(error)]
+    found, problems = responses.read_store(folder / responses.STORE, test)
     own = sorted(p for p in (folder / "results").glob("*") if p.suffix in (".json", ".xml"))
     for path in [*own, *files]:
         try:
@@ -80,22 +71,18 @@ def count(
     return counts
 
 
-# --- summary ------------------------------------------------------------------------------------------------
-
-
 def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
     """Analyse the votes of the listening test in `folder`, and those in `files` outside of it.
 
     Returns
     -------
     dict
-        ``title``; ``listeners`` and ``votes``, counts; ``systems``, names, the most preferred first;
-        ``pairs``, each with ``a``, ``b`` (names, a the more preferred system), ``a_votes``, ``none``,
-        ``b_votes``, ``p_value`` (sign-flip test over listeners), ``p_holm`` (corrected; both None without
-        votes) and ``share_a``, ``share_none``, ``share_b`` (see `statistics.share`); ``ranking``, each with
-        ``system`` and ``score``, its mean preference with ``value``, ``low`` and ``high``, of the bootstrap
-        alone: too narrow with fewer than about 20 listeners, None with one; ``checks``, remarks on single
-        listeners; ``problems``, results left out; ``duplicates``, further results of the same listeners.
+        title; listeners and votes, counts; systems, names, the most preferred first; pairs, each with a, b
+        (names, a the more preferred system), a_votes, none, b_votes, p_value (sign-flip test over listeners),
+        p_holm (corrected; both None without votes) and share_a, share_none, share_b (see `statistics.share`);
+        ranking, each with system and score, its mean preference, whose interval is of the bootstrap alone:
+        too narrow with fewer than about 20 listeners, None with one; checks, remarks on single listeners;
+        problems, results left out; duplicates, further results of the same listeners.
     """
     test = responses.read_test(folder)
     names = responses.read_names(folder, test)
@@ -142,12 +129,12 @@ def _ranking(
     counts: NDArray[np.int64], drawn: NDArray[np.int64] | None, systems: Sequence[str]
 ) -> list[dict[str, Any]]:
     values = statistics.mean_preference(counts.sum(axis=0))
+    preferences = None if drawn is None else statistics.mean_preference(drawn)
     ranking = []
     for i, system in enumerate(systems):
-        limits = None if drawn is None else statistics.interval(statistics.mean_preference(drawn)[:, i])
-        value = float(values[i]) if np.isfinite(values[i]) else None
-        low, high = limits or (None, None)
-        ranking.append({"system": system, "score": {"value": value, "low": low, "high": high}})
+        limits = preferences is not None and statistics.interval(preferences[:, i])
+        score = (float(values[i]) if np.isfinite(values[i]) else None, *(limits or (None, None)))
+        ranking.append({"system": system, "score": dict(zip(("value", "low", "high"), score, strict=True))})
     return ranking
 
 
@@ -167,9 +154,6 @@ def check_listener(listener: Listener, test: Test) -> list[str]:
         f"left {listener.unanswered} of {shown} pairs without a vote": listener.unanswered,
     }
     return [f"{name} {remark}" for remark, holds in remarks.items() if holds]
-
-
-# --- output -------------------------------------------------------------------------------------------------
 
 
 def run(folder: Path, files: Sequence[Path], out: Path | None, csv: Path | None) -> int:
@@ -247,16 +231,13 @@ def write_csv(path: Path, found: Mapping[str, Any]) -> None:
         writer.writerows(rows)
 
 
-# --- figure -------------------------------------------------------------------------------------------------
-
-
 def draw(path: Path, found: Mapping[str, Any]) -> None:
     """Draw a summary as stacked bars, one for each pair of systems, as in the paper's figures 3 and 4.
 
     Below each bar are the intervals of both shares, of A from the left end and of B from the right end.
     """
     pairs = found["pairs"]
-    figure = Figure(figsize=(9, 1.6 + 0.85 * len(pairs)), layout="constrained")
+    figure = new_figure(9, 1.6 + 0.85 * len(pairs))
     axes = figure.subplots()
     for row, pair in enumerate(pairs):
         _draw_bar(axes, row, pair)

@@ -5,11 +5,10 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -28,8 +27,7 @@ FILES = {"index.html", "test.json", "key.json", "sounds"}
 """Contents of the folder."""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """A new listening test."""
 
     folder: Path
@@ -63,31 +61,23 @@ def make(
     # Neither the ids nor the order of systems and sounds tell their names.
     order = np.random.default_rng([seed, 2]).permutation(len(systems))
     ids = {name: f"system{number}" for name, number in zip(chosen.clips, order + 1, strict=True)}
-    test: dict[str, Any] = {
-        "format": FORMAT,
-        "title": title,
-        "pairs": pairs,
-        "seconds": len(next(iter(pcm.values()))) / SAMPLE_RATE,
-        "post": post,
-        "systems": {
-            ids[name]: [sound for sound, (system, _) in named.items() if system == name]
-            for name in sorted(ids, key=lambda name: ids[name])
-        },
+    test: dict[str, Any] = {"format": FORMAT, "title": title, "pairs": pairs, "post": post}
+    test["seconds"] = len(next(iter(pcm.values()))) / SAMPLE_RATE
+    test["systems"] = {
+        ids[name]: [sound for sound, (system, _) in named.items() if system == name]
+        for name in sorted(ids, key=lambda name: ids[name])
     }
     test["id"] = hashlib.sha256(json.dumps(test, sort_keys=True).encode()).hexdigest()[:16]
-    key = {
-        "format": "samplernn listening key 1",
-        "test": test["id"],
-        "systems": {system: name for name, system in ids.items()},
-        "sounds": {
-            sound: {
-                "system": ids[name],
-                "file": str(clip.path),
-                "loudness": round(clip.loudness, 2),
-                "gain": round(chosen.loudness - clip.loudness, 2),
-            }
-            for sound, (name, clip) in named.items()
-        },
+    key: dict[str, Any] = {"format": "samplernn listening key 1", "test": test["id"]}
+    key["systems"] = {system: name for name, system in ids.items()}
+    key["sounds"] = {
+        sound: {
+            "system": ids[name],
+            "file": str(clip.path),
+            "loudness": round(clip.loudness, 2),
+            "gain": round(chosen.loudness - clip.loudness, 2),
+        }
+        for sound, (name, clip) in named.items()
     }
     page = _page(test, pcm)
     with atomic_folder(out, out.parent, overwrite) as folder:
@@ -108,9 +98,8 @@ def _check_out(out: Path, overwrite: bool) -> None:
     except DataError as error:
         raise OutputError(f"{out} holds other files; name an empty or new folder.") from error
     if others := sorted({path.name for path in out.iterdir()} - FILES):
-        raise OutputError(
-            f"The folder {out} also holds {others[0]}, which may be votes; name an empty or new folder."
-        )
+        found = f"{others[0]}, which may be votes"
+        raise OutputError(f"The folder {out} also holds {found}; name an empty or new folder.")
     if not overwrite:
         raise OutputError(f"The folder {out} holds a test; name another one, or give --overwrite.")
 
@@ -118,9 +107,8 @@ def _check_out(out: Path, overwrite: bool) -> None:
 def _identified(chosen: Stimuli, seed: int) -> dict[str, tuple[str, Clip]]:
     """System and clip of each sound by an id that depends on neither the system's name nor the file."""
     all_clips = [(name, clip) for name, clips in chosen.clips.items() for clip in clips]
-    order = np.random.default_rng([seed, 1]).permutation(len(all_clips))
     named = {}
-    for position, i in enumerate(order):
+    for position, i in enumerate(np.random.default_rng([seed, 1]).permutation(len(all_clips))):
         text = f"{seed} {position} ".encode() + chosen.pcm(all_clips[i][1]).tobytes()
         named[hashlib.sha256(text).hexdigest()[:12]] = all_clips[i]
     return dict(sorted(named.items()))

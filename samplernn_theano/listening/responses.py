@@ -3,8 +3,8 @@
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +22,10 @@ STORE = "results.sqlite"
 MAX_BYTES = 2**20
 """Maximum size of a result."""
 
+TOO_LARGE = "This is too large to be the result of a listener."
+
 FIELDS = {"format", "test", "listener", "started", "finished", "votes"}
 VOTE_FIELDS = {"pair", "a", "b", "vote", "seconds", "plays_a", "plays_b"}
-
-# --- the test -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -43,43 +43,37 @@ class Test:
 
 def read_test(folder: Path) -> Test:
     """Read the listening test in `folder`."""
-    found = _read_json(folder / "test.json")
-    try:
-        sounds = {str(sound): str(system) for system, ids in found["systems"].items() for sound in ids}
-        test = Test(
-            str(found["id"]), str(found["title"]), int(found["pairs"]), float(found["seconds"]), sounds
-        )
-        if found["format"] != FORMAT or len(set(sounds.values())) < 2:
+    with _reading(folder / "test.json", "is no listening test; make the test again.") as found:
+        systems = {str(sound): str(system) for system, ids in found["systems"].items() for sound in ids}
+        if found["format"] != FORMAT or len(set(systems.values())) < 2:
             raise ValueError
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{folder}/test.json is no listening test; make the test again.") from error
-    return test
+        name, length = str(found["title"]), float(found["seconds"])
+        return Test(str(found["id"]), name, int(found["pairs"]), length, systems)
 
 
 def read_names(folder: Path, test: Test) -> dict[str, str]:
     """Read the names of the systems by id from key.json."""
-    found = _read_json(folder / "key.json")
-    try:
+    with _reading(folder / "key.json", "is not the key of this test; restore it from a copy.") as found:
         names = {str(system): str(name) for system, name in found["systems"].items()}
         if found["test"] != test.id or not set(test.system_of.values()) <= names.keys():
             raise ValueError
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{folder}/key.json is not the key of this test; restore it from a copy.") from error
-    return names
+        return names
 
 
-def _read_json(path: Path) -> Any:
+@contextmanager
+def _reading(path: Path, otherwise: str) -> Iterator[Any]:
+    """Yield the content of a JSON file; whatever goes wrong with it in the block is a DataError."""
     try:
-        return json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise DataError(
-            f"There is no {path.name} in {path.parent}; make a test with `samplernn listening-test make`."
-        ) from error
+        hint = "make a test with `samplernn listening-test make`."
+        raise DataError(f"There is no {path.name} in {path.parent}; {hint}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is damaged; make the test again.") from error
-
-
-# --- the result of a listener -------------------------------------------------------------------------------
+    try:
+        yield found
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} {otherwise}") from error
 
 
 @dataclass(frozen=True)
@@ -106,7 +100,7 @@ class Listener:
 def parse(raw: bytes, test: Test) -> tuple[Listener, Mapping[str, Any]]:
     """Parse and check the result of a listener from a file or request; also return the parsed JSON."""
     if len(raw) > MAX_BYTES:
-        raise DataError("This is too large to be the result of a listener.")
+        raise DataError(TOO_LARGE)
     try:
         found = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -122,8 +116,8 @@ def parse(raw: bytes, test: Test) -> tuple[Listener, Mapping[str, Any]]:
         raise DataError("A vote of the result is invalid.")
     if sorted(vote["pair"] for vote in votes) != list(range(test.pairs)):
         raise DataError(f"The result must have {test.pairs} votes, on the pairs from 0, each once.")
-    keys = ("a", "b", "vote", "seconds", "plays_a", "plays_b")
-    return Listener(found["listener"], tuple(Vote(*(vote[k] for k in keys)) for vote in votes)), found
+    own = (Vote(**{name: vote[name] for name in VOTE_FIELDS - {"pair"}}) for vote in votes)
+    return Listener(found["listener"], tuple(own)), found
 
 
 def _is_name(name: Any) -> bool:
@@ -153,18 +147,17 @@ def _is_vote(vote: Any, test: Test) -> bool:
     )
 
 
-# --- the store ----------------------------------------------------------------------------------------------
-
-
 def read_store(path: Path, test: Test) -> tuple[list[Listener], list[str]]:
-    """Read the results stored by the server, and a sentence for each invalid row."""
+    """Read the results stored by the server, and a sentence for each that cannot be read."""
+    if not path.exists():
+        return [], []
     # Without writing or locking out a running server; SQLite needs auxiliary files unless told "immutable".
     mode = "mode=ro" if os.access(path.parent, os.W_OK) else "immutable=1"
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)) as database:
             rows = database.execute("SELECT id, raw FROM results ORDER BY id").fetchall()
     except sqlite3.Error as error:
-        raise DataError(f"{path} cannot be read ({error}); restore a copy, or move it away.") from error
+        return [], [f"{path} cannot be read ({error}); restore a copy, or move it away."]
     listeners, problems = [], []
     for number, raw in rows:
         try:

@@ -2,9 +2,11 @@
 
 import json
 import signal
+import socket
 import socketserver
 import sqlite3
 import sys
+import threading
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -31,6 +33,13 @@ CREATE TABLE IF NOT EXISTS results (
     UNIQUE (test, listener)
 )"""
 
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",  # the page has its own in addition
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
 REASONS = {
     "SQLITE_FULL": "The disk is full; free some space.",
     "SQLITE_READONLY": "The folder of the test is not writable; change its permissions.",
@@ -46,9 +55,8 @@ def serve(folder: Path, host: str, port: int) -> None:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with make(folder, host, port) as server:
-            print(
-                f"The listening test is at http://{host}:{server.server_port}/ (Ctrl-C to stop)", flush=True
-            )
+            address = f"http://{host}:{server.server_port}/"
+            print(f"The listening test is at {address} (Ctrl-C to stop)", flush=True)
             server.serve_forever()
     except KeyboardInterrupt:
         print(f"The server has stopped; the results are in {folder / responses.STORE}", flush=True)
@@ -104,7 +112,23 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
     server_version = "samplernn"
     sys_version = ""
-    timeout = 30.0  # seconds to wait for a client
+    timeout = 30.0  # seconds to wait for the client to send something
+    request_timeout = 120.0  # seconds for a whole request, however often it does
+    answer_timeout = 600.0  # seconds for a whole answer: a page of megabytes on a slow line
+
+    def handle(self) -> None:
+        """Handle a request, and end a connection on which it takes too long to arrive."""
+        self.timer = threading.Timer(self.request_timeout, self._disconnect)
+        self.timer.daemon = True
+        self.timer.start()
+        try:
+            super().handle()
+        finally:
+            self.timer.cancel()
+
+    def _disconnect(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
         """Send the page."""
@@ -125,6 +149,8 @@ class Handler(BaseHTTPRequestHandler):
         # Pages of other sites cannot post this type without the server's permission.
         if self.headers.get_content_type() != "application/json":
             return self._answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Results must be application/json.")
+        if len(raw) > responses.MAX_BYTES:
+            return self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, responses.TOO_LARGE)
         try:
             _, result = responses.parse(raw, self.server.test)
             count = add(self.server.store, self.server.test, result)
@@ -146,24 +172,17 @@ class Handler(BaseHTTPRequestHandler):
         self._send(status, "application/json", body.encode())
 
     def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+        self.timer.cancel()
+        self.connection.settimeout(self.answer_timeout)
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header(
-            "Content-Security-Policy", "frame-ancestors 'none'"
-        )  # the page has its own in addition
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Referrer-Policy", "no-referrer")
+        for name, value in {**HEADERS, "Content-Type": kind, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Do not log requests."""
-
-
-# --- storing ------------------------------------------------------------------------------------------------
 
 
 def add(store: Path, test: responses.Test, result: Any) -> int:

@@ -55,9 +55,6 @@ class Stimuli:
         return pcm_16(clip.samples * np.float32(10 ** ((self.loudness - clip.loudness) / 20)))
 
 
-# --- measures -----------------------------------------------------------------------------------------------
-
-
 def loudness(samples: NDArray[np.floating]) -> float:
     """Integrated loudness of at least 0.4 s of mono sound at 16 kHz in LUFS; -inf for silence."""
     # At 48 kHz, the rate of the filters in the standard, this agrees with its tables to 0.001 dB.
@@ -66,22 +63,18 @@ def loudness(samples: NDArray[np.floating]) -> float:
 
 
 def flatness(samples: NDArray[np.floating]) -> float:
-    """Spectral flatness: geometric over arithmetic mean of the power spectrum; 1 for white noise.
+    """Spectral flatness: geometric over arithmetic mean of the power spectrum; 1 for white noise or a click.
 
-    The spectrum is averaged over windows of 512 samples, without 0 Hz and the Nyquist frequency; silence has
-    0. A single click in a quiet sound is flat too.
+    The spectrum is averaged over windows of 512 samples; silence has 0.
     """
     _, power = welch(samples.astype(np.float64), nperseg=min(512, len(samples)))
-    power = power[1:-1]
+    power = power[1:-1]  # without 0 Hz and the Nyquist frequency
     return float(np.exp(np.log(power).mean()) / power.mean()) if power.all() else 0.0
 
 
 def _peak(samples: NDArray[np.floating]) -> float:
     """True peak in dB, which includes magnitudes between samples."""
     return float(20 * np.log10(np.abs(resample_poly(samples.astype(np.float64), 4, 1)).max()))
-
-
-# --- choice -------------------------------------------------------------------------------------------------
 
 
 def choose(
@@ -111,18 +104,15 @@ def choose(
     remarks = []
     if length < longest:
         remarks.append(f"All sounds last {length / SAMPLE_RATE:.2f} s, as long as {shortest.path}.")
-    usable = {
-        name: _usable(
-            name, systems[name], [_cut(clip, length) for clip in of_system], leave_out_noise, remarks
-        )
-        for name, of_system in found.items()
-    }
+    usable = {}
+    for name, of_system in found.items():
+        cut = [_cut(clip, length) for clip in of_system]
+        usable[name] = _usable(name, systems[name], cut, leave_out_noise, remarks)
     fewest = min(usable, key=lambda name: len(usable[name]))
     n = min(clips, len(usable[fewest]))
     if n < clips:
-        remarks.append(
-            f"{count_of(n, 'clip')} of each system instead of {clips}, because {fewest} has no more."
-        )
+        reason = f"instead of {clips}, because {fewest} has no more."
+        remarks.append(f"{count_of(n, 'clip')} of each system {reason}")
     rng = np.random.default_rng(seed)
     taken = {name: [own[i] for i in sorted(rng.permutation(len(own))[:n])] for name, own in usable.items()}
     highest, path = min(

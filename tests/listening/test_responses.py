@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -154,7 +155,7 @@ def test_what_is_no_result_of_this_test_is_refused(folder):
             status, message = post(port, said)
             assert status == 400 and message.endswith(".") and len(message) < 100, said
         assert post(port, result(), "text/plain")[0] == 415  # what another site's page may send
-        assert post(port, b" " * (2**20 + 1)) == (400, "This is too large to be the result of a listener.")
+        assert post(port, b" " * (2**20 + 1)) == (413, "This is too large to be the result of a listener.")
         assert post(port, b" " * (2**20 - 2000) + json.dumps(result("large")).encode())[0] == 200
         for length in ("x", "-1", "", "9" * 5000):
             assert ask(port, "POST", "/results", None, Content_Length=length)[0] == 411
@@ -220,6 +221,7 @@ def test_what_prevents_the_start_is_named(folder, tmp_path):
 
 def test_slow_and_broken_clients_keep_nobody_waiting(folder, monkeypatch, capfd):
     monkeypatch.setattr(server.Handler, "timeout", 0.3)
+    monkeypatch.setattr(server.Handler, "request_timeout", 1.0)
     head = b"POST /results HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"
     with serving(folder) as port:
         slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
@@ -233,6 +235,11 @@ def test_slow_and_broken_clients_keep_nobody_waiting(folder, monkeypatch, capfd)
             client.settimeout(5)
             assert client.recv(2000) == b""  # given up
             client.close()
+        with closing(socket.create_connection(("127.0.0.1", port))) as dripping, pytest.raises(OSError):
+            dripping.sendall(head)
+            for _ in range(100):
+                time.sleep(0.05)
+                dripping.sendall(b" ")
     assert capfd.readouterr().err == ""
 
 
