@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samplernn_theano.cli.options import Parser, figure_file
+from samplernn_theano.cli.options import Parser, add, add_command, figure_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,20 +15,15 @@ def add_figure(commands: Any) -> None:
     """Add the command `figure`."""
     parser = commands.add_parser("figure", help="draw figure 2 of the paper: waveforms")
     figures = parser.add_subparsers(title="figures", metavar="FIGURE", required=True, parser_class=Parser)
-    waveforms = figures.add_parser("waveforms", help="figure 2: waveforms of data and of generated samples")
-    waveforms.add_argument(
-        "--column",
-        metavar="NAME=DATA:SOUND",
-        type=_column,
-        action="append",
-        required=True,
-        help="name of a data set, a recording of it (or its folder: the first test clip), and a generated "
-        "sound; may be repeated",
+    text = "figure 2: waveforms of data and of generated samples"
+    waveforms = add_command(figures, "waveforms", _waveforms, text)
+    text = (
+        "name of a data set, a recording of it (or its folder: the first test clip), and a generated sound; "
+        "may be repeated"
     )
-    waveforms.add_argument(
-        "--out", type=figure_file, required=True, help="image file to write, .png, .pdf or .svg"
-    )
-    waveforms.set_defaults(command=_waveforms)
+    column = {"metavar": "NAME=DATA:SOUND", "action": "append", "required": True}
+    add(waveforms, "--column", text, _column, **column)
+    add(waveforms, "--out", "image file to write, .png, .pdf or .svg", figure_file, required=True)
 
 
 def _waveforms(a: argparse.Namespace) -> int:

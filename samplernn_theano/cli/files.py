@@ -1,21 +1,18 @@
-"""The commands inspect and show."""
+"""The commands inspect, show and convert."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.cli.options import figure_file
+from samplernn_theano.cli.options import add, add_command, add_set, figure_file
 
 
 def add_inspect(commands: Any) -> None:
     """Add the command inspect."""
-    parser = commands.add_parser("inspect", help="describe a checkpoint, run or file of the original")
-    parser.add_argument(
-        "path",
-        type=Path,
-        help="a checkpoint (.npz), the original's params_*.pkl, train_log.pkl or args.pkl, or a run",
-    )
-    parser.set_defaults(command=_inspect)
+    text = "describe a checkpoint, run or file of the original"
+    parser = add_command(commands, "inspect", _inspect, text)
+    text = "a checkpoint (.npz), the original's params_*.pkl, train_log.pkl or args.pkl, or a run"
+    add(parser, "path", text, Path)
 
 
 def _inspect(a: argparse.Namespace) -> int:
@@ -27,14 +24,10 @@ def _inspect(a: argparse.Namespace) -> int:
 
 def add_show(commands: Any) -> None:
     """Add the command show."""
-    parser = commands.add_parser("show", help="status, scores and learning curves of runs")
-    parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="folder of a run, or results folder of the original"
-    )
-    parser.add_argument(
-        "--picture", type=figure_file, metavar="FILE.png", help="also plot the curves to this file"
-    )
-    parser.set_defaults(command=_show)
+    parser = add_command(commands, "show", _show, "status, scores and learning curves of runs")
+    text = "folder of a run, or results folder of the original"
+    add(parser, "runs", text, Path, nargs="+", metavar="RUN")
+    add(parser, "--picture", "also plot the curves to this file", figure_file, metavar="FILE.png")
 
 
 def _show(a: argparse.Namespace) -> int:
@@ -45,4 +38,36 @@ def _show(a: argparse.Namespace) -> int:
     if a.picture:
         show.draw(a.picture, runs)
         print(f"Wrote {a.picture}.")
+    return 0
+
+
+def add_convert(commands: Any) -> None:
+    """Add the command convert."""
+    parser = add_command(
+        commands,
+        "convert",
+        _convert,
+        "convert checkpoints and runs from and to the original's formats",
+        description="OUT.npz: a checkpoint, from parameters of the original. OUT.pkl: parameters for the "
+        "original, from a checkpoint. Any other OUT is a folder: if IN is a run, the parent of the "
+        "original's results folder (results_3t/...); if IN is a results folder of the original, the run "
+        "folder.",
+    )
+    text = (
+        "a checkpoint (.npz, or .pkl of the original), a run, or a results folder of the original; a file is "
+        "made from its best parameters"
+    )
+    add(parser, "source", text, Path, metavar="IN")
+    add(parser, "out", "a file .npz or .pkl, or a folder", Path, metavar="OUT")
+    add_set(parser, "a hyper-parameter that the files do not contain, or another value")
+    add(parser, "--which_set", "the original's name of the data set (default: the run's)", metavar="NAME")
+    add(parser, "--exp", "name of the experiment in a results folder (default: the run's)", metavar="NAME")
+    add(parser, "--overwrite", "replace an existing file or run", bool)
+
+
+def _convert(a: argparse.Namespace) -> int:
+    from samplernn_theano.checkpoints import convert
+    from samplernn_theano.data.manifest import printable
+
+    print(printable(convert.convert(a.source, a.out, a.set, a.which_set, a.exp, a.overwrite)))
     return 0

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samplernn_theano.cli.options import add_backend, add_set
+from samplernn_theano.cli.options import MODEL, add, add_backend, add_command, add_set
 from samplernn_theano.config.argument_types import positive, positive_int, seed
 from samplernn_theano.config.schedule import original_schedule
 from samplernn_theano.errors import HyperParameterError
@@ -19,101 +19,52 @@ if TYPE_CHECKING:  # slow modules are imported when the command runs
     from samplernn_theano.generation.request import Request
     from samplernn_theano.generation.write import OutputFiles
 
-SUFFIXES = ("wav", "flac", "ogg")
-
-MAX_LISTED = 8
-"""Maximum number of files listed on the terminal."""
+MAX_LISTED = 8  # files on the terminal
 
 
 def add_generate(commands: Any) -> None:
     """Add the command `generate`."""
-    parser = commands.add_parser("generate", help="generate sound with a trained model")
-    parser.add_argument(
-        "checkpoint",
-        type=Path,
-        help="a checkpoint (.npz, or .pkl of the original) or a run (its best checkpoint); give it first",
+    parser = add_command(commands, "generate", _generate, "generate sound with a trained model")
+    add(parser, "checkpoint", f"{MODEL}; give it first", Path)
+    sampling = parser.add_argument_group("sampling")
+    add(sampling, "--seconds", "length of each sequence", positive, 5.0)
+    text = "number of sequences (default: 4, or the number of --prime if larger)"
+    add(sampling, "--n_seqs", text, positive_int)
+    add(sampling, "--seed", "random seed; sequence i depends on it and on i only", seed, 0)
+    text = "one, or one per sequence; logits are divided by it (default: 1)"
+    add(sampling, "--temperature", text, float, nargs="+", metavar="T")
+    text = "draw only the most probable levels, with probability P together (default: 1, all levels)"
+    sampling.add_argument("--top-p", type=float, default=1.0, metavar="P", help=text)
+    text = "a recording to continue, written before the generated part (repeatable; sequences cycle "
+    text += "through them)"
+    sampling.add_argument("--prime", type=Path, action="append", default=[], metavar="FILE", help=text)
+    add(sampling, "--without-prime", "write only the generated part, without the prime", bool)
+    text = (
+        "feed and write silence between these seconds of the generated part; 2:3 is the paper's experiment "
+        "on the memory of a model"
     )
-    settings = parser.add_argument_group("sampling")
-    settings.add_argument(
-        "--seconds", type=positive, default=5.0, help="length of each sequence (default: %(default)s)"
+    add(sampling, "--silence", text, _interval, metavar="FROM:TO")
+    text = (
+        "reproduce the original's samples exactly: its random numbers, its wav files (which may have an "
+        "offset), and by default its 20 sequences (wavenet 10) of 5 s"
     )
-    settings.add_argument(
-        "--n_seqs",
-        type=positive_int,
-        help="number of sequences (default: 4, or the number of --prime if larger)",
-    )
-    settings.add_argument(
-        "--seed",
-        type=seed,
-        default=0,
-        help="random seed; sequence i depends on it and on i only (default: 0)",
-    )
-    settings.add_argument(
-        "--temperature",
-        type=float,
-        nargs="+",
-        default=[1.0],
-        metavar="T",
-        help="one, or one per sequence; logits are divided by it (default: 1)",
-    )
-    settings.add_argument(
-        "--top-p",
-        type=float,
-        default=1.0,
-        metavar="P",
-        help="draw only the most probable levels, with probability P together (default: 1, all levels)",
-    )
-    settings.add_argument(
-        "--prime",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a recording to continue, written before the generated part (repeatable; sequences cycle "
-        "through them)",
-    )
-    settings.add_argument(
-        "--without-prime", action="store_true", help="write only the generated part, without the prime"
-    )
-    settings.add_argument(
-        "--silence",
-        type=_interval,
-        metavar="FROM:TO",
-        help="feed and write silence between these seconds of the generated part; 2:3 is the paper's "
-        "experiment on the memory of a model",
-    )
-    settings.add_argument(
-        "--like-original",
-        action="store_true",
-        help="reproduce the original's samples exactly: its random numbers, its wav files (which may have an "
-        "offset), and by default its 20 sequences (wavenet 10) of 5 s",
-    )
+    add(sampling, "--like-original", text, bool)
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--out",
-        type=Path,
-        help="folder of the sound files (default: samples in the run), or - to write one sequence to "
-        "standard output as raw PCM (mono, 16 kHz, 16-bit, little-endian)",
+    text = (
+        "folder of the sound files (default: samples in the run), or - to write one sequence to standard "
+        "output as raw PCM (mono, 16 kHz, 16-bit, little-endian)"
     )
-    output.add_argument("--format", choices=SUFFIXES, default="wav", help="default: %(default)s")
+    add(output, "--out", text, Path)
     output.add_argument(
-        "--float", action="store_true", help="write wav with 32-bit floats instead of 16-bit integers"
+        "--format", choices=("wav", "flac", "ogg"), default="wav", help="default: %(default)s"
     )
-    output.add_argument("--overwrite", action="store_true", help="replace existing files")
-    output.add_argument(
-        "--beside",
-        type=Path,
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="a reference recording for the figure (repeatable)",
-    )
-    output.add_argument(
-        "--rank", action="store_true", help="score the sequences under the model, and list them by score"
-    )
+    add(output, "--float", "write wav with 32-bit floats instead of 16-bit integers", bool)
+    add(output, "--overwrite", "replace existing files", bool)
+    text = "a reference recording for the figure (repeatable)"
+    output.add_argument("--beside", type=Path, action="append", default=[], metavar="FILE", help=text)
+    add(output, "--rank", "score the sequences under the model, and list them by score", bool)
     add_set(parser, "a hyper-parameter missing from the original's files, such as q_type=mu-law")
     add_backend(parser)
-    parser.set_defaults(command=_generate)
 
 
 def _interval(text: str) -> tuple[float, float]:
@@ -195,7 +146,7 @@ def _request(a: argparse.Namespace, hp: "HyperParameters") -> tuple["Request", i
     request = Request(
         n_seqs=a.n_seqs or n_seqs,
         seed=a.seed,
-        temperature=tuple(a.temperature),
+        temperature=tuple(a.temperature or [1.0]),
         top_p=a.top_p,
         primes=tuple(a.prime),
         silent=silent,

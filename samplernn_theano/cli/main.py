@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.cli.convert import add_convert
 from samplernn_theano.cli.data import add_check_data, add_prepare
 from samplernn_theano.cli.data_sets import add_data
 from samplernn_theano.cli.figures import add_figure
-from samplernn_theano.cli.files import add_inspect, add_show
+from samplernn_theano.cli.files import add_convert, add_inspect, add_show
 from samplernn_theano.cli.generate import add_generate
 from samplernn_theano.cli.listening import add_listening_test
-from samplernn_theano.cli.options import Parser, add_backend, add_devices, add_precision
+from samplernn_theano.cli.options import Parser, add, add_backend, add_command
 from samplernn_theano.cli.reproduce import add_reproduce
 from samplernn_theano.cli.retention import add_retention
 from samplernn_theano.cli.scores import add_compare, add_evaluate, add_score
@@ -53,25 +52,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    add_prepare(commands)
-    add_data(commands)
-    add_check_data(commands)
-    add_train(commands)
-    add_resume(commands)
-    add_show(commands)
-    add_generate(commands)
-    add_evaluate(commands)
-    add_compare(commands)
-    add_score(commands)
-    add_inspect(commands)
-    add_convert(commands)
-    add_reproduce(commands)
-    add_retention(commands)
-    add_listening_test(commands)
-    add_search(commands)
-    add_figure(commands)
-    _add_conformance(commands)
-    _add_info(commands)
+    for add_to in (
+        *(add_prepare, add_data, add_check_data, add_train, add_resume, add_show, add_generate, add_evaluate),
+        *(add_compare, add_score, add_inspect, add_convert, add_reproduce, add_retention, add_listening_test),
+        *(add_search, add_figure, _add_conformance, _add_info),
+    ):
+        add_to(commands)
     return parser
 
 
@@ -85,29 +71,19 @@ class _Version(argparse.Action):
         raise SystemExit(0)
 
 
-# --- conformance --------------------------------------------------------------------------------------------
+# --- conformance and info -----------------------------------------------------------------------------------
 
 
 def _add_conformance(commands: Any) -> None:
-    parser = commands.add_parser("conformance", help="compare our models with data from the original")
-    parser.add_argument("folder", type=Path, help="folder of cases, NAME.json and NAME.npz each")
-    parser.add_argument(
-        "--family", action="append", metavar="FAMILY", help="only cases of this family (repeatable)"
-    )
-    parser.add_argument("--case", action="append", metavar="NAME", help="only this case (repeatable)")
-    parser.add_argument(
-        "--corpus", type=Path, help="input clips of the cases (default: corpus next to FOLDER)"
-    )
-    parser.add_argument(
-        "--form", choices=("fast", "reference"), default="fast", help="form of the model's graph"
-    )
-    parser.add_argument(
-        "--brief", action="store_true", help="print a line per kind of quantity, and failures"
-    )
-    add_backend(parser)
-    add_precision(parser)
-    add_devices(parser)
-    parser.set_defaults(command=_conformance)
+    text = "compare our models with data from the original"
+    parser = add_command(commands, "conformance", _conformance, text)
+    add(parser, "folder", "folder of cases, NAME.json and NAME.npz each", Path)
+    add(parser, "--family", "only cases of this family (repeatable)", action="append", metavar="FAMILY")
+    add(parser, "--case", "only this case (repeatable)", action="append", metavar="NAME")
+    add(parser, "--corpus", "input clips of the cases (default: corpus next to FOLDER)", Path)
+    add(parser, "--form", "form of the model's graph", str, "fast", choices=("fast", "reference"))
+    add(parser, "--brief", "print a line per kind of quantity, and failures", bool)
+    add_backend(parser, precision="highest", devices="1")
 
 
 def _conformance(a: argparse.Namespace) -> int:
@@ -117,13 +93,8 @@ def _conformance(a: argparse.Namespace) -> int:
     return verify.run(a.folder, a.family, a.case, a.corpus, *how)
 
 
-# --- info ---------------------------------------------------------------------------------------------------
-
-
 def _add_info(commands: Any) -> None:
-    parser = commands.add_parser("info", help="show versions, backend, devices, threads")
-    add_backend(parser)
-    parser.set_defaults(command=_info)
+    add_backend(add_command(commands, "info", _info, "show versions, backend, devices, threads"))
 
 
 def _info(a: argparse.Namespace) -> int:

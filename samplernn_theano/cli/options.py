@@ -3,21 +3,28 @@
 import argparse
 import difflib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from samplernn_theano.config.argument_types import positive_int
 
+MODEL = "a checkpoint (.npz, or .pkl of the original) or a run (its best checkpoint)"
 
-class Parser(argparse.ArgumentParser):
-    """Argument parser with one-line errors, for which --n-seqs and --n_seqs are the same flag.
 
-    Flags cannot be abbreviated: `--frame_size` would stand for k_tier's `--frame_sizes`.
-    """
+class OneLineParser(argparse.ArgumentParser):
+    """Argument parser with one-line errors. Flags are not abbreviated: k_tier has --frame_sizes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with code 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class Parser(OneLineParser):
+    """A parser for which --n-seqs and --n_seqs are the same flag, and which rejects what it does not know."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse; an error that names the nearest flag if one is unknown."""
@@ -31,10 +38,6 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return parsed, unknown
 
-    def error(self, message: str) -> NoReturn:
-        """Print one line and exit with code 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
 
 def _spelling(flag: str) -> str:
     return flag.replace("_", "-")
@@ -46,58 +49,61 @@ def _known_spelling(word: str, flags: Mapping[str, str]) -> str:
     return flags.get(_spelling(name), name) + equals + value if name.startswith("--") else word
 
 
-def add_backend(parser: argparse.ArgumentParser) -> None:
-    """Add --backend and --threads."""
-    parser.add_argument(
-        "--backend", metavar="NAME", help="jax, numba or c (default: jax where installed, else numba)"
-    )
-    parser.add_argument("--threads", type=positive_int, help="maximum number of threads (default: all cores)")
+def add(parser: Any, name: str, text: str, kind: Any = None, default: Any = None, **more: Any) -> None:
+    """Add an argument with a help text, which tells the default, and a type; a bool is a switch."""
+    if kind is bool:
+        parser.add_argument(name, action="store_true", help=text)
+        return
+    if default is not None:
+        text += f" (default: {default:g})" if isinstance(default, float) else f" (default: {default})"
+    parser.add_argument(name, type=kind, default=default, help=text, **more)
 
 
-def add_precision(parser: argparse.ArgumentParser, default: str = "highest") -> None:
-    """Add --precision."""
-    parser.add_argument(
-        "--precision",
-        choices=("highest", "tf32", "bf16"),
-        help=f"precision of matrix products on a GPU, jax only (default: {default})",
-    )
+def add_command(
+    commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str, **more: Any
+) -> Parser:
+    """Add a command, or an action of one, that runs `command`."""
+    parser: Parser = commands.add_parser(name, help=text, **more)
+    parser.set_defaults(command=command)
+    return parser
 
 
-def add_devices(parser: argparse.ArgumentParser, default: str = "1") -> None:
-    """Add --devices."""
-    parser.add_argument(
-        "--devices",
-        dest="n_devices",
-        type=positive_int,
-        metavar="N",
-        help=f"split every batch over N devices, jax only (default: {default})",
-    )
+def add_backend(parser: Any, precision: str = "", devices: str = "") -> None:
+    """Add --backend and --threads, and --precision and --devices if their default is given."""
+    text = "jax, numba or c (default: jax where installed, else numba)"
+    add(parser, "--backend", text, metavar="NAME")
+    add(parser, "--threads", "maximum number of threads (default: all cores)", positive_int)
+    if precision:
+        text = f"precision of matrix products on a GPU, jax only (default: {precision})"
+        add(parser, "--precision", text, choices=("highest", "tf32", "bf16"))
+    if devices:
+        text = f"split every batch over N devices, jax only (default: {devices})"
+        add(parser, "--devices", text, positive_int, dest="n_devices", metavar="N")
 
 
-def add_set(parser: argparse.ArgumentParser, help_text: str) -> None:
+def add_set(parser: Any, text: str) -> None:
     """Add --set NAME=VALUE."""
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"{help_text} (repeatable)"
+        "--set", action="append", default=[], metavar="NAME=VALUE", help=f"{text} (repeatable)"
     )
 
 
 def figure_file(text: str) -> Path:
     """Path of a figure: .png, .pdf or .svg."""
-    return _with_suffix(text, (".png", ".pdf", ".svg"))
+    return _with_suffix(text, ".png", ".pdf", ".svg")
 
 
 def csv_file(text: str) -> Path:
     """Path of a CSV file."""
-    return _with_suffix(text, (".csv",))
+    return _with_suffix(text, ".csv")
 
 
 def json_file(text: str) -> Path:
     """Path of a JSON file."""
-    return _with_suffix(text, (".json",))
+    return _with_suffix(text, ".json")
 
 
-def _with_suffix(text: str, suffixes: tuple[str, ...]) -> Path:
-    path = Path(text)
-    if path.suffix not in suffixes:
+def _with_suffix(text: str, *suffixes: str) -> Path:
+    if Path(text).suffix not in suffixes:
         raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(suffixes)}")
-    return path
+    return Path(text)

@@ -5,61 +5,39 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.cli.options import add, add_command
 from samplernn_theano.config.argument_types import positive, positive_int
 
 
 def add_reproduce(commands: Any) -> None:
     """Add the command `reproduce`."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "reproduce",
-        help="reproduce the paper's tables, one experiment or many",
+        _reproduce,
+        "reproduce the paper's tables, one experiment or many",
         description="Train, evaluate and sample the models of the paper's experiments, and write a report. "
         "Only missing steps are run; run the same command again to resume.",
     )
-    parser.add_argument(
-        "experiments",
-        metavar="EXPERIMENT",
-        nargs="*",
-        help="such as table1/music/three_tier, table1/music, table3, all; see --list",
-    )
-    parser.add_argument("--list", action="store_true", help="list the experiments and the published numbers")
-    parser.add_argument(
-        "--scale",
-        default="paper",
-        help="smoke (seconds), laptop (minutes) or paper (days); default: %(default)s",
-    )
-    parser.add_argument("--out", type=Path, help="folder of all outputs (default: reproduction/SCALE)")
-    for name, text in {
-        "data": "use this prepared data set",
-        "recordings": "make the data set from these recordings",
-        "about": "description of the data for the report, if they are not the paper's",
-    }.items():
-        value = "TEXT" if name == "about" else "FOLDER"
-        parser.add_argument(
-            f"--{name}", metavar=f"SET={value}", type=_pair, action="append", default=[], help=text
-        )
-    parser.add_argument(
-        "--seeds",
-        type=positive_int,
-        default=1,
-        help="number of runs of each experiment (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--max-minutes", type=positive, help="training time of each model, overriding the scale's"
-    )
-    parser.add_argument("--cores", type=positive_int, help="maximum number of cores (default: all)")
-    parser.add_argument("--dry-run", action="store_true", help="only print the commands of the missing steps")
-    parser.add_argument("--report", action="store_true", help="only write the report on the results in --out")
-    parser.add_argument(
-        "--profile", help="profile of Snakemake for a cluster: slurm (included), or a folder of your own"
-    )
-    parser.add_argument(
-        "--snakemake",
-        metavar="OPTIONS",
-        default="",
-        help="more options of Snakemake, such as --snakemake='--jobs 8'",
-    )
-    parser.set_defaults(command=_reproduce)
+    text = "such as table1/music/three_tier, table1/music, table3, all; see --list"
+    add(parser, "experiments", text, metavar="EXPERIMENT", nargs="*")
+    add(parser, "--list", "list the experiments and the published numbers", bool)
+    add(parser, "--scale", "smoke (seconds), laptop (minutes) or paper (days)", str, "paper")
+    add(parser, "--out", "folder of all outputs (default: reproduction/SCALE)", Path)
+    for name, metavar, text in (
+        ("--data", "SET=FOLDER", "use this prepared data set"),
+        ("--recordings", "SET=FOLDER", "make the data set from these recordings"),
+        ("--about", "SET=TEXT", "description of the data for the report, if they are not the paper's"),
+    ):
+        parser.add_argument(name, metavar=metavar, type=_pair, action="append", default=[], help=text)
+    add(parser, "--seeds", "number of runs of each experiment", positive_int, 1)
+    add(parser, "--max-minutes", "training time of each model, overriding the scale's", positive)
+    add(parser, "--cores", "maximum number of cores (default: all)", positive_int)
+    add(parser, "--dry-run", "only print the commands of the missing steps", bool)
+    add(parser, "--report", "only write the report on the results in --out", bool)
+    add(parser, "--profile", "profile of Snakemake for a cluster: slurm (included), or a folder of your own")
+    text = "more options of Snakemake, such as --snakemake='--jobs 8'"
+    parser.add_argument("--snakemake", metavar="OPTIONS", default="", help=text)
 
 
 def _pair(argument: str) -> tuple[str, str]:
@@ -67,9 +45,8 @@ def _pair(argument: str) -> tuple[str, str]:
 
     name, _, value = argument.partition("=")
     if name not in SETS or not value:
-        raise argparse.ArgumentTypeError(
-            f"{argument!r} is not SET=..., with one of the sets {', '.join(SETS)}"
-        )
+        known = ", ".join(SETS)
+        raise argparse.ArgumentTypeError(f"{argument!r} is not SET=..., with one of the sets {known}")
     return name, value
 
 

@@ -4,40 +4,24 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.cli.options import add_backend, add_set
+from samplernn_theano.cli.options import MODEL, add, add_backend, add_command, add_set
 from samplernn_theano.config.argument_types import count, positive, positive_int, seed
 
 
 def add_retention(commands: Any) -> None:
     """Add the command `retention`."""
-    parser = commands.add_parser(
-        "retention", help="measure if a model keeps the speaker over a second of silence"
-    )
-    parser.add_argument(
-        "checkpoint",
-        type=Path,
-        help="a checkpoint (.npz, or .pkl of the original) or a run (its best checkpoint)",
-    )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        help="data set of two speakers (samplernn prepare --speakers), ideally the training data",
-    )
-    parser.add_argument(
-        "--clips", type=positive_int, default=100, help="sequences of 5 s to generate (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=seed, default=0, help="seed of the sampling (default: 0)")
-    parser.add_argument("--temperature", type=positive, default=1.0, help="sampling temperature (default: 1)")
-    parser.add_argument(
-        "--out", type=Path, help="folder for retention.json, a table of all sequences and a figure"
-    )
-    parser.add_argument(
-        "--sounds", type=count, default=0, help="number of sequences to write to --out as wav (default: 0)"
-    )
+    text = "measure if a model keeps the speaker over a second of silence"
+    parser = add_command(commands, "retention", _retention, text)
+    add(parser, "checkpoint", MODEL, Path)
+    text = "data set of two speakers (samplernn prepare --speakers), ideally the training data"
+    add(parser, "--data", text, Path, required=True)
+    add(parser, "--clips", "sequences of 5 s to generate", positive_int, 100)
+    add(parser, "--seed", "seed of the sampling", seed, 0)
+    add(parser, "--temperature", "sampling temperature", positive, 1.0)
+    add(parser, "--out", "folder for retention.json, a table of all sequences and a figure", Path)
+    add(parser, "--sounds", "number of sequences to write to --out as wav", count, 0)
     add_set(parser, "a hyper-parameter that is not stored in the original's files, such as q_type=mu-law")
     add_backend(parser)
-    parser.set_defaults(command=_retention)
 
 
 def _retention(a: argparse.Namespace) -> int:

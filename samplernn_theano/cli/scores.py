@@ -5,27 +5,33 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.cli.options import add_backend, add_precision, add_set, csv_file, figure_file, json_file
+from samplernn_theano.cli.options import (
+    MODEL,
+    add,
+    add_backend,
+    add_command,
+    add_set,
+    csv_file,
+    figure_file,
+    json_file,
+)
 from samplernn_theano.config.argument_types import positive
 
 SPLITS = ("train", "valid", "test")
-MODEL = "a checkpoint (.npz, or .pkl of the original) or a run (its best checkpoint)"
 
 # --- evaluate -----------------------------------------------------------------------------------------------
 
 
 def add_evaluate(commands: Any) -> None:
     """Add the command `evaluate`."""
-    parser = commands.add_parser("evaluate", help="compute bits per sample on a data set")
-    parser.add_argument("checkpoint", type=Path, help=MODEL)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--split", choices=SPLITS, action="append", help="repeatable (default: test)")
-    parser.add_argument("--csv", type=csv_file, help="also write the bits of each clip to this file")
-    parser.add_argument("--json", type=json_file, help="also write the scores to this file")
+    parser = add_command(commands, "evaluate", _evaluate, "compute bits per sample on a data set")
+    add(parser, "checkpoint", MODEL, Path)
+    add(parser, "--data", "folder of the data set", Path, required=True)
+    add(parser, "--split", "repeatable (default: test)", choices=SPLITS, action="append")
+    add(parser, "--csv", "also write the bits of each clip to this file", csv_file)
+    add(parser, "--json", "also write the scores to this file", json_file)
     add_set(parser, "a hyper-parameter to override, such as batch_size=1")
-    add_backend(parser)
-    add_precision(parser)
-    parser.set_defaults(command=_evaluate)
+    add_backend(parser, precision="highest")
 
 
 def _evaluate(a: argparse.Namespace) -> int:
@@ -55,15 +61,15 @@ def _evaluate(a: argparse.Namespace) -> int:
 
 def add_compare(commands: Any) -> None:
     """Add the command `compare`."""
-    parser = commands.add_parser("compare", help="compare the parameters and scores of two trained models")
-    parser.add_argument("a", metavar="A", type=Path, help=MODEL)
-    parser.add_argument("b", metavar="B", type=Path, help="another model, ours or the original's")
-    parser.add_argument("--data", type=Path, help="folder of a data set on which to score both models")
-    parser.add_argument("--split", choices=SPLITS, default="valid", help="its split (default: %(default)s)")
-    parser.add_argument("--out", type=figure_file, help="also draw it into this file, .png, .pdf or .svg")
+    text = "compare the parameters and scores of two trained models"
+    parser = add_command(commands, "compare", _compare, text)
+    add(parser, "a", MODEL, Path, metavar="A")
+    add(parser, "b", "another model, ours or the original's", Path, metavar="B")
+    add(parser, "--data", "folder of a data set on which to score both models", Path)
+    add(parser, "--split", "its split", str, "valid", choices=SPLITS)
+    add(parser, "--out", "also draw it into this file, .png, .pdf or .svg", figure_file)
     add_set(parser, "a hyper-parameter to override in both, such as batch_size=1")
     add_backend(parser)
-    parser.set_defaults(command=_compare)
 
 
 def _compare(a: argparse.Namespace) -> int:
@@ -95,27 +101,15 @@ MAX_CURVES = 10  # in a figure
 
 def add_score(commands: Any) -> None:
     """Add the command `score`."""
-    parser = commands.add_parser("score", help="compute bits per sample of any recordings")
-    parser.add_argument(
-        "files",
-        metavar="FILE",
-        type=Path,
-        nargs="+",
-        help="a sound file, or a folder (recursive)",
-    )
-    parser.add_argument("--checkpoint", type=Path, required=True, help=MODEL)
-    parser.add_argument(
-        "--window", type=positive, default=0.1, help="seconds per point of the curve (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--out",
-        type=figure_file,
-        help="draw the curves into this file, .png, .pdf or .svg; for one recording also its spectrogram",
-    )
-    parser.add_argument("--csv", type=csv_file, help="also write the bits of each window to this file")
+    parser = add_command(commands, "score", _score, "compute bits per sample of any recordings")
+    add(parser, "files", "a sound file, or a folder (recursive)", Path, metavar="FILE", nargs="+")
+    add(parser, "--checkpoint", MODEL, Path, required=True)
+    add(parser, "--window", "seconds per point of the curve", positive, 0.1)
+    text = "draw the curves into this file, .png, .pdf or .svg; for one recording also its spectrogram"
+    add(parser, "--out", text, figure_file)
+    add(parser, "--csv", "also write the bits of each window to this file", csv_file)
     add_set(parser, "a hyper-parameter to override, such as q_type=mu-law")
     add_backend(parser)
-    parser.set_defaults(command=_score)
 
 
 def _score(a: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.cli.options import add_backend
+from samplernn_theano.cli.options import add, add_backend, add_command
 from samplernn_theano.config.argument_types import positive, positive_int, seed
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.errors import ReproductionError
@@ -13,52 +13,22 @@ from samplernn_theano.errors import ReproductionError
 
 def add_search(commands: Any) -> None:
     """Add the command `search`."""
-    parser = commands.add_parser(
-        "search", help="random search over hyper-parameters, by any number of workers"
-    )
-    parser.add_argument("family", metavar="FAMILY", choices=FAMILIES, help=", ".join(FAMILIES))
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    parser.add_argument(
-        "--study",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="folder of the search, shared by all workers; run the same command again to resume or to join",
-    )
-    parser.add_argument(
-        "--ranges",
-        type=Path,
-        metavar="FILE.toml",
-        help="ranges of the hyper-parameters (default: FAMILY.toml of samplernn_theano/search/ranges)",
-    )
-    parser.add_argument(
-        "--trials",
-        type=positive_int,
-        default=20,
-        help="total number of trials, failed ones included (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=seed,
-        default=0,
-        help="seed of the drawn values, not of training (default: %(default)s)",
-    )
+    text = "random search over hyper-parameters, by any number of workers"
+    parser = add_command(commands, "search", _search, text)
+    add(parser, "family", ", ".join(FAMILIES), metavar="FAMILY", choices=FAMILIES)
+    add(parser, "--data", "folder of the data set", Path, required=True)
+    text = "folder of the search, shared by all workers; run the same command again to resume or to join"
+    add(parser, "--study", text, Path, required=True, metavar="FOLDER")
+    text = "ranges of the hyper-parameters (default: FAMILY.toml of samplernn_theano/search/ranges)"
+    add(parser, "--ranges", text, Path, metavar="FILE.toml")
+    add(parser, "--trials", "total number of trials, failed ones included", positive_int, 20)
+    add(parser, "--seed", "seed of the drawn values, not of training", seed, 0)
     limit = parser.add_mutually_exclusive_group()
-    limit.add_argument(
-        "--max-minutes",
-        type=positive,
-        default=30.0,
-        help="training time of each trial (default: %(default)g)",
-    )
-    limit.add_argument("--max-iters", type=positive_int, help="iterations of each trial, instead of a time")
-    parser.add_argument(
-        "--preset", default="best", help="preset of all other hyper-parameters (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--storage", metavar="URL", help="database for Optuna (default: a journal file in FOLDER)"
-    )
+    add(limit, "--max-minutes", "training time of each trial", positive, 30.0)
+    add(limit, "--max-iters", "iterations of each trial, instead of a time", positive_int)
+    add(parser, "--preset", "preset of all other hyper-parameters", str, "best")
+    add(parser, "--storage", "database for Optuna (default: a journal file in FOLDER)", metavar="URL")
     add_backend(parser)
-    parser.set_defaults(command=_search)
 
 
 def _search(a: argparse.Namespace) -> int:
@@ -70,7 +40,7 @@ def _search(a: argparse.Namespace) -> int:
 
     ranges = a.ranges or search_space.RANGES / f"{a.family}.toml"
     limit = ["--max-iters", str(a.max_iters)] if a.max_iters else ["--max-minutes", f"{a.max_minutes:g}"]
-    machine = [*(["--backend", a.backend] if a.backend else [])]
+    machine = ["--backend", a.backend] if a.backend else []
     machine += ["--threads", str(a.threads)] if a.threads else []
     task = random_search.Task(
         space=search_space.read(ranges, a.family, a.preset),
