@@ -79,13 +79,7 @@ PRESETS: dict[str, dict[str, HyperParameters]] = {
 
 
 def preset(family: str, name: str, changes: dict[str, Any]) -> HyperParameters:
-    """Preset `name` of `family`, with changes.
-
-    Raises
-    ------
-    HyperParameterError
-        If there is no such preset, or the changed values contradict each other.
-    """
+    """Preset `name` of `family`, with changes."""
     presets = PRESETS[family]
     if name not in presets:
         raise HyperParameterError(f"--preset {name} is unknown; choose one of {', '.join(presets)}.")

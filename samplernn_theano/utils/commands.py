@@ -13,23 +13,19 @@ def run_command(run: Callable[[], int]) -> int:
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return run()
-    except SampleRNNError as error:
-        print(f"samplernn: {error}", file=sys.stderr)
-        return 2
     except MemoryError:
-        print(
-            "samplernn: Out of memory; close other programs, or train with a smaller --batch_size or --dim.",
-            file=sys.stderr,
-        )
-        return 2
+        return _fail("Out of memory; close other programs, or train with a smaller --batch_size or --dim.")
     except BrokenPipeError:  # the reader of our output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # any other: a name that is too long, a device that fails
-        print(f"samplernn: {error}", file=sys.stderr)
-        return 2
+    except (SampleRNNError, OSError) as error:  # OSError: a name that is too long, a device that fails
+        return _fail(error)
     except KeyboardInterrupt:
-        print("samplernn: Interrupted.", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return _fail("Interrupted.", 128 + signal.SIGINT)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _fail(message: object, code: int = 2) -> int:
+    print(f"samplernn: {message}", file=sys.stderr)
+    return code

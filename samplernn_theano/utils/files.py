@@ -19,16 +19,12 @@ LOCK = ".lock"
 def atomic_write(path: str | os.PathLike[str], durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path next to `path`; if the block succeeds, sync it and rename it to `path`.
 
-    The temporary name starts with a dot and has the suffix of `path` (libraries choose a format by it). If
-    the block raises, the temporary file is removed and `path` is unchanged. With `durable` false the file is
-    not synced: faster for many small files, but a power failure may leave some of them empty.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written: no space left, read-only folder, no permission.
+    If the block raises, the temporary file is removed and `path` is unchanged; an OSError becomes an
+    OutputError. With `durable` false the file is not synced: faster for many small files, but a power failure
+    may leave some of them empty.
     """
     path = Path(path)
+    # Libraries choose a format by the suffix.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,13 +42,7 @@ def atomic_write(path: str | os.PathLike[str], durable: bool = True) -> Iterator
 
 
 def atomic_replace(source: Path, path: Path) -> None:
-    """Rename a complete, synced file to `path`, replacing an existing one.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be renamed.
-    """
+    """Rename a complete, synced file to `path`, replacing an existing one."""
     try:
         os.replace(source, path)
         sync(path.parent)
@@ -61,15 +51,7 @@ def atomic_replace(source: Path, path: Path) -> None:
 
 
 def atomic_link(source: Path, path: Path) -> None:
-    """Link (or copy) a complete file to `path`, replacing an existing one.
-
-    The two may share their bytes: files are never modified, only replaced.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Link (or copy) a complete file to `path`: files are never modified, only replaced."""
     with atomic_write(path) as temporary:
         temporary.unlink(missing_ok=True)
         try:
@@ -82,14 +64,9 @@ def atomic_link(source: Path, path: Path) -> None:
 def locked(folder: Path) -> Iterator[int]:
     """Lock `folder`, which is created if missing, against other processes until the block ends.
 
-    The file `LOCK` in it is locked (on a shared file system also for other machines), and removed at the end.
-    A file left by a killed process is not locked. Yields the lock's descriptor: a process that inherits it
-    holds the lock as well.
-
-    Raises
-    ------
-    OutputError
-        If another process has the lock, or the folder is not writable.
+    The file `LOCK` in it is locked (on a shared file system also for other machines), and removed at the end;
+    one left by a killed process is not locked. A process that inherits the descriptor that is yielded holds
+    the lock as well.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -176,11 +153,6 @@ def atomic_folder(folder: Path, root: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a staging folder that becomes `folder`, below `root`, if the block succeeds.
 
     With `overwrite` an existing folder is replaced, unless another process has locked it.
-
-    Raises
-    ------
-    OutputError
-        If something cannot be written; an existing folder is then unchanged.
     """
     staging = root / f".convert.{os.getpid()}.part"
     built = staging / folder.relative_to(root)

@@ -16,24 +16,12 @@ if TYPE_CHECKING:
 
 
 def learning_curve(path: str | Path, records: Sequence[Mapping[str, Any]]) -> None:
-    """Plot the log of a run into a file; see `draw_learning_curve`.
-
-    Raises
-    ------
-    OutputError
-        If the figure cannot be written.
-    """
+    """Plot the log of a run into a file; see `draw_learning_curve`."""
     save_figure(path, draw_learning_curve(records))
 
 
 def draw_learning_curve(records: Sequence[Mapping[str, Any]]) -> "Figure":
-    """Plot the log of a run: NLL in bits per sample over minutes of training.
-
-    Parameters
-    ----------
-    records : sequence of dict
-        The log; records with the events ``train`` and ``monitor`` are plotted.
-    """
+    """Plot the log of a run (its records train and monitor): bits per sample over minutes of training."""
     figure = new_figure(8, 4.5)
     axes = figure.subplots()
     train = [r for r in records if r["event"] == "train"]
@@ -43,8 +31,7 @@ def draw_learning_curve(records: Sequence[Mapping[str, Any]]) -> "Figure":
         points = [(r["seconds"] / 60, r[split]) for r in monitor if r.get(split) is not None]
         if points:
             axes.plot(*zip(*points, strict=True), marker=marker, ms=4, label=f"{split}: {points[-1][1]:.3f}")
-    axes.set_xlabel("minutes of training")
-    axes.set_ylabel("NLL (bits per sample)")
+    axes.set(xlabel="minutes of training", ylabel="NLL (bits per sample)")
     axes.grid(alpha=0.3)
     if train or monitor:
         axes.legend()
@@ -52,19 +39,10 @@ def draw_learning_curve(records: Sequence[Mapping[str, Any]]) -> "Figure":
 
 
 def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -> None:
-    """Plot the spectrogram of every sound, and their mean spectra in a last panel.
+    """Plot the spectrogram of every sound, (samples,) at 16 kHz, and their mean spectra in a last panel.
 
     Spectrograms range from 0 to 8 kHz and 90 dB down from the loudest point; mean spectra from 0 to 2 kHz,
     the range of the notes and most overtones of an instrument, each relative to its own maximum.
-
-    Parameters
-    ----------
-    sounds : mapping of title to amplitudes (samples,) at 16 kHz
-
-    Raises
-    ------
-    OutputError
-        If the figure cannot be written.
     """
     figure = new_figure(10, 4 + 1.9 * len(sounds))
     *panels, last = figure.subplots(len(sounds) + 1)
@@ -75,8 +53,7 @@ def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -
             decibels(power), origin="lower", aspect="auto", extent=extent, vmin=-90, vmax=0, cmap="magma"
         )
         axes.set_title(title, fontsize=9)
-        axes.set_ylabel("kHz")
-        axes.set_xlabel("seconds")
+        axes.set(xlabel="seconds", ylabel="kHz")
         mean = power_spectrogram(x, 4096).mean(axis=1)
         hertz = np.linspace(0, SAMPLE_RATE / 2, len(mean))
         audible = hertz >= 30
@@ -88,12 +65,10 @@ def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -
 
 def power_spectrogram(x: NDArray[np.floating], window: int) -> NDArray[np.float64]:
     """Power spectrogram of x (samples,): (window / 2 + 1, times)."""
-    x = np.pad(
-        np.asarray(x, np.float64), (0, max(0, window // 2 - len(x)))
-    )  # the transform needs half a window
-    transform = scipy.signal.ShortTimeFFT(
-        scipy.signal.windows.hann(window, sym=False), hop=window // 4, fs=SAMPLE_RATE
-    )
+    missing = max(0, window // 2 - len(x))  # the transform needs half a window
+    x = np.pad(np.asarray(x, np.float64), (0, missing))
+    hann = scipy.signal.windows.hann(window, sym=False)
+    transform = scipy.signal.ShortTimeFFT(hann, hop=window // 4, fs=SAMPLE_RATE)
     return transform.spectrogram(x, p0=0, p1=max(1, len(x) // (window // 4)))
 
 

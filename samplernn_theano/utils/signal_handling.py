@@ -10,11 +10,8 @@ from types import FrameType
 def handle_signals(callback: Callable[[int], object], first_only: bool = True) -> Iterator[None]:
     """Call `callback` with the number of each SIGINT and SIGTERM until the block ends.
 
-    Parameters
-    ----------
-    first_only : bool
-        Leave a second Ctrl-C to the system: it kills this process at once. A second SIGTERM never does,
-        because the queue of a cluster sends several when a job reaches its time limit.
+    With `first_only` a second Ctrl-C is left to the system, which kills this process at once. A second
+    SIGTERM never is: the queue of a cluster sends several when a job reaches its time limit.
     """
 
     def handle(number: int, _: FrameType | None) -> None:

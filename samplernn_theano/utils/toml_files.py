@@ -8,13 +8,7 @@ from samplernn_theano.errors import ReproductionError
 
 
 def read_toml(path: Path, keys: set[str]) -> dict[str, Any]:
-    """Read a TOML file with no other keys than `keys`.
-
-    Raises
-    ------
-    ReproductionError
-        If the file is missing, is not TOML or has another key.
-    """
+    """Read a TOML file with no other keys than `keys`; otherwise raise ReproductionError."""
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
