@@ -20,9 +20,7 @@ from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.plotting import new_figure, save_figure
 from samplernn_theano.utils.text import escape_control_characters, format_table
 
-FEW_DECIDED = 6
-"""Minimum number of votes for a remark that all are on the same side."""
-
+FEW_DECIDED = 6  # minimum number of votes for a remark that all are on the same side
 SHARES = {"a_votes": "share_a", "none": "share_none", "b_votes": "share_b"}
 """Keys of a pair in a summary: a count and its share."""
 

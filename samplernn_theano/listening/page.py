@@ -23,8 +23,7 @@ from samplernn_theano.utils.files import atomic_folder, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import escape_control_characters
 
-FILES = {"index.html", "test.json", "key.json", "sounds"}
-"""Contents of the folder."""
+FILES = {"index.html", "test.json", "key.json", "sounds"}  # contents of the folder
 
 
 class Result(NamedTuple):

@@ -13,15 +13,9 @@ from urllib.parse import quote
 
 from samplernn_theano.errors import DataError
 
-FORMAT = "samplernn listening test 1"
-"""Format of test.json and of the result of a listener."""
-
-STORE = "results.sqlite"
-"""File in the folder of a test with the results collected by its server."""
-
-MAX_BYTES = 2**20
-"""Maximum size of a result."""
-
+FORMAT = "samplernn listening test 1"  # format of test.json and of the result of a listener
+STORE = "results.sqlite"  # file in the folder of a test with the results collected by its server
+MAX_BYTES = 2**20  # maximum size of a result
 TOO_LARGE = "This is too large to be the result of a listener."
 
 FIELDS = {"format", "test", "listener", "started", "finished", "votes"}

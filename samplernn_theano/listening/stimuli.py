@@ -16,21 +16,14 @@ from samplernn_theano.errors import DataError
 from samplernn_theano.generation.encoders import pcm_16
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
-LOUDNESS = -23.0
-"""Loudness of all sounds in LUFS (EBU R 128); lower if a sound would exceed `PEAK`."""
-
-PEAK = -1.0
-"""Maximum true peak in dB of full scale."""
-
+LOUDNESS = -23.0  # loudness of all sounds in LUFS (EBU R 128); lower if a sound would exceed `PEAK`
+PEAK = -1.0  # maximum true peak in dB of full scale
 NOISE = 0.5
 """Spectral flatness above which a clip counts as noise: white noise has 0.97 to 1, speech and piano have
 0 to 0.15 at 16 kHz."""
 
-FADE = 0.01
-"""Seconds of fade-in and fade-out, so that cuts do not click."""
-
-BLOCK = 0.4
-"""Seconds of a block of the loudness measure: a sound must not be shorter."""
+FADE = 0.01  # seconds of fade-in and fade-out, so that cuts do not click
+BLOCK = 0.4  # seconds of a block of the loudness measure: a sound must not be shorter
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,7 @@ from scipy.stats import t
 from samplernn_theano.reproduction.records import PAPER, Results, number
 from samplernn_theano.reproduction.tables import Filled, Score
 
-CHANCE = 8.0
-"""Bits per sample of a uniform distribution over 256 levels."""
-
+CHANCE = 8.0  # bits per sample of a uniform distribution over 256 levels
 MEANINGS = {
     "smoke": "A test that every step runs. The numbers mean nothing.",
     "laptop": "Small models, trained for minutes. Not the paper's experiment, and not its numbers.",

@@ -31,8 +31,7 @@ FILES = Path(__file__).parent / "files"
 SETS = ("blizzard", "onomatopoeia", "music", "huckleberry")
 """The paper's data sets; the last is of two readers."""
 
-LISTENING = "listening"
-"""Prefix of the names of listening tests."""
+LISTENING = "listening"  # prefix of the names of listening tests
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,8 @@ from samplernn_theano.reproduction.scales import Scale
 from samplernn_theano.utils.files import write_text
 
 WORKFLOW = "workflow.json"
-FIRST_SEED = 123
-"""The original's; further seeds are 124, 125, ..."""
-
-DEMO = "demo"
-"""The synthetic set from which the others are made at a scale with demo data."""
-
+FIRST_SEED = 123  # the original's; then 124, 125 and so on
+DEMO = "demo"  # the synthetic set from which the others are made at a scale with demo data
 NEEDS_RECORDINGS = ("blizzard", "onomatopoeia", "huckleberry")
 """The sets without an automatic download: see datasets/README.md."""
 

@@ -15,16 +15,11 @@ from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.schedule import Progress, fraction, original_schedule
 from samplernn_theano.utils.files import is_locked
 
-STEPS = ("train", "evaluate", "generate", "retention")
-"""The steps of an experiment, in order."""
-
+STEPS = ("train", "evaluate", "generate", "retention")  # the steps of an experiment, in order
 STATUSES = ("not run", "running", "interrupted", "failed", "done")
 
-PAPER = "paper"
-"""The scale of the authors' experiments."""
-
-ENOUGH = 0.95
-"""Fraction of the authors' training time from which a training counts as equally long."""
+PAPER = "paper"  # the scale of the authors' experiments
+ENOUGH = 0.95  # fraction of the authors' training time from which a training counts as equally long
 
 
 @dataclass(frozen=True)

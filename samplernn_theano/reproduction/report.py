@@ -35,9 +35,7 @@ from samplernn_theano.reproduction.records import Attempt, Results
 from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.text import escape_control_characters, format_duration
 
-SPECIAL = re.compile(r"([\\`*_\[\]~|#])")
-"""Characters with a meaning in Markdown."""
-
+SPECIAL = re.compile(r"([\\`*_\[\]~|#])")  # characters with a meaning in Markdown
 MODEL = "three_tier.svg"
 
 

@@ -32,9 +32,7 @@ from samplernn_theano.utils.plotting import new_figure, save_figure
 from samplernn_theano.utils.progress import progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
-SILENCE = 1.0
-"""Seconds of silence."""
-
+SILENCE = 1.0  # seconds of silence
 SILENT = range(SEGMENT, SEGMENT + round(SILENCE * SAMPLE_RATE))
 LENGTH = SILENT.stop + SEGMENT  # samples of a sequence
 

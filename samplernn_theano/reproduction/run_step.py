@@ -34,9 +34,7 @@ from samplernn_theano.utils.text import format_duration
 CORES = "SAMPLERNN_CORES"
 """Environment variable with the number of cores that a workflow uses; not set on clusters."""
 
-METERS = Path("/sys/class/powercap")
-"""Linux's energy meters of processors."""
-
+METERS = Path("/sys/class/powercap")  # Linux's energy meters of processors
 INTERRUPTED = (124, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes of a step that resumes when it is run again."""
 

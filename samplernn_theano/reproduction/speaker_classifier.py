@@ -26,11 +26,8 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-SEGMENT = 2 * SAMPLE_RATE
-"""Samples of a segment."""
-
-MAX_CLIPS = 200
-"""Maximum number of clips of a split and speaker: more do not improve the classifier."""
+SEGMENT = 2 * SAMPLE_RATE  # samples of a segment
+MAX_CLIPS = 200  # maximum number of clips of a split and speaker: more do not improve the classifier
 
 FRAME, HOP = 512, 160  # samples: 32 and 10 ms
 BANDS, LOWEST, HIGHEST = 32, 80.0, 7600.0  # the mel filters, Hz

@@ -87,9 +87,6 @@ def search(task: Task) -> int:
     return 128 + received[0] if received else 0
 
 
-# --- the study ----------------------------------------------------------------------------------------------
-
-
 def _description(task: Task, drawn: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The settings of a study, after checking that each trial can be trained."""
     splits = {split: load_split(task.data, split) for split in SPLITS}
@@ -170,7 +167,7 @@ def _claim(task: Task, number: int) -> int | None:
 def _take(study: optuna.Study, task: Task) -> tuple[FrozenTrial, int] | None:
     """The next trial, an interrupted or a waiting one, and its lock; None if all are taken."""
     with _study_lock(task):
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+        for trial in study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING)):
             if (claim := _claim(task, trial.number)) is not None:
                 if trial.state == TrialState.WAITING:
                     study.ask()  # takes the first that waits
@@ -178,9 +175,6 @@ def _take(study: optuna.Study, task: Task) -> tuple[FrozenTrial, int] | None:
             if trial.state == TrialState.WAITING:
                 raise ReproductionError(f"Another search uses {task.folder}; choose another with --study.")
     return None
-
-
-# --- one trial ----------------------------------------------------------------------------------------------
 
 
 def start(command: list[str], output: Path, claim: int) -> subprocess.Popen:
@@ -226,8 +220,7 @@ def _write_results(study: optuna.Study, task: Task) -> list[dict[str, Any]]:
     """Write the table and figures; return the rows: done (the best first), running, interrupted, failed."""
     order = ["done", "running", "interrupted", "failed"]
     with _study_lock(task):
-        trials = [trial for trial in study.trials if trial.state != TrialState.WAITING]
-        rows = [_row(trial, task) for trial in trials]
+        rows = [_row(trial, task) for trial in study.trials if trial.state != TrialState.WAITING]
         rows.sort(key=lambda row: (order.index(row["state"]), row["valid_bits_per_sample"] or 0))
         summary.write(task.folder / "trials.csv", rows)
         summary.draw(task.folder, study)

@@ -23,9 +23,7 @@ from samplernn_theano.config.presets import preset
 from samplernn_theano.errors import HyperParameterError, ReproductionError
 from samplernn_theano.utils.toml_files import read_toml
 
-RANGES = Path(__file__).parent / "ranges"
-"""Folder of the default ranges, FAMILY.toml each."""
-
+RANGES = Path(__file__).parent / "ranges"  # folder of the default ranges, FAMILY.toml each
 OPTIONS = {
     "learning_rate": positive,
     "ip_weight": weight,
