@@ -19,18 +19,10 @@ def convert(
 ) -> str:
     """Convert `source` to the other format; return a description of what was written.
 
-    ========================  =====================================================
-    `out`, `source`           result
-    ========================  =====================================================
-    `out` ends in .npz        a checkpoint from parameters of the original
-    `out` ends in .pkl        parameters for the original from a checkpoint
-    else, a run folder        a results folder of the original, `out`/results_3t/TAG
-    else, a results folder    a run folder
-    ========================  =====================================================
-
-    If `out` is a file, the best parameters of a folder are converted. `settings` (NAME=VALUE) replace
-    hyper-parameters found, `which_set` and `exp` the run's names of the data set and of the experiment.
-    `overwrite` replaces an existing file, run or results folder; nothing else is ever replaced.
+    `out` FILE.npz becomes a checkpoint from parameters of the original, FILE.pkl parameters for the original;
+    of a folder the best are taken. Else a run folder becomes the results folder `out`/results_3t/TAG, and a
+    results folder a run. `settings` (NAME=VALUE) replace hyper-parameters found, `which_set` and `exp` the
+    run's names of the data set and of the experiment. `overwrite` replaces a file, run or results folder.
     """
     source, out = Path(source), Path(out)
     if not source.exists():

@@ -37,10 +37,7 @@ def log_records(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) 
 def resume_checkpoint(
     tree: ResultTree, settings: Sequence[str] = (), which_set: str | None = None
 ) -> Checkpoint:
-    """Checkpoint from which the original would resume, without Adam's moments and recurrent states.
-
-    `settings` and `which_set` are as in `convert`; see also `results_folder.find_resume_point`.
-    """
+    """Checkpoint from which the original would resume (see `results_folder.find_resume_point`)."""
     resume = results_folder.find_resume_point(tree, count=False)
     names = [name for name, _ in results_folder.checkpoints(tree)]
     records = evaluations_of(results_folder.to_python_numbers(resume.log), names)
@@ -140,10 +137,7 @@ def _checkpoint(model: LoadedModel, progress: Progress, settings: Mapping[str, A
 
 
 def _settings(model: LoadedModel, source: Path, which_set: str | None) -> dict[str, Any]:
-    """Known settings of a run of the original.
-
-    They include its command line: the name of the results folder repeats the order of the flags.
-    """
+    """Known settings of a run of the original, and its command line, whose order names the folder."""
     tree = ResultTree(model.path.resolve().parent.parent)
     settings: dict[str, Any] = {
         "family": model.hp.family,
@@ -168,18 +162,14 @@ def _progress(records: Sequence[Evaluation]) -> Progress:
     # In each epoch after the first there is an evaluation after its first minibatch.
     first = next(r["iteration"] for r in records if r["epoch"] == epoch) if epoch else 1
     without_improvement = next(n for n, r in enumerate(reversed(records)) if r["test"] is not None)
+    same = ("iteration", "epoch", "seconds", "best_valid", "best_test", "minibatch")
     return Progress(
+        **{name: last[name] for name in same},
         batches_per_epoch=max(1, (first - 1) // epoch) if epoch else 1,
-        iteration=iteration,
-        epoch=epoch,
         batch=iteration - first + 1,
-        seconds=last["seconds"],
-        best_valid=last["best_valid"],
-        best_test=last["best_test"],
         best_iteration=records[-1 - without_improvement]["iteration"],
         last_monitor_iteration=iteration,
         last_monitor_seconds=last["seconds"],
-        minibatch=last["minibatch"],
         evals_without_improvement=without_improvement,
     )
 

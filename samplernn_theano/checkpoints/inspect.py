@@ -29,12 +29,9 @@ from samplernn_theano.original.tags import SCRIPTS, read_argv, read_params_name
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import escape_control_characters, format_duration, format_table
 
-BEST = "assumed (preset best)"
-"""Source of a hyper-parameter that no file contains."""
-
+BEST = "assumed (preset best)"  # the source of a hyper-parameter that no file contains
 _COLUMNS = ("epoch", "iter", "train", "valid", "test", "lowest", "its test", "train h", "", "", "wall h")
-LOG_COLUMNS = dict(zip(LOG_KEYS, _COLUMNS, strict=True))
-"""Column names in the table of an original log; columns without a name are left out."""
+LOG_COLUMNS = dict(zip(LOG_KEYS, _COLUMNS, strict=True))  # in the table of a log, if they have a name
 
 
 def describe(path: str | Path) -> str:
@@ -143,7 +140,6 @@ def _model(model: LoadedModel) -> list[str]:
 
 
 def _progress(model: LoadedModel) -> list[str]:
-    """Progress of training when the model was saved, and its costs."""
     if model.checkpoint is None:
         name = read_params_name(model.path.name)
         if name is None:
@@ -179,12 +175,11 @@ def _origin(model: LoadedModel) -> list[str]:
 
 def _as_text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {of_name}" for name, of_name in value.items())
+        value = [f"{name} {of_name}" for name, of_name in value.items()]
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _source(model: LoadedModel, own: Any) -> str:
-    """Source of the value of a hyper-parameter."""
     if model.checkpoint:
         return "the checkpoint"
     if own.metadata.get("ours"):
@@ -204,23 +199,21 @@ def _tree(model: LoadedModel) -> ResultTree:
 
 def tiers(hp: HyperParameters) -> list[list[str]]:
     """Name and description of each tier, the slowest first; durations at 16 kHz."""
+    output = f"mixture of {hp.n_components} Gaussians" if isinstance(hp, RealValued) else ""
+    if isinstance(hp, Quantised):
+        output = f"softmax over {hp.q_levels} {hp.q_type} levels"
     if isinstance(hp, WaveNet):
         last = 2 ** (hp.dilation_layers_per_block - 1)
         layers = f"{hp.wavenet_blocks} x {hp.dilation_layers_per_block} gated layers of {hp.dim} channels"
-        return [
-            ["layers", f"{layers}, dilations 1 to {last}"],
-            ["receptive field", _samples(hp.overlap)],
-            ["output", _prediction(hp)],
-        ]
-    if not isinstance(hp, Tiered):
+        rows = [["layers", f"{layers}, dilations 1 to {last}"], ["receptive field", _samples(hp.overlap)]]
+        return [*rows, ["output", output]]
+    if isinstance(hp, Tiered):
+        rows = [[tier.name, f"frames of {_samples(tier.frame_size)}, {_layers(hp)}"] for tier in hp.tiers]
+        rows += [["SampleLevel", _reads(hp)]]
+    else:
         embedded = f", embedded in {hp.emb_size}" if isinstance(hp, OneTier) else ""
-        return [
-            ["SampleLevel", f"reads {_samples(hp.overlap)} at each step{embedded}"],
-            ["", _layers(hp)],
-            ["", f"perceptron, {_prediction(hp)}"],
-        ]
-    rows = [[tier.name, f"frames of {_samples(tier.frame_size)}, {_layers(hp)}"] for tier in hp.tiers]
-    return [*rows, ["SampleLevel", _reads(hp)], ["", f"perceptron, {_prediction(hp)}"]]
+        rows = [["SampleLevel", f"reads {_samples(hp.overlap)} at each step{embedded}"], ["", _layers(hp)]]
+    return [*rows, ["", f"perceptron, {output}"]]
 
 
 def _samples(n: int) -> str:
@@ -239,13 +232,6 @@ def _reads(hp: Tiered) -> str:
     if hp.multi_softmax:
         return "reads no samples"
     return f"{before} embedded in {hp.emb_size}" if hp.emb_size else f"{before} as one-hot vectors"
-
-
-def _prediction(hp: HyperParameters) -> str:
-    if isinstance(hp, RealValued):
-        return f"mixture of {hp.n_components} Gaussians"
-    assert isinstance(hp, Quantised)
-    return f"softmax over {hp.q_levels} {hp.q_type} levels"
 
 
 def _parameter_table(arrays: Mapping[str, NDArray], trained: set[str] | None) -> list[str]:
@@ -268,8 +254,7 @@ def _parameter_table(arrays: Mapping[str, NDArray], trained: set[str] | None) ->
 def _never_trained(arrays: Mapping[str, NDArray]) -> set[str] | None:
     """The names of the independent predictions if they were never trained; None if there are none.
 
-    Quirk: the original's training loop never updates them. Then the biases are zero, and the gains are the
-    norms of the weights' columns.
+    Quirk: the original never updates them: biases are zero, and gains the norms of the weights' columns.
     """
     names = {name for name in arrays if ".IndependentPreds." in name}
     by_end = {name.rpartition(".")[2]: arrays[name] for name in names}

@@ -1,7 +1,7 @@
 """Load a model from a checkpoint of this package or from files of the original."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,10 @@ class LoadedModel:
 
     path: Path
     hp: HyperParameters
-    parameters: Mapping[str, NDArray]
-    """float32, under the original's names."""
-    source: str
-    """Source of the hyper-parameters: the checkpoint, args.pkl, the folder's name, or names and shapes."""
-    assumed: Sequence[str] = field(default=())
-    """Names of unknown hyper-parameters, which have the values of the authors' best models."""
-    checkpoint: npz.Checkpoint | None = None
-    """The whole checkpoint; None for the original's files."""
+    parameters: Mapping[str, NDArray]  # float32, under the original's names
+    source: str  # of hp: the checkpoint, args.pkl, the folder's name, or names and shapes
+    assumed: Sequence[str] = ()  # unknown hyper-parameters, with the values of the authors' best models
+    checkpoint: npz.Checkpoint | None = None  # None for the original's files
 
 
 def find(path: str | Path) -> Path:
@@ -56,9 +52,8 @@ def find(path: str | Path) -> Path:
 def read(path: str | Path, settings: Sequence[str] = ()) -> LoadedModel:
     """Read a checkpoint (.npz), parameters of the original (.pkl), or the best ones of a run.
 
-    The hyper-parameters of the original's files are those of args.pkl next to them, else of the name of the
-    run's folder, else inferred from names and shapes, else those of the authors' best model. `settings`
-    (NAME=VALUE) replace them.
+    Hyper-parameters of the original come from args.pkl next to it, else the folder's name, else names and
+    shapes, else the authors' best model. `settings` (NAME=VALUE) replace them.
     """
     path = find(path)
     model = _read_original(path, settings) if path.suffix == ".pkl" else _read_ours(path, settings)
@@ -83,16 +78,20 @@ def build(model: LoadedModel) -> Graph:
 
 def _read_ours(path: Path, settings: Sequence[str]) -> LoadedModel:
     checkpoint = npz.load(path)
-    given = read_settings(type(checkpoint.hp), settings)
-    hp = type(checkpoint.hp)(**asdict(checkpoint.hp) | given)
+    hp = replace(checkpoint.hp, **read_settings(type(checkpoint.hp), settings))
     return LoadedModel(path, hp, checkpoint.parameters, "the checkpoint", checkpoint=checkpoint)
 
 
 def _read_original(path: Path, settings: Sequence[str]) -> LoadedModel:
-    parameters = _read_parameters(path)
+    parameters: Any = pickles.read(path)
+    if not isinstance(parameters, dict) or not all(isinstance(v, np.ndarray) for v in parameters.values()):
+        raise CheckpointError(f"{path} is not a file of parameters: it is not a dictionary of arrays.")
+    if not parameters:
+        raise CheckpointError(f"{path} holds no parameters.")
+    parameters = {name: np.asarray(value, np.float32) for name, value in parameters.items()}
     tree = ResultTree(path.resolve().parent.parent)
     if path.resolve().parent == tree.params and (found := _stored_hyperparameters(tree)):
-        hp = type(found)(**asdict(found) | read_settings(type(found), settings))
+        hp = replace(found, **read_settings(type(found), settings))
         return LoadedModel(path, hp, parameters, "args.pkl" if tree.args.exists() else "the folder's name")
     inferred = infer(parameters)
     family = FAMILIES[inferred.family]
@@ -109,15 +108,6 @@ def _stored_hyperparameters(tree: ResultTree) -> HyperParameters | None:
         if tree.args.exists():
             raise
         return None
-
-
-def _read_parameters(path: Path) -> dict[str, NDArray]:
-    parameters: Any = pickles.read(path)
-    if not isinstance(parameters, dict) or not all(isinstance(v, np.ndarray) for v in parameters.values()):
-        raise CheckpointError(f"{path} is not a file of parameters: it is not a dictionary of arrays.")
-    if not parameters:
-        raise CheckpointError(f"{path} holds no parameters.")
-    return {name: np.asarray(value, np.float32) for name, value in parameters.items()}
 
 
 def read_checked(

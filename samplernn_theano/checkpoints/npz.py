@@ -33,31 +33,21 @@ RENAMED = {"look_due": "eval_due", "looks_without_gain": "evals_without_improvem
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State of a run at one iteration.
-
-    It needs no random state: after the initial parameters training draws no random numbers, the order of the
-    minibatches is fixed, and the samples of an evaluation are seeded with its iteration.
-    """
+    """State of a run at one iteration; it needs no random state, as training draws no random numbers."""
 
     hp: HyperParameters
-    parameters: Mapping[str, NDArray]
-    """Under the original's names."""
+    parameters: Mapping[str, NDArray]  # under the original's names
     adam: Mapping[str, NDArray] = field(default_factory=dict)
     states: Mapping[str, NDArray] = field(default_factory=dict)
-    progress: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `samplernn_theano.config.schedule.Progress`."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Of the run: learning rate, seed, backend, versions, ..."""
+    progress: Mapping[str, Any] = field(default_factory=dict)  # fields of `config.schedule.Progress`
+    settings: Mapping[str, Any] = field(default_factory=dict)  # learning rate, seed, backend, versions, ...
 
 
 _GROUPS = ("parameters", "adam", "states")
 
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` to `path` (.npz) atomically.
-
-    The new file is read back and its checksums are verified before it replaces the old one.
-    """
+    """Write `checkpoint` to `path` (.npz) atomically, after verifying the checksums of what was written."""
     arrays = {f"{group}/{name}": a for group in _GROUPS for name, a in getattr(checkpoint, group).items()}
     about = {
         "format": FORMAT,

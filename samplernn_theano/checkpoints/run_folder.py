@@ -71,18 +71,14 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
     It may be missing, empty, or hold a run without a checkpoint; with `overwrite`, any run.
     """
     run = Run(folder)
-    if not run.folder.exists():
-        return
-    if not run.folder.is_dir():
+    if run.folder.exists() and not run.folder.is_dir():
         raise OutputError(f"{run.folder} is a file; choose another folder with --run.")
-    if run.has_checkpoint:
-        if overwrite:
-            return
+    if run.has_checkpoint and not overwrite:
         raise OutputError(
             f"The folder {run.folder} holds a run; resume it with samplernn resume {run.folder}, "
             "choose another folder with --run, or replace the run with --overwrite."
         )
-    if others := other_files(run.folder, BEFORE_CHECKPOINT):
+    if not run.has_checkpoint and (others := other_files(run.folder, BEFORE_CHECKPOINT)):
         raise OutputError(
             f"The folder {run.folder} holds other files{_first(others)}; choose an empty one with --run."
         )
@@ -95,8 +91,7 @@ def _first(files: Sequence[Path]) -> str:
 def check_overwrite(folder: Path, source: Path, is_run: bool, overwrite: bool) -> None:
     """Raise OutputError if a conversion of `source` may not write `folder`.
 
-    It may be missing or empty; with `overwrite` it may be a run (`is_run`) that does not contain `source` and
-    holds nothing else.
+    It may be missing, empty, or with `overwrite` a run (`is_run`) without other files or `source` in it.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -150,16 +145,10 @@ def append(run: Run, event: str, **values: Any) -> None:
 
 
 def records_to_discard(run: Run, iteration: int, eval_due: bool) -> list[dict[str, Any]]:
-    """Log records that will be repeated after resuming from a checkpoint at this iteration.
-
-    `eval_due` is true if the evaluation at that iteration is not done yet.
-    """
-    return [
-        record
-        for record in read_log(run)
-        if record.get("iteration", 0) > iteration
-        or (eval_due and record["event"] == "monitor" and record["iteration"] == iteration)
-    ]
+    """Log records that are repeated on resuming at this iteration, its evaluation too if it is due."""
+    last = iteration - 0.5 if eval_due else iteration  # of evaluations
+    records = [(r.get("iteration", 0), r) for r in read_log(run)]
+    return [r for i, r in records if i > (last if r["event"] == "monitor" else iteration)]
 
 
 def discard(run: Run, records: Sequence[Mapping[str, Any]]) -> None:
@@ -172,15 +161,12 @@ def discard(run: Run, records: Sequence[Mapping[str, Any]]) -> None:
 
 def prune(run: Run, keep: int) -> None:
     """Delete checkpoints of evaluations except the `keep` latest and the `keep` best."""
-    named = []
-    for path in (run.folder / "checkpoints").glob("i*_v*.npz"):
-        if found := re.fullmatch(r"i(\d+)_v(-?\d+\.\d+)", path.stem):
-            named.append((int(found[1]), float(found[2]), path))
-    named.sort()
-    latest = named[-keep:]
+    paths = (run.folder / "checkpoints").glob("i*_v*.npz")
+    found = [(re.fullmatch(r"i(\d+)_v(-?\d+\.\d+)", path.stem), path) for path in paths]
+    named = sorted((int(match[1]), float(match[2]), path) for match, path in found if match)
     best = sorted(named, key=lambda item: item[1])[:keep]  # of equal ones the earlier
-    for item in named:
-        if item not in latest and item not in best:
+    for item in named[:-keep]:
+        if item not in best:
             item[2].unlink(missing_ok=True)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import plotext
 
-from samplernn_theano.checkpoints.status import Curve, RunStatus, recent_speed, schedule_done, seconds_left
+from samplernn_theano.checkpoints.status import RunStatus, recent_speed, schedule_done, seconds_left
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.config.presets import PRESETS
 from samplernn_theano.utils.plotting import new_figure, save_figure
@@ -136,11 +136,7 @@ def _or_dash(value: Any, form: str) -> str:
 
 
 def plot(runs: Sequence[RunStatus]) -> str:
-    """Learning curves as text of 80 columns, without colours.
-
-    Of one run, the training and validation costs; of several, only the validation costs (the training costs
-    if no run has any), drawn with the run's letter.
-    """
+    """Learning curves as text of 80 columns; of several runs the validation costs, drawn with letters."""
     if len(runs) == 1:
         curves = {"·": runs[0].train, "o": runs[0].valid}
         title = "· train   o valid   bits per sample over iterations"
@@ -158,20 +154,15 @@ def plot(runs: Sequence[RunStatus]) -> str:
     plotext.theme("clear")
     plotext.plotsize(PLOT_WIDTH, PLOT_HEIGHT)
     for marker, curve in curves.items():
-        if curve:
-            plotext.plot(*zip(*_thinned(curve), strict=True), marker=marker)
+        if curve:  # the means of neighbours
+            parts = np.array_split(np.asarray(curve, np.float64), min(len(curve), PLOT_WIDTH))
+            plotext.plot(*zip(*(part.mean(axis=0) for part in parts), strict=True), marker=marker)
     plotext.xlim(0, longest)
     plotext.ylim(low - margin, high + margin)
     ticks = sorted({round(x) for x in np.linspace(0, longest, 5)})
     plotext.xticks(ticks, [f"{tick:,}" for tick in ticks])
     lines = plotext.uncolorize(plotext.build()).splitlines()
     return "\n".join(["    " + title, *(line.rstrip() for line in lines if line.strip())])
-
-
-def _thinned(curve: Curve, max_points: int = PLOT_WIDTH) -> list[tuple[float, float]]:
-    """At most `max_points` points: the means of neighbours."""
-    parts = np.array_split(np.asarray(curve, np.float64), min(len(curve), max_points))
-    return [tuple(part.mean(axis=0)) for part in parts]
 
 
 def draw(path: str | Path, runs: Sequence[RunStatus]) -> None:

@@ -32,20 +32,14 @@ class RunStatus:
     """Status of a run; None is unknown."""
 
     folder: Path
-    state: str
-    """running, ended, stopped by ..., crashed, not started, converted (from a run of the original), or
-    original (its files do not contain the state)."""
+    state: str  # running, ended, stopped by ..., crashed, not started, converted or original
     family: str | None
     hp: HyperParameters | None
-    options: Mapping[str, Any]
-    """Other arguments: data, learning_rate, seed, ..."""
-    n_parameters: int | None
-    """Number of trained parameters."""
+    options: Mapping[str, Any]  # other arguments: data, learning_rate, seed, ...
+    n_parameters: int | None  # trained ones
     schedule: Schedule | None
-    checkpoint_progress: Mapping[str, Any] | None
-    """Progress in the last checkpoint; of the original only the iteration. None without a checkpoint."""
-    records: Sequence[Mapping[str, Any]]
-    """Log records with iteration and seconds, the earliest first."""
+    checkpoint_progress: Mapping[str, Any] | None  # of the original only the iteration
+    records: Sequence[Mapping[str, Any]]  # of the log, with iteration and seconds, the earliest first
 
     @property
     def evaluations(self) -> list[Mapping[str, Any]]:
@@ -162,27 +156,12 @@ def _original(tree: ResultTree) -> RunStatus:
     except CheckpointError:
         pass  # without args.pkl, in a folder with another name: only the log is known
     files = results_folder.checkpoints(tree)
-    return RunStatus(
-        folder=tree.folder,
-        state="original",
-        family=family,
-        hp=hp,
-        options=options,
-        n_parameters=_count(tree),
-        schedule=None,
-        checkpoint_progress={"iteration": files[-1][0].iteration} if files else None,
-        records=evaluations_of(results_folder.read_log(tree)) if tree.log.exists() else [],
-    )
-
-
-def _count(tree: ResultTree) -> int | None:
-    """Number of trained parameters in model_settings.txt; of three_tier the last of three."""
-    try:
-        text = tree.model_settings.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    counts = re.findall(r"Total parameter count for this cost:\s*(\d+)", text)
-    return int(counts[-1]) if counts else None
+    saved = {"iteration": files[-1][0].iteration} if files else None
+    log = evaluations_of(results_folder.read_log(tree)) if tree.log.exists() else []
+    text = tree.model_settings.read_bytes() if tree.model_settings.is_file() else b""
+    counts = re.findall(rb"Total parameter count for this cost:\s*(\d+)", text)
+    n_parameters = int(counts[-1]) if counts else None  # of three_tier the last of three
+    return RunStatus(tree.folder, "original", family, hp, options, n_parameters, None, saved, log)
 
 
 def recent_speed(records: Sequence[Mapping[str, Any]]) -> float | None:

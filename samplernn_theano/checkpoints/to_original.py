@@ -37,11 +37,7 @@ def write_parameters(source: Path, out: Path, settings: Sequence[str]) -> str:
 def write_tree(
     source: Path, out: Path, settings: Sequence[str], which_set: str | None, exp: str | None, overwrite: bool
 ) -> str:
-    """Convert a run to a results folder of the original, `out`/results_3t/TAG.
-
-    It has all evaluations in the log, and the parameters and samples that the run folder has of them.
-    Parameters and result are as in `convert`.
-    """
+    """Convert a run to a results folder, with all evaluations and their parameters and samples at hand."""
     run, model = Run(source), load.read(source, settings)
     graph = load.build(model)
     known = model.checkpoint.settings if model.checkpoint else {}
@@ -61,7 +57,8 @@ def write_tree(
         tree = ResultTree(folder)
         results_folder.create(tree, argv, model_settings.text(tree.folder, argv, original, schedule, shapes))
         written: set[int] = set()
-        found = _checkpoints(run)
+        # Those of evaluations first; the last one may be from another iteration.
+        found = sorted(run.last.parent.glob("[!.]*.npz"), key=lambda p: [p == run.last, p == run.best, p])
         for path in counted(found, "convert", len(found), "checkpoints"):
             at = read_checked(path, settings, model)
             iteration: int = at.checkpoint.progress.get("iteration", -1) if at.checkpoint else -1
@@ -95,12 +92,6 @@ def _evaluations(run: Run) -> tuple[list[Evaluation], list[int]]:
         elif record["event"] == "resume" and evaluations and len(evaluations) not in resumed:
             resumed.append(len(evaluations))
     return evaluations, resumed
-
-
-def _checkpoints(run: Run) -> list[Path]:
-    """Checkpoints of a run, those of evaluations first; the last one may be from another iteration."""
-    found = sorted(path for path in run.last.parent.glob("*.npz") if not path.name.startswith("."))
-    return sorted(found, key=lambda path: [path == run.last, path == run.best])
 
 
 def _which_set(source: Path, settings: Mapping[str, Any]) -> str:

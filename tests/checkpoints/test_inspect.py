@@ -2,7 +2,6 @@
 
 import pickle
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +11,13 @@ from samplernn_theano.checkpoints import inspect, npz
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import FAMILIES
-from samplernn_theano.config.presets import PRESETS
+from samplernn_theano.config.presets import PRESETS, preset
 from samplernn_theano.errors import CheckpointError
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original import pickles
+from samplernn_theano.original.tags import RESULTS
 from tests.conftest import GOLDEN
-
-RESULTS = {
-    "one_tier": "results_1t",
-    "two_tier": "results_2t",
-    "three_tier": "results_3t",
-    "wavenet": "results_wavenets",
-}
 
 
 def tree(family: str) -> Path:
@@ -40,17 +33,6 @@ def row(text: str, name: str) -> list[str]:
     """The words of the one line that begins with `name`, without it."""
     (line,) = [line for line in text.splitlines() if line.split()[:1] == [name]]
     return line.split()[1:]
-
-
-def ours(path: Path, family: str, settings: dict | None = None, **changes) -> Path:
-    """A checkpoint of the tiny preset."""
-    hp = FAMILIES[family](**asdict(PRESETS[family]["tiny"]) | changes)
-    arrays = build_graph(Parameters(123), hp).parameters.arrays()
-    progress = {"iteration": 60, "epoch": 2, "seconds": 90.0, "best_valid": 4.25, "best_test": 4.125}
-    npz.save(
-        path, Checkpoint(hp, arrays, progress={**progress, "best_iteration": 40}, settings=settings or {})
-    )
-    return path
 
 
 @pytest.mark.parametrize("family", RESULTS)
@@ -95,16 +77,8 @@ def test_independent_predictions_that_were_trained(tmp_path, end):
     assert "IndependentPreds were trained" in text and "11,088 of them trained" in text
 
 
-def test_without_args_the_name_of_the_folder_is_read(tmp_path):
+def test_what_the_command_line_leaves_out_is_assumed_and_without_it_the_folders_name_is_read(tmp_path):
     folder = tmp_path / "results_2t" / tree("two_tier").name
-    shutil.copytree(tree("two_tier"), folder)
-    (folder / "args.pkl").unlink()
-    text = inspect.describe(next((folder / "params").iterdir()))
-    assert row(text, "dim") == ["16", "the", "folder's", "name"]
-
-
-def test_what_the_command_line_leaves_out_is_assumed(tmp_path):
-    folder = tmp_path / "results_2t" / "run"
     shutil.copytree(tree("two_tier"), folder)
     words = pickles.read(folder / "args.pkl")
     at = words.index("--batch_size")
@@ -112,6 +86,9 @@ def test_what_the_command_line_leaves_out_is_assumed(tmp_path):
     text = inspect.describe(next((folder / "params").iterdir()))
     assert row(text, "batch_size") == ["128", "assumed", "(preset", "best)"]
     assert row(text, "dim") == ["16", "args.pkl"]
+    (folder / "args.pkl").unlink()
+    text = inspect.describe(next((folder / "params").iterdir()))
+    assert row(text, "dim") == ["16", "the", "folder's", "name"]
 
 
 def test_a_single_file_is_inferred_from_names_and_shapes(tmp_path):
@@ -124,28 +101,18 @@ def test_a_single_file_is_inferred_from_names_and_shapes(tmp_path):
 
 
 def test_the_settings_of_a_checkpoint(tmp_path):
-    settings = {
-        "data": "/sets/music",
-        "seed": 7,
-        "learning_rate": 0.002,
-        "backend": "jax",
-        "versions": {"pytensor": "3.3.7", "jax": "0.11"},
-        "git_revision": None,
-        "command": "samplernn train one_tier",
-        "schedule": {"max_iters": 60},
-    }
-    text = inspect.describe(ours(tmp_path / "last.npz", "one_tier", settings, learn_h0=False))
+    settings = {"data": "/sets/music", "learning_rate": 0.002, "schedule": {"max_iters": 60}}
+    settings |= {"versions": {"pytensor": "3.3.7", "jax": "0.11"}, "git_revision": None}
+    hp = preset("one_tier", "tiny", {"learn_h0": False})
+    arrays = build_graph(Parameters(123), hp).parameters.arrays()
+    progress = {"iteration": 60, "epoch": 2, "seconds": 90.0, "best_valid": 4.25, "best_test": 4.125}
+    progress["best_iteration"] = 40
+    npz.save(tmp_path / "last.npz", Checkpoint(hp, arrays, progress=progress, settings=settings))
+    text = inspect.describe(tmp_path / "last.npz")
     assert "last.npz: one_tier checkpoint\nepoch 2, iteration 60, 1.5 min of training\n" in text
     assert "best so far: valid 4.2500, test 4.1250 bits per sample at iteration 40" in text
-    for line in (
-        "data: /sets/music",
-        "seed: 7",
-        "learning rate: 0.002",
-        "backend: jax",
-        "versions: pytensor 3.3.7, jax 0.11",
-        "command: samplernn train one_tier",
-    ):
-        assert line in text.splitlines()
+    shown = {"data: /sets/music", "learning rate: 0.002", "versions: pytensor 3.3.7, jax 0.11"}
+    assert shown <= set(text.splitlines())
     assert "git" not in text and "max_iters" not in text
     assert row(text, "learn_h0") == ["False", "the", "checkpoint"]
     assert row(text, "SampleLevel.h0")[-1] == "*" and "20,992 parameters, 20,960 of them trained" in text
@@ -252,13 +219,10 @@ def test_a_command_line_that_cannot_be_read(tmp_path, words, message):
     assert " ".join(words) in text and message in text
 
 
-def test_a_result_tree(tmp_path):
+def test_a_result_tree_and_one_without_parameters(tmp_path):
     text = inspect.describe(tree("wavenet"))
     places = [text.index(w) for w in ("args.pkl: a command", "train_log.pkl: the", "params_e1_i97_t0.00")]
     assert places == sorted(places) and text.startswith(f"{tree('wavenet')}:\n")
-
-
-def test_a_result_tree_without_parameters(tmp_path):
     (tmp_path / "params").mkdir()
     shutil.copy(tree("wavenet") / "train_log.pkl", tmp_path)
     text = inspect.describe(tmp_path)

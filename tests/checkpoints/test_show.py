@@ -18,7 +18,6 @@ from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.presets import PRESETS, preset
 from samplernn_theano.config.schedule import Schedule
-from samplernn_theano.errors import CheckpointError
 from samplernn_theano.utils.files import locked
 from tests.conftest import GOLDEN
 
@@ -26,43 +25,26 @@ HP = PRESETS["one_tier"]["tiny"]
 
 
 def train(iteration: int, seconds: float, nll: float, epoch: int = 0) -> dict:
-    position = {"iteration": iteration, "epoch": epoch, "seconds": seconds}
-    return {"event": "train", **position, "nll_bits": nll}
+    return {"event": "train", "iteration": iteration, "epoch": epoch, "seconds": seconds, "nll_bits": nll}
 
 
-def evaluation(
-    iteration: int, seconds: float, valid: float, test: float | None = None, epoch: int = 0
-) -> dict:
-    position = {"iteration": iteration, "epoch": epoch, "seconds": seconds}
-    return {"event": "monitor", **position, "train": valid + 0.5, "valid": valid, "test": test}
+def evaluation(iteration: int, seconds: float, valid: float, test=None, epoch: int = 0) -> dict:
+    costs = {"train": valid + 0.5, "valid": valid, "test": test}
+    return {"event": "monitor", "iteration": iteration, "epoch": epoch, "seconds": seconds, **costs}
 
 
 START = {"event": "start", "parameters": 20992, "backend": "jax", "iteration": 0}
-END = {"event": "end", "iteration": 300, "seconds": 30.0}
-RECORDS = [
-    START,
-    train(100, 10.0, 5.0),
-    evaluation(100, 10.0, 4.5, 4.25),
-    train(200, 20.0, 4.0),
-    evaluation(200, 20.0, 4.125, 4.0625),
-    train(300, 30.0, 3.5, epoch=1),
-    evaluation(300, 30.0, 4.25, epoch=1),
-    END,
-]
+FIRST = [train(100, 10.0, 5.0), evaluation(100, 10.0, 4.5, 4.25)]
+SECOND = [train(200, 20.0, 4.0), evaluation(200, 20.0, 4.125, 4.0625)]
+THIRD = [train(300, 30.0, 3.5, epoch=1), evaluation(300, 30.0, 4.25, epoch=1)]
+RECORDS = [START, *FIRST, *SECOND, *THIRD, {"event": "end", "iteration": 300, "seconds": 30.0}]
 
 
-def run_folder(
-    folder: Path, records: list[dict] = RECORDS, hp=HP, saved: dict | None = None, **settings
-) -> Path:
+def run_folder(folder: Path, records=RECORDS, hp=HP, saved: dict | None = None, **settings) -> Path:
     """The folder of a run with this log, and with a last checkpoint where `saved` is its progress."""
-    settings = {
-        "family": hp.family,
-        "hyperparameters": asdict(hp),
-        "schedule": asdict(Schedule(max_iters=400, learning_rate=0.001)),
-        "data": "/sets/music",
-        "seed": 123,
-        "backend": "jax",
-    } | settings
+    schedule = asdict(Schedule(max_iters=400, learning_rate=0.001))
+    settings = {"data": "/sets/music", "seed": 123, "backend": "jax", "schedule": schedule} | settings
+    settings |= {"family": hp.family, "hyperparameters": asdict(hp)}
     run = Run(folder)
     folder.mkdir(parents=True)
     run.settings.write_text(json.dumps(settings))
@@ -88,73 +70,59 @@ def curve(*folders: Path) -> list[str]:
 
 def test_a_run_that_ended(tmp_path):
     shown = values(run_folder(tmp_path / "a", saved={"iteration": 300, "batches_per_epoch": 250}))
-    assert shown == {
-        "run": [str(tmp_path / "a")],
-        "model": ["one_tier"],
-        "hyper-parameters": ["preset tiny"],
-        "data": ["/sets/music"],
-        "learning rate": ["0.001"],
-        "seed": ["123"],
-        "backend": ["jax"],
-        "parameters": ["20,992"],
-        "state": ["ended"],
-        "iteration": ["300"],
-        "epoch": ["1"],
-        "training": ["30.0 s"],
-        "speed": ["10.00 it/s"],
-        "schedule": ["75 %"],
-        "last valid": ["4.2500"],
-        "best valid": ["4.1250"],
-        "test at best": ["4.0625"],
-        "best iteration": ["200"],
-        "checkpoint": ["iteration 300"],
-    }
+    expected = (
+        f"run={tmp_path / 'a'}|model=one_tier|hyper-parameters=preset tiny|data=/sets/music|"
+        "learning rate=0.001|seed=123|backend=jax|parameters=20,992|state=ended|iteration=300|epoch=1|"
+        "training=30.0 s|speed=10.00 it/s|schedule=75 %|last valid=4.2500|best valid=4.1250|"
+        "test at best=4.0625|best iteration=200|checkpoint=iteration 300"
+    )
+    assert [f"{name}={value}" for name, (value,) in shown.items()] == expected.split("|")
 
 
-def test_hyperparameters_next_to_the_nearest_preset(tmp_path):
+def test_hyperparameters_next_to_the_nearest_preset_without_statistics_of_the_data(tmp_path):
     hp = preset("one_tier", "small", {"n_rnn": 2, "rnn_type": "LSTM"})
     shown = values(run_folder(tmp_path / "a", hp=hp, ip_weight=0.5))
     assert shown["hyper-parameters"] == ["preset small, n_rnn 2, rnn_type LSTM"]
     assert shown["ip weight"] == ["0.5"]
-
-
-def test_statistics_of_the_data_are_not_a_difference(tmp_path):
     hp = preset("rnn_gmm", "tiny", {"mean": 0.001, "std": 0.25})
-    assert values(run_folder(tmp_path / "a", hp=hp))["hyper-parameters"] == ["preset tiny"]
+    assert values(run_folder(tmp_path / "b", hp=hp))["hyper-parameters"] == ["preset tiny"]
 
 
 def state(folder: Path) -> str:
     return values(folder)["state"][0]
 
 
-def test_states(tmp_path):
-    stopped = {"event": "stopped", "iteration": 100, "seconds": 10.0}
-    started = RECORDS[:3]
-    assert state(run_folder(tmp_path / "a", [*started, stopped])) == "stopped by a signal"
-    assert state(run_folder(tmp_path / "b", [*started, stopped | {"why": "SIGTERM"}])) == "stopped by SIGTERM"
-    assert state(run_folder(tmp_path / "c", started)) == "crashed"
-    resume = {"event": "resume", "iteration": 100, "backend": "c"}
-    assert state(run_folder(tmp_path / "d", [*started, stopped, resume])) == "crashed"
-    assert state(run_folder(tmp_path / "e", [])) == "not started"
-    monitor = next(record for record in RECORDS if record["event"] == "monitor")
-    resumed_there = {"event": "resume", "iteration": 100}
-    assert state(run_folder(tmp_path / "f", [monitor, resumed_there])) == "converted"
+STOPPED = {"event": "stopped", "iteration": 100, "seconds": 10.0}
+STARTED, RESUMED = RECORDS[:3], {"event": "resume", "iteration": 100}
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([*STARTED, STOPPED], "stopped by a signal"),
+        ([*STARTED, STOPPED | {"why": "SIGTERM"}], "stopped by SIGTERM"),
+        (STARTED, "crashed"),
+        ([*STARTED, STOPPED, RESUMED | {"backend": "c"}], "crashed"),
+        ([], "not started"),
+        ([FIRST[1], RESUMED], "converted"),
+    ],
+)
+def test_states(tmp_path, records, expected):
+    assert state(run_folder(tmp_path / "a", records)) == expected
 
 
 def test_a_run_that_is_trained_now_is_not_disturbed(tmp_path):
     """The lock is seen, and given back where nobody holds it; nothing is written."""
     folder = run_folder(tmp_path / "a", RECORDS[:3])
 
-    def files():
-        return sorted((path, path.stat().st_mtime_ns) for path in [folder, *folder.rglob("*")])
+    def unchanged(expected: str) -> None:
+        before = sorted((path, path.stat().st_mtime_ns) for path in [folder, *folder.rglob("*")])
+        assert state(folder) == expected
+        assert sorted((path, path.stat().st_mtime_ns) for path in [folder, *folder.rglob("*")]) == before
 
     with locked(folder):
-        before = files()
-        assert state(folder) == "running"
-        assert files() == before
-    before = files()
-    assert state(folder) == "crashed"
-    assert files() == before
+        unchanged("running")
+    unchanged("crashed")
     with locked(folder):  # is free again
         pass
     (folder / ".lock").touch()  # a killed process left it
@@ -213,12 +181,6 @@ def test_the_advice_for_an_interrupted_run(tmp_path):
     assert re.search(r"checkpoint +none", text("e", RECORDS[:3]))
 
 
-def test_a_damaged_checkpoint_counts_as_none(tmp_path):
-    folder = run_folder(tmp_path / "a", saved={"iteration": 300})
-    Run(folder).last.write_bytes(b"PK\x03\x04 damaged")
-    assert values(folder)["checkpoint"] == ["none"]
-
-
 def test_no_log_yet(tmp_path):
     folder = run_folder(tmp_path / "a")
     Run(folder).log.unlink()
@@ -228,11 +190,13 @@ def test_no_log_yet(tmp_path):
     assert curve(folder) == ["  No costs yet."]
 
 
-def test_a_last_line_that_is_cut_short(tmp_path):
+def test_a_last_line_that_is_cut_short_and_a_damaged_checkpoint(tmp_path):
     folder = run_folder(tmp_path / "a", RECORDS[:4])
     whole = show.describe([status.read(folder)])
     with Run(folder).log.open("a") as log:
         log.write(json.dumps(RECORDS[4])[:-5])
+    Run(folder).last.parent.mkdir()
+    Run(folder).last.write_bytes(b"PK\x03\x04 damaged")
     assert show.describe([status.read(folder)]) == whole
 
 
@@ -285,19 +249,21 @@ def test_many_runs_in_tables_of_80_columns(tmp_path):
 (ORIGINAL,) = (GOLDEN / "checkpoints" / "results_3t").iterdir()
 
 
-def test_a_run_of_the_originals():
+def test_a_run_of_the_originals(tmp_path):
     shown = values(ORIGINAL)
-    assert shown["model"] == ["three_tier"] and shown["parameters"] == ["11,088"]
-    assert shown["data"] == ["MUSIC"] and shown["state"] == ["original"]
-    assert shown["iteration"] == ["97"] and shown["epoch"] == ["1"] and shown["training"] == ["2.2 s"]
-    assert shown["last valid"] == shown["best valid"] == ["4.9334"] and shown["test at best"] == ["4.8577"]
-    assert shown["speed"] == ["45.10 it/s"]  # 57 iterations in 1.264 s
-    assert shown["checkpoint"] == ["iteration 97"]
+    facts = {"model": "three_tier", "parameters": "11,088", "data": "MUSIC", "state": "original"}
+    facts |= {
+        "epoch": "1",
+        "iteration": "97",
+        "training": "2.2 s",
+        "speed": "45.10 it/s",
+        "checkpoint": "iteration 97",
+    }
+    facts |= {"last valid": "4.9334", "best valid": "4.9334", "test at best": "4.8577"}
+    assert {name: shown[name] for name in facts} == {name: [value] for name, value in facts.items()}
     assert any("o" in line for line in curve(ORIGINAL)[1:])
 
-
-def test_a_bare_log_of_the_originals(tmp_path):
-    (tmp_path / "a" / "params").mkdir(parents=True)
+    (tmp_path / "a" / "params").mkdir(parents=True)  # a bare log
     shutil.copy(ORIGINAL / "train_log.pkl", tmp_path / "a")
     shown = values(tmp_path / "a")
     assert shown["model"] == ["unknown"] and shown["best valid"] == ["4.9334"]
@@ -312,18 +278,12 @@ def test_the_command_and_its_picture(tmp_path, capsys):
     assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("what", ["nothing", "empty", "file", "settings", "list"])
-def test_other_folders_are_refused(tmp_path, capsys, what):
-    folder = tmp_path / "a"
-    if what == "file":
-        folder.write_text("x")
-    elif what != "nothing":
-        folder.mkdir()
-    if what == "settings":
-        (folder / "settings.json").write_text("{")
-    elif what == "list":
-        (folder / "settings.json").write_text("[]")
-    with pytest.raises(CheckpointError, match=str(folder)):
-        status.read(folder)
-    assert main(["show", str(folder)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+@pytest.mark.parametrize(
+    ("name", "content"), [("a", "x"), ("b/c", "x"), *(("a/settings.json", x) for x in "{[")]
+)
+def test_other_folders_are_refused(tmp_path, capsys, name, content):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    assert main(["show", str(tmp_path / "a")]) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and str(tmp_path / "a") in errors

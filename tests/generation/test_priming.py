@@ -63,8 +63,7 @@ def in_order_of_time(state):
     return state | rolled | {"time": 0}
 
 
-def test_every_family_is_tested():
-    assert {hp.family for hp in MODELS} == set(FAMILIES)
+assert {hp.family for hp in MODELS} == set(FAMILIES)
 
 
 @pytest.mark.parametrize("hp", MODELS, ids=lambda hp: hp.family)
@@ -113,19 +112,6 @@ def test_continuing_samples_equals_having_generated_them(hp, monkeypatch):
             if np.ndim(value):
                 theirs = np.take(in_order_of_time(states[n])[name], m, axis)
                 np.testing.assert_allclose(np.take(value, i, axis), theirs, 1e-5, 2e-6, err_msg=name)
-
-
-@pytest.mark.parametrize("n", [1, 9, 16, 1000])
-@pytest.mark.parametrize("alone", [True, False])
-def test_every_step_is_read_once_in_chunks_of_few_lengths(n, alone, monkeypatch):
-    """Alone: the remainder first, then equal chunks. With primes of other lengths: powers of 8 apart."""
-    monkeypatch.setattr(priming, "MAX_CHUNK", 16)
-    starts, lengths = zip(*priming._chunks(n, 1, OneTier(**LEVELS), alone), strict=True)
-    assert sum(lengths) == n and starts == tuple(np.cumsum([0, *lengths[:-1]]))
-    if alone:
-        assert len(lengths) == -(-n // 16) and len(set(lengths)) <= 2
-    else:
-        assert set(lengths) <= {16, 2, 1}
 
 
 def test_many_chunks_equal_one_and_sequences_cycle_through_the_primes(monkeypatch):

@@ -13,13 +13,17 @@ def tone(hertz: float, samples: int) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(samples) / 16000)).astype(np.float32)
 
 
+@pytest.mark.parametrize("columns", [1, 7, 100, 10_000])
 @pytest.mark.parametrize("samples", [512, 1023, 4000, 262_143, 262_144, 600_001])
-def test_a_spectrogram_read_in_blocks_equals_that_of_the_whole(tmp_path, samples):
+def test_a_spectrogram_read_in_blocks_equals_that_of_the_whole_averaged_over_time(tmp_path, samples, columns):
     x = np.random.default_rng(0).uniform(-1, 1, samples).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", x, 16000, "FLOAT")
-    power, seconds, rate = spectrograms.spectrogram(tmp_path / "a.wav", columns=10_000)
+    power, seconds, rate = spectrograms.spectrogram(tmp_path / "a.wav", columns)
     whole = plotting.power_spectrogram(x, 1024)
-    np.testing.assert_allclose(power, whole, rtol=1e-3, atol=1e-5 * whole.max())
+    n = min(columns, whole.shape[1])
+    column = np.arange(whole.shape[1]) * n // whole.shape[1]
+    expected = np.stack([whole[:, column == i].mean(axis=1) for i in range(n)], axis=1)
+    np.testing.assert_allclose(power, expected, rtol=1e-3, atol=1e-5 * whole.max())
     assert (seconds, rate) == (samples / 16000, 16000)
 
 
@@ -27,17 +31,6 @@ def test_a_spectrogram_read_in_blocks_equals_that_of_the_whole(tmp_path, samples
 def test_a_very_short_sound_has_one_column(tmp_path, samples):
     soundfile.write(tmp_path / "a.wav", tone(1000, samples), 16000)
     assert spectrograms.spectrogram(tmp_path / "a.wav")[0].shape == (513, 1)
-
-
-@pytest.mark.parametrize("columns", [1, 7, 100])
-def test_many_hops_are_averaged_into_few_columns(tmp_path, columns):
-    x = np.random.default_rng(0).uniform(-1, 1, 600_001).astype(np.float32)
-    soundfile.write(tmp_path / "a.wav", x, 16000, "FLOAT")
-    power, _, _ = spectrograms.spectrogram(tmp_path / "a.wav", columns)
-    whole = plotting.power_spectrogram(x, 1024)
-    column = np.arange(whole.shape[1]) * columns // whole.shape[1]
-    expected = np.stack([whole[:, column == i].mean(axis=1) for i in range(columns)], axis=1)
-    np.testing.assert_allclose(power, expected, rtol=1e-3, atol=1e-5 * whole.max())
 
 
 def test_a_figure_shows_the_pitch_and_the_length_of_each_sound(tmp_path):
