@@ -6,12 +6,11 @@ NaN, clips that share sound between the splits, ...) from notes (a DC offset, cl
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from samplernn_theano.data.check_figure import plot_data_set
 from samplernn_theano.data.clip_statistics import ClipStatistics
@@ -24,15 +23,9 @@ from samplernn_theano.data.dataset import (
     offsets_path,
     release,
     samples_of,
+    split_path,
 )
-from samplernn_theano.data.duplicates import (
-    MAX_MATCHES,
-    SPAN,
-    WINDOW,
-    Duplicate,
-    Fingerprints,
-    longest_duplicates,
-)
+from samplernn_theano.data.duplicates import MAX_MATCHES, SPAN, WINDOW, Fingerprints, longest_duplicates
 from samplernn_theano.data.manifest import MANIFEST, PICTURE, count_of, hours, printable
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import sha256
@@ -53,26 +46,39 @@ BATCH = 128
 """Clips in a batch of the paper; an incomplete last batch is not used."""
 
 
-@dataclass(frozen=True)
 class Split:
     """One split, with its statistics and fingerprints."""
 
-    name: str
-    path: Path
-    clips: Clips
-    statistics: ClipStatistics
-    fingerprints: Fingerprints
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self.path = name, split_path(folder, name)
+        self.clips: Clips = load_split(folder, name)
+        self.statistics = ClipStatistics()
+        self.fingerprints: Fingerprints
+
+    def read(self, dtype: np.dtype, min_samples: int, bar: Bar) -> None:
+        """Read every clip for the statistics, and for the fingerprints of clips of this `dtype`."""
+        self.fingerprints = Fingerprints(self.clips, dtype, min_samples)
+        for number in range(len(self.clips)):
+            clip = np.asarray(self.clips[number])
+            self.statistics.add(number, clip)
+            if number not in self.statistics.faults["silent"][-1:]:
+                self.fingerprints.add(number, clip)
+            bar.advance(clip.nbytes)
+            if number % 64 == 63:
+                release(self.clips)
+        self.fingerprints.sort()
+        release(self.clips)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Report:
     """Result of `check`."""
 
-    lines: list[str]  # summary
-    problems: list[str]  # they spoil training, or the scores
-    notes: list[str]
     splits: dict[str, Split]
     rate: int  # Hz
+    lines: list[str] = field(default_factory=list)  # summary
+    problems: list[str] = field(default_factory=list)  # they spoil training, or the scores
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """The report as text."""
@@ -86,17 +92,9 @@ class Report:
 
 
 def run(folder: str | Path, picture: str | Path | None = None, progress: bool = True) -> int:
-    """Check the data set in `folder`, print the report and draw the picture.
+    """Check the data set in `folder`, print the report and draw the picture (`check.png` in it by default).
 
-    Parameters
-    ----------
-    picture
-        Path of the picture; `check.png` in `folder` by default.
-
-    Returns
-    -------
-    int
-        0 if there is no problem, 1 if there is one.
+    Returns 0 if there is no problem, 1 if there is one.
     """
     report = check(folder, progress)
     print(report, flush=True)
@@ -125,75 +123,30 @@ def check(folder: str | Path, progress: bool = True) -> Report:
     manifest = _read_manifest(folder)
     rate = _get(manifest, "rate")
     rate_known = isinstance(rate, int) and rate > 0
-    rate = rate if rate_known else SAMPLE_RATE
-    splits = _open(folder, rate)
-    size = sum(samples_of(part.clips).nbytes for part in splits.values())
-    total = (2 if manifest else 1) * size  # hashed and read
-    with progress_bar("check", total, "B", progress) as bar:
-        changed = _changed(splits, manifest, bar)
-        for part in splits.values():
-            _read(part, bar)
-
-    lines, problems, notes = _summary(folder, splits, rate, rate_known), changed, []
-    for found_lines, found_notes in (_compare_with_authors(splits["train"]), _sources(manifest, rate)):
-        lines += found_lines
-        notes += found_notes
-    hashed = any(_get(manifest, "splits", name, "sha256") for name in SPLITS)
-    lines.append("SHA-256 of the files: compared." if hashed else "SHA-256 of the files: not recorded.")
-    problems += _unequal_lengths(splits.values())
-    for found_problems, found_notes in (
-        *map(_faults, splits.values()),
-        _duplicates(splits, rate, progress),
-    ):
-        problems += found_problems
-        notes += found_notes
-    return Report(lines, problems, notes, splits, rate)
-
-
-# --- reading ------------------------------------------------------------------------------------------------
-
-
-def _open(folder: Path, rate: int) -> dict[str, Split]:
-    clips = {name: load_split(folder, name) for name in SPLITS}
+    splits = {name: Split(folder, name) for name in SPLITS}
+    report = Report(splits, rate if rate_known else SAMPLE_RATE)
+    arrays = [samples_of(part.clips) for part in splits.values()]
     # Splits of different types are compared in the widest of them; the hashes have 8 bytes.
-    widest = np.result_type(*(samples_of(c).dtype for c in clips.values()))
+    widest = np.result_type(*(array.dtype for array in arrays))
     dtype = widest if widest.itemsize <= 8 else np.dtype(np.float64)
-    min_samples = max(WINDOW + SPAN, int(MIN_DUPLICATE * rate))
-    paths = {name: next(folder.glob(f"*_{name}.npy")) for name in SPLITS}
-    return {
-        name: Split(name, paths[name], c, ClipStatistics(), Fingerprints(c, dtype, min_samples))
-        for name, c in clips.items()
-    }
-
-
-def _read(part: Split, bar: Bar) -> None:
-    for number in range(len(part.clips)):
-        clip = np.asarray(part.clips[number])
-        part.statistics.add(number, clip)
-        if number not in part.statistics.faults["silent"][-1:]:
-            part.fingerprints.add(number, clip)
-        bar.advance(clip.nbytes)
-        if number % 64 == 63:
-            release(part.clips)
-    part.fingerprints.sort()
-    release(part.clips)
-
-
-def _changed(splits: dict[str, Split], manifest: Any, bar: Bar) -> list[str]:
-    """Problems: files whose hash differs from the manifest's."""
-    problems = []
-    for name, part in splits.items():
-        files = [(part.path, "sha256")]
-        if isinstance(part.clips, Ragged):
-            files.append((offsets_path(part.path), "offsets_sha256"))
-        for path, key in files:
-            expected = _get(manifest, "splits", name, key)
-            if expected is not None and sha256(path, bar.advance) != expected:
-                problems.append(
-                    f"{path.name} is not the file that {MANIFEST} describes (its SHA-256 differs): "
-                    "it was damaged or changed; make the data set again."
-                )
-    return problems
+    total = (2 if manifest else 1) * sum(array.nbytes for array in arrays)  # hashed and read
+    with progress_bar("check", total, "B", progress) as bar:
+        _compare_hashes(report, manifest, bar)
+        for part in splits.values():
+            part.read(dtype, max(WINDOW + SPAN, int(MIN_DUPLICATE * report.rate)), bar)
+    source = f"from {MANIFEST}" if rate_known else "assumed"
+    kinds = ", ".join(sorted({str(array.dtype) for array in arrays}))
+    report.lines.append(f"Data set in {folder}: {kinds}, {report.rate} Hz ({source}).")
+    _summarise(report)
+    _compare_with_authors(report)
+    _describe_sources(report, manifest)
+    hashed = any(_get(manifest, "splits", name, "sha256") for name in SPLITS)
+    report.lines.append(f"SHA-256 of the files: {'compared' if hashed else 'not recorded'}.")
+    _compare_lengths(report)
+    for part in splits.values():
+        _list_faults(report, part)
+    _list_duplicates(report, progress)
+    return report
 
 
 def _read_manifest(folder: Path) -> Any:
@@ -213,34 +166,43 @@ def _get(manifest: Any, *keys: str) -> Any:
     return manifest
 
 
-# --- the report ---------------------------------------------------------------------------------------------
+def _few(items: Iterable[Any], limit: int = 5) -> str:
+    texts = [str(item) for item in items]
+    return ", ".join(texts[:limit]) + (", ..." if len(texts) > limit else "")
 
 
-def _summary(folder: Path, splits: dict[str, Split], rate: int, known_rate: bool) -> list[str]:
-    kinds = ", ".join(sorted({str(samples_of(part.clips).dtype) for part in splits.values()}))
-    source = f"from {MANIFEST}" if known_rate else "assumed"
-    ragged = any(isinstance(part.clips, Ragged) for part in splits.values())
+# --- parts of the report ------------------------------------------------------------------------------------
+
+
+def _compare_hashes(report: Report, manifest: Any, bar: Bar) -> None:
+    for name, part in report.splits.items():
+        files = [(part.path, "sha256")]
+        if isinstance(part.clips, Ragged):
+            files.append((offsets_path(part.path), "offsets_sha256"))
+        for path, key in files:
+            expected = _get(manifest, "splits", name, key)
+            if expected is not None and sha256(path, bar.advance) != expected:
+                report.problems.append(
+                    f"{path.name} is not the file that {MANIFEST} describes (its SHA-256 differs): "
+                    "it was damaged or changed; make the data set again."
+                )
+
+
+def _summarise(report: Report) -> None:
+    ragged = any(isinstance(part.clips, Ragged) for part in report.splits.values())
     length = "shortest-median-longest" if ragged else "length"
-    lines = [
-        f"Data set in {folder}: {kinds}, {rate} Hz ({source}).",
-        f"{'':5} {'clips':>7} {length:>23} {'duration':>9} {'peak':>7} {'RMS':>10} {'mean':>11} {'std':>9}",
-    ]
-    for part in splits.values():
-        seconds = lengths(part.clips) / rate
-        lines.append(
-            f"{part.name:5} {len(part.clips):7,} {_span(part.clips, seconds):>23} {hours(seconds.sum()):>9} "
-            f"{part.statistics.peak:7.4f} {part.statistics.rms:5.1f} dBFS "
-            f"{part.statistics.mean:11.3e} {part.statistics.std:9.5f}"
+    report.lines.append(
+        f"{'':5} {'clips':>7} {length:>23} {'duration':>9} {'peak':>7} {'RMS':>10} {'mean':>11} {'std':>9}"
+    )
+    for part in report.splits.values():
+        seconds, own = lengths(part.clips) / report.rate, part.statistics
+        span = f"{seconds[0]:g} s" if len(seconds) else ""
+        if span and isinstance(part.clips, Ragged):
+            span = f"{seconds.min():.2f}-{np.median(seconds):.2f}-{seconds.max():.2f} s"
+        report.lines.append(
+            f"{part.name:5} {len(part.clips):7,} {span:>23} {hours(seconds.sum()):>9} "
+            f"{own.peak:7.4f} {own.rms:5.1f} dBFS {own.mean:11.3e} {own.std:9.5f}"
         )
-    return lines
-
-
-def _span(clips: Clips, seconds: NDArray[np.float64]) -> str:
-    if not len(seconds):
-        return ""
-    if not isinstance(clips, Ragged):
-        return f"{seconds[0]:g} s"
-    return f"{seconds.min():.2f}-{np.median(seconds):.2f}-{seconds.max():.2f} s"
 
 
 _PROBLEMS = {
@@ -254,96 +216,84 @@ _NOTES = {
 }
 
 
-def _faults(part: Split) -> tuple[list[str], list[str]]:
+def _list_faults(report: Report, part: Split) -> None:
     """Problems and notes of one split by itself."""
-    count = len(part.clips)
-    few = (
-        f"{part.name} holds {count_of(count, 'clip')}, too few for a batch of {BATCH} clips, as the paper's."
-    )
-    problems = [] if count else [f"{part.name} holds no clips."]
-    notes = [few] if 0 < count < BATCH else []
-    for lines, texts in ((problems, _PROBLEMS), (notes, _NOTES)):
+    name, count = part.name, len(part.clips)
+    if not count:
+        report.problems.append(f"{name} holds no clips.")
+    elif count < BATCH:
+        few = f"{name} holds {count_of(count, 'clip')}, too few for a batch of {BATCH} clips, as the paper's."
+        report.notes.append(few)
+    for lines, texts in ((report.problems, _PROBLEMS), (report.notes, _NOTES)):
         for fault, text in texts.items():
             if found := part.statistics.faults[fault]:
                 text = text.format(worst=part.statistics.worst_offset)
-                lines.append(f"{part.name}: {text}: {len(found):,} of {count:,} (numbers {_few(found)}).")
-    return problems, notes
+                lines.append(f"{name}: {text}: {len(found):,} of {count:,} (numbers {_few(found)}).")
 
 
-def _few(items: Iterable[Any], limit: int = 5) -> str:
-    texts = [str(item) for item in items]
-    return ", ".join(texts[:limit]) + (", ..." if len(texts) > limit else "")
-
-
-def _unequal_lengths(splits: Iterable[Split]) -> list[str]:
-    """A problem if the splits differ in the length of their clips."""
+def _compare_lengths(report: Report) -> None:
     kinds = {
-        part.name: "ragged" if isinstance(part.clips, Ragged) else f"{part.clips.shape[1]} samples"
-        for part in splits
+        name: "ragged" if isinstance(part.clips, Ragged) else f"{part.clips.shape[1]} samples"
+        for name, part in report.splits.items()
     }
-    if len(set(kinds.values())) == 1:
-        return []
-    listed = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
-    return [f"The splits differ in the length of their clips: {listed}; make the data set again."]
+    if len(set(kinds.values())) > 1:
+        listed = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
+        report.problems.append(
+            f"The splits differ in the length of their clips: {listed}; make the data set again."
+        )
 
 
-def _duplicates(splits: dict[str, Split], rate: int, progress: bool) -> tuple[list[str], list[str]]:
+def _list_duplicates(report: Report, progress: bool) -> None:
     """Clips that share sound: problems between splits, notes within one."""
-    problems: list[str] = []
-    notes: list[str] = []
     for later, earlier in (("test", "train"), ("valid", "train"), ("test", "valid"), ("train", "train")):
-        found, missed = longest_duplicates(splits[later].fingerprints, splits[earlier].fingerprints, progress)
+        ours, theirs = report.splits[later], report.splits[earlier]
+        found, missed = longest_duplicates(ours.fingerprints, theirs.fingerprints, progress)
         if found:
-            count, all_ = f"{len(found):,}", f"{len(splits[later].clips):,}"
-            (notes if later == earlier else problems).append(
+            order = sorted(found, key=lambda number: -found[number].samples)
+            seconds = {number: f"{found[number].samples / report.rate:.2f} s" for number in order}
+            examples = [f"number {number} and {found[number].partner}: {seconds[number]}" for number in order]
+            identical = sum(duplicate.identical for duplicate in found.values())
+            (report.notes if later == earlier else report.problems).append(
                 f"{later} clips that share sound with {'other ' if later == earlier else ''}{earlier} clips: "
-                f"{'at least ' if missed else ''}{count} of {all_}, {_longest(found, rate)}."
+                f"{'at least ' if missed else ''}{len(found):,} of {len(ours.clips):,}, "
+                f"{f'{identical:,} of them from end to end, ' if identical else ''}"
+                f"up to {seconds[order[0]]} in common ({_few(examples, 3)})."
             )
         elif missed and later != earlier:
-            notes.append(
+            report.notes.append(
                 f"{earlier} repeats some sounds over {MAX_MATCHES} times, and {later} was not compared with "
                 "all of them: shared sound that consists of those alone may be missed."
             )
-    return problems, notes
 
 
-def _longest(found: dict[int, Duplicate], rate: int) -> str:
-    order = sorted(found, key=lambda number: -found[number].samples)
-    identical = sum(duplicate.identical for duplicate in found.values())
-    examples = [f"number {i} and {found[i].partner}: {found[i].samples / rate:.2f} s" for i in order]
-    whole = f"{identical:,} of them from end to end, " if identical else ""
-    return f"{whole}up to {found[order[0]].samples / rate:.2f} s in common ({_few(examples, 3)})"
+def _compare_with_authors(report: Report) -> None:
+    """The authors' statistics, and a note if ours differ much; nothing for sets that are not theirs."""
+    train = report.splits["train"]
+    for name, (mean, std, counts) in AUTHORS.items():
+        if train.path.name.lower().startswith(name):
+            ratio = train.statistics.std / std
+            report.lines.append(
+                f"The authors': {' / '.join(f'{n:,}' for n in counts)} clips; train mean {mean:.3e}, "
+                f"std {std:.5f}. Our std is {ratio:.3f} times theirs."
+            )
+            if abs(ratio - 1) > 0.05 or abs(train.statistics.mean - mean) > 0.01 * std:
+                report.notes.append(
+                    "Mean or std of train differ much from the authors': other recordings or another volume."
+                )
 
 
-def _compare_with_authors(train: Split) -> tuple[list[str], list[str]]:
-    """The authors' statistics, and a note if ours differ much; empty for sets that are not theirs."""
-    known = [theirs for name, theirs in AUTHORS.items() if train.path.name.lower().startswith(name)]
-    if not known:
-        return [], []
-    mean, std, counts = known[0]
-    ratio = train.statistics.std / std
-    line = (
-        f"The authors': {' / '.join(f'{n:,}' for n in counts)} clips; train mean {mean:.3e}, std {std:.5f}. "
-        f"Our std is {ratio:.3f} times theirs."
-    )
-    if abs(ratio - 1) <= 0.05 and abs(train.statistics.mean - mean) <= 0.01 * std:
-        return [line], []
-    return [line], ["Mean or std of train differ much from the authors': other recordings or another volume."]
-
-
-def _sources(manifest: Any, rate: int) -> tuple[list[str], list[str]]:
+def _describe_sources(report: Report, manifest: Any) -> None:
     """Speakers and recordings in the manifest, and a note on recordings that were upsampled."""
-    lines = []
     for name in SPLITS:
         speakers = _get(manifest, "splits", name, "speakers")
         if isinstance(speakers, dict) and speakers:
             listed = _few((f"{who} {clips}" for who, clips in speakers.items()), 8)
-            lines.append(f"Speakers of {name}, with clips: {len(speakers)} ({listed}).")
+            report.lines.append(f"Speakers of {name}, with clips: {len(speakers)} ({listed}).")
     sources = _get(manifest, "sources")
     used = [s for s in sources if _get(s, "status") == "used"] if isinstance(sources, list) else []
     rates = sorted(r for r in (_get(source, "rate") for source in used) if isinstance(r, int))
     if rates:
         listed = _few((f"{rates.count(r):,} of {r} Hz" for r in sorted(set(rates))), 8)
-        lines.append(f"Recordings: {len(rates):,} ({listed}).")
-    low = sum(r < rate for r in rates)
-    return lines, [f"Upsampled, so they lack high frequencies: {count_of(low, 'recording')}."] if low else []
+        report.lines.append(f"Recordings: {len(rates):,} ({listed}).")
+    if low := sum(r < report.rate for r in rates):
+        report.notes.append(f"Upsampled, so they lack high frequencies: {count_of(low, 'recording')}.")

@@ -10,7 +10,6 @@ silent clips, on which the normalisation of the feeder divides by zero, are drop
 """
 
 import csv
-import json
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -20,17 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.data.dataset import is_silent, load_split, offsets_path, statistics
-from samplernn_theano.data.manifest import CLIPS, MANIFEST, SplitSizes, count_of, listed
+from samplernn_theano.data.dataset import is_silent, offsets_path
+from samplernn_theano.data.manifest import CLIPS, SplitSizes, count_of, listed
 from samplernn_theano.data.recipes import Recipe
 from samplernn_theano.data.recordings import Decoded, Found, Recording, Stream, decode_all, staging_directory
-from samplernn_theano.data.set_folder import check_overwrite, move_into_place, write_npy
+from samplernn_theano.data.set_folder import check_overwrite, finish, new_manifest, write_npy, write_split
 from samplernn_theano.errors import DataError
 from samplernn_theano.original.shuffle import shuffle
-from samplernn_theano.utils.files import atomic_write, sha256, write_text
+from samplernn_theano.utils.files import atomic_write, sha256
 from samplernn_theano.utils.progress import Bar, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
-from samplernn_theano.utils.version import package_version
 
 
 class Clip(NamedTuple):
@@ -59,17 +57,12 @@ def build(
     progress: bool = True,
     missing: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Build a data set from recordings; return its manifest.
+    """Build a data set from recordings; return its manifest, which also lists those that are `missing`.
 
     Writes the splits as `samplernn_theano.data.dataset` describes, `clips.csv` (the origin of each clip) and,
     last, `manifest.json`. The same recordings and recipe give the same bytes. All files are complete before
     the first one gets its name; until then an error or interruption leaves an existing data set in `out`
     unchanged. Decoded sound is kept in a hidden folder there, 115 MB per hour, for the next run.
-
-    Parameters
-    ----------
-    missing
-        Recordings that are missing, for the manifest.
     """
     out = Path(out)
     check_overwrite(out, recipe.name, overwrite)
@@ -82,14 +75,8 @@ def build(
         sizes = recipe.sizes(len(clips))
         if min(sizes) < 1:
             raise DataError(_too_little(sources, len(clips), silent, recipe))
-        splits = _split(clips, sizes, recipe)
-        manifest = {
-            "version": package_version(),
-            "set": recipe.set,
-            "options": recipe.options,
-            "layout": "ragged" if recipe.variable_length else "fixed",
-            "rate": SAMPLE_RATE,
-            "splits": {},
+        layout = "ragged" if recipe.variable_length else "fixed"
+        manifest = new_manifest(recipe.set, recipe.options, layout) | {
             "silent_clips": silent,
             "clips_left_out": len(clips) - sum(sizes),
             "recordings_not_needed": len(recordings) - len(sources),
@@ -99,7 +86,13 @@ def build(
             "skipped_folders": found.skipped,
             "sources": sources,
         }
-        _write(out, work / "new", manifest, splits, recipe, progress)
+        splits = _split(clips, sizes, recipe)
+        with progress_bar("write", sum(sizes), "clips", progress) as bar:
+            for split, own in splits.items():
+                path = work / "new" / f"{recipe.name}_{split}.npy"
+                manifest["splits"][split] = _write(path, own, recipe, bar)
+        _write_origins(work / "new" / CLIPS, splits)
+        finish(work / "new", out, manifest)
     return manifest
 
 
@@ -110,11 +103,9 @@ def _with_speakers(recordings: Sequence[Recording]) -> list[Recording]:
         raise DataError(
             f"{alone[0]} lies in no sub-folder, so its speaker is unknown; make one for each speaker."
         )
-    speakers = {recording.speaker for recording in recordings}
+    speakers = {str(recording.speaker) for recording in recordings}
     if len(speakers) < 2:
-        raise DataError(
-            f"All recordings lie in one sub-folder ({min(map(str, speakers))}); give each speaker one."
-        )
+        raise DataError(f"All recordings lie in one sub-folder ({min(speakers)}); give each speaker one.")
     return sorted(recordings, key=lambda recording: (str(recording.speaker), recording.name))
 
 
@@ -126,31 +117,14 @@ def _cut(
 ) -> tuple[list[dict[str, Any]], list[Clip], list[dict[str, Any]], float]:
     """Decode the recordings and cut them into clips.
 
-    Returns
-    -------
-    sources
-        Entry of each recording in the manifest.
-    clips
-        Clips that are not silent, in the order of the recordings.
-    silent
-        Positions of silent clips: recording, and seconds from its start.
-    rest_seconds
-        Length of the sound after the last clip of each speaker.
+    Returns the recordings' entries in the manifest; the clips that are not silent, in their order; recording
+    and seconds of the silent ones; and the seconds of sound after the last clip of each speaker.
     """
     sources: list[dict[str, Any]] = []
     clips: list[Clip] = []
     silent: list[dict[str, Any]] = []
     streams: list[Stream] = []
     first_names: dict[str, str] = {}  # by SHA-256: the first recording with these bytes
-
-    def add(clip: Clip) -> None:
-        samples = clip.stream.read(clip.start, clip.stop)
-        if not is_silent(_float16(np.array([samples.min(), samples.max()]))):  # rounding preserves the order
-            clips.append(clip)
-            return
-        name, seconds = clip.stream.origin(clip.start)
-        silent.append({"path": name, "seconds": seconds})
-
     for recording, source, sound in decode_all(recordings, work, recipe.allow_upsampling, progress):
         sources.append(source)
         if sound is None or not _is_used(source, sound, recipe, first_names):
@@ -162,19 +136,25 @@ def _cut(
             streams.append(Stream(speaker))
         stream = streams[-1]
         stream.append(recording.name, sound)
-        if recipe.variable_length:
-            add(Clip(stream, 0, stream.length))
-            continue
-        for start in _new_starts(stream, sound.length, recipe):
-            add(Clip(stream, start, start + recipe.length))
+        length = stream.length if recipe.variable_length else recipe.length
+        for start in _new_starts(stream, sound.length, length, recipe.stride):
+            samples = stream.read(start, start + length)
+            extremes = _float16(np.array([samples.min(), samples.max()]))  # rounding preserves the order
+            if is_silent(extremes):
+                name, seconds = stream.origin(start)
+                silent.append({"path": name, "seconds": seconds})
+            else:
+                clips.append(Clip(stream, start, start + length))
         if recipe.max_clips is not None and recipe.takes_first and len(clips) >= recipe.max_clips:
             break
     if recipe.legacy_count:
-        seconds = sum(stream.length for stream in streams) // SAMPLE_RATE
-        count = seconds // round(recipe.clip_seconds) - 1
+        total = sum(stream.length for stream in streams) // SAMPLE_RATE
+        count = total // round(recipe.clip_seconds) - 1
         clips = [clip for clip in clips if clip.start // recipe.stride < count]
     clips = _limit(clips, recipe)
-    return sources, clips, silent, _rest(streams, clips) / SAMPLE_RATE
+    ends = {id(clip.stream): clip.stop for clip in clips}
+    rest = sum(stream.length - ends.get(id(stream), 0) for stream in streams)
+    return sources, clips, silent, rest / SAMPLE_RATE
 
 
 def _is_used(source: dict[str, Any], sound: Decoded, recipe: Recipe, first_names: dict[str, str]) -> bool:
@@ -197,17 +177,11 @@ def _is_used(source: dict[str, Any], sound: Decoded, recipe: Recipe, first_names
     return False
 
 
-def _new_starts(stream: Stream, added: int, recipe: Recipe) -> range:
+def _new_starts(stream: Stream, added: int, length: int, stride: int) -> range:
     """Starts of the clips that end in the last `added` samples of the stream."""
-    before = stream.length - added - recipe.length  # the last possible start before
-    first = 0 if before < 0 else (before // recipe.stride + 1) * recipe.stride
-    return range(first, stream.length - recipe.length + 1, recipe.stride)
-
-
-def _rest(streams: Sequence[Stream], clips: Sequence[Clip]) -> int:
-    """Total number of samples after the last clip of each stream."""
-    ends = {id(clip.stream): clip.stop for clip in clips}
-    return sum(stream.length - ends.get(id(stream), 0) for stream in streams)
+    before = stream.length - added - length  # the last possible start before
+    first = 0 if before < 0 else (before // stride + 1) * stride
+    return range(first, stream.length - length + 1, stride)
 
 
 def _limit(clips: list[Clip], recipe: Recipe) -> list[Clip]:
@@ -280,36 +254,19 @@ def _too_little(
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def _write(
-    out: Path,
-    new: Path,
-    manifest: dict[str, Any],
-    splits: dict[str, list[Clip]],
-    recipe: Recipe,
-    progress: bool,
-) -> None:
-    """Write all files to the folder `new`, then move them to `out`, the manifest last."""
-    with progress_bar("write", sum(map(len, splits.values())), "clips", progress) as bar:
-        for split, clips in splits.items():
-            path = new / f"{recipe.name}_{split}.npy"
-            samples = sum(clip.stop - clip.start for clip in clips)
-            shape = (samples,) if recipe.variable_length else (len(clips), recipe.length)
-            entry: dict[str, Any] = {"file": path.name, "clips": len(clips), "seconds": samples / SAMPLE_RATE}
-            write_npy(path, shape, _samples(clips, bar), "<f2")
-            entry["sha256"] = sha256(path)
-            if recipe.variable_length:
-                lengths = [clip.stop - clip.start for clip in clips]
-                write_npy(offsets_path(path), (len(clips) + 1,), [np.cumsum([0, *lengths])], "<i8")
-                entry["offsets_sha256"] = sha256(offsets_path(path))
-                entry["seconds_shortest_longest"] = [min(lengths) / SAMPLE_RATE, max(lengths) / SAMPLE_RATE]
-            if any(clip.stream.speaker is not None for clip in clips):
-                speakers = [str(clip.stream.speaker) for clip in clips]
-                entry["speakers"] = {name: speakers.count(name) for name in sorted(set(speakers))}
-            manifest["splits"][split] = entry
-    manifest["train_mean"], manifest["train_std"] = statistics(load_split(new, "train"))
-    _write_origins(new / CLIPS, splits)
-    write_text(new / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-    move_into_place(new, out, recipe.name)
+def _write(path: Path, clips: list[Clip], recipe: Recipe, bar: Bar) -> dict[str, Any]:
+    """Write the clips of one split; return its entry in the manifest."""
+    lengths = [clip.stop - clip.start for clip in clips]
+    shape = (sum(lengths),) if recipe.variable_length else (len(clips), recipe.length)
+    entry = write_split(path, len(clips), shape, _samples(clips, bar))
+    if recipe.variable_length:
+        write_npy(offsets_path(path), (len(clips) + 1,), [np.cumsum([0, *lengths])], "<i8")
+        entry["offsets_sha256"] = sha256(offsets_path(path))
+        entry["seconds_shortest_longest"] = [min(lengths) / SAMPLE_RATE, max(lengths) / SAMPLE_RATE]
+    if any(clip.stream.speaker is not None for clip in clips):
+        speakers = [str(clip.stream.speaker) for clip in clips]
+        entry["speakers"] = {name: speakers.count(name) for name in sorted(set(speakers))}
+    return entry
 
 
 def _samples(clips: Sequence[Clip], bar: Bar) -> Iterator[NDArray[np.float16]]:

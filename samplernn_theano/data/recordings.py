@@ -35,8 +35,7 @@ class Recording(NamedTuple):
     """A file with sound."""
 
     path: Path
-    name: str
-    """Its path relative to the folder it was found in, with slashes."""
+    name: str  # the path relative to the folder it was found in, with slashes
 
     @property
     def speaker(self) -> str | None:
@@ -48,12 +47,9 @@ class Recording(NamedTuple):
 class Found(NamedTuple):
     """Recordings found in a folder."""
 
-    recordings: list[Recording]
-    """Sorted by name, as text."""
-    ignored: int
-    """Number of other files."""
-    skipped: list[dict[str, str]]
-    """Folders not entered, each with path and reason."""
+    recordings: list[Recording]  # sorted by name, as text
+    ignored: int  # number of other files
+    skipped: list[dict[str, str]]  # path and reason of folders that were not entered
 
 
 def find(folder: str | os.PathLike[str], without: Iterable[Path] = ()) -> Found:
@@ -63,40 +59,37 @@ def find(folder: str | os.PathLike[str], without: Iterable[Path] = ()) -> Found:
     because they may form loops. Files in `without` are neither recordings nor counted.
     """
     folder = Path(folder)
-    if not folder.exists():
-        raise DataError(f"There is no folder {folder}; give the folder with the recordings.")
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give the folder with the recordings.")
+        what = f"{folder} is not a folder" if folder.exists() else f"There is no folder {folder}"
+        raise DataError(f"{what}; give the folder with the recordings.")
     own = {path.resolve() for path in without}
     found = Found([], 0, [])
     ignored = 0
 
     def skip(path: str | Path, reason: str | None) -> None:
-        found.skipped.append(
-            {"path": Path(path).relative_to(folder).as_posix(), "reason": reason or "unreadable"}
-        )
+        name = Path(path).relative_to(folder).as_posix()
+        found.skipped.append({"path": name, "reason": reason or "unreadable"})
 
     for root, folders, names in os.walk(folder, onerror=lambda error: skip(error.filename, error.strerror)):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in (Path(root, name) for name in folders):
-            if path.is_symlink():
-                skip(path, "a link to a folder")
+        for name in folders:
+            if Path(root, name).is_symlink():
+                skip(Path(root, name), "a link to a folder")
         here = Path(root).resolve()
-        for path in (
-            Path(root, name) for name in names if not name.startswith(".") and here / name not in own
-        ):
+        for name in names:
+            path = Path(root, name)
+            if name.startswith(".") or here / name in own:
+                continue
             # Reading a pipe would hang. A dangling link is reported as unreadable later.
             if path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists()):
                 found.recordings.append(Recording(path, path.relative_to(folder).as_posix()))
             else:
                 ignored += 1
     if not found.recordings:
-        reasons = "".join(
-            f" {entry['path']} was not entered ({entry['reason']})." for entry in found.skipped[:1]
-        )
+        reasons = [f" {entry['path']} was not entered ({entry['reason']})." for entry in found.skipped[:1]]
         raise DataError(
             f"No recordings in {folder}; give a folder that holds wav, flac, ogg, mp3 or other sound files."
-            f"{reasons}"
+            + "".join(reasons)
         )
     found.recordings.sort(key=lambda recording: recording.name)
     found.skipped.sort(key=lambda entry: entry["path"])
@@ -129,10 +122,8 @@ def staging_directory(out: Path) -> Iterator[Path]:
 class Decoded(NamedTuple):
     """A decoded recording."""
 
-    path: Path
-    """.npy file: int16 (samples,) at 16 kHz."""
-    length: int
-    """Samples."""
+    path: Path  # .npy file: int16 (samples,) at 16 kHz
+    length: int  # samples
 
     def read(self, start: int, stop: int) -> NDArray[np.int16]:
         """Read the samples from `start` to `stop`. No file stays open: a set may have very many."""
@@ -140,45 +131,32 @@ class Decoded(NamedTuple):
 
 
 def decode(recording: Recording, work: Path, allow_upsampling: bool) -> tuple[dict[str, Any], Decoded | None]:
-    """Decode a recording, unless an earlier run did so in `work`.
+    """Decode a recording to a file in `work`, unless an earlier run did so.
 
-    Parameters
-    ----------
-    work
-        Folder for the decoded sound, which is reused while the file has the same path, size and time.
-    allow_upsampling
-        Also accept recordings below 16 kHz, which lack high frequencies.
-
-    Returns
-    -------
-    source : dict
-        Its entry in the manifest: path, status (used, unreadable), reason or else seconds, rate, channels,
-        clipped samples, sha256.
-    sound : Decoded or None
-        In a file in `work`; None if the recording cannot be used.
+    Returns its entry in the manifest (path, status, and the reason or the properties), and its sound, None if
+    it cannot be used.
     """
-    source: dict[str, Any] = {"path": recording.name}
+    name = recording.name
     try:
         properties, sound = _decoded(recording, work)
-    except OSError as error:
-        reason = f"{recording.name} cannot be opened ({error.strerror}); fix or remove it."
-        return source | {"status": "unreadable", "reason": reason}, None
-    except DataError as error:
-        reason = str(error).replace(str(recording.path), recording.name)
-        return source | {"status": "unreadable", "reason": reason}, None
-    if properties["rate"] < SAMPLE_RATE and not allow_upsampling:
+        rate = properties["rate"]
+        if rate >= SAMPLE_RATE or allow_upsampling:
+            return {"path": name, "status": "used"} | properties, sound
         reason = (
-            f"{recording.name} was recorded at {properties['rate']} Hz and lacks the frequencies above "
-            f"{properties['rate'] // 2} Hz; pass --allow-upsampling to use it."
+            f"{name} was recorded at {rate} Hz and lacks the frequencies above {rate // 2} Hz; "
+            "pass --allow-upsampling to use it."
         )
-        return source | {"status": "unreadable", "reason": reason}, None
-    return source | {"status": "used"} | properties, sound
+    except OSError as error:
+        reason = f"{name} cannot be opened ({error.strerror}); fix or remove it."
+    except DataError as error:
+        reason = str(error).replace(str(recording.path), name)
+    return {"path": name, "status": "unreadable", "reason": reason}, None
 
 
 def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Decoded]:
-    """Properties of the recording for the manifest, and its sound."""
+    """Properties of the recording for the manifest, and its sound; again while path, size and time agree."""
     state = recording.path.stat()
-    identity = (package_version(), recording.path.resolve(), state.st_size, state.st_mtime_ns)
+    identity = (package_version(), recording.path.absolute(), state.st_size, state.st_mtime_ns)
     key = hashlib.sha256("\0".join(map(str, identity)).encode(errors="surrogateescape"))
     properties_path = work / f"{key.hexdigest()[:32]}.json"  # written last
     path = properties_path.with_suffix(".npy")

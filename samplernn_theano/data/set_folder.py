@@ -1,16 +1,20 @@
 """The folder of a data set: its file names, overwriting, and writing."""
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.data.dataset import SPLITS, offsets_path
+from samplernn_theano.data.dataset import SPLITS, load_split, offsets_path, statistics
 from samplernn_theano.data.manifest import CLIPS, MANIFEST, PICTURE
 from samplernn_theano.errors import DataError
-from samplernn_theano.utils.files import atomic_replace, atomic_write
+from samplernn_theano.utils.files import atomic_replace, atomic_write, sha256, write_text
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.version import package_version
 
 
 def set_files(out: Path, name: str) -> list[Path]:
@@ -20,7 +24,7 @@ def set_files(out: Path, name: str) -> list[Path]:
 
 
 def check_overwrite(out: Path, name: str, overwrite: bool) -> None:
-    """Refuse to mix two data sets in `out`, or to replace files unless `overwrite`."""
+    """Raise DataError if `out` holds another data set, or one of this name and not `overwrite`."""
     if not name or name.startswith(".") or "/" in name or "\0" in name or len(os.fsencode(name)) > 200:
         raise DataError(f"{name!r} cannot begin a file name; give a name such as clips.")
     if out.exists() and not out.is_dir():
@@ -47,12 +51,34 @@ def write_npy(
             file.write(np.ascontiguousarray(part, dtype).data.cast("B"))
 
 
-def move_into_place(new: Path, out: Path, name: str) -> None:
-    """Move a finished data set from the folder `new` to `out`, replacing an existing one.
+def new_manifest(set_: str, options: dict[str, Any], layout: str = "fixed") -> dict[str, Any]:
+    """The beginning of a manifest, without splits."""
+    return {
+        "version": package_version(),
+        "set": set_,
+        "options": options,
+        "layout": layout,
+        "rate": SAMPLE_RATE,
+        "splits": {},
+    }
+
+
+def write_split(path: Path, clips: int, shape: tuple[int, ...], parts: Iterable[NDArray]) -> dict[str, Any]:
+    """Write the samples of a split, (clips, samples) or (samples,); return its entry in the manifest."""
+    write_npy(path, shape, parts, "<f2")
+    seconds = int(np.prod(shape)) / SAMPLE_RATE
+    return {"file": path.name, "clips": clips, "seconds": seconds, "sha256": sha256(path)}
+
+
+def finish(new: Path, out: Path, manifest: dict[str, Any]) -> None:
+    """Complete and write the manifest, and move the finished set from `new` to `out`.
 
     The old set is removed first, and the manifest is moved last: after a crash in between, `out` may lack
     splits, but never holds those of two data sets.
     """
+    manifest["train_mean"], manifest["train_std"] = statistics(load_split(new, "train"))
+    write_text(new / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    name = manifest["options"]["name"]
     for path in reversed(set_files(out, name)):
         path.unlink(missing_ok=True)
     for path in set_files(new, name):
