@@ -14,29 +14,23 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def fail_with(number: int):
-    def fail(*_, **__):
-        raise OSError(number, os.strerror(number))
-
-    return fail
-
-
-def test_content_appears_whole_when_the_block_ends(tmp_path):
-    path = tmp_path / "a.txt"
+@pytest.fixture
+def path(tmp_path):
+    """A file that is old unless a test writes it, with nothing left beside it."""
+    path = tmp_path / "model.best.npz"
     path.write_text("old")
-    with atomic_write(path) as temporary:
+    yield path
+    assert names(tmp_path) == [path.name]
+
+
+def test_content_appears_whole_when_the_block_ends(path):
+    with atomic_write(str(path)) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.name.startswith(".") and temporary.suffix == ".npz"
         temporary.write_text("half")
         assert path.read_text() == "old"
         temporary.write_text("half and half")
     assert path.read_text() == "half and half"
-    assert names(tmp_path) == ["a.txt"]
-
-
-def test_the_temporary_file_is_hidden_beside_the_target_and_keeps_the_suffix(tmp_path):
-    with atomic_write(str(tmp_path / "model.best.npz")) as temporary:
-        assert temporary.parent == tmp_path
-        assert temporary.name.startswith(".") and temporary.suffix == ".npz"
-        temporary.touch()
 
 
 def test_missing_folders_are_made(tmp_path):
@@ -64,87 +58,61 @@ def test_the_file_is_synced_before_it_gets_its_name_and_the_folder_after(tmp_pat
 
 
 @pytest.mark.parametrize("reason", [ValueError("no"), KeyboardInterrupt(), SystemExit(3), MemoryError()])
-def test_an_exception_in_the_block_leaves_the_old_file(tmp_path, reason):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
+def test_an_exception_in_the_block_leaves_the_old_file(path, reason):
     with pytest.raises(type(reason)) as caught, atomic_write(path) as temporary:
         temporary.write_text("new")
         raise reason
-    assert caught.value is reason
-    assert path.read_text() == "old"
-    assert names(tmp_path) == ["a.txt"]
+    assert caught.value is reason and path.read_text() == "old"
 
 
-def test_an_exception_in_the_block_leaves_no_file_where_none_was(tmp_path):
-    with pytest.raises(ValueError), atomic_write(tmp_path / "a.txt") as temporary:
-        temporary.write_text("new")
-        raise ValueError
-    assert names(tmp_path) == []
-
-
+FULL = "No disk space left while writing {path}; free some space and run the command again."
+DENIED = "Not allowed to write {path}; choose a folder that you can write to."
 SENTENCES = {
-    errno.ENOSPC: "No disk space left while writing {path}; free some space and run the command again.",
-    errno.EDQUOT: "No disk space left while writing {path}; free some space and run the command again.",
-    errno.EACCES: "Not allowed to write {path}; choose a folder that you can write to.",
-    errno.EPERM: "Not allowed to write {path}; choose a folder that you can write to.",
-    errno.EROFS: "Not allowed to write {path}; choose a folder that you can write to.",
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EACCES: DENIED,
+    errno.EPERM: DENIED,
+    errno.EROFS: DENIED,
     errno.EIO: "Could not write {path}: Input/output error.",
 }
 
 
 @pytest.mark.parametrize("number", SENTENCES, ids=errno.errorcode.get)
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_step_that_fails_is_told_and_the_old_file_stays(tmp_path, monkeypatch, number, step):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    monkeypatch.setattr(os, step, fail_with(number))
-    with pytest.raises(OutputError) as caught:
-        write_text(path, "new")
-    assert str(caught.value) == SENTENCES[number].format(path=path)
-    assert path.read_text() == "old"
-    assert names(tmp_path) == ["a.txt"]
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+def test_a_step_that_fails_is_told_and_the_old_file_stays(path, monkeypatch, number, step):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
 
-
-@pytest.mark.parametrize("number", SENTENCES, ids=errno.errorcode.get)
-def test_a_write_that_fails_in_the_block_is_told_and_the_old_file_stays(tmp_path, number):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
+    if step != "write":
+        monkeypatch.setattr(os, step, fail)
     with pytest.raises(OutputError) as caught, atomic_write(path) as temporary:
-        temporary.write_text("ne")
-        fail_with(number)()
+        temporary.write_text("new")
+        if step == "write":
+            fail()
     assert str(caught.value) == SENTENCES[number].format(path=path)
     assert path.read_text() == "old"
-    assert names(tmp_path) == ["a.txt"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_told(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
+def test_a_full_disk_is_told(path):
     with pytest.raises(OutputError, match="No disk space left"), atomic_write(path) as temporary:
         temporary.symlink_to("/dev/full")
         temporary.write_text("new")
     assert path.read_text() == "old"
-    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_path_that_cannot_be_written_is_told(path, tmp_path):
+    for below in (path / "a.txt", path / "folder" / "a.txt"):
+        with pytest.raises(OutputError, match=f"Could not write {below}"):
+            write_text(below, "new")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OutputError, match=path.name):
+        write_text(path, "new")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_a_read_only_folder_is_told(tmp_path):
-    folder = tmp_path / "shut"
-    folder.mkdir(mode=0o500)
+    (tmp_path / "shut").mkdir(mode=0o500)
     with pytest.raises(OutputError, match="Not allowed to write"):
-        write_text(folder / "a.txt", "new")
-
-
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
-    (tmp_path / "file").touch()
-    for path in (tmp_path / "file" / "a.txt", tmp_path / "file" / "folder" / "a.txt"):
-        with pytest.raises(OutputError, match=f"Could not write {path}"):
-            write_text(path, "new")
-
-
-def test_a_folder_in_the_place_of_the_file_is_told(tmp_path):
-    (tmp_path / "a.txt").mkdir()
-    with pytest.raises(OutputError, match="a.txt"):
-        write_text(tmp_path / "a.txt", "new")
-    assert names(tmp_path) == ["a.txt"]
+        write_text(tmp_path / "shut" / "a.txt", "new")

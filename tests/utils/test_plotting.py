@@ -36,15 +36,14 @@ def test_a_learning_curve_shows_every_score_over_minutes(tmp_path, drawn):
     assert "minutes" in axes.get_xlabel() and "bits" in axes.get_ylabel()
 
 
-def test_a_learning_curve_of_scores_alone_has_its_legend(tmp_path, drawn):
-    plotting.learning_curve(tmp_path / "a.png", LOG[3:])
-    assert len(drawn[0].axes[0].get_legend().get_texts()) == 3
-
-
-@pytest.mark.parametrize("records", [[], LOG[:1], LOG[:3], LOG[3:5]])
-def test_a_learning_curve_is_drawn_of_any_part_of_a_log(tmp_path, records):
-    plotting.learning_curve(tmp_path / "a.png", records)
-    assert matplotlib.image.imread(tmp_path / "a.png").shape == (495, 880, 4)
+@pytest.mark.parametrize(
+    ("records", "scores"), [([], 0), (LOG[:1], 0), (LOG[:3], 1), (LOG[3:5], 3), (LOG[3:], 3)]
+)
+def test_a_learning_curve_is_drawn_of_any_part_of_a_log(tmp_path, drawn, records, scores):
+    plotting.learning_curve(tmp_path / "new" / "a.png", records)
+    legend = drawn[0].axes[0].get_legend()
+    assert len(legend.get_texts() if legend else ()) == scores
+    assert matplotlib.image.imread(tmp_path / "new" / "a.png").shape == (495, 880, 4)
 
 
 def test_spectrograms_show_the_pitch_and_the_length_of_each_sound(tmp_path, drawn):
@@ -67,21 +66,15 @@ def test_spectrograms_show_the_pitch_and_the_length_of_each_sound(tmp_path, draw
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_silent_sound_is_drawn(tmp_path):
-    plotting.spectrograms(tmp_path / "a.png", {"silence": np.zeros(2000, np.float32)})
-    assert (tmp_path / "a.png").stat().st_size > 1000
-
-
-@pytest.mark.parametrize("samples", [1, 100, 511, 512, 1023])
-def test_a_sound_that_is_very_short_is_drawn(tmp_path, samples):
+@pytest.mark.parametrize(
+    "sound",
+    [np.zeros(2000, np.float32), *(tone(1000, samples) for samples in (1, 100, 511, 512, 1023))],
+    ids=len,
+)
+def test_a_sound_that_is_silent_or_very_short_is_drawn(tmp_path, sound):
     """As generate --seconds 0.01 gives it: 160 samples."""
-    plotting.spectrograms(tmp_path / "a.png", {"short": tone(1000, samples)})
+    plotting.spectrograms(tmp_path / "a.png", {"sound": sound})
     assert (tmp_path / "a.png").stat().st_size > 1000
-
-
-def test_the_folder_of_a_picture_is_made(tmp_path):
-    plotting.learning_curve(tmp_path / "new" / "a.png", LOG)
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
 
 
 def test_a_picture_that_cannot_be_written(tmp_path):
