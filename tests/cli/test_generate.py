@@ -23,23 +23,17 @@ def test_hundreds_of_sequences_are_summarised(model, tmp_path, capsys, monkeypat
     monkeypatch.setattr(gallery, "draw_thumbnail", lambda *_: None)
     arguments = ["--seconds", "0.01", "--n_seqs", "300", "--out", str(tmp_path)]
     assert main(["generate", str(model), *arguments]) == 0
-    assert [p.name for p in sorted(tmp_path.glob("*.wav"))] == [
-        f"model_seed0_t1_{i:03d}.wav" for i in range(300)
-    ]
+    written = [path.name for path in sorted(tmp_path.glob("*.wav"))]
+    assert written == [f"model_seed0_t1_{i:03d}.wav" for i in range(300)]
     out = capsys.readouterr().out
     assert len(out.splitlines()) < 15 and "... and 292 more" in out
     assert max(matplotlib.image.imread(tmp_path / "model_seed0_t1_spectrograms.png").shape) < 3000
     page = (tmp_path / "index.html").read_text()
     assert page.count("<audio") == 300 and len(page) < 300_000
-    assert (
-        main(["generate", str(model), "--seconds", "0.01", "--n_seqs", "1", "--out", str(tmp_path / "a")])
-        == 0
-    )
-    one, many = (
-        soundfile.read(p)[0]
-        for p in (tmp_path / "a" / "model_seed0_t1_0.wav", tmp_path / "model_seed0_t1_000.wav")
-    )
-    np.testing.assert_array_equal(one, many)
+    single = ["--seconds", "0.01", "--n_seqs", "1", "--out", str(tmp_path / "a")]
+    assert main(["generate", str(model), *single]) == 0
+    paths = (tmp_path / "a" / "model_seed0_t1_0.wav", tmp_path / "model_seed0_t1_000.wav")
+    np.testing.assert_array_equal(*(soundfile.read(path)[0] for path in paths))
 
 
 def test_the_default_number_of_sequences_is_that_of_the_primes(model, primes, tmp_path, generate):
@@ -82,18 +76,6 @@ def test_unusable_primes_are_rejected(model, primes, tmp_path, generate, name, m
         ("--like-original --seconds 0.0001", "--seconds is too short"),
         ("--seconds 1e6", "cannot be larger than 4 GiB"),
         ("--beside missing.wav", "no recording missing.wav"),
-    ],
-)
-def test_invalid_requests_exit_with_a_one_line_error(model, tmp_path, generate, arguments, message):
-    arguments = ["--seconds", "0.1", *arguments.split(), "--out", tmp_path / "out"]
-    _, errors = generate(model, *arguments, code=2)
-    assert re.fullmatch(r"samplernn: .*\n", errors) and message in errors
-    assert not list((tmp_path / "out").glob("*"))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
         ("--silence 2", "'2' is not an interval FROM:TO in seconds, such as 2:3"),
         ("--silence 3:2", "is not an interval"),
         ("--silence 2:2", "is not an interval"),
@@ -106,11 +88,10 @@ def test_invalid_requests_exit_with_a_one_line_error(model, tmp_path, generate, 
         ("--temperature", "expected at least one argument"),
     ],
 )
-def test_invalid_arguments_exit_with_a_one_line_error(model, tmp_path, capsys, arguments, message):
-    with pytest.raises(SystemExit, match="2"):
-        main(["generate", str(model), "--out", str(tmp_path), *arguments.split()])
-    errors = capsys.readouterr().err
-    assert message in errors and len(errors.splitlines()) == 1
+def test_invalid_requests_exit_with_a_one_line_error(model, tmp_path, refused, quick, arguments, message):
+    out = tmp_path / "out"
+    assert message in refused("generate", model, "--seconds", 0.1, "--out", out, *arguments.split())
+    assert not list(out.glob("*"))
 
 
 def test_unsupported_models_exit_with_a_one_line_error(tmp_path, generate):
@@ -122,6 +103,10 @@ def test_unsupported_models_exit_with_a_one_line_error(tmp_path, generate):
     assert "The original has no rnn_gmm" in generate(real, "--like-original", "--out", out, code=2)[1]
     nan = save(tmp_path / "nan.npz", SampleLevel_L2_b=broken)
     assert "SampleLevel.L2.b of" in generate(nan, "--out", out, code=2)[1]
+    # Parameters and states are finite, the logits are not.
+    huge = save(tmp_path / "huge.npz", SampleLevel_L3_g0=lambda g: g.fill(1e38))
+    errors = generate(huge, "--seconds", 0.1, "--n_seqs", 1, "--out", out, code=2)[1]
+    assert "numbers that are not finite" in errors
     assert not list(out.glob("*"))
 
 
@@ -139,13 +124,6 @@ def test_unsupported_models_exit_with_a_one_line_error(tmp_path, generate):
 def test_options_incompatible_with_standard_output_are_rejected(model, generate, arguments, message):
     out, errors = generate(model, "--out", "-", *arguments.split(), code=2)
     assert out == "" and message in errors
-
-
-def test_a_model_with_overflowing_logits_is_rejected(tmp_path, generate):
-    """Parameters and states are finite: the states do not depend on the logits."""
-    path = save(tmp_path / "huge.npz", SampleLevel_L3_g0=lambda g: g.fill(1e38))
-    errors = generate(path, "--seconds", 0.1, "--n_seqs", 1, "--out", tmp_path / "out", code=2)[1]
-    assert "numbers that are not finite" in errors
 
 
 def test_a_terminated_process_is_resumed(model, tmp_path, generate):
@@ -176,18 +154,9 @@ def test_memory_of_the_command_does_not_grow_with_the_length(model, tmp_path):
     )
 
     def peak(seconds: int) -> int:
-        arguments = ["generate", model, "--seconds", seconds, "--n_seqs", 1, "--seed", seconds]
-        command = [
-            sys.executable,
-            "-c",
-            code,
-            sys.executable,
-            "-m",
-            "samplernn_theano",
-            *arguments,
-            "--out",
-            tmp_path,
-        ]
+        program = [sys.executable, "-m", "samplernn_theano", "generate", model, "--out", tmp_path]
+        arguments = ["--seconds", seconds, "--n_seqs", 1, "--seed", seconds]
+        command = [sys.executable, "-c", code, *program, *arguments]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
         return int(done.stdout.split()[-1])
 
