@@ -1,8 +1,4 @@
-"""All-reduce, the sum over devices, as an operation of a graph: what data parallelism adds to a model.
-
-Every device has the same graph for its own shard of the batch; `all_reduce` makes a sum that of the whole
-batch.
-"""
+"""All-reduce, the sum over devices, as an operation of a graph of one device's shard of the batch."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -10,11 +10,6 @@ from pathlib import Path
 ROUTINES = tuple(kind + name for kind in "sd" for name in ("gemm_", "gemv_", "ger_", "dot_", "axpy_"))
 """The BLAS routines that PyTensor's C code may call."""
 
-NONE = (
-    "none: the backend c will be slow. Debian and Ubuntu: apt install libopenblas0-pthread; "
-    "conda-forge's pytensor brings one"
-)
-
 
 def linker_flags() -> str:
     """PyTensor's `blas__ldflags` for the backend c; empty if there is no BLAS to link.
@@ -27,8 +22,10 @@ def linker_flags() -> str:
 
 def describe() -> str:
     """The linker's name of the BLAS library of the backend c, or how to get one."""
-    flags = [flag for flag in shlex.split(linker_flags()) if flag.startswith("-l")]
-    return " ".join(flags) or NONE
+    return " ".join(flag for flag in shlex.split(linker_flags()) if flag.startswith("-l")) or (
+        "none: the backend c will be slow. Debian and Ubuntu: apt install libopenblas0-pthread; "
+        "conda-forge's pytensor brings one"
+    )
 
 
 def configured_flags() -> str:

@@ -38,11 +38,8 @@ def in_chunks(sum_of_rows: Expression) -> Expression:
     N = y.type.shape[0]
     rows, weights, activations = cut(y, N)
     n = n_chunks(N, activations, MAX_ACTIVATIONS)
-    trained = [
-        x
-        for x in rows
-        if x.dtype == y.dtype and any(isinstance(v, SharedVariable) for v in graph_inputs([x]))
-    ]
+    learned = [x for x in rows if any(isinstance(v, SharedVariable) for v in graph_inputs([x]))]
+    trained = [x for x in learned if x.dtype == y.dtype]
     if n == 1 or not trained or not weights:  # small, or a model without a recurrent layer
         return sum_of_rows
     if set(rows) & set(weights) or any(w.dtype != y.dtype for w in weights):  # rows are not independent
@@ -51,37 +48,35 @@ def in_chunks(sum_of_rows: Expression) -> Expression:
     given = [*trained, *constants, *weights]
     inputs = [v.type() for v in given]
 
+    n_rows, n_trained, n_weights = len(rows), len(trained), len(weights)
+
     def chunk(*arguments: Expression) -> list[Expression]:
         """Sums so far of the cost and the gradients by the weights, and the chunk's gradients by its rows."""
-        now, sums, fixed = (
-            arguments[: len(rows)],
-            arguments[len(rows) : -len(weights)],
-            arguments[-len(weights) :],
-        )
+        now, sums, fixed = arguments[:n_rows], arguments[n_rows:-n_weights], arguments[-n_weights:]
         new = dict(zip(given, [*now, *fixed], strict=True))
         cost = clone_replace(sum_of_rows, new, rebuild_strict=False)
-        gradients = pytensor.grad(cost, [*now[: len(trained)], *fixed])
-        by_rows, by_weights = gradients[: len(trained)], gradients[len(trained) :]
+        gradients = pytensor.grad(cost, [*now[:n_trained], *fixed])
+        by_rows, by_weights = gradients[:n_trained], gradients[n_trained:]
         return [*(s + g for s, g in zip(sums, [cost, *by_weights], strict=True)), *by_rows]
 
     results = pytensor.scan(
         chunk,
-        sequences=[x.reshape((n, x.type.shape[0] // n, *x.type.shape[1:])) for x in inputs[: len(rows)]],
+        sequences=[x.reshape((n, x.type.shape[0] // n, *x.type.shape[1:])) for x in inputs[:n_rows]],
         outputs_info=[
             *(pt.zeros(shape, y.dtype) for shape in ((), *(w.type.shape for w in weights))),
-            *[None] * len(trained),
+            *[None] * n_trained,
         ],
-        non_sequences=inputs[len(rows) :],
+        non_sequences=inputs[n_rows:],
         strict=True,
         return_updates=False,
     )
-    total, *by_weights = (trace[-1] for trace in results[: 1 + len(weights)])
-    by_rows = [g.reshape(x.type.shape) for g, x in zip(results[1 + len(weights) :], trained, strict=True)]
+    total, *by_weights = (trace[-1] for trace in results[: 1 + n_weights])
+    by_rows = [g.reshape(x.type.shape) for g, x in zip(results[1 + n_weights :], trained, strict=True)]
 
     def pullback(inputs, outputs, gradients):
         scaled = [gradients[0] * g for g in outputs[1:]]
         none = [disconnected_type() for _ in constants]
-        return [*scaled[: len(trained)], *none, *scaled[len(trained) :]]
+        return [*scaled[:n_trained], *none, *scaled[n_trained:]]
 
     outputs = [total, *by_rows, *by_weights]
     connected = [[x not in constants] * len(outputs) for x in given]
@@ -123,7 +118,7 @@ def inputs_by_row(x: Expression, N: int) -> list[int]:
     """Indices of the inputs on whose rows the same rows of x depend; empty if there are none."""
     if x.owner is None:
         return []
-    op, inputs = x.owner.op, x.owner.inputs
+    op, inputs, fits = x.owner.op, x.owner.inputs, False
     match op:
         case Elemwise():
             return [i for i, v in enumerate(inputs) if v.type.shape[:1] == x.type.shape[:1] != (1,)]
@@ -142,8 +137,6 @@ def inputs_by_row(x: Expression, N: int) -> list[int]:
             return [1] if fusion.is_lookup(x) else []
         case Join():
             return [] if op.axis == 0 else list(range(len(inputs)))
-        case _:
-            fits = False
     return [0] if fits else []
 
 

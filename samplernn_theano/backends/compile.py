@@ -12,7 +12,6 @@ import platform
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.tensor.variable import TensorVariable as Expression
 
 from samplernn_theano.backends import blas, compile_cache
+from samplernn_theano.backends.compile_cache import cpuinfo
 from samplernn_theano.backends.threads import THREAD_VARIABLES
 from samplernn_theano.errors import BackendError
 
@@ -111,15 +111,9 @@ def compile_function(
         Number of devices, each with its shard of a batch. The graph is that of one shard; its sums over the
         batch are those of `samplernn_theano.backends.all_reduce`.
     donate : collection of expression
-        Inputs whose arrays, if they are JAX's, are donated: their memory is used for the results.
+        Inputs whose arrays, if they are JAX's, may be overwritten with the results.
     batched : collection of expression
-        Inputs and outputs whose first axis is the batch. With several devices the callable takes and returns
-        those of the whole batch.
-
-    Raises
-    ------
-    BackendError
-        If the backend is unknown or cannot work here.
+        Inputs and outputs whose first axis is the batch: with several devices, the whole batch.
     """
     backend = backend or default_backend()
     check_backend(backend)
@@ -130,9 +124,15 @@ def compile_function(
         mode = mode.excluding("local_inline_composite_constants")
     # NumPy-like promotion of integers can use floatX: float64 would leak into a float32 graph.
     dtype = "float64" if any(v.dtype == "float64" for v in outputs) else "float32"
-    # JAX converts the constants of a graph now, in the current precision.
-    flags = {"floatX": dtype} | ({"blas__ldflags": blas.linker_flags()} if backend == "c" else {})
-    with pytensor.config.change_flags(**flags), _precision(backend, dtype), warnings.catch_warnings():
+    flags = {"floatX": dtype}
+    context: AbstractContextManager[None] = nullcontext()
+    if backend == "c":
+        flags["blas__ldflags"] = blas.linker_flags()
+    if backend == "jax":
+        from samplernn_theano.backends import jax_program
+
+        context = jax_program.precision(dtype)  # JAX converts the constants of a graph now
+    with pytensor.config.change_flags(**flags), context, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=BLAS_WARNING)
         function = pytensor.function(
             list(inputs),
@@ -144,18 +144,8 @@ def compile_function(
         )
         if backend != "jax":
             return function
-        from samplernn_theano.backends import jax_program
-
         layout = {"devices": n_devices, "dtype": dtype, "precision": precision}
         return jax_program.compile_graph(function, inputs, outputs, donate, batched, **layout)
-
-
-def _precision(backend: str, dtype: str) -> AbstractContextManager[None]:
-    if backend != "jax":
-        return nullcontext()
-    from samplernn_theano.backends import jax_program
-
-    return jax_program.precision(dtype)
 
 
 def load_program(key: Mapping[str, Any]) -> Any:
@@ -177,13 +167,7 @@ def store_program(key: Mapping[str, Any], program: Any) -> Callable[..., list[An
 
 
 def wait_for_scalar(value: Any) -> float:
-    """Block until a scalar result of a compiled function is ready, and return it.
-
-    Raises
-    ------
-    MemoryError
-        If the device ran out of memory while computing it.
-    """
+    """Block until a scalar result is ready, and return it; MemoryError if the device ran out of memory."""
     if isinstance(value, np.ndarray):
         return float(value)
     import jax
@@ -200,12 +184,13 @@ def to_numpy(values: Sequence[Any]) -> list[NDArray]:
         return list(values)
     from samplernn_theano.backends import jax_program
 
-    return jax_program.to_numpy(values)
+    return [jax_program.to_numpy(value) for value in values]
 
 
 def devices(backend: str) -> str:
     """Names of the devices that `backend` finds."""
-    cpu = f"cpu ({_processor()})"
+    names = [line.partition(":")[2].strip() for line in cpuinfo() if line.startswith("model name")]
+    cpu = f"cpu ({names[0] if names else platform.processor() or platform.machine()})"
     if backend != "jax":
         return cpu
     import jax
@@ -213,15 +198,6 @@ def devices(backend: str) -> str:
     return ", ".join(
         cpu if d.platform == "cpu" else f"{d.platform} {d.id} ({d.device_kind})" for d in jax.devices()
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def describe(backend: str | None = None) -> dict[str, str]:
@@ -235,11 +211,12 @@ def describe(backend: str | None = None) -> dict[str, str]:
             info[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             info[name] = "not installed"
-    info["devices"] = devices(chosen)
-    info["C++ compiler"] = pytensor.config.cxx or "none: the backend c cannot be used"
-    info["BLAS of the backend c"] = blas.describe()
-    info["cores"] = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
-    info["threads"] = ", ".join(limits) or "no limit set: all cores"
-    info["compile cache"] = str(compile_cache.folder() or "off")
-    return info
+    return info | {
+        "devices": devices(chosen),
+        "C++ compiler": pytensor.config.cxx or "none: the backend c cannot be used",
+        "BLAS of the backend c": blas.describe(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "threads": ", ".join(limits) or "no limit set: all cores",
+        "compile cache": str(compile_cache.folder() or "off"),
+    }

@@ -52,14 +52,13 @@ def folder() -> Path | None:
 
 def load(key: Mapping[str, Any]) -> tuple[dict[str, Any], bytearray] | None:
     """The description and the data of a stored program; None if it is missing or damaged."""
-    path = _path(key)
-    return None if path is None else _read(path)
+    return None if folder() is None else _read(_path(key))
 
 
 def store(key: Mapping[str, Any], about: Mapping[str, Any], data: bytes | bytearray) -> None:
     """Store a program, if the folder can be written to; the least recently used ones are removed."""
-    if (path := _path(key)) is not None:
-        _write(path, about, data)
+    if folder() is not None:
+        _write(_path(key), about, data)
 
 
 def enable_for_jax() -> None:
@@ -70,7 +69,9 @@ def enable_for_jax() -> None:
     base = folder()
     if base is None or jax.config.jax_compilation_cache_dir:
         return
-    compiled = base / f"xla-{_processor_kind()}"
+    # Code compiled for one kind of processor may not run on another.
+    kind = {line for line in cpuinfo() if line.startswith(("model name", "flags", "Features"))}
+    compiled = base / f"xla-{hashlib.sha256(''.join(sorted(kind)).encode()).hexdigest()[:8]}"
     try:
         compiled.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
@@ -103,14 +104,19 @@ class CompiledFiles:
         return self._path / f"{hashlib.sha256(key.encode()).hexdigest()}.xla"
 
 
+def cpuinfo() -> list[str]:
+    """What Linux says of the processors; no lines elsewhere."""
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
 # --- helpers ------------------------------------------------------------------------------------------------
 
 
-def _path(key: Mapping[str, Any]) -> Path | None:
-    """The file of a program; None if the cache is disabled."""
+def _path(key: Mapping[str, Any]) -> Path:
+    """The file of a program."""
     base = folder()
-    if base is None:
-        return None
+    assert base is not None
     import jax
     import jaxlib
 
@@ -127,7 +133,6 @@ def _path(key: Mapping[str, Any]) -> Path | None:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytearray] | None:
-    """The description and the data of a file; None if it is missing or damaged."""
     try:
         head, _, data = path.read_bytes().partition(b"\n")
         about = json.loads(head)
@@ -158,16 +163,6 @@ def _sources() -> str:
     for path in sorted(path for folder in SOURCES for path in package.joinpath(folder).rglob("*.py")):
         digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _processor_kind() -> str:
-    """A hash of the kind of processor: code compiled for one kind may not run on another."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return "any"
-    kind = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
-    return hashlib.sha256("".join(sorted(kind)).encode()).hexdigest()[:8]
 
 
 def _evict(base: Path) -> None:

@@ -28,7 +28,6 @@ from pytensor.tensor.variable import TensorVariable as Expression
 type Rule = Callable[[FunctionGraph, Apply], list[Expression] | None]
 """From a node of a graph: new outputs, or None to leave it."""
 
-
 LAYOUT = (Reshape, DimShuffle, Subtensor, Join)
 """Operations that move numbers and compute nothing."""
 
@@ -49,7 +48,8 @@ class Place(NamedTuple):
 
 def rewrite(outputs: Sequence[Expression], *rules: Rule) -> list[Expression]:
     """The same outputs after the rules were applied wherever they fit, from the outputs on; in place."""
-    graph = FunctionGraph(parents(outputs), outputs, clone=False)
+    inputs = [v for v in graph_inputs(outputs) if not isinstance(v, Constant)]
+    graph = FunctionGraph(inputs, outputs, clone=False)
     for node in reversed(graph.toposort()):
         for rule in rules:
             if node in graph.apply_nodes and (new := rule(graph, node)):
@@ -156,12 +156,8 @@ def into_tables(x: Expression, V: Expression, n: int, place: Place) -> Way | Non
     k, D = i.type.shape[-1], T.type.shape[-1]
     if k * D != V.type.shape[0]:
         return None
-
-    def looked_up(j: int) -> Way:
-        TV = apply_to_rows(T, V[j * D : (j + 1) * D], 1, place)
-        return Way(TV.multiplications, lambda: TV.build()[i[..., j]])
-
-    total = added([looked_up(j) for j in range(k)])
+    ways = [into_table(T[i[..., j]], V[j * D : (j + 1) * D], 1, place) for j in range(k)]
+    total = added([way for way in ways if way])
     return Way(total.multiplications, lambda: reshaped(total.build(), (*x.type.shape[:-1], V.type.shape[1])))
 
 
@@ -177,7 +173,9 @@ def into_rows(x: Expression, V: Expression, n: int, place: Place) -> Way | None:
     if isinstance(op, Reshape) and y.type.ndim and y.type.shape[-1] % D == 0:
         onto_y = cheapest(y, V, y.type.shape[-1] // D, place)
         return Way(onto_y.multiplications, lambda: reshaped(onto_y.build(), (*x.type.shape[:-1], n * m)))
-    if isinstance(op, Subtensor) and y.type.shape[-1] == x.type.shape[-1] and keeps_last_axis(op, y):
+    if isinstance(op, Subtensor) and y.type.shape[-1] == x.type.shape[-1]:
+        if len(op.idx_list) == y.type.ndim and op.idx_list[-1] != slice(None):
+            return None  # the last axis is another one
         if not place.fixed and len(place.graph.clients[y]) * size(x) < size(y):
             return None  # only a part of y is used; the body of a loop uses all, one after the other
         onto_y = cheapest(y, V, n, place)
@@ -197,22 +195,16 @@ def added(ways: Sequence[Way]) -> Way:
 # --- helpers ------------------------------------------------------------------------------------------------
 
 
-def parents(outputs: Sequence[Expression]) -> list[Variable]:
-    """The inputs and shared variables of a graph."""
-    return [v for v in graph_inputs(outputs) if not isinstance(v, Constant)]
-
-
 def readers(x: Expression, graph: FunctionGraph) -> int:
     """Number of products that x is a factor of, through sums and layouts; 0 if anything else reads it too."""
-    found = []
-    for node, i in graph.clients[x]:
-        if isinstance(node.op, Dot):
-            found.append(int(i == 0))
-        elif isinstance(node.op, LAYOUT) or (node.outputs and is_sum(node.outputs[0])):
-            found.append(readers(node.outputs[0], graph))
-        else:
-            found.append(0)
-    return sum(found) if all(found) else 0
+
+    def found(node: Apply, i: int) -> int:
+        if isinstance(node.op, LAYOUT) or (node.outputs and is_sum(node.outputs[0])):
+            return readers(node.outputs[0], graph)
+        return int(isinstance(node.op, Dot) and i == 0)
+
+    counts = [found(node, i) for node, i in graph.clients[x]]
+    return sum(counts) if all(counts) else 0
 
 
 def op_of(x: Expression) -> Any:
@@ -247,11 +239,6 @@ def is_lookup(x: Expression) -> bool:
         return False
     T, i = x.owner.inputs
     return T.type.ndim == 2 and i.dtype.startswith(("int", "uint"))
-
-
-def keeps_last_axis(op: Subtensor, x: Expression) -> bool:
-    """True if x[...] selects along other axes than the last."""
-    return len(op.idx_list) < x.type.ndim or op.idx_list[-1] == slice(None)
 
 
 def size(x: Expression) -> int:

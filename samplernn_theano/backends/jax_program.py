@@ -6,7 +6,6 @@ runs the same program on its own shard of the batch (`samplernn_theano.backends.
 """
 
 import importlib.util
-import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,68 +48,35 @@ def _all_sum(op: AllReduceSum, **_: Any) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Layout:
-    """Arguments and results of a program: the graph's inputs and variables, its outputs and updates.
+    """Arguments of a program (inputs, then variables of the graph) and results (outputs, then updates)."""
 
-    Attributes
-    ----------
-    variables : tuple of str
-        Names of the shared variables, which follow the inputs.
-    updated : tuple of int
-        Indices of the updated variables, in the order of their new values, which follow the outputs.
-    donated : tuple of int
-        Indices of the inputs that may be overwritten.
-    batched_in, batched_out : tuple of bool
-        True for inputs and outputs whose first axis is the batch: several devices have a shard each.
-    devices : int
-    dtype, precision : str
-        Of the graph; of its matrix products, a key of `MATMUL`.
-    """
-
-    variables: tuple[str, ...]
-    updated: tuple[int, ...]
-    donated: tuple[int, ...]
-    batched_in: tuple[bool, ...]
-    batched_out: tuple[bool, ...]
-    devices: int = 1
-    dtype: str = "float32"
-    precision: str = "highest"
+    variables: tuple[str, ...]  # names of the shared variables
+    updated: tuple[int, ...]  # indices of the updated ones, in the order of their new values
+    donated: tuple[int, ...]  # indices of the inputs that may be overwritten
+    batched_in: tuple[bool, ...]  # of each argument: the first axis is the batch, split over the devices
+    batched_out: tuple[bool, ...]  # of each result
+    devices: int
+    dtype: str
+    precision: str  # of matrix products, a key of `MATMUL`
 
     @property
-    def donate_argnums(self) -> tuple[int, ...]:
-        """Indices of the arguments whose memory the program may use for its results."""
-        return (*self.donated, *(len(self.batched_in) + i for i in self.updated))
+    def n_inputs(self) -> int:
+        """Number of the graph's inputs."""
+        return len(self.batched_in) - len(self.variables)
 
-    def shardings_in(self) -> list[Sharding]:
+    def shardings(self) -> list[Sharding]:
         """The sharding of each argument."""
-        split, whole = shardings(self.devices)
-        return [*(split if batched else whole for batched in self.batched_in), *[whole] * len(self.variables)]
-
-    def specs(self) -> tuple[tuple[PartitionSpec, ...], tuple[PartitionSpec, ...]]:
-        """The partition specs of arguments and results."""
-        split, whole = PartitionSpec(AXIS), PartitionSpec()
-        inputs = (
-            *(split if batched else whole for batched in self.batched_in),
-            *(whole for _ in self.variables),
-        )
-        outputs = (
-            *(split if batched else whole for batched in self.batched_out),
-            *(whole for _ in self.updated),
-        )
-        return inputs, outputs
+        if self.devices == 1:
+            return [SingleDeviceSharding(jax.local_devices()[0])] * len(self.batched_in)
+        return [NamedSharding(_mesh(self.devices), spec) for spec in _specs(self.batched_in)]
 
 
 class Program:
     """A graph compiled for JAX, to be called with arrays of its inputs; returns its outputs as JAX arrays.
 
-    It is compiled at its first call. Calls return before the results are ready.
-
-    Attributes
-    ----------
-    layout : Layout
-    variables : list of shared variable
-        Shared variables of the graph; their values become JAX arrays when the program updates them.
-    pytensor_function
-        Holds the rewritten graph; None if the program was loaded from the compile cache.
+    It is compiled at its first call. Calls return before the results are ready. The values of `variables`
+    become JAX arrays when the program updates them. `pytensor_function` holds the rewritten graph; it is None
+    if the program was loaded from the compile cache.
     """
 
     def __init__(
@@ -118,18 +84,22 @@ class Program:
         function: Callable[..., Sequence[Any]],
         avals: Sequence[tuple[tuple[int, ...], str]],
         layout: Layout,
-        variables: Sequence[SharedVariable],
+        variables: Sequence[SharedVariable] = (),
         pytensor_function: Any = None,
     ) -> None:
         self.layout, self.variables, self.pytensor_function = layout, list(variables), pytensor_function
-        self._function, self._avals = function, list(avals)
-        self._shardings = layout.shardings_in()
-        self._placed: list[tuple[Any, Any]] = [(None, None)] * len(self.variables)
+        self._function, self._avals, self._shardings = function, list(avals), layout.shardings()
+        self._placed: dict[int, tuple[Any, Any]] = {}  # by variable: its value, and that on the devices
         self._compiled: Any = None
+
+    def with_variables(self, variables: Mapping[str, SharedVariable]) -> "Program":
+        """Set the shared variables of a program from the compile cache, given by name; return the program."""
+        self.variables = [variables[name] for name in self.layout.variables]
+        return self
 
     def __call__(self, *arguments: Any) -> list[Any]:
         """Run the program; see `samplernn_theano.backends.compile.compile_function`."""
-        n_outputs = len(self.layout.batched_out)
+        n_outputs = len(self.layout.batched_out) - len(self.layout.updated)
         with memory_errors():
             results = self.compiled()(*self._inputs(arguments), *self._values())
         for i, new in zip(self.layout.updated, results[n_outputs:], strict=True):
@@ -143,7 +113,8 @@ class Program:
             with precision(self.layout.dtype, self.layout.precision):
                 lowered = self._jitted().lower(*self._structs())
                 self._compiled = lowered.compile()
-                if jax.default_backend() == "cpu" and _temporary_bytes(self._compiled) > MUCH_MEMORY:
+                temporary = int(self._compiled.memory_analysis().temp_size_in_bytes)
+                if jax.default_backend() == "cpu" and temporary > MUCH_MEMORY:
                     self._compiled = lowered.compile(SAVE_MEMORY)
         return self._compiled
 
@@ -156,12 +127,13 @@ class Program:
         """Serialise the program, before XLA compiles it."""
         with precision(self.layout.dtype, self.layout.precision):
             exported = jax.export.export(self._jitted())(*self._structs())
-        data = exported.serialize()
         self._function = exported.call  # so that this process compiles the same program as a later one
-        return data
+        return exported.serialize()
 
     def _jitted(self) -> Any:
-        return jax.jit(self._function, donate_argnums=self.layout.donate_argnums)
+        layout = self.layout
+        donated = (*layout.donated, *(layout.n_inputs + i for i in layout.updated))
+        return jax.jit(self._function, donate_argnums=donated)
 
     def _structs(self) -> list[jax.ShapeDtypeStruct]:
         """Shapes of the arguments, over all devices."""
@@ -172,16 +144,14 @@ class Program:
         ]
 
     def _inputs(self, arguments: Sequence[Any]) -> Iterator[jax.Array]:
-        n = len(self.layout.batched_in)
-        for value, aval, sharding in zip(arguments, self._avals[:n], self._shardings[:n], strict=True):
-            yield to_devices(value, *aval, sharding)
+        for value, aval, sharding in zip(arguments, self._avals, self._shardings, strict=False):
+            yield _to_devices(value, *aval, sharding)
 
     def _values(self) -> Iterator[jax.Array]:
-        first = len(self.layout.batched_in)
         for i, variable in enumerate(self.variables):
-            value = variable.container.storage[0]
-            if value is not self._placed[i][0]:
-                placed = to_devices(value, *self._avals[first + i], self._shardings[first + i])
+            value, at = variable.container.storage[0], self.layout.n_inputs + i
+            if i not in self._placed or value is not self._placed[i][0]:
+                placed = _to_devices(value, *self._avals[at], self._shardings[at])
                 if i in self.layout.updated:  # release NumPy's array, which is replaced soon
                     value = variable.container.storage[0] = placed
                 self._placed[i] = value, placed
@@ -192,20 +162,14 @@ def compile_graph(
     function: Any,
     inputs: Sequence[Expression],
     outputs: Sequence[Expression],
-    donate: Collection[Expression] = (),
-    batched: Collection[Expression] = (),
+    donate: Collection[Expression],
+    batched: Collection[Expression],
     **layout_fields: Any,
 ) -> Program:
-    """Make a program of a graph that PyTensor has rewritten for JAX.
+    """Make a program of a graph that PyTensor has rewritten for JAX, which is `function`.
 
-    Parameters
-    ----------
-    function
-        The result of `pytensor.function` for the graph.
-    inputs, outputs, donate, batched
-        As in `samplernn_theano.backends.compile.compile_function`.
-    layout_fields
-        Fields devices, dtype and precision of the `Layout`.
+    The other arguments are as in `samplernn_theano.backends.compile.compile_function`; `layout_fields` are
+    devices, dtype and precision of the `Layout`.
     """
     compile_cache.enable_for_jax()
     fgraph, donate, batched = function.maker.fgraph, set(donate), set(batched)
@@ -215,47 +179,34 @@ def compile_graph(
         variables=tuple(str(v.name) for v in shared),
         updated=tuple(i - len(inputs) for i in changed),
         donated=tuple(i for i, v in enumerate(inputs) if v in donate),
-        batched_in=tuple(v in batched for v in inputs),
-        batched_out=tuple(v in batched for v in outputs),
+        batched_in=(*(v in batched for v in inputs), *(False for _ in shared)),
+        batched_out=(*(v in batched for v in outputs), *(False for _ in changed)),
         **layout_fields,
     )
-    pure = jax_funcify(fgraph)
-    if layout.devices > 1:
-        ins, outs = layout.specs()
-        pure = jax.shard_map(pure, mesh=mesh(layout.devices), in_specs=ins, out_specs=outs, check_vma=False)
-    is_batched = [*layout.batched_in, *[False] * len(shared)]
+    pure, n = jax_funcify(fgraph), layout.devices
+    if n > 1:
+        ins, outs = _specs(layout.batched_in), _specs(layout.batched_out)
+        pure = jax.shard_map(pure, mesh=_mesh(n), in_specs=ins, out_specs=outs, check_vma=False)
     avals = [
-        (_whole(v.type.shape, layout.devices if split else 1), v.dtype)
-        for v, split in zip([*inputs, *shared], is_batched, strict=True)
+        ((n * v.type.shape[0], *v.type.shape[1:]) if split and n > 1 else v.type.shape, v.dtype)
+        for v, split in zip([*inputs, *shared], layout.batched_in, strict=True)
     ]
     return Program(pure, avals, layout, shared, function)
 
 
-@dataclass(frozen=True)
-class StoredProgram:
-    """A program loaded from the compile cache."""
-
-    layout: Layout
-    exported: jax.export.Exported
-
-    def with_variables(self, variables: Mapping[str, SharedVariable]) -> Program:
-        """The program on these shared variables, by name."""
-        avals = [(aval.shape, aval.dtype.name) for aval in self.exported.in_avals]
-        own = [variables[name] for name in self.layout.variables]
-        return Program(self.exported.call, avals, self.layout, own)
-
-
-def load(key: Mapping[str, Any]) -> StoredProgram | None:
-    """The program stored under `key`, if any; see `samplernn_theano.backends.compile_cache`."""
+def load(key: Mapping[str, Any]) -> Program | None:
+    """The program stored under `key`, if any, still without its variables."""
     compile_cache.enable_for_jax()
     if (found := compile_cache.load(key)) is None:
         return None
     fields, data = found
     try:
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return StoredProgram(Layout(**values), jax.export.deserialize(data))
+        layout = Layout(**values)
+        exported = jax.export.deserialize(data)
     except Exception:  # a damaged file can raise anything; the program is compiled again
         return None
+    return Program(exported.call, [(aval.shape, aval.dtype.name) for aval in exported.in_avals], layout)
 
 
 def store(key: Mapping[str, Any], program: Program) -> None:
@@ -264,42 +215,20 @@ def store(key: Mapping[str, Any], program: Program) -> None:
         compile_cache.store(key, asdict(program.layout), program.export())
 
 
-def _temporary_bytes(compiled: Any) -> int:
-    """Bytes of temporaries."""
-    return int(compiled.memory_analysis().temp_size_in_bytes)
-
-
-def _whole(shape: tuple[int, ...], devices: int) -> tuple[int, ...]:
-    return shape if devices == 1 else (devices * shape[0], *shape[1:])
-
-
 # --- devices ------------------------------------------------------------------------------------------------
 
 
-def mesh(devices: int) -> Mesh:
-    """A mesh of the first `devices` devices along one axis; in several processes, of all processes."""
+def _mesh(devices: int) -> Mesh:
+    """The first devices along one axis; in several processes, of all processes."""
     return Mesh(np.array(jax.devices()[:devices]), (AXIS,))
 
 
-def shardings(devices: int) -> tuple[Sharding, Sharding]:
-    """The shardings of an array split along its first axis, and of an array that every device has."""
-    if devices == 1:
-        one = SingleDeviceSharding(jax.local_devices()[0])
-        return one, one
-    on = mesh(devices)
-    return NamedSharding(on, PartitionSpec(AXIS)), NamedSharding(on, PartitionSpec())
+def _specs(batched: Collection[bool]) -> tuple[PartitionSpec, ...]:
+    return tuple(PartitionSpec(AXIS) if split else PartitionSpec() for split in batched)
 
 
-def to_devices(value: Any, shape: tuple[int, ...], dtype: str, sharding: Sharding) -> jax.Array:
-    """Move an array to the devices, unless it is there.
-
-    Parameters
-    ----------
-    value : array
-        Of `shape`, the same in every process; or this process's shard of it.
-    shape : tuple of int
-        Of the array over all devices.
-    """
+def _to_devices(value: Any, shape: tuple[int, ...], dtype: str, sharding: Sharding) -> jax.Array:
+    """An array of `shape`, over all devices, on the devices; `value` may be this process's shard of it."""
     if isinstance(value, jax.Array):
         if value.sharding == sharding:
             return value
@@ -312,20 +241,16 @@ def to_devices(value: Any, shape: tuple[int, ...], dtype: str, sharding: Shardin
         return jax.make_array_from_process_local_data(sharding, value, shape)
 
 
-def to_numpy(values: Sequence[Any]) -> list[NDArray]:
-    """NumPy arrays of the whole batch, in every process."""
-    return [np.asarray(_gathered(value)) for value in values]
-
-
-def _gathered(value: Any) -> Any:
+def to_numpy(value: Any) -> NDArray:
+    """An array of the whole batch, in every process."""
     if not isinstance(value, jax.Array) or value.is_fully_addressable or value.is_fully_replicated:
-        return value
+        return np.asarray(value)
     from jax.experimental import multihost_utils
 
-    return multihost_utils.process_allgather(value, tiled=True)
+    return np.asarray(multihost_utils.process_allgather(value, tiled=True))
 
 
-# --- helpers ------------------------------------------------------------------------------------------------
+# --- contexts -----------------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -346,27 +271,3 @@ def memory_errors() -> Iterator[None]:
         if "RESOURCE_EXHAUSTED" in str(error):  # on any device
             raise MemoryError(str(error)) from error
         raise
-
-
-def exchanges(compiled_text: str) -> list[tuple[str, int]]:
-    """Collective operations of a compiled program, and the bytes of their inputs.
-
-    Parameters
-    ----------
-    compiled_text : str
-        `Program.compiled().as_text()`.
-
-    Returns
-    -------
-    list of (str, int)
-        Such as ``("all-reduce", 1024)``. A ring of N devices sends 2 (N - 1) / N times as much from each.
-    """
-    kinds = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
-    found = re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", compiled_text)
-    arrays = [(kind, re.findall(r"(\w+)\[([\d,]*)\]", shapes)) for shapes, kind in found]
-    return [(kind, sum(_bytes(*array) for array in of_one)) for kind, of_one in arrays]
-
-
-def _bytes(dtype: str, shape: str) -> int:
-    bits = int(re.sub(r"\D", "", dtype) or 8)
-    return bits // 8 * int(np.prod([int(n) for n in shape.split(",") if n], dtype=np.int64))

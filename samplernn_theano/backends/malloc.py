@@ -20,8 +20,8 @@ MAX_ACTIVATIONS = 2**24
 def keep_freed_memory(activations: int) -> None:
     """Keep freed memory, for a layer with this many `activations` per chunk; call it before JAX's first use.
 
-    Only glibc has these options: elsewhere nothing happens. With several processes JAX is in use before, for
-    their barrier, so some of its threads have arenas of their own, and less is kept.
+    Only glibc has these options: elsewhere nothing happens. With several processes less is kept: JAX is in
+    use before, for their barrier.
     """
     if not MIN_ACTIVATIONS <= activations < MAX_ACTIVATIONS or not sys.platform.startswith("linux"):
         return

@@ -22,18 +22,14 @@ def provenance(backend: str) -> dict[str, Any]:
 
 def git_revision() -> str | None:
     """The commit of this package, with "+" appended if its files were changed since; None outside of git."""
-    package = Path(__file__).parents[1]
+
+    def git(*arguments: str) -> str:
+        options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 10, "check": True}
+        return subprocess.run(["git", *arguments], cwd=Path(__file__).parents[1], **options).stdout.strip()
+
     try:
-        commit = _git(package, "rev-parse", "HEAD")
-        _git(package, "ls-files", "--error-unmatch", "__init__.py")  # or it is another project's repository
-        changed = _git(package, "status", "--porcelain", "--untracked-files=no", ".")
+        git("ls-files", "--error-unmatch", "__init__.py")  # or it is another project's repository
+        changed = git("status", "--porcelain", "--untracked-files=no", ".")
+        return git("rev-parse", "HEAD") + "+" * bool(changed)
     except (OSError, subprocess.SubprocessError):  # no git, or not a repository
         return None
-    return commit + "+" * bool(changed)
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-    )
-    return done.stdout.strip()

@@ -16,8 +16,7 @@ from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.data.dataset import Clips
 from samplernn_theano.evaluation import nll, score_report
 from samplernn_theano.evaluation.nll import Scores
-
-Arrays = Mapping[str, NDArray]
+from samplernn_theano.utils.text import format_table
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def compare(a: LoadedModel, b: LoadedModel) -> Comparison:
     shared = sorted(name for name in A if name in B)
     alike = [name for name in shared if A[name].shape == B[name].shape]
     return Comparison(
-        settings=_differing(_settings(a.hp), _settings(b.hp)),
+        settings=_differing_settings(a.hp, b.hp),
         only_a=sorted(A.keys() - B.keys()),
         only_b=sorted(B.keys() - A.keys()),
         shapes={name: (A[name].shape, B[name].shape) for name in shared if name not in alike},
@@ -72,27 +71,19 @@ def relative_distance(a: NDArray, b: NDArray) -> float:
         return float(distance / np.linalg.norm(a))
 
 
-def effective_weight(W: NDArray, g: NDArray) -> NDArray[np.float64]:
-    """W · g / ||W||₂ over the first axis: W (n_in, n_out), g (n_out,)."""
-    W = np.asarray(W, np.float64)
-    with np.errstate(invalid="ignore"):  # a column of zeros has no direction
-        return W * (g / np.linalg.norm(W, axis=0))
-
-
-def _distance(A: Arrays, B: Arrays, name: str) -> Distance:
+def _distance(A: Mapping[str, NDArray], B: Mapping[str, NDArray], name: str) -> Distance:
+    a, b = (np.asarray(x[name], np.float64) for x in (A, B))
     effective, gain = None, name.removesuffix("W0") + "g0"
     if name.endswith(".W0") and gain in A and gain in B:
-        effective = relative_distance(*(effective_weight(x[name], x[gain]) for x in (A, B)))
-    a, b = (np.asarray(x[name], np.float64) for x in (A, B))
+        with np.errstate(invalid="ignore"):  # a column of zeros has no direction
+            weights = (W * (x[gain] / np.linalg.norm(W, axis=0)) for W, x in ((a, A), (b, B)))
+            effective = relative_distance(*weights)
     return Distance(relative_distance(a, b), float(np.abs(a - b).max(initial=0)), effective)
 
 
-def _settings(hp: HyperParameters) -> dict[str, object]:
-    return {"family": hp.family} | asdict(hp)
-
-
-def _differing(a: dict[str, object], b: dict[str, object]) -> dict[str, tuple[object, object]]:
-    pairs = {name: (a.get(name, "-"), b.get(name, "-")) for name in a | b}
+def _differing_settings(a: HyperParameters, b: HyperParameters) -> dict[str, tuple[object, object]]:
+    one, other = ({"family": hp.family} | asdict(hp) for hp in (a, b))
+    pairs = {name: (one.get(name, "-"), other.get(name, "-")) for name in one | other}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
@@ -102,13 +93,7 @@ def _differing(a: dict[str, object], b: dict[str, object]) -> dict[str, tuple[ob
 def score_both(
     a: LoadedModel, b: LoadedModel, clips: Clips, backend: str | None = None, progress: bool = False
 ) -> tuple[Scores, Scores]:
-    """Score both models on the clips, each with its own hyper-parameters.
-
-    Raises
-    ------
-    CheckpointError
-        If the parameters of one do not fit its hyper-parameters.
-    """
+    """Score both models on the clips, each with its own hyper-parameters."""
     load.build(b)  # checks the parameters of B before A is scored
     scorer = nll.compile_scorer(a, backend)
     scores_a = nll.score_split(scorer, clips, progress)
@@ -134,19 +119,19 @@ def differences(a: Scores, b: Scores) -> NDArray[np.float64]:
 
 def describe_comparison(comparison: Comparison) -> str:
     """Describe the differences in text and a table."""
-    lines = []
-    if comparison.settings:
-        lines.append("Hyper-parameters that differ:")
-        lines += [f"  {name}: {a} in A, {b} in B" for name, (a, b) in comparison.settings.items()]
-    else:
-        lines.append("Hyper-parameters: equal")
+
+    def pairs(title: str, differing: Mapping[str, tuple[object, object]]) -> list[str]:
+        return [title, *(f"  {name}: {a} in A, {b} in B" for name, (a, b) in differing.items())]
+
+    lines = pairs("Hyper-parameters that differ:", comparison.settings)
+    if not comparison.settings:
+        lines = ["Hyper-parameters: equal"]
     for which, names in (("A", comparison.only_a), ("B", comparison.only_b)):
         if names:
             lines.append(f"Parameters only in {which}:")
             lines.append(textwrap.fill(", ".join(names), 110, initial_indent="  ", subsequent_indent="  "))
     if comparison.shapes:
-        lines.append("Parameters of other shapes:")
-        lines += [f"  {name}: {a} in A, {b} in B" for name, (a, b) in comparison.shapes.items()]
+        lines += pairs("Parameters of other shapes:", comparison.shapes)
     if comparison.equal:
         lines.append(f"Parameters: all {len(comparison.distances)} are equal, bit for bit")
     elif comparison.distances:
@@ -157,19 +142,15 @@ def describe_comparison(comparison: Comparison) -> str:
 
 
 def _table(distances: Mapping[str, Distance]) -> list[str]:
-    width = max(map(len, distances))
+    rows = [["", "relative", "largest", "effective"]]
+    for name, d in distances.items():
+        rows.append([name, *("" if x is None else f"{x:.3g}" for x in (d.relative, d.largest, d.effective))])
     return [
         "Parameters: the relative distance ||A - B|| / ||A|| (Frobenius norm); the largest difference of an",
         "element; and the relative distance of the effective weights, W0 g0 / ||W0||, of weight-normalised",
         "layers, whose gains are g0:",
-        f"  {'':{width}}  {'relative':>9}  {'largest':>9}  {'effective':>9}",
-        *(_row(f"{name:{width}}", distance) for name, distance in distances.items()),
+        *format_table(rows, right=(1, 2, 3)),
     ]
-
-
-def _row(name: str, d: Distance) -> str:
-    effective = "" if d.effective is None else f"{d.effective:9.3g}"
-    return f"  {name}  {d.relative:9.3g}  {d.largest:9.3g}  {effective}".rstrip()
 
 
 def describe_scores(a: Scores, b: Scores, split: str, hp_a: HyperParameters, hp_b: HyperParameters) -> str:
@@ -183,14 +164,10 @@ def describe_scores(a: Scores, b: Scores, split: str, hp_a: HyperParameters, hp_
         f"A - B: {d.mean():+.4f} bits per sample, mean over {len(d)} clips that both score (standard error "
         f"{nll.standard_error(d):.4f}, paired); A is better in {(d < 0).sum()}, B in {(d > 0).sum()}"
     )
-    if different := _units(hp_a, hp_b):
+    units = ("q_levels", "q_type", "normalisation", "mean", "std")
+    different = ", ".join(name for name in _differing_settings(hp_a, hp_b) if name in units)
+    if isinstance(hp_a, RealValued) != isinstance(hp_b, RealValued):
+        different = "levels and real numbers"
+    if different:
         lines.append(f"Their samples have different units ({different}): these bits do not compare.")
     return "\n".join(lines)
-
-
-def _units(a: HyperParameters, b: HyperParameters) -> str:
-    """Hyper-parameters that give the bits of the two models different units."""
-    if isinstance(a, RealValued) != isinstance(b, RealValued):
-        return "levels and real numbers"
-    unit = ("q_levels", "q_type", "normalisation", "mean", "std")
-    return ", ".join(name for name in _differing(_settings(a), _settings(b)) if name in unit)

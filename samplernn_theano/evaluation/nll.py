@@ -1,7 +1,6 @@
 """NLL of a model: one compiled scorer, for the clips of a split and for recordings of any length.
 
-The clips of a split are scored as in the original's monitor. A recording is one clip, read in long chunks: a
-low score means that it resembles the training data.
+A recording is one clip, read in long chunks: a low score means that it resembles the training data.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,11 +19,10 @@ from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, RealValued
 from samplernn_theano.data import audio, minibatches, recordings
 from samplernn_theano.data.dataset import Clips, load_split
-from samplernn_theano.data.minibatches import Minibatch
+from samplernn_theano.data.minibatches import WHOLE_BATCH, Minibatch, batch_inputs
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
-from samplernn_theano.evaluation.split import run_over
-from samplernn_theano.models.graph import Graph
+from samplernn_theano.models.graph import Graph, zero_states
 from samplernn_theano.original import shuffle
 from samplernn_theano.utils.progress import counted, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
@@ -32,11 +30,43 @@ from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 CHUNK = 4096
 """Approximate samples per chunk of a recording: large matrix products, but little padding at its end."""
 
-WINDOW = 0.1
-"""Seconds per window of the curve of a recording."""
-
 
 # --- the scorer ---------------------------------------------------------------------------------------------
+
+
+def run_over(
+    function: Callable[..., list[Any]], graph: Graph, hp: HyperParameters, batches: Iterable[Minibatch]
+) -> Iterator[tuple[Minibatch, list[NDArray]]]:
+    """Run a compiled function of `graph` on minibatches; yield each, and the outputs except the states.
+
+    The last outputs are the states, zero at first and carried from minibatch to minibatch.
+    """
+    states = zero_states(graph, hp)
+    for batch in batches:
+        outputs = function(*batch_inputs(batch), *states)
+        n_values = len(outputs) - len(states)
+        states = outputs[n_values:]
+        yield batch, [np.asarray(value) for value in outputs[:n_values]]
+
+
+def mean_cost(
+    function: Callable[..., list[Any]],
+    graph: Graph,
+    hp: HyperParameters,
+    clips: Clips,
+    rows: slice = WHOLE_BATCH,
+    report: Callable[[int], Any] = lambda done: None,
+) -> float:
+    """Mean NLL, bits per sample, over the minibatches of a split, as the original's monitor computes it.
+
+    `function` returns cost and new states. `rows` is this process's shard of every minibatch. `report` is
+    called with the number of minibatches that are done.
+    """
+    costs = []
+    for _, (cost,) in run_over(function, graph, hp, minibatches.feed(hp, clips, rows)):
+        costs.append(cost)
+        report(len(costs))
+    return float(np.mean(costs))
 
 
 @dataclass(frozen=True)
@@ -56,15 +86,6 @@ def compile_scorer(
     The scorer of splits also returns the cost of each minibatch, and for three_tier that of the independent
     predictions. The scorer of recordings has chunks of about `CHUNK` samples; the states are carried, so
     their length does not change the score.
-
-    Raises
-    ------
-    CheckpointError
-        If the parameters do not fit the hyper-parameters.
-    HyperParameterError
-        If the model reads real numbers of unknown mean and standard deviation.
-    BackendError
-        If the backend is not available here, or not in that precision.
     """
     check_precision(backend or default_backend(), precision)
     _check_mean_and_std(model)
@@ -103,24 +124,12 @@ def _for_one_recording(hp: HyperParameters) -> HyperParameters:
 
 @dataclass(frozen=True)
 class Scores:
-    """NLL of a model on a split.
+    """NLL of a model on a split, in bits per sample."""
 
-    Attributes
-    ----------
-    bits : float
-        Per sample: the mean of the costs of all minibatches, as in the original's monitor.
-    clips : (clips fed,) float64
-        Bits per sample of each clip, a mean over its unmasked samples, in the order of the split.
-    left_out : int
-        Clips at the end of the split that do not fill a batch.
-    ip_bits : float or None
-        As `bits`, for the independent predictions of three_tier.
-    """
-
-    bits: float
-    clips: NDArray[np.float64]
-    left_out: int
-    ip_bits: float | None = None
+    bits: float  # the mean of the costs of all minibatches, as in the original's monitor
+    clips: NDArray[np.float64]  # (clips fed,), in the order of the split: means over the unmasked samples
+    left_out: int  # clips at the end of the split that do not fill a batch
+    ip_bits: float | None = None  # as `bits`, for the independent predictions of three_tier
 
     @property
     def standard_error(self) -> float:
@@ -134,16 +143,7 @@ def standard_error(values: NDArray[np.float64]) -> float:
 
 
 def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:
-    """Load the clips of a split, and check that the model can read them.
-
-    Raises
-    ------
-    DataError
-        If the split is missing or damaged, does not fill a batch, or has clips that are too short or cannot
-        be normalised.
-    HyperParameterError
-        If the model reads real numbers of unknown mean and standard deviation.
-    """
+    """Load the clips of a split, and check that the model can read them."""
     _check_mean_and_std(model)
     clips = load_split(folder, split)
     if 0 < len(clips) < model.hp.batch_size:
@@ -164,8 +164,7 @@ def score_split(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
     costs, batch_of_clips = [], -1
     n_chunks = minibatches.chunks_per_epoch(clips, size, hp.seq_len)
     outputs = run_over(scorer.run, scorer.graph, hp, minibatches.feed(hp, clips))
-    bar = counted(outputs, "score", n_chunks, "chunks", progress)
-    for batch, (bits, *costs_of_chunk) in bar:
+    for batch, (bits, *costs_of_chunk) in counted(outputs, "score", n_chunks, "chunks", progress):
         batch_of_clips += int(batch.reset)
         costs.append(costs_of_chunk)
         own = slice(starts[batch_of_clips], starts[batch_of_clips] + size)
@@ -180,37 +179,24 @@ def score_split(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
 
 @dataclass(frozen=True)
 class RecordingScore:
-    """The score of a recording.
+    """The score of a recording, in bits per sample; with real numbers, of the density of (x - mean) / std.
 
-    Attributes
-    ----------
-    path : Path
-        Path of the recording.
-    seconds : float
-        Length of the recording.
-    bits : float
-        Per sample, a mean over the recording. With real-valued samples, of the density of (x - mean) / std.
-    times : (windows,) float64
-        Start of each window, in seconds.
-    curve : (windows,) float64
-        Bits per sample of each window. The last window is 0.5 to 1.5 times as long as the others.
-    file_rate : int
-        Sample rate of the file (Hz); the model reads it at 16 kHz.
+    The last window is 0.5 to 1.5 times as long as the others.
     """
 
     path: Path
-    seconds: float
-    bits: float
-    times: NDArray[np.float64]
-    curve: NDArray[np.float64]
-    file_rate: int = SAMPLE_RATE
+    seconds: float  # its length
+    bits: float  # a mean over the recording
+    times: NDArray[np.float64]  # (windows,): start of each window, in seconds
+    curve: NDArray[np.float64]  # (windows,): the mean over each window
+    file_rate: int = SAMPLE_RATE  # of the file (Hz); the model reads it at 16 kHz
 
 
 def score_recording(
     scorer: Scorer,
     samples: NDArray,
     path: str | Path = "the sound",
-    window: float = WINDOW,
+    window: float = 0.1,
     on_progress: Callable[[float], object] = lambda _: None,
     raw: bool = False,
     skip: int = 0,
@@ -228,12 +214,6 @@ def score_recording(
     on_progress : called after every chunk with its fraction of the recording
     raw : True if `samples` are levels, or (x - mean) / std, in place of amplitudes
     skip : samples at the start that are context only, not included in the mean
-
-    Raises
-    ------
-    DataError
-        If the recording is empty, has NaN or infinite samples, or cannot be normalised; if its score is not
-        finite.
     """
     hp, n = scorer.hp, len(samples)
     parts = (samples[first : first + hp.seq_len] for first in range(0, n, hp.seq_len))
@@ -244,7 +224,9 @@ def score_recording(
     length = max(1, round(window * SAMPLE_RATE))
     starts = np.arange(max(1, round(n / length))) * length
     sums, first, total = np.zeros(len(starts)), 0, 0.0
-    for bits in _bits_of_samples(scorer, parts):
+    chunks = _minibatches(parts, hp, scorer.graph.sequences.dtype)
+    for batch, (nll,) in run_over(scorer.run, scorer.graph, hp, chunks):
+        bits = nll[batch.mask[:, hp.overlap :] == 1]
         last = first + len(bits)
         own = np.minimum(np.arange(first, last) // length, len(starts) - 1)  # window of each sample
         sums[own[0] : own[-1] + 1] += np.bincount(own - own[0], bits)
@@ -265,14 +247,10 @@ def _check_recording(samples: NDArray[np.floating], path: str | Path, hp: HyperP
     low, high = samples.min(), samples.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise DataError(f"{path} has samples that are NaN or infinite; repair it, or leave it out.")
-    if not isinstance(hp, Quantised):
-        return
-    if hp.normalisation == "min-max" and low == high:
-        raise DataError(
-            f"{path} is constant (silence) and the model's normalisation, min-max, would divide by zero; "
-            "leave it out."
-        )
-    if hp.normalisation == "none" and max(-low, high) > 1:
+    normalisation = hp.normalisation if isinstance(hp, Quantised) else ""
+    if normalisation == "min-max" and low == high:
+        raise DataError(f"{path} is constant: min-max normalisation would divide by zero; leave it out.")
+    if normalisation == "none" and max(-low, high) > 1:
         raise DataError(f"{path} reaches {max(-low, high):.4g} and the model reads -1..1; scale it.")
 
 
@@ -287,14 +265,6 @@ def _encode(part: NDArray[np.floating], extremes: NDArray[np.floating], hp: Hype
         return quantize(clip, hp.q_levels, hp.q_type, hp.normalisation)[0, len(extremes) :]
     assert hp.mean is not None and hp.std is not None  # see `compile_scorer`
     return (part.astype(np.float64) - hp.mean) / hp.std
-
-
-def _bits_of_samples(scorer: Scorer, parts: Iterable[NDArray]) -> Iterator[NDArray[np.float32]]:
-    """Yield the bits of the samples of each part of a recording, (samples,)."""
-    hp = scorer.hp
-    batches = _minibatches(parts, hp, scorer.graph.sequences.dtype)
-    for batch, (nll,) in run_over(scorer.run, scorer.graph, hp, batches):
-        yield nll[batch.mask[:, hp.overlap :] == 1]
 
 
 def _minibatches(parts: Iterable[NDArray], hp: HyperParameters, dtype: str) -> Iterator[Minibatch]:
@@ -326,16 +296,11 @@ def find_recordings(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
 
 
 def score_files(
-    scorer: Scorer, paths: Sequence[Path], window: float = WINDOW, progress: bool = False
+    scorer: Scorer, paths: Sequence[Path], window: float = 0.1, progress: bool = False
 ) -> tuple[list[RecordingScore], list[str]]:
-    """Score recordings of any sample rate and number of channels, except those that cannot be scored.
+    """Score recordings of any sample rate and number of channels, in the order of rising NLL.
 
-    Returns
-    -------
-    scored : list of RecordingScore
-        In the order of rising NLL.
-    problems : list of str
-        A message for each file that cannot be scored.
+    Also returns a message for each file that cannot be scored.
     """
     scored, problems = [], []
     sizes = [max(1, path.stat().st_size) if path.is_file() else 1 for path in paths]

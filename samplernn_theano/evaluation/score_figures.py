@@ -31,11 +31,6 @@ def plot_comparison(
         A distance of zero has no bar; an infinite one has the longest.
     differences : (clips,), optional
         Bits per sample, A's minus B's; they are sorted.
-
-    Raises
-    ------
-    OutputError
-        If the figure cannot be written.
     """
     heights = [1 + 0.19 * len(distances)] + ([] if differences is None else [3.2])
     figure = new_figure(9, sum(heights))
@@ -58,18 +53,15 @@ def plot_comparison(
     bars.set_title(title, loc="left")
     bars.grid(axis="x", alpha=0.3)
     if differences is not None:
-        _draw_differences(below[0], differences)
+        axes = below[0]
+        axes.plot(np.arange(1, len(differences) + 1), np.sort(differences), ".-", lw=0.8)
+        axes.axhline(0, color="black", lw=0.8)
+        axes.axhline(differences.mean(), color="tab:orange", lw=1, label=f"mean: {differences.mean():+.4f}")
+        axes.set(xlabel="clips, by their difference", ylabel="A - B (bits per sample)")
+        axes.set_title("difference of the cost of each clip", loc="left")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
     save_figure(path, figure)
-
-
-def _draw_differences(axes: "Axes", differences: NDArray[np.float64]) -> None:
-    axes.plot(np.arange(1, len(differences) + 1), np.sort(differences), ".-", lw=0.8)
-    axes.axhline(0, color="black", lw=0.8)
-    axes.axhline(differences.mean(), color="tab:orange", lw=1, label=f"mean: {differences.mean():+.4f}")
-    axes.set(xlabel="clips, by their difference", ylabel="A - B (bits per sample)")
-    axes.set_title("difference of the cost of each clip", loc="left")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
 
 
 def plot_nll_over_time(
@@ -77,17 +69,7 @@ def plot_nll_over_time(
 ) -> None:
     """Plot the NLL of recordings over time, and the spectrogram of one of them on the same time axis.
 
-    Parameters
-    ----------
-    scored : sequence of RecordingScore
-        Numbered if there are several.
-    sound : amplitudes (samples,) at 16 kHz, optional
-        Long recordings have 2,000 columns with gaps between them.
-
-    Raises
-    ------
-    OutputError
-        If the figure cannot be written.
+    `sound` has its amplitudes (samples,) at 16 kHz.
     """
     heights = [3.5] + ([] if sound is None else [2.5])
     figure = new_figure(10, sum(heights) + 0.2 * len(scored))

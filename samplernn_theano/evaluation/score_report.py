@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, RealValued
+from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import escape_control_characters, format_table
@@ -32,23 +32,22 @@ def describe_model(model: "LoadedModel") -> str:
 
 def describe_split(scores: "Scores", split: str, hp: HyperParameters) -> str:
     """Describe the scores on a split."""
+
+    def per_sample(bits: float) -> str:
+        nats = f" ({bits * np.log(2):.4f} nats)" if isinstance(hp, RealValued) else ""
+        return f"{bits:.4f} bits{nats} per sample"
+
     n = len(scores.clips)
     spread = f"standard error {scores.standard_error:.4f} over {n} clips" if n > 1 else "one clip"
-    text = f"{split}: {_per_sample(scores.bits, hp)} ({spread})"
+    text = f"{split}: {per_sample(scores.bits)} ({spread})"
     if scores.left_out:
         text += (
             f"; {scores.left_out} of {n + scores.left_out} clips left out, too few for a batch "
             "(--set batch_size=1 scores all)"
         )
     if scores.ip_bits is not None:
-        text += f"\nindependent predictions: {_per_sample(scores.ip_bits, hp)}"
+        text += f"\nindependent predictions: {per_sample(scores.ip_bits)}"
     return text
-
-
-def _per_sample(bits: float, hp: HyperParameters) -> str:
-    """Format bits per sample; with real-valued samples also nats."""
-    nats = f" ({bits * np.log(2):.4f} nats)" if isinstance(hp, RealValued) else ""
-    return f"{bits:.4f} bits{nats} per sample"
 
 
 def describe_recordings(scored: Sequence["RecordingScore"], hp: HyperParameters) -> str:
@@ -59,17 +58,14 @@ def describe_recordings(scored: Sequence["RecordingScore"], hp: HyperParameters)
         if one.file_rate != SAMPLE_RATE
     ]
     columns = {
-        "rank": [str(rank) for rank in range(1, len(scored) + 1)],
+        "rank": [str(rank) for rank in range(1, len(scored) + 1)] if len(scored) > 1 else [],
         "file": [shorten_path(one.path, WIDEST_NAME) for one in scored],
         "seconds": [f"{one.seconds:,.2f}" for one in scored],
         "bits per sample": [f"{one.bits:.4f}" for one in scored],
-        "nats": [f"{one.bits * np.log(2):.4f}" for one in scored],
+        "nats": [f"{one.bits * np.log(2):.4f}" for one in scored if isinstance(hp, RealValued)],
         "worst window": [f"{max(one.curve):.2f} at {one.times[one.curve.argmax()]:,.2f} s" for one in scored],
     }
-    if len(scored) == 1:
-        del columns["rank"]
-    if isinstance(hp, Quantised):
-        del columns["nats"]
+    columns = {name: column for name, column in columns.items() if column}
     rows = [list(columns), *map(list, zip(*columns.values(), strict=True))]
     right = [i for i, name in enumerate(columns) if name != "file"]
     return "\n".join([*lines, *format_table(rows, right)])
@@ -84,7 +80,7 @@ def shorten_path(path: Path, width: int) -> str:
     return next((tail for tail in tails if len(tail) <= width), "..." + name[3 - width :])
 
 
-# --- files: OutputError if one cannot be written ------------------------------------------------------------
+# --- files --------------------------------------------------------------------------------------------------
 
 
 def write_clips(path: str | Path, scores: Mapping[str, "Scores"]) -> None:

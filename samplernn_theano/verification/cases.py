@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.errors import DataError
+from samplernn_theano.verification.tolerances import Check
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,28 @@ class Case:
         """Arrays named `prefix`NAME, by NAME."""
         return {key[len(prefix) :]: self.arrays[key] for key in sorted(self.arrays) if key.startswith(prefix)}
 
+    def difference(
+        self, quantity: str, kind: str, absolute: float, relative: float = np.inf, note: str = ""
+    ) -> Check:
+        """A check with a known difference; NaN counts as infinite."""
+        if not np.isfinite(absolute):
+            absolute = relative = np.inf
+        return Check(self.name, quantity, kind, absolute, relative, note, self.dtype)
+
+    def compare(self, quantity: str, kind: str, ours: NDArray, theirs: NDArray, note: str = "") -> Check:
+        """Compare two arrays."""
+        ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+        if ours.shape != theirs.shape:
+            note = f"shape {ours.shape}, the original's is {theirs.shape}"
+            return self.difference(quantity, kind, np.inf, note=note)
+        delta = ours - theirs
+        absolute, scale = float(np.max(np.abs(delta), initial=0.0)), float(np.linalg.norm(theirs))
+        relative = float(np.linalg.norm(delta)) / scale if scale else absolute
+        return self.difference(quantity, kind, absolute, relative, note)
+
 
 def find_cases(folder: str | Path) -> list[Path]:
-    """Find the json file of every case in `folder`, sorted.
-
-    Raises
-    ------
-    DataError
-        If the folder is missing or has no case.
-    """
+    """Find the json file of every case in `folder`, sorted."""
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; name one with NAME.json and NAME.npz of each case.")
@@ -57,13 +71,7 @@ def find_cases(folder: str | Path) -> list[Path]:
 
 
 def read_case(path: Path) -> Case:
-    """Read NAME.json and NAME.npz.
-
-    Raises
-    ------
-    DataError
-        If they cannot be read or have no command line.
-    """
+    """Read NAME.json and NAME.npz."""
     try:
         settings = json.loads(path.read_text())
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
@@ -87,13 +95,7 @@ def find_corpus(folder: str | Path) -> Path | None:
 def choose_cases(
     folder: str | Path, families: Sequence[str] | None = None, names: Sequence[str] | None = None
 ) -> list[Case]:
-    """Read the cases in `folder`, or only those of `families` and `names`.
-
-    Raises
-    ------
-    DataError
-        If there is none, or one cannot be read.
-    """
+    """Read the cases in `folder`, or only those of `families` and `names`."""
     cases = [read_case(path) for path in find_cases(folder)]
     cases = [c for c in cases if (not families or c.family in families) and (not names or c.name in names)]
     if not cases:

@@ -15,7 +15,6 @@ from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.errors import DataError
 from samplernn_theano.models.graph import Graph, zero_states
 from samplernn_theano.verification.cases import Case
-from samplernn_theano.verification.checks import compare, difference
 from samplernn_theano.verification.tolerances import Check
 
 PROJECTIONS = 4
@@ -45,14 +44,8 @@ def checks(
 ) -> Iterator[Check]:
     """Compare the initial parameters, then costs, states and parameters after updates.
 
-    Initial parameters that differ end the case: all that follows depends on them.
-
-    Raises
-    ------
-    DataError
-        If an entry of the case is no fingerprint.
-    KeyError
-        If one is missing.
+    Initial parameters that differ end the case: all that follows depends on them. KeyError if the case lacks
+    an entry.
     """
     n = _n_updates(case, graph)
     initial = list(_initial(case, graph.parameters.arrays()))
@@ -65,7 +58,7 @@ def checks(
     for i, sequences in enumerate(walks(n, *shape)):
         cost, *states = step(sequences, mask, np.asarray(i == 0, np.int32), *states)
         update, moment = f"update {i + 1}", "later" if i else "update 1"
-        yield compare(case, f"cost, {update}", f"costs, {moment}", cost, case.arrays["costs"][i])
+        yield case.compare(f"cost, {update}", f"costs, {moment}", cost, case.arrays["costs"][i])
         arrays = {str(tier): np.asarray(state) for tier, state in enumerate(states)}
         yield from _norm_and_sums(case, f"states{i}/", f"states, {update}", f"states, {moment}", arrays)
         if i in (0, n - 1):
@@ -92,19 +85,19 @@ def _n_updates(case: Case, graph: Graph) -> int:
 
 def _initial(case: Case, arrays: Mapping[str, NDArray]) -> Iterator[Check]:
     """The parameters drawn from seed 123."""
-    layers = {name.rpartition(".")[0] for name, array in arrays.items() if _is_orthogonal(array)}
+
+    def is_orthogonal(array: NDArray) -> bool:
+        """True for a square matrix whose columns have unit length, which no uniform draw here has."""
+        square = array.ndim == 2 and array.shape[0] == array.shape[1]
+        return square and np.allclose(np.linalg.norm(array, axis=0), 1)
+
+    layers = {name.rpartition(".")[0] for name, array in arrays.items() if is_orthogonal(array)}
     orthogonal = {name for name in arrays if name.rpartition(".")[0] in layers}
     ours = {name: fingerprint(array) for name, array in arrays.items()}
     for which, names in (("drawn", set(arrays) - orthogonal), ("orthogonal", orthogonal)):
         if names:
             kind = f"fingerprints, {which}"
             yield _worst(case, "init/", kind, kind, {name: ours[name] for name in names}, ALL)
-
-
-def _is_orthogonal(array: NDArray) -> bool:
-    """True for a square matrix whose columns have unit length, which no uniform draw here has."""
-    square = array.ndim == 2 and array.shape[0] == array.shape[1]
-    return square and np.allclose(np.linalg.norm(array, axis=0), 1)
 
 
 def _parameters(case: Case, count: int, moment: str, arrays: Mapping[str, NDArray]) -> Iterator[Check]:
@@ -140,5 +133,5 @@ def _worst(
         theirs = case.arrays[key := prefix + name]
         absolute = float(np.max(np.abs(own - theirs)[numbers]))
         relative = absolute / (theirs[0] or 1)
-        found.append(difference(case, quantity, kind, absolute, relative, f"worst: {key}"))
+        found.append(case.difference(quantity, kind, absolute, relative, f"worst: {key}"))
     return max(found, key=lambda check: check.relative)

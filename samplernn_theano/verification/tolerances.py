@@ -94,24 +94,6 @@ TOLERANCES |= {
 }
 
 
-def tolerance(kind: str, dtype: str, case: str = "", backend: str = "jax") -> Tolerance:
-    """Return the tolerance of a kind of quantity where the original computed in `dtype`.
-
-    Exact kinds are exact in both. After training each known case has its own.
-    """
-    usual = TOLERANCES[kind]
-    if usual.limit and dtype == "float64":
-        return FLOAT64
-    if kind in FULL_SIZE and case in FULL_SIZE_CASES:
-        reason, by_case = FULL_SIZE[kind]
-        return Tolerance(max(UNIT, by_case[FULL_SIZE_CASES.index(case)]), reason)
-    measured = EXCEPTIONS.get((case, backend), AFTER_TRAINING.get(case))
-    if kind not in KINDS_AFTER_TRAINING or measured is None:
-        return usual
-    reason = SIGN if (case, backend) in EXCEPTIONS else KINK
-    return Tolerance(max(UNIT, measured[KINDS_AFTER_TRAINING.index(kind)]), reason)
-
-
 @dataclass(frozen=True)
 class Check:
     """One quantity of one case, compared."""
@@ -127,8 +109,22 @@ class Check:
 
     @property
     def tolerance(self) -> Tolerance:
-        """The tolerance of this kind of quantity in this case on this backend."""
-        return tolerance(self.kind, self.dtype, self.case, self.backend)
+        """The tolerance of this kind of quantity in this case on this backend.
+
+        Exact kinds are exact in both dtypes. After training each known case has its own.
+        """
+        usual = TOLERANCES[self.kind]
+        if usual.limit and self.dtype == "float64":
+            return FLOAT64
+        if self.kind in FULL_SIZE and self.case in FULL_SIZE_CASES:
+            reason, by_case = FULL_SIZE[self.kind]
+            return Tolerance(max(UNIT, by_case[FULL_SIZE_CASES.index(self.case)]), reason)
+        exception = EXCEPTIONS.get((self.case, self.backend))
+        measured = exception or AFTER_TRAINING.get(self.case)
+        if self.kind not in KINDS_AFTER_TRAINING or measured is None:
+            return usual
+        reason = SIGN if exception else KINK
+        return Tolerance(max(UNIT, measured[KINDS_AFTER_TRAINING.index(self.kind)]), reason)
 
     @property
     def limit(self) -> float:

@@ -4,11 +4,12 @@
 """
 
 import json
+import re
 import sys
 
 import numpy as np
 
-from samplernn_theano.backends import jax_program
+from samplernn_theano.backends.compile import to_numpy
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.presets import preset
 from samplernn_theano.training.step import compile_trainer
@@ -39,6 +40,17 @@ def minibatches(hp):
         yield sequences, mask, np.asarray(i % 8 == 0, np.int32)
 
 
+def exchanges(compiled_text):
+    """Collective operations of a compiled program, such as ("all-reduce", 1024), with their inputs' bytes."""
+    kinds = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
+    found = []
+    for shapes, kind in re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", compiled_text):
+        arrays = re.findall(r"[a-z]+(\d+)\[([\d,]*)\]", shapes)
+        sizes = [int(bits) // 8 * np.prod([int(n) for n in shape.split(",") if n]) for bits, shape in arrays]
+        found.append((kind, int(sum(sizes))))
+    return found
+
+
 def trained(family, n_devices):
     hp = small(family)
     weight = 0.5 if family == "three_tier" else 0.0
@@ -51,8 +63,8 @@ def trained(family, n_devices):
     return {
         "costs": costs,
         "score": score,
-        "state_shapes": [np.shape(state) for state in jax_program.to_numpy(states)],
-        "exchanges": jax_program.exchanges(trainer.step.compiled().as_text()),
+        "state_shapes": [np.shape(state) for state in to_numpy(states)],
+        "exchanges": exchanges(trainer.step.compiled().as_text()),
         "bytes_moved": sum(4 * v.get_value().size for name, v in trainer.adam.items() if ".m." in name),
     }
 

@@ -9,18 +9,17 @@ from pytensor.compile.mode import Mode
 from pytensor.scan.op import Scan
 
 from samplernn_theano.backends import chunked_loss
-from samplernn_theano.config.hyperparameters import KTier, OneTier, SampleRNNGMM, ThreeTier, TwoTier, WaveNet
+from samplernn_theano.config.hyperparameters import OneTier, SampleRNNGMM, ThreeTier, TwoTier, WaveNet
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
 
-INTERPRETED = Mode(linker="py", optimizer="fast_run")
+INTERPRETED = Mode(linker="py", optimizer="fast_compile")
 RNG = np.random.RandomState(0)
 
 LEVELS = {"dim": 6, "batch_size": 2, "emb_size": 3, "q_levels": 10}
 FAMILIES = {
     "three_tier": ThreeTier(**LEVELS, seq_len=32),
-    "k_tier": KTier(**LEVELS, seq_len=32, frame_sizes=(8, 4, 2)),
     "multi_softmax": TwoTier(**LEVELS, n_frames=8, frame_size=4, n_rnn=1, multi_softmax=True),
     "real": TwoTier(**LEVELS, n_frames=8, frame_size=4, n_rnn=1, sample_input="real"),
     "samplernn_gmm": SampleRNNGMM(dim=6, batch_size=2, n_frames=8, frame_size=4, n_rnn=1, n_components=20),
@@ -61,19 +60,15 @@ def test_cost_and_gradient_in_chunks_are_those_of_the_whole_in_less_memory(name,
     assert of_all[1] < of_all[0] / 4  # arrays with a row for each prediction
 
 
-def test_without_the_gradient_nothing_of_it_is_computed(monkeypatch):
-    """Evaluation in chunks has one scan more than the recurrent tiers, and that gives the sum alone."""
-    monkeypatch.setattr(chunked_loss, "MAX_ACTIVATIONS", 96)
-    graph = build_graph(Parameters(), FAMILIES["three_tier"])
-    f = pytensor.function(graph.inputs, [graph.total], mode="JAX", on_unused_input="ignore")
-    scans = [node for node in f.maker.fgraph.toposort() if isinstance(node.op, Scan)]
-    assert len(scans) == 3
-    assert [v.type.shape for v in scans[-1].outputs] in ([()], [(2,)], [(1,)])
+WAVENET = WaveNet(dim=4, q_levels=8, batch_size=2, wavenet_blocks=1, dilation_layers_per_block=2)
 
 
-def test_a_model_without_a_recurrent_layer_stays_whole(monkeypatch):
+@pytest.mark.parametrize(("hp", "n_scans"), [(FAMILIES["three_tier"], 3), (WAVENET, 0)], ids=["tiers", "no"])
+def test_without_the_gradient_nothing_of_it_is_computed(hp, n_scans, monkeypatch):
+    """Evaluation in chunks has one scan more than the tiers, if any, and that gives the sum alone."""
     monkeypatch.setattr(chunked_loss, "MAX_ACTIVATIONS", 96)
-    hp = WaveNet(dim=4, q_levels=8, batch_size=2, wavenet_blocks=1, dilation_layers_per_block=2)
     graph = build_graph(Parameters(), hp)
     f = pytensor.function(graph.inputs, [graph.total], mode="JAX", on_unused_input="ignore")
-    assert not any(isinstance(node.op, Scan) for node in f.maker.fgraph.toposort())
+    scans = [node for node in f.maker.fgraph.toposort() if isinstance(node.op, Scan)]
+    assert len(scans) == n_scans
+    assert not scans or [v.type.shape for v in scans[-1].outputs] in ([()], [(2,)], [(1,)])

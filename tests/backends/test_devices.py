@@ -9,28 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samplernn_theano.backends import compile
 from samplernn_theano.checkpoints import npz, run_folder
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import FAMILIES
-from samplernn_theano.errors import BackendError
 
 FOLDER = Path(__file__).parent
 WORDS = "--preset tiny --dim 8 --emb_size 4 --q_levels 16 --seq_len 32 --batch_size 4 --n_seqs 0".split()
 
 
-def several(n_devices, *words, **options):
+def several(n_devices, *words):
     """A program of Python that finds so many devices."""
     flags = f"--xla_force_host_platform_device_count={n_devices} --xla_backend_optimization_level=0"
     flags += " --xla_cpu_collective_call_terminate_timeout_seconds=500"  # on a busy machine
-    done = subprocess.run(
-        [sys.executable, *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=os.environ | {"XLA_FLAGS": flags},
-        **options,
-    )
+    environment, words = os.environ | {"XLA_FLAGS": flags}, [sys.executable, *map(str, words)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -46,8 +38,8 @@ def assert_as_on_one_device(one, other, rtol=5e-6):
 
 
 def test_four_devices_train_like_one():
-    output = json.loads(several(4, FOLDER / "over_devices.py", "1,4", "two_tier"))
-    assert_as_on_one_device(*output["two_tier"])
+    output = json.loads(several(4, FOLDER / "over_devices.py", "1,4", "one_tier"))
+    assert_as_on_one_device(*output["one_tier"])
 
 
 @pytest.mark.slow
@@ -72,17 +64,6 @@ def test_a_run_goes_on_with_another_number_of_devices(data, tmp_path):
     assert ours.settings["n_devices"] == 1
     for name, array in (expected.parameters | expected.states).items():
         np.testing.assert_allclose((ours.parameters | ours.states)[name], array, rtol=1e-4, atol=1e-6)
-
-
-def test_what_devices_cannot_do_is_refused_in_a_sentence():
-    for how, words in (
-        (("jax", 3, 4), "--devices 3 cannot split a batch evenly: --batch_size 4"),
-        (("jax", 64, 128), "--xla_force_host_platform_device_count=64"),
-        (("numba", 2, 4), "--backend numba uses one device"),
-    ):
-        with pytest.raises(BackendError, match=words):
-            compile.check_devices(*how)
-    compile.check_devices("c", 1, 3)
 
 
 @pytest.mark.slow

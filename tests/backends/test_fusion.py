@@ -33,12 +33,8 @@ def symbols(n, *shape):
 
 def multiplications(outputs):
     """Of all products of matrices in a graph."""
-    nodes = applys_between(graph_inputs(outputs), outputs)
-    return sum(
-        math.prod(node.outputs[0].type.shape) * node.inputs[0].type.shape[1]
-        for node in nodes
-        if isinstance(node.op, Dot)
-    )
+    nodes = [node for node in applys_between(graph_inputs(outputs), outputs) if isinstance(node.op, Dot)]
+    return sum(math.prod(node.outputs[0].type.shape) * node.inputs[0].type.shape[1] for node in nodes)
 
 
 def fused(expression):
@@ -89,11 +85,7 @@ SAVINGS = {
     "an embedding": (lambda: embedded(1), 100 * B * 4 * 6, 7 * 4 * 6),
     "three embeddings": (lambda: embedded(3), 100 * B * 12 * 6, 3 * 7 * 4 * 6),
     "one-hot vectors": (one_hot_samples, 100 * B * 7 * 6, 0),
-    "a concatenation": (
-        concatenated,
-        100 * B * (4 * 4 + 7 * 6),
-        4 * 4 * 6 + 100 * B * (3 * 6 + 4 * 6),
-    ),
+    "a concatenation": (concatenated, 100 * B * (4 * 4 + 7 * 6), 4 * 4 * 6 + 100 * B * (3 * 6 + 4 * 6)),
 }
 
 
@@ -105,22 +97,18 @@ def test_joined_products_have_the_same_values_and_fewer_multiplications(name):
     np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_nonlinearity_keeps_layers_apart():
-    hidden = pt.tanh(matmul(variable(100, 8), variable(8, 5)))
-    (_, before), (_, after) = fused(matmul(hidden, variable(5, 6)))
-    assert before == after == 100 * 5 * (8 + 6)
-
-
-def test_a_result_that_is_needed_is_not_computed_twice():
-    hidden = matmul(variable(100, 8), variable(8, 5))
-    outputs = [matmul(hidden, variable(5, 6)), pt.tanh(hidden)]
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda hidden, V: [matmul(pt.tanh(hidden), V)],
+        lambda hidden, V: [matmul(hidden, V), pt.tanh(hidden)],
+        lambda hidden, V: [matmul(hidden, V), hidden],
+    ],
+    ids=["a nonlinearity between", "needed by another operation", "an output of the graph"],
+)
+def test_a_result_that_is_needed_is_not_computed_twice(make):
+    outputs = make(matmul(variable(100, 8), variable(8, 5)), variable(5, 6))
     assert multiplications(fusion.rewrite(outputs, fusion.join_products)) == 100 * 5 * (8 + 6)
-
-
-def test_an_output_of_the_graph_is_not_computed_twice():
-    hidden = matmul(variable(100, 8), variable(8, 5))
-    outputs = fusion.rewrite([matmul(hidden, variable(5, 6)), hidden], fusion.join_products)
-    assert multiplications(outputs) == 100 * 5 * (8 + 6)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,18 @@
 """Requirements of a GPU, tested without one: no implicit transfers, no copies, all graphs compile."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
-import numpy as np
+import jax
+import jax.export
 import pytest
 
+from samplernn_theano.backends import jax_program
 from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.checkpoints import run_folder
-from samplernn_theano.config.hyperparameters import FAMILIES, OneTier
+from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.presets import preset
 from samplernn_theano.config.schedule import Progress, Schedule
 from samplernn_theano.data.dataset import SPLITS, load_split
@@ -18,44 +21,34 @@ from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import loop, optimizer
 from samplernn_theano.training.hooks import hooks_of
 from samplernn_theano.training.run_bar import run_bar
-from samplernn_theano.training.step import TrainingState, compile_trainer, wait_for_cost
-
-jax = pytest.importorskip("jax")
-export = pytest.importorskip("jax.export")
-jax_runtime = pytest.importorskip("samplernn_theano.backends.jax_program")
-
-HP = OneTier(dim=8, emb_size=4, q_levels=16, seq_len=32, batch_size=2)
+from samplernn_theano.training.step import TrainingState, wait_for_cost
 
 KNOWN_EVERYWHERE = {"AllocateBuffer"}  # an array without content, which XLA itself replaces
 
 
-@pytest.fixture(scope="module")
-def trainer():
-    """A tiny model whose programs are compiled."""
-    trainer = compile_trainer(HP, backend="jax")
-    shape = HP.batch_size, HP.overlap + HP.seq_len
-    batch = np.zeros(shape, np.int32), np.ones(shape, np.float32), np.asarray(0, np.int32)
-    trainer.step(*batch, *trainer.zero_states())
-    trainer.evaluate(*batch, *trainer.zero_states())
-    return trainer
-
-
+@dataclass
 class Untouched:
     """A state as in the loop, which can only be passed on."""
 
-    def __init__(self, array):
-        self.array = array
+    array: Any
 
 
+@dataclass
 class Cost:
     """A cost that notes when it is read."""
 
-    def __init__(self, array, number, events):
-        self.array, self.number, self.events = array, number, events
+    array: Any
+    number: int
+    events: list[str]
 
     def __float__(self):
         self.events.append(f"read {self.number}")
         return float(self.array)
+
+
+def state_of(trainer, run, data, schedule):
+    clips = {split: load_split(data, split) for split in SPLITS}
+    return TrainingState(trainer, clips, run, schedule, Progress(), trainer.zero_states(), 0.0)
 
 
 def test_of_a_step_the_loop_reads_only_the_cost_and_only_when_the_next_one_is_under_way(
@@ -70,11 +63,7 @@ def test_of_a_step_the_loop_reads_only_the_cost_and_only_when_the_next_one_is_un
         cost, state = trainer.step(sequences, mask, reset, state)
         return [Cost(cost, number, events), Untouched(state)]
 
-    clips = {split: load_split(data, split) for split in SPLITS}
-    watched = replace(trainer, step=step)
-    t = TrainingState(
-        watched, clips, run_folder.Run(tmp_path), Schedule(), Progress(), trainer.zero_states(), 0.0
-    )
+    t = state_of(replace(trainer, step=step), run_folder.Run(tmp_path), data, Schedule())
     with jax.transfer_guard("disallow"):  # but for arrays that are sent on purpose
         for batch in islice(loop.remaining_minibatches(t), 4):
             loop.train_step(t, batch)
@@ -84,18 +73,9 @@ def test_of_a_step_the_loop_reads_only_the_cost_and_only_when_the_next_one_is_un
 
 
 def test_a_whole_run_sends_nothing_that_it_does_not_mean_to(trainer, data, tmp_path):
-    clips = {split: load_split(data, split) for split in SPLITS}
     settings = {"backend": "jax", "versions": {}, "devices": "", "git_revision": None}
     run = run_folder.create(tmp_path / "run", settings)
-    t = TrainingState(
-        replace(trainer, settings=settings),
-        clips,
-        run,
-        Schedule(max_iters=3),
-        Progress(),
-        trainer.zero_states(),
-        0.0,
-    )
+    t = state_of(replace(trainer, settings=settings), run, data, Schedule(max_iters=3))
     with jax.transfer_guard("disallow"), run_bar(t, show_progress=False) as bar:
         hooks = hooks_of(t, bar.step, bar.evaluated)
         assert loop.train_loop(t, "start", hooks) == 0
@@ -117,9 +97,8 @@ def programs(hp):
 
 def for_cuda(program):
     """What XLA for CUDA is given to compile; making it fails where an operation has no form for it."""
-    with jax_runtime.precision("float32"):
-        exported = export.export(program._jitted(), platforms=["cuda"])(*program._structs())
-    return exported.mlir_module()
+    with jax_program.precision("float32"):
+        return jax.export.export(program._jitted(), platforms=["cuda"])(*program._structs()).mlir_module()
 
 
 @pytest.mark.parametrize(

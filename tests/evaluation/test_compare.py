@@ -7,18 +7,13 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
-from samplernn_theano.checkpoints import npz
 from samplernn_theano.checkpoints.load import LoadedModel
-from samplernn_theano.checkpoints.npz import Checkpoint
-from samplernn_theano.cli import main
 from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, TwoTier, WaveNet
 from samplernn_theano.data.dataset import load_split
 from samplernn_theano.evaluation import compare, nll, score_figures
 from samplernn_theano.evaluation.nll import Scores
-from samplernn_theano.models.build import build_graph
-from samplernn_theano.models.parameters import Parameters
+from tests.evaluation.conftest import model_of, run, save
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MUSIC = GOLDEN / "feeders" / "corpus" / "music"
@@ -29,18 +24,12 @@ HP = TwoTier(dim=6, emb_size=3, q_levels=8, n_frames=4, frame_size=2, n_rnn=1, b
 
 
 def model(hp, seed=123) -> LoadedModel:
-    params = Parameters(seed)
-    build_graph(params, hp)
-    return LoadedModel(Path("a.npz"), hp, params.arrays(), "the checkpoint")
+    return model_of(hp, 1, seed)
 
 
 def changed(saved: LoadedModel, **arrays) -> LoadedModel:
     """The same with other values of some parameters, whose dots are written as __."""
     return replace(saved, parameters=saved.parameters | {n.replace("__", "."): a for n, a in arrays.items()})
-
-
-def run(*words) -> int:
-    return main.main([str(word) for word in words])
 
 
 # --- parameters
@@ -102,9 +91,7 @@ def test_shapes_that_differ_are_reported():
     found = compare.compare(model(HP), model(replace(HP, dim=5)))
     assert found.shapes["SampleLevel.L2.W0"] == ((6, 6), (5, 5))
     assert found.distances.keys() == {
-        "SampleLevel.Embedding",
-        "SampleLevel.Output.b",
-        "SampleLevel.Output.g0",
+        f"SampleLevel.{name}" for name in ("Embedding", "Output.b", "Output.g0")
     }
     assert "SampleLevel.L2.b: (6,) in A, (5,) in B" in compare.describe_comparison(found)
     nothing = compare.compare(model(HP), model(WaveNet(dim=2, wavenet_blocks=1, dilation_layers_per_block=1)))
@@ -114,7 +101,7 @@ def test_shapes_that_differ_are_reported():
 # --- costs
 
 
-def test_each_is_scored_with_its_own_hyperparameters():
+def test_each_is_scored_with_its_own_hyperparameters(quick_graphs):
     """With other batch sizes, the clips that both score are paired."""
     clips = load_split(MUSIC, "valid")[:7]
     a, b = model(HP), model(replace(HP, batch_size=3), seed=1)
@@ -152,17 +139,10 @@ def test_bits_of_other_samples_do_not_compare():
 # --- the picture
 
 
-@pytest.fixture
-def figures(monkeypatch) -> list[Figure]:
-    saved, save = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (saved.append(self), save(self, *a, **k)))
-    return saved
-
-
-def test_the_picture_shows_every_parameter_and_clip(tmp_path, figures):
+def test_the_picture_shows_every_parameter_and_clip(tmp_path, drawn):
     distances = {"W": (0.5, 0.25), "b": (float("inf"), None), "zero": (0.0, 0.0), "h0": (0.1, None)}
     score_figures.plot_comparison(tmp_path / "a.png", distances, np.array([0.3, -0.1, 0.2]))
-    bars, clips = figures[0].axes
+    bars, clips = drawn[0].axes
     assert [text.get_text() for text in bars.get_yticklabels()] == list(distances)
     lengths = [bar.get_width() for bar in bars.patches]
     assert [lengths[0], lengths[2], lengths[3]] == [0.5, 0, 0.1] and lengths[1] == bars.get_xlim()[1]
@@ -177,9 +157,8 @@ def test_the_picture_shows_every_parameter_and_clip(tmp_path, figures):
 @pytest.mark.parametrize("n", [0, 1, 60])
 def test_the_picture_of_any_number_of_names(tmp_path, n):
     score_figures.plot_comparison(tmp_path / "a.png", {f"name{i}": (0.0, None) for i in range(n)})
-    score_figures.plot_comparison(
-        tmp_path / "a.png", {f"name{i}": (i / 10, i / 9) for i in range(n)}, np.zeros(1)
-    )
+    distances = {f"name{i}": (i / 10, i / 9) for i in range(n)}
+    score_figures.plot_comparison(tmp_path / "a.png", distances, np.zeros(1))
     assert matplotlib.image.imread(tmp_path / "a.png").shape[0] > 15 * n
 
 
@@ -198,13 +177,11 @@ def test_the_originals_runs_side_by_side(tmp_path, capsys):
     assert (tmp_path / "a.png").stat().st_size > 10000
 
 
-def test_models_that_share_little(tmp_path, capsys):
+def test_models_that_share_little(capsys):
     assert run("compare", TWO_TIER, THREE_TIER) == 0
     out = capsys.readouterr().out
-    assert (
-        "family: two_tier in A, three_tier in B" in out and "FrameLevel.h0: (2, 16) in A, (1, 16) in B" in out
-    )
-    assert "bits" not in out
+    assert "family: two_tier in A, three_tier in B" in out and "bits" not in out
+    assert "FrameLevel.h0: (2, 16) in A, (1, 16) in B" in out
 
 
 def test_a_picture_has_the_name_of_one(capsys):
@@ -214,7 +191,7 @@ def test_a_picture_has_the_name_of_one(capsys):
 
 
 def test_errors_are_a_sentence(tmp_path, capsys):
-    npz.save(tmp_path / "a.npz", Checkpoint(HP, model(replace(HP, dim=5)).parameters))
+    save(tmp_path / "a.npz", HP, model(replace(HP, dim=5)).parameters)
     for words, sentence in {
         (TWO_TIER, tmp_path / "gone"): "no checkpoint .*gone",
         (TWO_TIER, TWO_TIER, "--data", tmp_path): r"has no file named \*_valid.npy",

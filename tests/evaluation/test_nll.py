@@ -5,27 +5,24 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from samplernn_theano.backends.compile import compile_function
-from samplernn_theano.checkpoints import load, npz
-from samplernn_theano.checkpoints.load import LoadedModel
-from samplernn_theano.checkpoints.npz import Checkpoint
-from samplernn_theano.cli import main
+from samplernn_theano.checkpoints import load
 from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, ThreeTier, TwoTier
 from samplernn_theano.data.dataset import Ragged, load_split
-from samplernn_theano.errors import OutputError
 from samplernn_theano.evaluation import nll, score_report
-from samplernn_theano.models.build import build_graph
-from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original.results_folder import ResultTree, read_log
 from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
 from samplernn_theano.original.tags import RESULTS
 from samplernn_theano.training.hooks import evaluate_split
 from samplernn_theano.training.step import Trainer
+from tests.evaluation.conftest import model_of, run, save
+from tests.generation.test_samplers import interpreted
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MUSIC = GOLDEN / "feeders" / "corpus" / "music"
@@ -37,19 +34,8 @@ TREES = {
 TOLERANCE = 5e-7  # relative; measured: 1e-7. float32 sums in another order
 
 
-def model_of(hp, path="model.npz", scale=2.0) -> LoadedModel:
-    """A model with parameters that were drawn, times a factor: not every clip has the same score."""
-    params = Parameters()
-    build_graph(params, hp)
-    return LoadedModel(Path(path), hp, {n: scale * v for n, v in params.arrays().items()}, "the checkpoint")
-
-
 def some_clips(n, length=96, seed=0):
     return np.random.RandomState(seed).uniform(-1, 1, (n, length)).astype(np.float16)
-
-
-def run(*words) -> int:
-    return main.main([str(word) for word in words])
 
 
 def numbers(text: str) -> list[float]:
@@ -78,15 +64,15 @@ def test_the_originals_checkpoints_score_as_its_log_says(family):
 # --- each clip
 
 
-def test_each_clip_has_its_own_score_whatever_the_batches():
+def test_each_clip_has_its_own_score_whatever_the_batches(quick_graphs):
     """Clips of one length: 11 of them, in batches of 3 and one by one."""
     clips = some_clips(11, length=50)  # one and a half chunks
     clips[4:] *= np.linspace(0.1, 1, 7)[:, None]
     clips[:, :9] = 0.02  # each clip begins in its own way
     clips[:, 3:9] *= np.arange(11)[:, None]
     shape = {"dim": 6, "emb_size": 4, "q_levels": 8, "n_frames": 8, "frame_size": 4, "n_rnn": 1}
-    batches = nll.score_split(nll.compile_scorer(model_of(TwoTier(**shape, batch_size=3))), clips)
-    single = nll.score_split(nll.compile_scorer(model_of(TwoTier(**shape, batch_size=1))), clips)
+    models = [model_of(TwoTier(**shape, batch_size=size)) for size in (3, 1)]
+    batches, single = (nll.score_split(nll.compile_scorer(model), clips) for model in models)
     assert batches.left_out == 2 and single.left_out == 0
     assert batches.clips.shape == (9,) and single.clips.shape == (11,)
     np.testing.assert_allclose(batches.clips, single.clips[:9], rtol=1e-6)
@@ -100,50 +86,40 @@ def test_scoring_is_one_forward_pass():
     hp = ThreeTier(dim=8, emb_size=4, q_levels=16, batch_size=2, seq_len=16)
     scorer = nll.compile_scorer(model_of(hp), "jax")
     alone = compile_function(scorer.graph.inputs, [scorer.graph.nll], backend="jax")
-    # The independent predictions have a product of their own.
-    assert products_of(scorer.run) == products_of(alone) + 1 > 4
+    counts = []
+    for program in (scorer.run, alone):
+        nodes = program.pytensor_function.maker.fgraph.apply_nodes
+        counts.append(sum(type(node.op).__name__ in ("Dot", "Dot22", "BatchedDot") for node in nodes))
+    assert counts[0] == counts[1] + 1 > 4  # the independent predictions have a product of their own
 
 
-def products_of(program) -> int:
-    nodes = program.pytensor_function.maker.fgraph.apply_nodes
-    return sum(type(node.op).__name__ in ("Dot", "Dot22", "BatchedDot") for node in nodes)
-
-
-def test_padding_of_ragged_clips_does_not_count():
-    """The mean over minibatches weighs all chunks equally."""
+def test_padding_of_ragged_clips_does_not_count(quick_graphs):
+    """The mean over minibatches weighs all chunks equally, as in an evaluation during training."""
     hp = RNNGMM(dim=5, seq_len=16, n_components=2, batch_size=2, mean=0.0, std=0.5)
-    lengths = (30, 21, 9, 47)
-    offsets = np.cumsum((0, *lengths))
+    offsets = np.cumsum((0, 30, 21, 9, 47))
     clips = Ragged(some_clips(1, offsets[-1])[0], offsets)
     model = model_of(hp)
     scores = nll.score_split(nll.compile_scorer(model), clips)
-
-    one = RNNGMM(dim=5, seq_len=16, n_components=2, batch_size=1, mean=0.0, std=0.5)
-    single = nll.score_split(nll.compile_scorer(LoadedModel(model.path, one, model.parameters, "")), clips)
+    single = nll.score_split(nll.compile_scorer(model_of(replace(hp, batch_size=1))), clips)
     np.testing.assert_allclose(scores.clips, single.clips, rtol=1e-5)
 
-    trainer = as_trainer(model)
-    assert scores.bits == pytest.approx(evaluate_split(trainer, clips), rel=1e-6)
-    assert abs(scores.bits - scores.clips.mean()) > 1e-3
-
-
-def as_trainer(model: LoadedModel) -> Trainer:
-    """A trainer, for the costs of an evaluation during training."""
     graph = load.build(model)
-    f = compile_function(graph.inputs, [graph.cost, *graph.new_states.values()])
-    return Trainer(model.hp, graph, {}, step=f, evaluate=f)
+    f = interpreted(graph.inputs, [graph.cost, *graph.new_states.values()])
+    during_training = evaluate_split(Trainer(hp, graph, {}, step=f, evaluate=f), clips)
+    assert scores.bits == pytest.approx(during_training, rel=1e-6)
+    assert abs(scores.bits - scores.clips.mean()) > 1e-3
 
 
 # --- the command
 
 
+TONES = ThreeTier(dim=8, emb_size=4, q_levels=16, seq_len=64, batch_size=3)
+
+
 @pytest.fixture(scope="module")
 def tones(small_data, tmp_path_factory) -> tuple[Path, Path]:
     """A checkpoint of ours and its data set; 4 clips in the test split."""
-    path = tmp_path_factory.mktemp("checkpoint") / "a.npz"
-    hp = ThreeTier(dim=8, emb_size=4, q_levels=16, seq_len=64, batch_size=3)
-    npz.save(path, Checkpoint(hp, model_of(hp).parameters))
-    return path, small_data
+    return save(tmp_path_factory.mktemp("checkpoint") / "a.npz", TONES), small_data
 
 
 def test_evaluate_says_the_score_and_what_was_left_out(tones, tmp_path):
@@ -155,23 +131,17 @@ def test_evaluate_says_the_score_and_what_was_left_out(tones, tmp_path):
     assert done.returncode == 0, done.stderr
     about, score, independent, where = done.stdout.splitlines()
     assert about == f"{path}: three_tier, hyper-parameters of the checkpoint"
-    left_out = "; 1 of 4 clips left out, too few for a batch (--set batch_size=1 scores all)"
-    assert (
-        re.fullmatch(r"test: \S+ bits per sample \(standard error \S+ over 3 clips\)(.*)", score)[1]
-        == left_out
-    )
+    match = re.fullmatch(r"test: \S+ bits per sample \(standard error \S+ over 3 clips\)(.*)", score)
+    assert match[1] == "; 1 of 4 clips left out, too few for a batch (--set batch_size=1 scores all)"
     assert independent.startswith("independent predictions: ") and where.endswith("a.csv")
 
     header, *lines = (tmp_path / "new" / "a.csv").read_text().splitlines()
     assert header == "split,clip,nll_bits" and [line.split(",")[1] for line in lines] == ["0", "1", "2"]
     bits = [float(line.split(",")[2]) for line in lines]
-    assert numbers(score)[:2] == [
-        round(np.mean(bits), 4),
-        round(nll.standard_error(np.array(bits)), 4),
-    ]
+    assert numbers(score)[:2] == [round(np.mean(bits), 4), round(nll.standard_error(np.array(bits)), 4)]
 
 
-def test_a_setting_and_splits_are_taken(tones, capsys, tmp_path):
+def test_a_setting_and_splits_are_taken(tones, capsys, tmp_path, quick_graphs):
     path, data = tones
     words = ["--split", "valid", "--split", "test", "--set", "batch_size=1", "--json", tmp_path / "s.json"]
     assert run("evaluate", path, "--data", data, *words, "--csv", tmp_path / "s.csv") == 0
@@ -189,9 +159,8 @@ def test_a_setting_and_splits_are_taken(tones, capsys, tmp_path):
         assert f"{split}: {record[split]['score']:.4f} bits" in out
 
 
-def test_real_numbers_are_scored_in_nats_too(small_data, tmp_path, capsys):
-    hp = RNNGMM(dim=4, seq_len=200, n_components=2, batch_size=4)
-    npz.save(tmp_path / "a.npz", Checkpoint(hp, model_of(hp).parameters))
+def test_real_numbers_are_scored_in_nats_too(small_data, tmp_path, capsys, quick_graphs):
+    save(tmp_path / "a.npz", RNNGMM(dim=4, seq_len=200, n_components=2, batch_size=4))
     words = ("evaluate", tmp_path / "a.npz", "--data", small_data)
     assert run(*words) == 2
     assert "give --set mean=... and --set std=..." in capsys.readouterr().err
@@ -216,10 +185,9 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(tones, tmp_path, capsys)
     broken = load_split(data, "test").copy()
     broken[1, 7] = np.nan
     np.save(tmp_path / "a_test.npy", broken)
-    hp = ThreeTier(dim=8, emb_size=4, q_levels=16, seq_len=64, batch_size=3)
-    values = model_of(hp).parameters
+    values = model_of(TONES).parameters
     values["FrameLevel.h0"][0, 0] = np.nan
-    npz.save(tmp_path / "nan.npz", Checkpoint(hp, values))
+    save(tmp_path / "nan.npz", TONES, values)
     for words, sentence in {
         (tmp_path / "gone.npz", "--data", data): "no checkpoint .*gone.npz",
         (tmp_path / "run", "--data", data): "holds no parameters",
@@ -234,12 +202,6 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(tones, tmp_path, capsys)
         assert run("evaluate", *words) == 2
         err = capsys.readouterr().err
         assert re.search(sentence, err) and err.count("\n") == 1, err
-
-
-def test_a_table_that_cannot_be_written(tmp_path):
-    scores = nll.Scores(1.0, np.ones(2), 0)
-    with pytest.raises(OutputError, match="Is a directory"):
-        score_report.write_clips(tmp_path, {"test": scores})
 
 
 def test_one_clip_has_no_standard_error():

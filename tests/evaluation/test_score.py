@@ -12,36 +12,22 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
-from matplotlib.figure import Figure
 
-from samplernn_theano.checkpoints import load, npz
-from samplernn_theano.checkpoints.load import LoadedModel
-from samplernn_theano.checkpoints.npz import Checkpoint
-from samplernn_theano.cli import main
+from samplernn_theano.checkpoints import load
 from samplernn_theano.config.hyperparameters import RNNGMM, KTier, OneTier, ThreeTier, TwoTier, WaveNet
 from samplernn_theano.data.dataset import Ragged
 from samplernn_theano.data.quantization import quantize
-from samplernn_theano.errors import DataError, HyperParameterError
+from samplernn_theano.errors import DataError
 from samplernn_theano.evaluation import nll, score_figures, score_report
-from samplernn_theano.models.build import build_graph
-from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
 from samplernn_theano.original.tags import RESULTS
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from tests.evaluation.conftest import model_of, run, save
 
 Q = 16
 BIAS = -0.5 * (np.arange(Q) - Q // 2) ** 2  # of the output: the model below expects samples around zero
 EXPECTING = OneTier(dim=4, emb_size=2, q_levels=Q, n_rnn=1, weight_norm=False)
-
-
-def model_of(hp, scale=2.0) -> LoadedModel:
-    """A model with parameters that were drawn, times a factor."""
-    params = Parameters()
-    build_graph(params, hp)
-    return LoadedModel(
-        Path("model.npz"), hp, {n: scale * v for n, v in params.arrays().items()}, "the checkpoint"
-    )
 
 
 def bits_of(levels) -> np.ndarray:
@@ -62,28 +48,15 @@ def clicks(samples) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def expecting() -> LoadedModel:
+def checkpoint(tmp_path_factory) -> Path:
     """A model that gives every sample the same probabilities, whatever came before."""
-    parameters = model_of(EXPECTING, 0.0).parameters
-    return replace(
-        model_of(EXPECTING), parameters=parameters | {"SampleLevel.Output.b": BIAS.astype(np.float32)}
-    )
+    parameters = model_of(EXPECTING, 0.0).parameters | {"SampleLevel.Output.b": BIAS.astype(np.float32)}
+    return save(tmp_path_factory.mktemp("checkpoint") / "a.npz", EXPECTING, parameters)
 
 
 @pytest.fixture(scope="module")
-def scorer(expecting) -> nll.Scorer:
-    return nll.compile_scorer(expecting, for_recordings=True)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(expecting, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("checkpoint") / "a.npz"
-    npz.save(path, Checkpoint(EXPECTING, expecting.parameters))
-    return path
-
-
-def run(*words) -> int:
-    return main.main([str(word) for word in words])
+def scorer(checkpoint) -> nll.Scorer:
+    return nll.compile_scorer(load.read(checkpoint), for_recordings=True)
 
 
 # --- the numbers
@@ -101,7 +74,7 @@ def run(*words) -> int:
     ],
     ids=lambda hp: hp.family,
 )  # fmt: skip
-def test_a_recording_scores_as_evaluate_scores_the_clip(hp, monkeypatch):
+def test_a_recording_scores_as_evaluate_scores_the_clip(hp, monkeypatch, quick_graphs):
     """Whole chunks, and not; the scorer's chunks are shorter or longer than those of training."""
     monkeypatch.setattr(nll, "CHUNK", 100)
     lengths = (128, 150, 7, 333)
@@ -131,12 +104,8 @@ def test_a_recording_scores_as_evaluate_scores_the_clip(hp, monkeypatch):
 def test_a_pass_is_long_and_of_whole_frames(hp, length):
     one = nll._for_one_recording(hp)
     assert (one.seq_len, one.batch_size) == (length, 1)
-    assert replace(one, batch_size=hp.batch_size, **changed(hp)) == hp
-
-
-def changed(hp) -> dict:
-    names = ("n_frames", "seq_len", "sequence_len_to_train")
-    return {name: getattr(hp, name) for name in names if name in hp.__dataclass_fields__}
+    changed = {"batch_size", "n_frames", "seq_len", "sequence_len_to_train"} & vars(hp).keys()
+    assert replace(one, **{name: getattr(hp, name) for name in changed}) == hp
 
 
 @pytest.mark.parametrize(
@@ -153,15 +122,10 @@ def test_the_curve_is_the_mean_of_each_window(scorer, seconds, windows, last):
     np.testing.assert_allclose(one.times, np.arange(windows) / 10)
 
 
-def test_a_window_has_one_sample_at_least(scorer):
-    x = noise(50)
-    one = nll.score_recording(scorer, x, window=1e-9)
+def test_a_window_has_one_sample_at_least_and_progress_is_reported(scorer):
+    x, shares = noise(2 * 4096 + 5), []
+    one = nll.score_recording(scorer, x, window=1e-9, on_progress=shares.append)
     np.testing.assert_allclose(one.curve, bits_of(quantize(x[None], Q, "linear")[0]), rtol=1e-6)
-
-
-def test_progress_is_reported(scorer):
-    shares = []
-    nll.score_recording(scorer, noise(2 * 4096 + 5), on_progress=shares.append)
     assert len(shares) == 3 and sum(shares) == pytest.approx(1)
 
 
@@ -174,36 +138,29 @@ def test_what_a_model_has_drawn_is_scored_as_it_is(scorer):
 
 
 @pytest.mark.parametrize(
-    ("samples", "sentence"),
+    ("normalisation", "samples", "sentence"),
     [
-        (np.zeros(0), "^x.wav has no samples"),
-        (np.full(9, 0.25), "^x.wav is constant"),
-        (np.array([0, np.nan]), "^x.wav has samples that are NaN"),
+        ("min-max", np.zeros(0), "^x.wav has no samples"),
+        ("min-max", np.full(9, 0.25), "^x.wav is constant"),
+        ("min-max", np.array([0, np.nan]), "^x.wav has samples that are NaN"),
+        ("none", np.array([-1.5, 0]), "^x.wav reaches 1.5 "),
+        ("none", np.zeros(9), None),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(scorer, samples, sentence):
+def test_what_cannot_be_read_is_refused_by_name(scorer, normalisation, samples, sentence):
+    """The range and constants matter only to some normalisations."""
+    own = replace(scorer, hp=replace(scorer.hp, normalisation=normalisation))
+    if sentence is None:
+        assert nll.score_recording(own, samples).bits == pytest.approx(bits_of(8))
+        return
     with pytest.raises(DataError, match=sentence):
-        nll.score_recording(scorer, samples, "x.wav")
-
-
-def test_the_range_and_constants_matter_only_to_some_normalisations(scorer):
-    plain = replace(scorer, hp=replace(scorer.hp, normalisation="none"))
-    assert nll.score_recording(plain, np.zeros(9)).bits == pytest.approx(bits_of(8))
-    with pytest.raises(DataError, match="^x.wav reaches 1.5 "):
-        nll.score_recording(plain, np.array([-1.5, 0]), "x.wav")
+        nll.score_recording(own, samples, "x.wav")
 
 
 def test_a_score_that_is_not_finite_is_an_error(scorer):
     broken = replace(scorer, run=lambda *_: [np.full((1, scorer.hp.seq_len), np.inf), np.zeros(1)])
     with pytest.raises(DataError, match="score of x.wav under this model is not finite"):
         nll.score_recording(broken, noise(9), "x.wav")
-
-
-def test_real_numbers_need_their_mean_and_deviation():
-    model = model_of(RNNGMM(dim=3, seq_len=8, n_components=2))
-    message = "model.npz was trained with are unknown; give --set mean=.* std="
-    with pytest.raises(HyperParameterError, match=message):
-        nll.compile_scorer(model, for_recordings=True)
 
 
 # --- the command
@@ -281,9 +238,8 @@ def test_nothing_to_score_needs_no_model_compiled(checkpoint, tmp_path, capsys):
 
 
 def test_the_deviation_must_be_a_number(checkpoint, tmp_path, capsys):
-    hp = RNNGMM(dim=3, seq_len=8, n_components=2)
-    npz.save(tmp_path / "a.npz", Checkpoint(hp, model_of(hp).parameters))
-    words = ("score", "x.wav", "--checkpoint", tmp_path / "a.npz")
+    path = save(tmp_path / "a.npz", RNNGMM(dim=3, seq_len=8, n_components=2))
+    words = ("score", "x.wav", "--checkpoint", path)
     assert run(*words) == 2 and "The mean and standard deviation" in capsys.readouterr().err
     assert run(*words, "--set", "mean=0", "--set", "std=nan") == 2
     assert "--std is nan" in capsys.readouterr().err
@@ -297,65 +253,51 @@ def scored(name, bits=3.0, seconds=1.0) -> nll.RecordingScore:
     return nll.RecordingScore(Path(name), seconds, bits, times, np.full(len(times), bits))
 
 
-def test_the_table_stays_narrow():
-    long = [scored("a" * 200, -12345.678, 360_000.0), scored("b/" * 60 + "c.wav"), scored("\x1b[31m.wav")]
+def test_the_table_stays_narrow_and_one_recording_has_no_rank():
+    long = [scored("a" * 200, -12345.678, 36_000.0), scored("b/" * 60 + "c.wav"), scored("\x1b[31m.wav")]
     header, *rows = score_report.describe_recordings(long, RNNGMM()).splitlines()
     assert "nats" in header and max(map(len, (header, *rows))) < 110
     assert "..." + 33 * "a" in rows[0] and "/b/c.wav " in rows[1] and r"\x1b[31m.wav" in rows[2]
-
-
-def test_one_recording_has_no_rank_and_its_nats_beside_the_bits():
     header, row = score_report.describe_recordings([scored("x.wav", 2.0)], RNNGMM()).splitlines()
     assert "rank" not in header and row.split() == "x.wav 1.00 2.0000 1.3863 2.00 at 0.00 s".split()
 
 
 def test_names_are_shortened_by_whole_folders():
     path = Path("/first/second/third.wav")
-    assert score_report.shorten_path(path, 23) == str(path)
-    assert score_report.shorten_path(path, 22) == ".../second/third.wav"
-    assert score_report.shorten_path(path, 13) == ".../third.wav"
-    assert score_report.shorten_path(path, 12) == "...third.wav"
+    expected = {23: str(path), 22: ".../second/third.wav", 13: ".../third.wav", 12: "...third.wav"}
+    assert {width: score_report.shorten_path(path, width) for width in expected} == expected
 
 
-def test_the_picture_has_the_curves_and_below_one_its_spectrogram(tmp_path, monkeypatch):
-    figures = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
+def test_the_picture_has_the_curves_and_below_one_its_spectrogram(tmp_path, drawn):
     several = [scored("$\\frac$.wav", 2.0), scored("b.wav", 3.0, seconds=2.0)]
     score_figures.plot_nll_over_time(tmp_path / "a.png", several)
     score_figures.plot_nll_over_time(tmp_path / "b.png", several[:1], noise(SAMPLE_RATE))
-    (axes,) = figures[0].axes
+    (axes,) = drawn[0].axes
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["2.000  1. $\\frac$.wav", "3.000  2. b.wav"]
     assert axes.get_xlim() == (0, 2) and axes.get_xlabel() == "seconds" and "bits" in axes.get_ylabel()
     np.testing.assert_allclose(axes.patches[1].get_data().edges, np.arange(21) / 10)
-    axes, below = figures[1].axes
+    axes, below = drawn[1].axes
     assert axes.get_xlim() == below.get_xlim() == (0, 1) and below.images
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["2.000  $\\frac$.wav"]
-    assert (tmp_path / "b.png").exists()
+    score_figures.plot_nll_over_time(tmp_path / "c.png", [scored("very short", seconds=0.1)], noise(3))
+    assert all((tmp_path / name).exists() for name in ("a.png", "b.png", "c.png"))
 
 
-def test_a_click_stands_in_the_spectrogram_where_it_is(tmp_path, monkeypatch):
+def test_a_click_stands_in_the_spectrogram_where_it_is(monkeypatch):
     """Of a short sound and of one so long that there are gaps between the columns."""
     images = []
-    monkeypatch.setattr(
-        score_figures, "save_figure", lambda path, figure: images.append(figure.axes[-1].images[0])
-    )
+    monkeypatch.setattr(score_figures, "save_figure", lambda _, figure: images.append(figure.axes[-1].images))
     for seconds, tolerance in ((1, 0.02), (40, 0.04)):
         x = np.zeros(seconds * SAMPLE_RATE, np.float32)
         middle = len(x) // 2
         x[middle - 160 : middle + 160] = noise(320)
         score_figures.plot_nll_over_time("a.png", [scored("x", seconds=seconds)], x)
-        left, right, *_ = images[-1].get_extent()
-        powers = images[-1].get_array()
+        left, right, *_ = images[-1][0].get_extent()
+        powers = images[-1][0].get_array()
         loudest = (powers.max(axis=0).argmax() + 0.5) / powers.shape[1]
         assert left + loudest * (right - left) == pytest.approx(seconds / 2, abs=tolerance)
         assert powers.shape[1] < 2600
-
-
-def test_the_picture_of_a_very_short_sound(tmp_path):
-    score_figures.plot_nll_over_time(tmp_path / "a.png", [scored("x", seconds=0.1)], noise(3))
-    assert (tmp_path / "a.png").exists()
 
 
 def test_a_checkpoint_of_the_originals_scores_as_evaluate_scores_the_clip(tmp_path):
