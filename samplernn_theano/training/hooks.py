@@ -20,7 +20,7 @@ from samplernn_theano.config.schedule import improved, regular_eval_due
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import Clips
 from samplernn_theano.errors import DivergedError, OutputError
-from samplernn_theano.evaluation.nll import mean_cost
+from samplernn_theano.evaluation.split import mean_cost
 from samplernn_theano.generation import evaluation_samples, like_original
 from samplernn_theano.generation.samplers import create_sampler
 from samplernn_theano.original import layout, tags
