@@ -154,9 +154,6 @@ def test_a_listener_goes_through_the_test(view, test):
     assert sorted(compared.values()) == [1, 1, 1] and all(len(pair) == 2 for pair in compared)
 
 
-# ---- Without storage, without a server
-
-
 KEEPS_NOTHING = """
 Object.defineProperty(window, "localStorage", { get() { throw new DOMException("no", "SecurityError"); } });
 window.blobs = {};
@@ -196,9 +193,6 @@ def test_without_storage_and_server_the_sounds_and_votes_are_right(view, short):
     assert json.loads(view.evaluate("navigator.clipboard.readText()")) == result
 
 
-# ---- With the server
-
-
 def listeners(folder: Path) -> list[str]:
     stored, problems = responses.read_store(folder / responses.STORE, responses.read_test(folder))
     assert problems == []
@@ -228,9 +222,6 @@ def test_answers_are_posted_once_when_the_server_is_there(view, browser, short):
         assert other.inner_text("#sent") != said and other.is_hidden("#retry")
         assert listeners(short) == ["Ben"] and exported(other)["votes"] != []
         other.close()
-
-
-# ---- Which pairs a listener gets
 
 
 DRAWN = """([test, names]) => {{

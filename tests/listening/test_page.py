@@ -46,9 +46,6 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-# ---- Measures
-
-
 def test_loudness_is_that_of_the_standard():
     assert stimuli.loudness(sine(997, 2)) == pytest.approx(-3.01, abs=0.02)  # the calibration of BS.1770
     assert stimuli.loudness(sine(997, 2, 0.1)) == pytest.approx(-23.01, abs=0.02)
@@ -62,9 +59,6 @@ def test_noise_is_flat_and_tones_are_not():
     assert stimuli.flatness(sine(440, 1) + noise(1, 0.01)) < 0.1
     assert stimuli.flatness(np.cumsum(noise(5))) < 0.1  # brown noise, like a rumble
     assert stimuli.flatness(np.zeros(RATE)) == 0
-
-
-# ---- The choice of the sounds
 
 
 def test_all_sounds_are_equally_many_long_and_loud(tmp_path, systems):
@@ -134,9 +128,6 @@ def test_the_clips_are_drawn_by_the_seed(tmp_path):
     assert (tmp_path / "0" / "index.html").read_bytes() == (tmp_path / "again" / "index.html").read_bytes()
 
 
-# ---- The folder
-
-
 def test_the_page_tells_nothing_that_the_key_tells(tmp_path, systems):
     made = page.make(systems, tmp_path / "test", title="</script><b>Which & why? $style")
     html = (tmp_path / "test" / "index.html").read_text(encoding="utf-8")
@@ -179,9 +170,6 @@ def test_a_test_is_replaced_only_with_overwrite_and_never_with_its_votes(tmp_pat
     (tmp_path / "mine" / "thesis.txt").touch()
     with pytest.raises(OutputError, match="other files"):
         page.make(systems, tmp_path / "mine", overwrite=True)
-
-
-# ---- The command
 
 
 def run(*words: object) -> int:

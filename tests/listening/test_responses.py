@@ -93,9 +93,6 @@ def stored(folder):
         return database.execute("SELECT listener, votes, raw FROM results ORDER BY id").fetchall()
 
 
-# --- server -------------------------------------------------------------------------------------------------
-
-
 def test_the_server_shows_the_page_and_nothing_else(folder):
     with serving(folder) as port:
         for path in ("/", "/index.html", "/?listener=Ann"):
@@ -262,9 +259,6 @@ def test_the_server_ends_on_a_signal_and_loses_nothing(folder, how):
     assert analysis.summary(folder)["listeners"] == 1
 
 
-# --- Web Audio Evaluation Tool ------------------------------------------------------------------------------
-
-
 def test_projects_are_what_the_tool_demands(folder, tmp_path):
     out = tmp_path / "out"
     waet.export(folder, out)
@@ -355,9 +349,6 @@ def test_other_files_are_no_saved_results(tmp_path, content, said):
     path.write_bytes(content)
     with pytest.raises(DataError, match=said):
         waet.read_saved(path, TEST)
-
-
-# --- analysis -----------------------------------------------------------------------------------------------
 
 
 def put(folder, said, name=None):

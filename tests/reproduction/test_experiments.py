@@ -34,9 +34,6 @@ def workflow(tmp_path: Path, scale: str, *names: str, **more) -> plan.Workflow:
     )
 
 
-# --- the paper's --------------------------------------------------------------------------------------------
-
-
 def test_table_1_has_four_models_on_three_sets_and_others_share_its_runs():
     models = ("one_tier", "wavenet", "two_tier", "three_tier")
     names = {f"table1/{s}/{m}" for s in ("blizzard", "onomatopoeia", "music") for m in models}
@@ -94,9 +91,6 @@ def test_the_commands_of_the_listening_tests_can_be_read(tmp_path, scale):
         assert sum("=" in word and not word.startswith("--") for word in command) == len(test.systems)
 
 
-# --- commands -----------------------------------------------------------------------------------------------
-
-
 def test_a_command_is_what_a_person_would_type():
     w = plan.Workflow(Path("/out"), "laptop", {"table3/64": [124]}, data={"blizzard": "/b"}, max_minutes=1.5)
     assert shlex.join(plan.command(w, "train", "table3/64", 124)) == (
@@ -130,9 +124,6 @@ def test_a_workflow_can_be_read_again(tmp_path):
     (tmp_path / plan.WORKFLOW).write_text("{")
     with pytest.raises(ReproductionError, match="is damaged"):
         plan.load(tmp_path)
-
-
-# --- choosing, and files of one's own -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,6 @@ def figure(*words) -> int:
     return run_command(run)
 
 
-# --- figure 2 -----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("ending", "magic"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_the_ending_chooses_the_format(tmp_path, ending, magic):
     figures.waveforms(tmp_path / f"a.{ending}", {"music": (burst(0.5), burst(1))})
@@ -93,9 +90,6 @@ def test_silence_of_float16_is_drawn_and_a_name_is_taken_as_it_is(tmp_path, draw
     figures.waveforms(tmp_path / "a.svg", {"$x$": (np.zeros(RATE, np.float16), np.zeros(RATE, np.float32))})
     title = drawn[0].axes[0].title
     assert title.get_text() == "$x$" and not title.get_parse_math()
-
-
-# --- samplernn figure ---------------------------------------------------------------------------------------
 
 
 def test_the_command_says_what_is_wrong(tmp_path, capsys):

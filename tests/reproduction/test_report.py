@@ -30,9 +30,6 @@ from samplernn_theano.utils.files import locked
 HOSTILE = "<script>alert(1)</script> | `x` *y* [z](javascript:0)"
 
 
-# --- a workflow that never ran ------------------------------------------------------------------------------
-
-
 def write_json(path: Path, content: dict) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
@@ -211,9 +208,6 @@ def page(mixed: Path) -> Page:
     return read(mixed / "report/index.html")
 
 
-# --- numbers ------------------------------------------------------------------------------------------------
-
-
 def test_tables_show_our_score_the_published_one_and_the_difference(page):
     theirs = {n.experiment: n.value for n in read_numbers()}["table1/music/three_tier"]
     shown = cell_with(page, "2.612").splitlines()
@@ -251,9 +245,6 @@ def test_published_numbers_are_all_there_before_anything_was_run(tmp_path, no_pi
             assert f"published {number.value:.3f}" in found.text
     assert "±" not in found.text and "difference" not in found.text and "nothing to conclude" in found.text
     assert sum("not run" in cell for cell in found.cells) >= 29
-
-
-# --- nothing looks like the paper's that is not -------------------------------------------------------------
 
 
 def test_every_number_of_another_scale_has_a_badge(mixed, page):
@@ -387,9 +378,6 @@ def test_a_difference_over_few_seeds_must_be_large_to_be_clear(tmp_path, first, 
     assert f"; {1 - clear} of 1 pairs do not differ clearly." in words
 
 
-# --- what was asked for -------------------------------------------------------------------------------------
-
-
 def test_earlier_requests_are_kept(tmp_path, no_pictures):
     asked = {
         "cells": {"table3/32": [123, 7], "table3/64": [123]},
@@ -404,9 +392,6 @@ def test_earlier_requests_are_kept(tmp_path, no_pictures):
     assert "1 of 3 seeds\n2 of 3 seeds: not run" in cell_with(shown, "3.300")
     assert "seeds" not in cell_with(shown, "3.100")
     assert "2 of 3 requested experiments are done" in shown.text
-
-
-# --- what was not run, failed, runs -------------------------------------------------------------------------
 
 
 def test_a_training_counts_as_running_only_while_a_process_works_on_it(mixed, page):
@@ -453,9 +438,6 @@ def test_damaged_records_count_as_not_there(tmp_path, no_pictures, content):
     done(tmp_path, "table3/32", 1.0, scale="", valid=float("nan"))
     text = read(report.write(tmp_path)).text
     assert "Scale: unknown" in text and "the score is NaN or infinite" in text
-
-
-# --- the files ----------------------------------------------------------------------------------------------
 
 
 def test_the_page_is_complete_before_it_is_loaded(page):

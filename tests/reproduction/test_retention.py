@@ -39,9 +39,6 @@ def drawn(seed: int, n: int, low: float) -> list[tuple[str, str]]:
     return [("low" if a else "high", "low" if b else "high") for a, b in coins]
 
 
-# --- counting -----------------------------------------------------------------------------------------------
-
-
 def test_a_model_that_always_keeps_the_speaker_and_one_that_never_does(classifier, spoken):
     found = counted(classifier, spoken, [("low", "low"), ("high", "high")] * 20)
     assert (found["clips"], found["kept"], found["share"], found["cannot_tell"]) == (40, 40, 1.0, 0)
@@ -88,9 +85,6 @@ def test_clips_are_normalised_and_quantised_as_for_the_model():
     np.testing.assert_array_equal(retention.as_model_input(clip, SampleRNNGMM(mean=0.0, std=1.0)), clip)
     constant = np.zeros(3, np.float16)
     np.testing.assert_array_equal(retention.as_model_input(constant, ThreeTier()), constant)
-
-
-# --- the whole experiment -----------------------------------------------------------------------------------
 
 
 def save(path: Path, hp=HP) -> Path:

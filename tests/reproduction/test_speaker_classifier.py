@@ -102,9 +102,6 @@ def test_without_scikit_learn_a_sentence_names_the_extra(voices, monkeypatch):
         speaker_classifier.train(voices)
 
 
-# --- what is wrong with a set -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("rename", "words"),
     [

@@ -28,9 +28,6 @@ def record(out: Path, experiment: str, step: str) -> dict:
     return json.loads((out / "steps" / experiment / "seed123" / f"{step}.json").read_text())
 
 
-# --- words --------------------------------------------------------------------------------------------------
-
-
 def test_the_list_has_experiments_and_published_numbers():
     done = reproduce("--list")
     assert done.returncode == 0, done.stderr
@@ -92,9 +89,6 @@ def test_only_what_is_named_is_done_and_all_that_was_ever_named_is_known(tmp_pat
     assert second.about == {"music": "mine"}
 
 
-# --- a step -------------------------------------------------------------------------------------------------
-
-
 def test_a_step_that_fails_leaves_its_sentence(tmp_path, capsys):
     plan.save(plan.Workflow(out=tmp_path, scale="smoke", experiments={"table3/32": [123]}))
     assert run_step.run(tmp_path, "evaluate", "table3/32", 123) == 2
@@ -133,15 +127,11 @@ def test_the_missing_steps_are_announced(tmp_path, monkeypatch):
     assert "No GPU" not in workflow.announcement(asked, here=False)
 
 
-# --- all together -------------------------------------------------------------------------------------------
-
-
-def wait_for(path: Path, process: subprocess.Popen) -> None:
-    for _ in range(1200):
-        if path.exists() or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    assert path.exists() and process.poll() is None
+def wait_for(path: Path, process: subprocess.Popen, text: str = "") -> None:
+    end = time.monotonic() + 120
+    while not (path.exists() and text in path.read_text()):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_killed_workflow_resumes_and_a_failed_experiment_does_not_stop_the_others(tmp_path):
@@ -180,16 +170,13 @@ def test_a_killed_workflow_resumes_and_a_failed_experiment_does_not_stop_the_oth
     assert f"{scored['test']['score']:.3f}" in (out / "report" / "report.md").read_text()
 
 
-def test_a_terminated_workflow_lets_the_training_save(tmp_path):
+def test_a_terminated_workflow_lets_the_training_save(tmp_path, small_data):
     out = tmp_path / "out"
     words = ["table1/music/one_tier", "--scale", "smoke", "--max-minutes", "10", "--out", out]
+    words += ["--data", f"music={small_data}"]
     log = out / "runs/table1/music/one_tier/seed123/log.jsonl"
     with subprocess.Popen(command(*words), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        wait_for(log, process)
-        for _ in range(600):
-            if '"train"' in log.read_text():
-                break
-            time.sleep(0.1)
+        wait_for(log, process, '"train"')
         process.terminate()
         said = process.communicate(timeout=120)[0]
     assert process.returncode == 143, said
