@@ -207,7 +207,7 @@ def _base(a: argparse.Namespace) -> RunSettings:
         raise HyperParameterError("--config has all hyper-parameters; leave --preset out.")
     if not a.run:
         raise HyperParameterError("--config repeats a run in another folder; name it with --run.")
-    from samplernn_theano.training.training_data import settings_to_repeat
+    from samplernn_theano.training.run import settings_to_repeat
 
     return settings_to_repeat(a.config, a.data)
 

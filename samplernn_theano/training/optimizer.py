@@ -27,8 +27,6 @@ def objective(
     ``train``, the one used, has all trainable parameters. three_tier has two more: ``ip``, the cost of the
     independent predictions with the parameters it depends on, and ``other``, the cost with the other
     parameters. `ip_weight`, which the original lacks, adds the independent predictions' cost to ``train``.
-
-    Raises HyperParameterError if the family has no independent predictions.
     """
     trainable = graph.parameters.trainable()
     if graph.ip_cost is None and (ip_weight or which != "train"):
@@ -60,11 +58,8 @@ def adam(
 ) -> tuple[Updates, dict[str, SharedVariable]]:
     """One step of Adam on elementwise clipped gradients, as in Lasagne (Kingma & Ba 2015, end of section 2).
 
-    a_t = lr · sqrt(1 - b2^t) / (1 - b1^t); m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g²;
-    w = w - a_t · m / (sqrt(v) + epsilon): epsilon is outside the root and not corrected.
-
-    Every constant is an expression in the dtype of the cost, as in Theano: in float32, 1 - b2 is
-    1 - float32(0.999) = 9.9998713e-4, not 0.001.
+    Epsilon is outside the root and not corrected. Every constant is an expression in the dtype of the cost,
+    as in Theano: in float32, 1 - b2 is 1 - float32(0.999) = 9.9998713e-4, not 0.001.
 
     Returns the new values of the parameters and of Adam's variables, and these, as `adam_state`.
     """

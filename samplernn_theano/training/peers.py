@@ -14,9 +14,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Any, NoReturn
 
 from samplernn_theano.errors import BackendError
@@ -38,7 +36,10 @@ _LOST = "was lost: it was killed or stopped, or its machine is gone"
 
 
 class Peers:
-    """Connections of this process: process 0 has one to every other, the others have one to process 0."""
+    """Connections of this process: process 0 has one to every other, the others have one to process 0.
+
+    Threads handle the messages, and check that the others live.
+    """
 
     def __init__(self, rank: int, n_processes: int, sockets: dict[int, socket.socket]) -> None:
         self.rank = rank
@@ -48,18 +49,14 @@ class Peers:
         self.main_has_ended = threading.Event()
         self._sockets = sockets
         self._silent_beats = dict.fromkeys(sockets, 0)  # since the last message of each
-        self._listeners = [self._thread(partial(self._listen, peer)) for peer in sockets]
         self._ending = threading.Event()  # this process is about to exit by itself
         self._sending = threading.Lock()
         self._aborting = threading.Lock()
-
-    def watch(self) -> None:
-        """Handle messages from now on, and check that the others live."""
-        for thread in (*self._listeners, self._thread(self._beat)):
+        self._listeners = [
+            threading.Thread(target=self._listen, args=(peer,), daemon=True) for peer in sockets
+        ]
+        for thread in (*self._listeners, threading.Thread(target=self._beat, daemon=True)):
             thread.start()
-
-    def _thread(self, work: Callable[[], None]) -> threading.Thread:
-        return threading.Thread(target=work, daemon=True)
 
     def send(self, **message: Any) -> None:
         """Send a message on every connection; the listeners notice connections that are lost."""
@@ -79,37 +76,35 @@ class Peers:
             self.send(alive=True)
 
     def _listen(self, peer: int) -> None:
-        """Handle the messages of another process until it exits."""
+        """Handle the messages of another process, lines of JSON, until it exits."""
         how = _LOST
         try:
-            for line in _lines(self._sockets[peer]):
+            for line in self._sockets[peer].makefile("rb"):
+                if not line.endswith(b"\n"):
+                    break  # killed in the middle of it
                 self._silent_beats[peer] = 0
-                message = json.loads(line)
-                if "end" in message:
-                    how = f"has ended with exit code {message['end']}"
-                    self.main_has_ended.set()
-                    self._ending.wait(GRACE_SECONDS)
-                    break
-                self._handle(message)
+                match json.loads(line):
+                    case {"alive": True}:
+                        pass
+                    case {"broadcast": [*values]}:
+                        self.broadcasts.put(values)
+                    case {"signal": int(number)}:
+                        self.received_signal = max(self.received_signal, number)
+                    case {"lost": int(lost), "how": str(reason)}:
+                        self._abort(lost, reason)
+                    case {"end": code}:
+                        how = f"has ended with exit code {code}"
+                        self.main_has_ended.set()
+                        self._ending.wait(GRACE_SECONDS)
+                        break
+                    case message:
+                        raise ValueError(f"unknown: {message}")
         except OSError:
             pass
         except Exception as error:  # it would end this thread only, and all would wait for ever
             how = f"sent a message that cannot be read ({error})"
         if not self._ending.is_set():
             self._abort(peer, how)
-
-    def _handle(self, message: dict[str, Any]) -> None:
-        match message:
-            case {"alive": True}:
-                pass
-            case {"broadcast": [*values]}:
-                self.broadcasts.put(values)
-            case {"signal": int(number)}:
-                self.received_signal = max(self.received_signal, number)
-            case {"lost": int(lost), "how": str(how)}:
-                self._abort(lost, how)
-            case _:
-                raise ValueError(f"unknown: {message}")
 
     def _abort(self, lost: int, how: str) -> NoReturn:
         """Exit, because another process has exited."""
@@ -153,13 +148,7 @@ def exit_now(code: int, error: str = "") -> NoReturn:
 
 
 def connect(rank: int, n_processes: int, store: Any, host: str) -> dict[int, socket.socket]:
-    """Connect process 0, on `host`, with all others, which get its port from JAX's key-value store.
-
-    Raises
-    ------
-    BackendError
-        If process 0 cannot be reached.
-    """
+    """Connect process 0, on `host`, with all others, which get its port from JAX's key-value store."""
     if rank > 0:
         port, token = store.blocking_key_value_get(_ADDRESS, 1_000_000).split()  # the start has its timeout
         try:
@@ -170,31 +159,22 @@ def connect(rank: int, n_processes: int, store: Any, host: str) -> dict[int, soc
         return {0: _with_options(connection)}
     sockets: dict[int, socket.socket] = {}
     token = secrets.token_hex()  # refuses other programs that connect to the port
-    with _server(n_processes) as server:
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    with socket.create_server(("", 0), family=family, dualstack_ipv6=both, backlog=n_processes) as server:
         store.key_value_set(_ADDRESS, f"{server.getsockname()[1]} {token}")
         while len(sockets) < n_processes - 1:
             connection, _ = server.accept()
-            number, _, received = _hello(connection).partition(b" ")
+            connection.settimeout(HELLO_SECONDS)
+            hello = b""
+            with suppress(OSError):  # nothing comes from a port scanner
+                hello = connection.recv(200)
+            number, _, received = hello.partition(b" ")
             if received == token.encode():
                 sockets[int(number)] = _with_options(connection)
             else:
                 connection.close()
     return sockets
-
-
-def _server(backlog: int) -> socket.socket:
-    """Socket that listens on a free port of all addresses."""
-    if socket.has_dualstack_ipv6():
-        return socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=backlog)
-    return socket.create_server(("", 0), backlog=backlog)
-
-
-def _hello(connection: socket.socket) -> bytes:
-    """First message on a connection; nothing if it does not come, as from a port scanner."""
-    connection.settimeout(HELLO_SECONDS)
-    with suppress(OSError):
-        return connection.recv(200)
-    return b""
 
 
 def _with_options(connection: socket.socket) -> socket.socket:
@@ -203,11 +183,3 @@ def _with_options(connection: socket.socket) -> socket.socket:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 1, 0))
     return connection
-
-
-def _lines(connection: socket.socket) -> Iterator[bytes]:
-    """Lines until the connection is closed, without an incomplete one at the end."""
-    rest = b""
-    while data := connection.recv(65536):
-        *lines, rest = (rest + data).split(b"\n")
-        yield from lines

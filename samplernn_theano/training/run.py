@@ -5,16 +5,17 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from samplernn_theano.backends import malloc
 from samplernn_theano.backends.compile import check_backend, check_devices, check_precision, default_backend
 from samplernn_theano.backends.provenance import provenance
 from samplernn_theano.checkpoints import from_original, npz, run_folder
 from samplernn_theano.checkpoints.run_folder import Run
-from samplernn_theano.config.hyperparameters import HyperParameters
+from samplernn_theano.config import settings as stored_settings
+from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.config.schedule import (
     Progress,
     Schedule,
@@ -23,17 +24,17 @@ from samplernn_theano.config.schedule import (
     original_schedule,
     stored_schedule,
 )
-from samplernn_theano.config.settings import Options, check_options, stored_options
-from samplernn_theano.data.dataset import split_path
+from samplernn_theano.config.settings import Options, RunSettings, check_options, stored_options
+from samplernn_theano.data import minibatches
+from samplernn_theano.data.dataset import SPLITS, Clips, data_sha256, load_split, split_path, statistics
 from samplernn_theano.errors import CheckpointError, DataError, HyperParameterError
 from samplernn_theano.original import layout
 from samplernn_theano.original.results_folder import ResultTree
-from samplernn_theano.training import distributed, tensorboard, training_data
+from samplernn_theano.training import distributed, tensorboard
 from samplernn_theano.training.hooks import hooks_of, save_checkpoint
 from samplernn_theano.training.loop import train_loop
 from samplernn_theano.training.run_bar import run_bar
-from samplernn_theano.training.step import Trainer, TrainingState, compile_trainer
-from samplernn_theano.training.training_data import Splits
+from samplernn_theano.training.step import TrainingState, compile_trainer
 from samplernn_theano.utils.files import locked, write_text
 
 CHANGEABLE = (*(own.name for own in fields(Schedule)), "backend", "precision", "n_devices", "tensorboard")
@@ -55,18 +56,13 @@ def train(
     tune_malloc: bool = False,
     show_progress: bool = True,
 ) -> int:
-    """Train a model on a data set.
+    """Train a model on a data set (see `samplernn_theano.data.dataset`) in a new folder of a run.
+
+    Returns the exit code: 0 at the end of the schedule, 128 + the signal's number after a signal, 124 after
+    `max_seconds`. If a cost is NaN or infinite it raises DivergedError, and the last checkpoint is kept.
 
     Parameters
     ----------
-    data : path
-        Folder with ``*_train.npy``, ``*_valid.npy`` and ``*_test.npy``; see `samplernn_theano.data.dataset`.
-    folder : path
-        Of the run, which is created.
-    schedule : Schedule, optional
-        Default: the original's.
-    options : Options, optional
-        Seed, backend and so on.
     settings : mapping, optional
         Additional entries of settings.json.
     exp : str, optional
@@ -77,25 +73,6 @@ def train(
         Stop with a checkpoint on SIGINT and SIGTERM. In the main thread only.
     tune_malloc : bool
         Set options of malloc for the whole process which make steps on a CPU faster.
-    show_progress : bool
-        Show a progress bar and a line for each evaluation.
-
-    Returns
-    -------
-    int
-        Exit code: 0 at the end of the schedule, 128 + the signal's number after a signal, 124 after
-        `max_seconds`.
-
-    Raises
-    ------
-    DataError
-        If the data are missing or unsuitable, or vanish during training.
-    OutputError
-        If a file cannot be written.
-    DivergedError
-        If a cost is NaN or infinite; the last checkpoint is kept.
-    HyperParameterError
-        If an option is invalid, or `exp` is given and the original has no such model.
     """
     started, run = time.monotonic(), Run(Path(folder))
     which_set = layout.which_set(split_path(data, "train").name)
@@ -105,17 +82,16 @@ def train(
         tensorboard.check_installed()
     plan = _plan(hp, data, schedule, options, about, tune_malloc)
     if exp is not None:  # raises if the original has no such model
-        layout.results_path("", plan.hp, which_set, exp, plan.learning_rate)
+        layout.results_path("", plan.hp, which_set, exp, plan.rate)
     if distributed.is_main_process():
         run_folder.check_free(folder, overwrite)
     with _lock(run.folder):
-        progress = Progress(training_data.batches_per_epoch(plan.hp, plan.splits))
-        t = _compile(run, plan, progress, None, started, show_progress)
+        t = _compile(run, plan, Progress(plan.batches_per_epoch), None, started, show_progress)
         if distributed.is_main_process():
             run_folder.create(folder, plan.settings, overwrite)
             if exp is not None:
                 shapes = {p.name: p.type.shape for p in t.trainer.graph.parameters.trainable()}
-                layout.create(run.folder, plan.hp, which_set, exp, plan.learning_rate, plan.schedule, shapes)
+                layout.create(run.folder, plan.hp, which_set, exp, plan.rate, plan.schedule, shapes)
         with run_bar(t, show_progress) as bar:
             hooks = hooks_of(t, bar.step, bar.evaluated)
             return train_loop(t, "start", hooks, max_seconds, catch_signals)
@@ -143,56 +119,50 @@ def resume(
 
     Parameters
     ----------
-    folder : path
-        Of the run.
     changes : mapping, optional
         New values of `CHANGEABLE` settings, such as ``max_iters``.
     data : path, optional
         Present folder of the data set, if it was moved; required for a run of the original.
     hyperparameters : sequence of str
-        As in `from_original.last_checkpoint`.
-    max_seconds, catch_signals, tune_malloc, show_progress
-        As in `train`.
-
-    Returns
-    -------
-    int
-        As of `train`.
-
-    Raises
-    ------
-    CheckpointError
-        If the run has no checkpoint, or a damaged one.
-    DataError
-        If the data are missing, or are not those that the run was trained on.
-    HyperParameterError
-        If a change is not possible.
-    OutputError
-        If a file cannot be written, or another process uses the folder.
+        As in `from_original.last_checkpoint`; the other arguments and the exit code are as in `train`.
     """
     started, run = time.monotonic(), Run(Path(folder))
-    _check_changes(changes := changes or {})
+    changes = changes or {}
+    for name in changes:
+        if name not in CHANGEABLE:
+            raise HyperParameterError(f"A resumed run has no {name}; choose from {', '.join(CHANGEABLE)}.")
     if changes.get("tensorboard"):
         tensorboard.check_installed()
     with _lock(run.folder) if run.folder.is_dir() else nullcontext():
         checkpoint, is_original = from_original.last_checkpoint(run, hyperparameters)
         before = checkpoint.settings
         if (data := data or before.get("data")) is None:
-            raise DataError(
-                f"{run.folder} does not name the data set it was trained on; give it with --data."
-            )
+            raise DataError(f"{run.folder} does not name its data set; give it with --data.")
         schedule, options, progress = _resumed(run, checkpoint, changes)
         about = {**before, "original_layout": is_original or before.get("original_layout", False)}
         plan = _plan(checkpoint.hp, data, schedule, options, about, tune_malloc)
-        progress.batches_per_epoch = training_data.batches_per_epoch(plan.hp, plan.splits)
-        digests = before.get("data_sha256") or {}
-        training_data.check_same(run.folder, data, digests, plan.settings["data_sha256"])
-        training_data.check_position(run.folder, data, progress)
+        progress.batches_per_epoch = plan.batches_per_epoch
+        _check_same(run.folder, data, before.get("data_sha256") or {}, plan.settings["data_sha256"])
+        if progress.batch > plan.batches_per_epoch:
+            raise DataError(
+                f"The train split in {data} has {plan.batches_per_epoch} minibatches an epoch and "
+                f"{run.folder} has done {progress.batch} of one: it is not the one that it was trained on; "
+                "give the right folder with --data."
+            )
         distributed.barrier()  # all have read the folder before process 0 changes it
-        if not is_original and distributed.is_main_process():
-            _discard_after_checkpoint(run, plan, progress)
+        if not is_original and distributed.is_main_process():  # discard what a killed process wrote since
+            discarded = run_folder.records_to_discard(run, progress.iteration, progress.eval_due)
+            if plan.settings["original_layout"]:
+                layout.rewind(ResultTree(run.folder), discarded)
+            run_folder.discard(run, discarded)
+            run_folder.prune(run, schedule.keep)
         if ended(schedule, progress) and not _evaluation_unfinished(run, progress):
-            return _already_ended(run, progress)
+            events = {record["event"] for record in run_folder.read_log(run)}
+            if distributed.is_main_process() and "end" not in events:
+                run_folder.append(run, "end", iteration=progress.iteration, seconds=progress.seconds)
+            at = f"at iteration {progress.iteration}"
+            print(f"{run.folder} has ended, {at}; to train on, give --max-iters or another limit.")
+            return 0
         _report_resume(before, plan.settings, progress)
         t = _compile(run, plan, progress, checkpoint, started, show_progress)
         if distributed.is_main_process():
@@ -205,18 +175,34 @@ def resume(
             return train_loop(t, "resume", hooks, max_seconds, catch_signals)
 
 
-# --- helpers of both ----------------------------------------------------------------------------------------
+def settings_to_repeat(path: Path, data: Path | None) -> RunSettings:
+    """Settings of a run that is to be repeated, on the same data or on those in `data`.
+
+    On other data the mean and standard deviation of a real-valued family are measured again.
+    """
+    run = stored_settings.read(path, data)
+    if not run.data.is_dir():
+        raise DataError(f"{path} was trained on {run.data}, which is not there; give its folder with --data.")
+    present = _digests({split: load_split(run.data, split) for split in SPLITS})
+    if data is None:
+        _check_same(path, run.data, run.data_sha256, present)
+    elif isinstance(run.hp, RealValued) and run.data_sha256.get("train") != present["train"]:
+        return replace(run, hp=replace(run.hp, mean=None, std=None))
+    return run
 
 
-@dataclass(frozen=True)
-class _Plan:
+# --- helpers -----------------------------------------------------------------------------------------------
+
+
+class _Plan(NamedTuple):
     """A run before its compilation: settings checked, data loaded."""
 
     hp: HyperParameters
     schedule: Schedule
     options: Options
-    learning_rate: float
-    splits: Splits
+    rate: float  # of learning
+    splits: Mapping[str, Clips]
+    batches_per_epoch: int
     settings: Mapping[str, Any]  # of settings.json
 
 
@@ -238,19 +224,38 @@ def _plan(
     if tune_malloc:
         malloc.keep_freed_memory(hp.batch_size * hp.seq_len * hp.dim)
     check_devices(backend, options.n_devices, hp.batch_size)
-    splits = training_data.load(data, hp)
-    hp = training_data.with_statistics(hp, splits)
+    splits = {split: load_split(data, split) for split in SPLITS}
+    for split, clips in splits.items():
+        minibatches.check_split(clips, split, hp)
+    if isinstance(hp, RealValued) and hp.std is None:
+        mean, std = statistics(splits["train"])
+        hp = replace(hp, mean=mean, std=std)
     settings = {
         "family": hp.family,
         "hyperparameters": asdict(hp),
         "schedule": asdict(schedule),
         "data": str(Path(data).absolute()),
-        "data_sha256": training_data.sha256(splits),
+        "data_sha256": _digests(splits),
         **asdict(options),
         **provenance(backend),
     }
-    others = {name: value for name, value in about.items() if name not in (*settings, "learning_rate")}
-    return _Plan(hp, schedule, options, rate, splits, settings | others)
+    settings |= {k: value for k, value in about.items() if k not in (*settings, "learning_rate")}
+    batches = minibatches.chunks_per_epoch(splits["train"], hp.batch_size, hp.seq_len)
+    return _Plan(hp, schedule, options, rate, splits, batches, settings)
+
+
+def _digests(splits: Mapping[str, Clips]) -> dict[str, str]:
+    return {split: data_sha256(clips) for split, clips in splits.items()}
+
+
+def _check_same(run: Path, data: str | Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raise DataError if a split in `data` has another SHA-256 than the one that `run` was trained on."""
+    for split, digest in before.items():
+        if digest != now.get(split):
+            raise DataError(
+                f"The {split} split in {data} is not the one that {run} was trained on; give the "
+                "right folder with --data."
+            )
 
 
 def _compile(
@@ -266,9 +271,19 @@ def _compile(
         _print(f"Compiling {plan.hp.family} for {plan.options.backend} ...")
     names = ("seed", "ip_weight", "backend", "precision", "n_devices")
     options = {name: getattr(plan.options, name) for name in names}
-    trainer = compile_trainer(plan.hp, learning_rate=plan.learning_rate, **options)
-    trainer = replace(trainer, settings=plan.settings)
-    states = _restore(trainer, checkpoint) if checkpoint else trainer.zero_states()
+    trainer = compile_trainer(plan.hp, learning_rate=plan.rate, **options)
+    trainer, states = replace(trainer, settings=plan.settings), trainer.zero_states()
+    if checkpoint:
+        trainer.graph.parameters.assign(checkpoint.parameters)
+        for name, array in checkpoint.adam.items():
+            trainer.adam[name].set_value(array)
+        if not checkpoint.adam:
+            _print(
+                "The original saved neither Adam's moments nor the recurrent states: both start from zero, "
+                "as when it resumes."
+            )
+        stored = [checkpoint.states[name] for name in trainer.graph.states if name in checkpoint.states]
+        states = stored or states
     return TrainingState(trainer, plan.splits, run, plan.schedule, progress, states, started)
 
 
@@ -279,15 +294,6 @@ def _print(message: str) -> None:
 
 def _lock(folder: Path) -> AbstractContextManager[object]:
     return locked(folder) if distributed.is_main_process() else nullcontext()
-
-
-# --- helpers of resume --------------------------------------------------------------------------------------
-
-
-def _check_changes(changes: Mapping[str, Any]) -> None:
-    for name in changes:
-        if name not in CHANGEABLE:
-            raise HyperParameterError(f"A resumed run has no {name}; choose from {', '.join(CHANGEABLE)}.")
 
 
 def _resumed(
@@ -308,30 +314,12 @@ def _resumed(
         ) from error
 
 
-def _discard_after_checkpoint(run: Run, plan: _Plan, progress: Progress) -> None:
-    """Remove what a killed process wrote after its last checkpoint."""
-    discarded = run_folder.records_to_discard(run, progress.iteration, progress.eval_due)
-    if plan.settings["original_layout"]:
-        layout.rewind(ResultTree(run.folder), discarded)
-    run_folder.discard(run, discarded)
-    run_folder.prune(run, plan.schedule.keep)
-
-
 def _evaluation_unfinished(run: Run, progress: Progress) -> bool:
     """True if an evaluation is due, or a process may have been killed in the diagnostics of one."""
     events = [record["event"] for record in run_folder.read_log(run) if record["event"] != "warning"]
     killed = events[-1:] in (["monitor"], ["resume"])
     (unfinished,), _ = distributed.broadcast(progress.eval_due or killed)  # process 0 decides for all
     return bool(unfinished)
-
-
-def _already_ended(run: Run, progress: Progress) -> int:
-    """Print that the run has ended; return exit code 0."""
-    if distributed.is_main_process() and not any(r["event"] == "end" for r in run_folder.read_log(run)):
-        run_folder.append(run, "end", iteration=progress.iteration, seconds=progress.seconds)
-    at = f"at iteration {progress.iteration}"
-    print(f"{run.folder} has ended, {at}; to train on, give --max-iters or another limit.")
-    return 0
 
 
 def _report_resume(before: Mapping[str, Any], settings: Mapping[str, Any], progress: Progress) -> None:
@@ -343,17 +331,3 @@ def _report_resume(before: Mapping[str, Any], settings: Mapping[str, Any], progr
     if changed := [text for name, text in names.items() if before.get(name, now[name]) != now[name]]:
         _print(f"Changed: {', '.join(changed)}; results are not bit for bit those of an uninterrupted run.")
     _print(f"Resuming after iteration {progress.iteration}.")
-
-
-def _restore(trainer: Trainer, checkpoint: npz.Checkpoint) -> list[Any]:
-    """Assign the parameters and Adam's moments of a checkpoint; return the recurrent states."""
-    trainer.graph.parameters.assign(checkpoint.parameters)
-    for name, array in checkpoint.adam.items():
-        trainer.adam[name].set_value(array)
-    if not checkpoint.adam:
-        _print(
-            "The original saved neither Adam's moments nor the recurrent states: both start from zero, as "
-            "when it resumes."
-        )
-    states = [checkpoint.states[name] for name in trainer.graph.states if name in checkpoint.states]
-    return states or trainer.zero_states()

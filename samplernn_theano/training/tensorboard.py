@@ -51,11 +51,7 @@ class TensorBoard:
         if not (due.event or due.evaluation or due.log and self.writer):
             return
         try:
-            if self.writer is None:
-                self._open()
-            for record in self._new_records():
-                self._write(record)
-            self.writer.flush()
+            self._write_new_records()
         except Exception:
             # The file may end in half an event, behind which nothing is read. The next events get a new one.
             with suppress(OSError, AttributeError):
@@ -63,28 +59,26 @@ class TensorBoard:
             self.writer, self.first = None, t.progress.iteration + 1
             raise
 
-    def _open(self) -> None:
+    def _write_new_records(self) -> None:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
-
-        self.folder.mkdir(exist_ok=True)
-        # Its own names differ in the second only.
-        self.writer = EventsWriter(str(self.folder / "events"), f".{time.time_ns()}")
-        start = SessionLog(status=SessionLog.START)  # discards what other files have from this step on
-        self.writer.write_event(Event(wall_time=time.time(), step=self.first, session_log=start))
-
-    def _new_records(self) -> list[dict[str, Any]]:
-        start, self.position = self.position, self.run.log.stat().st_size
-        records = run_folder.read_log(self.run, start)
-        return [record for record in records if record.get("iteration", -1) >= self.first]
-
-    def _write(self, record: Mapping[str, Any]) -> None:
-        from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
 
-        for tag, value in self._values(record, Summary):
-            summary = Summary(value=[Summary.Value(tag=tag, **value)])
-            self.writer.write_event(Event(wall_time=time.time(), step=record["iteration"], summary=summary))
+        def write(step: int, **content: Any) -> None:
+            self.writer.write_event(Event(wall_time=time.time(), step=step, **content))
+
+        if self.writer is None:
+            self.folder.mkdir(exist_ok=True)
+            # Its own names differ in the second only.
+            self.writer = EventsWriter(str(self.folder / "events"), f".{time.time_ns()}")
+            # A start discards what other files have from this step on.
+            write(self.first, session_log=SessionLog(status=SessionLog.START))
+        start, self.position = self.position, self.run.log.stat().st_size
+        for record in run_folder.read_log(self.run, start):
+            if record.get("iteration", -1) >= self.first:
+                for tag, value in self._values(record, Summary):
+                    write(record["iteration"], summary=Summary(value=[Summary.Value(tag=tag, **value)]))
+        self.writer.flush()
 
     def _values(self, record: Mapping[str, Any], summary: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         """Tags and values of a record: of training its cost, of an evaluation costs, pictures and sounds."""

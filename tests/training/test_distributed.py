@@ -18,7 +18,7 @@ from samplernn_theano.config.hyperparameters import ThreeTier
 from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.errors import BackendError, HyperParameterError
 from samplernn_theano.training import distributed, loop
-from samplernn_theano.training.rank_and_size import local_devices, rank_and_size
+from samplernn_theano.training.distributed import local_devices, rank_and_size
 from samplernn_theano.training.run import resume, train
 
 # --- the launcher

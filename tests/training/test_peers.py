@@ -64,7 +64,7 @@ def test_whatever_ends_a_connection_ends_this_process(
     """Such as a process that is killed in the middle of a message."""
     monkeypatch.setattr(peers, "GRACE_SECONDS", 0.1)
     ours, theirs = pair
-    peers.Peers(1, 3, {0: ours}).watch()
+    peers.Peers(1, 3, {0: ours})
     theirs.sendall(received)
     theirs.close()
     code, error = exits.get(timeout=10)
@@ -79,7 +79,7 @@ def test_a_process_that_gives_no_sign_of_life_is_lost(
     monkeypatch.setattr(peers, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(peers, "LOST_SECONDS", 1.0)
     ours, theirs = pair
-    peers.Peers(0, 2, {1: ours}).watch()
+    peers.Peers(0, 2, {1: ours})
     for _ in range(30):
         theirs.sendall(b'{"alive": true}\n')
         time.sleep(0.05)
@@ -93,7 +93,6 @@ def test_a_process_that_gives_no_sign_of_life_is_lost(
 def test_messages_arrive_in_pieces(exits: Exits, pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     watching = peers.Peers(1, 2, {0: ours})
-    watching.watch()
     for piece in (b'{"broad', b'cast": [1.5, 0]}\n{"broadcast": [2.5', b", 15]}\n"):
         theirs.sendall(piece)
         time.sleep(0.05)
