@@ -18,13 +18,8 @@ def plot_data_set(
 ) -> None:
     """Plot the histogram of amplitudes of every split of a data set, and the spectrogram of one clip.
 
-    Parameters
-    ----------
-    histograms : mapping of split to counts (bins,), over amplitudes from -1 to 1
-        Samples outside are counted in the outermost bins.
-    clips : mapping of split to amplitudes (samples,)
-        NaN is plotted as 0, and infinite amplitudes as full scale.
-    rate : sample rate of the clips, Hz
+    Counts (bins,) are over amplitudes from -1 to 1; those outside are in the outermost bins. Clips (samples,)
+    at `rate` Hz may hold NaN, plotted as 0, and infinite amplitudes, plotted as full scale.
     """
     figure = new_figure(8, 3 + 1.9 * len(clips))
     axes, *panels = figure.subplots(1 + len(clips), height_ratios=[1.5] + [1] * len(clips), squeeze=False)[
@@ -40,16 +35,9 @@ def plot_data_set(
         axes.legend(fontsize=8)
     for panel, (split, x) in zip(panels, clips.items(), strict=True):
         x = np.nan_to_num(np.asarray(x, np.float64), posinf=1, neginf=-1)
+        look = {"origin": "lower", "aspect": "auto", "vmin": -90, "vmax": 0, "cmap": "magma"}
         extent = (0, len(x) / rate, 0, rate / 2000)
-        panel.imshow(
-            decibels(power_spectrogram(x, 1024)),
-            origin="lower",
-            aspect="auto",
-            extent=extent,
-            vmin=-90,
-            vmax=0,
-            cmap="magma",
-        )
+        panel.imshow(decibels(power_spectrogram(x, 1024)), extent=extent, **look)
         panel.set_title(f"{split}, the first clip", fontsize=9)
         panel.set(xlabel="seconds", ylabel="kHz")
     save_figure(path, figure)

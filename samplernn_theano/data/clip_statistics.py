@@ -60,7 +60,7 @@ class ClipStatistics:
 
     @property
     def mean(self) -> float:
-        """Mean of all samples."""
+        """Of all samples."""
         return self._sum / max(1, self._samples)
 
     @property
@@ -75,9 +75,5 @@ class ClipStatistics:
 
 
 def _is_clipped(x: NDArray[np.float64]) -> bool:
-    for extreme in (x.max(), x.min()):
-        if abs(extreme) >= 0.99:
-            flat = x == extreme
-            if (flat[:-2] & flat[1:-1] & flat[2:]).any():
-                return True
-    return False
+    flats = [x == extreme for extreme in (x.max(), x.min()) if abs(extreme) >= 0.99]
+    return any((flat[:-2] & flat[1:-1] & flat[2:]).any() for flat in flats)

@@ -28,7 +28,7 @@ _CHUNK = 2**22  # samples to hold in float64 at a time
 
 @dataclass(frozen=True)
 class Ragged:
-    """Clips of different lengths."""
+    """Clips of different lengths; clip i is (samples,)."""
 
     data: NDArray[np.floating]  # (samples,), the concatenated clips
     offsets: NDArray[np.integer]  # (clips + 1,): the start of each, and the end of the last
@@ -37,17 +37,10 @@ class Ragged:
         return len(self.offsets) - 1
 
     def __getitem__(self, i: int) -> NDArray[np.floating]:
-        """Clip i, (samples,)."""
         return self.data[self.offsets[i] : self.offsets[i + 1]]
 
     def __iter__(self) -> Iterator[NDArray[np.floating]]:
-        """Iterate over the clips in order."""
         return (self[i] for i in range(len(self)))
-
-    @property
-    def lengths(self) -> NDArray[np.integer]:
-        """Samples in each clip, (clips,)."""
-        return np.diff(self.offsets)
 
 
 type Clips = NDArray[np.floating] | Ragged
@@ -56,7 +49,7 @@ type Clips = NDArray[np.floating] | Ragged
 
 def lengths(clips: Clips) -> NDArray[np.integer]:
     """Samples in each clip, (clips,)."""
-    return clips.lengths if isinstance(clips, Ragged) else np.full(len(clips), clips.shape[1])
+    return np.diff(clips.offsets) if isinstance(clips, Ragged) else np.full(len(clips), clips.shape[1])
 
 
 def samples_of(clips: Clips) -> NDArray[np.floating]:
@@ -68,13 +61,11 @@ def load_split(folder: str | Path, split: str) -> Clips:
     """Map the clips of one split, ``*_SPLIT.npy`` in `folder`, into memory."""
     path = split_path(folder, split)
     clips = _map(path)
-    if clips.dtype.kind == "f" and clips.ndim == 1:
-        return _ragged(path, clips)
-    if clips.ndim != 2 or clips.dtype.kind != "f":
+    if clips.dtype.kind != "f" or clips.ndim not in (1, 2):
         raise DataError(
             f"{path} holds {clips.dtype} of shape {clips.shape}; floats (clips, samples) are needed."
         )
-    return clips
+    return clips if clips.ndim == 2 else _ragged(path, clips)
 
 
 def split_path(folder: str | Path, split: str) -> Path:

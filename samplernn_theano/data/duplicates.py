@@ -40,34 +40,19 @@ _UNUSED = np.uint32(2**32 - 1)
 class Duplicate(NamedTuple):
     """The longest segment that a clip has in common with another one."""
 
-    partner: int
-    """Number of the other clip."""
-    samples: int
-    """Length of the segment."""
-    identical: bool
-    """True if the clips are equal from end to end."""
+    partner: int  # number of the other clip
+    samples: int  # length of the segment
+    identical: bool  # from end to end
 
 
 class Fingerprints:
     """The fingerprints of the clips of one split: each a hash, the number of its clip, its position there.
 
-    About 1 in 1,000 samples starts a fingerprint, which takes 28 bytes.
+    About 1 in 1,000 samples starts a fingerprint, which takes 28 bytes. Clips are compared as floats of the
+    type `dtype`, at most 8 bytes; a common segment has at least `min_samples` >= `WINDOW + SPAN`.
     """
 
     def __init__(self, clips: Clips, dtype: np.dtype, min_samples: int) -> None:
-        """Start with none.
-
-        Parameters
-        ----------
-        clips
-            The clips of the split.
-        dtype
-            Float type in which clips are compared, at most 8 bytes.
-        min_samples
-            Minimum length of a common segment, at least `WINDOW + SPAN`.
-        """
-        if min_samples < WINDOW + SPAN:
-            raise ValueError(f"min_samples is {min_samples}; segments below {WINDOW + SPAN} may be missed")
         self.clips, self.dtype, self.min_samples = clips, dtype, min_samples
         self.lengths = lengths(clips)
         self.of_clip: dict[int, tuple[NDArray[np.uint64], NDArray[np.int32]]] = {}
@@ -82,8 +67,7 @@ class Fingerprints:
         self.by_digest[digest].append(number)
         if len(bits) >= self.min_samples:
             # Every fingerprint has a loud sample, so clips with a common one share more than silence.
-            loud = np.abs(clip) >= SILENCE
-            self.of_clip[number] = _select(bits, loud)
+            self.of_clip[number] = _select(bits, np.abs(clip) >= SILENCE)
 
     def sort(self) -> None:
         """Sort all hashes for the search; call it after the last clip."""
@@ -104,13 +88,9 @@ def longest_duplicates(
 ) -> tuple[dict[int, Duplicate], bool]:
     """Find the clips of one split that share sound with clips of another, or of the same.
 
-    Returns
-    -------
-    dict
-        By the number of the clip in `later`: the longest segment that it shares with another clip, of
-        `earlier`. Clips that share nothing are left out. Identical clips count even if short.
-    bool
-        True if a clip may have been missed, because its fingerprints recur too often to compare all.
+    Returns, by the number of the clip in `later`, the longest segment that it shares with another clip, of
+    `earlier` (identical clips count even if short); and True if a clip may have been missed, because its
+    fingerprints recur too often to compare all.
     """
     found: dict[int, Duplicate] = {}
     missed = False

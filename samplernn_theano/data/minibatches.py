@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.data.dataset import Clips, Ragged, check_unchanged, lengths, release
-from samplernn_theano.data.quantization import quantize
+from samplernn_theano.data.quantization import check_clip, quantize
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.original import shuffle
 
@@ -23,19 +23,8 @@ class Minibatch(NamedTuple):
     mask: NDArray[np.float32]  # (B, context + seq_len), 1 where a sample counts; see `minibatches`
 
 
-class _Prepared(NamedTuple):
-    """A padded and encoded batch of clips, or a shard of one."""
-
-    samples: NDArray  # (clips, context + whole chunks), int32 or float32
-    ends: NDArray[np.integer]  # (clips,): samples of each clip that count, without the context
-    longest: np.integer | int  # the maximal end in the whole batch
-
-
 WHOLE_BATCH = slice(None)
 """The shard of a single process."""
-
-
-# --- checks -------------------------------------------------------------------------------------------------
 
 
 def check_split(clips: Clips, split: str, hp: HyperParameters) -> None:
@@ -59,30 +48,14 @@ def check_split(clips: Clips, split: str, hp: HyperParameters) -> None:
             f"{hp.seq_len} (--{flag} {getattr(hp, flag)}); use a smaller --{flag} or longer clips."
         )
     chunks = _chunks_per_batch(clips, hp.batch_size, hp.seq_len)
+    normalisation = "absmax" if isinstance(hp, RealValued) else hp.normalisation
     for batch, padded in enumerate(chunks * hp.seq_len):
         for i in range(batch * hp.batch_size, (batch + 1) * hp.batch_size):
-            _check_clip(clips[i], padded, f"Clip {i} of the {split} split", hp)
+            clip = clips[i]
+            # The zeros that pad a clip are part of it.
+            constant = normalisation == "min-max" and _is_constant(clip, padded)
+            check_clip(f"Clip {i} of the {split} split", _peak(clip), constant, normalisation)
         release(clips)
-
-
-def _check_clip(clip: NDArray[np.floating], padded: int, name: str, hp: HyperParameters) -> None:
-    """Raise DataError if a clip, (samples,), zero-padded to `padded` samples, cannot be used."""
-    peak = _peak(clip)
-    if not np.isfinite(peak):
-        raise DataError(f"{name} holds NaN or infinite samples; remove or repair it.")
-    if isinstance(hp, RealValued):
-        return
-    if hp.normalisation == "none" and peak > 1:
-        raise DataError(
-            f"{name} reaches {peak:.4g} and --normalisation none needs samples in -1..1; "
-            "scale the recordings or use --normalisation absmax."
-        )
-    # The zeros that pad a clip are part of it.
-    if hp.normalisation == "min-max" and _is_constant(clip) and (clip[0] == 0 or len(clip) == padded):
-        raise DataError(
-            f"{name} is constant (silence) and cannot be normalised; remove it "
-            "(samplernn prepare does) or use --normalisation absmax. The original would divide by zero."
-        )
 
 
 def _peak(clip: NDArray[np.floating]) -> float:
@@ -93,11 +66,10 @@ def _peak(clip: NDArray[np.floating]) -> float:
     return float(np.abs(clip).max())
 
 
-def _is_constant(clip: NDArray[np.floating]) -> bool:
-    return bool((clip[:64] == clip[0]).all() and (clip == clip[0]).all())
-
-
-# --- the number of chunks -----------------------------------------------------------------------------------
+def _is_constant(clip: NDArray[np.floating], padded: int) -> bool:
+    """True if a clip, (samples,), is constant when zeros have padded it to `padded` samples."""
+    same = (clip[:64] == clip[0]).all() and (clip == clip[0]).all()
+    return bool(same and (clip[0] == 0 or len(clip) == padded))
 
 
 def chunks_per_epoch(clips: Clips, batch_size: int, seq_len: int) -> int:
@@ -109,9 +81,6 @@ def _chunks_per_batch(clips: Clips, batch_size: int, seq_len: int) -> NDArray[np
     """Chunks of each full batch, (batches,), in the order of the clips."""
     n = len(clips) // batch_size * batch_size
     return -(-lengths(clips)[:n].reshape(-1, batch_size).max(axis=1) // seq_len)
-
-
-# --- one epoch ----------------------------------------------------------------------------------------------
 
 
 def minibatches(
@@ -190,7 +159,7 @@ def _epoch(
     """One epoch of minibatches of zero-padded clips, encoded by `encode` and left-padded."""
     all_lengths = lengths(clips)
 
-    def prepare(start: int) -> _Prepared:
+    def prepare(start: int) -> tuple[NDArray, NDArray[np.integer], np.integer]:
         longest = all_lengths[start : start + batch_size].max()
         own = range(start, start + batch_size)[shard]
         batch, ends = _padded(clips, own, -(-longest // seq_len) * seq_len)
@@ -199,16 +168,22 @@ def _epoch(
             samples[:, context:] = encode(batch)
         except DataError as error:
             raise DataError(f"In the clips {own[0]} to {own[-1]}: {error}") from error
-        return _Prepared(samples, ends, longest)
+        return samples, ends, longest
 
     starts = list(range(0, len(clips) // batch_size * batch_size, batch_size))
     shuffle.shuffle(starts)
-    for prepared in _prefetch(prepare, starts):
-        yield from _chunks(prepared, seq_len, context)
+    for samples, ends, longest in _prefetch(prepare, starts):
+        # Up to the end of the longest clip: the mask of a chunk is never zero over all targets of a batch,
+        # where the cost would be 0 / 0.
+        for first in range(0, longest, seq_len):
+            last = first + context + seq_len
+            sequences = np.ascontiguousarray(samples[:, first:last])
+            mask = (np.arange(first, last) < context + ends[:, None]).astype(np.float32)
+            yield Minibatch(sequences, np.asarray(first == 0, np.int32), mask)
 
 
 def _padded(clips: Clips, numbers: range, length: int) -> tuple[NDArray[np.floating], NDArray[np.integer]]:
-    """Zero-padded clips, (clips, length), and the end of the mask of each, (clips,)."""
+    """Zero-padded clips, (clips, length), and the samples of each that count, (clips,)."""
     check_unchanged(clips)
     read = [clips[i] for i in numbers]
     batch = np.zeros((len(read), length), read[0].dtype)
@@ -217,18 +192,6 @@ def _padded(clips: Clips, numbers: range, length: int) -> tuple[NDArray[np.float
     ends = np.array([len(clip) if isinstance(clips, Ragged) else length for clip in read])
     release(clips)  # the set may be larger than the memory
     return batch, ends
-
-
-def _chunks(prepared: _Prepared, seq_len: int, context: int) -> Iterator[Minibatch]:
-    """Chunks of one batch, up to the end of its longest clip.
-
-    So the mask of a chunk is never zero over all targets of a batch, where the cost would be 0 / 0.
-    """
-    for first in range(0, prepared.longest, seq_len):
-        last = first + context + seq_len
-        sequences = np.ascontiguousarray(prepared.samples[:, first:last])
-        mask = (np.arange(first, last) < context + prepared.ends[:, None]).astype(np.float32)
-        yield Minibatch(sequences, np.asarray(first == 0, np.int32), mask)
 
 
 def _prefetch[Item, Result](work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:

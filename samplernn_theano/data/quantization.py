@@ -11,49 +11,42 @@ _A = 87.6
 _A_LAW_SCALE = 1.0 + np.log(_A)
 
 
-def normalise(clips: NDArray, normalisation: str = "min-max") -> NDArray[np.float64]:
-    """Scale each clip (row) to [0, 1] by itself.
+def normalise(clip: NDArray, normalisation: str = "min-max", name: str = "Clip 0") -> NDArray[np.float64]:
+    """Scale a clip, (samples,) of any float, to [0, 1]; an error calls it `name`.
 
-    Parameters
-    ----------
-    clips : (n, samples) of any float
-    normalisation : {"min-max", "absmax", "none"}
-        "min-max", the original's: the lowest sample becomes 0 and the highest 1. Quirk: amplitude 0 becomes
-        another value in every clip. "absmax": x / max|x|, zeros unchanged; "none": x unchanged. Both then
-        scale [-1, 1] to [0, 1], so amplitude 0 is 0.5 in every clip.
-
-    A clip with "min-max" that is constant is refused (quirk: the original divides by zero and feeds NaN).
+    "min-max", the original's: the lowest sample becomes 0 and the highest 1. Quirk: amplitude 0 becomes
+    another value in every clip. "absmax": x / max|x|, zeros unchanged; "none": x unchanged. Both then scale
+    [-1, 1] to [0, 1], so amplitude 0 is 0.5 in every clip.
     """
-    x = np.array(clips, np.float64)
-    for i, clip in enumerate(x):
-        _normalise(clip, normalisation, i)
+    x = clip.astype(np.float64)
+    low, high = x.min(), x.max()
+    peak = max(-low, high)
+    check_clip(name, peak, low == high, normalisation)
+    if normalisation == "min-max":
+        x -= low
+        x /= high - low
+        return x
+    if normalisation == "absmax" and peak > 0:
+        x /= peak
+    x += 1.0
+    x /= 2.0
     return x
 
 
-def _normalise(x: NDArray[np.float64], normalisation: str, i: int) -> None:
-    """Scale clip number `i`, (samples,), to [0, 1] in place."""
-    low, high = x.min(), x.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise DataError(f"Clip {i} holds NaN or infinite samples; remove or repair it.")
-    if normalisation == "min-max":
-        if low == high:
-            raise DataError(
-                f"Clip {i} is constant (silence) and cannot be normalised; remove it "
-                "(samplernn prepare does)."
-            )
-        x -= low
-        x /= high - low
-        return
-    peak = max(-low, high)
-    if normalisation == "absmax" and peak > 0:
-        x /= peak
-    elif normalisation == "none" and peak > 1:
+def check_clip(name: str, peak: float, constant: bool, normalisation: str) -> None:
+    """Raise DataError if a clip with this maximal magnitude cannot be normalised."""
+    if not np.isfinite(peak):
+        raise DataError(f"{name} holds NaN or infinite samples; remove or repair it.")
+    if normalisation == "none" and peak > 1:
         raise DataError(
-            f"Clip {i} reaches {peak:.4g} and --normalisation none needs samples in -1..1; "
+            f"{name} reaches {peak:.4g} and --normalisation none needs samples in -1..1; "
             "scale the recordings or use --normalisation absmax."
         )
-    x += 1.0
-    x /= 2.0
+    if normalisation == "min-max" and constant:
+        raise DataError(
+            f"{name} is constant (silence) and cannot be normalised; remove it "
+            "(samplernn prepare does) or use --normalisation absmax. The original would divide by zero."
+        )
 
 
 def linear_quantize(x: NDArray[np.float64], q_levels: int) -> NDArray[np.int32]:
@@ -111,12 +104,11 @@ def quantize(
     """Normalise clips (n, samples) of any float one by one, and quantise them: linear, mu-law or a-law."""
     levels = np.empty(clips.shape, np.int32 if q_type == "linear" else np.int16)
     for i, clip in enumerate(clips):  # one by one: float64 of a whole batch takes much memory
-        x = clip.astype(np.float64)
-        _normalise(x, normalisation, i)
-        if q_type == "mu-law":
-            levels[i] = mu_law_quantize(x)
+        x = normalise(clip, normalisation, f"Clip {i}")
+        if q_type == "linear":
+            levels[i] = linear_quantize(x, q_levels)
         else:
-            levels[i] = a_law_quantize(x) if q_type == "a-law" else linear_quantize(x, q_levels)
+            levels[i] = mu_law_quantize(x) if q_type == "mu-law" else a_law_quantize(x)
     return levels
 
 

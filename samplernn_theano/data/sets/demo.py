@@ -119,7 +119,7 @@ def pitch(name: str) -> int:
 
 
 def read_voice(voice: str) -> tuple[list[tuple[float, float, int]], float]:
-    """Read a voice: its notes as (start, length, pitch), in units of time, and its total length."""
+    """Notes of a voice as (start, length, pitch), in units of time, and its total length."""
     notes, now, length = [], 0.0, 1.0
     for token in voice.replace("|", " ").split():
         names, _, written = token.partition(":")
@@ -214,13 +214,8 @@ def babble(voice: str, samples: int, random: np.random.RandomState) -> np.ndarra
 def write_voices(out: Path) -> None:
     """Write the two voices, equal numbers of clips, like `samplernn prepare --speakers`."""
     count, random = sum(VOICE_SPLITS.values()), np.random.RandomState(SEED)
-    recipe = Recipe(
-        set="demo voices",
-        name="demo",
-        sizes=lambda _: SplitSizes(*VOICE_SPLITS.values()),
-        by_speaker=True,
-        seed=SEED,
-    )
+    sizes = SplitSizes(*VOICE_SPLITS.values())
+    recipe = Recipe(set="demo voices", name="demo", sizes=lambda _: sizes, by_speaker=True, seed=SEED)
     with tempfile.TemporaryDirectory() as folder:
         for voice in VOICES:
             path = Path(folder) / voice / "babble.wav"
@@ -262,12 +257,10 @@ def is_intact(out: Path, everything: bool, voices: bool = False) -> bool:
     """True if `out` holds such a set, made by this version of the module, with the manifest's hashes."""
     try:
         manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-        splits = manifest["splits"]
-        same = manifest["everything"] == everything and manifest.get("voices", False) == voices
-        return (
-            same
-            and manifest["script_sha256"] == sha256(Path(__file__))
-            and all(splits[split]["sha256"] == sha256(out / f"demo_{split}.npy") for split in SPLITS)
+        kind = (manifest["everything"], manifest.get("voices", False), manifest["script_sha256"])
+        hashes = {split: manifest["splits"][split]["sha256"] for split in SPLITS}
+        return kind == (everything, voices, sha256(Path(__file__))) and all(
+            expected == sha256(out / f"demo_{split}.npy") for split, expected in hashes.items()
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
