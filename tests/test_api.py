@@ -26,9 +26,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng, time = np.random.default_rng(0), np.arange(16000 * 2) / 16000
     (folder / "recordings").mkdir()
     for i in range(3):
-        tone = 0.4 * np.sin(2 * np.pi * (200 + 90 * i) * time * (1 + 0.1 * time)) + 0.01 * rng.normal(
-            size=len(time)
-        )
+        tone = 0.4 * np.sin(2 * np.pi * (200 + 90 * i) * time * (1 + 0.1 * time))
+        tone += 0.01 * rng.normal(size=len(time))
         soundfile.write(folder / "recordings" / f"tone{i}.wav", tone.astype(np.float32), 16000)
     (folder / "tests").symlink_to(ROOT / "tests")
     return folder
@@ -66,74 +65,52 @@ def test_the_names_survive_the_import_of_every_package():
 
 
 def test_arguments_are_checked_at_the_call(tmp_path, small_data):
-    hp = srnn.ThreeTier(dim=8, batch_size=4, seq_len=64)
-    wrong = [{"backend": "torch"}, {"devices": 0}, {"devices": -1}, {"seed": -1}, {"learning_rate": 0}]
-    for options in wrong:
-        with pytest.raises(srnn.SampleRNNError):
-            srnn.train(hp, small_data, tmp_path / "run", **options)
-    for limit in ({"max_iters": 0}, {"max_iters": -5}, {"monitor_iters": 0}, {"patience": 0}):
-        with pytest.raises(srnn.SampleRNNError, match="must be a positive number"):
-            srnn.Schedule(**limit)
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(srnn.SampleRNNError):
-        srnn.resume(tmp_path / "nowhere")
-    with pytest.raises(srnn.SampleRNNError):
-        srnn.load(tmp_path / "nowhere.npz")
-    with pytest.raises(srnn.SampleRNNError):
-        srnn.generate(tmp_path / "nowhere.npz", seconds=1)  # not at the first next()
-    with pytest.raises(srnn.SampleRNNError, match="split"):
-        srnn.evaluate(tmp_path / "nowhere.npz", small_data, split="dev")
-    with pytest.raises(srnn.SampleRNNError):
-        srnn.score(tmp_path / "nowhere.npz", np.zeros(100, np.float32))
-    with pytest.raises(srnn.SampleRNNError):
-        srnn.prepare(tmp_path / "nowhere", tmp_path / "out")
-    for options in ({"clip_seconds": 4.0, "variable_length": True}, {"shortest": 1.0}):
-        with pytest.raises(srnn.SampleRNNError, match="no effect"):
-            srnn.prepare(tmp_path / "nowhere", tmp_path / "out", **options)
-    with pytest.raises(srnn.SampleRNNError):
-        srnn.conformance(tmp_path)
-    with pytest.raises(srnn.SampleRNNError, match="form"):
-        srnn.conformance(GOLDEN / "cases", names=["1t_gru1"], form="slow")
+    hp, run, nowhere = srnn.ThreeTier(dim=8, batch_size=4, seq_len=64), tmp_path / "run", tmp_path / "a.npz"
     model = srnn.load(GOLDEN / "version_0.1.0" / "run", {"batch_size": 2})
     assert model.hp.batch_size == 2
-    for recording in ([[0.1, 0.2]], [1, 2, 3]):
-        with pytest.raises(srnn.SampleRNNError, match="array of floats"):
-            srnn.score(model, recording)
-    with pytest.raises(srnn.SampleRNNError, match="window"):
-        srnn.score(model, [0.1, 0.2], window=float("nan"))
-
-
-def test_generate_checks_at_the_call(tmp_path):
-    model = srnn.load(GOLDEN / "version_0.1.0" / "run")
-    for wrong in ({"seconds": -1}, {"n_seqs": 0}, {"temperature": 0.0}, {"top_p": 2.0}, {"seed": -1}):
-        with pytest.raises(srnn.SampleRNNError):
-            srnn.generate(model, **{"seconds": 1.0, **wrong})
-    with pytest.raises(srnn.SampleRNNError):
-        srnn.generate(model, 1.0, primes=tmp_path / "missing.wav")
+    of_train = {"backend": "torch", "devices": 0, "seed": -1, "learning_rate": 0}
+    of_generate = {"n_seqs": 0, "temperature": 0.0, "top_p": 2.0, "seed": -1, "primes": nowhere}
+    wrong = [
+        *((srnn.train, (hp, small_data, run), {name: value}, "") for name, value in of_train.items()),
+        (srnn.Schedule, (), {"max_iters": -5}, "must be a positive number"),
+        (srnn.Schedule, (), {"patience": 0}, "must be a positive number"),
+        (srnn.resume, (nowhere,), {}, ""),
+        (srnn.load, (nowhere,), {}, ""),
+        *((srnn.generate, (model, 1.0), {name: value}, "") for name, value in of_generate.items()),
+        (srnn.generate, (model, -1), {}, ""),
+        (srnn.generate, (nowhere, 1), {}, ""),  # not at the first next()
+        (srnn.evaluate, (nowhere, small_data, "dev"), {}, "split"),
+        (srnn.score, (nowhere, np.zeros(100, np.float32)), {}, ""),
+        (srnn.score, (model, [[0.1, 0.2]]), {}, "array of floats"),
+        (srnn.score, (model, [1, 2, 3]), {}, "array of floats"),
+        (srnn.score, (model, [0.1, 0.2]), {"window": float("nan")}, "window"),
+        (srnn.prepare, (nowhere, tmp_path / "out"), {}, ""),
+        (srnn.prepare, (nowhere, run), {"clip_seconds": 4.0, "variable_length": True}, "no effect"),
+        (srnn.prepare, (nowhere, run), {"shortest": 1.0}, "no effect"),
+        (srnn.conformance, (tmp_path,), {}, ""),
+        (srnn.conformance, (GOLDEN / "cases",), {"names": ["1t_gru1"], "form": "slow"}, "form"),
+    ]
+    for function, arguments, options, message in wrong:
+        with pytest.raises(srnn.SampleRNNError, match=message or None):
+            function(*arguments, **options)
+    assert not run.exists()
 
 
 def test_training_in_a_thread_leaves_signal_handlers_and_the_terminal_alone(small_data, tmp_path, capfd):
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    seen, states = [], []
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    rates, seen = [], []
 
     def work():
-        hp = srnn.ThreeTier(dim=8, batch_size=4, seq_len=64, emb_size=4, q_levels=16)
-        states.append(
-            srnn.train(hp, small_data, tmp_path / "run", srnn.Schedule(max_iters=2, n_seqs=0)).state
-        )
+        hp = srnn.OneTier(dim=4, batch_size=4, seq_len=64, emb_size=4, q_levels=16)
+        schedule = srnn.Schedule(max_iters=1, learning_rate=0.5, n_seqs=0)
+        train = srnn.train(hp, small_data, tmp_path / "run", schedule, learning_rate=0.01)
+        assert capfd.readouterr() == ("", "")
+        resumed = srnn.resume(tmp_path / "run", max_iters=2, learning_rate=0.02)
+        again = srnn.resume(tmp_path / "run", max_iters=3)
+        rates.extend((run.state, run.options["learning_rate"]) for run in (train, resumed, again))
         seen.extend(signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert states == ["ended"] and seen == before
-    assert capfd.readouterr() == ("", "")
-
-
-def test_the_learning_rate_of_a_run(small_data, tmp_path):
-    hp = srnn.OneTier(dim=4, batch_size=4, seq_len=64, emb_size=4, q_levels=16)
-    schedule = srnn.Schedule(max_iters=1, learning_rate=0.5)
-    run = srnn.train(hp, small_data, tmp_path / "run", schedule, learning_rate=0.01)
-    assert run.options["learning_rate"] == 0.01
-    assert srnn.resume(tmp_path / "run", max_iters=2, learning_rate=0.02).options["learning_rate"] == 0.02
-    assert srnn.resume(tmp_path / "run", max_iters=3).options["learning_rate"] == 0.02
+    assert rates == [("ended", 0.01), ("ended", 0.02), ("ended", 0.02)] and seen == handlers

@@ -11,8 +11,6 @@ from pathlib import Path
 import yaml
 from rattler import MatchSpec
 
-import samplernn_theano
-
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 METADATA = PROJECT["project"]
@@ -46,23 +44,12 @@ def name_and_ranges(spec: str) -> tuple[str, frozenset[str]]:
 def requirements() -> dict[str, frozenset[str]]:
     """Collect what pyproject.toml asks for to build, run, download and test, under conda-forge's names."""
     extras = METADATA["optional-dependencies"]
-    specs = [
-        f"python{METADATA['requires-python']}",
-        *PROJECT["build-system"]["requires"],
-        *METADATA["dependencies"],
-        *extras["jax"],
-        *extras["datasets"],
-        *extras["tensorboard"],
-        *extras["reproduce"],
-        *extras["test"],
-    ]
+    specs = [f"python{METADATA['requires-python']}", *PROJECT["build-system"]["requires"]]
+    specs += METADATA["dependencies"]
+    for extra in ("jax", "datasets", "tensorboard", "reproduce", "test"):
+        specs += extras[extra]
     pairs = (name_and_ranges(spec) for spec in specs if not spec.startswith(METADATA["name"]))
     return {CONDA_NAME.get(name, name): ranges for name, ranges in pairs if name not in BIOCONDA}
-
-
-def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 def test_conda_environment_comes_from_conda_forge_alone() -> None:
@@ -108,14 +95,13 @@ def test_python_version_file_names_the_lowest_python() -> None:
     assert METADATA["requires-python"] == f">={lowest}"
 
 
-def test_package_knows_its_version() -> None:
-    assert samplernn_theano.__version__ == METADATA["version"]
-
-
-def test_module_prints_the_version() -> None:
-    done = run_python("-m", "samplernn_theano", "--version")
-    assert done.returncode == 0, done.stderr
-    assert METADATA["version"] in done.stdout.split()
+def test_package_knows_its_version_and_is_light() -> None:
+    program = "import sys, samplernn_theano; print(samplernn_theano.__version__, *sys.modules)"
+    version, *modules = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+    assert version == METADATA["version"]
+    assert {"pytensor", "jax", "numba", "numpy", "scipy", "matplotlib", "soundfile"}.isdisjoint(modules)
+    command = [sys.executable, "-m", "samplernn_theano", "--version"]
+    assert version in subprocess.check_output(command, text=True).split()
 
 
 def test_command_is_installed() -> None:
@@ -123,17 +109,9 @@ def test_command_is_installed() -> None:
     assert callable(command.load())
 
 
-def test_import_is_light() -> None:
-    done = run_python("-c", "import sys, samplernn_theano; print(*sys.modules)")
-    assert done.returncode == 0, done.stderr
-    heavy = {"pytensor", "jax", "numba", "numpy", "scipy", "matplotlib", "soundfile"}
-    assert heavy.isdisjoint(done.stdout.split())
-
-
 def test_citation_names_the_software_and_the_paper() -> None:
-    assert CITATION["title"] == METADATA["name"]
-    assert CITATION["version"] == METADATA["version"]
-    assert CITATION["license"] == METADATA["license"]
+    expected = (METADATA["name"], METADATA["version"], METADATA["license"])
+    assert (CITATION["title"], CITATION["version"], CITATION["license"]) == expected
     paper = CITATION["preferred-citation"]
     assert paper["title"] == "SampleRNN: An Unconditional End-to-End Neural Audio Generation Model"
     families = [author["family-names"] for author in paper["authors"]]
