@@ -80,12 +80,25 @@ def test_what_is_whole_is_not_downloaded_again(server, tmp_path):
     assert server.downloads() == []
 
 
-@pytest.mark.parametrize("content", [b"short", TWO], ids=["another size", "another checksum"])
-def test_what_is_not_the_item_s_is_replaced(server, tmp_path, content):
+@pytest.mark.parametrize(
+    "name, content, downloads",
+    [
+        ("x.ogg", b"short", 1),
+        ("x.ogg", TWO, 1),  # of the right size
+        (".x.ogg.part", b"", 1),
+        (".x.ogg.part", TWO[:5000], 2),  # the end of ours does not fit
+        (".x.ogg.part", TWO, 1),
+        (".x.ogg.part", ONE + b"more", 1),
+        (".x.ogg.part", ONE, 0),
+    ],
+)
+def test_what_was_there_before_is_replaced_or_used(server, tmp_path, name, content, downloads):
     (tmp_path / "A").mkdir()
-    (tmp_path / "A" / "x.ogg").write_bytes(content)
-    fetch(server, tmp_path, ["A"])
+    (tmp_path / "A" / name).write_bytes(content)
+    assert fetch(server, tmp_path, ["A"]) == []
     assert files(tmp_path) == {"A/x.ogg": ONE}
+    assert len(ranges(server, A)) == downloads
+    assert not downloads or ranges(server, A)[-1] is None
 
 
 def test_files_are_chosen_by_the_first_ending_that_the_item_has(tmp_path):
@@ -124,28 +137,27 @@ def test_a_file_that_is_not_for_everyone_is_listed(server, tmp_path):
     )
 
 
-@pytest.mark.parametrize("path", ["/metadata/A", A])
-def test_a_busy_server_is_retried(server, tmp_path, path):
-    server.fail(path, 503, times=4)
+K = download._CHUNK
+
+
+@pytest.mark.parametrize(
+    "faults, requested",
+    [
+        ([("/metadata/A", 503, 0, 4)], [None]),
+        ([(A, 503, 0, 4)], [None] * 5),
+        ([(A, "moved", 0, 1), (A, 503, 0, 4)], [None] * 6),  # to the host of the item
+        ([("/metadata/A", "cut", 10, 1)], [None]),
+        ([(A, "cut", K, 5)], [None] + [f"bytes={i * K}-" for i in range(1, 6)]),  # each brings something
+        ([(A, "cut", K, 1), (A, "whole", 0, 1)], [None, f"bytes={K}-"]),  # the range is ignored
+        ([(A, "wrong", 0, 1)], [None, None]),
+    ],
+)
+def test_a_fault_that_passes_is_overcome(server, tmp_path, faults, requested):
+    for fault in faults:
+        server.fail(*fault)
     assert fetch(server, tmp_path) == []
     assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
-
-
-def test_the_host_of_the_item_is_retried_too(server, tmp_path):
-    """The archive sends the client to another machine for every file."""
-    server.fail(A, "moved", times=1)
-    server.fail(A, 503, times=4)
-    assert fetch(server, tmp_path, ["A"]) == []
-    assert files(tmp_path) == {"A/x.ogg": ONE}
-
-
-def test_a_connection_that_breaks_is_continued_where_it_broke(server, tmp_path):
-    """Even if it breaks many times, as long as each time brings something."""
-    server.fail("/metadata/A", "cut", n=10, times=1)
-    server.fail(A, "cut", n=download._CHUNK, times=5)
-    assert fetch(server, tmp_path) == []
-    assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
-    assert ranges(server, A) == [None] + [f"bytes={i * download._CHUNK}-" for i in range(1, 6)]
+    assert ranges(server, A) == requested
 
 
 @pytest.mark.parametrize("n", [0, download._CHUNK])
@@ -161,66 +173,51 @@ def test_a_connection_that_keeps_breaking_is_reported_and_the_next_run_resumes(s
     assert ranges(server, B) == []
 
 
-def test_a_server_that_cannot_continue_sends_the_whole_file(server, tmp_path):
-    server.fail(A, "cut", n=download._CHUNK, times=1)
-    server.fail(A, "whole", times=1)
-    assert fetch(server, tmp_path) == []
-    assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
-    assert len(ranges(server, A)) == 2
+def first_file(**changes):
+    """Change the entry of A's file in the list of its files."""
+
+    def change(server):
+        server.metadata["A"]["files"][0].update(changes)
+
+    return change
 
 
-@pytest.mark.parametrize(
-    "partial", [b"", TWO[:5000], TWO, ONE + b"more"], ids=["empty", "part", "all", "more"]
-)
-def test_a_partial_file_of_something_else_is_thrown_away(server, tmp_path, partial):
-    (tmp_path / "A").mkdir()
-    (tmp_path / "A" / ".x.ogg.part").write_bytes(partial)
-    assert fetch(server, tmp_path, ["A"]) == []
-    assert files(tmp_path) == {"A/x.ogg": ONE}
-    assert ranges(server, A)[-1] is None
+def metadata(content):
+    return lambda server: server.metadata.update(A=content)
 
 
-def test_a_partial_file_that_was_whole_gets_its_name(server, tmp_path):
-    (tmp_path / "A").mkdir()
-    (tmp_path / "A" / ".x.ogg.part").write_bytes(ONE)
-    assert fetch(server, tmp_path, ["A"]) == []
-    assert files(tmp_path) == {"A/x.ogg": ONE}
-    assert server.downloads() == []
+NO_LIST = "Item A: the server does not send the list of its files"
+NO_CHECKSUM = "Item A: it lists no size or no checksum of x.ogg"
+WRONG = "Item A, file x.ogg: its checksum differs from the one that its item lists, twice"
+FAULTS = [
+    (lambda server: server.fail(A, "wrong"), WRONG),
+    (first_file(size="99000"), WRONG),
+    (first_file(size="101000"), WRONG),
+    (lambda s: s.fail(A, "page"), "Item A, file x.ogg: the server sends a web page instead of the recording"),
+    (
+        lambda server: server.fail("/metadata/A", "page"),
+        "Item A: the server sends a web page instead of the list of its files",
+    ),
+    *(
+        (first_file(name=name), f"Item A: it has a file named {name!r}, which is not safe, so it is left out")
+        for name in ("../B/x.ogg", "/tmp/x.ogg", "a/../../x.ogg", "..\\x.ogg", "a\0.ogg", "a//x.ogg")
+    ),
+    *((metadata(content), NO_LIST) for content in ([], [1], "text", {"files": 3}, {"files": [{"name": 3}]})),
+    (metadata({"files": [{"name": "x.ogg", "size": "big"}]}), NO_LIST),
+    (metadata({"error": "item is being moved"}), "Item A: the server answers item is being moved"),
+    (lambda server: server.metadata["A"]["files"][0].pop("md5"), NO_CHECKSUM),
+    (lambda server: server.metadata["A"]["files"][0].pop("size"), NO_CHECKSUM),
+]
 
 
-def test_a_checksum_that_differs_once_is_tried_again(server, tmp_path):
-    server.fail(A, "wrong", times=1)
-    assert fetch(server, tmp_path) == []
-    assert files(tmp_path) == {"A/x.ogg": ONE, "B/x.ogg": TWO}
-
-
-def test_a_checksum_that_differs_twice_is_reported(server, tmp_path):
-    server.fail(A, "wrong")
-    assert refusal(server, tmp_path) == (
-        f"Item A, file x.ogg: its checksum differs from the one that its item lists, twice; {AGAIN}"
-    )
-    assert files(tmp_path) == {"B/x.ogg": TWO}
-    assert len(ranges(server, A)) == 2
-
-
-@pytest.mark.parametrize("size", [99_000, 101_000])
-def test_a_size_that_differs_from_the_list_is_reported(server, tmp_path, size):
-    server.metadata["A"]["files"][0]["size"] = str(size)
-    assert "Item A, file x.ogg: its checksum differs" in refusal(server, tmp_path)
-    assert files(tmp_path) == {"B/x.ogg": TWO}
-
-
-def test_a_web_page_is_reported(server, tmp_path):
-    server.fail(A, "page")
-    server.fail("/metadata/P", "page")
-    assert refusal(server, tmp_path, ["A", "B"]) == (
-        f"Item A, file x.ogg: the server sends a web page instead of the recording; {AGAIN}"
-    )
-    assert files(tmp_path)["B/x.ogg"] == TWO
-    assert "A/x.ogg" not in files(tmp_path)
-    assert "Item P: the server sends a web page instead of the list of its files" in refusal(
-        server, tmp_path, ["P"]
-    )
+@pytest.mark.parametrize("fault, message", FAULTS)
+def test_a_fault_that_stays_is_reported_after_all_others_came(server, tmp_path, fault, message):
+    fault(server)
+    sentence = refusal(server, tmp_path / "out")
+    assert sentence.startswith(message) and sentence.endswith(AGAIN)
+    whole = {path: content for path, content in files(tmp_path).items() if not path.endswith(".part")}
+    assert whole == {"out/B/x.ogg": TWO}
+    assert len(ranges(server, A)) <= 4
 
 
 def test_a_web_page_does_not_spoil_what_is_there(server, tmp_path):
@@ -257,42 +254,10 @@ def test_an_invalid_address_is_reported(tmp_path, address):
         download.download(["A"], tmp_path, server=address, progress=False)
 
 
-@pytest.mark.parametrize(
-    "name", ["../B/x.ogg", "/tmp/x.ogg", "a/../../x.ogg", "..\\x.ogg", "a\0.ogg", "a//x.ogg"]
-)
-def test_a_name_never_leaves_its_folder(server, tmp_path, name):
-    server.metadata["A"]["files"][0]["name"] = name
-    sentence = refusal(server, tmp_path / "out")
-    assert sentence == f"Item A: it has a file named {name!r}, which is not safe, so it is left out; {AGAIN}"
-    assert files(tmp_path) == {"out/B/x.ogg": TWO}
-
-
 def test_an_identifier_never_leaves_the_folder(server, tmp_path):
     server.metadata["../A"] = server.metadata["A"]
     assert "Item ../A: this is not the name of an item" in refusal(server, tmp_path / "out", ["../A"])
     assert files(tmp_path) == {}
-
-
-@pytest.mark.parametrize(
-    "metadata",
-    [[], [1], "text", {"files": 3}, {"files": [{"name": 3}]}, {"files": [{"name": "x.ogg", "size": "big"}]}],
-)
-def test_an_invalid_list_of_files_is_reported(server, tmp_path, metadata):
-    server.metadata["A"] = metadata
-    assert "Item A: the server does not send the list of its files" in refusal(server, tmp_path)
-    assert files(tmp_path) == {"B/x.ogg": TWO}
-
-
-def test_an_error_in_place_of_the_list_is_reported(server, tmp_path):
-    server.metadata["A"] = {"error": "item is being moved"}
-    assert "Item A: the server answers item is being moved" in refusal(server, tmp_path, ["A"])
-
-
-@pytest.mark.parametrize("key", ["md5", "size"])
-def test_a_file_that_cannot_be_verified_is_reported(server, tmp_path, key):
-    del server.metadata["A"]["files"][0][key]
-    assert "Item A: it lists no size or no checksum of x.ogg" in refusal(server, tmp_path)
-    assert files(tmp_path) == {"B/x.ogg": TWO}
 
 
 def test_a_full_disk_is_reported(server, tmp_path, monkeypatch):
