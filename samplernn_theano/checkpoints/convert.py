@@ -27,18 +27,19 @@ def convert(
     source, out = Path(source), Path(out)
     if not source.exists():
         raise CheckpointError(f"{source} does not exist.")
-    to_tree = Run(source).has_checkpoint and out.suffix not in (".npz", ".pkl")
+    is_file = out.suffix in (".npz", ".pkl")
+    to_tree = Run(source).has_checkpoint and not is_file
     if exp is not None and not to_tree:
         raise OutputError(f"--exp has no effect on {out}, which names no experiment; leave it out.")
     if which_set is not None and out.suffix == ".pkl":
         raise OutputError(f"--which_set has no effect on {out}, which names no data set; leave it out.")
-    if out.suffix in (".npz", ".pkl"):
-        if out.is_dir():
-            raise OutputError(f"{out} is a folder; name a file.")
-        if out.exists() and not overwrite:
-            raise OutputError(f"{out} exists; name another file, or give --overwrite.")
-        if out.suffix == ".npz":
-            return write_checkpoint(source, out, settings, which_set)
+    if is_file and out.is_dir():
+        raise OutputError(f"{out} is a folder; name a file.")
+    if is_file and out.exists() and not overwrite:
+        raise OutputError(f"{out} exists; name another file, or give --overwrite.")
+    if out.suffix == ".npz":
+        return write_checkpoint(source, out, settings, which_set)
+    if is_file:
         return write_parameters(source, out, settings)
     if to_tree:
         return write_tree(source, out, settings, which_set, exp, overwrite)

@@ -113,7 +113,7 @@ def _command_line(path: Path, argv: Sequence[str]) -> list[str]:
 
 
 def _is_given(own: Any, argv: Sequence[str]) -> bool:
-    return any(item == f"--{own.name}" or item.startswith(f"--{own.name}=") for item in argv)
+    return f"--{own.name}" in [item.partition("=")[0] for item in argv]
 
 
 def _model(model: LoadedModel) -> list[str]:

@@ -80,12 +80,8 @@ def check_free(folder: str | Path, overwrite: bool = False) -> None:
         )
     if not run.has_checkpoint and (others := other_files(run.folder, BEFORE_CHECKPOINT)):
         raise OutputError(
-            f"The folder {run.folder} holds other files{_first(others)}; choose an empty one with --run."
+            f"The folder {run.folder} holds other files ({others[0].name}); choose an empty one with --run."
         )
-
-
-def _first(files: Sequence[Path]) -> str:
-    return f" ({files[0].name})" if files else ""
 
 
 def check_overwrite(folder: Path, source: Path, is_run: bool, overwrite: bool) -> None:
@@ -99,9 +95,9 @@ def check_overwrite(folder: Path, source: Path, is_run: bool, overwrite: bool) -
         raise OutputError(f"{folder} is a file; name a folder, or a file that ends in .npz or .pkl.")
     if is_run and source.resolve().is_relative_to(folder.resolve()):
         raise OutputError(f"{source} is in {folder}, which would be replaced; name another folder.")
-    others = other_files(folder) if is_run else []
-    if not is_run or others:
-        raise OutputError(f"The folder {folder} holds other files{_first(others)}; name an empty or new one.")
+    others = [f" ({path.name})" for path in other_files(folder)] if is_run else [""]
+    if others:
+        raise OutputError(f"The folder {folder} holds other files{others[0]}; name an empty or new one.")
     if not overwrite:
         raise OutputError(f"The folder {folder} holds a run; name another one, or give --overwrite.")
 
@@ -110,7 +106,13 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
     """Create the folder of a new run, delete an old run in it, and write its settings."""
     run = Run(folder)
     check_free(folder, overwrite)
-    _clear(run)
+    kept = {run.log, run.folder / LOCK, *other_files(run.folder)}
+    for path in sorted({*run.folder.rglob("*")} - kept, reverse=True):  # contents before their folder
+        if path.is_dir():
+            with suppress(OSError):  # not empty
+                path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         run.log.write_bytes(b"")  # always there: it marks the folder of a killed process as a run
@@ -120,25 +122,12 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
     return run
 
 
-def _clear(run: Run) -> None:
-    """Delete the files of an old run except its log, and folders that are then empty; nothing else."""
-    for path in sorted(run.folder.rglob("*"), reverse=True):  # contents before their folder
-        name = path.relative_to(run.folder).as_posix()
-        if path.is_dir():
-            with suppress(OSError):  # not empty
-                path.rmdir()
-        elif OWN.fullmatch(name) and path not in (run.log, run.folder / LOCK):
-            path.unlink(missing_ok=True)
-
-
 def append(run: Run, event: str, **values: Any) -> None:
     """Append a line to the log, after ending a truncated last line."""
     try:
         with run.log.open("ab+") as log:
-            separator = b""
-            if log.tell():
-                log.seek(-1, 2)
-                separator = b"" if log.read(1) == b"\n" else b"\n"
+            log.seek(max(0, log.tell() - 1))
+            separator = b"" if log.read(1) in (b"", b"\n") else b"\n"
             log.write(separator + json.dumps({"event": event, **values}).encode() + b"\n")
     except OSError as error:
         raise OutputError(f"Could not write {run.log}: {error.strerror or error}.") from error
@@ -179,18 +168,13 @@ def read_log(run: Run, start: int = 0) -> list[dict[str, Any]]:
     """Records of the log from byte `start` on, without truncated and damaged lines; none without a log."""
     if not run.log.exists():
         return []
+    records = []
     with run.log.open("rb") as log:
         log.seek(start)
-        lines = log.read().decode("utf-8", errors="replace").splitlines()
-    records = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and "event" in record:
-            records.append(record)
-    return records
+        for line in log.read().decode("utf-8", errors="replace").splitlines():
+            with suppress(ValueError):
+                records.append(json.loads(line))
+    return [record for record in records if isinstance(record, dict) and "event" in record]
 
 
 def evaluations(run: Run) -> list[dict[str, Any]]:

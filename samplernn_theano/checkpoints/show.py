@@ -28,12 +28,9 @@ def describe(runs: Sequence[RunStatus]) -> str:
         (run,) = runs
         facts = {"run": str(run.folder)} | _arguments(run) | _facts(run)
         return "\n".join([*format_table([[k, v] for k, v in facts.items()]), *_advice(run), "", plot(runs)])
-    letters = _letters(runs)
-    columns = [_differing(run, runs) | _facts(run) for run in runs]
-    lines = [
-        escape_control_characters(f"{letter}  {run.folder}")
-        for letter, run in zip(letters, runs, strict=True)
-    ]
+    letters, columns = _letters(runs), [_differing(run, runs) | _facts(run) for run in runs]
+    named = zip(letters, runs, strict=True)
+    lines = [escape_control_characters(f"{letter}  {run.folder}") for letter, run in named]
     for table in _side_by_side(letters, columns):
         lines += ["", *table]
     return "\n".join([*lines, "", plot(runs)])
@@ -89,11 +86,10 @@ def _nearest_preset(hp: HyperParameters) -> tuple[str, list[str]]:
 
 def _differing(run: RunStatus, others: Sequence[RunStatus]) -> dict[str, str]:
     """Model of a run, and its arguments that are not the same in all runs."""
-    every = [_all_arguments(one) for one in others]
+    own, every = _all_arguments(run), [_all_arguments(one) for one in others]
     names = dict.fromkeys(name for one in every for name in one)
-    own = _all_arguments(run)
-    different = {name for name in names if len({one.get(name, "-") for one in every}) > 1}
-    return {"model": run.family or "unknown"} | {n: own.get(n, "-") for n in names if n in different}
+    different = [name for name in names if len({one.get(name, "-") for one in every}) > 1]
+    return {"model": run.family or "unknown"} | {name: own.get(name, "-") for name in different}
 
 
 def _all_arguments(run: RunStatus) -> dict[str, str]:

@@ -58,9 +58,7 @@ class RunStatus:
 
 
 def _curve(records: Sequence[Mapping[str, Any]], key: str) -> Curve:
-    """The finite values of `key`."""
-    points = [(r["iteration"], r[key]) for r in records if _is_number(r.get(key))]
-    return [(iteration, cost) for iteration, cost in points if math.isfinite(cost)]
+    return [(r["iteration"], r[key]) for r in records if _is_number(r.get(key)) and math.isfinite(r[key])]
 
 
 def _is_number(value: Any) -> bool:
@@ -80,35 +78,27 @@ def read(folder: str | Path) -> RunStatus:
 
 
 def _ours(run: Run) -> RunStatus:
-    header = _header(run.last)
+    try:
+        settings = read_json(run.settings) if run.settings.exists() else {}
+    except HyperParameterError as error:
+        raise CheckpointError(str(error)) from error
+    header, log = _header(run.last), run_folder.read_log(run)
     # The checkpoint has the schedule of a resumed run, which may differ from the first one.
-    settings = _settings(run) | header.get("settings", {})
-    log, progress = run_folder.read_log(run), header.get("progress", {})
-    schedule = settings.get("schedule")
+    settings |= header.get("settings", {})
+    progress, schedule = header.get("progress", {}), settings.get("schedule")
+    options = {**settings, "learning_rate": stored_schedule(settings).get("learning_rate")}
+    shown = ["data", "learning_rate", "seed", "backend"] + ["ip_weight"] * bool(settings.get("ip_weight"))
     return RunStatus(
         folder=run.folder,
         state=_state(run, log),
         family=settings.get("family"),
         hp=_hyperparameters(settings),
-        options=_options(settings),
+        options={name: options[name] for name in shown if options.get(name) is not None},
         n_parameters=next((r["parameters"] for r in reversed(log) if "parameters" in r), None),
         schedule=None if schedule is None else Schedule(**_known(Schedule, schedule)),
         checkpoint_progress=progress if "iteration" in progress else None,
         records=[r for r in log if _is_number(r.get("iteration")) and _is_number(r.get("seconds"))],
     )
-
-
-def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    settings = {**settings, "learning_rate": stored_schedule(settings).get("learning_rate")}
-    shown = ["data", "learning_rate", "seed", "backend"] + ["ip_weight"] * bool(settings.get("ip_weight"))
-    return {name: settings[name] for name in shown if settings.get(name) is not None}
-
-
-def _settings(run: Run) -> dict[str, Any]:
-    try:
-        return read_json(run.settings) if run.settings.exists() else {}
-    except HyperParameterError as error:
-        raise CheckpointError(str(error)) from error
 
 
 def _header(checkpoint: Path) -> dict[str, Any]:
@@ -186,13 +176,13 @@ def seconds_left(run: RunStatus) -> float | None:
     """Seconds of training to the nearest limit of the schedule, without evaluations; None if unknown."""
     if run.schedule is None or not run.records:
         return None
-    now, speed, limits = _progress(run), recent_speed(run.records), []
-    if speed and run.schedule.max_iters is not None:
-        limits.append((run.schedule.max_iters - now.iteration) / speed)
-    if speed and run.schedule.max_epochs is not None and run.checkpoint_progress:
-        limits.append((run.schedule.max_epochs * now.batches_per_epoch - now.iteration) / speed)
-    if run.schedule.max_minutes is not None:
-        limits.append(60 * run.schedule.max_minutes - now.seconds)
+    now, speed, schedule = _progress(run), recent_speed(run.records), run.schedule
+    iterations = [schedule.max_iters]
+    if schedule.max_epochs is not None and run.checkpoint_progress:
+        iterations.append(schedule.max_epochs * now.batches_per_epoch)
+    limits = [(n - now.iteration) / speed for n in iterations if speed and n is not None]
+    if schedule.max_minutes is not None:
+        limits.append(60 * schedule.max_minutes - now.seconds)
     return max(0.0, min(limits)) if limits else None
 
 

@@ -37,7 +37,7 @@ def prepare_generator(
 
 
 def generate(
-    checkpoint: str | Path | LoadedModel,
+    model: str | Path | LoadedModel,
     seconds: float | None = None,
     n_seqs: int = 1,
     *,
@@ -45,13 +45,26 @@ def generate(
     temperature: float | Sequence[float] = 1.0,
     top_p: float = 1.0,
     primes: str | Path | Sequence[str | Path] = (),
-    silent: range = range(0),
     backend: str | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Generate sound block by block, in constant memory; endless unless `seconds` are given.
 
-    The other arguments are as in `Request`. All are checked, and the model is loaded and compiled, before the
-    first block is requested. Blocks do not contain the primes.
+    All arguments are checked, and the model is loaded and compiled, before the first block is requested.
+
+    Parameters
+    ----------
+    model : path or LoadedModel
+        A checkpoint (.npz), parameters of the original (.pkl), a run folder, or what `load` returned.
+    seconds : float, optional
+        Length of each sequence.
+    seed : int
+        Sequence i depends on it and on i alone.
+    temperature : float or sequence of float
+        One for all sequences, or one for each.
+    top_p : float
+        Below 1: draw from the most probable levels alone, those that have this probability together.
+    primes : path or sequence of path
+        Recordings to continue; they are not part of the blocks.
 
     Returns
     -------
@@ -62,10 +75,10 @@ def generate(
         raise HyperParameterError(f"seconds is {seconds}; give a positive number, or None: endless.")
     paths = tuple(map(Path, [primes] if isinstance(primes, str | Path) else primes))
     temperatures = tuple(map(float, np.atleast_1d(temperature)))
-    request = Request(n_seqs, seed, temperatures, top_p, paths, silent, backend=backend)
-    model = checkpoint if isinstance(checkpoint, LoadedModel) else load.read(checkpoint)
+    request = Request(n_seqs, seed, temperatures, top_p, paths, backend=backend)
+    loaded = model if isinstance(model, LoadedModel) else load.read(model)
     left = math.inf if seconds is None else max(1, round(seconds * SAMPLE_RATE))
-    return _amplitude_blocks(prepare_generator(model, request), left)
+    return _amplitude_blocks(prepare_generator(loaded, request), left)
 
 
 def _amplitude_blocks(generator: Generator, left: float) -> Iterator[NDArray[np.float32]]:

@@ -91,11 +91,10 @@ def rewind(tree: ResultTree, discarded: Sequence[Mapping[str, Any]]) -> None:
         after = {key: [values[i] for i in remaining] for key, values in log.items()}
         pickles.write(tree.log, after | ({RESUMED: resumed} if resumed else {}))
     for evaluation in evaluations:
-        name = tags.params_name(*params_name_of(evaluation))
-        (tree.params / name).unlink(missing_ok=True)
-        stem = name.replace("params", "sample", 1).removesuffix(".pkl")
-        for path in tree.samples.glob(f"{stem}_*.wav"):
-            path.unlink()
+        path = tree.params / tags.params_name(*params_name_of(evaluation))
+        path.unlink(missing_ok=True)
+        for sample in tree.samples.glob(f"{path.stem.replace('params', 'sample', 1)}_*.wav"):
+            sample.unlink()
 
 
 def log_of(

@@ -125,21 +125,12 @@ def test_a_run_resumes_where_the_original_would(family, tmp_path):
     convert(tree.folder, tmp_path / "run")
     last = npz.load(Run(tmp_path / "run").last)
     log = results_folder.read_log(tree)
-    assert last.progress == asdict(
-        Progress(
-            batches_per_epoch=96,
-            iteration=97,
-            epoch=1,
-            batch=golden["iters_to_consume"],
-            seconds=log["train time"][2],
-            best_valid=golden["other"][0],
-            best_test=golden["other"][1],
-            best_iteration=97,
-            last_monitor_iteration=97,
-            last_monitor_seconds=log["train time"][2],
-            minibatch=float(golden["res_path"].split("_tr")[1][:6]),
-        )
-    )
+    expected = {"batches_per_epoch": 96, "epoch": 1, "batch": golden["iters_to_consume"]}
+    expected |= {name: 97 for name in ("iteration", "best_iteration", "last_monitor_iteration")}
+    expected |= {name: log["train time"][2] for name in ("seconds", "last_monitor_seconds")}
+    expected |= {"best_valid": golden["other"][0], "best_test": golden["other"][1]}
+    expected["minibatch"] = float(golden["res_path"].split("_tr")[1][:6])
+    assert last.progress == asdict(Progress(**expected))
     assert last.hp == results_folder.settings(tree).hp and not last.adam and not last.states
     assert last.settings == json.loads(Run(tmp_path / "run").settings.read_text())
     assert last.settings["hyperparameters"] == asdict(last.hp)
@@ -231,17 +222,12 @@ def test_any_log_of_the_original_becomes_ours_and_back(rows, resumed):
             log[key].append(value)
     ours = evaluations_of(log)
     assert log_of(ours) == log and [record["test"] is not None for record in ours] == best
+    with pytest.raises(CheckpointError, match="not as many values of 'train time' as evaluations"):
+        evaluations_of(log | {"train time": []})
     resumed = sorted(n for n in resumed if n <= len(rows))
     records = from_original.log_records(log | {RESUMED: resumed})
     assert [r["iteration"] // 10 for r in records if r["event"] == "resume"] == resumed
     assert [r for r in records if r["event"] == "monitor"] == [{"event": "monitor", **r} for r in ours]
-
-
-def test_a_log_that_lacks_something_is_refused(tmp_path):
-    log = results_folder.read_log(TREES["one_tier"])
-    del log["train time"]
-    with pytest.raises(CheckpointError, match="not as many values of 'train time' as evaluations"):
-        evaluations_of(log)
 
 
 @each_family
@@ -257,12 +243,8 @@ def test_parameters_become_a_checkpoint_and_come_back_byte_for_byte(family, tmp_
     assert (at["minibatch"], at["best_valid"]) == (name.train, log["valid NLL (bits)"][1])
     convert(tmp_path / "ours.npz", tmp_path / "theirs.pkl")
     assert (tmp_path / "theirs.pkl").read_bytes() == path.read_bytes()
-
-
-def test_of_a_results_folder_the_best_becomes_a_checkpoint_that_replaces_another(tmp_path):
-    (tmp_path / "best.npz").write_text("old")
-    convert(TREES["wavenet"].folder, tmp_path / "best.npz", overwrite=True)
-    assert npz.load(tmp_path / "best.npz").progress["iteration"] == 97
+    convert(tree.folder, tmp_path / "ours.npz", overwrite=True)  # of a folder the best, here the last
+    assert npz.load(tmp_path / "ours.npz").progress["iteration"] == 97
 
 
 def test_unknown_hyperparameters_of_a_single_file_are_assumed_and_named(tmp_path, capsys):
@@ -326,13 +308,18 @@ def test_the_experiment_is_called_as_the_run_and_the_data_set_as_its_files(tmp_p
         convert(run.folder, tmp_path / "c")
 
 
-def test_resumptions_are_logged_once_for_each_evaluation(tmp_path):
-    run = made_run(tmp_path / "run")
+def test_resumptions_are_logged_once_and_a_command_line_that_is_no_safe_name_is_not_used(tmp_path):
+    run = made_run(tmp_path / "run", original_argv=["..", "--which_set", "MUSIC", "--dim", "4"])
     lines = run.log.read_text().splitlines()
     resume = json.dumps({"event": "resume", "iteration": 0})
     run.log.write_text("\n".join([resume, *lines[:5], resume, resume, *lines[5:], resume, '{"cut sh']))
     convert(run.folder, tmp_path / "theirs")
     assert results_folder.read_log(only_tree(tmp_path / "theirs"))[RESUMED] == [2, 3]
+    assert pickles.read(only_tree(tmp_path / "theirs").args)[0] == "models/one_tier/one_tier.py"
+    run.log.unlink()
+    with pytest.raises(CheckpointError, match="No checkpoint of .*run belongs to an .* output FILE.pkl"):
+        convert(run.folder, tmp_path / "without")
+    assert not list((tmp_path / "without").rglob("args.pkl"))
 
 
 def test_a_stored_command_line_is_replaced_if_it_differs(tmp_path):
@@ -340,23 +327,16 @@ def test_a_stored_command_line_is_replaced_if_it_differs(tmp_path):
     run = Run(tmp_path / "run")
     for path in (run.last, *run.last.parent.glob("i*")):  # the best is enough
         path.unlink()
-    original, stored = results_folder.settings(TREES["one_tier"]), pickles.read(TREES["one_tier"].args)
-    for k, options in enumerate(
-        ({"exp": "CKPT"}, {"settings": ["batch_size=8"]}, {"which_set": "BLIZZ"}, {"exp": "other"})
+    hp, stored = results_folder.settings(TREES["one_tier"]).hp, pickles.read(TREES["one_tier"].args)
+    for k, (options, expected) in enumerate(
+        [
+            ({"exp": "CKPT"}, stored),
+            ({"settings": ["batch_size=8"]}, original_argv(replace(hp, batch_size=8), "MUSIC", "CKPT")),
+            ({"which_set": "BLIZZ", "exp": "other"}, original_argv(hp, "BLIZZ", "other")),
+        ]
     ):
         convert(tmp_path / "run", tmp_path / str(k), **options)
-        argv = pickles.read(only_tree(tmp_path / str(k)).args)
-        if k == 0:
-            assert argv == stored
-        else:
-            hp = replace(original.hp, batch_size=8) if "settings" in options else original.hp
-            assert argv == original_argv(hp, options.get("which_set", "MUSIC"), options.get("exp", "CKPT"))
-
-
-def test_a_command_line_that_is_not_a_safe_name_is_not_used(tmp_path):
-    run = made_run(tmp_path / "run", original_argv=["..", "--which_set", "MUSIC", "--dim", "4"])
-    convert(run.folder, tmp_path / "theirs")
-    assert pickles.read(only_tree(tmp_path / "theirs").args)[0] == "models/one_tier/one_tier.py"
+        assert pickles.read(only_tree(tmp_path / str(k)).args) == expected
 
 
 @pytest.mark.parametrize(
@@ -374,14 +354,6 @@ def test_what_the_original_has_not_is_refused(tmp_path, hp, message):
     assert not (tmp_path / "theirs.pkl").exists()
     if isinstance(hp, OneTier):
         convert(tmp_path / "last.npz", tmp_path / "theirs.pkl", ["normalisation=min-max", "q_type=linear"])
-
-
-def test_a_run_without_a_checkpoint_of_an_evaluation_is_refused(tmp_path):
-    run = made_run(tmp_path / "run")
-    run.log.unlink()
-    with pytest.raises(CheckpointError, match="No checkpoint of .*run belongs to an .* output FILE.pkl"):
-        convert(run.folder, tmp_path / "theirs")
-    assert not list(tmp_path.rglob("args.pkl"))
 
 
 @pytest.fixture(scope="module")
@@ -466,9 +438,8 @@ def test_a_run_in_use_and_one_around_the_source_are_not_replaced(tmp_path):
     before = run.last.read_bytes()
     with locked(run.folder), pytest.raises(OutputError, match="Another process works in"):
         convert(TREES["one_tier"].folder, run.folder, overwrite=True)
-    inner = shutil.copytree(
-        TREES["one_tier"].folder, run.folder / "results_1t" / TREES["one_tier"].folder.name
-    )
+    name = TREES["one_tier"].folder.name
+    inner = shutil.copytree(TREES["one_tier"].folder, run.folder / "results_1t" / name)
     with pytest.raises(OutputError, match="is in .*run, which would be replaced"):
         convert(inner, run.folder, overwrite=True)
     assert run.last.read_bytes() == before and inner.exists()

@@ -16,22 +16,6 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def finished(folder: Path) -> Run:
-    """A run with everything that a run leaves behind."""
-    run = run_folder.create(folder, {"seed": 1})
-    run_folder.append(run, "start")
-    for path in (run.last, run.best, run.plot, run.samples / "a.wav"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("old")
-    return run
-
-
-def test_settings_are_kept(tmp_path):
-    run = run_folder.create(str(tmp_path / "a"), {"seed": 1, "hyperparameters": {"dim": 8}, "name": "♪"})
-    assert json.loads(run.settings.read_text()) == {"seed": 1, "hyperparameters": {"dim": 8}, "name": "♪"}
-    assert files(run.folder) == ["log.jsonl", "settings.json"]
-
-
 @pytest.mark.parametrize("left", ["checkpoints/best.npz", "checkpoints/last.npz"])
 def test_a_run_is_not_overwritten_by_default(tmp_path, left):
     path = tmp_path / left
@@ -43,24 +27,19 @@ def test_a_run_is_not_overwritten_by_default(tmp_path, left):
 
 
 def test_a_run_that_ended_before_its_first_checkpoint_may_be_started_again(tmp_path):
-    run = run_folder.create(tmp_path / "a", {"seed": 1})
+    settings = {"seed": 1, "hyperparameters": {"dim": 8}, "name": "♪"}
+    run = run_folder.create(tmp_path / "a", {"seed": 0})
     run_folder.append(run, "start")
-    assert files(run_folder.create(tmp_path / "a", {"seed": 2}).folder) == ["log.jsonl", "settings.json"]
-    assert run_folder.read_log(run) == []
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_folder_of_other_files_is_left_alone(tmp_path, overwrite):
-    """A wrong folder keeps its files."""
-    (tmp_path / "samples").mkdir()
-    (tmp_path / "samples" / "mine.wav").touch()
-    with pytest.raises(OutputError, match="holds other files"):
-        run_folder.create(tmp_path, {}, overwrite)
-    assert files(tmp_path) == ["samples/mine.wav"]
+    assert files(run_folder.create(str(tmp_path / "a"), settings).folder) == ["log.jsonl", "settings.json"]
+    assert run_folder.read_log(run) == [] and json.loads(run.settings.read_text()) == settings
 
 
 def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(tmp_path):
-    finished(tmp_path)
+    run = run_folder.create(tmp_path, {"seed": 1})
+    run_folder.append(run, "start")
+    for path in (run.last, run.best, run.plot, run.samples / "a.wav"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old")
     others = ["best/my.txt", "notes.txt", "params/my.txt", "samples/old/a.wav"]
     for name in others:
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
@@ -96,15 +75,10 @@ def test_what_is_logged_is_read(tmp_path, records):
     assert len(run.log.read_bytes().split(b"\n")) == len(records) + 1  # a line for each
 
 
-def logged(folder: Path) -> Run:
-    run = Run(folder)
+def test_a_truncated_last_line_is_skipped(tmp_path):
+    run = Run(tmp_path)
     run_folder.append(run, "train", iteration=1, nll_bits=7.5)
     run_folder.append(run, "train", iteration=2, nll_bits=6.5)
-    return run
-
-
-def test_a_truncated_last_line_is_skipped(tmp_path):
-    run = logged(tmp_path)
     whole, records = run.log.read_bytes(), run_folder.read_log(run)
     first = whole.index(b"\n") + 1
     for length in range(first, len(whole) - 1):
@@ -120,17 +94,20 @@ def test_a_log_that_cannot_be_written(tmp_path):
         run_folder.append(Run(tmp_path / "gone"), "start")
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("logged", [False, True])
 @pytest.mark.parametrize(
     "name", ["params/my.txt", "params/params_e0_i1_t0.00_tr1.0_v1.0.pkl", "samples/my.wav"]
 )
-def test_a_folder_that_only_looks_like_a_run_is_left_alone(tmp_path, name):
+def test_a_folder_of_other_files_or_that_only_looks_like_a_run_is_kept(tmp_path, name, logged, overwrite):
     """A log is not enough: before its first checkpoint a run has written only files that may be replaced."""
-    run_folder.append(run_folder.create(tmp_path / "a", {}), "start")
+    if logged:
+        run_folder.append(run_folder.create(tmp_path / "a", {}), "start")
     path = tmp_path / "a" / name
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     path.write_text("mine")
     with pytest.raises(OutputError, match=f"holds other files .{path.name}."):
-        run_folder.create(tmp_path / "a", {})
+        run_folder.create(tmp_path / "a", {}, overwrite)
     assert path.read_text() == "mine"
 
 

@@ -17,16 +17,12 @@ sounds = hnp.arrays(np.float32, st.integers(1, 200), elements=st.floats(-1, 1, w
 @given(sounds)
 def test_a_waveform_has_no_offset_and_a_fixed_peak(x):
     y = waveform(x)
+    assert not waveform(np.full(10 * len(x), x[0])).any()  # a constant
     if np.ptp(x) < 1e-5:
         return
     assert np.abs(y).max() == pytest.approx(PEAK, rel=1e-5)
     assert abs(y.mean(dtype=float)) < 2e-7 / np.ptp(x)
     assert np.ptp(x) * np.corrcoef(x, y)[0, 1] == pytest.approx(np.ptp(x), rel=1e-3)
-
-
-@pytest.mark.parametrize("value", [-1.0, -0.3, 0.0, 0.7])
-def test_a_constant_becomes_silence(value):
-    assert not any(waveform(np.full(n, value, np.float32)).any() for n in (1, 1000, 10**6))
 
 
 @given(sounds, st.lists(st.integers(1, 199), max_size=5))

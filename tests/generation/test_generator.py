@@ -17,15 +17,12 @@ from tests.generation.test_samplers import parameters
 
 
 def test_samples_and_states_must_be_finite():
-    def broken(sample, state):
-        run = lambda *_: (np.full((2, 10), sample, np.float32), {"h0": np.full(2, state)})  # noqa: E731
-        generator = simple(hp=REAL)
-        return replace(generator, sampler=replace(generator.sampler, run=run))
-
+    generator = simple(hp=REAL)
     for sample, state in ((np.nan, 0), (np.inf, 0), (0, np.nan), (0, -np.inf)):
+        new = np.full((2, 10), sample, np.float32), {"h0": np.full(2, state)}
+        sampler = replace(generator.sampler, run=lambda *_, new=new: new)
         with pytest.raises(CheckpointError, match="not finite.*use another checkpoint"):
-            next(blocks(broken(sample, state), {}))
-    next(blocks(broken(0, 0), {}))
+            next(blocks(replace(generator, sampler=sampler), {}))
 
 
 @pytest.mark.parametrize("first", [0, 20])

@@ -73,17 +73,19 @@ def test_shapes_that_do_not_fit_each_other_are_refused(name, shape):
         infer(params)
 
 
+TWO = {"dim": 8, "batch_size": 2, "n_frames": 4, "frame_size": 4, "n_rnn": 1}
+
+
 @pytest.mark.parametrize(
     "hp",
     [
-        KTier(dim=8, q_levels=16, seq_len=32, batch_size=2, emb_size=4, frame_sizes=(16, 8, 2)),
-        KTier(dim=8, q_levels=16, seq_len=32, batch_size=2, emb_size=4, frame_sizes=(8, 2)),
-        SampleRNNGMM(dim=8, batch_size=2, n_frames=4, frame_size=4, n_rnn=1),
+        *(KTier(dim=8, q_levels=16, seq_len=32, emb_size=4, frame_sizes=s) for s in ((16, 8, 2), (8, 2))),
+        SampleRNNGMM(**TWO),
         RNNGMM(dim=8, batch_size=2, seq_len=16),
-        TwoTier(dim=8, q_levels=16, batch_size=2, n_frames=4, frame_size=4, n_rnn=1, sample_input="real"),
-        TwoTier(dim=8, q_levels=16, batch_size=2, n_frames=4, frame_size=4, n_rnn=1, multi_softmax=True),
+        TwoTier(**TWO, q_levels=16, sample_input="real"),
+        TwoTier(**TWO, q_levels=16, multi_softmax=True),
     ],
-    ids=["k_tier of 4", "k_tier of 3", "samplernn_gmm", "rnn_gmm", "real input", "multi_softmax"],
+    ids=str,
 )
 def test_models_that_only_we_have_are_not_taken_for_the_originals(hp):
     params = Parameters()

@@ -33,12 +33,6 @@ def test_order_is_that_of_the_authors_data_sets(n):
     assert [names[i] for i in shuffled(n)] == DATA_SETS[f"file_number_order_{n}"].tolist()
 
 
-def test_random_numbers_of_python_2_and_3_are_the_same():
-    """What the emulation rests on."""
-    generator = random.Random(123)
-    assert [generator.random() for _ in range(20)] == ORDERS["py2_random_seed123_first_20_random"]
-
-
 def test_random_numbers_elsewhere_are_left_alone():
     random.seed(5)
     expected = random.random()

@@ -49,29 +49,22 @@ def test_what_is_read_from_a_tag_is_what_was_asked_for(exp, dim, skip, rate, mu_
     assert from_tag(name, "three_tier") == (hp, "BLIZZ", rate)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "run7",
-        "models-one_tier-one_tier.py",
-        "models-one_tier-one_tier.py-expA-dim16-dim32-lr0.001",  # which of the two?
-        "models-one_tier-one_tier.py-expA-dim16-layers7-lr0.001",
-        "models-one_tier-one_tier.py-dimX-lr0.001",
-        "models-one_tier-one_tier.py-expA-dim16-lr0.0.1",
-        "models-one_tier-one_tier.py-expA-rnn_typeMLP-lr0.001",
-    ],
-)
+SCRIPT = "models-one_tier-one_tier.py"
+ENDS = [
+    "",
+    "-expA-dim16-dim32-lr0.001",
+    "-expA-dim16-layers7-lr0.001",
+    "-dimX-lr0.001",
+    "-expA-dim16-lr0.0.1",
+]
+
+
+@pytest.mark.parametrize("name", ["", "run7", *(SCRIPT + end for end in [*ENDS, "-rnn_typeMLP-lr0.001"])])
 def test_a_name_that_is_no_tag_is_refused(name):
     with pytest.raises(CheckpointError, match="give the hyper-parameters"):
         from_tag(name, "one_tier")
-
-
-def test_a_tag_whose_values_contradict_each_other_is_refused():
-    with pytest.raises(
-        CheckpointError, match="does not fit a one_tier model: --skip_conn True needs at least two"
-    ):
-        from_tag("models-one_tier-one_tier.py-expA-n_rnn1-skip_connT-lr0.001", "one_tier")
+    with pytest.raises(CheckpointError, match="does not fit .*: --skip_conn True needs at least two"):
+        from_tag(f"{SCRIPT}-expA-n_rnn1-skip_connT-lr0.001", "one_tier")
 
 
 def test_what_the_original_does_not_have_is_refused():

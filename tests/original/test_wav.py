@@ -1,6 +1,5 @@
 """The original's sound files, byte for byte, against files that it wrote under Python 2."""
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,7 @@ WRITTEN = np.load(GOLDEN / "sampling" / "write_audio_file.npz")
 FAMILIES = ["one_tier", "two_tier", "three_tier", "wavenet"]
 
 
-@pytest.fixture(autouse=True)
-def no_warning():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.filterwarnings("error")
 
 
 @pytest.mark.parametrize("name", ["lin256", "lin16", "mulaw256", "constant"])

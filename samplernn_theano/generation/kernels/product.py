@@ -112,8 +112,12 @@ def _write_tile(context, builder, signature, arguments, rows, panels):
     k = builder.phi(integer)
     sums = [builder.phi(vector) for _ in targets]
     weights = [load(at(data, (k, LANES))) for data in columns]
-    if rows > 2:
-        _prefetch(builder, at(columns[0], (k, LANES), (PREFETCH,)))
+    if rows > 2:  # the cache line may lie outside the array: this cannot fail
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        address = builder.bitcast(at(columns[0], (k, LANES), (PREFETCH,)), byte)
+        builder.call(prefetch, [address, flag(0), flag(3), flag(1)])
     new_sums = []
     for i in range(rows):
         value = _spread(builder, builder.load(at(x_rows[i], (k,))), vector)
@@ -140,15 +144,6 @@ def _spread(builder, value, vector):
     undefined, index = ir.Constant(vector, ir.Undefined), ir.IntType(32)
     single = builder.insert_element(undefined, value, index(0))
     return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
-
-
-def _prefetch(builder, address):
-    """Prefetch the cache line of an address, which may lie outside the array: this cannot fail."""
-    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-    function = builder.module.declare_intrinsic(
-        "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-    )
-    builder.call(function, [builder.bitcast(address, byte), flag(0), flag(3), flag(1)])
 
 
 _tile_1x4, _tile_1x1 = _tile(1, 4), _tile(1, 1)
