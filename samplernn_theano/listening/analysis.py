@@ -29,10 +29,9 @@ COLOURS = ("#0072b2", "#d9d9d9", "#e69f00")
 
 
 def read_all(folder: Path, test: Test, files: Sequence[Path]) -> tuple[list[Listener], list[str], int]:
-    """Read all results: those stored by the server, the files in `folder`/results, and `files`.
+    """The first result of each listener, a sentence for each left out, and the number of further ones.
 
-    Returns the first result of each listener, a sentence for each result that is left out, and the number of
-    further results.
+    They are those stored by the server, the files in `folder`/results, and `files`.
     """
     found, problems = responses.read_store(folder / responses.STORE, test)
     own = sorted(p for p in (folder / "results").glob("*") if p.suffix in (".json", ".xml"))
@@ -110,17 +109,18 @@ def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
 def _pair(
     counts: NDArray[np.int64], drawn: NDArray[np.int64] | None, systems: Sequence[str], i: int, j: int
 ) -> dict[str, Any]:
-    a, none, b = np.moveaxis(counts[:, [0, 1, 0], [i, i, j], [j, j, i]], -1, 0)
-    votes = {name: int(of_each.sum()) for name, of_each in zip(SHARES, (a, none, b), strict=True)}
-    whole = sum(votes.values())
-    found: dict[str, Any] = {"a": systems[i], "b": systems[j], **votes, "p_holm": None}
-    found["p_value"] = statistics.sign_flip_test(a - b) if whole else None
-    shares = dict.fromkeys(SHARES)
+    which = (slice(None), [0, 1, 0], [i, i, j], [j, j, i])
+    votes = counts[which]  # (listeners, 3): for A, for none, for B
+    total, whole = votes.sum(axis=0), int(votes.sum())
+    p = statistics.sign_flip_test(votes[:, 0] - votes[:, 2]) if whole else None
+    found: dict[str, Any] = {"a": systems[i], "b": systems[j], "p_value": p, "p_holm": None}
+    shares: Any = [None] * 3
     if drawn is not None:
-        each = drawn[:, [0, 1, 0], [i, i, j], [j, j, i]]
         with np.errstate(invalid="ignore"):
-            shares = dict(zip(SHARES, (each / each.sum(axis=1, keepdims=True)).T, strict=True))
-    return found | {SHARES[name]: statistics.share(n, whole, shares[name]) for name, n in votes.items()}
+            shares = (drawn[which] / drawn[which].sum(axis=1, keepdims=True)).T
+    for (name, share), n, own in zip(SHARES.items(), total.tolist(), shares, strict=True):
+        found |= {name: n, share: statistics.share(n, whole, own)}
+    return found
 
 
 def _ranking(
@@ -162,12 +162,10 @@ def run(folder: Path, files: Sequence[Path], out: Path | None, csv: Path | None)
     if not found["votes"]:
         raise DataError(f"There are no votes in {folder} yet; collect some, or name result files.")
     print(describe(found), flush=True)
-    if csv:
-        write_csv(csv, found)
-        print(f"Wrote the table {csv}")
-    if out:
-        draw(out, found)
-        print(f"Wrote the figure {out}")
+    for path, write, kind in ((csv, write_csv, "table"), (out, draw, "figure")):
+        if path:
+            write(path, found)
+            print(f"Wrote the {kind} {path}")
     return 2 if found["problems"] else 0
 
 
@@ -220,9 +218,8 @@ def write_csv(path: Path, found: Mapping[str, Any]) -> None:
         row["votes"] = sum(pair[name] for name in SHARES)
         for which in SHARES.values():
             row |= {f"{which}_{name}".removesuffix("_value"): limit for name, limit in pair[which].items()}
-        row["p_sign_flip_over_listeners"] = pair["p_value"]
-        row["p_sign_flip_over_listeners_holm"] = pair["p_holm"]
-        rows.append(row)
+        p = "p_sign_flip_over_listeners"
+        rows.append(row | {p: pair["p_value"], f"{p}_holm": pair["p_holm"]})
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
@@ -230,10 +227,7 @@ def write_csv(path: Path, found: Mapping[str, Any]) -> None:
 
 
 def draw(path: Path, found: Mapping[str, Any]) -> None:
-    """Draw a summary as stacked bars, one for each pair of systems, as in the paper's figures 3 and 4.
-
-    Below each bar are the intervals of both shares, of A from the left end and of B from the right end.
-    """
+    """Draw a summary as stacked bars, one for each pair of systems, as in the paper's figures 3 and 4."""
     pairs = found["pairs"]
     figure = new_figure(9, 1.6 + 0.85 * len(pairs))
     axes = figure.subplots()
@@ -267,6 +261,7 @@ def _draw_bar(axes: Axes, row: int, pair: Mapping[str, Any]) -> None:
             label = f"{pair[name]} ({width:.0f} %)" if width >= 12 else str(pair[name])
             axes.text(left + width / 2, row, label, ha="center", va="center", fontsize=9, color=ink)
         left += width
+    # Below, the intervals of both shares: of A from the left end, of B from the right end.
     for which, height, colour in (("share_a", 0.29, COLOURS[0]), ("share_b", 0.37, COLOURS[2])):
         limits = np.array([100 * pair[which][name] for name in ("low", "value", "high")])
         low, value, high = limits if which == "share_a" else 100 - limits

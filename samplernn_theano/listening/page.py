@@ -50,8 +50,8 @@ def make(
 ) -> Result:
     """Make an A/B preference test of the sounds of at least two systems, given as folders by their names.
 
-    The same arguments and files give the same test, with the same id. With `post` the page sends the votes to
-    its server; `overwrite` replaces a test without results. `stimuli.choose` describes how sounds are chosen.
+    The same arguments and files give the same test. With `post` the page sends the votes to its server;
+    `overwrite` replaces a test without results. `stimuli.choose` describes how sounds are chosen.
     """
     _check_out(out, overwrite)
     chosen = choose(systems, clips, seconds, seed, leave_out_noise)
@@ -124,18 +124,16 @@ def _page(test: Mapping[str, Any], sounds: Mapping[str, NDArray[np.int16]]) -> s
         style=style,
         script=script,
         test=json.dumps(test).replace("<", r"\u003c"),  # a title must not end the element
-        sounds="\n".join(
-            f'<script type="text/plain" id="sound-{sound}">{_flac(pcm)}</script>'
-            for sound, pcm in sounds.items()
-        ),
+        sounds="\n".join(_element(sound, pcm) for sound, pcm in sounds.items()),
     )
 
 
-def _flac(pcm: NDArray[np.int16]) -> str:
-    """The sound as a FLAC file in base64: supported by all browsers and half as large as wav."""
+def _element(sound: str, pcm: NDArray[np.int16]) -> str:
+    """An element with a FLAC file in base64: supported by all browsers and half as large as wav."""
     file = io.BytesIO()
     soundfile.write(file, pcm, SAMPLE_RATE, "PCM_16", format="FLAC")
-    return base64.b64encode(file.getvalue()).decode("ascii")
+    content = base64.b64encode(file.getvalue()).decode("ascii")
+    return f'<script type="text/plain" id="sound-{sound}">{content}</script>'
 
 
 def describe(result: Result) -> str:

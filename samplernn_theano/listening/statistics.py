@@ -29,9 +29,8 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
 def share(part: int, whole: int, drawn: NDArray[np.float64] | None) -> dict[str, float | None]:
     """A share of votes, ``value``, and its 95 % interval, ``low`` and ``high``; None without votes.
 
-    The limits are the outer ones of Wilson's interval for independent votes and of the bootstrap, which alone
-    is too narrow with few or unanimous listeners. `drawn` (draws,) is the share in bootstrap draws; None with
-    fewer than two listeners.
+    The limits are the outer ones of Wilson's interval for independent votes and of the bootstrap's draws of
+    the share, `drawn` (draws,), which alone is too narrow with few or unanimous listeners.
     """
     if not whole:
         return {"value": None, "low": None, "high": None}
@@ -43,12 +42,10 @@ def share(part: int, whole: int, drawn: NDArray[np.float64] | None) -> dict[str,
 
 
 def sign_flip_test(differences: NDArray[np.int64]) -> float:
-    """The exact two-sided p-value of a sign-flip test over listeners.
+    """The exact two-sided p-value of a sign-flip test (Fisher, The Design of Experiments, 1935, section 21).
 
-    Under the null hypothesis both signs of each listener's difference are equally likely. p is the share of
-    all assignments of signs whose sum is at least as far from 0 as the observed sum (Fisher, The Design of
-    Experiments, 1935, section 21): at least 2^(1 - n) with n nonzero differences. `differences` (listeners,)
-    are each listener's votes for A minus those for B.
+    `differences` (listeners,) are each listener's votes for A minus those for B. p is the share of all
+    assignments of signs whose sum is at least as far from 0 as theirs: at least 2^(1 - n) if n are not 0.
     """
     sizes = np.abs(differences)
     chance = np.ones(1)  # probability of each sum of the positive differences, from 0

@@ -46,10 +46,7 @@ def export(folder: Path, out: Path) -> None:
 
 
 def draw_pairs(test: Test, draws: np.random.Generator) -> list[tuple[str, str]]:
-    """Draw pairs of sounds for one listener; the tool draws their order and sides.
-
-    Pairs of systems occur equally often, within one; a sound repeats only after all others of its system.
-    """
+    """Pairs of sounds for one listener: of systems equally often; a sound repeats after all of its system."""
 
     def shuffled[T](items: Sequence[T]) -> Iterator[T]:
         while True:

@@ -124,9 +124,9 @@ def _versions(attempts: Sequence[Attempt]) -> list[str]:
         found.setdefault(versions, {})[text(attempt.settings.get("git_revision"))] = None
     lines = []
     for versions, revisions in found.items():
-        known = list(filter(None, revisions))
-        code = f"revision{'s' * (len(known) > 1)} {', '.join(known)}" if known else ""
-        lines.append("; ".join(filter(None, [versions, code])))
+        if known := list(filter(None, revisions)):
+            versions += f"; revision{'s' * (len(known) > 1)} {', '.join(known)}"
+        lines.append(versions.removeprefix("; "))
     return [f"Made with {line}." for line in lines if line]
 
 
@@ -187,8 +187,8 @@ def differences(
     known: Sequence[Difference], results: Results, experiments: Mapping[str, Experiment]
 ) -> list[Difference]:
     """The differences that apply to the started experiments; if there are none, all of the scale."""
-    shown = {experiment.name for experiment in experiments.values() if experiment.run in results.attempts}
-    scales = {a.planned_scale for found in results.attempts.values() for a in found} or {results.scale}
-    names = shown or set(experiments)
+    names = {e.name for e in experiments.values() if e.run in results.attempts} or set(experiments)
+    attempts = chain.from_iterable(results.attempts.values())
+    scales = {attempt.planned_scale for attempt in attempts} or {results.scale}
     numbers = {d.number for name in names for scale in scales for d in applying(known, name, scale)}
     return [d for d in known if d.number in numbers]

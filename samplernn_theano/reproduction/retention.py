@@ -51,17 +51,8 @@ def measure(
 ) -> dict[str, Any]:
     """Generate sequences with a second of silence in them and count those that keep the speaker.
 
-    Parameters
-    ----------
-    data : path
-        A data set of two speakers, ideally the training data.
-    clips : int
-        Number of sequences.
-    seed, temperature, backend
-        As in `generation.Request`.
-    out : path, optional
-        A folder for retention.json (the returned values), retention.csv, retention.png and the first
-        `sounds` sequences as wav.
+    `data` is a set of two speakers, ideally the training data. `out` is a folder for retention.json (the
+    returned values), retention.csv, retention.png and the first `sounds` sequences as wav.
 
     Returns
     -------
@@ -203,7 +194,7 @@ def _write(
 
 
 def _row(number: int, pair: list[float], names: list[str]) -> list[Any]:
-    """The row of a sequence in retention.csv. Fields without voice are empty."""
+    """The row of a sequence in retention.csv; fields without voice are empty."""
     shown = ["" if np.isnan(p) else f"{p:.6f}" for p in pair]
     speakers = ["" if np.isnan(p) else names[int(p > 0.5)] for p in pair]
     return [number, *shown, *speakers, int(speakers[0] == speakers[1]) if all(speakers) else ""]

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,7 +56,7 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
         record["command"] = command = plan.command(workflow, step, unit, seed)
         write_text(path, json.dumps(record, indent=2) + "\n")
         if command:
-            code, message = call(command, path.with_suffix(".log"), _environment(workflow))
+            code, message = call(workflow, command, path.with_suffix(".log"))
         if code == 0:
             record["result"] = _result(workflow, step, unit, seed)
     except SampleRNNError as error:
@@ -74,12 +73,14 @@ def run(out: Path, step: str, unit: str, seed: int | None = None, attempt: int =
     return code
 
 
-def call(command: Command, log: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+def call(workflow: Workflow, command: Command, log: Path) -> tuple[int, str]:
     """Run a command, append its output to the file `log`; return its exit code and last error message.
 
     SIGTERM and Ctrl-C are forwarded: a training saves a checkpoint before it exits. The command runs in its
     own session, so that Ctrl-C does not reach it twice, which would kill it.
     """
+    own = {**scales.read(workflow.scale).environment, "PYTHONUNBUFFERED": "1"}
+    cache = {"SAMPLERNN_CACHE": str(workflow.out / ".cache")}  # of compiled programs, shared by all steps
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as file:
         file.write(f"$ {shlex.join(command)}\n".encode())
@@ -90,27 +91,19 @@ def call(command: Command, log: Path, environment: Mapping[str, str]) -> tuple[i
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
-            env=environment,
+            env=cache | os.environ | own,
             start_new_session=True,
         ) as process:
             with signal_handling.handle_signals(process.send_signal, first_only=False):
                 code = process.wait()
     if code < 0:
         return 128 - code, f"{command[0]} was killed by signal {-code}"
-    return code, _last_line(log, start) if code else ""
-
-
-def _environment(workflow: Workflow) -> dict[str, str]:
-    """Environment of a command: a compile cache shared by all steps, output without delay."""
-    own = {**scales.read(workflow.scale).environment, "PYTHONUNBUFFERED": "1"}
-    return {"SAMPLERNN_CACHE": str(workflow.out / ".cache"), **os.environ, **own}
-
-
-def _last_line(log: Path, start: int) -> str:
+    if code == 0:
+        return 0, ""
     lines = log.read_bytes()[start:].decode("utf-8", "replace").replace("\r", "\n").splitlines()
     lines = [line for line in lines if line.strip()]
     errors = [line for line in lines if line.startswith("samplernn: ")] or lines or [""]
-    return errors[-1].removeprefix("samplernn: ")
+    return code, errors[-1].removeprefix("samplernn: ")
 
 
 def _result(workflow: Workflow, step: str, unit: str, seed: int | None) -> dict[str, Any]:
@@ -212,13 +205,10 @@ def _summary_line(record: dict[str, Any]) -> str:
 
 
 def _progress(workflow: Workflow, last: Step | None) -> str:
-    """Number of finished steps and estimated time of the others, from the durations of finished ones.
-
-    `last` is the step just finished, whose .done file Snakemake has not written yet.
-    """
+    """Number of finished steps and estimated time of the others, from the durations of finished ones."""
     remaining, durations = [], defaultdict[str, list[float]](list)
     steps = plan.steps(workflow)
-    for one in steps:
+    for one in steps:  # Snakemake has not written the .done file of the last one yet
         path = plan.record_path(workflow.out, *one)
         if one == last or path.with_suffix(".done").exists():
             durations[one[0]].append(json.loads(path.read_text(encoding="utf-8"))["seconds"])

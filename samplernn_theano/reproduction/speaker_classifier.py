@@ -77,18 +77,15 @@ def features(sound: NDArray[np.floating]) -> NDArray[np.float64] | None:
 
 
 def _periods(power: NDArray[np.float64]) -> tuple[NDArray[np.integer], NDArray[np.float64]]:
-    """Period and strength of the largest autocorrelation of each frame, from power spectra (n, FRAME + 1).
-
-    The autocorrelation is divided by the window's (Boersma, 1993), so that short periods are not favoured. If
-    the shortest period is the best one, as in low-pass noise, the strength is 0.
-    """
+    """Period and strength of the largest autocorrelation of each frame, from power spectra (n, FRAME + 1)."""
     window = np.abs(np.fft.rfft(np.hanning(FRAME), 2 * FRAME)) ** 2
     own, of_window = np.fft.irfft(power), np.fft.irfft(window)
+    # Divided by the window's (Boersma, 1993), so that short periods are not favoured.
     correlation = own[:, PITCHES] / own[:, :1] / (of_window[PITCHES] / of_window[0])
     octaves = np.log2(np.arange(PITCHES.start, PITCHES.stop) / PITCHES.start)
     best = (correlation - OCTAVE_COST * octaves).argmax(axis=1)
     strength = correlation[np.arange(len(best)), best]
-    return best + PITCHES.start, np.where(best > 0, strength, 0.0)
+    return best + PITCHES.start, np.where(best > 0, strength, 0.0)  # the first is best in low-pass noise
 
 
 @cache
@@ -102,10 +99,9 @@ def _filters() -> NDArray[np.float64]:
 
 
 def train(folder: str | Path, transform: Transform = np.asarray) -> Classifier:
-    """Train a classifier on the training split of a data set of two speakers, in segments of 2 s.
+    """Train a classifier on the training split of a data set of two speakers.
 
-    It is Fisher's linear discriminant with the shrunk covariance of Ledoit and Wolf (2004), which suits few
-    segments and many features.
+    The shrunk covariance of Ledoit and Wolf (2004) suits few segments and many features.
     """
     try:
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -205,12 +201,11 @@ def _table(folder: str | Path) -> dict[str, list[str]]:
         with open(path, newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 table.setdefault(row["split"], []).append(row["speaker"])
-        known = all(name for own in table.values() for name in own)
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError):
-        known = False
-    if not known:
+        if not all(name for own in table.values() for name in own):
+            raise KeyError
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise DataError(
             f"{path}, the table of clips, has no speakers, or is missing or damaged; make the data set with: "
             f"samplernn prepare RECORDINGS --speakers --out {folder}"
-        )
+        ) from error
     return table

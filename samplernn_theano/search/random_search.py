@@ -7,10 +7,9 @@ STUDY/trials.csv, history.png, ...    results
 
 All trials are drawn when the study is opened, so they do not depend on the number of workers. A worker takes
 the next trial under a lock of the whole study, trains it in a process of its own, and records the best
-validation NLL. That process inherits the lock of the trial: if the worker is killed, the trial is free only
-when its training has ended as well. A running trial whose lock is free was interrupted; the next worker
-resumes it. (Optuna's heartbeat needs a database, starts a new trial in place of resuming the old one, and
-would do so while the training of a killed worker still runs.)
+validation NLL. That process inherits the lock of the trial, so a running trial whose lock is free was
+interrupted; the next worker resumes it. (Optuna's heartbeat needs a database, starts a new trial in place of
+resuming the old one, and would do so while the training of a killed worker still runs.)
 """
 
 import fcntl
@@ -123,15 +122,12 @@ def _open_study(task: Task, drawn: Sequence[dict[str, Any]], about: dict[str, An
                 study.add_trial(create_trial(state=TrialState.WAITING, params=values, distributions=of_trial))
     except Exception as error:  # any error of a database, its driver or a damaged journal
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ReproductionError(
-            f"The storage {where} is damaged or cannot be reached ({reason}); restore a copy, or choose "
-            "another folder with --study: the trained models stay in this one."
-        ) from error
+        problem = f"The storage {where} is damaged or cannot be reached ({reason}); restore a copy"
+        hint = "or choose another folder with --study: the trained models stay in this one."
+        raise ReproductionError(f"{problem}, {hint}") from error
     if other := [name for name, value in about.items() if before.get(name) != value]:
-        raise ReproductionError(
-            f"{where} holds a search with another {other[0]}; give what it was started with, or choose "
-            "another folder with --study."
-        )
+        problem = f"{where} holds a search with another {other[0]}; give what it was started with"
+        raise ReproductionError(f"{problem}, or choose another folder with --study.")
     return study
 
 

@@ -4,8 +4,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from samplernn_theano.cli.figures import add_figure
 from samplernn_theano.cli.options import Parser
+from samplernn_theano.cli.reproduce import add_figure
 from samplernn_theano.data import audio
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.reproduction import figures

@@ -11,7 +11,7 @@ import soundfile
 
 from samplernn_theano.checkpoints import load, npz
 from samplernn_theano.cli.options import Parser
-from samplernn_theano.cli.retention import add_retention
+from samplernn_theano.cli.reproduce import add_retention
 from samplernn_theano.config.hyperparameters import OneTier, SampleRNNGMM, ThreeTier, WaveNet
 from samplernn_theano.generation import generate as generation
 from samplernn_theano.reproduction import retention
