@@ -49,9 +49,6 @@ def cut(seconds, length=4, rate=16000, seed=1):
     return np.stack([long[int(s * rate) :][: length * rate] for s in seconds])
 
 
-# --- a good set ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.filterwarnings("error")
 def test_a_good_set(tmp_path, capsys):
     save(tmp_path, clean())
@@ -104,9 +101,6 @@ def test_repetition_is_no_duplicate(tmp_path, kind):
             else:
                 clip[:] = note(1000 * i + 500, pitch=0.01 * (i + 10 * k + 2))
     assert report(save(tmp_path, splits)).problems == []
-
-
-# --- sound that is shared -----------------------------------------------------------------------------------
 
 
 def test_the_stride_of_one_second(tmp_path):
@@ -177,14 +171,11 @@ def test_parts_that_differ_in_one_sample_are_no_duplicate(change):
     assert longest([a], [b])[0] == {}
 
 
-@pytest.mark.parametrize(("samples", "found"), [(3999, 0), (4000, 1)])
-def test_a_quarter_of_a_second_is_the_least(samples, found):
-    a, b = noise(1)[0], noise(1, seed=1)[0]
-    b[:samples] = a[-samples:]
-    assert len(longest([a], [b])[0]) == found
-
-
-def test_a_common_part_that_is_silent_is_no_duplicate():
+def test_the_least_duplicate_is_a_quarter_of_a_second_and_not_silent():
+    for samples, found in ((3999, 0), (4000, 1)):
+        a, b = noise(1)[0], noise(1, seed=1)[0]
+        b[:samples] = a[-samples:]
+        assert len(longest([a], [b])[0]) == found
     a, b = noise(1)[0], noise(1, seed=1)[0]
     a[-5000:] = b[:5000] = 2**-12 * np.sign(noise(1, 5000)[0])
     assert longest([a], [b])[0] == {}
@@ -192,32 +183,23 @@ def test_a_common_part_that_is_silent_is_no_duplicate():
     assert longest([a], [b])[0][0].samples == 5000
 
 
-def test_identical_clips_of_two_splits(tmp_path):
+def test_identical_clips(tmp_path):
+    """Of two splits they are a problem, even if short and ragged; within a split a note."""
     splits = clean()
-    splits["test"][2] = splits["train"][5]
-    splits["valid"][0] = splits["train"][5]
-    wrong = report(save(tmp_path, splits)).problems
+    splits["test"][2] = splits["valid"][0] = splits["train"][3] = splits["train"][5]
+    found = report(save(tmp_path, splits))
+    wrong = found.problems
     assert len(wrong) == 3
     assert "test clips that share sound with train clips: 1 of 3, 1 of them from end to end" in wrong[0]
-    assert "(number 2 and 5: 0.50 s)" in wrong[0]
+    assert "(number 2 and 3: 0.50 s)" in wrong[0]
     assert wrong[1].startswith("valid clips that share sound with train clips")
     assert wrong[2].startswith("test clips that share sound with valid clips")
-
-
-def test_short_identical_clips_count_in_ragged_sets(tmp_path):
-    splits = {split: [clip[:1000] for clip in clips] for split, clips in clean().items()}
-    splits["test"][1] = splits["train"][7]
-    (sentence,) = report(save(tmp_path, splits)).problems
-    assert "number 1 and 7: 0.06 s" in sentence
-
-
-def test_duplicates_within_a_split_are_noted(tmp_path):
-    splits = clean()
-    splits["train"][3] = splits["train"][6]
-    found = report(save(tmp_path, splits))
-    assert found.problems == []
     (sentence,) = (s for s in found.notes if "share" in s)
     assert sentence.startswith("train clips that share sound with other train clips: 2 of 8, 2 of them")
+    short = {split: [clip[:1000] for clip in clips] for split, clips in clean().items()}
+    short["test"][1] = short["train"][7]
+    (sentence,) = report(save(tmp_path, short)).problems
+    assert "number 1 and 7: 0.06 s" in sentence
 
 
 def test_splits_of_different_types_are_compared(tmp_path):
@@ -257,30 +239,22 @@ def test_a_duplicate_is_found_among_many_positions_with_the_same_sound():
     assert longest([clip], [*others, other]) == ({0: duplicates.Duplicate(20, 4000, False)}, False)
 
 
-# --- what is wrong with single clips ------------------------------------------------------------------------
-
-
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("value", [0, 0.25, "quiet"])
-def test_silent_clips(tmp_path, value):
-    splits = clean()
-    splits["valid"][1] = noise(1)[0] / 1000 if value == "quiet" else value
-    splits["train"][1] = splits["train"][0] = splits["valid"][1]
-    assert report(save(tmp_path, splits)).problems == [
-        "train: silent clips, to be removed: 2 of 8 (numbers 0, 1).",
-        "valid: silent clips, to be removed: 1 of 3 (numbers 1).",
-    ]
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_no_numbers(tmp_path, value):
-    splits = clean()
-    splits["test"][0, 17] = value
-    splits["train"][4] = value
+@pytest.mark.parametrize("value", [0, 0.25, "quiet", np.nan, np.inf, -np.inf])
+def test_silent_clips_and_samples_that_are_no_numbers(tmp_path, value):
+    splits, silent = clean(), np.isfinite(0 if value == "quiet" else value)
+    what = "silent clips, to be removed"
+    if silent:
+        splits["valid"][1] = noise(1)[0] / 1000 if value == "quiet" else value
+    else:
+        what = "clips with NaN or infinite samples, to be removed or repaired"
+        splits["valid"][1, 17] = value
+    splits["train"][1] = splits["train"][0] = splits["valid"][1] if silent else value
     found = report(save(tmp_path, splits))
-    what = "clips with NaN or infinite samples, to be removed or repaired"
-    assert found.problems == [f"train: {what}: 1 of 8 (numbers 4).", f"test: {what}: 1 of 3 (numbers 0)."]
+    assert found.problems == [
+        f"train: {what}: 2 of 8 (numbers 0, 1).",
+        f"valid: {what}: 1 of 3 (numbers 1).",
+    ]
     assert "nan" not in str(found).lower().split("wrong")[0] and "inf" not in found.lines[2]
 
 
@@ -296,17 +270,12 @@ def test_a_bad_set_has_its_report_and_picture(tmp_path, capsys):
     assert (tmp_path / "check.png").exists()
 
 
-def test_splits_of_different_lengths(tmp_path):
-    splits = clean()
-    splits["test"] = splits["test"][:, :7000]
-    (sentence,) = report(save(tmp_path, splits)).problems
-    assert "train 8000 samples, valid 8000 samples, test 7000 samples" in sentence
-
-
-def test_a_ragged_split_next_to_others(tmp_path):
-    splits = {**clean(), "test": list(clean()["test"])}
-    (sentence,) = report(save(tmp_path, splits)).problems
-    assert "train 8000 samples, valid 8000 samples, test ragged" in sentence
+@pytest.mark.parametrize(
+    "other, kind", [(clean()["test"][:, :7000], "7000 samples"), (list(clean()["test"]), "ragged")]
+)
+def test_splits_of_different_lengths(tmp_path, other, kind):
+    (sentence,) = report(save(tmp_path, {**clean(), "test": other})).problems
+    assert f"train 8000 samples, valid 8000 samples, test {kind}" in sentence
 
 
 def test_what_is_only_noted(tmp_path):
@@ -327,20 +296,17 @@ def test_what_is_only_noted(tmp_path):
     assert "test holds 3 clips, too few for a batch of 128" in "".join(found.notes)
 
 
-@pytest.mark.parametrize(
-    ("wave", "clipped"),
-    [
+def test_what_counts_as_clipped():
+    for wave, clipped in (
         ([0, 0.995, 0.995, 0.995, 0], True),
         ([0, -1, -1, -1, -1, 0], True),
         ([0, 0.995, 0.995, 0, 0.995, 0], False),  # never 3 in a row
         ([0, 0.98, 0.98, 0.98, 0], False),  # not at full scale
         ([1, 0.995, 0.995, 0.995, 0], False),  # not the highest
-    ],
-)
-def test_what_counts_as_clipped(wave, clipped):
-    statistics = ClipStatistics()
-    statistics.add(0, np.array(wave))
-    assert (statistics.faults["clipped"] == [0]) is clipped
+    ):
+        statistics = ClipStatistics()
+        statistics.add(0, np.array(wave))
+        assert (statistics.faults["clipped"] == [0]) is clipped, wave
 
 
 def test_the_histogram_counts_every_finite_sample():
@@ -356,9 +322,6 @@ def test_an_empty_split(tmp_path, empty):
     save(tmp_path, {**clean(), **dict.fromkeys(empty, np.empty((0, LENGTH), np.float16))})
     assert check.run(tmp_path, progress=False) == 1
     assert report(tmp_path).problems == [f"{split} holds no clips." for split in empty]
-
-
-# --- the manifest -------------------------------------------------------------------------------------------
 
 
 def sha256(path) -> str:
@@ -418,20 +381,16 @@ def test_a_manifest_of_others_is_no_trouble(tmp_path, manifest):
     assert found.problems == [] and "16000 Hz (assumed)" in found.lines[0]
 
 
-def test_what_cannot_be_read(tmp_path):
+def test_what_cannot_be_read_or_written(tmp_path, capsys):
     with pytest.raises(DataError, match="missing"):
         report(tmp_path / "missing")
-    save(tmp_path, clean())
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(DataError, match="manifest.json cannot be read"):
-        report(tmp_path)
-
-
-def test_a_picture_that_cannot_be_written(tmp_path, capsys):
     save(tmp_path, clean())
     with pytest.raises(OutputError, match="x.png"):
         check.run(tmp_path, tmp_path / "clips_test.npy" / "x.png", progress=False)
     assert "Nothing is wrong" in capsys.readouterr().out  # the report is not lost
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match="manifest.json cannot be read"):
+        report(tmp_path)
 
 
 @pytest.mark.parametrize(
