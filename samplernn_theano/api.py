@@ -5,7 +5,7 @@ the file. None of them installs a signal handler, changes the allocator or print
 asked to, so they can be used in a notebook and in a thread.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from samplernn_theano.data.set_folder import set_files
 from samplernn_theano.errors import DataError
 from samplernn_theano.evaluation import nll
 from samplernn_theano.evaluation.nll import RecordingScore, Scores
-from samplernn_theano.generation import generate as generation
+from samplernn_theano.generation.generate import generate as generate
 from samplernn_theano.models.graph import Form
 from samplernn_theano.training import run as training
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
@@ -214,49 +214,6 @@ def score(
             raise DataError("A recording must be an array of floats (samples,), amplitudes at 16 kHz.")
     scorer = nll.compile_scorer(loaded, backend, for_recordings=True)
     return replace(nll.score_recording(scorer, samples, name, window), file_rate=rate)
-
-
-def generate(
-    model: Model,
-    seconds: float | None = None,
-    n_seqs: int = 1,
-    *,
-    seed: int = 0,
-    temperature: float | Sequence[float] = 1.0,
-    top_p: float = 1.0,
-    primes: str | Path | Sequence[str | Path] = (),
-    backend: str | None = None,
-) -> Iterator[NDArray[np.float32]]:
-    """Generate sound block by block, in constant memory.
-
-    Parameters
-    ----------
-    seconds : float, optional
-        Length of each sequence; without it there is no end.
-    seed : int
-        Sequence i depends on it and on i alone.
-    temperature : float or sequence of float
-        One for all sequences, or one for each.
-    top_p : float
-        Below 1: draw from the most probable levels alone, those that have this probability together.
-    primes : path or sequence of path
-        Recordings to continue; they are not part of the blocks.
-
-    Returns
-    -------
-    iterator of (n_seqs, samples) float32
-        Amplitudes in [-1, 1] at 16 kHz.
-    """
-    return generation.generate(
-        model,
-        seconds,
-        n_seqs,
-        seed=seed,
-        temperature=temperature,
-        top_p=top_p,
-        primes=primes,
-        backend=backend,
-    )
 
 
 def conformance(

@@ -14,13 +14,11 @@ from typing import Any
 
 from samplernn_theano.cli.data import add_check_data, add_prepare
 from samplernn_theano.cli.data_sets import add_data
-from samplernn_theano.cli.figures import add_figure
 from samplernn_theano.cli.files import add_convert, add_inspect, add_show
 from samplernn_theano.cli.generate import add_generate
 from samplernn_theano.cli.listening import add_listening_test
 from samplernn_theano.cli.options import Parser, add, add_backend, add_command
-from samplernn_theano.cli.reproduce import add_reproduce
-from samplernn_theano.cli.retention import add_retention
+from samplernn_theano.cli.reproduce import add_figure, add_reproduce, add_retention
 from samplernn_theano.cli.scores import add_compare, add_evaluate, add_score
 from samplernn_theano.cli.search import add_search
 from samplernn_theano.cli.train import add_resume, add_train, with_family

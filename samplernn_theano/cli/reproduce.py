@@ -1,12 +1,19 @@
-"""The command that reproduces the paper's tables: `samplernn reproduce`."""
+"""The commands that reproduce the paper's tables and figures: `reproduce`, `retention` and `figure`."""
 
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from samplernn_theano.cli.options import add, add_command
-from samplernn_theano.config.argument_types import positive, positive_int
+from samplernn_theano.cli.options import MODEL, Parser, add, add_backend, add_command, add_set, figure_file
+from samplernn_theano.config.argument_types import count, positive, positive_int, seed
+from samplernn_theano.errors import DataError, OutputError, ReproductionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# --- reproduce ----------------------------------------------------------------------------------------------
 
 
 def add_reproduce(commands: Any) -> None:
@@ -51,7 +58,6 @@ def _pair(argument: str) -> tuple[str, str]:
 
 
 def _reproduce(a: argparse.Namespace) -> int:
-    from samplernn_theano.errors import ReproductionError
     from samplernn_theano.reproduction import plan, scales
     from samplernn_theano.reproduction.experiments import (
         read_experiments,
@@ -117,3 +123,94 @@ def _experiments() -> str:
     for test in read_listening_tests().values():
         rows.append([test.name, test.title, "", f"{len(test.systems)} systems"])
     return "\n".join(format_table(rows))
+
+
+# --- retention ----------------------------------------------------------------------------------------------
+
+
+def add_retention(commands: Any) -> None:
+    """Add the command `retention`."""
+    text = "measure if a model keeps the speaker over a second of silence"
+    parser = add_command(commands, "retention", _retention, text)
+    add(parser, "checkpoint", MODEL, Path)
+    text = "data set of two speakers (samplernn prepare --speakers), ideally the training data"
+    add(parser, "--data", text, Path, required=True)
+    add(parser, "--clips", "sequences of 5 s to generate", positive_int, 100)
+    add(parser, "--seed", "seed of the sampling", seed, 0)
+    add(parser, "--temperature", "sampling temperature", positive, 1.0)
+    add(parser, "--out", "folder for retention.json, a table of all sequences and a figure", Path)
+    add(parser, "--sounds", "number of sequences to write to --out as wav", count, 0)
+    add_set(parser, "a hyper-parameter that is not stored in the original's files, such as q_type=mu-law")
+    add_backend(parser)
+
+
+def _retention(a: argparse.Namespace) -> int:
+    from samplernn_theano.checkpoints import load
+    from samplernn_theano.data.manifest import printable
+    from samplernn_theano.evaluation import score_report
+    from samplernn_theano.reproduction import retention
+
+    if a.sounds and a.out is None:
+        raise OutputError("--sounds needs a folder to write to; give --out FOLDER.")
+    model = load.read(a.checkpoint, a.set)
+    print(score_report.describe_model(model), flush=True)
+    sampling = (a.clips, a.seed, a.temperature)
+    result = retention.measure(
+        model, a.data, *sampling, backend=a.backend, out=a.out, sounds=a.sounds, progress=True
+    )
+    print(printable(retention.describe(result)))
+    if a.out:
+        print(f"In {a.out}: retention.json, retention.csv, retention.png")
+    return 0
+
+
+# --- figure -------------------------------------------------------------------------------------------------
+
+
+def add_figure(commands: Any) -> None:
+    """Add the command `figure`."""
+    parser = commands.add_parser("figure", help="draw figure 2 of the paper: waveforms")
+    figures = parser.add_subparsers(title="figures", metavar="FIGURE", required=True, parser_class=Parser)
+    text = "figure 2: waveforms of data and of generated samples"
+    waveforms = add_command(figures, "waveforms", _waveforms, text)
+    text = (
+        "name of a data set, a recording of it (or its folder: the first test clip), and a generated sound; "
+        "may be repeated"
+    )
+    column = {"metavar": "NAME=DATA:SOUND", "action": "append", "required": True}
+    add(waveforms, "--column", text, _column, **column)
+    add(waveforms, "--out", "image file to write, .png, .pdf or .svg", figure_file, required=True)
+
+
+def _waveforms(a: argparse.Namespace) -> int:
+    from samplernn_theano.data import audio
+    from samplernn_theano.reproduction import figures
+
+    columns = {name: (_recording(data), audio.read_mono(sound)) for name, data, sound in a.column}
+    figures.waveforms(a.out, columns)
+    print(f"Wrote {a.out}")
+    return 0
+
+
+def _recording(path: Path) -> "NDArray[np.floating]":
+    """Read an audio file, or the first clip of a data set's test split."""
+    from samplernn_theano.data import audio, dataset
+
+    if not path.is_dir():
+        return audio.read_mono(path)
+    test = dataset.load_split(path, "test")
+    if not len(test):
+        raise DataError(f"The test split of {path} has no clips; give a recording instead.")
+    return test[0]
+
+
+def _column(argument: str) -> tuple[str, Path, Path]:
+    """Parse NAME=DATA:SOUND."""
+    name, equals, files = argument.partition("=")
+    data, colon, sound = files.partition(":")
+    if not (name and equals and data and colon and sound) or ":" in sound:
+        raise argparse.ArgumentTypeError(
+            f"{argument!r} is not NAME=DATA:SOUND, such as music=data/music:out.wav (file names with a colon "
+            "are not supported)"
+        )
+    return name, Path(data), Path(sound)

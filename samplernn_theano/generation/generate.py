@@ -45,6 +45,7 @@ def generate(
     temperature: float | Sequence[float] = 1.0,
     top_p: float = 1.0,
     primes: str | Path | Sequence[str | Path] = (),
+    silent: range = range(0),
     backend: str | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Generate sound block by block, in constant memory; endless unless `seconds` are given.
@@ -65,6 +66,8 @@ def generate(
         Below 1: draw from the most probable levels alone, those that have this probability together.
     primes : path or sequence of path
         Recordings to continue; they are not part of the blocks.
+    silent : range
+        Samples that are silence.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def generate(
         raise HyperParameterError(f"seconds is {seconds}; give a positive number, or None: endless.")
     paths = tuple(map(Path, [primes] if isinstance(primes, str | Path) else primes))
     temperatures = tuple(map(float, np.atleast_1d(temperature)))
-    request = Request(n_seqs, seed, temperatures, top_p, paths, backend=backend)
+    request = Request(n_seqs, seed, temperatures, top_p, paths, silent, backend=backend)
     loaded = model if isinstance(model, LoadedModel) else load.read(model)
     left = math.inf if seconds is None else max(1, round(seconds * SAMPLE_RATE))
     return _amplitude_blocks(prepare_generator(loaded, request), left)

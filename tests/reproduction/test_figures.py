@@ -19,12 +19,8 @@ def figure(*words) -> int:
     """Run `samplernn figure ...`."""
     parser = Parser(prog="samplernn")
     add_figure(parser.add_subparsers(parser_class=Parser))
-
-    def run() -> int:
-        arguments = parser.parse_args(["figure", *map(str, words)])
-        return arguments.command(arguments)
-
-    return run_command(run)
+    arguments = parser.parse_args(["figure", *map(str, words)])
+    return run_command(lambda: arguments.command(arguments))
 
 
 @pytest.mark.parametrize(("ending", "magic"), [("pdf", b"%PDF"), ("svg", b"<?xml")])

@@ -134,11 +134,8 @@ def test_the_command_writes_numbers_a_table_a_picture_and_sounds(voices, tmp_pat
     assert all(result["classifier"][split]["accuracy"] > 0.95 for split in ("valid", "test"))
 
     rows = list(csv.DictReader(open(out / "retention.csv", newline="")))
-    assert [(row["speaker_before"], row["speaker_after"], row["kept"]) for row in rows] == [
-        ("low", "low", "1"),
-        ("high", "low", "0"),
-        ("low", "", ""),
-    ]
+    found = [(row["speaker_before"], row["speaker_after"], row["kept"]) for row in rows]
+    assert found == [("low", "low", "1"), ("high", "low", "0"), ("low", "", "")]
     assert float(rows[1]["posterior_before"]) < 0.5 < float(rows[1]["posterior_after"])
     assert rows[2]["posterior_after"] == ""
 
