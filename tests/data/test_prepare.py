@@ -8,47 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from samplernn_theano.data import prepare as module
-from samplernn_theano.data import recordings
 from samplernn_theano.data.manifest import describe
 from samplernn_theano.data.prepare import original_order
-from samplernn_theano.data.recipes import Recipe, by_fractions
-from samplernn_theano.data.set_folder import set_files
+from samplernn_theano.data.recipes import by_fractions
 from samplernn_theano.errors import DataError, OutputError
+from tests.data.sets_of_noise import SPLITS, build, in_order, load, write
 
-SPLITS = ("train", "valid", "test")
 CLIP = 0.01  # seconds: 160 samples
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.5, 0.5, samples)
-
-
-def record(path: Path, samples: np.ndarray, rate: int = 16000, subtype: str | None = None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, samples, rate, subtype=subtype)
-
-
-def build(folder: Path, out: Path, overwrite: bool = False, progress: bool = False, **options) -> dict:
-    """Build a set as `samplernn prepare`, or with other options of a recipe."""
-    given = {"name": "clips", "clip_seconds": CLIP, "sizes": by_fractions(0.1, 0.1), **options}
-    recipe = Recipe(set="folder", **given)
-    found = recordings.find(folder, set_files(out, recipe.name))
-    return module.build(found, out, recipe, overwrite, progress)
-
-
-def load(out: Path, name: str = "clips") -> dict[str, np.ndarray]:
-    return {split: np.load(out / f"{name}_{split}.npy", allow_pickle=False) for split in SPLITS}
-
-
-def clips_in_order(splits: dict[str, np.ndarray]) -> np.ndarray:
-    """Undo the shuffle."""
-    together = np.concatenate([splits[split] for split in SPLITS])
-    return together[np.argsort(original_order(len(together)))]
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -58,32 +32,30 @@ def files_in(folder: Path) -> dict[str, bytes]:
 @pytest.fixture
 def folder(tmp_path):
     """40 clips of 0.01 s in two recordings, the first of them not a whole number of clips."""
-    record(tmp_path / "in" / "b.wav", noise(16 * 160 + 70, seed=1), subtype="FLOAT")
-    record(tmp_path / "in" / "c.flac", noise(24 * 160, seed=2))
+    write(tmp_path / "in" / "b.wav", noise(16 * 160 + 70, seed=1), subtype="FLOAT")
+    write(tmp_path / "in" / "c.flac", noise(24 * 160, seed=2))
     return tmp_path / "in"
 
 
 def test_writes_three_splits_as_the_original_names_and_shapes_them(folder, tmp_path):
     manifest = build(folder, tmp_path / "out", name="music")
-    splits = load(tmp_path / "out", "music")
-    assert {split: rows.shape for split, rows in splits.items()} == {
-        "train": (32, 160),
-        "valid": (4, 160),
-        "test": (4, 160),
-    }
+    splits = load(tmp_path / "out")
+    shapes = {split: rows.shape for split, rows in splits.items()}
+    assert shapes == {"train": (32, 160), "valid": (4, 160), "test": (4, 160)}
     assert all(rows.dtype == np.float16 for rows in splits.values())
     files = {"music_train.npy", "music_valid.npy", "music_test.npy", "clips.csv", "manifest.json"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == files
     assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
 
 
-def test_clips_are_8_seconds_by_default(tmp_path):
-    record(tmp_path / "in" / "a.wav", noise(3 * 8 * 16000 + 8000))
-    manifest = build(tmp_path / "in", tmp_path / "out", clip_seconds=8.0)
-    assert {split: rows.shape for split, rows in load(tmp_path / "out").items()} == dict.fromkeys(
-        SPLITS, (1, 128000)
-    )
-    assert manifest["rest_seconds"] == 0.5
+def test_clips_of_8_seconds(tmp_path):
+    write(tmp_path / "in" / "a.wav", noise(20 * 16000))
+    with pytest.raises(DataError, match=r"20\.0 s .* 2 clips of 8 s: too few"):
+        build(tmp_path / "in", tmp_path / "out", clip_seconds=8.0)
+    assert list(tmp_path.glob("out/*.npy")) == []
+    write(tmp_path / "in" / "b.wav", noise(4 * 16000 + 8000, 1))
+    assert build(tmp_path / "in", tmp_path / "out", clip_seconds=8.0)["rest_seconds"] == 0.5
+    assert {rows.shape for rows in load(tmp_path / "out").values()} == {(1, 128000)}
 
 
 @settings(max_examples=40)
@@ -95,13 +67,13 @@ def test_every_sample_of_every_whole_clip_is_in_one_split_once(lengths, clip):
     with tempfile.TemporaryDirectory() as temporary:
         folder, out = Path(temporary, "in"), Path(temporary, "out")
         for k, part in enumerate(np.split(samples, np.cumsum(lengths)[:-1])):
-            record(folder / f"{k}.wav", part)
+            write(folder / f"{k}.wav", part)
         build(folder, out, clip_seconds=clip / 16000)
-        splits = load(out)
+        splits, ordered = load(out), in_order(out)
     assert all(len(rows) >= 1 for rows in splits.values())
     everything = np.concatenate([rows.ravel() for rows in splits.values()]).astype(np.float32) * 32768
     np.testing.assert_array_equal(np.sort(everything), samples[: count * clip])
-    np.testing.assert_array_equal(clips_in_order(splits).ravel() * np.float32(32768), samples[: count * clip])
+    np.testing.assert_array_equal(ordered.ravel() * np.float32(32768), samples[: count * clip])
 
 
 def test_clips_are_ordered_as_the_original_ordered_them():
@@ -115,18 +87,18 @@ def test_clips_are_ordered_as_the_original_ordered_them():
 
 
 def test_recordings_follow_each_other_in_the_order_of_their_paths(tmp_path):
-    record(tmp_path / "in" / "b.wav", np.full(320, 0.25) + noise(320) / 100)
-    record(tmp_path / "in" / "a" / "z.WAV", np.full(320, 0.125) + noise(320) / 100)
-    record(tmp_path / "in" / "B.wav", np.full(320, 0.5) + noise(320) / 100)
+    write(tmp_path / "in" / "b.wav", np.full(320, 0.25) + noise(320) / 100)
+    write(tmp_path / "in" / "a" / "z.WAV", np.full(320, 0.125) + noise(320) / 100)
+    write(tmp_path / "in" / "B.wav", np.full(320, 0.5) + noise(320) / 100)
     manifest = build(tmp_path / "in", tmp_path / "out")
     assert [source["path"] for source in manifest["sources"]] == ["B.wav", "a/z.WAV", "b.wav"]
-    means = clips_in_order(load(tmp_path / "out")).mean(axis=1, dtype=np.float64)
+    means = in_order(tmp_path / "out").mean(axis=1, dtype=np.float64)
     np.testing.assert_allclose(means, [0.5, 0.5, 0.125, 0.125, 0.25, 0.25], atol=0.01)
 
 
 def test_the_manifest_records_the_sources(folder, tmp_path):
     stereo_44 = np.stack([noise(4410, seed=3), noise(4410, seed=4)], axis=1)
-    record(folder / "d" / "stereo.wav", stereo_44, rate=44100)
+    write(folder / "d" / "stereo.wav", stereo_44, rate=44100)
     (folder / "notes.txt").write_text("not a recording")
     manifest = build(folder, tmp_path / "out")
     b, c, d = manifest["sources"]
@@ -153,19 +125,14 @@ def test_the_manifest_records_the_sources(folder, tmp_path):
         assert entry["seconds"] == pytest.approx(len(splits[split]) * CLIP)
 
 
-def test_the_same_recordings_give_the_same_bytes(folder, tmp_path):
+def test_the_same_recordings_give_the_same_bytes_and_another_seed_another_order(folder, tmp_path):
     build(folder, tmp_path / "one")
     elsewhere = tmp_path / "moved"
     folder.rename(elsewhere)
     build(elsewhere, tmp_path / "two")
-    for file in (tmp_path / "one").iterdir():
-        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
-
-
-def test_another_seed_gives_another_order(folder, tmp_path):
-    build(folder, tmp_path / "one")
-    build(folder, tmp_path / "two", seed=7)
-    assert not np.array_equal(load(tmp_path / "one")["train"], load(tmp_path / "two")["train"])
+    assert files_in(tmp_path / "one") == files_in(tmp_path / "two")
+    build(elsewhere, tmp_path / "seven", seed=7)
+    assert not np.array_equal(load(tmp_path / "one")["train"], load(tmp_path / "seven")["train"])
 
 
 def test_silent_clips_are_dropped_and_listed(tmp_path):
@@ -173,23 +140,23 @@ def test_silent_clips_are_dropped_and_listed(tmp_path):
     sound[160:320] = 2**-10.5 * np.sign(sound[160:320])  # too soft
     sound[640:800] = 0.25  # constant
     sound[800:960] = 2**-9 * np.sign(sound[800:960])  # quiet, but audible
-    record(tmp_path / "in" / "a.wav", sound[:300], subtype="FLOAT")
-    record(tmp_path / "in" / "b.wav", sound[300:], subtype="FLOAT")
+    write(tmp_path / "in" / "a.wav", sound[:300], subtype="FLOAT")
+    write(tmp_path / "in" / "b.wav", sound[300:], subtype="FLOAT")
     manifest = build(tmp_path / "in", tmp_path / "out")
     assert manifest["silent_clips"] == [
         {"path": "a.wav", "seconds": 0.01},
         {"path": "b.wav", "seconds": 340 / 16000},
     ]
     kept = (np.rint(sound * 32768) / 32768).reshape(6, 160)[[0, 2, 3, 5]].astype(np.float16)
-    np.testing.assert_array_equal(clips_in_order(load(tmp_path / "out")), kept)
+    np.testing.assert_array_equal(in_order(tmp_path / "out"), kept)
 
 
 def test_unreadable_recordings_are_listed_and_left_out(folder, tmp_path):
     build(folder, tmp_path / "without")
     (folder / "a.mp3").write_bytes(b"")
     (folder / "bb.ogg").write_bytes(b"garbage" * 100)
-    record(folder / "bc.wav", np.zeros(0))
-    record(folder / "bd.wav", np.array([np.nan] * 500), subtype="FLOAT")
+    write(folder / "bc.wav", np.zeros(0))
+    write(folder / "bd.wav", np.array([np.nan] * 500), subtype="FLOAT")
     (folder / "be.wav").symlink_to("nowhere")
     manifest = build(folder, tmp_path / "with")
     unreadable = [source for source in manifest["sources"] if source["status"] == "unreadable"]
@@ -202,8 +169,8 @@ def test_unreadable_recordings_are_listed_and_left_out(folder, tmp_path):
 
 
 def test_hidden_files_pipes_and_links_to_folders_are_passed_over(folder, tmp_path):
-    record(folder / ".hidden.wav", noise(320))
-    record(folder / ".trash" / "a.wav", noise(320))
+    write(folder / ".hidden.wav", noise(320))
+    write(folder / ".trash" / "a.wav", noise(320))
     (folder / "loop").symlink_to(folder)
     (folder / "up").symlink_to("/")
     os.mkfifo(folder / "pipe.wav")
@@ -215,8 +182,8 @@ def test_hidden_files_pipes_and_links_to_folders_are_passed_over(folder, tmp_pat
 
 
 def test_the_report_tells_people_what_was_made(folder, tmp_path):
-    record(folder / "phone.wav", noise(800), rate=8000)
-    record(folder / "silence.wav", np.zeros(480))
+    write(folder / "phone.wav", noise(800), rate=8000)
+    write(folder / "silence.wav", np.zeros(480))
     report = describe(build(folder, tmp_path / "out", name="music", allow_upsampling=True))
     assert "Data set music: 51 clips of 0.01 s" in report
     assert "phone.wav" in report.split("Recorded below 16000 Hz")[1]
@@ -252,13 +219,15 @@ def test_a_second_run_is_refused_without_overwrite(folder, tmp_path):
     with pytest.raises(DataError, match="another data set"):
         build(folder, out, name="other", overwrite=True)
     assert files_in(out) == before
+    with pytest.raises(DataError, match="not a folder"):
+        build(folder, folder / "b.wav")
 
 
 @pytest.mark.parametrize("failing", [1, 2, 3])
 def test_a_full_disk_leaves_everything_as_it_was(folder, tmp_path, monkeypatch, failing):
     build(folder, tmp_path / "old")
     before = files_in(tmp_path / "old")
-    record(folder / "more.wav", noise(1600))
+    write(folder / "more.wav", noise(1600))
     samples, calls = module._samples, []
 
     def samples_until_full(clips, bar):
@@ -278,41 +247,23 @@ def test_a_full_disk_leaves_everything_as_it_was(folder, tmp_path, monkeypatch, 
     assert [path.name for path in (tmp_path / "new").iterdir()] == [".building"]
 
 
-def test_reports_how_much_sound_there_is(tmp_path):
-    record(tmp_path / "in" / "a.wav", noise(20 * 16000))
-    with pytest.raises(DataError, match=r"20\.0 s .* 2 clips of 8 s: too few"):
-        build(tmp_path / "in", tmp_path / "out", clip_seconds=8.0)
-    assert list(tmp_path.glob("out/*.npy")) == []
-
-
-def nothing(path):
-    path.mkdir()
-
-
-def only_text(path):
-    path.mkdir()
-    (path / "a.txt").write_text("words")
-
-
-def only_broken(path):
-    path.mkdir()
-    (path / "a.wav").write_text("words")
-
-
-FOLDERS = {
-    "missing": (lambda path: None, "no folder"),
-    "a file": (lambda path: path.write_text("words"), "not a folder"),
-    "empty": (nothing, "No recordings"),
-    "only text": (only_text, "No recordings"),
-    "only broken": (only_broken, r"None of 1 recording can be used.*a\.wav"),
-}
-
-
-@pytest.mark.parametrize("make, message", FOLDERS.values(), ids=FOLDERS.keys())
-def test_names_the_folder_that_cannot_be_used(tmp_path, make, message):
-    make(tmp_path / "recordings")
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("missing/in", "no folder"),
+        ("in/a.txt", "not a folder"),
+        ("in", "No recordings"),
+        ("in/empty", "No recordings"),
+        ("broken", r"None of 1 recording can be used.*a\.wav"),
+    ],
+)
+def test_names_the_folder_that_cannot_be_used(tmp_path, name, message):
+    for path in ("in/a.txt", "broken/a.wav"):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text("words")
+    (tmp_path / "in" / "empty").mkdir()
     with pytest.raises(DataError, match=message) as caught:
-        build(tmp_path / "recordings", tmp_path / "out")
+        build(tmp_path / name, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -347,12 +298,6 @@ def test_names_the_invalid_option(folder, tmp_path, options, message):
 def test_names_the_invalid_fraction(valid, test, message):
     with pytest.raises(DataError, match=message):
         by_fractions(valid, test)
-
-
-def test_the_place_of_the_data_set_must_be_a_folder(folder, tmp_path):
-    (tmp_path / "out").write_text("words")
-    with pytest.raises(DataError, match="not a folder"):
-        build(folder, tmp_path / "out")
 
 
 def test_progress_goes_to_the_standard_error(folder, tmp_path, capsys, monkeypatch):

@@ -13,14 +13,13 @@ import soundfile
 
 from samplernn_theano.cli.main import main
 from samplernn_theano.data import minibatches
-from samplernn_theano.data.dataset import SPLITS, Ragged, load_split
-from samplernn_theano.data.prepare import original_order
+from samplernn_theano.data.dataset import SPLITS, Ragged
 from samplernn_theano.data.sets import blizzard, huckleberry, music, onomatopoeia
 from samplernn_theano.original import shuffle
 from tests.data.archive_server import ArchiveServer
+from tests.data.sets_of_noise import SECOND, in_order, load, record
 
 ROOT = Path(__file__).parents[2]
-SECOND = 16000
 
 
 def run(module, *words) -> int:
@@ -34,35 +33,9 @@ def refused(capsys, module, *words) -> str:
     return capsys.readouterr().err
 
 
-def sound(seconds: float, seed: int) -> np.ndarray:
-    """Noise as 16-bit samples."""
-    return np.random.default_rng(seed).integers(-9000, 9000, round(seconds * SECOND)).astype(np.int16)
-
-
-def record(path: Path, seconds: float, seed: int = 0, **options) -> np.ndarray:
-    """Write noise; return it as a data set holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    samples = sound(seconds, seed)
-    soundfile.write(path, samples, SECOND, **options)
-    return (samples / 32768).astype(np.float16)
-
-
-def splits(out: Path) -> dict[str, np.ndarray]:
-    return {split: load_split(out, split) for split in SPLITS}
-
-
-def in_order(out: Path) -> np.ndarray:
-    """All clips of a set in the order before the shuffle; no clip may be left out."""
-    together = np.concatenate(list(splits(out).values()))
-    return together[np.argsort(original_order(len(together)))]
-
-
 def made(out: Path) -> dict:
     """The manifest of a set."""
     return json.loads((out / "manifest.json").read_text())
-
-
-# --- Music
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +76,7 @@ def test_music_from_a_folder_is_music_downloaded(archive, sonatas, tmp_path, cap
     one, two = tmp_path / "one", tmp_path / "two"
     assert run(music, "--out", one, "--server", archive.url, *SMALL) == 0
     assert "samplernn check-data" in capsys.readouterr().out
-    shapes = {split: clips.shape for split, clips in splits(one).items()}
+    shapes = {split: clips.shape for split, clips in load(one).items()}
     assert shapes == {"train": (28, 128000), "valid": (4, 128000), "test": (4, 128000)}
     assert [source["path"] for source in made(one)["sources"]] == [f"{i}/sonata.ogg" for i in music.ITEMS]
     assert made(one)["missing"] == []
@@ -223,16 +196,13 @@ def test_numbered_clips_keep_the_mirrors_order_and_splits(tmp_path, capsys, monk
         soundfile.write(tmp_path / "in" / f"{k}.flac", x, SECOND)
     words = ("--source", tmp_path / "in", "--out", tmp_path / "out")
     assert run(music, *words) == 0
-    levels = [np.rint(own[:, 1].astype(float) * 327.68).tolist() for own in splits(tmp_path / "out").values()]
+    levels = [np.rint(own[:, 1].astype(float) * 327.68).tolist() for own in load(tmp_path / "out").values()]
     assert levels == [[*range(88)], [*range(88, 94)], [*range(94, 100)]]
     assert "--stride has no effect" in refused(capsys, music, *words, "--overwrite", "--stride", 1)
     (tmp_path / "in" / "17.flac").unlink()
     assert "17" in refused(capsys, music, *words, "--overwrite")
     record(tmp_path / "in" / "17.flac", 7.9)
     assert "17.flac is 7.9000 s long" in refused(capsys, music, *words, "--overwrite")
-
-
-# --- Blizzard
 
 
 @pytest.fixture
@@ -248,7 +218,7 @@ def chapters(tmp_path):
 def test_blizzard_takes_the_first_clips_of_the_unsegmented_chapters(chapters, tmp_path):
     words = ("--source", chapters, "--out", tmp_path / "out", "--unit", 1, "--clips", 10)
     assert run(blizzard, *words) == 0
-    shapes = {split: clips.shape for split, clips in splits(tmp_path / "out").items()}
+    shapes = {split: clips.shape for split, clips in load(tmp_path / "out").items()}
     assert shapes == {"train": (8, 128000), "valid": (1, 128000), "test": (1, 128000)}
     manifest = made(tmp_path / "out")
     assert [source["path"] for source in manifest["sources"]] == ["book 0/CA-01.mp3", "book 1/CA-01.mp3"]
@@ -280,16 +250,13 @@ def test_blizzard_prints_where_to_register(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-# --- Onomatopoeia
-
-
 def test_onomatopoeia_keeps_each_recordings_length_and_holds_out_the_last(tmp_path):
     names = [f"actor {k // 10}/{k:02} ügh.wav" for k in range(50)]
     x = [record(tmp_path / "in" / name, 1 + k / 10, k) for k, name in enumerate(names)]
     record(tmp_path / "in" / "short.wav", 0.9)
     record(tmp_path / "in" / "z long.wav", 11.1)
     assert run(onomatopoeia, "--source", tmp_path / "in", "--out", tmp_path / "out") == 0
-    made = splits(tmp_path / "out")
+    made = load(tmp_path / "out")
     assert all(isinstance(clips, Ragged) for clips in made.values())
     train = x[:46]
     shuffle.shuffle(train)
@@ -300,9 +267,6 @@ def test_onomatopoeia_keeps_each_recordings_length_and_holds_out_the_last(tmp_pa
     fed = list(minibatches.minibatches(made["valid"], 2, 1024, 8, 256))
     assert len(fed) == -(-len(x[47]) // 1024)
     assert fed[-1].mask[:, 8:].sum() == len(x[47]) % 1024
-
-
-# --- Huckleberry Finn
 
 
 def test_huckleberry_takes_as_much_of_each_reader(tmp_path):
@@ -332,9 +296,6 @@ def test_huckleberry_downloads_one_format_of_two_items(tmp_path, capsys):
         "huck_one/01_64kb.mp3",
         "huck_two/01_64kb.mp3",
     ]
-
-
-# --- scripts
 
 
 @pytest.mark.parametrize(
