@@ -45,20 +45,16 @@ def folder(tmp_path):
     return make(tmp_path / "test")
 
 
-def result(
-    listener="x", votes=(("0c0", "1c0", "a"), ("1c1", "2c1", "b"), ("2c2", "0c2", "none")), seconds=12.5
-):
-    return {
-        "format": responses.FORMAT,
-        "test": TEST.id,
-        "listener": listener,
-        "started": "2026-11-23T08:00:00.123Z",
-        "finished": "2026-11-23T08:05:00.456Z",
-        "votes": [
-            {"pair": i, "a": a, "b": b, "vote": vote, "seconds": seconds, "plays_a": 1, "plays_b": 2}
-            for i, (a, b, vote) in enumerate(votes)
-        ],
-    }
+VOTES = (("0c0", "1c0", "a"), ("1c1", "2c1", "b"), ("2c2", "0c2", "none"))
+
+
+def result(listener="x", votes=VOTES, seconds=12.5):
+    votes = [
+        {"pair": i, "a": a, "b": b, "vote": vote, "seconds": seconds, "plays_a": 1, "plays_b": 2}
+        for i, (a, b, vote) in enumerate(votes)
+    ]
+    times = {"started": "2026-11-23T08:00:00.123Z", "finished": "2026-11-23T08:05:00.456Z"}
+    return {"format": responses.FORMAT, "test": TEST.id, "listener": listener, "votes": votes} | times
 
 
 @contextmanager
@@ -142,11 +138,11 @@ WRONG_VOTES = {
 
 
 def test_what_is_no_result_of_this_test_is_refused(folder):
-    wrong = [b"{", [1], b"[" * 100_000, b'"\xff"']
-    wrong += [{**result(), name: value} for name, values in WRONG.items() for value in values]
     first, second, third = result()["votes"]
+    changes = [{name: value} for name, values in WRONG.items() for value in values]
     for name, values in WRONG_VOTES.items():
-        wrong += [{**result(), "votes": [first, {**second, name: value}, third]} for value in values]
+        changes += [{"votes": [first, {**second, name: value}, third]} for value in values]
+    wrong = [b"{", [1], b"[" * 100_000, b'"\xff"', *(result() | change for change in changes)]
     with serving(folder) as port:
         for said in wrong:
             status, message = post(port, said)
@@ -320,12 +316,11 @@ PAGES = [("0c0", "1c0", "A"), ("1c1", "2c1", "B"), ("2c2", "0c2", "Neither")]
 def test_saved_results_of_the_tool_are_read(tmp_path):
     path = tmp_path / "save-k1.xml"
     path.write_bytes(saved(PAGES))
-    read = waet.read_saved(path, TEST)
-    assert read == responses.Listener(
-        "k1", responses.parse(json.dumps(result("k1", seconds=12.25)).encode(), TEST)[0].votes
-    )
+    expected, _ = responses.parse(json.dumps(result("k1", seconds=12.25)).encode(), TEST)
+    assert waet.read_saved(path, TEST) == expected
     path.write_bytes(saved([*PAGES[:2], ("2c2", "0c2", "")]))
-    assert (len(waet.read_saved(path, TEST).votes), waet.read_saved(path, TEST).unanswered) == (2, 1)
+    read = waet.read_saved(path, TEST)
+    assert (len(read.votes), read.unanswered) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -351,9 +346,9 @@ def test_other_files_are_no_saved_results(tmp_path, content, said):
         waet.read_saved(path, TEST)
 
 
-def put(folder, said, name=None):
-    (folder / "results").mkdir(exist_ok=True)
+def put(folder, said, name=""):
     path = folder / "results" / f"{name or said['listener']}.json"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(said))
     return path
 

@@ -45,13 +45,11 @@ def test_the_readme_has_a_row_for_every_experiment_with_its_published_numbers():
     assert rows.keys() == {*EXPERIMENTS, *LISTENING}
     values = {(number.experiment, number.split): number.value for number in NUMBERS}
     for name in EXPERIMENTS:
-        test, valid, share = (values.get((name, split)) for split in ("test", "valid", None))
-        if share is not None:
+        if (share := values.get((name, None))) is not None:
             assert rows[name] == f"{share} %"
-        elif test is not None and valid is not None:
-            assert rows[name] == f"{test:.3f} ({valid:.3f})"
-        else:
-            assert rows[name] == f"{valid if test is None else test:.3f}"
+            continue
+        test, *valid = [values[name, split] for split in ("test", "valid") if (name, split) in values]
+        assert rows[name] == f"{test:.3f}" + (f" ({valid[0]:.3f})" if valid else "")
 
 
 def test_no_other_file_of_the_code_knows_a_published_score():
@@ -71,8 +69,7 @@ def test_differences_are_numbered_and_each_applies_to_some_experiment_at_some_sc
     assert len({difference.title for difference in DIFFERENCES}) == len(DIFFERENCES)
     for difference in DIFFERENCES:
         for pattern in difference.applies:
-            names = [*EXPERIMENTS, *LISTENING]
-            assert fnmatch.filter(names, pattern), f"{difference.number}: {pattern} matches no experiment"
+            assert fnmatch.filter([*EXPERIMENTS, *LISTENING], pattern), (difference.number, pattern)
         assert set(difference.scales) <= set(scales.names()), difference.number
         assert difference.origin in ("original", "ours"), difference.number
         assert "\n" not in difference.text and difference.text.endswith("."), difference.number

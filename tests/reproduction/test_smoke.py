@@ -55,9 +55,8 @@ def test_the_report_has_a_number_for_every_experiment_with_a_badge(out):
     for experiment in of_tables:
         scores = json.loads(plan.record_path(out, "evaluate", experiment.run, 123).read_text())["result"]
         for split in experiment.splits:
-            assert re.search(rf"\*\*{scores[split]['score']:.3f}\b.*?\*\* *<kbd>smoke</kbd>", text), (
-                experiment.name
-            )
+            pattern = rf"\*\*{scores[split]['score']:.3f}\b.*?\*\* *<kbd>smoke</kbd>"
+            assert re.search(pattern, text), experiment.name
 
 
 def test_again_nothing_is_left_to_do(out):
@@ -81,10 +80,8 @@ def test_a_command_of_the_readme_runs(out, tmp_path, line):
     words = [re.sub(r"\b(OUT|DATA|FOLDER)\b", lambda m: names[m[1]], word) for word in words]
     words = [str(tmp_path / word) if word.endswith((".png", ".csv")) else word for word in words]
     if words[0] == "reproduce" and words[1:] != ["--list"]:
-        if "--scale" in words:
-            words[words.index("--scale") + 1] = "smoke"
-        else:
-            words += ["--scale", "smoke"]
+        words += [] if "--scale" in words else ["--scale", ""]
+        words[words.index("--scale") + 1] = "smoke"
         own = any(word.startswith(("--data", "--recordings", "--profile")) for word in words)
         words += ["--out", str(tmp_path / "new"), "--dry-run"] if own or "--seeds" in words else []
         words += [] if "--out" in words else ["--out", str(out)]
