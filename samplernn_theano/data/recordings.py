@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.data import audio
+from samplernn_theano.data import audio, decoders
 from samplernn_theano.data.set_folder import write_npy
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import locked, sha256, write_text
@@ -24,7 +24,7 @@ from samplernn_theano.utils.progress import progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.version import package_version
 
-SUFFIXES = audio.SUFFIXES + audio.FFMPEG_SUFFIXES
+SUFFIXES = decoders.SUFFIXES + decoders.FFMPEG_SUFFIXES
 """File extensions of recordings, in lower or upper case."""
 
 MAX_PARALLEL = 4

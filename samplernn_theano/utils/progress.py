@@ -5,11 +5,13 @@ The most important comes first and the bar last, so that a narrow terminal cuts 
     decode  34 %  0:02:10 left  1.2 GB of 3.4 GB  ━━━━━━━━━━━━━━━━
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
+from typing import TextIO
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -20,6 +22,14 @@ from rich.text import Text
 LINE_SECONDS = 30.0  # between two lines that are not for a terminal
 
 
+def _standard_error() -> TextIO:
+    """Standard error by a copy of its file, which stays while the messages of a decoder are kept from it."""
+    try:
+        return open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
+    except (OSError, AttributeError):  # it is closed, or no file
+        return sys.stderr
+
+
 class Bar:
     """A piece of work in progress: its stage, how much of it is done, and what else is to be said."""
 
@@ -27,7 +37,8 @@ class Bar:
         self.stage, self.done, self.total, self.unit = stage, 0.0, total, unit
         self.note = ""  # shown after the time left
         self.left: float | None = None  # seconds, where more than the speed so far is known
-        self._visible, self._console = visible, Console(stderr=True)
+        self._visible, self._file = visible, _standard_error()
+        self._console = Console(file=self._file)
         self._display: Progress | None = None
         self.begin()
 
@@ -45,7 +56,7 @@ class Bar:
         self.done = done
         if self._visible and not self._display and time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
-            self._print(self.line(), sys.stderr)
+            self._print(self.line(), self._file)
 
     def say(self, message: str) -> None:
         """Print a message on standard output, above the bar."""
@@ -83,7 +94,7 @@ class Bar:
         if not (self._visible and self._console.is_terminal):
             yield self
             if self._last_line > self._began:
-                self._print(self.line(), sys.stderr)
+                self._print(self.line(), self._file)
             return
         bar = BarColumn(bar_width=None, table_column=Column(ratio=1))
         self._display = Progress(

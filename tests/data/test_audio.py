@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.signal import resample_poly
 
-from samplernn_theano.data import audio
+from samplernn_theano.data import audio, decoders
 from samplernn_theano.errors import DataError, OutputError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -84,7 +84,7 @@ def test_reads_what_a_file_of_16_khz_holds(tmp_path, form, subtype):
 
 
 def test_the_suffixes_are_lower_case_and_of_one_kind_each():
-    every = audio.SUFFIXES + audio.FFMPEG_SUFFIXES
+    every = decoders.SUFFIXES + decoders.FFMPEG_SUFFIXES
     assert len(set(every)) == len(every)
     assert all(suffix == f".{suffix[1:].lower()}" for suffix in every)
 
@@ -160,157 +160,17 @@ def test_a_long_mp3_comes_whole(tmp_path):
     random = np.random.default_rng(0)
     sound = tone(20, 44100) * 0.4 + 0.1 * random.standard_normal(20 * 44100) * (tone(20, 44100, 0.5) > 0)
     soundfile.write(tmp_path / "a.mp3", sound, 44100, bitrate_mode="VARIABLE")
-    assert len(sound) > 3 * audio.BLOCK
+    assert len(sound) > 3 * decoders.BLOCK
     at_once, _ = soundfile.read(tmp_path / "a.mp3", dtype="float32")
     np.testing.assert_array_equal(audio.read_mono(tmp_path / "a.mp3", rate=44100), at_once)
 
 
-# ---- Files that end early
-
-
-def cut(path: Path, part: float) -> None:
-    data = path.read_bytes()
-    path.write_bytes(data[: round(part * len(data))])
-
-
-WITH_LENGTH = [
-    *[("WAV", "PCM_16"), ("WAV", "PCM_U8"), ("WAV", "FLOAT"), ("WAV", "IMA_ADPCM"), ("WAVEX", "PCM_24")],
-    *[("RF64", "PCM_16"), ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("AIFF", "ULAW"), ("AU", "PCM_16")],
-    *[("SVX", "PCM_16"), ("NIST", "PCM_16"), ("NIST", "ULAW"), ("MP3", "MPEG_LAYER_III")],
-]
-
-
-@pytest.mark.parametrize("form, subtype", WITH_LENGTH)
-def test_refuses_a_file_shorter_than_its_header_states(tmp_path, form, subtype):
-    path = tmp_path / "a.wav"
-    soundfile.write(path, tone(4, 16000), 16000, format=form, subtype=subtype)
-    cut(path, 0.75)
-    with pytest.raises(DataError, match=r"a\.wav ends early: (2\.9|3\.\d)\d s of (3\.9|4\.0)\d s are there"):
-        audio.read(path)
-
-
-@pytest.mark.parametrize("form", ["FLAC", "OGG"])
-@pytest.mark.parametrize("part", [0.5, 0.9, 0.999])
-def test_refuses_a_compressed_file_that_breaks_off(tmp_path, form, part):
-    noise = 0.1 * np.random.default_rng(0).standard_normal(64000)
-    soundfile.write(tmp_path / "a.flac", noise, 16000, format=form)
-    cut(tmp_path / "a.flac", part)
-    with pytest.raises(DataError, match=r"a\.flac ends early"):
-        audio.read(tmp_path / "a.flac")
-
-
-def test_refuses_a_caf_that_breaks_off(tmp_path):
-    soundfile.write(tmp_path / "a.caf", tone(4, 16000), 16000)
-    data = (tmp_path / "a.caf").read_bytes()
-    (tmp_path / "a.caf").write_bytes(data[:-4000])
-    with pytest.raises(DataError, match=r"a\.caf ends early: 3\.8\d s of 4\.00 s"):
-        audio.read(tmp_path / "a.caf")
-
-
-def wav(data_size: int, riff_size: int, chunk: bytes = b"") -> bytes:
-    """16,000 samples of silence under a header that states such sizes (bytes); `chunk` comes before them."""
+def wav(data_size: int, riff_size: int) -> bytes:
+    """16,000 samples of silence under a header that states such sizes (bytes)."""
     header = struct.pack(
         "<4sI4s4sIHHIIHH", b"RIFF", riff_size, b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16
     )
-    return header + chunk + struct.pack("<4sI", b"data", data_size) + bytes(32000)
-
-
-@pytest.mark.parametrize("size", [2**32 - 1, 2**32 - 36, 2**31, 2**31 - 1, 0x7FFFF000])
-def test_reads_a_wav_that_was_written_into_a_pipe(tmp_path, size):
-    """The header was written before the length was known."""
-    (tmp_path / "a.wav").write_bytes(wav(size, 2**32 - 1))
-    assert len(audio.read_mono(tmp_path / "a.wav")) == 16000
-
-
-def test_reads_a_wav_that_was_not_closed(tmp_path):
-    (tmp_path / "a.wav").write_bytes(wav(0, 8))
-    assert len(audio.read_mono(tmp_path / "a.wav")) == 16000
-
-
-def test_a_wav_may_lack_a_little_of_its_length(tmp_path):
-    """Some programs count the header in."""
-    (tmp_path / "a.wav").write_bytes(wav(32044, 32044))
-    assert len(audio.read_mono(tmp_path / "a.wav")) == 16000
-
-
-def test_finds_the_length_behind_other_chunks(tmp_path):
-    odd = struct.pack("<4sI", b"note", 5) + b"hello\0"
-    (tmp_path / "a.wav").write_bytes(wav(32000, 32050, odd))
-    assert len(audio.read_mono(tmp_path / "a.wav")) == 16000
-    (tmp_path / "a.wav").write_bytes(wav(64000, 64050, odd))
-    with pytest.raises(DataError, match=r"ends early: 1\.00 s of 2\.00 s"):
-        audio.read_mono(tmp_path / "a.wav")
-
-
-def mp3(path: Path, header: bool) -> None:
-    """An mp3 of changing bit rate, quiet, then loud; without the `header` nothing tells its length."""
-    noise = np.random.default_rng(0).standard_normal(4 * 44100) * np.repeat([1e-4, 0.2], 2 * 44100)
-    soundfile.write(path, noise, 44100, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
-    if not header:
-        path.write_bytes(path.read_bytes().replace(b"Xing", bytes(4)).replace(b"Info", bytes(4)))
-
-
-def test_refuses_an_mp3_if_libsndfile_underestimates_its_length(tmp_path):
-    mp3(tmp_path / "a.mp3", header=False)
-    with pytest.raises(DataError, match=r"a\.mp3 continues after \d\.\d\d s"):
-        audio.read(tmp_path / "a.mp3")
-
-
-def test_an_mp3_may_be_followed_by_tags(tmp_path):
-    mp3(tmp_path / "a.mp3", header=True)
-    whole = audio.read_mono(tmp_path / "a.mp3")
-    id3 = b"ID3\4\0\0\0\0\x02\0" + bytes(256)
-    (tmp_path / "a.mp3").write_bytes(id3 + (tmp_path / "a.mp3").read_bytes() + b"TAG" + bytes(125))
-    np.testing.assert_array_equal(audio.read_mono(tmp_path / "a.mp3"), whole)
-
-
-def test_refuses_an_mp3_that_breaks_off_after_tags(tmp_path):
-    mp3(tmp_path / "a.mp3", header=True)
-    id3 = b"ID3\4\0\0\0\0\x02\0" + bytes(256)
-    (tmp_path / "a.mp3").write_bytes(id3 + (tmp_path / "a.mp3").read_bytes())
-    cut(tmp_path / "a.mp3", 0.75)
-    with pytest.raises(DataError, match=r"a\.mp3 ends early: \d\.\d\d s of 4\.00 s"):
-        audio.read(tmp_path / "a.mp3")
-
-
-def test_refuses_two_mp3_in_one_file(tmp_path):
-    mp3(tmp_path / "a.mp3", header=True)
-    (tmp_path / "a.mp3").write_bytes((tmp_path / "a.mp3").read_bytes() * 2)
-    with pytest.raises(DataError, match=r"a\.mp3 continues after 4\.00 s"):
-        audio.read(tmp_path / "a.mp3")
-
-
-def test_an_mp3_of_constant_bit_rate_needs_no_header(tmp_path):
-    sound = tone(4, 44100)
-    soundfile.write(tmp_path / "a.mp3", sound, 44100, bitrate_mode="CONSTANT")
-    data = (tmp_path / "a.mp3").read_bytes()
-    (tmp_path / "a.mp3").write_bytes(data.replace(b"Info", bytes(4)))
-    assert abs(len(audio.read_mono(tmp_path / "a.mp3", rate=44100)) - len(sound)) < 4000
-
-
-def ogg(path: Path) -> bytes:
-    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(64000), 16000, format="OGG")
-    return path.read_bytes()
-
-
-def test_an_ogg_may_end_with_any_page(tmp_path):
-    """Some programs do not mark the last one."""
-    data = ogg(tmp_path / "a.ogg")
-    (tmp_path / "a.ogg").write_bytes(data[: data.rfind(b"OggS")])
-    assert len(audio.read_mono(tmp_path / "a.ogg")) > 16000
-
-
-def test_an_ogg_may_be_followed_by_zeros(tmp_path):
-    (tmp_path / "a.ogg").write_bytes(ogg(tmp_path / "a.ogg") + bytes(100_000))
-    assert len(audio.read_mono(tmp_path / "a.ogg")) == 64000
-
-
-def test_refuses_two_ogg_in_one_file(tmp_path):
-    data = ogg(tmp_path / "a.ogg")
-    soundfile.write(tmp_path / "b.ogg", tone(1, 16000), 16000)
-    (tmp_path / "a.ogg").write_bytes(data + (tmp_path / "b.ogg").read_bytes())
-    with pytest.raises(DataError, match=r"a\.ogg has another stream after 4\.00 s"):
-        audio.read(tmp_path / "a.ogg")
+    return header + struct.pack("<4sI", b"data", data_size) + bytes(32000)
 
 
 # ---- Files that cannot be read
@@ -437,20 +297,8 @@ def test_takes_the_sound_out_of_a_film(tmp_path):
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("name", ["a.m4a", "a.wv", "a.tta"])
-def test_refuses_what_ffmpeg_cannot_decode_to_the_end(tmp_path, name):
-    audio.write_wav(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(64000))
-    ffmpeg("-i", str(tmp_path / "a.wav"), "-movflags", "faststart", str(tmp_path / name))
-    cut(tmp_path / name, 0.6)
-    with pytest.raises(DataError, match=rf"{name} cannot be decoded \(.+\)") as caught:
-        audio.read(tmp_path / name)
-    assert "\n" not in str(caught.value) and " @ 0x" not in str(caught.value)
-
-
-@needs_ffmpeg
-@pytest.mark.parametrize("content", [b"", b"This is a letter, not a recording. " * 50])
-def test_names_the_file_that_ffmpeg_cannot_read(tmp_path, content):
-    (tmp_path / "a.m4a").write_bytes(content)
+def test_names_the_file_that_ffmpeg_cannot_read(tmp_path):
+    (tmp_path / "a.m4a").write_bytes(b"This is a letter, not a recording. " * 50)
     with pytest.raises(DataError, match=r"^\S+a\.m4a cannot be decoded \([^/]+\); ") as caught:
         audio.read(tmp_path / "a.m4a")
     assert "\n" not in str(caught.value)

@@ -1,0 +1,311 @@
+"""Hold the sound that was decoded against what its file states, and against what the file holds.
+
+Decoders pass over lost pages, stop where a header says so, and do not look for a second file behind the
+first, all without an error. What is missing for such a reason is found here, by the structure of the file.
+"""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from mmap import mmap
+from pathlib import Path
+
+from samplernn_theano.data.decoders import Source
+from samplernn_theano.errors import DataError
+
+TOLERANCE = 0.1
+"""Seconds by which lengths may differ: some programs write them imprecisely."""
+
+BLOCKS = 4096
+"""Samples by which lengths may differ besides: the silence before and after the sound in compressed files."""
+
+
+def check(path: Path, data: mmap, source: Source, frames: int) -> None:
+    """Refuse a file of which more or less was decoded than it states or holds; `data` are its bytes.
+
+    Parameters
+    ----------
+    frames
+        Samples per channel that were decoded.
+
+    Raises
+    ------
+    DataError
+        Which names both lengths.
+    """
+    rate, stated, tolerance = source.rate, source.stated, TOLERANCE * source.rate
+    held, why = 0.0, "its header states less (ffmpeg -i FILE -c copy NEW mends it)"
+    if data[:4] == b"OggS":
+        _check_ogg(path, data, frames, rate)
+    elif source.form == "MP3":
+        held, stated = _mp3(data)
+        tolerance += BLOCKS
+        why = "a part is damaged, or libsndfile takes it for shorter"
+    elif data[:16] == _WMA:
+        stated = _wma_seconds(data) * rate
+    else:
+        held, in_chunk = _chunk(data, frames, source.width)
+        stated = stated if in_chunk is None else in_chunk
+    if second := _second_file(data):
+        first = frames if stated is None else min(frames, stated)
+        held, why = max(frames, first * len(data) / second), "a second file follows the first"
+        raise _lost(path, first, held, rate, why)
+    if held > frames + tolerance:
+        raise _lost(path, frames, held, rate, why)
+    if stated is not None and frames < stated - tolerance:
+        raise _ends_early(path, f"{frames / rate:.2f} s of {stated / rate:.2f} s are there")
+    if stated is not None and frames > stated + tolerance + BLOCKS:
+        raise DataError(
+            f"{path} states {stated / rate:.2f} s, but {frames / rate:.2f} s were decoded; "
+            "get it again, or convert it with ffmpeg."
+        )
+
+
+def _lost(path: Path, frames: float, total: float, rate: int, why: str) -> DataError:
+    return DataError(
+        f"{path} holds {total / rate:.2f} s of sound, of which {frames / rate:.2f} s can be decoded: {why}; "
+        "get it again, or split or repair it, with ffmpeg for example."
+    )
+
+
+def _ends_early(path: Path, what: str) -> DataError:
+    return DataError(f"{path} ends early: {what}; get it again, or remove it.")
+
+
+# --- a second file ------------------------------------------------------------------------------------------
+
+_SIGNATURES = [  # how a file of a format begins, at least seven bytes of it; first of all four plain ones
+    rb"(RIFF|RIFX|RF64|BW64)....WAVE",
+    rb"(FORM)....(AIF[FC]|8SVX|16SV)",
+    rb"(riff)\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",
+    rb"(\.snd)\0\0\0",
+    rb"(caff)\x00\x01\0\0",
+    rb"(fLaC)[\0\x80]\0\0\x22",
+    rb"(NIST)_1A\n",
+    rb"(Crea)tive Voice File\x1a",
+    rb"(ftyp)(M4[AB] |mp4\d|isom|iso\d|qt  |3gp\d|dash)",
+    rb"(\x30\x26\xb2\x75)\x8e\x66\xcf\x11\xa6\xd9\0\xaa",  # wma
+    rb"(\x1a\x45\xdf\xa3).{5,64}?(webm|matroska)",
+    rb"(TTA1)[\x01\x03]\0.\0[\x08\x10\x18\x20]\0",
+    rb"(wvpk).{4}..\0[\0\1]?.{4}\0\0\0\0.\x08",
+    rb"(MAC )[\x80-\xff]\x0f.{2}\x34\0\0\0",
+    rb"(MPCK)SH",
+    rb"(#!AM)R(-WB)?\n",
+]
+
+
+def _second_file(data: mmap) -> int:
+    """Where another file of the same format begins; 0 if none does."""
+    begin = _skip_id3(data, 0)
+    head = data[begin : begin + 96]
+    for signature in (re.compile(text, re.DOTALL) for text in _SIGNATURES):
+        first = signature.search(head)
+        if first is None or first.start() not in (0, 4):
+            continue
+        at = data.find(first[1], begin + first.end())
+        while at >= 0 and not signature.match(data, at):
+            at = data.find(first[1], at + 1)
+        return max(0, at)
+    return 0
+
+
+# --- Ogg ----------------------------------------------------------------------------------------------------
+
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def _check_ogg(path: Path, data: mmap, frames: int, rate: int) -> None:
+    """Refuse an Ogg file with a damaged or missing page, with a second stream, or without its end."""
+    numbers: dict[int, int] = {}  # the last page of each stream
+    at, ended, faults = 0, False, []
+    lengths: dict[int, int] = {}  # of each stream of sound, in the samples that its pages count
+    while page := _ogg_page(data, at):
+        flags, granule, stream, number, checksum = struct.unpack("<5xBqIII", page[:26])
+        if re.search(rb"\x01vorbis|OpusHead|Speex   |\x7fFLAC", page[:64]):
+            lengths.setdefault(stream, 0)
+        if flags & 2 and any(numbers.values()):
+            faults.append("another stream follows")
+        if _ogg_checksum(page) != checksum:
+            faults.append(f"the page at byte {at:,} is damaged")
+        if number != numbers.get(stream, number - 1) + 1:
+            faults.append(f"pages before byte {at:,} are missing")
+        if stream in lengths:
+            lengths[stream] = max(lengths[stream], granule)
+        numbers[stream] = number
+        at, ended = at + len(page), bool(flags & 4)
+    if data.find(b"OggS", at + 1) > 0:
+        faults.append(f"the bytes from {at:,} on are damaged")
+    if faults:
+        total = sum(lengths.values()) * (rate / 48000 if b"OpusHead" in data[:64] else 1)
+        raise _lost(path, frames, max(total, frames), rate, faults[0])
+    # Some programs do not mark the last page: without the mark, the file must end with it.
+    if not ended and at < len(data):
+        raise _ends_early(path, f"the {frames / rate:.2f} s that can be decoded break off")
+
+
+def _ogg_page(data: mmap, at: int) -> bytes:
+    """The page at this byte; empty if none is there as a whole."""
+    head = data[at : at + 27]
+    if len(head) < 27 or head[:4] != b"OggS":
+        return b""
+    sizes = data[at + 27 : at + 27 + head[26]]
+    end = at + 27 + head[26] + sum(sizes)
+    return data[at:end] if len(sizes) == head[26] and end <= len(data) else b""
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """CRC-32 of a page, the most significant bit first: that of zlib with all bits reversed."""
+    bits = (page[:22] + bytes(4) + page[26:]).translate(_REVERSED)
+    return int(f"{zlib.crc32(bits, 0xFFFFFFFF) ^ 0xFFFFFFFF:032b}"[::-1], 2)
+
+
+# --- chunks -------------------------------------------------------------------------------------------------
+
+_CHUNKS = {  # by magic number: offset of the first chunk; format of its name and size; alignment
+    b"RIFF": (12, "<4sI", 2),
+    b"RIFX": (12, ">4sI", 2),
+    b"RF64": (12, "<4sI", 2),
+    b"BW64": (12, "<4sI", 2),
+    b"FORM": (12, ">4sI", 2),
+    b"caff": (8, ">4sq", 1),
+    b"riff": (40, "<4s12xQ", 8),  # w64
+}
+
+
+def _chunk(data: mmap, frames: int, width: int | None) -> tuple[float, float | None]:
+    """Samples that are there, in the part for the sound and behind it, and those that the header states."""
+    start, size = _sound_chunk(data)
+    there = len(data) - start
+    if not start:
+        return 0, None
+    if size is None:  # the length was not known when the header was written
+        held = there
+    elif size <= there:
+        held = size + _behind(data, start + size)
+    else:
+        held = there
+    per_sample = width or (min(size or there, there) / frames if frames else 0)
+    if not per_sample:
+        return 0, None
+    return held / per_sample, size / per_sample if size else None
+
+
+def _sound_chunk(data: mmap) -> tuple[int, int | None]:
+    """First byte of the sound and number of its bytes by the header: (0, None) if there is no such header."""
+    start, size, long_size = 0, 0, 0
+    if data[:4] == b".snd":
+        start, size = struct.unpack(">II", data[4:12])
+    elif data[:4] == b"NIST":
+        start, size = 1024, 1
+        for field in (b"sample_count", b"channel_count", b"sample_n_bytes"):
+            found = re.search(field + rb" -\w+ (\d+)", data[:1024])
+            size *= int(found[1]) if found else 0
+    elif data[:4] in _CHUNKS:
+        for name, begin, length in _walk(data, _CHUNKS[data[:4]][0]):
+            if name == b"ds64":
+                long_size = struct.unpack("<8xQ", data[begin : begin + 16])[0]
+            if name in (b"data", b"SSND", b"BODY"):
+                start, size = begin, long_size or length
+                break
+    unknown = size < 0 or size >= 2**62 or min(abs(size - 2**31), abs(size - 2**32)) <= 2**16
+    return start, None if unknown else size
+
+
+def _walk(data: mmap, at: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, first byte and length of each chunk from `at` on."""
+    _, header, alignment = _CHUNKS[data[:4]]
+    n = struct.calcsize(header)
+    while len(head := data[at : at + n]) == n:
+        name, size = struct.unpack(header, head)
+        size -= n if data[:4] == b"riff" else 0
+        yield name, at + n, size
+        at += n + max(0, size + -size % alignment)
+
+
+def _behind(data: mmap, end: int) -> int:
+    """Bytes behind the sound that are neither chunks nor zeros."""
+    if data[:4] not in _CHUNKS:
+        return len(data[end:].rstrip(b"\0"))
+    alignment = _CHUNKS[data[:4]][2]
+    ends = []
+    for at in {end, end + -end % alignment}:  # some programs do not fill a chunk up
+        for name, begin, size in _walk(data, at):
+            if not re.fullmatch(rb"[ -~]{4}", name) or begin + size > len(data) or size < 0:
+                break
+            at = begin + size + size % 2
+        ends.append(len(data[at:].rstrip(b"\0")))
+    return min(ends)
+
+
+# --- wma ----------------------------------------------------------------------------------------------------
+
+_WMA = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_WMA_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+
+def _wma_seconds(data: mmap) -> float:
+    """The length by the header; ffprobe tells one by the size of the file. 0 if there is none."""
+    at = data.find(_WMA_PROPERTIES, 0, 2**20)
+    if at < 0 or len(data) < at + 88:
+        return 0.0
+    play, preroll = struct.unpack("<64xQ8xQ", data[at : at + 88])  # 100 ns, ms
+    return max(0.0, play / 1e7 - preroll / 1e3)
+
+
+# --- mp3 ----------------------------------------------------------------------------------------------------
+
+_KBPS = {  # of MPEG 1 or not, layer
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+
+
+def _mp3(data: mmap) -> tuple[int, int | None]:
+    """Samples in all frames of an mp3 or mp2 file, and those that its first frame states, if it does."""
+    at, samples, stated, first = _skip_id3(data, 0), 0, None, True
+    while at < len(data):
+        size, count = _mp3_frame(data, at)
+        if not size or (first and not _mp3_frame(data, at + size)[0]):  # a sync by chance
+            at = _next_sync(data, at + 1)
+            first = True
+            continue
+        head = data[at : at + 64]
+        tag = max(head.find(b"Xing"), head.find(b"Info"))
+        if tag > 0 and samples == 0:
+            if head[tag + 7] & 1:
+                stated = count * int.from_bytes(head[tag + 8 : tag + 12], "big")
+        else:
+            samples += count
+        at, first = at + size, False
+    return samples, stated
+
+
+def _mp3_frame(data: mmap, at: int) -> tuple[int, int]:
+    """Bytes and samples of the frame at this byte; zeros if none is."""
+    head = data[at : at + 4]
+    if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
+        return 0, 0
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)  # version 3 is MPEG 1, 2 is 2, 0 is 2.5
+    kbps, rate = head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or layer not in (2, 3) or kbps in (0, 15) or rate == 3:
+        return 0, 0
+    hertz = (44100, 48000, 32000)[rate] // {3: 1, 2: 2, 0: 4}[version]
+    samples = 1152 if version == 3 or layer == 2 else 576
+    size = samples // 8 * 1000 * _KBPS[version == 3, layer][kbps - 1] // hertz + (head[2] >> 1 & 1)
+    return (size, samples) if at + size <= len(data) else (0, 0)
+
+
+def _next_sync(data: mmap, at: int) -> int:
+    at = data.find(b"\xff", at)
+    return len(data) if at < 0 else at
+
+
+def _skip_id3(data: mmap, at: int) -> int:
+    """First byte behind the ID3v2 tags at `at`."""
+    while len(head := data[at : at + 10]) == 10 and head[:3] == b"ID3":
+        a, b, c, d = head[6:]  # 7 bits each
+        at += 10 + (a << 21 | b << 14 | c << 7 | d)
+    return at

@@ -1,0 +1,270 @@
+"""Decode sound files in blocks: with libsndfile, or with the program ffmpeg."""
+
+import json
+import mmap
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from itertools import batched
+from pathlib import Path
+from typing import IO, BinaryIO, NamedTuple
+
+import numpy as np
+import soundfile
+
+from samplernn_theano.errors import DataError
+
+SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
+    *(".flac", ".ogg", ".oga", ".opus", ".mp2", ".mp3", ".sph", ".voc", ".8svx"),
+)
+"""File extensions of the sound formats that libsndfile reads."""
+
+FFMPEG_SUFFIXES = (
+    *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".g722", ".gsm", ".m4a", ".m4b", ".mka", ".mp4", ".mpc"),
+    *(".spx", ".tta", ".webm", ".wma", ".wv"),
+)
+"""File extensions of the formats that need the program ffmpeg."""
+
+BLOCK = 1 << 18
+"""Samples per channel in a block of decoding."""
+
+
+class Source(NamedTuple):
+    """A file during decoding."""
+
+    form: str
+    """Name of its format."""
+    rate: int
+    """Hz."""
+    channels: int
+    stated: float | None
+    """Samples per channel that its header states."""
+    width: int | None
+    """Bytes of a sample of all channels; None if they are compressed."""
+    blocks: Iterator[np.ndarray]
+    """float32 (frames, channels) each, up to the first fault."""
+    faults: list[str]
+    """Why not all could be decoded."""
+
+
+@contextmanager
+def open_source(path: Path, file: BinaryIO, data: mmap.mmap) -> Iterator[Source]:
+    """Open a sound file for decoding; `data` is a private copy of its bytes in memory.
+
+    Files with one of `FFMPEG_SUFFIXES` are decoded by ffmpeg, all others by libsndfile; a file whose content
+    is not what its name says is decoded by the other one.
+
+    Raises
+    ------
+    DataError
+        If it cannot be opened.
+    """
+    for_ffmpeg = path.suffix.lower() in FFMPEG_SUFFIXES
+    installed = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
+    if for_ffmpeg and installed:
+        opened = _with_ffmpeg(path, _probe(path))
+    else:
+        try:
+            opened = _with_libsndfile(*_open(data, file))
+        except soundfile.LibsndfileError as error:
+            found = None
+            if for_ffmpeg:
+                raise DataError(
+                    f"{path} is a {path.suffix.lower()} file, which needs ffmpeg; install it (Debian: apt "
+                    "install ffmpeg; conda: conda install -c conda-forge ffmpeg), or convert the file to wav."
+                ) from error
+            with suppress(DataError):
+                found = _probe(path) if installed else None
+            if found is None or found.score <= 25:  # a guess
+                raise undecodable(path, error.error_string) from error
+            opened = _with_ffmpeg(path, found)
+    with opened as source:
+        yield source
+
+
+def undecodable(path: Path, reason: str) -> DataError:
+    """The error of a file that cannot be decoded, or not to its end."""
+    reason = reason.strip().rstrip(".").removeprefix("Error : ")
+    return DataError(f"{path} cannot be decoded ({reason}); convert it to wav or flac, or remove it.")
+
+
+# --- ffmpeg -------------------------------------------------------------------------------------------------
+
+_RAW = {"aac", "ac3", "amr", "amrnb", "amrwb", "eac3", "g722", "gsm", "mp3"}  # without a header of their own
+
+
+_LINE = re.compile(r"(?:\[(?:dec:)?([^@\]]+) @ \w+\] ?)?(.*)")
+"""A message of ffmpeg: the part of it that speaks, and the text."""
+
+
+class _Probe(NamedTuple):
+    """What ffprobe tells of a file."""
+
+    form: str
+    score: int  # how sure it is of the format: 100 at most
+    seconds: float | None  # of the sound, if stated
+    others: set[str]  # decoders of other streams
+
+
+def _probe(path: Path) -> _Probe:
+    """What ffprobe tells of a file; DataError if it does not know it, or finds no sound."""
+    entries = "stream=codec_type,codec_name,duration:format=format_name,duration,probe_score"
+    command = ["ffprobe", "-v", "error", "-show_entries", entries, "-of", "json", f"file:{path.absolute()}"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"ffprobe ended with status {done.returncode}"]
+        raise undecodable(path, _LINE.sub(r"\2", lines[0]).removeprefix(f"file:{path.absolute()}: "))
+    told = json.loads(done.stdout)
+    streams, whole = told["streams"], told["format"]
+    sound = next((stream for stream in streams if stream["codec_type"] == "audio"), None)
+    if sound is None:
+        raise undecodable(path, "it holds no sound")
+    # The file is as long as its longest stream.
+    seconds = sound.get("duration") or (whole.get("duration") if len(streams) == 1 else None)
+    stated = None if seconds is None or whole["format_name"] in _RAW else float(seconds)
+    others = {stream.get("codec_name", "") for stream in streams} - {sound.get("codec_name")}
+    return _Probe(whole["format_name"], whole["probe_score"], stated, others)
+
+
+@contextmanager
+def _with_ffmpeg(path: Path, probe: _Probe) -> Iterator[Source]:
+    """Decode in a process that writes an au file of 32-bit floats into a pipe."""
+    # With "file:" ffmpeg does not read a name as an option or a URL.
+    command = ["ffmpeg", "-nostdin", "-v", "repeat+error", "-err_detect", "crccheck+bitstream+buffer+explode"]
+    command += ["-i", f"file:{path.absolute()}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
+    with (
+        tempfile.TemporaryFile() as messages,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages
+        ) as process,
+    ):
+        assert process.stdout is not None
+        faults: list[str] = []
+        header = process.stdout.read(24)
+        if len(header) < 24:
+            faults += _faults(path, probe, process, messages)
+            raise undecodable(path, faults[0] if faults else "ffmpeg decodes nothing")
+        begin, rate, channels = struct.unpack("> 4x I 8x I I", header)
+        process.stdout.read(begin - 24)
+
+        def blocks(pipe: IO[bytes]) -> Iterator[np.ndarray]:
+            while data := pipe.read(4 * channels * BLOCK):
+                frames = len(data) // (4 * channels)  # incomplete last frame if ffmpeg failed
+                yield np.frombuffer(data, ">f4", frames * channels).astype(np.float32).reshape(-1, channels)
+            faults.extend(_faults(path, probe, process, messages))
+
+        stated = None if probe.seconds is None else probe.seconds * rate
+        yield Source(probe.form, rate, channels, stated, None, blocks(process.stdout), faults)
+
+
+def _faults(path: Path, probe: _Probe, process: subprocess.Popen, messages: BinaryIO) -> list[str]:
+    """Wait for ffmpeg to exit; what it says against the sound: it goes on after errors and exits with 0.
+
+    Errors in pictures and chapters do not matter, nor those of the container if it states a length.
+    """
+    status = process.wait()
+    messages.seek(0)
+    faults = []
+    for line in messages.read().decode(errors="replace").splitlines():
+        match = _LINE.fullmatch(line)
+        if match and match[2] and match[1] not in probe.others | ({probe.form} if probe.seconds else set()):
+            faults.append(match[2].removeprefix(f"file:{path.absolute()}: "))
+    return faults or [f"ffmpeg ended with status {status}"] * (status != 0)
+
+
+# --- libsndfile ---------------------------------------------------------------------------------------------
+
+_WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_WIDTHS |= {"ULAW": 1, "ALAW": 1}
+
+
+class _Stream(soundfile.SoundFile):
+    """A sound file that is read sequentially.
+
+    After each block `SoundFile.read` seeks to its current position, unless the file is not seekable. In mp3
+    that damages the sound, because the decoder needs the preceding data.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _open(data: mmap.mmap, file: BinaryIO) -> tuple[_Stream, float | None]:
+    """A stream, and the samples per channel that its header states.
+
+    libsndfile stops at the length in the header. That of FLAC is taken out of the copy that it reads.
+    """
+    total = 0
+    if data[:4] == b"fLaC":
+        total = int.from_bytes(data[21:26], "big") & (1 << 36) - 1
+        data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])
+    with _SilentDecoder():
+        stream = _Stream(data if total else file.fileno(), closefd=False)
+    if total or stream.format == "MP3" or stream.frames >= 2**62:
+        return stream, total or None
+    return stream, stream.frames
+
+
+@contextmanager
+def _with_libsndfile(stream: _Stream, stated: float | None) -> Iterator[Source]:
+    faults: list[str] = []
+
+    def steps() -> Iterator[np.ndarray]:
+        frames = 0
+        # Without reading beyond the end, the decoder of mp3 stops at the last frame.
+        while frames < stream.frames:
+            limit = int(stated) if stated and frames < stated else stream.frames
+            try:
+                with _SilentDecoder() if stream.format == "MP3" else nullcontext():
+                    step = stream.read(min(BLOCK // 16, limit - frames), dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                faults.append(error.error_string)  # what could be decoded of this step is lost
+                return
+            if not len(step):
+                return
+            frames += len(step)
+            yield step
+
+    def blocks() -> Iterator[np.ndarray]:
+        for group in batched(steps(), 16):
+            yield np.concatenate(group)
+
+    width = _WIDTHS.get(stream.subtype, 0) * stream.channels or None
+    with stream:
+        yield Source(stream.format, stream.samplerate, stream.channels, stated, width, blocks(), faults)
+
+
+class _SilentDecoder:
+    """While it is active, nothing reaches the file of the standard error: libsndfile's decoder of mp3 prints.
+
+    Several threads may enter it at once. `utils.progress` writes to a copy of that file.
+    """
+
+    _lock, _inside, _saved = threading.Lock(), 0, -1
+
+    def __enter__(self) -> None:
+        kind = type(self)
+        with kind._lock:
+            kind._inside += 1
+            if kind._inside == 1:
+                with suppress(OSError):  # there is no standard error
+                    kind._saved = os.dup(2)
+                    nowhere = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(nowhere, 2)
+                    os.close(nowhere)
+
+    def __exit__(self, *error: object) -> None:
+        kind = type(self)
+        with kind._lock:
+            kind._inside -= 1
+            if kind._inside == 0 and kind._saved >= 0:
+                os.dup2(kind._saved, 2)
+                os.close(kind._saved)
+                kind._saved = -1

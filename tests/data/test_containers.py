@@ -1,0 +1,294 @@
+"""Sound that would be lost between a file and its clips."""
+
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from samplernn_theano.data import audio
+from samplernn_theano.errors import DataError
+
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+RATE = 16000
+
+
+def noise(seconds: float, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    return 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate))
+
+
+def written(path: Path, seconds: float, form: str, subtype: str | None = None, seed: int = 0) -> bytes:
+    soundfile.write(path, noise(seconds, seed=seed), RATE, format=form, subtype=subtype)
+    return path.read_bytes()
+
+
+def by_ffmpeg(path: Path, seconds: float, *options: str) -> bytes:
+    """A sound encoded by ffmpeg; for formats that libsndfile does not write."""
+    audio.write_wav(path.parent / "source.wav", noise(seconds))
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", path.parent / "source.wav", *options]
+    subprocess.run([*command, f"file:{path}"], check=True)
+    return path.read_bytes()
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        audio.read(path)
+    return str(caught.value).removeprefix(str(path))
+
+
+# --- files that end early -----------------------------------------------------------------------------------
+
+WITH_LENGTH = [
+    *[("WAV", "PCM_16"), ("WAV", "PCM_U8"), ("WAV", "FLOAT"), ("WAV", "IMA_ADPCM"), ("WAVEX", "PCM_24")],
+    *[("RF64", "PCM_16"), ("W64", "PCM_16"), ("AIFF", "PCM_16"), ("AIFF", "ULAW"), ("AU", "PCM_16")],
+    *[("SVX", "PCM_16"), ("NIST", "PCM_16"), ("NIST", "ULAW"), ("MP3", "MPEG_LAYER_III")],
+    *[("FLAC", "PCM_16")],
+]
+
+
+@pytest.mark.parametrize("form, subtype", WITH_LENGTH)
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\x02\0" + bytes(256)])
+def test_a_file_shorter_than_its_header_states(tmp_path, form, subtype, tag):
+    if tag and form != "MP3":
+        return
+    data = tag + written(tmp_path / "a.wav", 4, form, subtype)
+    (tmp_path / "a.wav").write_bytes(data[: round(0.75 * len(data))])
+    told = refusal(tmp_path / "a.wav")
+    assert told.startswith(" ends early: ") and told.endswith("are there; get it again, or remove it.")
+    there, stated = (float(word) for word in told.split() if word[0].isdigit())
+    assert there == pytest.approx(3, abs=0.3 if form != "FLAC" else 1.1) and stated == pytest.approx(
+        4, abs=0.15
+    )
+
+
+@pytest.mark.parametrize("part", [0.5, 0.9, 0.999])
+def test_an_ogg_that_breaks_off(tmp_path, part):
+    data = written(tmp_path / "a.ogg", 4, "OGG")
+    (tmp_path / "a.ogg").write_bytes(data[: round(part * len(data))])
+    assert " ends early: the " in refusal(tmp_path / "a.ogg")
+
+
+def test_a_caf_that_breaks_off(tmp_path):
+    data = written(tmp_path / "a.caf", 4, "CAF")
+    (tmp_path / "a.caf").write_bytes(data[:-4000])
+    assert refusal(tmp_path / "a.caf").startswith(" ends early: 3.87 s of 4.00 s are there")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix, shown", [("m4a", True), ("wma", True), ("tta", True), ("wv", False)])
+def test_what_ffmpeg_decodes_and_ends_early(tmp_path, suffix, shown):
+    path = tmp_path / f"a.{suffix}"
+    data = by_ffmpeg(path, 4, *(["-movflags", "faststart"] if suffix == "m4a" else []))
+    path.write_bytes(data[: round(0.6 * len(data))])
+    told = refusal(path)
+    assert (" ends early: " if shown else " cannot be decoded (") in told
+    assert "\n" not in told and " @ 0x" not in told and not (shown and " of 4.0" not in told)
+
+
+# --- more than the header says ------------------------------------------------------------------------------
+
+JOINED = {
+    **{form: (form, None) for form in ("WAV", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "NIST", "SVX")},
+    "VORBIS": ("OGG", "VORBIS"),
+    "OPUS": ("OGG", "OPUS"),
+    "MP3": ("MP3", None),
+}
+
+
+@pytest.mark.parametrize("between", [b"", b"TAG" + bytes(125), bytes(5000)], ids=["", "ID3v1", "zeros"])
+@pytest.mark.parametrize("name", JOINED)
+def test_files_that_are_joined(tmp_path, name, between):
+    if between and name not in ("MP3", "FLAC"):
+        return
+    path = tmp_path / "a"
+    data = written(path, 3, *JOINED[name]) + between + written(path, 2, *JOINED[name], seed=1)
+    path.write_bytes(data)
+    told = refusal(path)
+    assert " holds " in told and "second file" in told or "another stream" in told or "libsndfile" in told
+    held, decoded = (float(word) for word in told.split() if word[0].isdigit())
+    assert held == pytest.approx(5, abs=0.4) and decoded == pytest.approx(3, abs=0.1)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["m4a", "wma", "tta", "webm", "mka", "spx", "wv"])
+def test_files_for_ffmpeg_that_are_joined(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(by_ffmpeg(path, 3) + by_ffmpeg(path, 2))
+    assert "second file" in (told := refusal(path)) or "another stream" in told or suffix == "wv"
+
+
+def wav(data_size: int, riff_size: int, chunk: bytes = b"", behind: bytes = b"") -> bytes:
+    """16,000 samples under a header that states such sizes (bytes), with chunks before and behind them."""
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH", b"RIFF", riff_size, b"WAVE", b"fmt ", 16, 1, 1, RATE, 32000, 2, 16
+    )
+    samples = (noise(1) * 32768).astype("<i2").tobytes()
+    return header + chunk + struct.pack("<4sI", b"data", data_size) + samples + behind
+
+
+@pytest.mark.parametrize("form", ["WAV", "AU", "AIFF", "FLAC", "W64"])
+def test_a_header_that_states_too_little(tmp_path, form):
+    path = tmp_path / "a"
+    data = bytearray(written(path, 4, form))
+    if form == "FLAC":
+        data[21:26] = bytes([data[21] & 0xF0]) + (RATE).to_bytes(4, "big")
+    else:
+        magic, layout, extra = {
+            "WAV": (b"data", "<I", 0),
+            "AU": (b".snd", ">4xI", 0),
+            "AIFF": (b"SSND", ">I", 8),
+            "W64": (b"data", "<12xQ", 24),
+        }[form]
+        at = data.find(magic) + 4 + layout.count("x") * int("".join(filter(str.isdigit, layout)) or 0)
+        struct.pack_into(layout.replace("12x", "").replace("4x", ""), data, at, 32000 + extra)
+    path.write_bytes(data)
+    told = refusal(path)
+    assert "1.00 s" in told and ("4.00 s" in told or "3.99 s" in told), told
+
+
+@pytest.mark.parametrize("size", [0, 36, 4088])
+def test_a_wav_of_a_recorder_that_crashed_is_to_be_mended_not_removed(tmp_path, size):
+    fill = struct.pack("<4sI", b"FLLR", 3000) + bytes(3000) if size == 4088 else b""
+    (tmp_path / "a.wav").write_bytes(wav(0, size, fill))
+    told = refusal(tmp_path / "a.wav")
+    assert " holds 1.00 s of sound, of which 0.00 s" in told and "ffmpeg -i FILE -c copy NEW mends it" in told
+
+
+@pytest.mark.parametrize("size", [2**32 - 1, 2**32 - 36, 2**31, 2**31 - 1, 0x7FFFF000])
+def test_a_wav_that_was_written_into_a_pipe_is_read(tmp_path, size):
+    """The header was written before the length was known."""
+    (tmp_path / "a.wav").write_bytes(wav(size, 2**32 - 1))
+    assert len(audio.read_mono(tmp_path / "a.wav")) == 16000
+
+
+LIST = b"LIST" + struct.pack("<I", 5) + b"INFO!\0"
+FINE = {
+    "not closed": wav(0, 8),
+    "the header counted in": wav(32044, 32044),
+    "a chunk before": wav(32000, 32050, b"note" + struct.pack("<I", 5) + b"hello\0"),
+    "a chunk behind": wav(32000, 32050, behind=LIST * 300),
+    "zeros behind": wav(32000, 32036, behind=bytes(9000)),
+}
+
+
+@pytest.mark.parametrize("data", FINE.values(), ids=FINE.keys())
+def test_wav_files_that_are_whole(tmp_path, data):
+    (tmp_path / "a.wav").write_bytes(data)
+    assert len(audio.read_mono(tmp_path / "a.wav")) == 16000
+
+
+# --- lost and damaged parts ---------------------------------------------------------------------------------
+
+
+def pages(data: bytes) -> list[bytes]:
+    begins = [i for i in range(len(data)) if data[i : i + 4] == b"OggS"]
+    return [data[i:j] for i, j in zip(begins, [*begins[1:], len(data)], strict=True)]
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("harm", ["one bit", "a page lost", "the first page of sound lost", "junk between"])
+def test_an_ogg_with_a_lost_or_damaged_page(tmp_path, subtype, harm):
+    one = pages(written(tmp_path / "a.ogg", 6, "OGG", subtype))
+    middle = len(one) // 2
+    if harm == "one bit":
+        one[middle] = one[middle][:300] + bytes([one[middle][300] ^ 1]) + one[middle][301:]
+    elif harm == "junk between":
+        one[middle] = bytes(500) + one[middle]
+    else:
+        del one[middle if harm == "a page lost" else 2]
+    (tmp_path / "a.ogg").write_bytes(b"".join(one))
+    told = refusal(tmp_path / "a.ogg")
+    assert " holds 6.0" in told and ("damaged" in told or "missing" in told)
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(100_000)])
+@pytest.mark.parametrize("marked", [True, False])
+def test_an_ogg_may_end_unmarked_or_be_followed_by_zeros(tmp_path, marked, behind):
+    one = pages(written(tmp_path / "a.ogg", 4, "OGG"))
+    (tmp_path / "a.ogg").write_bytes(b"".join(one if marked else one[:-1]) + behind)
+    if marked or not behind:
+        assert len(audio.read_mono(tmp_path / "a.ogg")) >= (64000 if marked else 16000)
+    else:
+        assert " ends early" in refusal(tmp_path / "a.ogg")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name, options", [("a.spx", []), ("a.mka", ["-c:a", "flac"]), ("a.tta", [])])
+def test_damage_that_a_checksum_tells(tmp_path, name, options):
+    data = bytearray(by_ffmpeg(tmp_path / name, 4, *options))
+    data[len(data) // 2] ^= 1
+    (tmp_path / name).write_bytes(data)
+    assert refusal(tmp_path / name)
+
+
+def mp3(path: Path, header: bool) -> bytes:
+    """An mp3 of changing bit rate, quiet, then loud; without the `header` nothing tells its length."""
+    sound = noise(4, 44100) * 10 * np.repeat([1e-4, 0.2], 2 * 44100)
+    soundfile.write(path, sound, 44100, format="MP3", bitrate_mode="VARIABLE", compression_level=0.5)
+    if not header:
+        path.write_bytes(path.read_bytes().replace(b"Xing", bytes(4)).replace(b"Info", bytes(4)))
+    return path.read_bytes()
+
+
+def test_an_mp3_that_libsndfile_takes_for_shorter(tmp_path):
+    mp3(tmp_path / "a.mp3", header=False)
+    assert refusal(tmp_path / "a.mp3").startswith(" holds 4.08 s of sound, of which ")
+
+
+def test_an_mp3_with_tags_and_a_constant_bit_rate_is_read(tmp_path):
+    data = mp3(tmp_path / "a.mp3", header=True)
+    whole = audio.read_mono(tmp_path / "a.mp3")
+    id3 = b"ID3\4\0\0\0\0\x02\0" + bytes(256)
+    (tmp_path / "a.mp3").write_bytes(id3 + data + b"TAG" + bytes(125))
+    np.testing.assert_array_equal(audio.read_mono(tmp_path / "a.mp3"), whole)
+    soundfile.write(tmp_path / "b.mp3", noise(4, 44100), 44100, bitrate_mode="CONSTANT")
+    (tmp_path / "b.mp3").write_bytes((tmp_path / "b.mp3").read_bytes().replace(b"Info", bytes(4)))
+    assert abs(len(audio.read_mono(tmp_path / "b.mp3", rate=44100)) - 4 * 44100) < 4000
+
+
+def test_the_decoder_of_an_mp3_with_a_hole_does_not_speak_to_the_terminal(tmp_path, capfd):
+    data = mp3(tmp_path / "a.mp3", header=True)
+    (tmp_path / "a.mp3").write_bytes(data[:20000] + bytes(3000) + data[20000:])
+    assert " holds 4.0" in refusal(tmp_path / "a.mp3")
+    assert capfd.readouterr() == ("", "")
+
+
+# --- what a file is called, and what else is in it ----------------------------------------------------------
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    "content, name",
+    [
+        ("b.m4a", "aac.mp3"),
+        ("b.webm", "webm.opus"),
+        ("b.spx", "speex.ogg"),
+        ("b.wv", "wavpack.wav"),
+        ("b.flac", "flac.m4a"),
+    ],
+)
+def test_the_content_decides_on_the_decoder(tmp_path, content, name):
+    by_ffmpeg(tmp_path / content, 1).hex()
+    (tmp_path / content).rename(tmp_path / name)
+    assert abs(len(audio.read_mono(tmp_path / name)) - 16000) < 1200
+
+
+def test_a_wav_with_a_name_for_ffmpeg_is_read_without_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    (tmp_path / "a.m4a").write_bytes(wav(32000, 32036))
+    assert len(audio.read_mono(tmp_path / "a.m4a")) == 16000
+
+
+@needs_ffmpeg
+def test_a_damaged_picture_beside_the_sound_does_not_matter(tmp_path):
+    picture = ["-f", "lavfi", "-i", "color=size=64x64:duration=0.1:rate=10", "-map", "0", "-map", "1"]
+    cover = ["-c:v", "mjpeg", "-disposition:v", "attached_pic", "-f", "mp4"]
+    data = by_ffmpeg(tmp_path / "a.m4a", 1, *picture, *cover)
+    at = data.find(b"\xff\xd8\xff")
+    assert at > 0
+    (tmp_path / "a.m4a").write_bytes(data[:at] + b"<html>404</html>".ljust(40) + data[at + 40 :])
+    assert abs(len(audio.read_mono(tmp_path / "a.m4a")) - 16000) < 1200
