@@ -175,15 +175,15 @@ def _add_blizzard(sets: Any) -> None:
 def _blizzard(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.recipes import by_units
-    from samplernn_theano.data.sets.blizzard import RECIPE, chapters
+    from samplernn_theano.data.sets.speech import BLIZZARD, blizzard_chapters
 
     if a.source is None or not a.source.is_dir():
         problem = "--source is missing." if a.source is None else f"There is no folder {a.source}."
         raise DataError(f"{problem}\n{BLIZZARD_SOURCE}")
-    if _imported(a, parser, RECIPE):
+    if _imported(a, parser, BLIZZARD):
         return 0
-    recipe = _with_cutting(RECIPE, a, sizes=by_units(a.unit), max_clips=a.clips, choice_seed=a.choose)
-    found = recordings.find(chapters(a.source))
+    recipe = _with_cutting(BLIZZARD, a, sizes=by_units(a.unit), max_clips=a.clips, choice_seed=a.choose)
+    found = recordings.find(blizzard_chapters(a.source))
     return report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
 
 
@@ -205,10 +205,10 @@ def _onomatopoeia(a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.recipes import by_fractions
     from samplernn_theano.data.set_folder import set_files
-    from samplernn_theano.data.sets.onomatopoeia import RECIPE
+    from samplernn_theano.data.sets.speech import ONOMATOPOEIA
 
     recipe = replace(
-        RECIPE,
+        ONOMATOPOEIA,
         sizes=by_fractions(a.valid_fraction, a.test_fraction),
         shortest=a.shortest,
         longest=a.longest,
@@ -245,17 +245,17 @@ def _huckleberry(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     from samplernn_theano.data.download import download
     from samplernn_theano.data.manifest import listed
     from samplernn_theano.data.recipes import by_units
-    from samplernn_theano.data.sets.huckleberry import FORMATS, RECIPE
+    from samplernn_theano.data.sets.speech import HUCKLEBERRY, LIBRIVOX_FORMATS
 
-    if _imported(a, parser, RECIPE):
+    if _imported(a, parser, HUCKLEBERRY):
         return 0
-    recipe = _with_cutting(RECIPE, a, sizes=by_units(a.unit), max_clips=a.clips)
+    recipe = _with_cutting(HUCKLEBERRY, a, sizes=by_units(a.unit), max_clips=a.clips)
     folder = a.source
     if a.items:
         if len(set(a.items)) < 2:
             raise DataError("--items names one item; name one for each reader.")
         folder = a.out / "original"
-        if missing := download(a.items, folder, FORMATS, a.server):
+        if missing := download(a.items, folder, LIBRIVOX_FORMATS, a.server):
             raise DataError("\n".join(listed("These items cannot be used", missing)))
     found = recordings.find(folder)
     if a.items:  # the folder may hold those of an earlier command
