@@ -1,9 +1,4 @@
-"""Build the graph or the sampler of a model, of any family, from its hyper-parameters.
-
-``samplernn``  three_tier, two_tier, k_tier and samplernn_gmm
-``one_tier``   one_tier and rnn_gmm: a plain RNN
-``wavenet``    wavenet
-"""
+"""Build the graph or the sampler of a model, of any family, from its hyper-parameters."""
 
 from dataclasses import replace
 
@@ -15,15 +10,8 @@ from samplernn_theano.models.graph import Form, Graph, Sampler, over_devices
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.models.sample_block import block_sampler
 
-_MODULES = {
-    "three_tier": samplernn,
-    "two_tier": samplernn,
-    "k_tier": samplernn,
-    "samplernn_gmm": samplernn,
-    "one_tier": one_tier,
-    "rnn_gmm": one_tier,
-    "wavenet": wavenet,
-}
+_MODULES = dict.fromkeys(("three_tier", "two_tier", "k_tier", "samplernn_gmm"), samplernn)
+_MODULES |= {"one_tier": one_tier, "rnn_gmm": one_tier, "wavenet": wavenet}
 
 
 def build_graph(params: Parameters, hp: HyperParameters, form: Form = "fast") -> Graph:
@@ -41,12 +29,9 @@ def fused(graph: Graph) -> Graph:
     The rewrites are those of `samplernn_theano.backends.fusion`, `samplernn_theano.backends.chunked_loss` and
     `samplernn_theano.models.backpropagation`.
     """
-    names = [
-        name
-        for name in ("total", "nll", "logits", "ip_total", "ip_logits")
-        if getattr(graph, name) is not None
-    ]
-    outputs = [*(getattr(graph, name) for name in names), *graph.new_states.values()]
+    own = {name: getattr(graph, name) for name in ("total", "nll", "logits", "ip_total", "ip_logits")}
+    names = [name for name, output in own.items() if output is not None]
+    outputs = [*(own[name] for name in names), *graph.new_states.values()]
     outputs = fusion.rewrite(outputs, fusion.join_products, backpropagation.by_hand)
     new_states = dict(zip(graph.new_states, outputs[len(names) :], strict=True))
     new = dict(zip(names, outputs, strict=False))
@@ -58,18 +43,8 @@ def build_sampler(
 ) -> Sampler:
     """Build the model as a generator of blocks of `n_samples` samples for `n_seqs` sequences.
 
-    A block is of whole frames of the slowest tier: at most `n_samples` long, but at least one frame.
-
-    Parameters
-    ----------
-    top_p : float
-        Below 1, levels are drawn from the nucleus only; see
-        `samplernn_theano.models.distributions.categorical`.
-
-    Raises
-    ------
-    HyperParameterError
-        If `top_p` is not in (0, 1], or below 1 for a model of real numbers, which has no levels.
+    A block is of whole frames of the slowest tier: at most `n_samples` long, but at least one frame. With
+    `top_p` below 1, levels are drawn from the nucleus only (`samplernn_theano.models.distributions`).
     """
     if not 0 < top_p <= 1:
         raise HyperParameterError(f"--top-p is {top_p}; it must be above 0, and at most 1.")

@@ -27,14 +27,7 @@ def width(hp: Quantised | RealValued) -> int:
 
 
 def nll(hp: Quantised | RealValued, outputs: Expression, targets: Expression, mask: Expression) -> Expression:
-    """The NLL of every prediction in bits, (...); 0 where masked.
-
-    Parameters
-    ----------
-    outputs : (..., width)
-    targets, mask : (...)
-        Levels or real numbers.
-    """
+    """The NLL of every prediction in bits, (...), 0 where masked: outputs (..., width), mask (...)."""
     if isinstance(hp, RealValued):
         return mixture_nll_bits(outputs, targets, hp.n_components) * mask
     return layers.nll_bits(outputs, targets) * mask
@@ -47,19 +40,12 @@ def draw(
     inverse_temperature: Expression,
     top_p: float = 1.0,
 ) -> Expression:
-    """Draw samples from the predictions for N sequences.
+    """Draw samples from the predictions for N sequences, outputs (N, width).
 
-    Parameters
-    ----------
-    outputs : (N, width)
-    noise : dict
-        "uniforms" (N,), and for a mixture "normals" (N,).
-    inverse_temperature : (N,)
-        1 / temperature of each sequence. It multiplies the logits; the deviations of a mixture are
-        multiplied by the square root of the temperature (Ha & Eck 2017, A Neural Representation of Sketch
-        Drawings).
-    top_p : float
-        See `categorical`; without effect on a mixture.
+    `noise` has "uniforms" (N,), and for a mixture "normals" (N,). `inverse_temperature` (N,), which is
+    1 / temperature of each sequence, multiplies the logits; the deviations of a mixture are multiplied by the
+    square root of the temperature (Ha & Eck 2017, A Neural Representation of Sketch Drawings). `top_p` is as
+    in `categorical`, and without effect on a mixture.
     """
     if isinstance(hp, RealValued):
         uniforms, normals = noise["uniforms"], noise["normals"]

@@ -23,21 +23,10 @@ def network(
     state: Expression,
     reset: Expression | None,
 ) -> tuple[Expression, Expression]:
-    """The network over time: logits or mixture parameters of every step.
+    """The network over time: logits, or the parameters of a mixture, (T, B, width), and the new state.
 
-    Parameters
-    ----------
-    previous : (T, B)
-        Input of each step: the sample before that it predicts.
-    state : (B, R, state width)
-    reset : () int32 or None
-        If 1, the learned initial state replaces `state`; None keeps `state`.
-
-    Returns
-    -------
-    outputs : (T, B, width)
-        Logits, or the parameters of a mixture.
-    new_state : (B, R, state width)
+    `previous` (T, B) has the sample before that which each step predicts. If `reset` is 1, the learned
+    initial state replaces `state` (B, R, state width); None keeps it.
     """
     if isinstance(hp, OneTier):
         x = layers.embedding(params, "SampleLevel.Embedding", hp.q_levels, hp.emb_size)[previous]

@@ -46,11 +46,6 @@ class Parameters(Mapping[str, SharedVariable]):
 
         A value is drawn at *every* call, and discarded if the parameter exists or was given (quirk: the
         original draws whenever a layer is built, and later draws depend on it).
-
-        Raises
-        ------
-        CheckpointError
-            If the parameter's value is missing from `values` or has another shape.
         """
         drawn = None if self.rng is None else draw(self.rng)
         if name not in self._variables:

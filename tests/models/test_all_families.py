@@ -19,23 +19,21 @@ from samplernn_theano.config.hyperparameters import (
 from samplernn_theano.models.build import build_graph, build_sampler
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
+from tests.generation.test_samplers import interpreted
 
 SMALL = {"dim": 8, "batch_size": 3}
+LEVELS = {**SMALL, "q_levels": 16}
+REAL = {**SMALL, "n_components": 3, "mean": 0.0, "std": 0.2}
+FRAMES = {"n_frames": 8, "frame_size": 4}
 MODELS = {
-    "three_tier": ThreeTier(**SMALL, emb_size=4, q_levels=16, seq_len=32),
-    "two_tier": TwoTier(**SMALL, emb_size=4, q_levels=16, n_frames=8, frame_size=4, rnn_type="LSTM", n_rnn=2),
-    "two_tier multi-softmax": TwoTier(
-        **SMALL, q_levels=16, n_frames=8, frame_size=4, n_rnn=1, multi_softmax=True
-    ),
-    "one_tier": OneTier(**SMALL, emb_size=4, q_levels=16, seq_len=32),
-    "wavenet": WaveNet(
-        **SMALL, q_levels=16, wavenet_blocks=2, dilation_layers_per_block=2, sequence_len_to_train=32
-    ),
-    "k_tier": KTier(**SMALL, emb_size=0, q_levels=16, seq_len=32, frame_sizes=(8, 4, 2)),
-    "rnn_gmm": RNNGMM(**SMALL, n_components=3, seq_len=32, mean=0.0, std=0.2),
-    "samplernn_gmm": SampleRNNGMM(
-        **SMALL, n_components=3, n_frames=8, frame_size=4, n_rnn=1, mean=0.0, std=0.2
-    ),
+    "three_tier": ThreeTier(**LEVELS, emb_size=4, seq_len=32),
+    "two_tier": TwoTier(**LEVELS, **FRAMES, emb_size=4, rnn_type="LSTM", n_rnn=2),
+    "two_tier multi-softmax": TwoTier(**LEVELS, **FRAMES, n_rnn=1, multi_softmax=True),
+    "one_tier": OneTier(**LEVELS, emb_size=4, seq_len=32),
+    "wavenet": WaveNet(**LEVELS, wavenet_blocks=2, dilation_layers_per_block=2, sequence_len_to_train=32),
+    "k_tier": KTier(**LEVELS, emb_size=0, seq_len=32, frame_sizes=(8, 4, 2)),
+    "rnn_gmm": RNNGMM(**REAL, seq_len=32),
+    "samplernn_gmm": SampleRNNGMM(**REAL, **FRAMES, n_rnn=1),
 }
 
 
@@ -61,9 +59,9 @@ class Model:
         return random.randint(0, self.hp.q_levels, shape).astype(np.int32)
 
 
-def compile(graph):
-    """A function (sequences, mask, reset, states) -> cost, new states."""
-    function = compile_function(graph.inputs, [graph.cost, *graph.new_states.values()])
+def compile(graph, *outputs):
+    """A function (sequences, mask, reset, states) -> cost, or other outputs, and new states."""
+    function = interpreted(graph.inputs, [*(outputs or [graph.cost]), *graph.new_states.values()])
 
     def call(sequences, reset, states, mask=None):
         mask = np.ones(sequences.shape, np.float32) if mask is None else mask
@@ -152,19 +150,15 @@ def test_generated_samples_are_drawn_from_the_predictions(model):
     """
     hp, sampler = model.hp, model.sampler
     random = np.random.default_rng(1)
-    noise = {
-        name: (random.random if name == "uniforms" else random.standard_normal)(v.type.shape, np.float32)
-        for name, v in sampler.noise.items()
-    }
+    draws = {"uniforms": random.random, "normals": random.standard_normal}
+    noise = {name: draws[name](v.type.shape, np.float32) for name, v in sampler.noise.items()}
     silent = np.zeros(hp.seq_len, np.int32)
     silent[8:12] = 1
     previous = np.full((hp.batch_size, hp.overlap), hp.silence, sampler.previous.dtype)
     ones = np.ones(hp.batch_size, np.float32)  # inverse temperatures
     rand = [(random.random(s.type.shape) - 0.5).astype(s.dtype) for s in sampler.states.values()]
-    samples, *states = (
-        np.asarray(v)
-        for v in model.generate(*noise.values(), silent, previous, np.asarray(1, np.int32), ones, *rand)
-    )
+    results = model.generate(*noise.values(), silent, previous, np.asarray(1, np.int32), ones, *rand)
+    samples, *states = map(np.asarray, results)
     assert samples.dtype == sampler.previous.dtype and samples.shape == (hp.batch_size, hp.seq_len)
     assert (samples[:, 8:12] == hp.silence).all()
 
@@ -183,11 +177,8 @@ def test_generated_samples_are_drawn_from_the_predictions(model):
 def draw_from_the_training_graph(model, sequences, noise):
     """Samples (B, T) drawn from the training graph's predictions of `sequences`, and its new states."""
     hp, graph = model.hp, model.graph
-    predict = compile_function(graph.inputs, [graph.logits, *graph.new_states.values()])
-    prediction, *states = predict(
-        sequences, np.ones(sequences.shape, np.float32), np.asarray(1, np.int32), *graph.zero_states()
-    )
-    prediction = np.asarray(prediction, np.float64)  # (B, steps, width)
+    prediction, *states = compile(graph, graph.logits)(sequences, 1, graph.zero_states())
+    prediction = prediction.astype(np.float64)  # (B, steps, width)
     size = hp.seq_len // prediction.shape[1]  # samples that are predicted as a vector
     drawn = np.zeros((hp.batch_size, hp.seq_len))
     for b in range(hp.batch_size):
@@ -204,7 +195,7 @@ def draw_from_the_training_graph(model, sequences, noise):
                 drawn[b, t : t + size] = np.clip(mean + np.exp(log_deviation) * normals, low, high)
             else:
                 drawn[b, t] = k
-    return drawn, [np.asarray(s) for s in states]
+    return drawn, states
 
 
 @pytest.mark.parametrize("model", ["three_tier", "two_tier", "wavenet", "rnn_gmm"], indirect=True)
@@ -215,14 +206,8 @@ def test_no_float64_in_a_compiled_float32_graph(model):
     moved, _ = optimizer.adam(cost, trainable)
     step = compile_function(graph.inputs, [cost, *graph.new_states.values()], moved)
     for function in (step, model.generate):
-        seen = list(every_variable(function.pytensor_function.maker.fgraph))
-        assert len(seen) > 100
-        assert not [v for v in seen if getattr(v.type, "dtype", "") == "float64"]
-
-
-def every_variable(fgraph):
-    """All variables of a graph, those inside its scans too."""
-    yield from fgraph.variables
-    for node in fgraph.apply_nodes:
-        if hasattr(node.op, "fgraph"):
-            yield from every_variable(node.op.fgraph)
+        graphs = [function.pytensor_function.maker.fgraph]
+        for fgraph in graphs:  # those inside its scans too
+            graphs += [node.op.fgraph for node in fgraph.apply_nodes if hasattr(node.op, "fgraph")]
+        seen = [getattr(v.type, "dtype", "") for fgraph in graphs for v in fgraph.variables]
+        assert len(seen) > 100 and "float64" not in seen

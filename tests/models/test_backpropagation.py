@@ -43,9 +43,8 @@ def test_the_gradient_by_hand_is_pytensors(rnn_type, weight_norm):
         outputs += [ys, new_state, *pytensor.grad(cost, [x, state, *params.trainable()])]
     results = run([x, state], outputs, values)
     half = len(results) // 2
-    for name, reference, by_hand in zip(
-        ["y", "state", "x", "state0", *params], results[:half], results[half:], strict=True
-    ):
+    names = ["y", "state", "x", "state0", *params]
+    for name, reference, by_hand in zip(names, results[:half], results[half:], strict=True):
         error = np.linalg.norm(reference - by_hand) / np.linalg.norm(reference)
         assert error < 2e-6, name
 
@@ -56,11 +55,8 @@ def test_the_backward_scan_has_the_products_with_the_recurrent_weights_alone(rnn
     params = Parameters()
     ys, _ = fusion.rewrite(rnn.stacked_rnn(params, hp, "L", x, state), backpropagation.by_hand)
     program = compile_function([x, state], pytensor.grad(pt.sum(ys**2), params.trainable()), backend="jax")
-    loops = [equation for equation in program.jaxpr().eqns if equation.primitive.name == "scan"]
-    counts = [
-        sum(inner.primitive.name == "dot_general" for inner in loop.params["jaxpr"].jaxpr.eqns)
-        for loop in loops
-    ]
+    loops = [e.params["jaxpr"].jaxpr.eqns for e in program.jaxpr().eqns if e.primitive.name == "scan"]
+    counts = [sum(inner.primitive.name == "dot_general" for inner in loop) for loop in loops]
     assert counts == [products, products]  # forward, backward
 
 
@@ -84,7 +80,6 @@ def test_other_backends_agree_with_jax_on_a_gru_and_its_gradient(backend):
     params = Parameters()
     ys, _ = fusion.rewrite(rnn.stacked_rnn(params, hp, "L", x, state), backpropagation.by_hand)
     outputs = [ys, *pytensor.grad(pt.sum(ys**2), params.trainable())]
-    for ours, jax in zip(
-        run([x, state], outputs, values, backend), run([x, state], outputs, values), strict=True
-    ):
+    results = (run([x, state], outputs, values, which) for which in (backend, "jax"))
+    for ours, jax in zip(*results, strict=True):
         np.testing.assert_allclose(ours, jax, rtol=1e-5, atol=1e-5)

@@ -1,7 +1,5 @@
 """Draws of samples: the rule of the original, temperature, and the nucleus."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytensor.tensor as pt
 import pytest
@@ -10,12 +8,12 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from samplernn_theano.backends.compile import compile_function
-from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, SampleRNNGMM, TwoTier, WaveNet
-from samplernn_theano.config.presets import PRESETS
+from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, TwoTier, WaveNet
 from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.models import distributions
 from samplernn_theano.models.build import build_sampler
 from samplernn_theano.models.parameters import Parameters
+from tests.generation.test_samplers import interpreted
 
 N = 400  # draws at once
 
@@ -101,10 +99,8 @@ def in_nucleus(request):
     top_p = request.param
 
     def build(x, u):
-        return [
-            distributions.categorical(x, u, top_p),
-            distributions.nucleus(pt.special.softmax(x, axis=-1), top_p),
-        ]
+        kept = distributions.nucleus(pt.special.softmax(x, axis=-1), top_p)
+        return [distributions.categorical(x, u, top_p), kept]
 
     return top_p, compiled(build, 64)
 
@@ -140,12 +136,8 @@ def test_temperature_sharpens_each_sequence_on_its_own():
     hp = OneTier(q_levels=64)
 
     def build(x, u, inverse):
-        with_temperature = distributions.draw(hp, x, {"uniforms": u}, inverse)
-        return [
-            with_temperature,
-            distributions.categorical(x, u),
-            distributions.categorical(x * np.float32(0.5), u),
-        ]
+        plain, flat = (distributions.categorical(logits, u) for logits in (x, x * np.float32(0.5)))
+        return [distributions.draw(hp, x, {"uniforms": u}, inverse), plain, flat]
 
     f = compiled(build, 64, "inverse_temperature")
     logits, u = some_logits(64), uniforms()
@@ -191,19 +183,14 @@ def test_every_model_draws_by_temperature_and_top_p(hp):
 
     def generate(top_p, temperatures):
         sampler = build_sampler(params, hp, 2, 24, top_p)
-        f = compile_function(sampler.inputs, [sampler.samples])
-        values = {
+        f = interpreted(sampler.inputs, [sampler.samples])
+        values = {v.name: np.zeros(v.type.shape, v.dtype) for v in sampler.inputs} | {
             "uniforms": np.random.default_rng(0).random((24, 2), np.float32),
             "previous": np.full((2, hp.overlap), hp.silence, np.int32),
             "reset": np.asarray(1, np.int32),
         }
-        results = []
-        for temperature in temperatures:
-            values["inverse_temperature"] = 1 / np.array(temperature, np.float32)
-            zeros = {v.name: np.zeros(v.type.shape, v.dtype) for v in sampler.inputs}
-            (samples,) = f(*(zeros | values).values())
-            results.append(np.asarray(samples))
-        return results
+        each = ({"inverse_temperature": 1 / np.array(t, np.float32)} for t in temperatures)
+        return [np.asarray(f(*(values | own).values())[0]) for own in each]
 
     plain, sharp = generate(1.0, [(1, 1), (1, 1e-6)])
     (top,) = generate(1e-6, [(1, 1)])
@@ -213,15 +200,13 @@ def test_every_model_draws_by_temperature_and_top_p(hp):
     np.testing.assert_array_equal(top[0], top[1])  # whatever the uniforms
 
 
-@pytest.mark.parametrize("top_p", [0.0, -0.1, 1.01, float("nan")])
-def test_top_p_out_of_range_is_refused(top_p):
-    with pytest.raises(HyperParameterError, match="--top-p"):
-        build_sampler(Parameters(), FAMILIES[0], 1, 8, top_p)
-
-
-@pytest.mark.parametrize("family", [RNNGMM, SampleRNNGMM])
-def test_top_p_has_no_meaning_for_real_numbers(family):
-    hp = replace(PRESETS[family.family]["tiny"], dim=8)
-    with pytest.raises(HyperParameterError, match="real numbers"):
-        build_sampler(Parameters(), hp, 1, 8, 0.9)
-    build_sampler(Parameters(), hp, 1, 8, 1.0)
+@pytest.mark.parametrize(
+    ("hp", "top_p", "words"),
+    [
+        *((FAMILIES[0], top_p, "--top-p") for top_p in (0.0, -0.1, 1.01, float("nan"))),
+        (RNNGMM(dim=8), 0.9, "real numbers"),
+    ],
+)
+def test_top_p_out_of_range_or_for_real_numbers_is_refused(hp, top_p, words):
+    with pytest.raises(HyperParameterError, match=words):
+        build_sampler(Parameters(), hp, 1, 8, top_p)

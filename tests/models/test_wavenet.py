@@ -1,36 +1,25 @@
-"""WaveNet: held against the original, its two forms, its quirks, and generation with queues."""
+"""WaveNet: its two forms, its quirks, and generation with queues."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytensor.tensor as pt
 import pytest
 
-from samplernn_theano.backends.compile import compile_function
-from samplernn_theano.config.flags import from_original_argv
 from samplernn_theano.config.hyperparameters import WaveNet
 from samplernn_theano.models import distributions, wavenet
 from samplernn_theano.models.build import build_graph, build_sampler
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
-from samplernn_theano.verification.cases import read_case
+from tests.generation.test_samplers import interpreted
 
-TINY = WaveNet(
-    dim=4,
-    q_levels=8,
-    batch_size=2,
-    wavenet_blocks=2,
-    dilation_layers_per_block=3,
-    sequence_len_to_train=5,
-)
+SMALL = {"dim": 4, "q_levels": 8, "batch_size": 2, "sequence_len_to_train": 5}
+TINY = WaveNet(**SMALL, wavenet_blocks=2, dilation_layers_per_block=3)
 FORMS = {
     "two layers a block": replace(TINY, dilation_layers_per_block=2),
     "one channel": replace(TINY, dilation_layers_per_block=2, dim=1),
     "one layer": replace(TINY, wavenet_blocks=1, dilation_layers_per_block=1),
 }
-LAYER = ("parametrized_weights", "dilation_1.W", "dilation_1.b", "dilation_1.W1x1")
-
 flag = np.int32
 
 
@@ -45,37 +34,6 @@ def moved(hp, seed=0):
 # --- training -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["fast", "reference"])
-def test_it_is_the_originals(cases, form):
-    """Cost, logits, gradients and the first update of a case that the original produced."""
-    case = read_case(cases / "wn_2x4.json")
-    hp, _ = from_original_argv(WaveNet, case.settings["argv"])
-    golden, params = case.arrays, Parameters()
-    graph = build_graph(params, hp, form)
-    grads = optimizer.gradients(graph.cost, params.trainable())
-    moves, _ = optimizer.adam(graph.cost, params.trainable(), learning_rate=1e-4)
-    function = compile_function(graph.inputs, [graph.cost, graph.logits, *grads.values()], moves)
-    initial = params.arrays()
-
-    def step(index):
-        sequences = golden["mb/sequences"][index]
-        results = function(sequences, np.ones(sequences.shape, np.float32), np.asarray(1, flag))
-        return [np.asarray(value) for value in results]
-
-    for index in (0, 1):
-        params.assign(initial)
-        cost, logits, *slopes = step(index)
-        assert cost == pytest.approx(golden[f"eval{index}/cost"], abs=2e-6)
-        for parameter, slope in zip(grads, slopes, strict=True):
-            np.testing.assert_allclose(slope, golden[f"eval{index}/grad/{parameter.name}"], atol=1e-7)
-        if index == 0:
-            np.testing.assert_allclose(logits[0], golden["eval0/logits_row0"], atol=2e-7)
-            np.testing.assert_allclose(logits[:, -1], golden["eval0/logits_lastpos"], atol=2e-7)
-            for name, array in params.arrays().items():
-                np.testing.assert_allclose(array, golden[f"after1/{name}"], atol=1e-7)
-    assert len(grads) == len(initial) == 34
-
-
 @pytest.mark.parametrize("name", FORMS)
 def test_the_two_forms_are_equal(name):
     """Where every parameter makes a difference, which the initial biases and scales do not."""
@@ -88,42 +46,21 @@ def test_the_two_forms_are_equal(name):
     for form in ("fast", "reference"):
         graph = build_graph(params, hp, form)
         grads = optimizer.gradients(graph.cost, params.trainable())
-        function = compile_function(graph.inputs, [graph.cost, graph.logits, *grads.values()])
+        function = interpreted(graph.inputs, [graph.cost, graph.logits, *grads.values()])
         results.append(function(sequences, mask, np.asarray(1, flag)))
     for fast, reference in zip(*results, strict=True):
         np.testing.assert_allclose(fast, reference, rtol=2e-5, atol=2e-6)
         assert np.abs(fast).max() > 1e-4  # nothing is left out
 
 
-def test_parameters_stand_in_building_order():
-    params = Parameters()
-    wavenet.graph(params, replace(TINY, dilation_layers_per_block=1))
-    layers = [f"block_{k}.{name}" for k in (1, 2) for name in LAYER]
-    head = [f"{name}.{part}" for name in ("out_1", "out_2", "out_3", "final") for part in ("W", "b")]
-    assert list(params) == layers + head
-    assert params["block_1.dilation_1.W"].type.shape == (8, 1, 2, 1)
-    assert params["block_2.dilation_1.W"].type.shape == (8, 4, 2, 1)
-    assert params["block_2.dilation_1.W1x1"].type.shape == (8, 4, 1, 1)
-
-
-def test_number_of_parameters_of_the_papers_model():
-    params = Parameters()
-    wavenet.graph(params, WaveNet())
-    assert sum(math.prod(p.type.shape) for p in params.trainable()) == 1_001_192
-
-
 # --- quirks -------------------------------------------------------------------------------------------------
 
 
-def logits_after(params, hp, window):
+def logits_after(params, hp, samples):
     """The logits (N, Q) after a window (N, overlap)."""
-    return np.asarray(naive(params, hp, len(window))(window)[0])
-
-
-def naive(params, hp, n_seqs):
-    """A function (window) -> logits, which computes everything again."""
-    window = pt.tensor("window", dtype="int32", shape=(n_seqs, hp.overlap))
-    return compile_function([window], [wavenet.next_logits(params, hp, window)])
+    window = pt.tensor("window", dtype="int32", shape=samples.shape)
+    f = interpreted([window], [wavenet.next_logits(params, hp, window)])
+    return np.asarray(f(samples)[0])
 
 
 @pytest.mark.parametrize(("dim", "passes"), [(1, True), (2, False)])
@@ -165,7 +102,7 @@ def generate(params):
 
 def compiled_sampler(params, length):
     sampler = build_sampler(params, TINY, N_SEQS, length)
-    function = compile_function(sampler.inputs, [sampler.samples, *sampler.new_states.values()])
+    function = interpreted(sampler.inputs, [sampler.samples, *sampler.new_states.values()])
 
     def generate(uniforms, silent, previous, reset, states=None):
         if states is None:
@@ -185,19 +122,23 @@ def noise(length, seed=0):
 SILENCE = np.full((N_SEQS, TINY.overlap), TINY.silence, flag)
 
 
+def two_blocks(generate, uniforms, silent):
+    """Samples of two blocks, and the states after them."""
+    first, *states = generate(uniforms[:LENGTH], silent[:LENGTH], SILENCE, 1)
+    so_far = np.concatenate([SILENCE, first], axis=1)[:, -TINY.overlap :]
+    second, *states = generate(uniforms[LENGTH:], silent[LENGTH:], so_far, 0, states)
+    return np.concatenate([first, second], axis=1), states
+
+
 def test_queues_equal_computing_everything_again(params, generate):
     """Over two blocks, with a stretch of silence that is fed back."""
     uniforms, silent = noise(2 * LENGTH)
     silent[LENGTH - 3 : LENGTH + 2] = 1
-    first, *states = generate(uniforms[:LENGTH], silent[:LENGTH], SILENCE, 1)
-    so_far = np.concatenate([SILENCE, first], axis=1)[:, -TINY.overlap :]
-    second, *_ = generate(uniforms[LENGTH:], silent[LENGTH:], so_far, 0, states)
-    samples = np.concatenate([first, second], axis=1)
-
+    samples, _ = two_blocks(generate, uniforms, silent)
     window = pt.tensor("window", dtype="int32", shape=(N_SEQS, TINY.overlap))
     uniform = pt.tensor("uniform", dtype="float32", shape=(N_SEQS,))
     drawn = distributions.categorical(wavenet.next_logits(params, TINY, window), uniform)
-    draw = compile_function([window, uniform], [drawn])
+    draw = interpreted([window, uniform], [drawn])
     samples_in = SILENCE
     for t in range(2 * LENGTH):
         latest = np.ascontiguousarray(samples_in[:, -TINY.overlap :])
@@ -209,11 +150,9 @@ def test_queues_equal_computing_everything_again(params, generate):
 
 def test_two_blocks_are_one_long_block(params, generate):
     uniforms, silent = noise(2 * LENGTH)
-    first, *states = generate(uniforms[:LENGTH], silent[:LENGTH], SILENCE, 1)
-    previous = np.concatenate([SILENCE, first], axis=1)[:, -TINY.overlap :]
-    second, *states = generate(uniforms[LENGTH:], silent[LENGTH:], previous, 0, states)
+    samples, states = two_blocks(generate, uniforms, silent)
     whole, *at_end = compiled_sampler(params, 2 * LENGTH)(uniforms, silent, SILENCE, 1)
-    np.testing.assert_array_equal(np.concatenate([first, second], axis=1), whole)
+    np.testing.assert_array_equal(samples, whole)
     for ours, theirs in zip(states, at_end, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
