@@ -141,8 +141,7 @@ def _model(model: LoadedModel) -> list[str]:
 
 def _progress(model: LoadedModel) -> list[str]:
     if model.checkpoint is None:
-        name = read_params_name(model.path.name)
-        if name is None:
+        if (name := read_params_name(model.path.name)) is None:
             return ["The file name does not contain the iteration."]
         costs = f"last minibatch {name.train:.4f}, valid {name.valid:.4f} bits per sample"
         at = f"epoch {name.epoch}, iteration {name.iteration}, {name.hours:.2f} h of training"
@@ -226,12 +225,13 @@ def _layers(hp: Recurrent) -> str:
 
 
 def _reads(hp: Tiered) -> str:
-    before = f"reads {count_of(hp.sizes[-1], 'sample')}"
     if not isinstance(hp, SampleRNN) or hp.sample_input == "real":
-        return f"{before}, rescaled"
-    if hp.multi_softmax:
+        how = ", rescaled"
+    elif hp.multi_softmax:
         return "reads no samples"
-    return f"{before} embedded in {hp.emb_size}" if hp.emb_size else f"{before} as one-hot vectors"
+    else:
+        how = f" embedded in {hp.emb_size}" if hp.emb_size else " as one-hot vectors"
+    return f"reads {count_of(hp.sizes[-1], 'sample')}{how}"
 
 
 def _parameter_table(arrays: Mapping[str, NDArray], trained: set[str] | None) -> list[str]:

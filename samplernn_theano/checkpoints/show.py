@@ -14,7 +14,6 @@ import numpy as np
 import plotext
 
 from samplernn_theano.checkpoints.status import RunStatus, recent_speed, schedule_done, seconds_left
-from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.config.presets import PRESETS
 from samplernn_theano.utils.plotting import new_figure, save_figure
 from samplernn_theano.utils.text import escape_control_characters, format_duration, format_table
@@ -65,23 +64,16 @@ def _side_by_side(letters: Sequence[str], columns: Sequence[Mapping[str, str]]) 
 
 def _arguments(run: RunStatus) -> dict[str, str]:
     """Model, differences from the nearest preset, and other arguments of a run."""
-    facts = {"model": run.family or "unknown"}
-    if run.hp:
-        name, differing = _nearest_preset(run.hp)
-        facts["hyper-parameters"] = ", ".join([f"preset {name}", *differing])
-    facts |= {name.replace("_", " "): str(value) for name, value in run.options.items()}
-    return facts
-
-
-def _nearest_preset(hp: HyperParameters) -> tuple[str, list[str]]:
-    """Preset with the fewest differences, and these; statistics of the data are not compared."""
-    names = [own.name for own in fields(hp) if own.name not in ("mean", "std")]
-    differing = {
-        name: [f"{n} {getattr(hp, n)}" for n in names if getattr(hp, n) != getattr(preset, n)]
-        for name, preset in PRESETS[hp.family].items()
-    }
-    nearest = min(differing, key=lambda name: len(differing[name]))
-    return nearest, differing[nearest]
+    facts, hp = {"model": run.family or "unknown"}, run.hp
+    if hp:  # statistics of the data are not compared
+        own = {o.name: getattr(hp, o.name) for o in fields(hp) if o.name not in ("mean", "std")}
+        texts = [
+            [f"preset {name}", *(f"{n} {value}" for n, value in own.items() if value != getattr(preset, n))]
+            for name, preset in PRESETS[hp.family].items()
+        ]
+        nearest = min(texts, key=len)
+        facts["hyper-parameters"] = ", ".join(nearest)
+    return facts | {name.replace("_", " "): str(value) for name, value in run.options.items()}
 
 
 def _differing(run: RunStatus, others: Sequence[RunStatus]) -> dict[str, str]:

@@ -97,10 +97,8 @@ def describe(record: Record, sequence: int | None = None) -> str:
     what = f"sequence {sequence}" if sequence is not None else count_of(len(temperatures), "sequence")
     parts = [f"{what} of {format_duration(record.seconds)} from {record.checkpoint} ({record.family})"]
     parts += [f"seed {record.seed:d}"]
-    if len(set(temperatures)) > 1:
-        parts += [f"temperatures {min(temperatures):g} to {max(temperatures):g}"]
-    else:
-        parts += [f"temperature {t:g}" for t in temperatures[:1]]
+    low, high = min(temperatures, default=1), max(temperatures, default=1)
+    parts += [f"temperatures {low:g} to {high:g}" if high > low else f"temperature {low:g}"]
     parts += [] if record.top_p is None else [f"top-p {record.top_p:g}"]
     parts += ["continuing several recordings"] if len(set(primes)) > 1 else primes[:1]
     parts += [record.silence] if record.silence else []

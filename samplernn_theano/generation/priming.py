@@ -40,10 +40,8 @@ def read(path: Path, hp: HyperParameters, log: Callable[[str], object] = lambda 
     if sound.file_rate != SAMPLE_RATE:
         log(f"{path}: {sound.file_rate:,} Hz resampled to {SAMPLE_RATE:,} Hz")
     if len(x) < hp.overlap:
-        log(
-            f"{path} has {len(x)} samples, the context of the model is {hp.overlap}: it is padded with "
-            "silence on the left"
-        )
+        padded = "it is padded with silence on the left"
+        log(f"{path} has {len(x)} samples, the context of the model is {hp.overlap}: {padded}")
     if isinstance(hp, RealValued):
         if hp.mean is None or hp.std is None:
             raise HyperParameterError(
@@ -73,26 +71,20 @@ def prime(
     As in training, `overlap` samples of silence precede them, and a few more so that the last frame ends with
     the last sample. The queues of a wavenet start full of silence.
     """
-    dtype = layers.samples_dtype(params, hp)
     padded = [np.concatenate([np.full(hp.overlap, hp.silence), x[-hp.overlap :]]) for x in primes]
-    previous = np.stack([x[-hp.overlap :].astype(dtype) for x in padded])
+    previous = np.stack([x[-hp.overlap :].astype(layers.samples_dtype(params, hp)) for x in padded])
     sequences = np.arange(n_seqs) % len(primes)
     state = {"previous": previous[sequences], "reset": np.asarray(0, np.int32)}
     if isinstance(hp, WaveNet):
         state["time"] = np.asarray(0, np.int32)
         states, axis = _queues(params, hp, previous, backend, progress), 2
     else:
-        states, axis = _recurrent_states(params, hp, primes, dtype, backend, progress), 0
+        states, axis = _recurrent_states(params, hp, primes, backend, progress), 0
     return state | {name: np.take(values, sequences, axis) for name, values in states.items()}
 
 
 def _recurrent_states(
-    params: Parameters,
-    hp: HyperParameters,
-    primes: Sequence[NDArray],
-    dtype: str,
-    backend: str | None,
-    progress: bool,
+    params: Parameters, hp: HyperParameters, primes: Sequence[NDArray], backend: str | None, progress: bool
 ) -> State:
     """Carried states (n, R, state width) after each prime; those of the same length are read together."""
     steps = [-(-len(samples) // hp.overlap) for samples in primes]  # of the slowest tier
@@ -109,7 +101,8 @@ def _recurrent_states(
     with progress_bar("prime", seconds, "s of sound", progress) as bar:
         for count in dict.fromkeys(steps):
             members = [i for i, own in enumerate(steps) if own == count]
-            samples = np.full((len(members), (count + 1) * hp.overlap), hp.silence, dtype)
+            size = (len(members), (count + 1) * hp.overlap)
+            samples = np.full(size, hp.silence, layers.samples_dtype(params, hp))
             for row, i in zip(samples, members, strict=True):
                 row[len(row) - len(primes[i]) :] = primes[i]
             states: list[Any] = []

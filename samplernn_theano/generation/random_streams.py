@@ -55,7 +55,7 @@ class TheanoStreams:
     """
 
     def __init__(self, n_seqs: int) -> None:
-        self._states = mrg31k3p.states(mrg31k3p.SEED, n_seqs)
+        self._states = mrg31k3p.states(n_seqs)
 
     def draw(self, name: str, length: int) -> NDArray[np.float32]:
         """Draw the next `length` uniforms of each sequence, (length, n_seqs)."""

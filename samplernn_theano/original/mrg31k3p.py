@@ -17,30 +17,23 @@ a = +-2^q +- 2^r, Proceedings of the 2000 Winter Simulation Conference.
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.errors import SampleRNNError
-
 M1 = 2**31 - 1
 M2 = 2**31 - 21069
 STEP_X = np.array([[0, 2**22, 2**7 + 1], [1, 0, 0], [0, 1, 0]], np.uint64)
 STEP_Y = np.array([[2**15, 0, 2**15 + 1], [1, 0, 0], [0, 1, 0]], np.uint64)
 STREAM = 2**72  # steps from one stream to the next
 SEED = 234  # the original's
-N_STREAMS = 15360  # in Theano if the number of sequences is unknown
 
 # Quirk: not 2^-31 as in [1], but the next smaller float32. With 2^-31 the 64 largest z would round to u = 1.
 NORM = np.float32((1 - 2**-24) / 2**31)
 
 
-def states(seed: int = SEED, n_streams: int = N_STREAMS) -> NDArray[np.int32]:
+def states(n_streams: int) -> NDArray[np.int32]:
     """Initial states of the first `n_streams` random streams, (n_streams, 6) int32; sequence b uses stream b.
 
     Sequences beyond the original's 15,360 streams would share streams there; here each has its own.
     """
-    if not 0 < seed < M2:
-        raise SampleRNNError(
-            f"The seed of the original's random streams cannot be {seed}: choose one from 1 to {M2 - 1}."
-        )
-    return _orbit(np.full(6, seed, np.int32), n_streams, STREAM)
+    return _orbit(np.full(6, SEED, np.int32), n_streams, STREAM)
 
 
 def uniforms(states: NDArray[np.int32], n_draws: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:

@@ -154,14 +154,12 @@ def _little(value: np.generic | NDArray) -> NDArray:
 
 def _dtype(dtype: np.dtype, memo: dict[Hashable, int]) -> Iterator[bytes]:
     """Yield a dtype: created first, then set to little-endian byte order."""
-    code = f"{dtype.kind}{dtype.itemsize}"
-    key = ("dtype", code)
+    code, order = f"{dtype.kind}{dtype.itemsize}", "|" if dtype.itemsize == 1 else "<"
     if code not in DTYPES:
         raise ValueError(f"values of type {dtype} cannot be stored in it")
-    if key in memo:
-        yield b"g%d\n" % memo[key]
+    if ("dtype", code) in memo:
+        yield b"g%d\n" % memo[("dtype", code)]
     else:
         yield from _global("numpy", "dtype", memo)
-        yield f"(S'{code}'\nI0\nI1\ntR".encode() + _put(key, memo)
-        order = "|" if dtype.itemsize == 1 else "<"
+        yield f"(S'{code}'\nI0\nI1\ntR".encode() + _put(("dtype", code), memo)
         yield f"(I3\nS'{order}'\nNNNI-1\nI-1\nI0\ntb".encode()

@@ -90,10 +90,9 @@ def _split_tag(name: str, family: str) -> tuple[list[str], float | None]:
     if matched is None or part.sub("", matched["flags"]):
         return [], None
     argv = []
-    for found in part.finditer(matched["flags"]):
-        if found["flag"]:
-            flag_name = next(n for n in values if found["flag"].startswith(n))
-            argv += [f"--{flag_name}", found["flag"][len(flag_name) :].removeprefix("=")]
+    for text in filter(None, (found["flag"] for found in part.finditer(matched["flags"]))):
+        flag_name = next(n for n in values if text.startswith(n))
+        argv += [f"--{flag_name}", text[len(flag_name) :].removeprefix("=")]
     return argv, float(matched["rate"]) if matched["rate"] else None
 
 
@@ -127,8 +126,8 @@ def read_params_name(name: str) -> ParamsName | None:
     found = re.fullmatch(rf"params_e(\d+)_i(\d+)_t(\d+\.\d\d)_tr{number}_v{number}(_best)?\.pkl", name)
     if found is None:
         return None
-    epoch, iteration, hours, train, valid, best = found.groups()
-    return ParamsName(int(epoch), int(iteration), float(hours), float(train), float(valid), best is not None)
+    hours, train, valid = map(float, found.groups()[2:5])
+    return ParamsName(int(found[1]), int(found[2]), hours, train, valid, found[6] is not None)
 
 
 def listed(choices: Iterable[str]) -> str:

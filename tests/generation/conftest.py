@@ -39,7 +39,6 @@ def primes(tmp_path_factory) -> Path:
     soundfile.write(folder / "talk.wav", rng.uniform(-0.5, 0.5, 100), 16000)
     soundfile.write(folder / "song.flac", rng.uniform(-0.5, 0.5, 64), 16000)
     soundfile.write(folder / "stereo.wav", rng.uniform(-0.5, 0.5, (441, 2)), 44100)
-    soundfile.write(folder / "short.wav", [0.1, -0.1, 0.3], 16000)
     soundfile.write(folder / "empty.wav", [], 16000)
     soundfile.write(folder / "constant.wav", np.full(100, 0.25), 16000)
     soundfile.write(folder / "nan.wav", [0.1, np.nan], 16000, subtype="FLOAT")
@@ -73,22 +72,23 @@ def generate(capsys, quick):
 
 
 @pytest.fixture
-def interrupted(monkeypatch):
-    """Send a signal in the block with this number, from 1."""
+def interrupt(generate, monkeypatch):
+    """Run the command, and press Ctrl-C in the block with this number, from 1; return standard error."""
 
-    def at(number: int, signal_number: int = signal.SIGINT):
+    def run(number: int, *arguments) -> str:
         blocks = partial.blocks
 
-        def some(*arguments):
-            for i, block in enumerate(blocks(*arguments), 1):
+        def some(*of_blocks):
+            for i, block in enumerate(blocks(*of_blocks), 1):
                 if i == number:
-                    os.kill(os.getpid(), signal_number)
+                    os.kill(os.getpid(), signal.SIGINT)
                 yield block
 
-        monkeypatch.setattr(partial, "blocks", some)
-        return lambda: monkeypatch.setattr(partial, "blocks", blocks)
+        with monkeypatch.context() as context:
+            context.setattr(partial, "blocks", some)
+            return generate(*arguments, code=130)[1]
 
-    return at
+    return run
 
 
 def names(folder: Path) -> list[str]:

@@ -7,7 +7,6 @@ from pytensor.compile.mode import Mode
 
 from samplernn_theano.backends import threads
 from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, SampleRNNGMM, ThreeTier, WaveNet
-from samplernn_theano.errors import HyperParameterError
 from samplernn_theano.generation import samplers
 from samplernn_theano.generation.generator import Generator, take
 from samplernn_theano.generation.random_streams import NumpyStreams
@@ -91,12 +90,6 @@ def test_other_families_use_the_graph_in_blocks_of_any_length(hp, quick_graphs, 
     assert len(np.unique(taken[0][:, :50])) > 4
 
 
-def test_top_p_needs_levels(quick_graphs):
-    hp = WITHOUT[1]
-    with pytest.raises(HyperParameterError, match="needs levels to choose from"):
-        samplers.create_sampler(parameters(hp), hp, 2, top_p=0.5)
-
-
 @WITH_KERNELS
 def test_kernels_and_graph_continue_from_each_others_states(hp, quick_graphs, monkeypatch):
     monkeypatch.setattr(samplers, "KERNEL_BLOCK", 32)
@@ -149,17 +142,6 @@ def test_a_sequence_does_not_depend_on_the_number_of_threads_and_its_state_is_no
         np.testing.assert_array_equal(found[-1][1], found[0][1])
         assert_same(found[-1][2], found[0][2])
         assert not np.array_equal(found[-1][2]["h0"], start["h0"])
-
-
-def test_the_environment_limits_the_threads(monkeypatch):
-    for name in threads.THREAD_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    cores = threads.available()
-    assert cores >= 1
-    monkeypatch.setenv("OMP_NUM_THREADS", "100000")
-    assert threads.available() == cores
-    monkeypatch.setenv("NPROC", "1")
-    assert threads.available() == 1
 
 
 @WITH_KERNELS

@@ -27,12 +27,6 @@ def test_a_spectrogram_read_in_blocks_equals_that_of_the_whole_averaged_over_tim
     assert (seconds, rate) == (samples / 16000, 16000)
 
 
-@pytest.mark.parametrize("samples", [1, 511])
-def test_a_very_short_sound_has_one_column(tmp_path, samples):
-    soundfile.write(tmp_path / "a.wav", tone(1000, samples), 16000)
-    assert spectrograms.spectrogram(tmp_path / "a.wav")[0].shape == (513, 1)
-
-
 def test_a_figure_shows_the_pitch_and_the_length_of_each_sound(tmp_path):
     soundfile.write(tmp_path / "low.flac", tone(1000, 8000), 16000)
     soundfile.write(tmp_path / "high.ogg", tone(6000, 4000), 16000)
@@ -60,6 +54,7 @@ def test_a_figure_shows_eight_sounds_and_the_number_of_others(tmp_path):
 @pytest.mark.parametrize("samples", [np.zeros(2000), np.zeros(1), [np.nan, np.inf, -np.inf, 0.5]])
 def test_a_figure_of_silence_or_nan(tmp_path, samples):
     soundfile.write(tmp_path / "a.wav", np.array(samples, "f"), 16000, "FLOAT")
+    assert len(samples) > 511 or spectrograms.spectrogram(tmp_path / "a.wav")[0].shape == (513, 1)
     image = spectrograms.draw_figure({"a": tmp_path / "a.wav"}).axes[0].images[0].get_array()
     assert np.isfinite(image).all()
     assert np.any(samples) or (image < -90).all()  # silence is black
