@@ -71,16 +71,15 @@ def load_split(folder: str | Path, split: str) -> Clips:
 def split_path(folder: str | Path, split: str) -> Path:
     """The file of one split, ``*_SPLIT.npy`` in `folder`."""
     folder = Path(folder)
+    make = f"samplernn prepare RECORDINGS --out {folder}"
     if not folder.is_dir():
-        raise DataError(
-            f"There is no data folder {folder}; make one with: samplernn prepare RECORDINGS --out {folder}"
-        )
+        raise DataError(f"There is no data folder {folder}; make one with: {make}")
     found = sorted(folder.glob(f"*_{split}.npy"))
     if len(found) != 1:
         count = f"has {len(found)} files" if found else "has no file"
         raise DataError(
             f"The data folder {folder} {count} named *_{split}.npy and exactly one is needed; "
-            f"make a data set with: samplernn prepare RECORDINGS --out {folder}"
+            f"make a data set with: {make}"
         )
     return found[0]
 
@@ -93,15 +92,13 @@ def check_unchanged(clips: Clips) -> None:
     data = samples_of(clips)
     if not isinstance(data, np.memmap) or data.filename is None:
         return
-    path = data.filename
+    what = "cut short"
     try:
-        size = os.path.getsize(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} was removed while it was read ({error.strerror}); restore it and run samplernn resume."
-        ) from error
-    if size < data.offset + data.nbytes:
-        raise DataError(f"{path} was cut short while it was read; restore it and run samplernn resume.")
+        if os.path.getsize(data.filename) >= data.offset + data.nbytes:
+            return
+    except OSError:
+        what = "removed"
+    raise DataError(f"{data.filename} was {what} while it was read; restore it and run samplernn resume.")
 
 
 def offsets_path(path: Path) -> Path:
@@ -116,12 +113,12 @@ def _ragged(path: Path, data: NDArray) -> Ragged:
             f"{path} holds clips of different lengths and {other.name} with their limits is missing; "
             " restore it or make the data set again."
         )
-    offsets = _map(other)
-    if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or len(offsets) < 1:
+    read = _map(other)
+    if read.ndim != 1 or read.dtype.kind not in "iu" or len(read) < 1:
         raise DataError(
-            f"{other} holds {offsets.dtype} of shape {offsets.shape}; integers (clips + 1,) are needed."
+            f"{other} holds {read.dtype} of shape {read.shape}; integers (clips + 1,) are needed."
         )
-    offsets = np.array(offsets, np.int64)
+    offsets = np.array(read, np.int64)
     if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 1).any():
         raise DataError(f"{other} does not fit {path.name}; make the data set again.")
     return Ragged(data, offsets)

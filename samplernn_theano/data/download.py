@@ -207,7 +207,9 @@ def _fetch(session: "ArchiveSession", recording: _Recording, bar: Bar) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
     for _ in range(2):
-        _receive(session, recording, partial, bar)
+        with open(partial, "ab") as out:
+            bar.advance(out.tell())
+            _receive(session, recording, out, bar)
         if _is_complete(partial, recording):
             sync(partial)
             atomic_replace(partial, path)
@@ -224,21 +226,19 @@ def _is_complete(path: Path, recording: _Recording) -> bool:
         return hashlib.file_digest(content, "md5").hexdigest() == recording.md5
 
 
-def _receive(session: "ArchiveSession", recording: _Recording, partial: Path, bar: Bar) -> None:
-    """Append the rest to `partial`, over several connections if necessary."""
-    with open(partial, "ab") as out:
-        bar.advance(out.tell())
-        failures = 0
-        while out.tell() < recording.size and failures < _TRIES:
-            before = out.tell()
-            try:
-                if not _append(session, recording, out, bar):
-                    return
-            except _BrokenError:
-                time.sleep(_PAUSE)
-            failures = 0 if out.tell() > before else failures + 1
-    if failures == _TRIES:
-        raise _FailedError("the connection keeps breaking")
+def _receive(session: "ArchiveSession", recording: _Recording, out: BinaryIO, bar: Bar) -> None:
+    """Append the rest to `out`, over several connections if necessary."""
+    failures = 0
+    while out.tell() < recording.size:
+        if failures == _TRIES:
+            raise _FailedError("the connection keeps breaking")
+        before = out.tell()
+        try:
+            if not _append(session, recording, out, bar):
+                return
+        except _BrokenError:
+            time.sleep(_PAUSE)
+        failures = 0 if out.tell() > before else failures + 1
 
 
 def _append(session: "ArchiveSession", recording: _Recording, out: BinaryIO, bar: Bar) -> bool:
@@ -275,12 +275,10 @@ def _get(session: "ArchiveSession", url: str, headers: dict[str, str] | None = N
             f"{session.protocol}//{session.host}: no connection ({reason}); check the connection and run the "
             "command again: complete files are kept."
         ) from error
-    status = f"{response.status_code} {response.reason}"
-    if response.status_code == 404:
-        raise _AbsentError(f"is not on the server ({status})")
-    if response.status_code in (401, 403):
-        raise _AbsentError(f"is not public ({status})")
-    if response.status_code >= 400 and response.status_code != 416:
+    code, status = response.status_code, f"{response.status_code} {response.reason}"
+    if code in (401, 403, 404):
+        raise _AbsentError(f"is not {'on the server' if code == 404 else 'public'} ({status})")
+    if code >= 400 and code != 416:
         raise _FailedError(f"the server answers {status}")
     return response
 
