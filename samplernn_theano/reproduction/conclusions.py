@@ -40,9 +40,9 @@ def statements(results: Results, tables: Sequence[Filled]) -> list[str]:
 
 def _learned(scores: Sequence[Score]) -> str:
     bits = [s.value for s in scores if not s.experiment.startswith("table2/") and s.value is not None]
-    below = sum(value < CHANCE for value in bits)
     if not bits:
         return ""
+    below = sum(value < CHANCE for value in bits)
     return (
         f"Can: {below} of {len(bits)} scores of quantised models are below {CHANCE:g} bits per sample, "
         "the cost of guessing among 256 levels, so these models learned something."
@@ -71,16 +71,22 @@ def _differences(tables: Sequence[Filled]) -> list[str]:
     found: list[str] = []
     over_clips = False
     for name, scores in (column for table in tables for column in _compared(table)):
-        known = sorted((s for s in scores if s.value is not None and s.error is not None), key=_value)
-        pairs = list(itertools.combinations(known, 2))  # the lower value first
-        if not pairs:
+        known = [s for s in scores if s.value is not None and s.error is not None]
+        known.sort(key=lambda s: s.value or 0)
+        if len(known) < 2:
             continue
         over_clips |= any(score.over == "clips" for score in known)
-        low, high = max(pairs, key=lambda pair: _gap(*pair))
-        close = sum(_gap(*pair) <= _limit(*pair) * _error(*pair) for pair in pairs)
+        pairs = [_welch(*pair) for pair in itertools.combinations(known, 2)]
+        close = sum(gap <= limit * error for gap, error, limit in pairs)
+        low, high = known[0], known[-1]
+        gap, error, limit = _welch(low, high)
+        times = "with unknown error"
+        if error:
+            times = f"{gap / error:.1f} times its standard error ({error:.3f})"
+            times += f", where {limit:.1f} times is clear"
         found.append(
-            f"{name}: the largest difference is {_gap(low, high):.3f} ({high.title} above {low.title}), "
-            f"{_times(low, high)}; {close} of {len(pairs)} pairs do not differ clearly."
+            f"{name}: the largest difference is {gap:.3f} ({high.title} above {low.title}), {times}; "
+            f"{close} of {len(pairs)} pairs do not differ clearly."
         )
     if found:
         found.append("Clear: by Welch's t-test at 95 %, without correction for several pairs.")
@@ -100,31 +106,15 @@ def _compared(table: Filled) -> list[tuple[str, list[Score]]]:
     return columns[:1] if table.layout.name == "table2" else columns  # there, a column in each unit
 
 
-def _value(score: Score) -> float:
-    return score.value or 0.0
+def _welch(low: Score, high: Score) -> tuple[float, float, float]:
+    """The difference of two scores, its standard error, and from how many of these it is clear.
 
-
-def _gap(low: Score, high: Score) -> float:
-    return _value(high) - _value(low)
-
-
-def _error(a: Score, b: Score) -> float:
-    """Standard error of the difference of two independent scores."""
-    return math.hypot(a.error or 0, b.error or 0)
-
-
-def _limit(a: Score, b: Score) -> float:
-    """The number of standard errors from which a difference is clear: Welch's t-test, two-sided, 95 %."""
-    spread = sum((s.error or 0) ** 4 / (s.n - 1) for s in (a, b) if s.n > 1)
-    freedom = _error(a, b) ** 4 / spread if spread else math.inf
-    return float(t.ppf(0.975, freedom))
-
-
-def _times(low: Score, high: Score) -> str:
-    if not (error := _error(low, high)):
-        return "with unknown error"
-    times, limit = _gap(low, high) / error, _limit(low, high)
-    return f"{times:.1f} times its standard error ({error:.3f}), where {limit:.1f} times is clear"
+    By Welch's t-test, two-sided, 95 %.
+    """
+    error = math.hypot(low.error or 0, high.error or 0)
+    spread = sum((s.error or 0) ** 4 / (s.n - 1) for s in (low, high) if s.n > 1)
+    limit = float(t.ppf(0.975, error**4 / spread if spread else math.inf))
+    return (high.value or 0) - (low.value or 0), error, limit
 
 
 def _comparison(scores: Sequence[Score]) -> str:

@@ -106,10 +106,7 @@ class Results:
 
 
 def read(out: Path, names: Iterable[str]) -> Results:
-    """Read the results in `out` of the experiments and listening tests `names`, and of all requested ones.
-
-    A training whose status is "running" but whose folder no process has locked counts as interrupted.
-    """
+    """Read the results in `out` of the experiments and listening tests `names`, and of all requested ones."""
     workflow = _json(out / "workflow.json")
     requested = _requested(workflow)
     names = list(dict.fromkeys([*names, *requested]))
@@ -155,7 +152,7 @@ def _attempt(out: Path, experiment: str, seed: int) -> Attempt:
     run = run_folder.Run(out / "runs" / folder)
     records = {step: read_record(out / "steps" / folder / f"{step}.json") for step in STEPS}
     training = records["train"]
-    if training.get("status") == "running" and not is_locked(run.folder):
+    if training.get("status") == "running" and not is_locked(run.folder):  # no process works on it
         records["train"] = {**training, "status": "interrupted"}
     return Attempt(
         experiment=experiment,

@@ -145,8 +145,7 @@ def _extent(attempts: Sequence[Attempt]) -> str:
     trained = [attempt.result("train") for attempt in attempts if attempt.planned_scale == PAPER]
     counts = []
     for name in ("iterations", "epochs"):
-        values = [value for result in trained if (value := number(result.get(name))) is not None]
-        if values:
+        if values := [value for result in trained if (value := number(result.get(name))) is not None]:
             limits = dict.fromkeys(f"{value:,.0f}" for value in (min(values), max(values)))
             counts.append(f"{' to '.join(limits)} {name.removesuffix('s') if max(values) == 1 else name}")
     return ", ".join(counts)

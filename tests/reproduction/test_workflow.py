@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from samplernn_theano.cli.main import main
 from samplernn_theano.reproduction import plan, run_step, workflow
 
 ROOT = Path(__file__).parents[2]
@@ -24,14 +25,26 @@ def reproduce(*words) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+@pytest.fixture
+def said(capsys):
+    """The exit code, output and error messages of `samplernn reproduce` in this process."""
+
+    def run(*words) -> tuple[int, str, str]:
+        try:
+            code = main(["reproduce", *map(str, words)])
+        except SystemExit as end:  # of argparse
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
 def record(out: Path, experiment: str, step: str) -> dict:
     return json.loads((out / "steps" / experiment / "seed123" / f"{step}.json").read_text())
 
 
-def test_the_list_has_experiments_and_published_numbers():
-    done = reproduce("--list")
-    assert done.returncode == 0, done.stderr
-    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+def test_the_list_has_experiments_and_published_numbers(said):
+    lines = {line.split()[0]: line for line in said("--list")[1].splitlines()}
     assert "test 1.159" in lines["table1/music/three_tier"]
     assert "test 1.392" in lines["table4/two_tier"] and "valid 1.369" in lines["table4/two_tier"]
     assert "4 systems" in lines["listening/blizzard"]
@@ -53,30 +66,30 @@ def test_the_list_has_experiments_and_published_numbers():
         (["--report", "--out", "/nowhere"], "/nowhere holds no workflow"),
     ],
 )
-def test_errors_are_one_sentence(tmp_path, words, sentence):
-    done = reproduce(*words, *([] if "--out" in words else ["--out", tmp_path / "out"]))
-    assert done.returncode == 2 and sentence in done.stderr and done.stderr.count("\n") == 1, done.stderr
+def test_errors_are_one_sentence(tmp_path, said, words, sentence):
+    code, _, message = said(*words, *([] if "--out" in words else ["--out", tmp_path / "out"]))
+    assert code == 2 and sentence in message and message.count("\n") == 1, message
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_prints_commands_and_makes_nothing(tmp_path):
-    done = reproduce("table1/music", "--scale", "smoke", "--out", tmp_path / "out", "--dry-run")
-    lines = done.stdout.splitlines()
-    assert done.returncode == 0 and not (tmp_path / "out").exists()
+def test_a_dry_run_prints_commands_and_makes_nothing(tmp_path, said):
+    code, printed, _ = said("table1/music", "--scale", "smoke", "--out", tmp_path / "out", "--dry-run")
+    lines = printed.splitlines()
+    assert code == 0 and not (tmp_path / "out").exists()
     assert len(lines) == 2 + 4 * 3  # two sets, then train, evaluate, generate
     assert lines[0].startswith("samplernn data demo") and lines[1].startswith("samplernn prepare")
     assert lines[2].startswith("samplernn train one_tier --preset tiny --max-iters 20")
 
 
-def test_other_settings_want_another_folder(tmp_path):
+def test_other_settings_want_another_folder(tmp_path, said):
     plan.save(plan.Workflow(tmp_path, "smoke", {"table3/32": [123]}, data={"music": "/a"}))
     for words, sentence in {
         ("--scale", "laptop"): "of the scale smoke, not laptop",
         ("--scale", "smoke", "--max-minutes", "1"): "with --max-minutes none, not 1",
         ("--scale", "smoke", "--data", f"music={tmp_path}"): "with --data music=/a",
     }.items():
-        done = reproduce("table1/music", "--out", tmp_path, *words, "--dry-run")
-        assert done.returncode == 2 and sentence in done.stderr, done.stderr
+        code, _, message = said("table1/music", "--out", tmp_path, *words, "--dry-run")
+        assert code == 2 and sentence in message
 
 
 def test_only_what_is_named_is_done_and_all_that_was_ever_named_is_known(tmp_path):
@@ -115,6 +128,7 @@ def test_the_energy_is_what_the_meters_counted_if_they_can_be_read(tmp_path, mon
 
     plan.save(plan.Workflow(tmp_path, "smoke", {"table3/32": [123]}))
     monkeypatch.setattr(run_step, "_energy", iter([5.0, 9.0]).__next__)
+    monkeypatch.setattr(run_step, "call", lambda *_: (2, "no such run"))
     run_step.run(tmp_path, "evaluate", "table3/32", 123)
     assert record(tmp_path, "table3/32", "evaluate")["energy_joules"] == 4
 
