@@ -88,22 +88,15 @@ def add_set(parser: Any, text: str) -> None:
     )
 
 
-def figure_file(text: str) -> Path:
-    """Path of a figure: .png, .pdf or .svg."""
-    return _with_suffix(text, ".png", ".pdf", ".svg")
+def _file(*suffixes: str) -> Callable[[str], Path]:
+    def parse(text: str) -> Path:
+        if Path(text).suffix not in suffixes:
+            raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(suffixes)}")
+        return Path(text)
+
+    return parse
 
 
-def csv_file(text: str) -> Path:
-    """Path of a CSV file."""
-    return _with_suffix(text, ".csv")
-
-
-def json_file(text: str) -> Path:
-    """Path of a JSON file."""
-    return _with_suffix(text, ".json")
-
-
-def _with_suffix(text: str, *suffixes: str) -> Path:
-    if Path(text).suffix not in suffixes:
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(suffixes)}")
-    return Path(text)
+figure_file = _file(".png", ".pdf", ".svg")
+csv_file = _file(".csv")
+json_file = _file(".json")

@@ -6,29 +6,24 @@ from collections.abc import Callable
 from typing import Any
 
 
-def positive(text: str) -> float:
-    """A positive number."""
-    return _number(text, float, "a positive number", lambda value: 0 < value < float("inf"))
+def _number(kind: Callable[[str], Any], what: str, fits: Callable[[Any], bool]) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not fits(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return parse
 
 
-def weight(text: str) -> float:
-    """A number of at least 0."""
-    return _number(text, float, "a number of at least 0", lambda value: 0 <= value < float("inf"))
-
-
-def positive_int(text: str) -> int:
-    """A positive whole number."""
-    return _number(text, int, "a positive whole number", lambda value: value > 0)
-
-
-def count(text: str) -> int:
-    """A whole number of at least 0."""
-    return _number(text, int, "a whole number of at least 0", lambda value: value >= 0)
-
-
-def seed(text: str) -> int:
-    """A seed of NumPy's legacy generator."""
-    return _number(text, int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
+positive = _number(float, "a positive number", lambda value: 0 < value < float("inf"))
+weight = _number(float, "a number of at least 0", lambda value: 0 <= value < float("inf"))
+positive_int = _number(int, "a positive whole number", lambda value: value > 0)
+count = _number(int, "a whole number of at least 0", lambda value: value >= 0)
+seed = _number(int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
 
 
 def duration(text: str) -> float:
@@ -41,13 +36,3 @@ def duration(text: str) -> float:
     if seconds > 0:
         return seconds
     raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 23.5h, 90m, 30s or 23:30:00")
-
-
-def _number(text: str, kind: Any, what: str, fits: Callable[[Any], bool]) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not fits(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
-    return value

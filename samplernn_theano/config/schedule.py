@@ -1,13 +1,12 @@
 """The schedule of a training run: learning rate, limits, evaluations, checkpoints; and its progress."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.errors import HyperParameterError
-
-if TYPE_CHECKING:
-    from samplernn_theano.config.hyperparameters import HyperParameters
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,13 @@ class Schedule:
                 raise HyperParameterError(f"{flag} is {value}; it must be a positive number.")
 
 
-def original_schedule(family: "type[HyperParameters]") -> Schedule:
+def original_schedule(family: type[HyperParameters]) -> Schedule:
     """Three days of training and 20 sequences at each evaluation; wavenet: 60 hours and 10."""
     hours, n_seqs = (60.0, 10) if family.family == "wavenet" else (72.0, 20)
     return Schedule(max_minutes=60 * hours, n_seqs=n_seqs, learning_rate=original_learning_rate(family))
 
 
-def original_learning_rate(family: "type[HyperParameters]") -> float:
+def original_learning_rate(family: type[HyperParameters]) -> float:
     """Learning rate of Adam in the original's script of a family."""
     return 0.0001 if family.family == "wavenet" else 0.001
 
@@ -87,22 +86,19 @@ def improved(progress: Progress, valid: float) -> bool:
 
 def ended(schedule: Schedule, progress: Progress) -> bool:
     """True if a limit is reached, or early stopping has run out of patience."""
-    patience = schedule.patience
-    stop_early = patience is not None and progress.evals_without_improvement >= patience
-    return stop_early or fraction(schedule, progress) >= 1
+    patience = math.inf if schedule.patience is None else schedule.patience
+    return progress.evals_without_improvement >= patience or fraction(schedule, progress) >= 1
 
 
 def fraction(schedule: Schedule, progress: Progress) -> float:
     """Fraction of the schedule that is done, by the nearest limit."""
-    done = 0.0
-    if schedule.max_iters is not None:
-        done = max(done, progress.iteration / schedule.max_iters)
-    if schedule.max_epochs is not None:
-        epochs = progress.epoch + progress.batch / progress.batches_per_epoch
-        done = max(done, epochs / schedule.max_epochs)
-    if schedule.max_minutes is not None:
-        done = max(done, progress.seconds / 60 / schedule.max_minutes)
-    return done
+    epochs = progress.epoch + progress.batch / progress.batches_per_epoch
+    done = (
+        (progress.iteration, schedule.max_iters),
+        (epochs, schedule.max_epochs),
+        (progress.seconds / 60, schedule.max_minutes),
+    )
+    return max((at / limit for at, limit in done if limit is not None), default=0.0)
 
 
 def eval_due(schedule: Schedule, progress: Progress) -> bool:
