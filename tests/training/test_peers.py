@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -54,13 +55,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         (b'{"lost": 2, "how": "was lost"}\n', None),
     ],
 )
-def test_whatever_ends_a_connection_ends_this_process(
-    received: bytes,
-    how: str | None,
-    exits: Exits,
-    pair: tuple[socket.socket, socket.socket],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_whatever_ends_a_connection_ends_this_process(received, how, exits, pair, monkeypatch):
     """Such as a process that is killed in the middle of a message."""
     monkeypatch.setattr(peers, "GRACE_SECONDS", 0.1)
     ours, theirs = pair
@@ -72,9 +67,7 @@ def test_whatever_ends_a_connection_ends_this_process(
     assert error.startswith(f"Process 0 of 3 {how}" if how else "Process 2 of 3 was lost. All others exit")
 
 
-def test_a_process_that_gives_no_sign_of_life_is_lost(
-    exits: Exits, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_gives_no_sign_of_life_is_lost(exits, pair, monkeypatch):
     """Its connection stays open: it is stopped, or its machine is frozen."""
     monkeypatch.setattr(peers, "BEAT_SECONDS", 0.05)
     monkeypatch.setattr(peers, "LOST_SECONDS", 1.0)
@@ -90,7 +83,7 @@ def test_a_process_that_gives_no_sign_of_life_is_lost(
     assert sent[0] == {"alive": True} and sent[-1] == {"lost": 1, "how": LOST}
 
 
-def test_messages_arrive_in_pieces(exits: Exits, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_messages_arrive_in_pieces(exits, pair):
     ours, theirs = pair
     watching = peers.Peers(1, 2, {0: ours})
     for piece in (b'{"broad', b'cast": [1.5, 0]}\n{"broadcast": [2.5', b", 15]}\n"):
@@ -100,41 +93,29 @@ def test_messages_arrive_in_pieces(exits: Exits, pair: tuple[socket.socket, sock
     watching.end(0)
 
 
-class Store:
+class Store(queue.SimpleQueue):
     """JAX's key-value store."""
 
-    def __init__(self) -> None:
-        self.value: queue.SimpleQueue[str] = queue.SimpleQueue()
-
     def key_value_set(self, key: str, value: str) -> None:
-        self.value.put(value)
+        self.put(value)
 
     def blocking_key_value_get(self, key: str, milliseconds: int) -> str:
-        return self.value.get(timeout=10)
+        return self.get(timeout=10)
 
 
-def in_thread[T](work: Callable[[], T]) -> Callable[[], T]:
-    """Start `work`; the result waits for its own."""
-    results: queue.SimpleQueue[T] = queue.SimpleQueue()
-    threading.Thread(target=lambda: results.put(work()), daemon=True).start()
-    return lambda: results.get(timeout=30)
-
-
-def test_other_programs_may_connect_to_the_port_and_a_peer_may_stop_receiving(
-    exits: Exits, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_programs_may_connect_to_the_port_and_a_peer_may_stop_receiving(exits, monkeypatch):
     monkeypatch.setattr(peers, "HELLO_SECONDS", 0.2)
     store = Store()
-    connected = in_thread(lambda: peers.connect(0, 2, store, "127.0.0.1"))
-    address = store.value.get(timeout=10)
+    connected = ThreadPoolExecutor().submit(peers.connect, 0, 2, store, "127.0.0.1")
+    address = store.get(timeout=10)
     port = int(address.split()[0])
     silent = socket.create_connection(("127.0.0.1", port))
     for hello in (b"", b"GET / HTTP/1.1\r\n\r\n", b"1 secret", b"\xff\xfe\n"):
         with socket.create_connection(("127.0.0.1", port)) as other:
             other.sendall(hello)
-    store.value.put(address)
+    store.put(address)
     (theirs,) = peers.connect(1, 2, store, "127.0.0.1").values()
-    (ours,) = connected().values()
+    (ours,) = connected.result(timeout=30).values()
     with silent, theirs, ours:
         watching = peers.Peers(0, 2, {1: ours})
         start = time.monotonic()
@@ -146,7 +127,7 @@ def test_a_port_that_cannot_be_reached_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     store = Store()
-    store.value.put(f"{port} token")
+    store.put(f"{port} token")
     with pytest.raises(peers.BackendError, match=f"Process 1 cannot reach port {port} of 127.0.0.1: "):
         peers.connect(1, 2, store, "127.0.0.1")
 
