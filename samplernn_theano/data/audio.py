@@ -23,16 +23,11 @@ MIN_RATE, MAX_RATE = 1_000, 768_000
 class Sound(NamedTuple):
     """A decoded sound file."""
 
-    samples: np.ndarray
-    """float32 (samples,), mono, in [-1, 1), at the requested rate."""
-    file_rate: int
-    """Samples per second (Hz) in the file."""
-    channels: int
-    """Channels in the file."""
-    clipped: int
-    """Number of samples that were outside [-1, 1) and clipped."""
-    power_kept: float
-    """Power of the mean of the channels, as a part of theirs: 1 of equal ones, 0 of opposite ones."""
+    samples: np.ndarray  # float32 (samples,), mono, in [-1, 1), at the requested rate
+    file_rate: int  # Hz
+    channels: int  # in the file
+    clipped: int  # number of samples that were outside [-1, 1)
+    power_kept: float  # of the mean of the channels, as a part of theirs: 1 of equal ones, 0 of opposite ones
 
 
 def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> Sound:

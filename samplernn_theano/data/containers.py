@@ -22,18 +22,7 @@ BLOCKS = 4096
 
 
 def check(path: Path, data: mmap, source: Source, frames: int) -> None:
-    """Refuse a file of which more or less was decoded than it states or holds; `data` are its bytes.
-
-    Parameters
-    ----------
-    frames
-        Samples per channel that were decoded.
-
-    Raises
-    ------
-    DataError
-        Which names both lengths.
-    """
+    """Refuse a file of bytes `data` that states or holds other than `frames` samples per channel."""
     rate, stated, tolerance = source.rate, source.stated, TOLERANCE * source.rate
     held, why = 0.0, "its header states less (ffmpeg -i FILE -c copy NEW mends it)"
     if data[:4] == b"OggS":
@@ -179,12 +168,8 @@ def _chunk(data: mmap, frames: int, width: int | None) -> tuple[float, float | N
     there = len(data) - start
     if not start:
         return 0, None
-    if size is None:  # the length was not known when the header was written
-        held = there
-    elif size <= there:
-        held = size + _behind(data, start + size)
-    else:
-        held = there
+    # Without a size, the length was not known when the header was written.
+    held = there if size is None or size > there else size + _behind(data, start + size)
     per_sample = width or (min(size or there, there) / frames if frames else 0)
     if not per_sample:
         return 0, None
@@ -269,7 +254,8 @@ def _mp3(data: mmap) -> tuple[int, int | None]:
     while at < len(data):
         size, count = _mp3_frame(data, at)
         if not size or (first and not _mp3_frame(data, at + size)[0]):  # a sync by chance
-            at = _next_sync(data, at + 1)
+            at = data.find(b"\xff", at + 1)
+            at = len(data) if at < 0 else at
             first = True
             continue
         head = data[at : at + 64]
@@ -296,11 +282,6 @@ def _mp3_frame(data: mmap, at: int) -> tuple[int, int]:
     samples = 1152 if version == 3 or layer == 2 else 576
     size = samples // 8 * 1000 * _KBPS[version == 3, layer][kbps - 1] // hertz + (head[2] >> 1 & 1)
     return (size, samples) if at + size <= len(data) else (0, 0)
-
-
-def _next_sync(data: mmap, at: int) -> int:
-    at = data.find(b"\xff", at)
-    return len(data) if at < 0 else at
 
 
 def _skip_id3(data: mmap, at: int) -> int:

@@ -39,19 +39,13 @@ BLOCK = 1 << 18
 class Source(NamedTuple):
     """A file during decoding."""
 
-    form: str
-    """Name of its format."""
-    rate: int
-    """Hz."""
+    form: str  # name of its format
+    rate: int  # Hz
     channels: int
-    stated: float | None
-    """Samples per channel that its header states."""
-    width: int | None
-    """Bytes of a sample of all channels; None if they are compressed."""
-    blocks: Iterator[np.ndarray]
-    """float32 (frames, channels) each, up to the first fault."""
-    faults: list[str]
-    """Why not all could be decoded."""
+    stated: float | None  # samples per channel by its header
+    width: int | None  # bytes of a sample of all channels; None if they are compressed
+    blocks: Iterator[np.ndarray]  # float32 (frames, channels) each, up to the first fault
+    faults: list[str]  # why not all could be decoded
 
 
 @contextmanager
@@ -60,11 +54,6 @@ def open_source(path: Path, file: BinaryIO, data: mmap.mmap) -> Iterator[Source]
 
     Files with one of `FFMPEG_SUFFIXES` are decoded by ffmpeg, all others by libsndfile; a file whose content
     is not what its name says is decoded by the other one.
-
-    Raises
-    ------
-    DataError
-        If it cannot be opened.
     """
     for_ffmpeg = path.suffix.lower() in FFMPEG_SUFFIXES
     installed = shutil.which("ffmpeg") is not None and shutil.which("ffprobe") is not None
