@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# --- reproduce ----------------------------------------------------------------------------------------------
-
 
 def add_reproduce(commands: Any) -> None:
     """Add the command `reproduce`."""
@@ -125,9 +123,6 @@ def _experiments() -> str:
     return "\n".join(format_table(rows))
 
 
-# --- retention ----------------------------------------------------------------------------------------------
-
-
 def add_retention(commands: Any) -> None:
     """Add the command `retention`."""
     text = "measure if a model keeps the speaker over a second of silence"
@@ -162,9 +157,6 @@ def _retention(a: argparse.Namespace) -> int:
     if a.out:
         print(f"In {a.out}: retention.json, retention.csv, retention.png")
     return 0
-
-
-# --- figure -------------------------------------------------------------------------------------------------
 
 
 def add_figure(commands: Any) -> None:

@@ -19,8 +19,6 @@ from samplernn_theano.config.argument_types import positive
 
 SPLITS = ("train", "valid", "test")
 
-# --- evaluate -----------------------------------------------------------------------------------------------
-
 
 def add_evaluate(commands: Any) -> None:
     """Add the command `evaluate`."""
@@ -54,9 +52,6 @@ def _evaluate(a: argparse.Namespace) -> int:
         score_report.write_json(a.json, model, scores)
         print(f"The scores are in {a.json}")
     return 0
-
-
-# --- compare ------------------------------------------------------------------------------------------------
 
 
 def add_compare(commands: Any) -> None:
@@ -93,8 +88,6 @@ def _compare(a: argparse.Namespace) -> int:
         print(f"The figure is {a.out}")
     return 0
 
-
-# --- score --------------------------------------------------------------------------------------------------
 
 MAX_CURVES = 10  # in a figure
 
