@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from samplernn_theano.cli.listening import add_listening_test
-from samplernn_theano.cli.options import Parser
+from samplernn_theano.cli.main import main
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.listening import page, stimuli
-from samplernn_theano.utils.commands import run_command
 
 RATE = 16000
 
@@ -169,10 +167,7 @@ def test_a_test_is_replaced_only_with_overwrite_and_never_with_its_votes(tmp_pat
 
 
 def run(*words: object) -> int:
-    parser = Parser(prog="samplernn")
-    add_listening_test(parser.add_subparsers(required=True, parser_class=Parser))
-    arguments = parser.parse_args(["listening-test", *map(str, words)])
-    return run_command(lambda: arguments.command(arguments))
+    return main(["listening-test", *map(str, words)])
 
 
 def test_the_command_makes_a_test(tmp_path, systems, capsys):

@@ -4,23 +4,13 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from samplernn_theano.cli.options import Parser
-from samplernn_theano.cli.reproduce import add_figure
+from samplernn_theano.cli.main import main
 from samplernn_theano.data import audio
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.reproduction import figures
-from samplernn_theano.utils.commands import run_command
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 RATE = SAMPLE_RATE
-
-
-def figure(*words) -> int:
-    """Run `samplernn figure ...`."""
-    parser = Parser(prog="samplernn")
-    add_figure(parser.add_subparsers(parser_class=Parser))
-    arguments = parser.parse_args(["figure", *map(str, words)])
-    return run_command(lambda: arguments.command(arguments))
 
 
 @pytest.mark.parametrize(("ending", "magic"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
@@ -92,7 +82,7 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
     out = tmp_path / "a.png"
     for column in ("music", "music=a.wav", "music=a:b:c.wav"):
         with pytest.raises(SystemExit):
-            figure("waveforms", "--column", column, "--out", out)
+            main(["figure", "waveforms", "--column", column, "--out", str(out)])
         assert "is not NAME=DATA:SOUND" in capsys.readouterr().err
 
 
@@ -101,7 +91,7 @@ def test_the_command_draws_recordings_and_the_first_test_clip_of_a_set(tmp_path,
     np.save(tmp_path / "my_test.npy", np.stack([data, sound]).astype(np.float16))
     audio.write_wav(tmp_path / "out.wav", sound)
     column = f"music={tmp_path}:{tmp_path / 'out.wav'}"
-    assert figure("waveforms", "--column", column, "--out", tmp_path / "a.png") == 0
+    assert main(["figure", "waveforms", "--column", column, "--out", str(tmp_path / "a.png")]) == 0
     shown = [drawn[0].axes[row].lines[0].get_ydata() for row in (0, 2)]
     for found, expected in zip(shown, (data, sound), strict=True):
         np.testing.assert_allclose(found, expected[: 2 * RATE], atol=1e-3)

@@ -10,12 +10,10 @@ import pytest
 import soundfile
 
 from samplernn_theano.checkpoints import load, npz
-from samplernn_theano.cli.options import Parser
-from samplernn_theano.cli.reproduce import add_retention
+from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import OneTier, SampleRNNGMM, ThreeTier, WaveNet
 from samplernn_theano.generation import generate as generation
 from samplernn_theano.reproduction import retention
-from samplernn_theano.utils.commands import run_command
 from tests.generation.test_samplers import parameters
 
 HP = OneTier(dim=8, emb_size=4, q_levels=32, seq_len=16, batch_size=1)
@@ -94,10 +92,7 @@ def save(path: Path, hp=HP) -> Path:
 
 def retain(capsys, *words, code: int = 0) -> str:
     """Run the command; it must end with the code. What it said."""
-    parser = Parser(prog="samplernn")
-    add_retention(parser.add_subparsers(parser_class=Parser))
-    a = parser.parse_args(["retention", *map(str, words)])
-    assert run_command(lambda: a.command(a)) == code
+    assert main(["retention", *map(str, words)]) == code
     said = capsys.readouterr()
     return said.err if code else said.out
 
