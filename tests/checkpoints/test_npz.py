@@ -139,21 +139,11 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path, whole):
     assert refusals > 3000
 
 
-@pytest.mark.parametrize(
-    "old, new",
-    [
-        (b"(40, 32)", b"(40, 12)"),  # fewer numbers than there are
-        (b"(40, 32)", b"(32, 40)"),
-        (b"(40, 32)", b"(40,932)"),
-        (b"(40, 32)", b"(99999, "),
-        (b"(40, 32)", b"('0, 32)"),
-        (b"(40, 32)", b"(40, 32\x00"),
-        (b"'descr': '<f4'", b"'descr': '<i4'"),
-        (b"'descr': '<f4'", b"'descr': '<f2'"),
-        (b"'descr': '<f4'", b"'descr': '|O1'"),
-        (b"False", b"True "),
-    ],
-)
+SHAPES = [b"(40, 12)", b"(32, 40)", b"(40,932)", b"(99999, ", b"('0, 32)", b"(40, 32\x00"]
+CHANGED = [(b"(40, 32)", new) for new in SHAPES] + [(b"False", b"True ")]
+
+
+@pytest.mark.parametrize("old, new", CHANGED + [(b"'<f4'", new) for new in (b"'<i4'", b"'<f2'", b"'|O1'")])
 def test_a_damaged_header_of_an_array_is_refused(tmp_path, whole, old, new):
     """In a long array: its checksum is known only after the last of its bytes."""
     header = whole.rindex(b"\x93NUMPY", 0, whole.index(b"(40, 32)"))
@@ -180,7 +170,6 @@ def npy(array: np.ndarray) -> bytes:
         pickle.dumps({"A": [1.0]}, protocol=0),
         pickle.dumps({"A": [1.0]}, protocol=2),
     ],
-    ids=["empty", "zeros", "text", "bytes", "json", "npy", "pickle", "binary pickle"],
 )
 def test_a_file_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)
@@ -189,7 +178,6 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
 
 def test_an_archive_of_another_kind_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("readme.txt", "hello")
         archive.writestr("about", "hello")
     refused(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", W=np.zeros(3))
@@ -237,11 +225,9 @@ class Touch:
 @pytest.mark.parametrize("name", ["about", "parameters/A.W0", "extra"])
 def test_a_pickled_array_is_refused_and_not_executed(tmp_path, whole, name):
     path, executed = tmp_path / "a.npz", tmp_path / "executed"
-    (tmp_path / "whole.npz").write_bytes(whole)
-    with np.load(tmp_path / "whole.npz") as archive:
+    with np.load(io.BytesIO(whole)) as archive:
         content = {key: archive[key] for key in archive.files}
-    content[name] = np.array([Touch(executed)], dtype=object)
-    np.savez(path, **content)
+    np.savez(path, **content | {name: np.array([Touch(executed)], dtype=object)})
     refused(path)
     assert not executed.exists()
 
