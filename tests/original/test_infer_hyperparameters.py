@@ -24,12 +24,9 @@ OF_RUN = {"batch_size", "seq_len", "n_frames", "sequence_len_to_train", "q_type"
 OURS = {"normalisation", "sample_input", "multi_softmax"}
 
 
-def arrays(golden: dict) -> dict[str, np.ndarray]:
-    return {name: np.broadcast_to(np.float32(0), about[0]) for name, about in golden["params"].items()}
-
-
-def of_one(name: str) -> dict[str, np.ndarray]:
-    return arrays(MODELS[name])
+def arrays(model: str) -> dict[str, np.ndarray]:
+    params = MODELS[model]["params"]
+    return {name: np.broadcast_to(np.float32(0), about[0]) for name, about in params.items()}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -37,7 +34,7 @@ def test_what_is_inferred_is_what_the_model_was_built_with(name):
     golden = MODELS[name]
     family = golden.get("model") or FAMILY_OF_CASE[name[0]]
     hp, _ = from_original_argv(FAMILIES[family], golden["argv"])
-    inferred = infer(arrays(golden))
+    inferred = infer(arrays(name))
     assert inferred.family == family
     expected = {key: value for key, value in vars(hp).items() if key not in OF_RUN | OURS}
     assert inferred.known == expected
@@ -49,7 +46,7 @@ def test_what_is_inferred_is_what_the_model_was_built_with(name):
     "missing", ["SampleLevel.Output.W0", "FrameLevel.InputExpand.W0", "BigFrameLevel.GRU1.Step.Input.W0"]
 )
 def test_what_is_missing_is_named(missing):
-    params = of_one("3t_gru1_q256")
+    params = arrays("3t_gru1_q256")
     del params[missing]
     with pytest.raises(CheckpointError, match=f"not the parameters of .* {missing} is missing"):
         infer(params)
@@ -68,7 +65,7 @@ def test_what_is_missing_is_named(missing):
     ],
 )
 def test_shapes_that_do_not_fit_each_other_are_refused(name, shape):
-    params = of_one("3t_gru1_q256") | {name: np.zeros(shape, np.float32)}
+    params = arrays("3t_gru1_q256") | {name: np.zeros(shape, np.float32)}
     with pytest.raises(CheckpointError, match="not the parameters of a model of the original"):
         infer(params)
 
