@@ -214,7 +214,8 @@ def decode_all(
     recordings: Sequence[Recording], work: Path, allow_upsampling: bool, progress: bool
 ) -> Iterator[tuple[Recording, dict[str, Any], Decoded | None]]:
     """`decode` recordings in order, a few in parallel, with a progress bar over their bytes."""
-    sizes = [_size(recording.path) for recording in recordings]
+    paths = [recording.path for recording in recordings]
+    sizes = [os.path.getsize(path) if os.path.exists(path) else 0 for path in paths]
     pool = ThreadPoolExecutor(min(MAX_PARALLEL, os.cpu_count() or 1))
     with progress_bar("decode", sum(sizes), "B", progress) as bar:
         try:
@@ -224,10 +225,3 @@ def decode_all(
                 bar.advance(size)
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

@@ -100,18 +100,6 @@ def test_batches_come_in_the_order_of_the_original(name, ragged):
     assert all((np.diff(batch, axis=0) == 1).all() for batch in fed)
 
 
-@pytest.mark.parametrize("n", [int(name[8:]) for name in ORDERS if name.startswith("ndarray_")])
-def test_an_array_of_batches_would_have_another_order(n):
-    """The original's feeders shuffle lists: Python's shuffle, where NumPy's is meant for arrays."""
-    array = np.arange(n)
-    np.random.RandomState(123).shuffle(array)
-    assert array.tolist() == ORDERS[f"ndarray_{n}"]
-    clips = np.arange(n, dtype=np.float64)[:, None]
-    fed = [int(batch.sequences[0, 0]) for batch in minibatches.real_minibatches(clips, 1, 1, 0, 0.0, 1.0)]
-    assert fed == ORDERS[f"list_{n}"]
-    assert n < 6 or fed != array.tolist()
-
-
 @pytest.mark.parametrize("length, seq_len, padded", ABOUT["round_to"])
 def test_clips_are_padded_to_a_multiple_of_the_pass_as_in_the_original(length, seq_len, padded):
     clips = np.broadcast_to(np.float16(0), (2, length))

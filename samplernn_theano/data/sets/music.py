@@ -52,18 +52,13 @@ def in_item_order(found: Found) -> tuple[Found, list[str]]:
             )
         lacking = len(ITEMS) - len(found.recordings)
         return found, [f"{lacking} of {len(ITEMS)} recordings"] if lacking else []
-    taken = [recording for own in by_item.values() for recording in _one_format(own)]
+    taken: list[Recording] = []
+    for own in by_item.values():
+        formats = [[one for one in own if one.path.suffix.lower() == suffix] for suffix in FORMATS]
+        taken += next(filter(None, formats), own)
     ignored = found.ignored + len(found.recordings) - len(taken)
     missing = [item for item, own in by_item.items() if not own]
     return found._replace(recordings=taken, ignored=ignored), missing
-
-
-def _one_format(own: Sequence[Recording]) -> list[Recording]:
-    """The recordings of an item in the best format that it has."""
-    for suffix in FORMATS:
-        if best := [recording for recording in own if recording.path.suffix.lower() == suffix]:
-            return best
-    return list(own)
 
 
 def is_mirror(found: Sequence[Recording]) -> bool:
