@@ -31,8 +31,6 @@ PRECISIONS = ("highest", "tf32", "bf16")
 """Of matrix products on a GPU: float32, or factors rounded to 10 or 7 bits of mantissa and summed in float32.
 On a CPU all are the highest."""
 
-BLAS_WARNING = "PyTensor could not link to a BLAS"  # suppressed: `samplernn info` reports it
-
 
 def default_backend() -> str:
     """jax if it is installed, else numba."""
@@ -103,17 +101,10 @@ def compile_function(
     are device arrays, computed asynchronously; pass them back in as they are, or use `numpy.asarray` to wait
     for them. Updates stay on the device, in the memory of the old values.
 
-    Parameters
-    ----------
-    precision : str
-        Of matrix products, one of `PRECISIONS`; those of a float64 graph are always of the highest.
-    n_devices : int
-        Number of devices, each with its shard of a batch. The graph is that of one shard; its sums over the
-        batch are those of `samplernn_theano.backends.all_reduce`.
-    donate : collection of expression
-        Inputs whose arrays, if they are JAX's, may be overwritten with the results.
-    batched : collection of expression
-        Inputs and outputs whose first axis is the batch: with several devices, the whole batch.
+    `precision` is one of `PRECISIONS`; a float64 graph has always the highest. With several devices each has
+    its shard of a batch: the graph is that of one shard, and its sums over the batch are those of
+    `samplernn_theano.backends.all_reduce`; the arrays of `batched`, inputs and outputs whose first axis is
+    the batch, are those of the whole batch. The arrays of `donate`, if they are JAX's, may be overwritten.
     """
     backend = backend or default_backend()
     check_backend(backend)
@@ -133,7 +124,8 @@ def compile_function(
 
         context = jax_program.precision(dtype)  # JAX converts the constants of a graph now
     with pytensor.config.change_flags(**flags), context, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=BLAS_WARNING)
+        # `samplernn info` reports it.
+        warnings.filterwarnings("ignore", message="PyTensor could not link to a BLAS")
         function = pytensor.function(
             list(inputs),
             list(outputs),

@@ -3,9 +3,7 @@
 It has two parts: programs for JAX (a model with its gradient, rewritten and traced) under a hash of all that
 they depend on, and XLA's compiled code under JAX's own key. Missing or damaged entries are compiled again.
 The folder is ``$SAMPLERNN_CACHE``, else ``~/.cache/samplernn-theano``; ``SAMPLERNN_CACHE=off`` disables it.
-
-The hash includes the package's source files as they are on the disk. After changing a constant or a function
-of the package within a process, set ``SAMPLERNN_CACHE=off``: otherwise the program of the files is loaded.
+The hash includes the package's source files as they are on the disk, not what a process changed of them.
 """
 
 import functools
@@ -25,15 +23,9 @@ import pytensor
 from samplernn_theano.errors import OutputError
 from samplernn_theano.utils.files import atomic_write
 
-MAX_FILES = 128
-MAX_BYTES = 5 * 10**8
-"""Limits of each of the two parts."""
-
-MIN_COMPILE_SECONDS = 0.2
-"""Code that XLA compiles faster is not stored."""
-
-SOURCES = ("backends", "config", "models", "training")
-"""Sub-packages whose source files are a part of the hash."""
+MAX_FILES, MAX_BYTES = 128, 5 * 10**8  # of each of the two parts
+MIN_COMPILE_SECONDS = 0.2  # code that XLA compiles faster is not stored
+SOURCES = ("backends", "config", "models", "training")  # sub-packages that are a part of the hash
 
 FILE_NAMES = re.compile(r"([0-9a-f]{64}|\.[0-9a-f]{64}\.\d+\.part)\.(jax|xla)")
 """Of the cache's files, complete or partial: nothing else in the folder is ever removed."""
@@ -92,12 +84,12 @@ class CompiledFiles:
         self._path = path
 
     def get(self, key: str) -> bytes | None:
-        """The code stored under this key; None if it is missing or damaged."""
+        """The code; None if it is missing or damaged."""
         found = _read(self._file(key))
-        return None if found is None else bytes(found[1])
+        return found and bytes(found[1])
 
     def put(self, key: str, value: bytes) -> None:
-        """Store `value` under this key, if possible, replacing an existing entry."""
+        """Store the code, if possible, replacing an existing entry."""
         _write(self._file(key), {}, value)
 
     def _file(self, key: str) -> Path:

@@ -30,11 +30,9 @@ NARROWING_WARNING = "Explicitly requested dtype (float|int)64"
 MATMUL = {"highest": "highest", "tf32": "tensorfloat32", "bf16": "BF16_BF16_F32"}
 """JAX's names of the precisions of matrix products. On a CPU the last two change nothing."""
 
-MUCH_MEMORY = 2**30
-"""Bytes of temporaries beyond which a program for a CPU is compiled with `SAVE_MEMORY`."""
-
+MUCH_MEMORY = 2**30  # bytes of temporaries beyond which a program for a CPU is compiled with `SAVE_MEMORY`
+# Operations are scheduled so that arrays are freed early. Fewer small ones run in parallel: 20 % slower.
 SAVE_MEMORY = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
-# Schedules operations so that arrays are freed early. It runs fewer small ones in parallel: 20 % slower.
 
 
 @jax_funcify.register(AllReduceSum)
@@ -75,8 +73,7 @@ class Program:
     """A graph compiled for JAX, to be called with arrays of its inputs; returns its outputs as JAX arrays.
 
     It is compiled at its first call. Calls return before the results are ready. The values of `variables`
-    become JAX arrays when the program updates them. `pytensor_function` holds the rewritten graph; it is None
-    if the program was loaded from the compile cache.
+    become JAX arrays when the program updates them. `pytensor_function` holds the rewritten graph, if any.
     """
 
     def __init__(

@@ -105,11 +105,7 @@ def score_both(
 
 
 def differences(a: Scores, b: Scores) -> NDArray[np.float64]:
-    """Bits per sample of A minus those of B, for each clip that both score.
-
-    A model scores the clips that fill its batches, from the first on. With different batch sizes one may
-    score more of them: these are omitted.
-    """
+    """Bits per sample of A minus those of B, for each clip that both score: some may not fill a batch."""
     n = min(len(a.clips), len(b.clips))
     return a.clips[:n] - b.clips[:n]
 

@@ -167,19 +167,13 @@ def score_recording(
     raw: bool = False,
     skip: int = 0,
 ) -> RecordingScore:
-    """Score a recording, or generated samples.
+    """Score a recording, samples (n,), which are amplitudes at 16 kHz, or generated samples.
 
     A recording is quantised like a clip of a data set, but normalised without zeros after it. The levels of a
-    generated recording then differ from those drawn: score these with `raw`.
+    generated recording then differ from those drawn: score these with `raw`, as levels or (x - mean) / std.
 
-    Parameters
-    ----------
-    samples : (samples,) amplitudes at 16 kHz
-    path : name of the recording in errors and tables
-    window : seconds per point of the curve, rounded to samples; at least one sample
-    on_progress : called after every chunk with its fraction of the recording
-    raw : True if `samples` are levels, or (x - mean) / std, in place of amplitudes
-    skip : samples at the start that are context only, not included in the mean
+    `window` is the time per point of the curve in seconds, `skip` the number of samples at the start that are
+    context only, not included in the mean. `on_progress` is called with the fraction that each chunk is.
     """
     hp, n = scorer.hp, len(samples)
     parts = (samples[first : first + hp.seq_len] for first in range(0, n, hp.seq_len))
@@ -207,7 +201,6 @@ def score_recording(
 
 
 def _check_recording(samples: NDArray[np.floating], path: str | Path, hp: HyperParameters) -> None:
-    """Raise DataError if a recording (samples,) cannot be read by the model."""
     if samples.size == 0:
         raise DataError(f"{path} has no samples; leave it out.")
     low, high = samples.min(), samples.max()
@@ -247,10 +240,7 @@ def _minibatches(parts: Iterable[NDArray], hp: HyperParameters, dtype: str) -> I
 
 
 def find_recordings(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Find recordings, each once; also return messages on folders without any.
-
-    A folder stands for all recordings in it and its sub-folders, sorted by name. Files are not checked.
-    """
+    """Files, and all recordings in folders, each once; also messages on folders without any."""
     found: list[Path] = []
     problems = []
     for path in paths:

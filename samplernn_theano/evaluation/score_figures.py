@@ -25,12 +25,8 @@ def plot_comparison(
 ) -> None:
     """Plot the distances between the parameters of two models A and B, and the differences of their costs.
 
-    Parameters
-    ----------
-    distances : mapping of name to relative distance, and that of the effective weights or None
-        A distance of zero has no bar; an infinite one has the longest.
-    differences : (clips,), optional
-        Bits per sample, A's minus B's; they are sorted.
+    `distances` are by name: relative, and of the effective weights or None. A distance of zero has no bar; an
+    infinite one has the longest. `differences` (clips,) are bits per sample, A's minus B's.
     """
     heights = [1 + 0.19 * len(distances)] + ([] if differences is None else [3.2])
     figure = new_figure(9, sum(heights))

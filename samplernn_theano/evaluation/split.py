@@ -38,7 +38,7 @@ def mean_cost(
 ) -> float:
     """Mean NLL, bits per sample, over the minibatches of a split, as the original's monitor computes it.
 
-    `function` returns cost and new states. `rows` is this process's shard of every minibatch. `report` is
+    `function` returns cost and new states; `rows` is this process's shard of every minibatch; `report` is
     called with the number of minibatches that are done.
     """
     costs = []

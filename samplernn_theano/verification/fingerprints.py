@@ -74,12 +74,8 @@ def _n_updates(case: Case, graph: Graph) -> int:
     keys = [f"{moment}/{name}" for moment in ("init", "after1", f"after{n}") for name in graph.parameters]
     keys += [f"states{i}/{tier}" for i in range(n) for tier in range(len(graph.states))]
     for key in keys:
-        if (array := case.arrays.get(key)) is None:
-            raise KeyError(key)
-        if array.shape != (SIZE,):
-            raise DataError(
-                f"{key} of the case {case.name} has shape {array.shape}; a fingerprint has {SIZE} numbers."
-            )
+        if (shape := case.arrays[key].shape) != (SIZE,):
+            raise DataError(f"{key} of {case.name} has shape {shape}; a fingerprint has {SIZE} numbers.")
     return n
 
 

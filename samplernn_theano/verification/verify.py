@@ -8,8 +8,8 @@ the paper's size hold less; see `samplernn_theano.verification.fingerprints`.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -66,214 +66,195 @@ def check_case(
     if form not in FORMS:
         raise HyperParameterError(f"There is no form {form}; choose from {', '.join(FORMS)}.")
     backend = backend or default_backend()
+    hp, which_set = from_original_argv(FAMILIES[case.family], case.settings["argv"])
+    graph = build_shard_graph(Parameters(dtype=case.dtype), hp, form, n_devices)
+    options = {"backend": backend, "precision": precision, "n_devices": n_devices}
+    verification = Verification(case, hp, graph, options | {"batched": batch_variables(graph)})
+    folder = CORPUS_FOLDERS.get(which_set)
     try:
-        for check in _checks(case, backend, form, corpus, precision, n_devices):
+        for check in verification.checks(corpus / folder if corpus and folder else None):
             yield replace(check, backend=backend)
     except KeyError as error:
         raise IncompleteCaseError(f"{case.name} lacks {error}, which every case of its family has") from error
 
 
-def _checks(
-    case: Case, backend: str, form: Form, corpus: Path | None, precision: str, n_devices: int
-) -> Iterator[Check]:
-    hp, which_set = from_original_argv(FAMILIES[case.family], case.settings["argv"])
-    params = Parameters(dtype=case.dtype)
-    graph = build_shard_graph(params, hp, form, n_devices)
-    options = {
-        "backend": backend,
-        "precision": precision,
-        "n_devices": n_devices,
-        "batched": batch_variables(graph),
-    }
-    if wrong := sorted(set(params) ^ set(case.group("init/"))):
-        yield case.difference("names of the parameters", "random state", np.inf, note=wrong[0])
-        return
-    if case.has_fingerprints:
-        compile_step = partial(_compile_step, graph, hp, "train", options)
-        yield from fingerprints.checks(case, hp, graph, compile_step)
-        return
-    initial = list(_initial(case, hp, graph))
-    yield from initial
-    if not all(np.isfinite(check.absolute) for check in initial):
-        return  # shapes differ: it is another model
+@dataclass(frozen=True)
+class Verification:
+    """A case, and our model of it."""
 
-    clips = None
-    if corpus is not None and which_set in CORPUS_FOLDERS:
-        clips = {split: load_split(corpus / CORPUS_FOLDERS[which_set], split) for split in SPLITS}
-        yield from _minibatches(case, hp, clips["train"])
+    case: Case
+    hp: HyperParameters
+    graph: Graph
+    options: Mapping[str, Any]  # of `compile_function`
 
-    evaluate = _evaluator(graph, options)
-    yield from _evaluations(case, hp, graph, evaluate)
-    yield from _training(case, hp, graph, "train", options, evaluate)
-    if graph.ip_cost is not None:
-        yield from _training(case, hp, graph, "ip", options, evaluate)
-        yield from _training(case, hp, graph, "other", options, evaluate)
-    if clips is not None:
-        for moment in ("init", "after30"):
-            params.assign(case.group("init/"))
-            params.assign(case.group(f"{moment}/"))
-            yield from _monitor(case, hp, graph, moment, clips, evaluate)
+    def checks(self, corpus: Path | None) -> Iterator[Check]:
+        """All quantities; `corpus` has the clips of the case."""
+        case, params = self.case, self.graph.parameters
+        if wrong := sorted(set(params) ^ set(case.group("init/"))):
+            yield case.difference("names of the parameters", "random state", np.inf, note=wrong[0])
+            return
+        if case.has_fingerprints:
+            yield from fingerprints.checks(case, self.hp, self.graph, lambda: self.compile_step("train"))
+            return
+        initial = list(self.initial())
+        yield from initial
+        if not all(np.isfinite(check.absolute) for check in initial):
+            return  # shapes differ: it is another model
+        clips = {split: load_split(corpus, split) for split in SPLITS} if corpus else {}
+        if clips:
+            yield from self.minibatches(clips["train"])
+        yield from self.evaluations()
+        yield from self.training("train")
+        if self.graph.ip_cost is not None:
+            yield from self.training("ip")
+            yield from self.training("other")
+        if clips:
+            for moment in ("init", "after30"):
+                params.assign(case.group("init/"))
+                params.assign(case.group(f"{moment}/"))
+                yield from self.monitor(moment, clips)
 
+    def initial(self) -> Iterator[Check]:
+        """The parameters drawn from seed 123, and the generator's state after all draws."""
+        case, params = self.case, self.graph.parameters
+        ours, theirs = params.arrays(), case.group("init/")
+        normal = {draw[1] + ".W0" for draw in case.settings["draws"] if draw[0] == "normal"}
+        drawn = {name for name in theirs if name not in normal and name[:-2] + "W0" not in normal}
+        for quantity, kind, names in (
+            ("initial parameters, uniform and normal", "initial, drawn", drawn),
+            ("initial parameters, orthogonal", "initial, orthogonal", set(theirs) - drawn),
+        ):
+            found = [case.compare(quantity, kind, ours[n], theirs[n], f"worst: {n}") for n in sorted(names)]
+            yield from sorted(found, key=lambda check: check.relative)[-1:]
 
-# --- the quantities -----------------------------------------------------------------------------------------
+        assert params.rng is not None
+        if self.graph.states:
+            # Quirk: the original builds a recurrent network a second time for generation, discards those
+            # draws, and then draws initial states, always float32, that have no effect.
+            build_graph(params, self.hp, "reference")
+        for name, carried in reversed(self.graph.states.items()):
+            shape = (case.settings["N_SEQS"] // 2, *carried.type.shape[1:])
+            state, key = (params.rng.rand(*shape) - 0.5).astype("float32"), f"fixed_rand_{name}"
+            yield case.compare(key, "random state", state, case.arrays[key])
+        _, keys, position, has_gauss, cached = params.rng.get_state()  # of the Mersenne Twister
+        state = np.append(np.asarray(keys, np.float64), (position, has_gauss, cached))
+        parts = [case.arrays[f"rng_end/{part}"].ravel() for part in ("keys", "pos_hasgauss", "cached")]
+        yield case.compare("random state after building", "random state", state, np.concatenate(parts))
 
+    def minibatches(self, clips: Clips) -> Iterator[Check]:
+        """The first minibatches of the train split."""
+        n = len(self.case.arrays["mb/reset"])
+        batches = list(islice(minibatches.feed(self.hp, clips), n))
+        for name in ("sequences", "reset"):
+            ours, theirs = np.stack([getattr(b, name) for b in batches]), self.case.arrays[f"mb/{name}"]
+            yield self.case.compare(f"first {n} minibatches: {name}", "minibatches", ours, theirs)
 
-def _initial(case: Case, hp: HyperParameters, graph: Graph) -> Iterator[Check]:
-    """The parameters drawn from seed 123, and the generator's state after all draws."""
-    params = graph.parameters
-    ours, theirs = params.arrays(), case.group("init/")
-    normal = {draw[1] + ".W0" for draw in case.settings["draws"] if draw[0] == "normal"}
-    drawn = {name for name in theirs if name not in normal and name[:-2] + "W0" not in normal}
-    for quantity, kind, names in (
-        ("initial parameters, uniform and normal", "initial, drawn", drawn),
-        ("initial parameters, orthogonal", "initial, orthogonal", set(theirs) - drawn),
-    ):
-        found = [case.compare(quantity, kind, ours[n], theirs[n], f"worst: {n}") for n in sorted(names)]
-        yield from sorted(found, key=lambda check: check.relative)[-1:]
+    def evaluations(self) -> Iterator[Check]:
+        """Cost, states, logits and gradients at the initial parameters: two chunks, then one with a mask."""
+        case, graph = self.case, self.graph
+        graph.parameters.assign(case.group("init/"))
+        sequences = case.arrays["mb/sequences"]
+        ones = np.ones(sequences[0].shape, graph.mask.dtype)
+        zeros = zero_states(graph, self.hp)
+        first = self.evaluate(sequences[0], ones, 1, zeros)
+        second = self.evaluate(sequences[1], ones, 0, self.states_after(first))
+        mask = case.arrays["masked/mask"].astype(ones.dtype)
+        masked = self.evaluate(sequences[1], mask, 0, self.states_after(second))
+        for prefix, ours in (("eval0/", first), ("eval1/", second), ("masked/", masked)):
+            yield from self.evaluation(prefix, ours)
+        if graph.ip_cost is not None:
+            independent = {key[3:]: value for key, value in first.items() if key.startswith("ip_")}
+            yield from self.evaluation("ip_eval0/", independent | {"new_big_h0": first["new_big_h0"]})
+        silent = self.evaluate(sequences[0], 0 * ones, 1, zeros)
+        wrong = 0.0 if np.isnan(silent["cost"]) == (case.settings["all_zero_mask_cost"] == "nan") else np.inf
+        yield case.difference("cost where the mask is all zero: NaN", "cost", wrong, wrong)
 
-    assert params.rng is not None
-    if graph.states:
-        # Quirk: the original builds a recurrent network a second time for generation, discards those draws,
-        # and then draws initial states, always float32, that have no effect.
-        build_graph(params, hp, "reference")
-    for name, carried in reversed(graph.states.items()):
-        shape = (case.settings["N_SEQS"] // 2, *carried.type.shape[1:])
-        state = (params.rng.rand(*shape) - 0.5).astype("float32")
-        yield case.compare(f"fixed_rand_{name}", "random state", state, case.arrays[f"fixed_rand_{name}"])
-    _, keys, position, has_gauss, cached = params.rng.get_state()  # of the Mersenne Twister
-    state = np.append(np.asarray(keys, np.float64), (position, has_gauss, cached))
-    theirs_state = [case.arrays[f"rng_end/{part}"].ravel() for part in ("keys", "pos_hasgauss", "cached")]
-    yield case.compare("random state after building", "random state", state, np.concatenate(theirs_state))
+    def evaluation(self, prefix: str, ours: Mapping[str, NDArray]) -> Iterator[Check]:
+        """The quantities of one chunk."""
+        first, last = ours["logits"][0], ours["logits"][:, -1]
+        probabilities = softmax(first[:8], axis=1)
+        ours = {**ours, "logits_row0": first, "logits_lastpos": last, "probs_row0_first8": probabilities}
+        kinds = {"cost": "cost", "new": "states", "grad": "gradient", "logits": "logits", "probs": "logits"}
+        for key, theirs in self.case.group(prefix).items():
+            if key in ours:
+                value = ours[key][: len(theirs)] if key == "logits_row0" else ours[key]
+                yield self.case.compare(prefix + key, kinds[re.split("[_/]", key)[0]], value, theirs)
+            elif key != "mask":
+                yield self.case.difference(prefix + key, "cost", np.inf, note="unknown quantity")
 
+    def training(self, which: optimizer.Objective) -> Iterator[Check]:
+        """Updates from the initial parameters, with states carried from chunk to chunk."""
+        case, graph, params = self.case, self.graph, self.graph.parameters
+        params.assign(case.group("init/"))
+        step = self.compile_step(which)
+        prefix = "train/" if which == "train" else f"{which}_train/"
+        after = "after" if which == "train" else f"{prefix}after"
+        sequences, resets = case.arrays["mb/sequences"], case.arrays["mb/reset"]
+        mask = np.ones(sequences[0].shape, graph.mask.dtype)
+        states, costs = zero_states(graph, self.hp), []
+        for i in range(len(case.arrays[prefix + "costs"])):
+            cost_i, *states = step(sequences[i], mask, np.asarray(resets[i], np.int32), *states)
+            costs.append(np.asarray(cost_i))
+            if theirs := case.group(f"{after}{i + 1}/"):
+                count = f"{i + 1} update" + "s" * (i > 0)
+                quantity, arrays = f"parameters after {count} ({which})", params.arrays()
+                # Adam's first steps have the signs of gradients, also of those near zero: a bias that was
+                # zero may move the other way. So all parameters are compared as one vector.
+                flat, expected = (np.concatenate([x[n].ravel() for n in theirs]) for x in (arrays, theirs))
+                yield case.compare(quantity, "parameters after training", flat, expected)
+        yield case.compare(prefix + "costs", "costs", np.array(costs), case.arrays[prefix + "costs"])
+        for name, state in zip(graph.new_states, states, strict=True):
+            if (key := f"{prefix}final_new_{name}") in case.arrays:
+                yield case.compare(key, "states after training", np.asarray(state), case.arrays[key])
+        if (key := prefix + "ip_test_cost_mb0_after3") in case.arrays:
+            ours = self.evaluate(sequences[0], mask, 1, zero_states(graph, self.hp))
+            yield case.compare(key, "costs", ours["ip_cost"], case.arrays[key])
 
-def _minibatches(case: Case, hp: HyperParameters, clips: Clips) -> Iterator[Check]:
-    n = len(case.arrays["mb/reset"])
-    batches = list(islice(minibatches.feed(hp, clips), n))
-    for name in ("sequences", "reset"):
-        ours = np.stack([getattr(batch, name) for batch in batches])
-        yield case.compare(f"first {n} minibatches: {name}", "minibatches", ours, case.arrays[f"mb/{name}"])
+    def monitor(self, moment: str, clips: Mapping[str, Clips]) -> Iterator[Check]:
+        """The cost of every minibatch of the valid and test splits."""
+        for split in ("valid", "test"):
+            key = f"monitor_{moment}/{split}_costs"
+            states, costs = zero_states(self.graph, self.hp), []
+            for batch in minibatches.feed(self.hp, clips[split]):
+                mask = batch.mask.astype(self.graph.mask.dtype)
+                ours = self.evaluate(batch.sequences, mask, batch.reset, states)
+                states = self.states_after(ours)
+                costs.append(ours["cost"])
+            yield self.case.compare(key, "costs", np.array(costs), self.case.arrays[key])
 
+    # --- compiled functions ---------------------------------------------------------------------------------
 
-def _evaluations(case: Case, hp: HyperParameters, graph: Graph, evaluate: Callable) -> Iterator[Check]:
-    """Cost, states, logits and gradients at the initial parameters: two chunks, then one with a mask."""
-    graph.parameters.assign(case.group("init/"))
-    sequences = case.arrays["mb/sequences"]
-    ones = np.ones(sequences[0].shape, graph.mask.dtype)
-    zeros = zero_states(graph, hp)
-    first = evaluate(sequences[0], ones, 1, zeros)
-    states = [first["new_" + name] for name in graph.states]
-    second = evaluate(sequences[1], ones, 0, states)
-    states = [second["new_" + name] for name in graph.states]
-    masked = evaluate(sequences[1], case.arrays["masked/mask"].astype(ones.dtype), 0, states)
-    for prefix, ours in (("eval0/", first), ("eval1/", second), ("masked/", masked)):
-        yield from _evaluation(case, prefix, ours)
-    if graph.ip_cost is not None:
-        independent = {key[3:]: value for key, value in first.items() if key.startswith("ip_")}
-        yield from _evaluation(case, "ip_eval0/", independent | {"new_big_h0": first["new_big_h0"]})
-    silent = evaluate(sequences[0], 0 * ones, 1, zeros)
-    wrong = 0.0 if np.isnan(silent["cost"]) == (case.settings["all_zero_mask_cost"] == "nan") else np.inf
-    yield case.difference("cost where the mask is all zero: NaN", "cost", wrong, wrong)
+    def compile_step(self, which: optimizer.Objective) -> Callable[..., list[Any]]:
+        """A function (sequences, mask, reset, *states) -> cost and new states that updates the parameters."""
+        cost, trained = optimizer.objective(self.graph, which)
+        rate = original_learning_rate(type(self.hp))
+        updates, _ = optimizer.adam(cost, trained, rate, n_devices=self.options["n_devices"])
+        outputs = [cost, *self.graph.new_states.values()]
+        return compile_function(self.graph.inputs, outputs, updates, **self.options)
 
+    @cached_property
+    def evaluate(self) -> Callable[..., dict[str, NDArray]]:
+        """A function (sequences, mask, reset, states) -> all quantities of a chunk, by name."""
+        graph, trainable = self.graph, self.graph.parameters.trainable()
+        outputs = {"cost": graph.cost, "logits": graph.logits}
+        if graph.ip_cost is not None:
+            outputs |= {"ip_cost": graph.ip_cost, "ip_logits": graph.ip_logits}
+        for prefix in [key.removesuffix("cost") for key in outputs if key.endswith("cost")]:
+            gradients = optimizer.gradients(outputs[f"{prefix}cost"], trainable, self.options["n_devices"])
+            outputs |= {f"{prefix}grad/{p.name}": gradient for p, gradient in gradients.items()}
+        outputs |= {f"new_{name}": state for name, state in graph.new_states.items()}
+        function = compile_function(graph.inputs, list(outputs.values()), **self.options)
+        unreached = {f"grad/{p.name}": np.zeros(p.type.shape, p.dtype) for p in trainable}
 
-def _evaluation(case: Case, prefix: str, ours: Mapping[str, NDArray]) -> Iterator[Check]:
-    first, last = ours["logits"][0], ours["logits"][:, -1]
-    probabilities = softmax(first[:8], axis=1)
-    ours = {**ours, "logits_row0": first, "logits_lastpos": last, "probs_row0_first8": probabilities}
-    kinds = {"cost": "cost", "new": "states", "grad": "gradient", "logits": "logits", "probs": "logits"}
-    for key, theirs in case.group(prefix).items():
-        if key in ours:
-            value = ours[key][: len(theirs)] if key == "logits_row0" else ours[key]
-            yield case.compare(prefix + key, kinds[re.split("[_/]", key)[0]], value, theirs)
-        elif key != "mask":
-            yield case.difference(prefix + key, "cost", np.inf, note="unknown quantity")
+        def evaluate(sequences: NDArray, mask: NDArray, reset: int, states: list) -> dict[str, NDArray]:
+            values = function(sequences, mask, np.asarray(reset, np.int32), *states)
+            return unreached | {name: np.asarray(v) for name, v in zip(outputs, values, strict=True)}
 
+        return evaluate
 
-def _training(
-    case: Case,
-    hp: HyperParameters,
-    graph: Graph,
-    which: optimizer.Objective,
-    options: Mapping[str, Any],
-    evaluate: Callable,
-) -> Iterator[Check]:
-    """Updates from the initial parameters, with states carried from chunk to chunk."""
-    params = graph.parameters
-    params.assign(case.group("init/"))
-    step = _compile_step(graph, hp, which, options)
-    prefix, after = ("train/", "after") if which == "train" else (f"{which}_train/", f"{which}_train/after")
-
-    sequences, resets = case.arrays["mb/sequences"], case.arrays["mb/reset"]
-    mask = np.ones(sequences[0].shape, graph.mask.dtype)
-    states, costs = zero_states(graph, hp), []
-    for i in range(len(case.arrays[prefix + "costs"])):
-        cost_i, *states = step(sequences[i], mask, np.asarray(resets[i], np.int32), *states)
-        costs.append(np.asarray(cost_i))
-        if theirs := case.group(f"{after}{i + 1}/"):
-            count = f"{i + 1} update" + "s" * (i > 0)
-            quantity, arrays = f"parameters after {count} ({which})", params.arrays()
-            # Adam's first steps have the signs of gradients, also of those near zero: a bias that was zero
-            # may move the other way. So all parameters are compared as one vector.
-            flat, expected = (np.concatenate([x[n].ravel() for n in theirs]) for x in (arrays, theirs))
-            yield case.compare(quantity, "parameters after training", flat, expected)
-    yield case.compare(prefix + "costs", "costs", np.array(costs), case.arrays[prefix + "costs"])
-    for name, state in zip(graph.new_states, states, strict=True):
-        if (key := f"{prefix}final_new_{name}") in case.arrays:
-            yield case.compare(key, "states after training", np.asarray(state), case.arrays[key])
-    if (key := prefix + "ip_test_cost_mb0_after3") in case.arrays:
-        ours = evaluate(sequences[0], mask, 1, zero_states(graph, hp))
-        yield case.compare(key, "costs", ours["ip_cost"], case.arrays[key])
-
-
-def _compile_step(
-    graph: Graph, hp: HyperParameters, which: optimizer.Objective, options: Mapping[str, Any]
-) -> Callable[..., list[Any]]:
-    """A function (sequences, mask, reset, *states) -> cost and new states that updates the parameters."""
-    cost, trained = optimizer.objective(graph, which)
-    learning_rate = original_learning_rate(type(hp))
-    step_updates, _ = optimizer.adam(cost, trained, learning_rate, n_devices=options["n_devices"])
-    return compile_function(graph.inputs, [cost, *graph.new_states.values()], step_updates, **options)
-
-
-def _monitor(
-    case: Case,
-    hp: HyperParameters,
-    graph: Graph,
-    moment: str,
-    clips: Mapping[str, Clips],
-    evaluate: Callable,
-) -> Iterator[Check]:
-    """The cost of every minibatch of the valid and test splits."""
-    for split in ("valid", "test"):
-        key = f"monitor_{moment}/{split}_costs"
-        states, costs = zero_states(graph, hp), []
-        for batch in minibatches.feed(hp, clips[split]):
-            ours = evaluate(batch.sequences, batch.mask.astype(graph.mask.dtype), batch.reset, states)
-            states = [ours["new_" + name] for name in graph.states]
-            costs.append(ours["cost"])
-        yield case.compare(key, "costs", np.array(costs), case.arrays[key])
-
-
-# --- helpers ------------------------------------------------------------------------------------------------
-
-
-def _evaluator(graph: Graph, options: Mapping[str, Any]) -> Callable[..., dict[str, NDArray]]:
-    """A function (sequences, mask, reset, states) -> all quantities of a chunk, by name."""
-    trainable, n_devices = graph.parameters.trainable(), options["n_devices"]
-    outputs = {"cost": graph.cost, "logits": graph.logits}
-    outputs |= {f"new_{name}": state for name, state in graph.new_states.items()}
-    outputs |= {f"grad/{p.name}": g for p, g in optimizer.gradients(graph.cost, trainable, n_devices).items()}
-    if graph.ip_cost is not None:
-        outputs |= {"ip_cost": graph.ip_cost, "ip_logits": graph.ip_logits}
-        ip_gradients = optimizer.gradients(graph.ip_cost, trainable, n_devices)
-        outputs |= {f"ip_grad/{p.name}": g for p, g in ip_gradients.items()}
-    function = compile_function(graph.inputs, list(outputs.values()), **options)
-    unreached = {f"grad/{p.name}": np.zeros(p.type.shape, p.dtype) for p in trainable}
-
-    def evaluate(sequences: NDArray, mask: NDArray, reset: int, states: list[NDArray]) -> dict[str, NDArray]:
-        values = function(sequences, mask, np.asarray(reset, np.int32), *states)
-        return unreached | {name: np.asarray(v) for name, v in zip(outputs, values, strict=True)}
-
-    return evaluate
+    def states_after(self, quantities: Mapping[str, NDArray]) -> list[NDArray]:
+        """The states to carry to the next chunk."""
+        return [quantities["new_" + name] for name in self.graph.states]
 
 
 # --- the report ---------------------------------------------------------------------------------------------
@@ -308,19 +289,17 @@ def run(
         if case.family not in FAMILIES:
             absent += 1
             print(f"{case.name}  the family {case.family} is not implemented  FAIL")
-            continue
-        try:
-            hp, _ = from_original_argv(FAMILIES[case.family], case.settings["argv"])
-            if hp.batch_size % n_devices:
-                uneven += 1
-                continue
-            for check in check_case(case, backend, form, clips, precision, n_devices):
-                done.append(check)
-                if not brief or not check.passed:
-                    print(check.line(), flush=True)
-        except IncompleteCaseError as error:
-            incomplete += 1
-            print(f"{error}  FAIL")
+        elif from_original_argv(FAMILIES[case.family], case.settings["argv"])[0].batch_size % n_devices:
+            uneven += 1
+        else:
+            try:
+                for check in check_case(case, backend, form, clips, precision, n_devices):
+                    done.append(check)
+                    if not brief or not check.passed:
+                        print(check.line(), flush=True)
+            except IncompleteCaseError as error:
+                incomplete += 1
+                print(f"{error}  FAIL")
     if uneven == len(cases):
         raise DataError(
             f"None of the {uneven} cases in {folder} has a batch that {n_devices} devices can split evenly; "

@@ -14,7 +14,7 @@ from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
 
-INTERPRETED = Mode(linker="py", optimizer="fast_compile")
+INTERPRETED = Mode(linker="py", optimizer="fast_run")
 RNG = np.random.RandomState(0)
 
 LEVELS = {"dim": 6, "batch_size": 2, "emb_size": 3, "q_levels": 10}
