@@ -22,8 +22,7 @@ from samplernn_theano.errors import BackendError, HyperParameterError, SampleRNN
 from samplernn_theano.training.peers import LOST_SECONDS, Peers, connect, exit_now
 from samplernn_theano.utils.commands import run_command
 
-START_SECONDS = 300.0
-"""Timeout of the start: all processes have to connect."""
+START_SECONDS = 300.0  # in which all processes have to connect
 
 _peers: Peers | None = None
 

@@ -16,9 +16,7 @@ from samplernn_theano.training.step import Due, Hook, TrainingState, train_step,
 from samplernn_theano.utils import signal_handling
 
 LOG_SECONDS = 5.0  # of training between two lines of the log file
-
-OUT_OF_TIME = 124
-"""Exit code of a run that reached --max-time, as of the command timeout."""
+OUT_OF_TIME = 124  # exit code of a run that reached --max-time, as of the command timeout
 
 
 def train_loop(

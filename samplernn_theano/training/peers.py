@@ -19,17 +19,10 @@ from typing import Any, NoReturn
 
 from samplernn_theano.errors import BackendError
 
-GRACE_SECONDS = 10.0
-"""Time for a process to exit by itself after another one has."""
-
-LOST_SECONDS = 20.0
-"""Time without a message after which a process is lost."""
-
-BEAT_SECONDS = 1.0
-"""Interval between two signs of life."""
-
-HELLO_SECONDS = 5.0
-"""Timeout of the first message on a connection, which names the process."""
+GRACE_SECONDS = 10.0  # for a process to exit by itself after another one has
+LOST_SECONDS = 20.0  # without a message, after which a process is lost
+BEAT_SECONDS = 1.0  # between two signs of life
+HELLO_SECONDS = 5.0  # for the first message on a connection, which names the process
 
 _ADDRESS = "samplernn-theano/address"  # key of process 0's port in JAX's key-value store
 _LOST = "was lost: it was killed or stopped, or its machine is gone"

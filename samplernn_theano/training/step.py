@@ -33,11 +33,7 @@ type Compiled = Callable[..., list[Any]]
 
 @dataclass(frozen=True)
 class Trainer:
-    """A model compiled for training.
-
-    With several devices `graph` is for one device's shard of the batch; `step` and `evaluate` take and return
-    whole batches.
-    """
+    """A model compiled for training: its functions take whole batches, `graph` a device's shard."""
 
     hp: HyperParameters
     graph: Graph
@@ -53,7 +49,7 @@ class Trainer:
 
 @dataclass
 class TrainingState:
-    """A run in training: model, data, schedule and progress."""
+    """A run in training."""
 
     trainer: Trainer
     clips: Mapping[str, Clips]  # by split

@@ -15,7 +15,6 @@ import pytest
 from samplernn_theano.checkpoints import npz, run_folder
 from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import FAMILIES
-from samplernn_theano.config.presets import preset
 from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.errors import (
     CheckpointError,
@@ -32,30 +31,9 @@ from samplernn_theano.training.run import resume, train
 from samplernn_theano.training.step import compile_trainer
 from samplernn_theano.utils import plotting
 from samplernn_theano.utils.files import locked
+from tests.training.conftest import Killed, assert_same, evaluations, listed, log, small, state
 
 SCHEDULE = Schedule(max_iters=45, monitor_iters=1000)  # an epoch has 32 iterations
-SMALL = {"dim": 16, "batch_size": 4}
-
-
-def small(family: str):
-    given = {name: value for name, value in SMALL.items() if name in FAMILIES[family].__dataclass_fields__}
-    return preset(family, "tiny", given)
-
-
-def state(folder: Path) -> dict[str, np.ndarray]:
-    """Arrays and progress of the last checkpoint."""
-    checkpoint = npz.load(run_folder.Run(folder).last)
-    arrays = {**checkpoint.parameters, **checkpoint.adam}
-    arrays |= {f"state {name}": array for name, array in checkpoint.states.items()}
-    progress = {name: value for name, value in checkpoint.progress.items() if "seconds" not in name}
-    return arrays | {name: np.array(value, object) for name, value in progress.items()}
-
-
-def assert_same(one: Path, two: Path) -> None:
-    first, second = state(one), state(two)
-    assert first.keys() == second.keys()
-    for name in first:
-        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -99,28 +77,13 @@ def stopped(stopped_once, tmp_path) -> Path:
     return Path(shutil.copytree(stopped_once, tmp_path / "stopped"))
 
 
-EVALUATIONS = ("best_valid", "best_test", "best_iteration", "evals_without_improvement")
-
-
 def assert_same_training(one: Path, two: Path) -> None:
     """The same but for evaluations: a run has another one at its end."""
-    first, second = state(one), state(two)
-    assert first.keys() == second.keys()
-    for name in first.keys() - set(EVALUATIONS):
-        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    assert_same(one, two, ("best_valid", "best_test", "best_iteration", "evals_without_improvement"))
 
 
-def evaluations(folder: Path) -> list[dict]:
-    """Log records of all evaluations, without times."""
-    records = [
-        record for record in run_folder.read_log(run_folder.Run(folder)) if record["event"] == "monitor"
-    ]
-    return [{k: v for k, v in record.items() if "seconds" not in k} for record in records]
-
-
-MANY_EVALUATIONS = Schedule(
-    max_iters=45, monitor_iters=7, keep=2
-)  # at 7, 14, 21, 28, 33 (new epoch), 35, ...
+# at 7, 14, 21, 28, 33 (new epoch), 35, ...
+MANY_EVALUATIONS = Schedule(max_iters=45, monitor_iters=7, keep=2)
 
 
 @pytest.fixture(scope="module")
@@ -131,28 +94,19 @@ def evaluated(quick, data, tmp_path_factory) -> Path:
     return folder
 
 
-def listed(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize(
     ("where", "at"),
     [
         ("evaluation", 1),
-        ("evaluation", 7),
         ("write_evaluation", 3),
         ("write_evaluation", 8),
         ("save_checkpoint", 3),  # after the first evaluation; one is written before each
         ("save_checkpoint", 17),
         ("prune", 8),
         ("learning_curve", 2),
-        ("learning_curve", 8),
     ],
 )
 def test_an_interrupted_evaluation_is_repeated(evaluated, data, tmp_path, monkeypatch, where, at):
-    class Killed(BaseException):
-        pass
-
     owner, name = {
         "evaluation": (hooks, "evaluate_split"),
         "write_evaluation": (layout, "write_evaluation"),
@@ -205,7 +159,7 @@ def test_a_signal_before_an_evaluation_leaves_it_due(evaluated, data, tmp_path, 
     with monkeypatch.context() as context:
         context.setattr(loop, "train_step", step)
         assert train(small("one_tier"), data, folder, MANY_EVALUATIONS, exp="x", catch_signals=True) == 143
-    assert run_folder.read_log(run_folder.Run(folder))[-1]["why"] == "SIGTERM"
+    assert log(folder)[-1]["why"] == "SIGTERM"
     assert npz.load(run_folder.Run(folder).last).progress["eval_due"]
     assert resume(folder) == 0
     assert_same(evaluated, folder)
@@ -215,7 +169,7 @@ def test_a_signal_before_an_evaluation_leaves_it_due(evaluated, data, tmp_path, 
 def test_a_run_that_ran_out_of_time_resumes(evaluated, data, tmp_path):
     folder, code = tmp_path / "slices", loop.OUT_OF_TIME
     assert train(small("one_tier"), data, folder, MANY_EVALUATIONS, max_seconds=0.4, exp="x") == code
-    assert run_folder.read_log(run_folder.Run(folder))[-1]["why"] == "--max-time"
+    assert log(folder)[-1]["why"] == "--max-time"
     slices = 1
     while code == loop.OUT_OF_TIME:
         code = resume(folder, max_seconds=0.4)
@@ -262,7 +216,7 @@ def test_data_that_vanish_while_they_are_read(whole, data, tmp_path, monkeypatch
 
 
 def test_exploded_gradients_keep_the_last_checkpoint(quick, data, tmp_path, monkeypatch):
-    """A gradient that is not a number makes the parameters so, and the next cost."""
+    """A parameter that is not a number makes the next cost so."""
     real = loop.train_step
 
     def step(t, batch):
@@ -273,25 +227,23 @@ def test_exploded_gradients_keep_the_last_checkpoint(quick, data, tmp_path, monk
 
     monkeypatch.setattr(loop, "train_step", step)
     run = run_folder.Run(tmp_path / "run")
-    with pytest.raises(
-        DivergedError, match="cost became nan after 5 updates: the gradients have exploded.*last"
-    ):
+    with pytest.raises(DivergedError, match="became nan after 5 updates: the gradients have exploded.*last"):
         train(small("one_tier"), data, run.folder, replace(SCHEDULE, save_minutes=1e6))
     assert np.isfinite(npz.load(run.last).parameters["SampleLevel.L2.b"]).all()
 
 
 def test_a_second_ctrl_c_kills_at_once():
     """The first signal waits for the end of the step, here of a call that does not return; so do others."""
-    script = (
-        "import os, signal\n"
-        "from samplernn_theano.utils import signal_handling\n"
-        "with signal_handling.handle_signals(lambda _: None):\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    print('still here', flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "    print('too late', flush=True)\n"
-    )
+    script = """
+import os, signal
+from samplernn_theano.utils import signal_handling
+with signal_handling.handle_signals(lambda _: None):
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("still here", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    print("too late", flush=True)
+"""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (-signal.SIGINT, "still here\n")
 
@@ -299,13 +251,12 @@ def test_a_second_ctrl_c_kills_at_once():
 def test_a_resumed_run_ends_as_an_uninterrupted_one(data, whole, stopped, tmp_path):
     """Even if the data set was moved, and something was logged after the last checkpoint."""
     run = run_folder.Run(stopped)
-    with run.log.open("a") as log:
-        log.write(json.dumps({"event": "train", "iteration": 99, "nll_bits": 1.0}) + "\n")
+    with run.log.open("a") as file:
+        file.write(json.dumps({"event": "train", "iteration": 99, "nll_bits": 1.0}) + "\n")
     assert resume(stopped, {"max_iters": 45}, shutil.copytree(data, tmp_path / "moved")) == 0
     assert_same_training(whole, stopped)
-    log = run_folder.read_log(run)
-    assert [record["iteration"] for record in log if record["event"] == "resume"] == [32]
-    iterations = [record["iteration"] for record in log if record["event"] == "train"]
+    assert [record["iteration"] for record in log(stopped, "resume")] == [32]
+    iterations = [record["iteration"] for record in log(stopped, "train")]
     assert iterations == sorted(set(iterations)) and iterations[-1] == 45
 
 
@@ -341,24 +292,22 @@ def test_every_family_resumes(data, tmp_path, family):
     assert_same_training(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_other_data_are_refused(stopped, data, tmp_path):
+def test_what_cannot_be_resumed(stopped, data, tmp_path):
+    with pytest.raises(CheckpointError, match="There is no checkpoint"):
+        resume(tmp_path / "nowhere")
+    with locked(stopped), pytest.raises(OutputError, match="Another process works in"):
+        resume(stopped)
     other = Path(shutil.copytree(data, tmp_path / "other"))
     clips = np.load(other / "x_valid.npy")
     clips[0, 0] += 0.25
     np.save(other / "x_valid.npy", clips)
     with pytest.raises(DataError, match="valid split .* is not the one .* --data"):
         resume(stopped, {}, other)
-
-
-def test_two_processes_do_not_use_one_run(stopped):
-    with locked(stopped), pytest.raises(OutputError, match="Another process works in"):
-        resume(stopped)
-
-
-def test_what_cannot_be_resumed(stopped, tmp_path):
-    with pytest.raises(CheckpointError, match="There is no checkpoint"):
-        resume(tmp_path / "nowhere")
     last = run_folder.Run(stopped).last
+    checkpoint = npz.load(last)
+    npz.save(last, replace(checkpoint, progress={**checkpoint.progress, "novelty": 1}))
+    with pytest.raises(CheckpointError, match="written by another version .*novelty"):
+        resume(stopped)
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="damaged"):
         resume(stopped)
@@ -372,7 +321,7 @@ def test_a_run_that_has_ended_says_so_at_once(quick, data, tmp_path, capsys):
     output = capsys.readouterr()
     assert "has ended, at iteration 2; to train on, give --max-iters" in output.out
     assert "Compiling" not in output.err
-    assert [r["event"] for r in run_folder.read_log(run_folder.Run(folder))].count("end") == 1
+    assert len(log(folder, "end")) == 1
 
 
 def test_a_run_resumes_without_its_log_and_settings(stopped, data):
@@ -381,21 +330,13 @@ def test_a_run_resumes_without_its_log_and_settings(stopped, data):
     run.settings.unlink()
     assert resume(stopped, {"max_iters": 34}) == 0
     assert json.loads(run.settings.read_text())["schedule"]["max_iters"] == 34
-    assert run_folder.read_log(run)[-1]["iteration"] == 34
+    assert log(stopped)[-1]["iteration"] == 34
 
 
 def test_the_best_checkpoint_is_named_where_the_last_is_lost(stopped):
     run = run_folder.Run(stopped)
     run.last.unlink()
     with pytest.raises(
-        CheckpointError, match="no checkpoint .*last.npz. To resume from the best checkpoint, copy .*best"
+        CheckpointError, match="no checkpoint .*last.npz. To resume from the best .*copy .*best"
     ):
-        resume(stopped)
-
-
-def test_a_checkpoint_of_a_newer_version_is_refused(stopped):
-    run = run_folder.Run(stopped)
-    checkpoint = npz.load(run.last)
-    npz.save(run.last, replace(checkpoint, progress={**checkpoint.progress, "novelty": 1}))
-    with pytest.raises(CheckpointError, match="written by another version .*novelty"):
         resume(stopped)
