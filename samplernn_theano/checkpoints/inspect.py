@@ -99,7 +99,6 @@ def _of_log(key: str, value: Any) -> str:
 
 
 def _command_line(path: Path, argv: Sequence[str]) -> list[str]:
-    """The command line in args.pkl and its hyper-parameters."""
     lines = [f"{path.name}: a command line of the original", "  " + " ".join(argv)]
     family = next((family for family, script in SCRIPTS.items() if Path(script).name in argv[0]), None)
     if family is None:
@@ -117,7 +116,6 @@ def _is_given(own: Any, argv: Sequence[str]) -> bool:
 
 
 def _model(model: LoadedModel) -> list[str]:
-    """Describe a model by its file and those next to it."""
     kind = "checkpoint" if model.checkpoint else "model of the original"
     lines = [f"{model.path.name}: {model.hp.family} {kind}", *_progress(model), *_origin(model)]
     arrays, trained = dict(model.parameters), None

@@ -36,7 +36,6 @@ def describe(runs: Sequence[RunStatus]) -> str:
 
 
 def _advice(run: RunStatus) -> list[str]:
-    """Command that resumes an interrupted run."""
     if not run.checkpoint_progress or not (run.state == "crashed" or run.state.startswith("stopped")):
         return []
     crashed = "The process was killed or failed. " * (run.state == "crashed")
@@ -93,7 +92,6 @@ def _all_arguments(run: RunStatus) -> dict[str, str]:
 
 
 def _facts(run: RunStatus) -> dict[str, str]:
-    """Progress and scores of a run."""
     last = run.records[-1] if run.records else {}
     epoch = next((r["epoch"] for r in reversed(run.records) if "epoch" in r), None)
     finite = [record for record in run.evaluations if math.isfinite(record["valid"])]

@@ -95,7 +95,6 @@ def _evaluations(run: Run) -> tuple[list[Evaluation], list[int]]:
 
 
 def _which_set(source: Path, settings: Mapping[str, Any]) -> str:
-    """The original's name of the data set, from the name of its files."""
     try:
         return layout.which_set(dataset.split_path(settings["data"], "train").name)
     except (KeyError, DataError):

@@ -274,7 +274,6 @@ def stream(
 
 
 def _record(model: LoadedModel, request: Request, output: OutputFiles, n_samples: int, digest: str) -> Record:
-    """The record of a generation, without its sounds."""
     graph = request.backend or not isinstance(model.hp, FAMILIES)
     backend = request.backend or (default_backend() if graph else "kernels")
     packages = ("pytensor", "numpy", *PACKAGES[backend if graph else "numba"])

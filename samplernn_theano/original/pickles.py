@@ -95,7 +95,6 @@ def _save(value: Any, memo: dict[Hashable, int], depth: int) -> Iterator[bytes]:
 
 
 def _put(key: Hashable, memo: dict[Hashable, int]) -> bytes:
-    """Memoise the last value under `key`."""
     memo[key] = len(memo) + 1
     return b"p%d\n" % memo[key]
 
@@ -124,12 +123,10 @@ def _quoted(data: bytes) -> bytes:
 
 
 def _global(module: str, name: str, memo: dict[Hashable, int]) -> Iterator[bytes]:
-    """Yield the name of a function or class."""
     return _once(("global", module, name), iter([f"c{module}\n{name}\n".encode()]), memo)
 
 
 def _scalar(value: np.generic, memo: dict[Hashable, int]) -> Iterator[bytes]:
-    """Yield a NumPy scalar: its type and its bytes."""
     yield from _global("numpy.core.multiarray", "scalar", memo)
     yield b"("
     yield from _dtype(value.dtype, memo)

@@ -92,7 +92,6 @@ class _Unpickler(pickle._Unpickler):
         self.values = 0  # that the result may have: one for each opcode
 
     def load(self) -> Any:
-        """Run the pickle to its end and return its value."""
         while (opcode := self.read(1)) != b".":
             self.values += 1
             if not opcode or self.values > _MAX_OPCODES:
@@ -144,12 +143,10 @@ class _Unpickler(pickle._Unpickler):
             raise RefusedError(f"is a pickle of protocol {version}, which Python 2 does not know; {remedy}")
 
     def load_inst(self) -> None:
-        """Refuse an object by the name of its class."""
         _METHODS[b"c"](self)
         _refuse(b"i")
 
     def load_reduce(self) -> None:
-        """Call what stands for a name."""
         arguments, function = self.stack.pop(), self.stack.pop()
         if type(function) is not _Name or type(arguments) is not tuple:
             raise ValueError("a call of what is not a function")  # Python's own error spells out a list
@@ -171,13 +168,11 @@ class _Unpickler(pickle._Unpickler):
                 raise _refusal("the state of an object to be set")
 
     def load_put(self) -> None:
-        """Store the last value in the memo."""
         if not 0 <= (number := int(self.readline())) < _MAX_OPCODES:  # others could have equal hashes
             raise ValueError("a value that cannot be referred to")
         self.memo[number] = self.stack[-1]
 
     def load_dict(self) -> None:
-        """Push a dict."""
         items = self.pop_mark()
         self.append({})
         self.fill(items)
@@ -206,18 +201,15 @@ def _array(dtype: np.dtype, shape: tuple, text: str, order: Any = "C") -> NDArra
 
 
 def _refuse(opcode: bytes) -> None:
-    """Raise the error for an opcode that no checkpoint has."""
     names = [known.name for known in pickletools.opcodes if known.code == opcode.decode("latin1")]
     raise _refusal(f"the opcode {names[0]}") if names else ValueError(f"{opcode!r} is not an opcode")
 
 
 def _refusal(what: str) -> RefusedError:
-    """Return the error for a pickle that requests `what`."""
     return RefusedError(f"asks for {what}, which no checkpoint needs; it was not executed")
 
 
 def _printable(text: str) -> str:
-    """Return `text` with control characters escaped."""
     return ascii(text)[1:-1]
 
 

@@ -75,7 +75,6 @@ def _tile(rows: int, panels: int):
 
 
 def _write_tile(context, builder, signature, arguments, rows, panels):
-    """Emit the instructions of a tile."""
     x, W, y = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4))
     row, first_panel, column = arguments[1], arguments[3], arguments[5]
     vector, integer = ir.VectorType(ir.FloatType(), LANES), ir.IntType(64)
@@ -140,7 +139,6 @@ def _write_tile(context, builder, signature, arguments, rows, panels):
 
 
 def _spread(builder, value, vector):
-    """Broadcast a number to a vector of 16."""
     undefined, index = ir.Constant(vector, ir.Undefined), ir.IntType(32)
     single = builder.insert_element(undefined, value, index(0))
     return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
