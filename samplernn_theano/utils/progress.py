@@ -8,6 +8,7 @@ The most important comes first and the bar last, so that a narrow terminal cuts 
 import os
 import sys
 import time
+import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
@@ -37,7 +38,9 @@ class Bar:
         self.stage, self.done, self.total, self.unit = stage, 0.0, total, unit
         self.note = ""  # shown after the time left
         self.left: float | None = None  # seconds, where more than the speed so far is known
-        self._visible, self._file = visible, _standard_error()
+        self._visible, self._file = visible, _standard_error() if visible else sys.stderr
+        if self._file is not sys.stderr:
+            weakref.finalize(self, self._file.close)
         self._console = Console(file=self._file)
         self._display: Progress | None = None
         self.begin()
