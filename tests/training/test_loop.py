@@ -1,7 +1,6 @@
 """Training as a process: run folder, log, checkpoints, exit codes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,12 +18,13 @@ from samplernn_theano.config.hyperparameters import FAMILIES, RNNGMM, ThreeTier,
 from samplernn_theano.config.schedule import Progress, Schedule, original_schedule
 from samplernn_theano.config.settings import Options
 from samplernn_theano.data.dataset import load_split, statistics
-from samplernn_theano.errors import DivergedError, HyperParameterError, OutputError, SampleRNNError
+from samplernn_theano.errors import DivergedError, HyperParameterError, SampleRNNError
 from samplernn_theano.training import hooks, loop
 from samplernn_theano.training.hooks import evaluate_split, save_checkpoint
 from samplernn_theano.training.loop import OUT_OF_TIME
 from samplernn_theano.training.run import resume, train
 from samplernn_theano.training.step import Due, TrainingState, compile_trainer, wait_for_cost
+from tests.training.conftest import listed, log
 
 FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32".split()
 HP = ThreeTier(dim=16, emb_size=8, q_levels=32, seq_len=128, batch_size=4)
@@ -48,29 +48,29 @@ def trained(small_data, tmp_path_factory):
     return run_folder.Run(folder)
 
 
+@pytest.fixture(scope="module")
+def trainer():
+    return compile_trainer(HP)
+
+
 def test_the_run_folder_holds_everything(trained):
-    files = {str(p.relative_to(trained.folder)) for p in trained.folder.rglob("*") if p.is_file()}
-    passes = 2 * 16  # batches of clips, passes per clip
-    assert files == {
-        "settings.json",
-        "log.jsonl",
-        "train_log.png",
-        "checkpoints/last.npz",
-        "checkpoints/best.npz",
-        f"samples/sample_i{passes + 1}_0.wav",
-        f"samples/sample_i{passes + 1}_1.wav",
-        f"samples/sample_i{2 * passes}_0.wav",
-        f"samples/sample_i{2 * passes}_1.wav",
-    }
+    checkpoints = {f"checkpoints/{name}.npz" for name in ("last", "best")}
+    samples = {f"samples/sample_i{i}_{number}.wav" for i in (33, 64) for number in (0, 1)}
+    assert listed(trained.folder) == {"settings.json", "log.jsonl", "train_log.png"} | checkpoints | samples
     settings = json.loads(trained.settings.read_text())
     assert settings["hyperparameters"]["dim"] == 16 and settings["seed"] == 123
     assert "train three_tier" in settings["command"]
+    assert {"python", "samplernn-theano", "pytensor", "numpy", "jax"} <= settings["versions"].keys()
+    assert settings["devices"].startswith("cpu (")
+    assert set(settings["data_sha256"]) == {"train", "valid", "test"}
+    assert "git_revision" in settings and settings["backend"] == "jax"
+    assert npz.load(trained.last).settings == settings
 
 
 def test_the_log(trained):
-    records = run_folder.read_log(trained)
-    assert [r["event"] for r in records if r["event"] != "train"] == ["start", "monitor", "monitor", "end"]
-    monitored = [r for r in records if r["event"] == "monitor"]
+    start, *monitored, end = (r for r in log(trained.folder) if r["event"] != "train")
+    assert (start["event"], end["event"]) == ("start", "end") and monitored == log(trained.folder, "monitor")
+    assert start["versions"] == json.loads(trained.settings.read_text())["versions"]
     # Quirk: the evaluation at the end of an epoch comes after the first pass of the next.
     assert [r["iteration"] for r in monitored] == [33, 64]
     assert monitored[1]["valid"] < monitored[0]["valid"]
@@ -83,10 +83,9 @@ def test_the_checkpoint_holds_all_that_a_resumed_run_needs(trained):
     assert checkpoint.progress["iteration"] == 64
     assert (checkpoint.progress["epoch"], checkpoint.progress["batch"]) == (1, 32)
     assert float(checkpoint.adam["adam.t"]) == 64
-    trained_names = set(checkpoint.parameters) - {
-        f"BigFrameLevel.IndependentPreds.{p}" for p in ("W0", "b", "g0")
-    }
-    assert {name[7:] for name in checkpoint.adam if name.startswith("adam.m.")} == trained_names
+    untrained = {f"BigFrameLevel.IndependentPreds.{p}" for p in ("W0", "b", "g0")}
+    trained_names = {name[7:] for name in checkpoint.adam if name.startswith("adam.m.")}
+    assert trained_names == set(checkpoint.parameters) - untrained
     assert set(checkpoint.states) == {"big_h0", "h0"}
     assert all(np.abs(s).max() > 0 for s in checkpoint.states.values())
     assert checkpoint.settings["schedule"]["learning_rate"] == 0.001
@@ -94,49 +93,44 @@ def test_the_checkpoint_holds_all_that_a_resumed_run_needs(trained):
 
 
 def test_the_same_command_gives_the_same_numbers(trained, small_data, tmp_path):
-    again = train(
-        HP, small_data, tmp_path / "again", Schedule(max_epochs=2, n_seqs=0), Options(backend="jax")
-    )
-    assert again == 0
+    schedule = Schedule(max_epochs=2, n_seqs=0)
+    assert train(HP, small_data, tmp_path / "again", schedule, Options(backend="jax")) == 0
     first, second = (npz.load(r.last).parameters for r in (trained, run_folder.Run(tmp_path / "again")))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
-def test_the_validation_score_is_the_mean_over_minibatches(trained, small_data):
+def test_the_validation_score_is_the_mean_over_minibatches(trained, trainer, small_data):
     """A checkpoint scored again gives the logged number."""
-    trainer = compile_trainer(HP)
     trainer.graph.parameters.assign(npz.load(trained.last).parameters)
     valid = evaluate_split(trainer, load_split(small_data, "valid"))
-    logged = [r for r in run_folder.read_log(trained) if r["event"] == "monitor"][-1]["valid"]
-    assert valid == pytest.approx(logged, rel=1e-6)
+    assert valid == pytest.approx(log(trained.folder, "monitor")[-1]["valid"], rel=1e-6)
 
 
 def test_a_run_generates(trained):
-    done = samplernn("generate", trained.folder, "--seconds", 0.05, "--n_seqs", 1)
-    assert done.returncode == 0, done.stderr
+    assert main(["generate", str(trained.folder), "--seconds", "0.05", "--n_seqs", "1"]) == 0
     assert (trained.samples / f"{trained.folder.name}_best_seed0_t1_0.wav").exists()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_with_a_checkpoint(small_data, tmp_path, number, code):
+def test_a_signal_ends_the_run_with_a_checkpoint(small_data, tmp_path):
     run = run_folder.Run(tmp_path / "run")
-    words = ("train", "one_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--n_seqs", 0)
-    with subprocess.Popen(
-        [sys.executable, "-m", "samplernn_theano", *map(str, words)], stderr=subprocess.PIPE, text=True
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not (run.log.exists() and '"train"' in run.log.read_text()):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.2)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == code, errors
-    assert "Traceback" not in errors
-    checkpoint = npz.load(run.last)
-    assert checkpoint.progress["iteration"] >= 1
-    assert run_folder.read_log(run)[-1]["event"] == "stopped"
-    load.build(load.read(run.last))
+    words = ["train", "one_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--n_seqs", 0]
+    iterations = [0]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        command = [sys.executable, "-m", "samplernn_theano", *map(str, words)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            deadline = time.monotonic() + 120
+            while not log(run.folder) or log(run.folder)[-1]["event"] != "train":
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=60)
+        assert process.returncode == 128 + number and "Traceback" not in errors, errors
+        assert log(run.folder)[-1]["event"] == "stopped"
+        iterations.append(npz.load(run.last).progress["iteration"])
+        load.build(load.read(run.last))
+        words = ["resume", run.folder]
+    assert iterations == sorted(set(iterations))
 
 
 def test_library_calls_in_a_thread_set_no_signal_handlers_and_no_malloc_options(
@@ -198,21 +192,6 @@ def test_changes_of_the_schedule_are_checked_first(tmp_path):
         resume(tmp_path / "nowhere", {"max_iter": 5})
 
 
-def test_a_cost_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(small_data, tmp_path):
-    run = run_folder.Run(tmp_path / "run")
-    done = samplernn(
-        *("train", "one_tier", "--data", small_data, "--run", run.folder, *FLAGS, "--weight_norm", "False"),
-        *("--n_seqs", 0, "--max-iters", 200, "--monitor-iters", 1, "--learning-rate", 1e30),
-    )
-    assert done.returncode == 2
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("samplernn: ") and "--learning-rate" in last
-    assert "cost became nan" in last or "is not finite" in last
-    assert "Traceback" not in done.stderr
-    if run.last.exists():
-        assert all(np.isfinite(a).all() for a in npz.load(run.last).parameters.values())
-
-
 class Late:
     """A cost that is computed asynchronously."""
 
@@ -222,7 +201,7 @@ class Late:
 
 
 @pytest.mark.parametrize("monitor_iters", [1, 1000])
-def test_all_steps_count_as_training_and_evaluations_do_not(monitor_iters, small_data, tmp_path):
+def test_all_steps_count_as_training_and_evaluations_do_not(monitor_iters, trainer, small_data, tmp_path):
     """Also the step that an evaluation waits for; not the first one, which compiles."""
 
     def slow_evaluation(t, due):
@@ -230,32 +209,21 @@ def test_all_steps_count_as_training_and_evaluations_do_not(monitor_iters, small
             wait_for_cost(t)
             time.sleep(0.2)
 
-    trainer = compile_trainer(HP)
     states = trainer.zero_states()
-    trainer = replace(trainer, step=lambda *_: [Late(), *states])
+    late = replace(trainer, step=lambda *_: [Late(), *states])
     clips = {"train": load_split(small_data, "train")}
     schedule = Schedule(max_iters=6, monitor_iters=monitor_iters, max_minutes=None)
     run = run_folder.create(tmp_path / "run", {})
-    t = TrainingState(
-        trainer,
-        clips,
-        run,
-        schedule,
-        Progress(batches_per_epoch=1000),
-        states,
-        started=time.monotonic(),
-    )
+    t = TrainingState(late, clips, run, schedule, Progress(1000), states, time.monotonic())
     assert loop.train_loop(t, "start", [slow_evaluation]) == 0
     assert 5 * 0.05 <= t.progress.seconds < 5 * 0.05 + 0.2
 
 
-def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path):
+def test_a_broken_model_does_not_replace_a_good_checkpoint(trainer, small_data, tmp_path):
     run = run_folder.create(tmp_path / "run", {})
-    trainer = compile_trainer(HP)
     clips = {split: load_split(small_data, split) for split in ("valid", "test")}
-    t = TrainingState(
-        trainer, clips, run, Schedule(), Progress(iteration=7), trainer.graph.zero_states(), started=0.0
-    )
+    t = TrainingState(trainer, clips, run, Schedule(), Progress(iteration=7), trainer.zero_states(), 0.0)
+    trainer.graph.parameters.assign({"SampleLevel.L2.b": np.zeros(HP.dim)})
     save_checkpoint(t, run.last)
     good = run.last.read_bytes()
     trainer.graph.parameters.assign({"SampleLevel.L2.b": np.full(HP.dim, np.nan)})
@@ -266,29 +234,27 @@ def test_a_broken_model_does_not_replace_a_good_checkpoint(small_data, tmp_path)
     assert run.last.read_bytes() == good
 
 
-def test_a_run_is_not_overwritten_unless_asked(trained, small_data):
-    words = ("train", "three_tier", "--data", small_data, "--run", trained.folder, *FLAGS)
+def test_a_run_is_not_overwritten_unless_asked(trained, small_data, capsys):
     before = trained.last.read_bytes()
-    done = samplernn(*words)
-    assert done.returncode == 2
-    assert str(trained.folder) in done.stderr and "--overwrite" in done.stderr
+    assert main(["train", "three_tier", "--data", str(small_data), "--run", str(trained.folder), *FLAGS]) == 2
+    errors = capsys.readouterr().err
+    assert str(trained.folder) in errors and "--overwrite" in errors
     assert trained.last.read_bytes() == before
 
 
 def test_debug_is_a_quick_check(small_data, tmp_path):
-    done = samplernn("train", "one_tier", "--data", small_data, "--run", tmp_path / "run", *FLAGS, "--debug")
-    assert done.returncode == 0, done.stderr
+    words = [
+        "train",
+        "one_tier",
+        "--data",
+        str(small_data),
+        "--run",
+        str(tmp_path / "run"),
+        *FLAGS,
+        "--debug",
+    ]
+    assert main(words) == 0
     assert npz.load(tmp_path / "run/checkpoints/last.npz").progress["iteration"] == 60
-
-
-def test_a_full_disk_is_an_output_error(small_data, tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(OutputError, match="No disk space left"):
-        train(HP, small_data, tmp_path / "run", Schedule(max_iters=2, n_seqs=0))
-    assert not list((tmp_path / "run" / "checkpoints").glob("*"))
 
 
 def test_the_same_command_starts_and_resumes_a_run(small_data, tmp_path, capsys):
@@ -302,7 +268,7 @@ def test_the_same_command_starts_and_resumes_a_run(small_data, tmp_path, capsys)
     assert "Stopped by --max-time after iteration 1; resume with: samplernn resume" in capsys.readouterr().out
     assert main(command) == 0
     assert npz.load(run.last).progress["iteration"] == 9
-    events = [r["event"] for r in run_folder.read_log(run) if r["event"] not in ("train", "monitor")]
+    events = [r["event"] for r in log(run.folder) if r["event"] not in ("train", "monitor")]
     assert events == ["start", "stopped", "resume", "end"]
     for other, words in ((["--dim", "8"], "dim 16, not 8"), (["--seed", "1"], "seed 123, not 1")):
         assert main([*command, *other]) == 2
@@ -310,17 +276,6 @@ def test_the_same_command_starts_and_resumes_a_run(small_data, tmp_path, capsys)
     assert main(["train", "two_tier", *command[2:]]) == 2
     assert "family one_tier, not two_tier" in capsys.readouterr().err
     assert npz.load(run.last).progress["iteration"] == 9
-
-
-def test_a_run_says_what_it_was_made_with(trained):
-    settings = json.loads(trained.settings.read_text())
-    assert {"python", "samplernn-theano", "pytensor", "numpy", "jax"} <= settings["versions"].keys()
-    assert settings["devices"].startswith("cpu (")
-    assert set(settings["data_sha256"]) == {"train", "valid", "test"}
-    assert "git_revision" in settings and settings["backend"] == "jax"
-    start = run_folder.read_log(trained)[0]
-    assert start["event"] == "start" and start["versions"] == settings["versions"]
-    assert npz.load(trained.last).settings == settings
 
 
 @pytest.mark.slow
@@ -331,7 +286,7 @@ def test_every_family_trains_and_generates_from_the_command_line(family, small_d
     done = samplernn("train", family, "--data", small_data, "--run", run.folder, *tiny)
     assert done.returncode == 0, done.stderr
     assert (run.samples / "sample_i40_0.wav").exists()
-    costs = [r["nll_bits"] for r in run_folder.read_log(run) if r["event"] == "train"]
+    costs = [r["nll_bits"] for r in log(run.folder, "train")]
     assert costs[-1] < costs[0]
     done = samplernn("generate", run.folder, "--seconds", 0.1, "--n_seqs", 2)
     assert done.returncode == 0, done.stderr
@@ -345,7 +300,7 @@ def test_real_numbers_are_normalised_by_the_training_clips(small_data, tmp_path,
     kept = npz.load(run.last).hp
     clips = load_split(small_data, "train")
     assert (kept.mean, kept.std) == statistics(clips)
-    record = next(r for r in run_folder.read_log(run) if r["event"] == "monitor")
+    record = log(run.folder, "monitor")[0]
     assert f"(valid {record['valid'] * np.log(2):.4f} nats)" in capsys.readouterr().out
     assert load.read(run.last).hp == kept
 
@@ -365,7 +320,7 @@ def test_clips_of_very_different_lengths_are_trained_on_and_scored(tmp_path):
     checkpoint = npz.load(run.last)
     assert checkpoint.hp == hp and checkpoint.progress["iteration"] == 2 * (11 + 8)
     assert all(np.isfinite(array).all() for array in checkpoint.parameters.values())
-    records = [r for r in run_folder.read_log(run) if r["event"] == "monitor"]
+    records = log(run.folder, "monitor")
     assert len(records) == 2 and records[1]["train"] < records[0]["train"]
     assert all(np.isfinite([r["valid"], r["test"] or 0]).all() for r in records)
 
@@ -380,13 +335,9 @@ def test_wavenet_has_the_learning_rate_and_the_schedule_of_the_original(small_da
     assert original_schedule(ThreeTier) == Schedule(max_minutes=3 * 24 * 60, n_seqs=20, learning_rate=0.001)
 
 
-def test_independent_predictions_are_trained_where_asked_for(small_data, tmp_path):
-    words = ("train", "three_tier", "--data", small_data, *FLAGS, "--n_seqs", 0, "--max-iters", 3)
-    kept = []
-    for weight in (0, 0.5):
-        run = run_folder.Run(tmp_path / f"run{weight}")
-        done = samplernn(*words, "--run", run.folder, "--ip-weight", weight)
-        assert done.returncode == 0, done.stderr
-        kept.append(npz.load(run.last).parameters)
+def test_independent_predictions_are_trained_where_asked_for(trained, small_data, tmp_path):
+    words = ["train", "three_tier", "--data", str(small_data), "--run", str(tmp_path / "run"), *FLAGS]
+    assert main([*words, "--n_seqs", "0", "--max-iters", "1", "--ip-weight", "0.5"]) == 0
+    kept = [npz.load(run.last).parameters for run in (trained, run_folder.Run(tmp_path / "run"))]
     bias = "BigFrameLevel.IndependentPreds.b"
     assert not kept[0][bias].any() and kept[1][bias].any()

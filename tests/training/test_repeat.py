@@ -2,19 +2,21 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from samplernn_theano.checkpoints import npz
-from samplernn_theano.checkpoints.run_folder import Run, read_log
+from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.cli.main import main
 from samplernn_theano.data.dataset import load_split, statistics
 from samplernn_theano.original import results_folder
 from samplernn_theano.original.results_folder import ResultTree
+from samplernn_theano.training.run import settings_to_repeat
 from tests.conftest import GOLDEN
-from tests.training.test_resume import assert_same, evaluations
+from tests.training.conftest import assert_same, evaluations, log
 
 FLAGS = "--preset tiny --dim 8 --seq_len 64 --learning-rate 0.002 --seed 5 --n_seqs 0".split()
 LIMITS = "--max-iters 6 --monitor-iters 4 --save-minutes 0.5".split()
@@ -31,10 +33,6 @@ def settings(folder: Path) -> dict:
     return json.loads(Run(folder).settings.read_text())
 
 
-def costs(folder: Path) -> list[tuple[int, float]]:
-    return [(r["iteration"], r["nll_bits"]) for r in read_log(Run(folder)) if r["event"] == "train"]
-
-
 @pytest.fixture(scope="module")
 def first(small_data, tmp_path_factory) -> Path:
     """A run that all tests repeat."""
@@ -49,7 +47,8 @@ def test_a_repeated_run_is_the_same(first, tmp_path, name):
     assert command("train", "--config", first / name, "--run", tmp_path / "run") == 0
     assert_same(first, tmp_path / "run")
     assert evaluations(first) == evaluations(tmp_path / "run")
-    assert costs(first)[-1] == costs(tmp_path / "run")[-1] and len(evaluations(first)) == 2
+    before, after = (log(run, "train")[-1]["nll_bits"] for run in (first, tmp_path / "run"))
+    assert before == after and len(evaluations(first)) == 2
     before, after = settings(first), settings(tmp_path / "run")
     assert after.pop("command").startswith("samplernn train --config ") and before.pop("command")
     assert before == after
@@ -72,12 +71,6 @@ def test_the_family_may_be_given_too(first, tmp_path, capsys):
     assert command("train", "one_tier", *words) == 0
     assert command("train", "two_tier", *words) == 2
     assert "settings.json is of a one_tier model, not of two_tier" in capsys.readouterr().err
-
-
-def test_the_help_says_how(capsys):
-    for words in (["--help"], ["three_tier", "--help"]):
-        assert command("train", *words) == 0
-        assert "--config" in capsys.readouterr().out
 
 
 def test_the_old_run_is_neither_overwritten_nor_resumed(first, capsys):
@@ -125,23 +118,19 @@ def test_errors_are_one_line(first, tmp_path, capsys, arguments, message):
 # --- its data -----------------------------------------------------------------------------------------------
 
 
-def moved(data: Path, folder: Path) -> Path:
-    return Path(shutil.copytree(data, folder))
-
-
 def test_a_data_set_that_was_moved_or_changed(first, small_data, tmp_path, capsys):
     gone, path = tmp_path / "gone", tmp_path / "settings.json"
     words = ("train", "--config", path, "--run", tmp_path / "run")
     path.write_text(json.dumps(settings(first) | {"data": str(gone)}))
     assert command(*words) == 2
     assert f"{gone}, which is not there; give its folder with --data" in capsys.readouterr().err
-    clips = np.load(moved(small_data, gone) / "tones_valid.npy")
+    clips = np.load(shutil.copytree(small_data, gone) / "tones_valid.npy")
     clips[0, 0] += 0.25
     np.save(gone / "tones_valid.npy", clips)
     assert command(*words) == 2
     assert "The valid split in" in (error := capsys.readouterr().err) and "--data" in error
     assert not (tmp_path / "run").exists()
-    assert command(*words, "--data", moved(small_data, tmp_path / "present")) == 0
+    assert command(*words, "--data", shutil.copytree(small_data, tmp_path / "present")) == 0
     assert_same(first, tmp_path / "run")
     assert command(*words[:4], tmp_path / "other", "--data", gone) == 0  # other data, if they are asked for
     assert evaluations(tmp_path / "other")[-1]["valid"] != evaluations(first)[-1]["valid"]
@@ -149,19 +138,15 @@ def test_a_data_set_that_was_moved_or_changed(first, small_data, tmp_path, capsy
 
 def test_statistics_belong_to_the_clips(small_data, data, tmp_path):
     """Those of a real-valued model are measured again on other clips, unless they are given."""
-    short, words = ("--max-iters", 2, "--n_seqs", 0), ("--mean", 0.25, "--std", 0.5)
-    a, b, c, d, e = (tmp_path / name for name in "abcde")
-    start = ("train", "rnn_gmm", "--preset", "tiny", "--seq_len", 64, "--data", small_data, *short)
-    assert command(*start, "--run", a) == 0
-    assert command("train", "--config", a, "--run", b, "--data", moved(small_data, tmp_path / "moved")) == 0
-    assert_same(a, b)
-    assert command("train", "--config", a, "--run", c, "--data", data) == 0
-    measured = [settings(c)["hyperparameters"][name] for name in ("mean", "std")]
-    assert measured == list(statistics(load_split(data, "train")))
-    assert command("train", "--config", a, "--run", d, "--data", data, *words) == 0
-    assert settings(d)["hyperparameters"] == settings(a)["hyperparameters"] | {"mean": 0.25, "std": 0.5}
-    assert command("train", "--config", d, "--run", e, "--data", moved(data, tmp_path / "again")) == 0
-    assert_same(d, e)  # the given ones, for the clips are the same
+    a, b, moved = tmp_path / "a", tmp_path / "b", shutil.copytree(small_data, tmp_path / "moved")
+    start = ("train", "rnn_gmm", "--preset", "tiny", "--seq_len", 64, "--data", small_data, "--n_seqs", 0)
+    assert command(*start, "--run", a, "--max-iters", 1, "--mean", 0.25, "--std", 0.5) == 0
+    hp = settings_to_repeat(a, moved).hp
+    assert (hp.mean, hp.std) == (0.25, 0.5)  # the given ones, for the clips are the same
+    assert command("train", "--config", a, "--run", b, "--data", data) == 0
+    measured = tuple(settings(b)["hyperparameters"][name] for name in ("mean", "std"))
+    assert measured == statistics(load_split(data, "train"))
+    assert asdict(settings_to_repeat(b, None).hp) == settings(b)["hyperparameters"]
 
 
 # --- other layouts and versions -----------------------------------------------------------------------------
@@ -184,10 +169,8 @@ def test_a_run_of_version_0_1_0_is_repeated(tmp_path):
     assert command(*words, "--data", old / "tones", "--n_seqs", 0) == 0
     checkpoint, before = npz.load(Run(tmp_path / "run").last), npz.load(old / "run/checkpoints/last.npz")
     assert checkpoint.hp == before.hp and checkpoint.progress["iteration"] == 12
-    assert checkpoint.settings["schedule"] == before.settings["schedule"] | {
-        "learning_rate": 0.001,
-        "n_seqs": 0,
-    }
+    stored = before.settings["schedule"] | {"learning_rate": 0.001, "n_seqs": 0}
+    assert checkpoint.settings["schedule"] == stored
     assert "learning_rate" not in checkpoint.settings
     for name, array in before.parameters.items():  # Adam's constants were rounded otherwise
         np.testing.assert_allclose(checkpoint.parameters[name], array, rtol=0, atol=1e-5, err_msg=name)
