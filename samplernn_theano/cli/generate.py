@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,8 @@ def _generate(a: argparse.Namespace) -> int:
             raise HyperParameterError(
                 "--out - writes raw 16-bit PCM only; leave out --format, --float, --beside and --rank."
             )
-        write.stream(model, request, n_samples, sys.stdout.buffer, not a.without_prime, log)
+        with suppress(BrokenPipeError):  # the player has ended
+            write.stream(model, request, n_samples, sys.stdout.buffer, not a.without_prime, log)
         return 0
     reference = {str(path): audio.read_mono(path)[: write.MINUTE].copy() for path in a.beside}
     output = write.name_files(model, request, a.out or write.default_folder(model.path), a.format)

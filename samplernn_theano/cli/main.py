@@ -24,10 +24,26 @@ from samplernn_theano.cli.search import add_search
 from samplernn_theano.cli.train import add_resume, add_train, with_family
 from samplernn_theano.utils.commands import run_command
 
+RESULTS = {
+    "check-data",
+    "compare",
+    "conformance",
+    "evaluate",
+    "info",
+    "inspect",
+    "retention",
+    "score",
+    "show",
+}
+"""Commands whose output is the result; that of most others is only talk."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    return run_command(lambda: _run(list(sys.argv[1:] if argv is None else argv)))
+    words = list(sys.argv[1:] if argv is None else argv)
+    is_result = not RESULTS.isdisjoint(words[:1]) or words[:2] == ["listening-test", "analyse"]
+    is_result |= words[:1] == ["reproduce"] and not {"--list", "--dry-run"}.isdisjoint(words)
+    return run_command(lambda: _run(words), is_result)
 
 
 def _run(argv: list[str]) -> int:

@@ -148,6 +148,17 @@ def write_error_message(path: Path, error: OSError) -> str:
     return f"Could not write {path}: {error.strerror or error}."
 
 
+def os_error_message(error: OSError) -> str:
+    """A message on an operation on a file that failed, and what to do."""
+    path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        while_writing = f" while writing {path}" if path else ""
+        return f"No disk space left{while_writing}; free some space and run the command again."
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "Too many files are open; raise the limit (ulimit -n) and run the command again."
+    return f"{path and f'{path}: '}{error.strerror or error}."
+
+
 @contextmanager
 def atomic_folder(folder: Path, root: Path, overwrite: bool) -> Iterator[Path]:
     """Yield a staging folder that becomes `folder`, below `root`, if the block succeeds.

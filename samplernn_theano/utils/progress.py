@@ -20,6 +20,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.table import Column
 from rich.text import Text
 
+from samplernn_theano.utils.text import escape_control_characters, say
+
 LINE_SECONDS = 30.0  # between two lines that are not for a terminal
 
 
@@ -59,15 +61,16 @@ class Bar:
         self.done = done
         if self._visible and not self._display and time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
-            self._print(self.line(), self._file)
+            say(self.line(), self._file)
 
     def say(self, message: str) -> None:
         """Print a message on standard output, above the bar."""
         if self._display and sys.stdout.isatty():
+            message = escape_control_characters(message, keep="\n\t")
             with suppress(OSError):
                 self._display.console.print(message, markup=False, highlight=False, soft_wrap=True)
         else:
-            self._print(message, sys.stdout)
+            say(message, sys.stdout)
 
     def line(self) -> str:
         """Stage, percentage, time left, count and note."""
@@ -86,18 +89,13 @@ class Bar:
             parts.append(" of ".join(numbers) + ("" if of_bytes else f" {self.unit}"))
         return "  ".join([*parts, self.note]).rstrip()
 
-    @staticmethod
-    def _print(text: str, file: object) -> None:
-        with suppress(OSError):  # nobody reads it
-            print(text, file=file, flush=True)  # type: ignore[call-overload]
-
     @contextmanager
     def shown(self) -> Iterator["Bar"]:
         """Show it in the meantime."""
         if not (self._visible and self._console.is_terminal):
             yield self
             if self._last_line > self._began:
-                self._print(self.line(), self._file)
+                say(self.line(), self._file)
             return
         bar = BarColumn(bar_width=None, table_column=Column(ratio=1))
         self._display = Progress(

@@ -1,6 +1,18 @@
 """Text for a terminal: tables, durations, escaped control characters."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TextIO
+
+
+def say(message: str, file: TextIO | None = None) -> None:
+    """Print what is only talk, by default on standard error: if it cannot be written, nothing ends."""
+    file = file or sys.stderr
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    text = escape_control_characters(message, keep="\n\t").encode(encoding, "backslashreplace")
+    with suppress(OSError, ValueError):
+        print(text.decode(encoding), file=file, flush=True)
 
 
 def format_table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -16,9 +28,9 @@ def format_table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> li
     return lines
 
 
-def escape_control_characters(text: str) -> str:
-    """Escape control characters, with which a foreign file could control the terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+def escape_control_characters(text: str, keep: str = "") -> str:
+    """Escape control characters except `keep`, with which a foreign file could control the terminal."""
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
 
 
 def format_duration(seconds: float) -> str:
