@@ -290,11 +290,11 @@ def first_blocks() -> None:
     with tempfile.TemporaryDirectory() as cache:
         for what, note in (
             ("kernels", ", nothing cached"),
-            ("kernels", ", cached by Numba"),
+            ("kernels", ", cached"),
             ("graph, jax", ""),
         ):
             began = time.perf_counter()
-            process = start(what, "three_tier/256x1", 0, NUMBA_CACHE_DIR=cache)
+            process = start(what, "three_tier/256x1", 0, SAMPLERNN_CACHE=cache)
             compiled, whole = answer(process)["compile"], time.perf_counter() - began
             _stdin(process).close()
             process.wait()

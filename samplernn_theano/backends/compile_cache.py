@@ -1,9 +1,12 @@
 """The compile cache: programs shared between processes.
 
-It has two parts: programs for JAX (a model with its gradient, rewritten and traced) under a hash of all that
-they depend on, and XLA's compiled code under JAX's own key. Missing or damaged entries are compiled again.
-The folder is ``$SAMPLERNN_CACHE``, else ``~/.cache/samplernn-theano``; ``SAMPLERNN_CACHE=off`` disables it.
-The hash includes the package's source files as they are on the disk, not what a process changed of them.
+It has three parts: programs for JAX (a model with its gradient, rewritten and traced) under a hash of all
+that they depend on, XLA's compiled code under JAX's own key, and Numba's of the kernels of generation. Missing
+or damaged entries are compiled again. The folder is ``$SAMPLERNN_CACHE``, else ``~/.cache/samplernn-theano``;
+``SAMPLERNN_CACHE=off`` disables it. The hash includes the package's source files as they are on the disk, not
+what a process changed of them.
+
+What is in the folder is run: it is not used if others than its owner, this user, can write to it.
 """
 
 import functools
@@ -11,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,24 +26,35 @@ import pytensor
 
 from samplernn_theano.errors import OutputError
 from samplernn_theano.utils.files import atomic_write
+from samplernn_theano.utils.text import say
 
-MAX_FILES, MAX_BYTES = 128, 5 * 10**8  # of each of the two parts
+MAX_FILES, MAX_BYTES = 128, 5 * 10**8  # of each of the three parts
 MIN_COMPILE_SECONDS = 0.2  # code that XLA compiles faster is not stored
 SOURCES = ("backends", "config", "models", "training")  # sub-packages that are a part of the hash
 
-FILE_NAMES = re.compile(r"([0-9a-f]{64}|\.[0-9a-f]{64}\.\d+\.part)\.(jax|xla)")
+FILE_NAMES = re.compile(r"([0-9a-f]{64}|\.[0-9a-f]{64}\.\d+\.part)\.(jax|xla|numba)")
 """Of the cache's files, complete or partial: nothing else in the folder is ever removed."""
 
 
 def folder() -> Path | None:
-    """The folder of the cache; None if it is disabled."""
+    """The folder of the cache; None if it is disabled, or cannot be trusted, which is said once."""
     given = os.environ.get("SAMPLERNN_CACHE")
     if given == "off":
         return None
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "samplernn-theano"
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # the user has no home
+        base = ""
+    if not (given or base):
+        return None
+    path = Path(given or Path(base, "samplernn-theano"))
+    try:
+        problem = _distrust(path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        problem = f"{getattr(error, 'strerror', None) or error}; name another folder with SAMPLERNN_CACHE."
+    if problem:
+        _say_once(f"The compile cache {path} is not used, since its code would be run: {problem}")
+    return None if problem else path
 
 
 def load(key: Mapping[str, Any]) -> tuple[dict[str, Any], bytearray] | None:
@@ -65,7 +80,7 @@ def enable_for_jax() -> None:
     kind = {line for line in cpuinfo() if line.startswith(("model name", "flags", "Features"))}
     compiled = base / f"xla-{hashlib.sha256(''.join(sorted(kind)).encode()).hexdigest()[:8]}"
     try:
-        compiled.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make(compiled)
     except OSError:
         return
     if not os.access(compiled, os.W_OK):
@@ -78,10 +93,10 @@ def enable_for_jax() -> None:
 
 
 class CompiledFiles:
-    """XLA's compiled code by JAX's key; an implementation of JAX's ``CacheInterface``."""
+    """Compiled code by its compiler's key; an implementation of JAX's ``CacheInterface``."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, suffix: str = "xla") -> None:
+        self._path, self._suffix = path, suffix
 
     def get(self, key: str) -> bytes | None:
         """The code; None if it is missing or damaged."""
@@ -93,7 +108,7 @@ class CompiledFiles:
         _write(self._file(key), {}, value)
 
     def _file(self, key: str) -> Path:
-        return self._path / f"{hashlib.sha256(key.encode()).hexdigest()}.xla"
+        return self._path / f"{hashlib.sha256(key.encode()).hexdigest()}.{self._suffix}"
 
 
 def cpuinfo() -> list[str]:
@@ -114,7 +129,7 @@ def _path(key: Mapping[str, Any]) -> Path:
 
     config = pytensor.config
     environment = {
-        "sources": _sources(),
+        "sources": hash_sources(*SOURCES),
         "versions": [sys.version, *(module.__version__ for module in (pytensor, jax, jaxlib, np))],
         "flags": os.environ.get("PYTENSOR_FLAGS"),
         "optimizer": [config.optimizer, config.optimizer_including, config.optimizer_excluding],
@@ -126,13 +141,15 @@ def _path(key: Mapping[str, Any]) -> Path:
 
 def _read(path: Path) -> tuple[dict[str, Any], bytearray] | None:
     try:
+        if not _is_ours(path):
+            return None
         head, _, data = path.read_bytes().partition(b"\n")
         about = json.loads(head)
         if about.pop("sha256") != hashlib.sha256(data).hexdigest():
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    with suppress(OSError):  # the folder may be another user's
+    with suppress(OSError):  # the folder may be read-only
         os.utime(path)  # the time of its last use
     return about, bytearray(data)
 
@@ -141,29 +158,64 @@ def _write(path: Path, about: Mapping[str, Any], data: bytes | bytearray) -> Non
     """Write a description and data, if possible, and remove the least recently used files."""
     head = json.dumps({**about, "sha256": hashlib.sha256(data).hexdigest()})
     with suppress(OutputError, OSError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make(path.parent)
         with atomic_write(path, durable=False) as temporary:
+            temporary.touch(mode=0o600)
             temporary.write_bytes(head.encode() + b"\n" + data)
         _evict(path.parents[1])
 
 
+def _make(folder: Path) -> None:
+    """Create a folder in that of the cache, and that one, for this user only."""
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(exist_ok=True, mode=0o700)
+
+
+def _distrust(path: Path) -> str:
+    """Why others could write code into the folder `path`, and the remedy; empty if they cannot."""
+    real = path.resolve()
+    elsewhere = "name another folder with SAMPLERNN_CACHE"
+    for above in real.parents:
+        mode = above.stat().st_mode if above.exists() else 0
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            return f"anyone can replace what is in {above}; chmod o-w it, or {elsewhere}."
+    for own in (real, *(real.iterdir() if real.is_dir() else ())):
+        if own.is_dir() and not _is_ours(own):
+            return (
+                f"{own} belongs to another user, or others can write to it; remove it, chmod go-w it if you "
+                f"trust what is in it, or {elsewhere}."
+            )
+    return ""
+
+
+def _is_ours(path: Path) -> bool:
+    """Return True if a file or folder belongs to this user, and nobody else can write to it."""
+    found = path.stat()
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
 @functools.cache
-def _sources() -> str:
-    """A hash of the modules that may determine what a program computes."""
+def _say_once(message: str) -> None:
+    say(f"samplernn: {message}")
+
+
+@functools.cache
+def hash_sources(*folders: str) -> str:
+    """A hash of the modules in folders of this package, as they are on the disk."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
-    for path in sorted(path for folder in SOURCES for path in package.joinpath(folder).rglob("*.py")):
+    for path in sorted(path for folder in folders for path in package.joinpath(folder).rglob("*.py")):
         digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
     return digest.hexdigest()
 
 
 def _evict(base: Path) -> None:
     """Remove the least recently used files beyond the limits; only files of the cache."""
-    for pattern in ("programs/*.jax", "xla-*/*.xla"):
+    for pattern in ("programs/*.jax", "xla-*/*.xla", "kernels/*.numba"):
         files = [(path.stat(), path) for path in base.glob(pattern) if FILE_NAMES.fullmatch(path.name)]
         files.sort(key=lambda file: file[0].st_mtime_ns, reverse=True)
         total = 0
-        for i, (stat, path) in enumerate(files):
-            total += stat.st_size
+        for i, (status, path) in enumerate(files):
+            total += status.st_size
             if i >= MAX_FILES or total > MAX_BYTES:
                 path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import time
 import warnings
@@ -64,7 +65,7 @@ def test_a_kept_program_computes_the_same_and_nothing_is_compiled_again(folder, 
         for other in ({"learning_rate": 0.5}, {"precision": "tf32"}):
             with pytest.raises(AssertionError, match="compiled again"):
                 step.compile_trainer(HP, **other)
-        context.setattr(compile_cache, "_sources", lambda: "another version of this package")
+        context.setattr(compile_cache, "hash_sources", lambda *_: "another version of this package")
         with pytest.raises(AssertionError, match="compiled again"):
             step.compile_trainer(HP)
 
@@ -96,6 +97,54 @@ def test_nothing_is_stored_if_disabled_or_impossible(folder, monkeypatch):
     assert compile_cache.folder() == folder / "samplernn-theano"
 
 
+def test_a_new_folder_is_for_its_owner_only(folder, monkeypatch):
+    monkeypatch.setenv("SAMPLERNN_CACHE", str(folder / "new" / "cache"))
+    before = os.umask(0o002)
+    try:
+        compile_cache.store({}, {}, b"x")
+    finally:
+        os.umask(before)
+    (path,) = programs(folder / "new" / "cache")
+    modes = [oct(own.stat().st_mode & 0o777) for own in (path, *path.parents[:2])]
+    assert modes == ["0o600", "0o700", "0o700"] and compile_cache.load({})
+
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda cache: cache.chmod(0o777), "cache belongs to another user, or others can write"),
+        (lambda cache: cache.chmod(0o720), "chmod go-w it"),
+        (lambda cache: (cache / "programs").chmod(0o702), "programs belongs to another user"),
+        (lambda cache: cache.parent.chmod(0o757), "anyone can replace what is in .*owner; chmod o-w it"),
+        (lambda cache: cache.rename(cache.with_name("link")).chmod(0o770), "link belongs to another user"),
+        pytest.param(lambda cache: os.chown(cache, 12345, -1), "another user", marks=ROOT_ONLY),
+        pytest.param(lambda cache: os.chown(programs(cache)[0], 12345, -1), None, marks=ROOT_ONLY),
+        (lambda cache: programs(cache)[0].chmod(0o666), None),
+    ],
+)
+def test_what_others_could_have_written_is_not_run(folder, monkeypatch, capsys, change, sentence):
+    """Work goes on without the cache, and one line says why; single files are compiled again."""
+    cache = folder / "owner" / "cache"
+    monkeypatch.setenv("SAMPLERNN_CACHE", str(cache))
+    compile_cache.store({}, {}, b"x")
+    assert compile_cache.load({})
+    change(cache)
+    if not cache.exists():
+        cache.symlink_to("link")
+    assert compile_cache.load({}) is None
+    compile_cache.store({"other": 1}, {}, b"x")
+    err = capsys.readouterr().err
+    if sentence is None:
+        assert not err and compile_cache.load({"other": 1})
+        return
+    assert len(programs(cache)) == 1 and compile.describe("numba")["compile cache"] == "off"
+    assert err.count("\n") == 1 and f"The compile cache {cache} is not used" in err
+    assert re.search(sentence, err) and "SAMPLERNN_CACHE" in err
+
+
 @pytest.mark.parametrize("flag", ["optimizer", "optimizer_including", "optimizer_excluding"])
 def test_other_flags_and_versions_make_another_program(folder, monkeypatch, flag):
     flags = {"optimizer": "o4", "optimizer_including": "", "optimizer_excluding": ""}
@@ -115,14 +164,18 @@ def test_the_key_depends_on_the_source_of_everything_compiled(tmp_path, monkeypa
     copy = tmp_path / "package"
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(compile_cache, "__file__", str(copy / "backends" / "compile_cache.py"))
-    before = compile_cache._sources.__wrapped__()
+
+    def hashed():
+        return compile_cache.hash_sources.__wrapped__(*compile_cache.SOURCES)
+
+    before = hashed()
     for folder in ("backends", "config", "models", "training"):
         path = next((copy / folder).glob("*.py"))
         path.write_text(path.read_text() + "\n")
-        assert (changed := compile_cache._sources.__wrapped__()) != before
+        assert (changed := hashed()) != before
         before = changed
     (copy / "cli" / "main.py").write_text("")
-    assert compile_cache._sources.__wrapped__() == before
+    assert hashed() == before
 
 
 def test_the_least_recently_used_files_are_removed(folder, monkeypatch):

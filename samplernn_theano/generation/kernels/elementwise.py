@@ -18,14 +18,6 @@ _CEPHES = "1.9875691500e-4 1.3981999507e-3 8.3334519073e-3 4.1665795894e-2 1.666
 _C = tuple(map(np.float32, _CEPHES.split()))
 
 
-def compiled(function):
-    """Compile a function to call from Python; cache it on disk where possible."""
-    try:
-        return numba.njit(**OPTIONS, cache=True)(function)
-    except RuntimeError:  # neither this folder nor the user's cache can be written to
-        return numba.njit(**OPTIONS)(function)
-
-
 @inner
 def exponential(x):
     """exp(x) to 2 units in the last place; x outside of [-87, 88] is clipped to it."""

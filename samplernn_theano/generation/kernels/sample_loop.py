@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.generation.kernels.elementwise import compiled, exponential, inner, sigmoid, tanh
+from samplernn_theano.generation.kernels.elementwise import exponential, inner, sigmoid, tanh
+from samplernn_theano.generation.kernels.machine_code import compiled
 from samplernn_theano.generation.kernels.product import accumulate
 from samplernn_theano.generation.kernels.weights import Weights
 
