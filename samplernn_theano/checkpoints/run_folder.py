@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.errors import OutputError
-from samplernn_theano.utils.files import LOCK, write_error_message, write_text
+from samplernn_theano.utils.files import LOCK, OWNER, write_error_message, write_text
 
 
 class Run:
@@ -46,14 +46,14 @@ class Run:
 
 
 OWN = re.compile(
-    r"settings\.json|log\.jsonl|train_log\.png|args\.pkl|train_log\w*\.pkl|(model_settings|th_conf)\.txt|\.lock"
+    r"settings\.json|log\.jsonl|train_log\.png|args\.pkl|train_log\w*\.pkl|(model_settings|th_conf)\.txt|\.lock(\.owner)?"
     r"|checkpoints/[^/]+\.npz|samples/(spectrograms/)?[^/]+\.(wav|flac|ogg|png)|samples/index\.html"
     r"|tensorboard/events\.[^/]+|samples/[^/]+_(seed\d+_t|like-original_g)[^/]+\.json|params/params_[^/]+\.pkl|(.*/)?\.[^/]+\.part[^/]*"
 )
 """Names of the files that a run writes."""
 
 BEFORE_CHECKPOINT = re.compile(
-    r"settings\.json|log\.jsonl|args\.pkl|model_settings\.txt|\.lock|tensorboard/events\.[^/]+"
+    r"settings\.json|log\.jsonl|args\.pkl|model_settings\.txt|\.lock(\.owner)?|tensorboard/events\.[^/]+"
     r"|(.*/)?\.[^/]+\.part[^/]*"
 )
 """Names of the files that it writes before its first checkpoint, which may be replaced."""
@@ -106,7 +106,7 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
     """Create the folder of a new run, delete an old run in it, and write its settings."""
     run = Run(folder)
     check_free(folder, overwrite)
-    kept = {run.log, run.folder / LOCK, *other_files(run.folder)}
+    kept = {run.log, run.folder / LOCK, run.folder / OWNER, *other_files(run.folder)}
     for path in sorted({*run.folder.rglob("*")} - kept, reverse=True):  # contents before their folder
         if path.is_dir():
             with suppress(OSError):  # not empty
@@ -142,7 +142,8 @@ def records_to_discard(run: Run, iteration: int, eval_due: bool) -> list[dict[st
 
 def discard(run: Run, records: Sequence[Mapping[str, Any]]) -> None:
     """Remove records from the log, and the temporary files of a killed process."""
-    write_log(run, [record for record in read_log(run) if record not in records])
+    discarded = {json.dumps(record) for record in records}  # NaN is not equal to itself
+    write_log(run, [record for record in read_log(run) if json.dumps(record) not in discarded])
     for folder in (run.folder, run.folder / "checkpoints", run.samples, run.folder / "params"):
         for path in folder.glob(".*.part*"):
             path.unlink(missing_ok=True)

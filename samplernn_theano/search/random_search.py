@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from samplernn_theano.data.dataset import SPLITS, data_sha256, load_split
 from samplernn_theano.errors import DataError, HyperParameterError, ReproductionError
 from samplernn_theano.search import search_space, summary
 from samplernn_theano.search.search_space import Space
+from samplernn_theano.utils.files import flock, is_locked, locked
 from samplernn_theano.utils.signal_handling import handle_signals
 
 INTERRUPTED = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
@@ -58,7 +59,7 @@ class Task:
 def search(task: Task) -> int:
     """Run trials of a study until all are taken; return 0, or 128 + the number of the signal received."""
     drawn = search_space.draw(task.space, task.seed, task.trials)
-    study = _open_study(task, drawn, _description(task, drawn))
+    about = _description(task, drawn)
     received: list[int] = []
     trainings: list[subprocess.Popen] = []
 
@@ -67,7 +68,8 @@ def search(task: Task) -> int:
         for training in trainings:
             training.terminate()
 
-    with handle_signals(forward):
+    with _alone_without_locks(task.folder), handle_signals(forward):
+        study = _open_study(task, drawn, about)
         while not received and (taken := _take(study, task)):
             trial, claim = taken
             run = task.folder / f"trial-{trial.number:03d}"
@@ -139,25 +141,40 @@ def journal(path: Path) -> BaseStorage:
 
 
 @contextmanager
+def _alone_without_locks(folder: Path) -> Iterator[None]:
+    """On a file system without locks only one worker may use the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with nullcontext() if flock(descriptor, fcntl.LOCK_SH) else locked(folder):
+            yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def _study_lock(task: Task) -> Iterator[None]:
     """Wait until no other worker reads or writes the study."""
     with (task.folder / "claims" / "study.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        flock(file.fileno(), fcntl.LOCK_EX)
         yield
 
 
 def _claim(task: Task, number: int) -> int | None:
     """Lock a trial; None if another worker or its training holds the lock.
 
-    The lock lasts while the returned descriptor is open in any process that inherited it.
+    The lock lasts while the returned descriptor is open in any process that inherited it. On a file system
+    without locks it is that of the run.
     """
-    descriptor = os.open(task.folder / "claims" / f"trial-{number:03d}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    name = f"trial-{number:03d}"
+    descriptor = os.open(task.folder / "claims" / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        free = flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB) or not is_locked(task.folder / name)
     except BlockingIOError:
+        free = False
+    if not free:
         os.close(descriptor)
-        return None
-    return descriptor
+    return descriptor if free else None
 
 
 def _take(study: optuna.Study, task: Task) -> tuple[FrozenTrial, int] | None:

@@ -5,14 +5,16 @@ import fcntl
 import hashlib
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from samplernn_theano.errors import OutputError
+from samplernn_theano.utils.text import say
 
-LOCK = ".lock"
-"""Lock file in a folder that a process uses."""
+LOCK, OWNER = ".lock", ".lock.owner"
+"""Lock file in a folder that a process uses; where there are no locks, the file that names the process."""
 
 
 @contextmanager
@@ -66,35 +68,112 @@ def locked(folder: Path) -> Iterator[int]:
 
     The file `LOCK` in it is locked (on a shared file system also for other machines), and removed at the end;
     one left by a killed process is not locked. A process that inherits the descriptor that is yielded holds
-    the lock as well.
+    the lock as well. On a file system without locks the file `OWNER` names the process that works there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = _lock(folder / LOCK)
+        descriptor = _lock(folder)
     except BlockingIOError as error:
-        raise OutputError(f"Another process works in {folder}; wait for it to end.") from error
+        raise OutputError(f"Another process works in {folder}; wait for it to end{_hint(folder)}.") from error
     except OSError as error:
         raise OutputError(write_error_message(folder, error)) from error
     try:
         yield descriptor
     finally:
-        with suppress(OSError):
-            (folder / LOCK).unlink()
+        for name in (OWNER, LOCK):
+            with suppress(OSError):
+                (folder / name).unlink()
         os.close(descriptor)
 
 
-def _lock(path: Path) -> int:
-    """A locked descriptor of the file `path`."""
+def _lock(folder: Path) -> int:
+    """A descriptor that locks `folder`."""
+    path = folder / LOCK
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                _own(folder)
+                return descriptor
             if path.exists() and os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)  # its owner has just removed the file
+
+
+def flock(descriptor: int, operation: int) -> bool:
+    """Lock a file as `fcntl.flock` does; False on a file system without locks (Lustre, some NFS)."""
+    try:
+        fcntl.flock(descriptor, operation)
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK):
+            return False
+        raise
+    return True
+
+
+def _own(folder: Path) -> None:
+    """Write `OWNER`; BlockingIOError if it names another process, unless that has ended."""
+    path = folder / OWNER
+    while True:
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(_process(os.getpid()))
+            say(f"{folder} has no file locks; until this process ends, {path} keeps other processes away.")
+            return
+        except FileExistsError:
+            pass
+        if _is_owned(folder):
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
+        # Of two processes that find the file of one that has ended, only one can rename it.
+        ended = folder / f"{OWNER}.{os.getpid()}.part"
+        with suppress(FileNotFoundError):
+            os.rename(path, ended)
+            if _has_ended(ended):
+                ended.unlink()
+            else:  # the other one was faster and has written its own
+                os.rename(ended, path)
+
+
+def _process(number: int) -> str:
+    """A process of this machine as a line: its number, when it was started, the machine's name."""
+    try:
+        started = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):  # it has ended, or this is not Linux
+        started = "-"
+    return f"{number} {started} {socket.gethostname()}\n"
+
+
+def _is_owned(folder: Path) -> bool:
+    return (folder / OWNER).exists() and not _has_ended(folder / OWNER)
+
+
+def _has_ended(owner: Path) -> bool:
+    """True if the process that a file names was one of this machine and has ended."""
+    with suppress(OSError, ValueError, OverflowError):
+        line = owner.read_text(encoding="utf-8")
+        number, _, host = line.split()
+        if host != socket.gethostname():
+            return False
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            return True
+        return _process(int(number)) != line  # another process of this number
+    return False
+
+
+def _hint(folder: Path) -> str:
+    """What to do about a file `OWNER`, whose process may have ended on another machine."""
+    if not (folder / OWNER).exists():
+        return ""
+    process = "none does"
+    with suppress(OSError, ValueError):
+        number, _, host = (folder / OWNER).read_text(encoding="utf-8").split()
+        process = f"process {number} on {host} has ended"
+    return f", or, if {process}, remove {folder / OWNER}"
 
 
 def is_locked(folder: Path) -> bool:
@@ -104,14 +183,14 @@ def is_locked(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: several may check at once
+        # Shared: several may check at once.
+        return not flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB) and _is_owned(folder)
     except BlockingIOError:
         return True
-    except OSError:  # a file system without locks
+    except OSError:
         return False
     finally:
         os.close(descriptor)  # releases the lock
-    return False
 
 
 def write_text(path: str | os.PathLike[str], text: str, durable: bool = True) -> None:

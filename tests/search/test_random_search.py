@@ -1,6 +1,8 @@
 """Tests of the search: reproducible draws, no lost trials, results."""
 
 import csv
+import errno
+import fcntl
 import importlib.util
 import json
 import multiprocessing
@@ -26,7 +28,7 @@ from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.cli.options import Parser
 from samplernn_theano.cli.search import add_search
 from samplernn_theano.config.hyperparameters import FAMILIES
-from samplernn_theano.errors import HyperParameterError, ReproductionError
+from samplernn_theano.errors import HyperParameterError, OutputError, ReproductionError
 from samplernn_theano.search import random_search, search_space, summary
 from samplernn_theano.utils.commands import run_command
 
@@ -153,6 +155,20 @@ def test_one_or_three_workers_draw_the_same(task):
     assert trials_of(three) == trials_of(task)
     assert trials_of(task).keys() == set(range(6))
     assert [row["trial"] for row in table(three.folder)] == [row["trial"] for row in table(task.folder)]
+
+
+def test_without_file_locks_there_is_one_worker(task, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    def meet_another_worker(words, *_):
+        with pytest.raises(OutputError, match="Another process works in .*study"):
+            search(task, train)
+        return train(words)
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    assert search(task, meet_another_worker) == 0
+    assert trials_of(task).keys() == set(range(6))
 
 
 def test_tables_tell_what_was_found(task, capsys):

@@ -1,13 +1,19 @@
 """Files are there whole or not at all, and what stops a write is said in one sentence."""
 
 import errno
+import fcntl
+import multiprocessing
 import os
+import re
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from samplernn_theano.errors import OutputError
-from samplernn_theano.utils.files import atomic_write, write_text
+from samplernn_theano.utils.files import atomic_write, is_locked, locked, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -116,3 +122,83 @@ def test_a_read_only_folder_is_told(tmp_path):
     (tmp_path / "shut").mkdir(mode=0o500)
     with pytest.raises(OutputError, match="Not allowed to write"):
         write_text(tmp_path / "shut" / "a.txt", "new")
+
+
+def refused(folder: Path) -> str:
+    """The refusal to lock a folder a second time."""
+    with pytest.raises(OutputError, match=f"Another process works in {re.escape(str(folder))};") as caught:
+        with locked(folder):
+            pass
+    return str(caught.value)
+
+
+@pytest.fixture(params=[None, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK], ids=errno.errorcode.get)
+def has_locks(request, monkeypatch):
+    """File systems with and without locks."""
+    if request.param:
+
+        def fail(*_):
+            raise OSError(request.param, os.strerror(request.param))
+
+        monkeypatch.setattr(fcntl, "flock", fail)
+    return request.param is None
+
+
+def test_a_folder_is_locked_by_one_process_at_a_time_also_without_locks(tmp_path, capsys, has_locks):
+    folder = tmp_path / "run"
+    for _ in range(2):
+        with locked(folder):
+            assert is_locked(folder)
+            assert refused(folder).endswith("wait for it to end.") == has_locks
+            assert is_locked(folder)
+        assert not is_locked(folder) and names(folder) == []
+    assert capsys.readouterr().err.count(f"{folder} has no file locks") == (0 if has_locks else 2)
+
+
+def test_without_locks_a_process_that_has_ended_keeps_nobody_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: exec("raise OSError(38, 'Function not implemented')"))
+    code = "from pathlib import Path; from samplernn_theano.utils import files; files._own(Path('.'))"
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True, capture_output=True)
+    owner = tmp_path / ".lock.owner"
+    number, started, host = owner.read_text().split()
+    assert host == socket.gethostname() and not is_locked(tmp_path)
+    with locked(tmp_path):
+        assert owner.read_text().startswith(f"{os.getpid()} ")
+    # Another process has its number now.
+    owner.write_text(f"{os.getpid()} {started} {host}\n")
+    with locked(tmp_path):
+        pass
+    owner.write_text(f"{number} {started} another-machine\n")
+    assert refused(tmp_path).endswith(f"if process {number} on another-machine has ended, remove {owner}.")
+    for damaged in ("", "x", f"{10**30} - {host}\n", f"x - {host}\n"):
+        owner.write_text(damaged)
+        assert f"remove {owner}." in refused(tmp_path)
+
+
+def count(folder: Path, barrier) -> None:
+    """Count in a file 20 times, each time under the lock; processes that meet would lose a count."""
+    barrier.wait()
+    done = 0
+    while done < 20:
+        try:
+            with locked(folder):
+                number = int((folder / "count").read_text())
+                (folder / "count").write_text(str(number + 1))
+                done += 1
+        except OutputError:
+            pass
+
+
+def test_without_locks_processes_that_race_for_a_folder_do_not_meet(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: exec("raise OSError(38, 'Function not implemented')"))
+    (tmp_path / "count").write_text("0")
+    fork = multiprocessing.get_context("fork")
+    barrier = fork.Barrier(4)
+    processes = [fork.Process(target=count, args=(tmp_path, barrier)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert (tmp_path / "count").read_text() == "80"
