@@ -1,7 +1,6 @@
 """Import checkpoints and runs of the original."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from samplernn_theano.checkpoints import npz
 from samplernn_theano.checkpoints.load import LoadedModel, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples, write_log
-from samplernn_theano.config.schedule import Progress, original_learning_rate
+from samplernn_theano.config.schedule import Progress, best_of, original_learning_rate
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import pickles, results_folder, tags
 from samplernn_theano.original.layout import Evaluation, evaluations_of
@@ -108,19 +107,21 @@ def write_run(
             model = read_checked(path, settings, last)
             kept = run.evaluation_checkpoint(record["iteration"], record["valid"])
             npz.save(kept, _checkpoint(model, _progress(evaluated[:n]), last.settings))
-            scored.append((math.isnan(record["valid"]), record["valid"], record["iteration"], kept))
+            scored.append((record["valid"], record["iteration"], kept))
         if not scored:
             raise CheckpointError(f"No file in {tree.params} belongs to an evaluation in {tree.log}.")
-        *_, best_iteration, best = min(scored)
-        files.atomic_link(best, run.best)
+        best = best_of(scored, lambda evaluation: evaluation[0])
+        if best:
+            files.atomic_link(best[2], run.best)
         npz.save(run.last, last)
         files.write_text(run.settings, json.dumps(last.settings, indent=2) + "\n")
         write_log(run, records)
         plotting.learning_curve(run.plot, records)
         copy_samples(tree.samples, run.samples, lambda i, n: f"sample_i{i}_{n}.wav")
+    which = f"the best is {best[1]}" if best else "none is the best: all validation costs are NaN or infinite"
     return (
         f"Wrote the run {out}: {len(evaluated)} evaluations, {len(scored)} with parameters; it resumes from "
-        f"iteration {last.progress['iteration']}, the best is {best_iteration}. {NOT_SAVED}{_assumed(model)}"
+        f"iteration {last.progress['iteration']}, {which}. {NOT_SAVED}{_assumed(model)}"
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from samplernn_theano.checkpoints import npz, run_folder
 from samplernn_theano.config.flags import read_settings
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.config.schedule import best_of
 from samplernn_theano.errors import CheckpointError
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.graph import Graph
@@ -42,7 +43,12 @@ def find(path: str | Path) -> Path:
         if candidate.exists():
             return candidate
     if named := results_folder.checkpoints(ResultTree(path)):
-        return min(named, key=lambda pair: pair[0].valid)[1]
+        if best := best_of(named, lambda pair: pair[0].valid):
+            return best[1]
+        raise CheckpointError(
+            f"The best parameters of {path} are unknown: all validation costs in its files' names are NaN or "
+            f"infinite; name the file to open, such as the latest, {named[-1][1].name}."
+        )
     raise CheckpointError(
         f"The folder {path} holds no parameters (checkpoints/best.npz, checkpoints/last.npz or "
         "params/params_*.pkl)."

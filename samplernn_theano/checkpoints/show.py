@@ -1,6 +1,5 @@
 """Text and plots of the status of runs: a table, side by side, and learning curves."""
 
-import math
 import shlex
 import shutil
 import string
@@ -15,6 +14,7 @@ import plotext
 
 from samplernn_theano.checkpoints.status import RunStatus, recent_speed, schedule_done, seconds_left
 from samplernn_theano.config.presets import PRESETS
+from samplernn_theano.config.schedule import best_of
 from samplernn_theano.utils.plotting import new_figure, save_figure
 from samplernn_theano.utils.text import escape_control_characters, format_duration, format_table
 
@@ -94,8 +94,7 @@ def _all_arguments(run: RunStatus) -> dict[str, str]:
 def _facts(run: RunStatus) -> dict[str, str]:
     last = run.records[-1] if run.records else {}
     epoch = next((r["epoch"] for r in reversed(run.records) if "epoch" in r), None)
-    finite = [record for record in run.evaluations if math.isfinite(record["valid"])]
-    best = min(finite, key=lambda record: record["valid"], default=None)
+    best = best_of(run.evaluations, lambda record: record["valid"])
     speed, done, saved = recent_speed(run.records), schedule_done(run), run.checkpoint_progress
     facts = {
         "parameters": _or_dash(run.n_parameters, ","),

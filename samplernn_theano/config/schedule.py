@@ -1,7 +1,7 @@
 """The schedule of a training run: learning rate, limits, evaluations, checkpoints; and its progress."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,9 +79,19 @@ class Progress:
     evals_without_improvement: int = 0  # since the best evaluation
 
 
+def is_lower(cost: float, lowest: float | None) -> bool:
+    """True if a cost is finite and below `lowest`, which does not count if it is not finite."""
+    return math.isfinite(cost) and not (lowest is not None and math.isfinite(lowest) and lowest <= cost)
+
+
+def best_of[T](items: Iterable[T], cost: Callable[[T], float]) -> T | None:
+    """The first of the items of the lowest finite cost; None if the costs of all are NaN or infinite."""
+    return min((item for item in items if math.isfinite(cost(item))), key=cost, default=None)
+
+
 def improved(progress: Progress, valid: float) -> bool:
     """True if a validation cost is the lowest so far."""
-    return progress.best_valid is None or valid < progress.best_valid
+    return is_lower(valid, progress.best_valid)
 
 
 def ended(schedule: Schedule, progress: Progress) -> bool:

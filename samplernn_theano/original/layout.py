@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from samplernn_theano.config.hyperparameters import HyperParameters
-from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.config.schedule import Schedule, is_lower
 from samplernn_theano.errors import CheckpointError
 from samplernn_theano.original import model_settings, pickles, results_folder, tags
 from samplernn_theano.original.results_folder import LOG_KEYS, LOWEST_VALID, RESUMED, ResultTree
@@ -126,7 +126,7 @@ def evaluations_of(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = (
     records = []
     for k in range(n):
         record = {ours: log[key][k] for key, ours in LOG_KEYS.items()}
-        if k > 0 and not record["valid"] < log[LOWEST_VALID][k - 1]:
+        if k > 0 and not is_lower(record["valid"], log[LOWEST_VALID][k - 1]):
             record |= {"test": None, "test_seconds": None}
         record["minibatch"] = last_costs.get((record["epoch"], record["iteration"]), record["train"])
         records.append({"event": "monitor", **record})

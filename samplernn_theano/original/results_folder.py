@@ -91,7 +91,8 @@ def settings(tree: ResultTree) -> Settings:
 def checkpoints(tree: ResultTree) -> list[tuple[ParamsName, Path]]:
     """The files of parameters, the earliest first."""
     named = [(tags.read_params_name(path.name), path) for path in tree.params.glob("*.pkl")]
-    return sorted((name, path) for name, path in named if name is not None)
+    known = [(name, path) for name, path in named if name is not None]
+    return sorted(known, key=lambda pair: (pair[0], len(pair[1].name), pair[1]))  # a copy after its original
 
 
 def read_log(tree: ResultTree) -> dict[str, list[Any]]:

@@ -121,9 +121,10 @@ def sample_name(*parts: Any) -> str:
 
 
 def read_params_name(name: str) -> ParamsName | None:
-    """The parts of the name of a file of parameters; None if it is not such a name."""
-    number = r"(-?\d+\.\d+|-?inf|nan)"
-    found = re.fullmatch(rf"params_e(\d+)_i(\d+)_t(\d+\.\d\d)_tr{number}_v{number}(_best)?\.pkl", name)
+    """The parts of the name of a file of parameters, or of a copy of it; None if it is not such a name."""
+    number, copy = r"(-?\d+\.\d+|-?inf|-?nan)", r"( ?\(\d+\)| - Copy| copy| \(copy\))*"
+    costs = rf"tr{number}_v{number}(_best)?"
+    found = re.fullmatch(rf"params_e(\d+)_i(\d+)_t(\d+\.\d\d)_{costs}{copy}\.pkl", name)
     if found is None:
         return None
     hours, train, valid = map(float, found.groups()[2:5])

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from samplernn_theano.checkpoints import run_folder
+from samplernn_theano.config.schedule import best_of
 from samplernn_theano.data.dataset import SPLITS, lengths, load_split, statistics
 from samplernn_theano.data.manifest import MANIFEST
-from samplernn_theano.errors import SampleRNNError
+from samplernn_theano.errors import CheckpointError, SampleRNNError
 from samplernn_theano.reproduction import plan, scales
 from samplernn_theano.reproduction.plan import Command, Step, Workflow
 from samplernn_theano.reproduction.records import read_record
@@ -126,7 +127,9 @@ def _train_result(folder: Path) -> dict[str, Any]:
     log = run_folder.read_log(run_folder.Run(folder))
     last = [entry for entry in log if "seconds" in entry][-1]
     evaluations = [entry for entry in log if entry["event"] == "monitor"]
-    best = min(evaluations, key=lambda entry: entry["valid"])
+    best = best_of(evaluations, lambda entry: entry["valid"])
+    if best is None:
+        raise CheckpointError(f"No evaluation of {folder} has a finite cost; delete it to train again.")
     return {
         "parameters": next(entry["parameters"] for entry in log if entry["event"] == "start"),
         "iterations": last["iteration"],

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from optuna.visualization import matplotlib as plots
 
 from samplernn_theano.checkpoints import run_folder
+from samplernn_theano.config.schedule import best_of
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.plotting import save_figure
 
@@ -23,7 +24,7 @@ def measured(folder: Path) -> dict[str, Any]:
     """Results from the log of a run folder; the NLL is None without an evaluation."""
     log = run_folder.read_log(run_folder.Run(folder))
     evaluations = [record for record in log if record["event"] == "monitor"]
-    best = min(evaluations, key=lambda record: record["valid"], default={})
+    best = best_of(evaluations, lambda record: record["valid"]) or {}
     return {
         "valid_bits_per_sample": best.get("valid"),
         "minutes": max((record.get("seconds", 0.0) for record in log), default=0.0) / 60,

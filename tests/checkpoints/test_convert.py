@@ -493,3 +493,46 @@ def test_parameters_that_do_not_fit_or_are_not_finite_are_refused(tmp_path):
         convert(tree.folder, tmp_path / "run")
     assert [p.name for p in tmp_path.iterdir()] == ["theirs"]
     assert load.read(next(tree.params.glob("*_i40_*"))).hp.dim == 16
+
+
+def renamed(tree: ResultTree, *costs: str) -> list[Path]:
+    """The files of parameters of a tree, the earliest first, with these validation costs in their names."""
+    paths = [path for _, path in results_folder.checkpoints(tree)]
+    names = [re.sub(r"_v.*", f"_v{cost}.pkl", path.name) for path, cost in zip(paths, costs, strict=True)]
+    return [path.rename(path.with_name(name)) for path, name in zip(paths, names, strict=True)]
+
+
+@pytest.mark.parametrize("bad", ["nan", "-nan", "inf", "-inf"])
+@pytest.mark.parametrize("place", range(3))
+def test_a_cost_that_is_not_finite_is_never_the_lowest(tmp_path, bad, place):
+    costs = ["4.2500", "4.0000", "3.7500"]
+    tree = copied(tmp_path, "two_tier")
+    paths = renamed(tree, *costs[:place], bad, *costs[place + 1 :])
+    assert load.read(tree.folder).path == paths[1 if place == 2 else 2]
+
+
+def test_among_costs_that_are_not_finite_none_is_the_best(tmp_path):
+    tree = copied(tmp_path, "two_tier")
+    latest = renamed(tree, "nan", "inf", "nan")[-1]
+    with pytest.raises(CheckpointError, match="costs .* NaN or infinite; name the file to open, .*_i97_"):
+        load.read(tree.folder)
+    log = results_folder.read_log(tree)
+    pickles.write(tree.log, log | {"valid NLL (bits)": [math.nan, math.inf, math.nan]})
+    assert "none is the best: all validation costs are NaN or infinite" in convert(
+        tree.folder, tmp_path / "run"
+    )
+    assert not Run(tmp_path / "run").best.exists()
+    assert np.array_equal(
+        load.read(tmp_path / "run").parameters["SampleLevel.L2.b"],
+        pickles.read(latest)["SampleLevel.L2.b"],
+    )
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_cost_of_the_log_that_is_not_finite_is_not_the_best(tmp_path, bad):
+    tree = copied(tmp_path, "two_tier")
+    log = results_folder.read_log(tree)
+    log["valid NLL (bits)"][0] = log["lowest valid cost"][0] = bad
+    pickles.write(tree.log, log)
+    assert "the best is 97" in convert(tree.folder, tmp_path / "run")
+    assert npz.load(Run(tmp_path / "run").best).progress["best_iteration"] == 97

@@ -90,6 +90,13 @@ def test_what_the_command_line_leaves_out_is_assumed_and_without_it_the_folders_
     assert row(text, "dim") == ["16", "the", "folder's", "name"]
 
 
+def test_a_copy_of_a_file_has_its_iteration(tmp_path):
+    for end in (" (1)", "(12)", " - Copy", " copy"):
+        path = tmp_path / f"{params('two_tier').stem}{end}.pkl"
+        shutil.copy(params("two_tier"), path)
+        assert "epoch 1, iteration 97, 0.00 h of training" in inspect.describe(path)
+
+
 def test_a_single_file_is_inferred_from_names_and_shapes(tmp_path):
     shutil.copy(params("three_tier"), tmp_path / "mine.pkl")
     text = inspect.describe(tmp_path / "mine.pkl")

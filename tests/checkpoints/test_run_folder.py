@@ -120,3 +120,11 @@ def test_a_damaged_log_is_read_as_far_as_possible(tmp_path):
     assert [record["event"] for record in run_folder.read_log(run)] == ["start", "end"]
     run.log.unlink()
     assert run_folder.read_log(run) == []
+
+
+def test_records_of_nan_are_discarded_too(tmp_path):
+    run = Run(tmp_path)
+    for iteration in (10, 20, 30):
+        run_folder.append(run, "monitor", iteration=iteration, valid=float("nan"))
+    run_folder.discard(run, run_folder.records_to_discard(run, 20, eval_due=True))
+    assert [record["iteration"] for record in run_folder.read_log(run)] == [10]

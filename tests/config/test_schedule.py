@@ -1,11 +1,19 @@
 """The schedule of a run: the original's, and those stored by this version and earlier ones."""
 
 from dataclasses import asdict
+from math import inf, nan
 
 import pytest
 
 from samplernn_theano.config.hyperparameters import FAMILIES
-from samplernn_theano.config.schedule import Schedule, original_schedule, stored_schedule
+from samplernn_theano.config.schedule import (
+    Progress,
+    Schedule,
+    best_of,
+    improved,
+    original_schedule,
+    stored_schedule,
+)
 from samplernn_theano.errors import HyperParameterError
 
 
@@ -30,3 +38,19 @@ def test_stored_schedules():
     assert stored_schedule({"schedule": old, "learning_rate": 0.01}) == schedule
     assert stored_schedule({"learning_rate": 0.01}) == {"learning_rate": 0.01}  # converted from the original
     assert stored_schedule({}) == stored_schedule({"schedule": None}) == {}
+
+
+@pytest.mark.parametrize(
+    ("costs", "best"),
+    [([3.0, 2.0, 2.0], 1), ([nan, 3.0, inf], 1), ([2.0, -inf, nan], 0), ([nan, inf, -inf], None), ([], None)],
+)
+def test_the_best_has_the_lowest_finite_cost(costs, best):
+    assert best_of(range(len(costs)), costs.__getitem__) == best
+
+
+@pytest.mark.parametrize(
+    ("lowest", "cost", "expected"),
+    [(None, 3.0, True), (nan, 3.0, True), (-inf, 3.0, True), (3.0, 3.0, False), (3.0, nan, False)],
+)
+def test_a_cost_improves_on_what_is_no_number(lowest, cost, expected):
+    assert improved(Progress(best_valid=lowest), cost) is expected
