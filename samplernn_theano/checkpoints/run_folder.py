@@ -45,18 +45,24 @@ class Run:
         return self.folder / "checkpoints" / f"i{iteration}_v{valid:.4f}.npz"
 
 
-OWN = re.compile(
-    r"settings\.json|log\.jsonl|train_log\.png|args\.pkl|train_log\w*\.pkl|(model_settings|th_conf)\.txt|\.lock(\.owner)?"
-    r"|checkpoints/[^/]+\.npz|samples/(spectrograms/)?[^/]+\.(wav|flac|ogg|png)|samples/index\.html"
-    r"|tensorboard/events\.[^/]+|samples/[^/]+_(seed\d+_t|like-original_g)[^/]+\.json|params/params_[^/]+\.pkl|(.*/)?\.[^/]+\.part[^/]*"
+_PART = r"(.*/)?\.[^/]+\.\d+\.part[^/]*"
+_START = (
+    r"settings\.json|log\.jsonl|args\.pkl|model_settings\.txt|\.lock(\.owner)?|tensorboard/events\.out\.[^/]+"
 )
-"""Names of the files that a run writes."""
+_CHECKPOINT = r"(best|last|i\d+_v(-?\d+\.\d+|-?inf|nan))"
+_COSTS = r"e\d+_i\d+_t\d+\.\d+_tr[^/_]+_v[^/_]+(_best)?"
+_GENERATED = rf"([^/]+_{_CHECKPOINT}|params_{_COSTS})_(seed\d+_t\d[^/]*|like-original_g\d+)"
+_SOUND = rf"(sample_(i\d+|{_COSTS})_\d+\.wav|{_GENERATED}_\d+\.(wav|flac|ogg))"
 
-BEFORE_CHECKPOINT = re.compile(
-    r"settings\.json|log\.jsonl|args\.pkl|model_settings\.txt|\.lock(\.owner)?|tensorboard/events\.[^/]+"
-    r"|(.*/)?\.[^/]+\.part[^/]*"
+BEFORE_CHECKPOINT = re.compile(rf"{_START}|{_PART}")
+"""Names of the files that a run writes before its first checkpoint, which may be replaced."""
+
+OWN = re.compile(
+    rf"{_START}|{_PART}|train_log\.png|train_log\w*\.pkl|th_conf\.txt|checkpoints/{_CHECKPOINT}\.npz"
+    rf"|params/params_{_COSTS}\.pkl|samples/({_SOUND}|spectrograms/{_SOUND}\.png|index\.html)"
+    rf"|samples/{_GENERATED}(_spectrograms\.png|\.json)"
 )
-"""Names of the files that it writes before its first checkpoint, which may be replaced."""
+"""Names of the files that a run writes, with those of sounds generated with its checkpoints."""
 
 
 def other_files(folder: Path, own: re.Pattern[str] = OWN) -> list[Path]:

@@ -44,10 +44,11 @@ def train_loop(
         while not ended(t.schedule, progress):
             try:
                 train_step(t, next(batches))
-            except DataError:
-                if distributed.n_processes() == 1:  # saving takes all, and the others may have no error
-                    call(Due(checkpoint=True))
-                raise
+            except DataError as error:
+                if distributed.n_processes() > 1:  # saving takes all, and the others may have no error
+                    raise
+                call(Due(checkpoint=True))
+                raise DataError(f"{error} To resume: samplernn resume {t.run.folder}") from error
             if clock is None:  # the first step compiles
                 wait_for_cost(t)
             else:

@@ -107,8 +107,8 @@ class Peers:
             self._wait(1.0)
         exit_now(
             2,
-            f"Process {lost} of {self.n_processes} {how}. All others exit too; the last checkpoint is "
-            "intact: restart all of them with --resume.",
+            f"Process {lost} of {self.n_processes} {how}. All others exit too; the last checkpoint, if there "
+            "is one, is intact. Start all of them again; samplernn train then needs --resume.",
         )
 
     def end(self, code: int) -> None:

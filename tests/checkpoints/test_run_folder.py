@@ -34,18 +34,44 @@ def test_a_run_that_ended_before_its_first_checkpoint_may_be_started_again(tmp_p
     assert run_folder.read_log(run) == [] and json.loads(run.settings.read_text()) == settings
 
 
+COSTS = "e0_i2_t0.00_tr5.2051_v5.1320"
+WRITTEN = [
+    *("args.pkl", "train_log.pkl", "train_log_i20.pkl", "model_settings.txt", "th_conf.txt", ".lock.owner"),
+    *("checkpoints/i10_v5.1320.npz", "checkpoints/i20_v-0.5000.npz", "checkpoints/.last.123.part.npz"),
+    *(f"params/params_{COSTS}.pkl", f"params/params_{COSTS}_best.pkl", "tensorboard/events.out.tfevents.1.2"),
+    *("samples/sample_i2_0.wav", f"samples/sample_{COSTS}_best_12.wav", "samples/index.html"),
+    *(f"samples/a run_best_seed0_t1_{i}.{suffix}" for i, suffix in enumerate(("wav", "flac", "ogg"))),
+    *("samples/a run_best_seed0_t1.json", "samples/a run_best_seed0_t1_spectrograms.png"),
+    *(
+        "samples/a run_i10_v5.1320_seed7_t0.5-1_p0.9_after-x_03.wav",
+        "samples/run_last_like-original_g1_0.wav",
+    ),
+    *(f"samples/params_{COSTS}_seed0_t1_0.wav", "samples/spectrograms/a run_best_seed0_t1_0.wav.png"),
+]
+
+
 def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(tmp_path):
     run = run_folder.create(tmp_path, {"seed": 1})
     run_folder.append(run, "start")
-    for path in (run.last, run.best, run.plot, run.samples / "a.wav"):
+    for path in (run.last, run.best, run.plot, *(tmp_path / name for name in WRITTEN)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("old")
     others = ["best/my.txt", "notes.txt", "params/my.txt", "samples/old/a.wav"]
+    others += [
+        f"samples/{name}" for name in ("mix.wav", "a.flac", "b.ogg", "figure.png", "my_seed1_take_2.wav")
+    ]
+    others += ["samples/spectrograms/mine.png", "samples/sample_i2_1 (copy).wav", "samples/notes.json"]
+    others += [
+        "checkpoints/good.npz",
+        "checkpoints/last (1).npz",
+        "params/params_mine.pkl",
+        "tensorboard/a.txt",
+    ]
     for name in others:
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("mine")
     run = run_folder.create(tmp_path, {"seed": 2}, overwrite=True)
-    assert files(tmp_path) == sorted(["log.jsonl", "settings.json", *others])
+    assert files(tmp_path) == sorted([".lock.owner", "log.jsonl", "settings.json", *others])
     assert json.loads(run.settings.read_text()) == {"seed": 2}
 
 
