@@ -2,7 +2,7 @@
 
 import argparse
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -178,8 +178,10 @@ def _train(a: argparse.Namespace) -> int:
     if a.resume and resumable:
         requested = {"family": hp.family, **asdict(hp), "seed": options.seed, "ip_weight": options.ip_weight}
         requested["learning_rate"] = schedule.learning_rate
-        _check_same_model(folder, a, requested | ({"original_layout": True} if original_layout else {}))
-        return _resume_run(folder, a)
+        before = _check_same_model(
+            folder, a, requested | ({"original_layout": True} if original_layout else {})
+        )
+        return _resume_run(folder, a, before=before)
     code = train(
         hp,
         base.data,
@@ -225,8 +227,8 @@ def _default_folder(
     return layout.results_path("", hp, which_set, exp, rate)
 
 
-def _check_same_model(folder: Path, a: argparse.Namespace, requested: dict[str, Any]) -> None:
-    """Raise HyperParameterError if what is requested contradicts the run that is to be resumed."""
+def _check_same_model(folder: Path, a: argparse.Namespace, requested: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run to resume; HyperParameterError if what is requested contradicts them."""
     from samplernn_theano.checkpoints import run_folder
     from samplernn_theano.checkpoints.from_original import last_checkpoint
 
@@ -241,6 +243,7 @@ def _check_same_model(folder: Path, a: argparse.Namespace, requested: dict[str, 
                 f"{folder} holds a run with {name} {before.get(name)}, not {value}; resume it with "
                 f"samplernn resume {folder}, or choose another folder with --run."
             )
+    return before
 
 
 def _given(a: argparse.Namespace, kind: Any) -> dict[str, Any]:
@@ -249,24 +252,35 @@ def _given(a: argparse.Namespace, kind: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+LIMITS = ("max_iters", "max_epochs", "max_minutes")
+
+
 def _with_limits(changes: dict[str, Any]) -> dict[str, Any]:
     """Changes to a schedule, in which a limit replaces all limits."""
-    limits = {"max_iters", "max_epochs", "max_minutes"}
-    return (dict.fromkeys(limits) if changes.keys() & limits else {}) | changes
+    return (dict.fromkeys(LIMITS) if changes.keys() & set(LIMITS) else {}) | changes
 
 
 def _resume(a: argparse.Namespace) -> int:
     return _resume_run(a.run, a, a.set)
 
 
-def _resume_run(folder: Path, a: argparse.Namespace, hyperparameters: Sequence[str] = ()) -> int:
+def _resume_run(
+    folder: Path,
+    a: argparse.Namespace,
+    hyperparameters: Sequence[str] = (),
+    before: Mapping[str, Any] | None = None,
+) -> int:
+    """Resume a run; limits that it had `before` are no change, and do not continue it after its end."""
     from samplernn_theano.training.run import resume
 
     names = ("backend", "precision", "n_devices", "tensorboard")
     of_options = {name: value for name, value in _given(a, Options).items() if name in names}
+    of_schedule = _with_limits(_given(a, Schedule))
+    if before and all(of_schedule.get(name) == before.get(name) for name in LIMITS):
+        of_schedule = {name: value for name, value in of_schedule.items() if name not in LIMITS}
     code = resume(
         folder,
-        _with_limits(_given(a, Schedule)) | of_options,
+        of_schedule | of_options,
         a.data,
         hyperparameters=hyperparameters,
         max_seconds=a.max_time,

@@ -1,13 +1,14 @@
 """Start and resume training runs."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from samplernn_theano.backends import malloc
 from samplernn_theano.backends.compile import check_backend, check_devices, check_precision, default_backend
@@ -36,6 +37,7 @@ from samplernn_theano.training.loop import train_loop
 from samplernn_theano.training.run_bar import run_bar
 from samplernn_theano.training.step import TrainingState, compile_trainer
 from samplernn_theano.utils.files import locked, write_text
+from samplernn_theano.utils.text import say
 
 CHANGEABLE = (*(own.name for own in fields(Schedule)), "backend", "precision", "n_devices", "tensorboard")
 """Settings that a resumed run may change: its schedule, where it is computed, and what it writes."""
@@ -160,8 +162,7 @@ def resume(
             events = {record["event"] for record in run_folder.read_log(run)}
             if distributed.is_main_process() and "end" not in events:
                 run_folder.append(run, "end", iteration=progress.iteration, seconds=progress.seconds)
-            at = f"at iteration {progress.iteration}"
-            print(f"{run.folder} has ended, {at}; to train on, give --max-iters or another limit.")
+            _print(_why_ended(run, schedule, progress), sys.stdout)
             return 0
         _report_resume(before, plan.settings, progress)
         t = _compile(run, plan, progress, checkpoint, started, show_progress)
@@ -287,9 +288,9 @@ def _compile(
     return TrainingState(trainer, plan.splits, run, plan.schedule, progress, states, started)
 
 
-def _print(message: str) -> None:
+def _print(message: str, file: TextIO | None = None) -> None:
     if distributed.is_main_process():
-        print(message, file=sys.stderr)
+        say(message, file)
 
 
 def _lock(folder: Path) -> AbstractContextManager[object]:
@@ -307,11 +308,29 @@ def _resumed(
     schedule = asdict(original_schedule(type(checkpoint.hp))) | stored_schedule(checkpoint.settings)
     schedule |= {name: value for name, value in changes.items() if name not in of_options}
     try:
-        return Schedule(**schedule), replace(options, **of_options), Progress(**checkpoint.progress)
+        progress, patience = Progress(**checkpoint.progress), schedule["patience"]
+        limits = [changes.get(name) for name in ("max_iters", "max_epochs", "max_minutes")]
+        if any(limits) and patience and progress.evals_without_improvement >= patience:
+            progress.evals_without_improvement = 0  # early stopping has ended the run, which is to go on
+            _print("Early stopping had ended the run; evaluations without improvement are counted anew.")
+        return Schedule(**schedule), replace(options, **of_options), progress
     except TypeError as error:
         raise CheckpointError(
             f"{run.last} was written by another version of this package ({error}); resume with that version."
         ) from error
+
+
+def _why_ended(run: Run, schedule: Schedule, progress: Progress) -> str:
+    """A message on a run that has ended, and how to train on."""
+    why, larger = "", ""
+    if schedule.patience and progress.evals_without_improvement >= schedule.patience:
+        why = f" after {progress.evals_without_improvement} evaluations without improvement"
+        larger = ", or a larger --patience"
+    command = f"samplernn resume {shlex.quote(str(run.folder))} --max-iters {2 * progress.iteration}"
+    return (
+        f"{run.folder} has ended, at iteration {progress.iteration}{why}; to train on, give another limit, "
+        f"such as {command}{larger}."
+    )
 
 
 def _evaluation_unfinished(run: Run, progress: Progress) -> bool:

@@ -179,15 +179,27 @@ def test_a_run_that_ran_out_of_time_resumes(evaluated, data, tmp_path):
     assert evaluations(evaluated) == evaluations(folder)
 
 
-def test_early_stopping(quick, data, tmp_path, monkeypatch):
-    costs = iter([5.0, 9.0, 4.0, 9.0, 4.5, 4.25, 4.125, 1.0])  # at 5 and 4 the test split is evaluated too
+def test_early_stopping(quick, data, tmp_path, monkeypatch, capsys):
+    # At 5, 4 and 1 the test split is evaluated too.
+    costs = iter([5.0, 9.0, 4.0, 9.0, 4.5, 4.25, 4.125, 1.0, 9.0, 2.0, 2.0, 2.0])
     monkeypatch.setattr(hooks, "evaluate_split", lambda *_: next(costs))
     schedule = Schedule(max_iters=30, monitor_iters=2, patience=3)
     assert train(small("one_tier"), data, tmp_path / "run", schedule) == 0
     checkpoint = npz.load(run_folder.Run(tmp_path / "run").last)
     assert checkpoint.progress["iteration"] == 10 and checkpoint.progress["best_iteration"] == 4
-    assert resume(tmp_path / "run") == 0  # at its end
-    assert npz.load(run_folder.Run(tmp_path / "run").last).progress["iteration"] == 10
+    command = ["train", "one_tier", "--preset", "tiny", "--dim", "16", "--data", str(data), "--resume"]
+    command += ["--run", str(tmp_path / "run"), "--max-iters", "30"]
+    for again in (["resume", str(tmp_path / "run")], command):  # at its end, also by the same command
+        assert main(again) == 0
+        assert npz.load(run_folder.Run(tmp_path / "run").last).progress["iteration"] == 10
+        out = capsys.readouterr().out
+        assert "has ended, at iteration 10 after 3 evaluations without improvement; to train on, give" in out
+        assert f"samplernn resume {tmp_path}/run --max-iters 20, or a larger --patience." in out
+    # As the message says.
+    assert main(["resume", str(tmp_path / "run"), "--max-iters", "20"]) == 0
+    assert "counted anew" in capsys.readouterr().err
+    progress = npz.load(run_folder.Run(tmp_path / "run").last).progress
+    assert (progress["iteration"], progress["best_iteration"]) == (18, 12)
 
 
 @pytest.mark.parametrize("harm", ["removed", "cut"])
@@ -319,7 +331,7 @@ def test_a_run_that_has_ended_says_so_at_once(quick, data, tmp_path, capsys):
     capsys.readouterr()
     assert resume(folder) == 0
     output = capsys.readouterr()
-    assert "has ended, at iteration 2; to train on, give --max-iters" in output.out
+    assert "has ended, at iteration 2; to train on, give another limit, such as" in output.out
     assert "Compiling" not in output.err
     assert len(log(folder, "end")) == 1
 
