@@ -1,6 +1,7 @@
 """The commands of the A/B listening test: `samplernn listening-test make`, `serve`, `analyse`, ..."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,16 @@ def add_listening_test(commands: Any) -> None:
     add(make, "--seconds", "length of all sounds, cut at the end; less if one is shorter", positive, 5.0)
     add(make, "--clips", "maximum number of sounds of each system", positive_int, 20)
     add(make, "--seed", "seed of the choice of the sounds", seed, 0)
-    add(make, "--post", "the page sends the votes to its server", bool)
+    text = "admit so many listeners, each by a link of their own in links.txt; else everybody"
+    add(make, "--listeners", text, positive_int, metavar="N")
     add(make, "--leave-out-noise", "leave out sounds that are only noise, as the paper did", bool)
     add(make, "--overwrite", "replace a test without results", bool)
-    serve = add_command(actions, "serve", _serve, "serve the page and collect the votes that it sends")
+    serve = add_command(actions, "serve", _serve, "serve the page and collect the votes")
     add(serve, "test", TEST, Path)
     add(serve, "--port", "port to listen on", _port, 8000)
     add(serve, "--host", "address to listen on; 0.0.0.0 allows other machines", str, "127.0.0.1")
+    text = "address by which listeners reach the server, if it is not that of --host and --port"
+    add(serve, "--url", text, _url, metavar="http://NAME/")
     text = "analyse the votes: preferences, intervals, significance tests"
     analyse = add_command(actions, "analyse", _analyse, text)
     add(analyse, "test", TEST, Path)
@@ -41,6 +45,8 @@ def add_listening_test(commands: Any) -> None:
     add(analyse, "results", text, Path, metavar="RESULTS", nargs="*")
     add(analyse, "--out", "draw the preferences as a figure, .png, .pdf or .svg", figure_file)
     add(analyse, "--csv", "also write the numbers as a table", csv_file)
+    text = "leave out listeners with unusual votes, which are always listed"
+    add(analyse, "--exclude", text, choices=("flagged",))
     text = "write the test as a project of the Web Audio Evaluation Tool"
     export = add_command(actions, "export-waet", _export, text)
     add(export, "test", TEST, Path)
@@ -70,7 +76,7 @@ def _make(a: argparse.Namespace) -> int:
         seconds=a.seconds,
         clips=a.clips,
         seed=a.seed,
-        post=a.post,
+        listeners=a.listeners or 0,
         leave_out_noise=a.leave_out_noise,
         overwrite=a.overwrite,
     )
@@ -84,17 +90,25 @@ def _port(argument: str) -> int:
     return int(argument)
 
 
+def _url(argument: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", argument):
+        raise argparse.ArgumentTypeError(
+            f"{argument!r} is not an address such as http://lab.example.org:8000/"
+        )
+    return argument if argument.endswith("/") else f"{argument}/"
+
+
 def _serve(a: argparse.Namespace) -> int:
     from samplernn_theano.listening import server
 
-    server.serve(a.test, a.host, a.port)
+    server.serve(a.test, a.host, a.port, a.url or "")
     return 0
 
 
 def _analyse(a: argparse.Namespace) -> int:
     from samplernn_theano.listening import analysis
 
-    return analysis.run(a.test, a.results, a.out, a.csv)
+    return analysis.run(a.test, a.results, a.out, a.csv, a.exclude == "flagged")
 
 
 def _export(a: argparse.Namespace) -> int:

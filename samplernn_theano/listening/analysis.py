@@ -3,6 +3,7 @@
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import DataError
-from samplernn_theano.listening import responses, statistics, waet
+from samplernn_theano.listening import responses, statistics, store, waet
 from samplernn_theano.listening.responses import Listener, Test
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.plotting import new_figure, save_figure
@@ -29,11 +30,11 @@ COLOURS = ("#0072b2", "#d9d9d9", "#e69f00")
 
 
 def read_all(folder: Path, test: Test, files: Sequence[Path]) -> tuple[list[Listener], list[str], int]:
-    """The first result of each listener, a sentence for each left out, and the number of further ones.
+    """The listeners, each under a name of their own, a sentence for each result left out, and the repeats.
 
     They are those stored by the server, the files in `folder`/results, and `files`.
     """
-    found, problems = responses.read_store(folder / responses.STORE, test)
+    found, problems = store.read(folder / store.STORE, test)
     own = sorted(p for p in (folder / "results").glob("*") if p.suffix in (".json", ".xml"))
     for path in [*own, *files]:
         try:
@@ -44,8 +45,26 @@ def read_all(folder: Path, test: Test, files: Sequence[Path]) -> tuple[list[List
                     found.append(responses.parse(file.read(responses.MAX_BYTES + 1), test)[0])
         except (DataError, OSError) as error:
             problems.append(f"{path} is left out: {error}")
-    listeners = list({listener.name: listener for listener in reversed(found)}.values())[::-1]
-    return listeners, problems, len(found) - len(listeners)
+    different = list({(listener.name, listener.votes): listener for listener in reversed(found)}.values())[
+        ::-1
+    ]
+    return _named(different), problems, len(found) - len(different)
+
+
+def _named(listeners: Sequence[Listener]) -> list[Listener]:
+    """The listeners, each under a name of their own, with remarks on those who may have voted before."""
+    named: dict[str, Listener] = {}
+    first: dict[str, str] = {}  # the names by token
+    for listener in listeners:
+        name, remarks = responses.free_name(listener.name, named), listener.remarks
+        if listener.token in first:
+            remarks += (f"voted with the link of {first[listener.token]}",)
+        elif name != listener.name and not listener.token:
+            remarks += (f"may be {listener.name}, with other votes",)
+        if listener.token:
+            first.setdefault(listener.token, name)
+        named[name] = replace(listener, name=name, remarks=remarks)
+    return list(named.values())
 
 
 def count(
@@ -68,8 +87,10 @@ def count(
     return counts
 
 
-def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
+def summary(folder: Path, files: Sequence[Path] = (), exclude_flagged: bool = False) -> dict[str, Any]:
     """Analyse the votes of the listening test in `folder`, and those in `files` outside of it.
+
+    With `exclude_flagged` listeners with unusual votes are left out (see `check_listener`).
 
     Returns
     -------
@@ -79,11 +100,16 @@ def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
         p_holm (corrected; both None without votes) and share_a, share_none, share_b (see `statistics.share`);
         ranking, each with system and score, its mean preference, whose interval is of the bootstrap alone:
         too narrow with fewer than about 20 listeners, None with one; checks, remarks on single listeners;
-        problems, results left out; duplicates, further results of the same listeners.
+        excluded, the number of listeners left out because of them; problems, results left out; duplicates,
+        the same results again.
     """
     test = responses.read_test(folder)
     names = responses.read_names(folder, test)
-    listeners, problems, duplicates = read_all(folder, test, files)
+    everybody, problems, duplicates = read_all(folder, test, files)
+    checks = [check_listener(listener, test) for listener in everybody]
+    listeners = [
+        listener for listener, own in zip(everybody, checks, strict=True) if not (own and exclude_flagged)
+    ]
     systems = sorted(names[system] for system in set(test.system_of.values()))
     scores = statistics.mean_preference(count(listeners, test, names, systems).sum(axis=0))
     systems = [systems[i] for i in np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")]
@@ -100,7 +126,8 @@ def summary(folder: Path, files: Sequence[Path] = ()) -> dict[str, Any]:
         "systems": systems,
         "pairs": pairs,
         "ranking": _ranking(counts, drawn, systems),
-        "checks": [sentence for listener in listeners for sentence in check_listener(listener, test)],
+        "checks": [sentence for own in checks for sentence in own],
+        "excluded": len(everybody) - len(listeners),
         "problems": problems,
         "duplicates": duplicates,
     }
@@ -137,7 +164,7 @@ def _ranking(
 
 
 def check_listener(listener: Listener, test: Test) -> list[str]:
-    """Sentences about unusual votes of a listener, which are counted nevertheless."""
+    """Sentences about unusual votes of a listener."""
     name, votes = escape_control_characters(listener.name), listener.votes
     sides = [vote.vote for vote in votes if vote.vote != "none"]
     quick = sum(vote.seconds is not None and vote.seconds < test.seconds for vote in votes)
@@ -151,14 +178,19 @@ def check_listener(listener: Listener, test: Test) -> list[str]:
         f"voted on {not_played} of {len(votes)} pairs without playing both sounds": not_played,
         f"left {listener.unanswered} of {shown} pairs without a vote": listener.unanswered,
     }
-    return [f"{name} {remark}" for remark, holds in remarks.items() if holds]
+    found = [remark for remark, holds in remarks.items() if holds]
+    return [f"{name} {escape_control_characters(remark)}" for remark in [*found, *listener.remarks]]
 
 
-def run(folder: Path, files: Sequence[Path], out: Path | None, csv: Path | None) -> int:
+def run(
+    folder: Path, files: Sequence[Path], out: Path | None, csv: Path | None, exclude_flagged: bool = False
+) -> int:
     """Print, draw to `out` and write to `csv` the analysis of a test; return 2 if a result was left out."""
-    found = summary(folder, files)
+    found = summary(folder, files, exclude_flagged)
     for problem in found["problems"]:
         print(f"samplernn: {problem}", file=sys.stderr)
+    if found["excluded"] and not found["votes"]:
+        raise DataError("Every listener has unusual votes; without --exclude flagged they are listed.")
     if not found["votes"]:
         raise DataError(f"There are no votes in {folder} yet; collect some, or name result files.")
     print(describe(found), flush=True)
@@ -185,7 +217,9 @@ def describe(found: Mapping[str, Any]) -> str:
     head = "Mean preference over the other systems (no preference is half); 95 % intervals over listeners,"
     lines += ["", head, "which are too narrow with fewer than about 20:", *format_table(ranking)]
     if found["checks"]:
-        lines += ["", "Unusual votes (all are counted):", *(f"  {check}" for check in found["checks"])]
+        left_out = f"{count_of(found['excluded'], 'listener')} left out"
+        what = left_out if found["excluded"] else "all are counted; see --exclude flagged"
+        lines += ["", f"Unusual votes ({what}):", *(f"  {check}" for check in found["checks"])]
     return "\n".join(lines)
 
 
@@ -240,7 +274,9 @@ def draw(path: Path, found: Mapping[str, Any]) -> None:
         side.set_yticks(range(len(pairs)), [pair[name] for pair in pairs], parse_math=False)
         side.tick_params(axis="y", length=0)
         side.spines[["top", "left", "right"]].set_visible(False)
-    about = f"listeners: {found['listeners']}; 95 % intervals; p of a sign-flip test over listeners (Holm)"
+    excluded = f" ({found['excluded']} left out)" if found["excluded"] else ""
+    about = f"listeners: {found['listeners']}{excluded}"
+    about += "; 95 % intervals; p of a sign-flip test over listeners (Holm)"
     figure.suptitle(f"{found['title']}\n{about}", fontsize=10, parse_math=False)
     labels = ("left preferred", "no preference", "right preferred")
     handles = [Patch(facecolor=colour, label=label) for colour, label in zip(COLOURS, labels, strict=True)]

@@ -7,9 +7,12 @@ const SIDES = ["a", "b"];
 
 // --- the listener and the saved state -----------------------------------------------------------------------
 
-const given = Array.from(new URLSearchParams(location.search).get("listener") || "").slice(0, 100).join("");
+const query = new URLSearchParams(location.search);
+const given = Array.from(query.get("listener") || "").slice(0, 100).join("");
 const named = given.replace(/[\p{C}\p{Z}]+/gu, " ").trim();
-const KEY = "samplernn listening test " + test.id + (named ? " " + named : "");
+const token = /^https?:$/.test(location.protocol) && query.get("token") || ""; // a server collects the votes
+const invited = token && !token.includes("-") ? token : ""; // else drawn anew each time the page is opened
+const KEY = ["samplernn listening test " + test.id, named, invited].filter(Boolean).join(" ");
 let keeps = true;
 
 function load() {
@@ -38,11 +41,16 @@ function uuid() {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }
 
-const state = load() || { listener: named || uuid(), started: null, finished: null, votes: [], sent: null };
+const state = load() || { listener: named || invited || uuid(), started: null, finished: null, votes: [], sent: null };
+state.token = state.token || token;
+if (token && !invited) { // who is given this address is another listener
+  query.delete("token");
+  history.replaceState(null, "", location.pathname + ("?" + query).replace(/^\?$/, ""));
+}
 
 // --- the pairs of this listener -----------------------------------------------------------------------------
 
-// The same listener gets the same pairs: Marsaglia's xorshift from a hash (FNV-1a, bits mixed) of the text.
+// The same listener gets the same pairs, which the server checks (pairs.py): Marsaglia's xorshift from a hash (FNV-1a, bits mixed) of the text.
 function generator(text) {
   let x = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) x = Math.imul(x ^ byte, 0x01000193);
@@ -231,17 +239,18 @@ document.addEventListener("keydown", (event) => {
 
 function result() {
   const { listener, started, finished, votes } = state;
-  return { format: test.format, test: test.id, listener, started, finished, votes };
+  const link = state.token ? { token: state.token } : {};
+  return { format: test.format, test: test.id, listener, started, finished, votes, ...link };
 }
 
 function showEnd() {
   $("text").value = JSON.stringify(result(), null, 1);
-  $("by-file").textContent = test.post
+  $("by-file").textContent = token
     ? "You can also keep your answers as a file."
     : "Please download your answers and send the file to the person who invited you.";
   $("sent").textContent = state.sent || "";
   screen("end", "thanks");
-  if (test.post && !state.sent) send();
+  if (token && !state.sent) send();
 }
 
 async function send() {
@@ -255,11 +264,15 @@ async function send() {
       signal: AbortSignal.timeout(30000),
     });
     const { ok, message } = await answer.json().catch(() => ({}));
-    if ((answer.ok && ok) || answer.status === 409) {
-      state.sent = message || (answer.ok ? "Your answers were accepted." : "Your answers were accepted before.");
+    if (answer.ok && ok === true) {
+      state.sent = message || "Your answers were accepted.";
       $("sent").textContent = state.sent;
       save();
       return;
+    }
+    if (answer.status === 403) {
+      state.token = ""; // the next time the page is opened it gets another one
+      save();
     }
     notSent("The server did not accept your answers: " + (message || "it answered " + answer.status + "."));
   } catch {

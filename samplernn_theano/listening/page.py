@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from samplernn_theano.data.audio import write_wav
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.listening.responses import FORMAT, read_test
+from samplernn_theano.listening.links import LINKS, new_links
+from samplernn_theano.listening.responses import FORMAT, PAGE, read_test
 from samplernn_theano.listening.stimuli import Clip, Stimuli, choose
 from samplernn_theano.utils.files import atomic_folder, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import escape_control_characters
 
-FILES = {"index.html", "test.json", "key.json", "sounds"}  # contents of the folder
+FILES = {"index.html", "test.json", "key.json", "sounds", LINKS}  # contents of the folder
 
 
 class Result(NamedTuple):
@@ -32,7 +32,7 @@ class Result(NamedTuple):
     folder: Path
     test: dict[str, Any]  # the contents of test.json
     stimuli: Stimuli
-    page_bytes: int
+    listeners: int  # number of links, 0: an open test
 
 
 def make(
@@ -44,14 +44,15 @@ def make(
     seconds: float = 5.0,
     clips: int = 20,
     seed: int = 0,
-    post: bool = False,
+    listeners: int = 0,
     leave_out_noise: bool = False,
     overwrite: bool = False,
 ) -> Result:
     """Make an A/B preference test of the sounds of at least two systems, given as folders by their names.
 
-    The same arguments and files give the same test. With `post` the page sends the votes to its server;
-    `overwrite` replaces a test without results. `stimuli.choose` describes how sounds are chosen.
+    The same arguments and files give the same test. With `listeners` only so many can take part, each by a
+    link of their own; `overwrite` replaces a test without results. `stimuli.choose` describes how sounds
+    are chosen.
     """
     _check_out(out, overwrite)
     chosen = choose(systems, clips, seconds, seed, leave_out_noise)
@@ -60,7 +61,7 @@ def make(
     # Neither the ids nor the order of systems and sounds tell their names.
     order = np.random.default_rng([seed, 2]).permutation(len(systems))
     ids = {name: f"system{number}" for name, number in zip(chosen.clips, order + 1, strict=True)}
-    test: dict[str, Any] = {"format": FORMAT, "title": title, "pairs": pairs, "post": post}
+    test: dict[str, Any] = {"format": FORMAT, "title": title, "pairs": pairs}
     test["seconds"] = len(next(iter(pcm.values()))) / SAMPLE_RATE
     test["systems"] = {
         ids[name]: [sound for sound, (system, _) in named.items() if system == name]
@@ -78,14 +79,15 @@ def make(
         }
         for sound, (name, clip) in named.items()
     }
-    page = _page(test, pcm)
     with atomic_folder(out, out.parent, overwrite) as folder:
         for sound, samples in pcm.items():
             write_wav(folder / "sounds" / f"{sound}.wav", samples / 32768)
         write_text(folder / "test.json", json.dumps(test, indent=1))
         write_text(folder / "key.json", json.dumps(key, indent=1))
-        write_text(folder / "index.html", page)
-    return Result(out, test, chosen, len(page.encode()))
+        write_text(folder / "index.html", render(folder))
+        if listeners:
+            write_text(folder / LINKS, new_links(listeners))
+    return Result(out, test, chosen, listeners)
 
 
 def _check_out(out: Path, overwrite: bool) -> None:
@@ -113,25 +115,34 @@ def _identified(chosen: Stimuli, seed: int) -> dict[str, tuple[str, Clip]]:
     return dict(sorted(named.items()))
 
 
-def _page(test: Mapping[str, Any], sounds: Mapping[str, NDArray[np.int16]]) -> str:
+def render(folder: Path) -> str:
+    """The page for the test.json and the sounds in a folder."""
     html, style, script = (
         Path(__file__).with_suffix(f".{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
+    text = (folder / "test.json").read_text(encoding="utf-8")
+    test = json.loads(text)
     return Template(html).substitute(
+        version=PAGE,
         title=escape(escape_control_characters(test["title"])),
         pairs=test["pairs"],
         seconds=f"{test['seconds']:.3g}",
         style=style,
         script=script,
         test=json.dumps(test).replace("<", r"\u003c"),  # a title must not end the element
-        sounds="\n".join(_element(sound, pcm) for sound, pcm in sounds.items()),
+        sounds="\n".join(_element(folder, sound) for sounds in test["systems"].values() for sound in sounds),
     )
 
 
-def _element(sound: str, pcm: NDArray[np.int16]) -> str:
+def _element(folder: Path, sound: str) -> str:
     """An element with a FLAC file in base64: supported by all browsers and half as large as wav."""
+    path = folder / "sounds" / f"{sound}.wav"
+    try:
+        pcm, rate = soundfile.read(path, dtype="int16")
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise DataError(f"{path} is missing or damaged; make the test again.") from error
     file = io.BytesIO()
-    soundfile.write(file, pcm, SAMPLE_RATE, "PCM_16", format="FLAC")
+    soundfile.write(file, pcm, rate, "PCM_16", format="FLAC")
     content = base64.b64encode(file.getvalue()).decode("ascii")
     return f'<script type="text/plain" id="sound-{sound}">{content}</script>'
 
@@ -141,13 +152,17 @@ def describe(result: Result) -> str:
     systems = result.stimuli.clips
     n = len(next(iter(systems.values())))
     pairs, seconds = result.test["pairs"], result.test["seconds"]
+    megabytes = (result.folder / "index.html").stat().st_size / 2**20
+    links = f"those with one of the {count_of(result.listeners, 'link')} in {LINKS}"
+    who = links if result.listeners else "everybody who opens it"
     lines = [
         f"{result.folder}: {count_of(len(systems), 'system')}, {count_of(n, 'sound')} of each, "
         f"{seconds:.3g} s long, at {result.stimuli.loudness:.1f} LUFS; {count_of(pairs, 'pair')} for each "
         "listener.",
         *result.stimuli.remarks,
-        f"The page is {result.folder}/index.html ({result.page_bytes / 2**20:.1f} MiB). The file "
-        "key.json next to it names the systems of the sounds; do not give it to listeners.",
+        f"The page is {result.folder}/index.html ({megabytes:.1f} MiB); `samplernn listening-test serve "
+        f"{result.folder}` shows it to {who} and collects their votes. The file key.json names the systems "
+        "of the sounds; do not give it to listeners.",
     ]
     if (repeats := -(-2 * pairs // (n * len(systems)))) > 1:
         lines.insert(1, f"A listener hears the same sound up to {repeats} times: there are few sounds.")

@@ -1,21 +1,21 @@
 """Reading and validating listening tests and the responses of listeners."""
 
 import json
-import os
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from samplernn_theano.errors import DataError
+from samplernn_theano.listening import pairs
 
 FORMAT = "samplernn listening test 1"  # format of test.json and of the result of a listener
-STORE = "results.sqlite"  # file in the folder of a test with the results collected by its server
+PAGE = "samplernn listening-test 2"  # version of the page
 MAX_BYTES = 2**20  # maximum size of a result
+CLOCK = 5.0  # seconds by which clocks may differ
 TOO_LARGE = "This is too large to be the result of a listener."
 
 FIELDS = {"format", "test", "listener", "started", "finished", "votes"}
@@ -33,6 +33,10 @@ class Test:
     system_of: dict[str, str]  # system of each sound, both as anonymous ids
 
     __test__ = False  # pytest would collect a class of this name
+
+    def pairs_of(self, listener: str) -> list[tuple[str, str]]:
+        """The pairs of sounds (A, B) that a listener of this name hears."""
+        return pairs.draw(self.system_of, self.pairs, f"{self.id} {listener}")
 
 
 def read_test(folder: Path) -> Test:
@@ -89,6 +93,8 @@ class Listener:
     name: str
     votes: tuple[Vote, ...]
     unanswered: int = 0  # presented pairs without a vote
+    token: str = ""  # of the link that the listener opened
+    remarks: tuple[str, ...] = ()  # what is unusual, as a predicate
 
 
 def parse(raw: bytes, test: Test) -> tuple[Listener, Mapping[str, Any]]:
@@ -97,21 +103,46 @@ def parse(raw: bytes, test: Test) -> tuple[Listener, Mapping[str, Any]]:
         raise DataError(TOO_LARGE)
     try:
         found = json.loads(raw)
+        json.dumps(found, ensure_ascii=False).encode()  # fails for halves of characters
     except (ValueError, RecursionError) as error:
         raise DataError("This is not JSON, or it is damaged.") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise DataError("This is not the result of a listening test.")
     if found.get("test") != test.id:
         raise DataError("This is the result of another test.")
-    if not (found.keys() == FIELDS and _is_name(found["listener"]) and _are_times(found)):
+    token = found.get("token", "")
+    fits = found.keys() - {"token"} == FIELDS and isinstance(token, str)
+    if not (fits and _is_name(found["listener"]) and _are_times(found)):
         raise DataError("The name, the times or other fields of the result are missing or invalid.")
     votes = found["votes"]
     if not isinstance(votes, list) or not all(_is_vote(vote, test) for vote in votes):
         raise DataError("A vote of the result is invalid.")
     if sorted(vote["pair"] for vote in votes) != list(range(test.pairs)):
         raise DataError(f"The result must have {test.pairs} votes, on the pairs from 0, each once.")
-    own = (Vote(**{name: vote[name] for name in VOTE_FIELDS - {"pair"}}) for vote in votes)
-    return Listener(found["listener"], tuple(own)), found
+    votes = sorted(votes, key=lambda vote: vote["pair"])
+    own = tuple(Vote(**{name: vote[name] for name in VOTE_FIELDS - {"pair"}}) for vote in votes)
+    remarks = () if presented(found["listener"], own, test) else ("voted on pairs that are not theirs",)
+    return Listener(found["listener"], own, token=token, remarks=remarks + _hasty(found, own)), found
+
+
+def presented(name: str, votes: Sequence[Vote], test: Test) -> bool:
+    """True if the votes are on the pairs that the page presents to the listener of this name."""
+    return [(vote.a, vote.b) for vote in votes] == test.pairs_of(name)
+
+
+def _hasty(found: Mapping[str, Any], votes: Sequence[Vote]) -> tuple[str, ...]:
+    """Whether the pairs took longer than the whole test, by the clock of the listener."""
+    started, finished = (datetime.fromisoformat(found[name]) for name in ("started", "finished"))
+    whole, parts = (finished - started).total_seconds(), sum(vote.seconds or 0 for vote in votes)
+    if parts <= whole + CLOCK:
+        return ()
+    return (f"finished in {whole:.0f} s a test whose pairs took {parts:.0f} s",)
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name of a listener, with a number if it is taken."""
+    numbered = (f"{name} ({number})" for number in count(2))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
 
 
 def _is_name(name: Any) -> bool:
@@ -139,23 +170,3 @@ def _is_vote(vote: Any, test: Test) -> bool:
         and type(vote["seconds"]) in (int, float)
         and all(0 <= number < 1e9 for number in (*numbers, vote["seconds"]))
     )
-
-
-def read_store(path: Path, test: Test) -> tuple[list[Listener], list[str]]:
-    """Read the results stored by the server, and a sentence for each that cannot be read."""
-    if not path.exists():
-        return [], []
-    # Without writing or locking out a running server; SQLite needs auxiliary files unless told "immutable".
-    mode = "mode=ro" if os.access(path.parent, os.W_OK) else "immutable=1"
-    try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)) as database:
-            rows = database.execute("SELECT id, raw FROM results ORDER BY id").fetchall()
-    except sqlite3.Error as error:
-        return [], [f"{path} cannot be read ({error}); restore a copy, or move it away."]
-    listeners, problems = [], []
-    for number, raw in rows:
-        try:
-            listeners.append(parse(raw.encode() if isinstance(raw, str) else bytes(raw or b""), test)[0])
-        except DataError as error:
-            problems.append(f"{path}, row {number}, is left out: {error}")
-    return listeners, problems

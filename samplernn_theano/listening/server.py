@@ -1,4 +1,4 @@
-"""HTTP server of a listening test: serves the page and stores each listener's result once."""
+"""HTTP server of a listening test: serves the page and stores the result of each listener."""
 
 import json
 import signal
@@ -7,31 +7,20 @@ import socketserver
 import sqlite3
 import sys
 import threading
-from contextlib import closing, suppress
-from datetime import UTC, datetime
+import time
+from collections import Counter
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.listening import responses
-from samplernn_theano.utils.text import escape_control_characters
-
-TABLE = """
-CREATE TABLE IF NOT EXISTS results (
-    id INTEGER PRIMARY KEY,
-    test TEXT NOT NULL,
-    listener TEXT NOT NULL,
-    received TEXT NOT NULL,
-    started TEXT NOT NULL,
-    finished TEXT NOT NULL,
-    votes INTEGER NOT NULL,
-    raw TEXT NOT NULL,
-    UNIQUE (test, listener)
-)"""
+from samplernn_theano.listening import links, responses, store
+from samplernn_theano.utils.files import write_text
+from samplernn_theano.utils.text import say
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -40,70 +29,152 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 
-REASONS = {
-    "SQLITE_FULL": "The disk is full; free some space.",
-    "SQLITE_READONLY": "The folder of the test is not writable; change its permissions.",
-    "SQLITE_CANTOPEN": "The folder of the test is not writable; change its permissions.",
-    "SQLITE_CORRUPT": f"The file {responses.STORE} is damaged; move it away.",
-    "SQLITE_NOTADB": f"The file {responses.STORE} is damaged; move it away.",
-}
-"""What to do about errors of the database, by the beginning of their names."""
+SLOW = "It took too long to arrive, or there were too many at once."
 
 
-def serve(folder: Path, host: str, port: int) -> None:
-    """Serve the listening test in `folder` until Ctrl-C or SIGTERM."""
+def serve(folder: Path, host: str, port: int, url: str = "") -> None:
+    """Serve the listening test in `folder` until Ctrl-C or SIGTERM; see `make`."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with make(folder, host, port) as server:
-            address = f"http://{host}:{server.server_port}/"
-            print(f"The listening test is at {address} (Ctrl-C to stop)", flush=True)
+        with make(folder, host, port, url) as server, suppress(KeyboardInterrupt):
+            say(f"The listening test is at {server.url} (Ctrl-C to stop)", sys.stdout)
+            if server.tokens.invited:
+                n = count_of(len(server.tokens.invited), "link")
+                say(f"Only who has one of the {n} in {folder / links.LINKS} can take part.", sys.stdout)
             server.serve_forever()
-    except KeyboardInterrupt:
-        print(f"The server has stopped; the results are in {folder / responses.STORE}", flush=True)
+        say(server.describe(), sys.stdout)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def make(folder: Path, host: str, port: int) -> "Server":
-    """Make a server of the listening test in `folder`, bound to `host` and `port` (0: any free one)."""
+def make(folder: Path, host: str, port: int, url: str = "") -> "Server":
+    """Make a server of the listening test in `folder`, bound to `host` and `port` (0: any free one).
+
+    Listeners reach it at `url`, by default at the address to which it is bound.
+    """
     test = responses.read_test(folder)
+    page = _read_page(folder)
+    secret = store.create(folder / store.STORE)
     try:
-        page = (folder / "index.html").read_bytes()
+        server = Server(host, port, test, page, folder / store.STORE)
+    except (OSError, UnicodeError) as error:
+        raise OutputError(
+            f"Cannot serve at {host}, port {port}: {getattr(error, 'strerror', '') or error}; give another "
+            "--port, or an address of this machine with --host."
+        ) from error
+    try:
+        server.url = url or links.address_of(host, server.server_port)
+        server.tokens = links.Tokens(test.id, secret, _read_links(folder, server.url))
+    except BaseException:
+        server.server_close()
+        raise
+    return server
+
+
+def _read_page(folder: Path) -> bytes:
+    """The page in `folder`; made again if it is of an earlier version, which has no tokens."""
+    try:
+        found = (folder / "index.html").read_bytes()
     except OSError as error:
         raise DataError(f"There is no page index.html in {folder}; make the test again.") from error
-    store = folder / responses.STORE
+    if responses.PAGE.encode() in found:
+        return found
+    from samplernn_theano.listening import page
+
+    say("The page index.html is of an earlier version; listeners will see a new one.", sys.stdout)
+    return page.render(folder).encode()
+
+
+def _read_links(folder: Path, url: str) -> frozenset[str]:
+    """The tokens of those who are invited, none if all are; their links get the address of the server."""
+    path = folder / links.LINKS
     try:
-        with closing(_open(store)) as database, database:
-            database.execute("BEGIN IMMEDIATE")  # fails if the database cannot be written
-    except sqlite3.DatabaseError as error:
-        raise OutputError(f"Results cannot be stored in {store}: {_explain(error)}") from error
-    try:
-        return Server((host, port), test, page, store)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot serve at {host}, port {port}: {error.strerror or error}; give another --port, or an "
-            "address of this machine with --host."
-        ) from error
+        text = path.read_text(encoding="utf-8")
+        write_text(path, links.complete(text, url))
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read and written; restore a copy, or move it away.") from error
+    if not (tokens := links.invited(text)):
+        raise DataError(f"There is no link in {path}; restore a copy, or move it away.")
+    return tokens
 
 
 class Server(ThreadingHTTPServer):
     """HTTP server with a thread for each request."""
 
     request_queue_size = 128
+    max_connections = 200  # the oldest is given up for a further one
+    url: str
+    tokens: links.Tokens
 
-    def __init__(self, address: tuple[str, int], test: responses.Test, page: bytes, store: Path) -> None:
-        self.test, self.page, self.store = test, page, store
-        super().__init__(address, Handler)
+    def __init__(self, host: str, port: int, test: responses.Test, page: bytes, path: Path) -> None:
+        self.test, self.page, self.store = test, page, path
+        self.names = {"localhost", socket.gethostname().lower(), host.lower()}
+        self.deadlines: dict[socket.socket, float] = {}  # of the connections, the oldest first
+        self.refused: Counter[str] = Counter()
+        self.lock = threading.Lock()
+        kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+        self.address_family, *_, address = socket.getaddrinfo(host or None, port, 0, kind, 0, flags)[0]
+        super().__init__(address, Handler)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
         """Bind without a DNS look-up of the machine's name, which can take long."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Handle a request in a thread, of which there are not too many."""
+        for oldest in list(self.deadlines)[: max(0, len(self.deadlines) + 1 - self.max_connections)]:
+            self._give_up(oldest)
+        self.deadlines[request] = time.monotonic() + Handler.header_timeout
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self.deadlines.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Give up requests that take too long to arrive, and answers that take too long to leave."""
+        now = time.monotonic()
+        for request, deadline in list(self.deadlines.items()):
+            if deadline < now:
+                self._give_up(request)
+
+    def _give_up(self, request: socket.socket) -> None:
+        if self.deadlines.pop(request, None):
+            self.refuse(SLOW)
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
+    def refuse(self, reason: str) -> None:
+        """Count a refusal, and say the first for this reason."""
+        with self.lock:
+            self.refused[reason] += 1
+            first = self.refused[reason] == 1
+        if first:
+            say(f"samplernn: A request was refused: {reason}")
+
+    def describe(self) -> str:
+        """What was stored and what was refused."""
+        try:
+            n = store.count(self.store, self.test)
+            stored = f"The votes of {count_of(n, 'listener')} are in {self.store}"
+        except sqlite3.Error as error:
+            n, stored = 1, f"The votes in {self.store} cannot be read: {store.explain(error)}"
+        refused = (
+            f"{count_of(times, 'request')} refused: {why}" for why, times in self.refused.most_common()
+        )
+        return "\n".join(["The server has stopped.", stored if n else "No votes have arrived.", *refused])
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore clients that disconnected."""
-        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
+        error = sys.exception()
+        if not isinstance(error, ConnectionError | TimeoutError):
+            say(f"samplernn: A request failed: {error!r}")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -113,28 +184,45 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "samplernn"
     sys_version = ""
     timeout = 30.0  # seconds to wait for the client to send something
-    request_timeout = 120.0  # seconds for a whole request, however often it does
+    header_timeout = 30.0  # seconds for all headers of a request
+    body_timeout = 120.0  # seconds for its content
     answer_timeout = 600.0  # seconds for a whole answer: a page of megabytes on a slow line
 
-    def handle(self) -> None:
-        """Handle a request, and end a connection on which it takes too long to arrive."""
-        self.timer = threading.Timer(self.request_timeout, self._disconnect)
-        self.timer.daemon = True
-        self.timer.start()
-        try:
-            super().handle()
-        finally:
-            self.timer.cancel()
+    def parse_request(self) -> bool:
+        """Read the headers."""
+        whole = super().parse_request()
+        self._allow(self.body_timeout)
+        return whole
 
-    def _disconnect(self) -> None:
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
+    def _is_foreign(self) -> bool:
+        """Answer a request that comes through the name or a page of another site; else return False."""
+        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+        own = _split(self.server.url)
+        if not links.is_own(_split(f"//{host}").hostname or "", {*self.server.names, own.hostname or ""}):
+            message = "The server does not know the name in its address; see --url of listening-test serve."
+            self._answer(HTTPStatus.MISDIRECTED_REQUEST, message)
+            return True
+        if origin is not None and _split(origin).netloc.lower() not in (host.lower(), own.netloc.lower()):
+            self._answer(HTTPStatus.FORBIDDEN, "The request comes from a page of another site.")
+            return True
+        return False
 
     def do_GET(self) -> None:
-        """Send the page."""
-        if urlsplit(self.path).path not in ("/", "/index.html"):
+        """Send the page; whoever comes without a token gets one, unless listeners are invited."""
+        if self._is_foreign():
+            return
+        target = _split(self.path)
+        if target.path not in ("/", "/index.html"):
             return self._answer(HTTPStatus.NOT_FOUND, "There is nothing here.")
-        self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
+        query = dict(parse_qsl(target.query))
+        if self.server.tokens.admit(query.get("token", "")):
+            return self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
+        if self.server.tokens.invited:
+            return self._answer(
+                HTTPStatus.FORBIDDEN, "This test is for invited listeners; open your own link."
+            )
+        again = urlencode(query | {"token": self.server.tokens.draw()})
+        self._send(HTTPStatus.FOUND, "text/plain", b"", Location=f"?{again}")
 
     do_HEAD = do_GET
 
@@ -143,8 +231,10 @@ class Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not (length.isdecimal() and len(length) < 10):
             return self._answer(HTTPStatus.LENGTH_REQUIRED, "The request does not say how long it is.")
-        raw = self.rfile.read(min(int(length), 8 * responses.MAX_BYTES))  # else no answer reaches the client
-        if urlsplit(self.path).path != "/results":
+        raw = self._read(int(length))
+        if self._is_foreign():
+            return
+        if _split(self.path).path != "/results":
             return self._answer(HTTPStatus.NOT_FOUND, "There is nothing here.")
         # Pages of other sites cannot post this type without the server's permission.
         if self.headers.get_content_type() != "application/json":
@@ -152,30 +242,64 @@ class Handler(BaseHTTPRequestHandler):
         if len(raw) > responses.MAX_BYTES:
             return self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, responses.TOO_LARGE)
         try:
-            _, result = responses.parse(raw, self.server.test)
-            count = add(self.server.store, self.server.test, result)
+            listener, result = responses.parse(raw, self.server.test)
         except DataError as error:
             return self._answer(HTTPStatus.BAD_REQUEST, str(error))
-        except sqlite3.IntegrityError:
-            return self._answer(HTTPStatus.CONFLICT, "The votes of this listener were accepted before.")
+        if not self.server.tokens.admit(listener.token):
+            message = "The page was not opened by a link of this test; open the link again."
+            return self._answer(HTTPStatus.FORBIDDEN, message)
+        if not responses.presented(listener.name, listener.votes, self.server.test):
+            return self._answer(HTTPStatus.BAD_REQUEST, "The votes are not on the pairs of this listener.")
+        try:
+            stored = store.add(self.server.store, self.server.test, result)
         except sqlite3.Error as error:
-            print(f"samplernn: A result could not be stored: {_explain(error)}", file=sys.stderr, flush=True)
-            message = f"The votes could not be stored: {_explain(error)} Please keep the file."
+            say(f"samplernn: A result could not be stored: {store.explain(error)}")
+            message = f"The votes could not be stored: {store.explain(error)} Please keep the file."
             return self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, message)
-        with suppress(OSError):  # answer the listener even if the terminal is closed
-            name = escape_control_characters(result["listener"])
-            print(f"{name}: accepted, {count_of(count, 'listener')} so far", flush=True)
-        self._answer(HTTPStatus.OK, "Your votes were accepted. Thank you!")
+        self._accept(listener.name, stored)
+
+    def _accept(self, name: str, stored: store.Stored) -> None:
+        so_far = f"{count_of(stored.listeners, 'listener')} so far"
+        message, known = "Your votes were accepted. Thank you!", f"{stored.name}: accepted, {so_far}"
+        if stored.repeated:
+            message, known = "Your votes were accepted before. Thank you!", f"{stored.name}: sent again"
+        elif name != stored.name:
+            reason = f"because there are other votes of {name}"
+            message = f"Your votes were accepted under the name {stored.name}, {reason}. Thank you!"
+            known += f" ({reason})"
+        say(known, sys.stdout)
+        self._answer(HTTPStatus.OK, message)
+
+    def _read(self, length: int) -> bytes:
+        """The content of a request, or as much of it as shows that it is too large."""
+        raw = self.rfile.read(min(length, responses.MAX_BYTES + 1))
+        left = min(length, 8 * responses.MAX_BYTES) - len(raw)
+        while left > 0:  # else no answer reaches the client
+            if not (more := len(self.rfile.read(min(left, 2**16)))):
+                raise ConnectionError("the client has gone")
+            left -= more
+        return raw
+
+    def _allow(self, seconds: float) -> None:
+        if self.connection in self.server.deadlines:
+            self.server.deadlines[self.connection] = time.monotonic() + seconds
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer a request that cannot be read."""
+        self._answer(HTTPStatus(code), f"{HTTPStatus(code).phrase}.")
 
     def _answer(self, status: HTTPStatus, message: str) -> None:
+        if status.is_client_error:
+            self.server.refuse(message)
         body = json.dumps({"ok": status == HTTPStatus.OK, "message": message})
         self._send(status, "application/json", body.encode())
 
-    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        self.timer.cancel()
+    def _send(self, status: HTTPStatus, kind: str, body: bytes, **more: str) -> None:
+        self._allow(self.answer_timeout)
         self.connection.settimeout(self.answer_timeout)
         self.send_response(status)
-        for name, value in {**HEADERS, "Content-Type": kind, "Content-Length": str(len(body))}.items():
+        more |= {"Content-Type": kind, "Content-Length": str(len(body))}
+        for name, value in {**HEADERS, **more}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -185,31 +309,9 @@ class Handler(BaseHTTPRequestHandler):
         """Do not log requests."""
 
 
-def add(store: Path, test: responses.Test, result: Any) -> int:
-    """Store a checked result durably; return the number of listeners."""
-    row = {name: result[name] for name in ("listener", "started", "finished")}
-    row |= {"test": test.id, "received": datetime.now(UTC).isoformat(timespec="seconds")}
-    row |= {"votes": len(result["votes"]), "raw": json.dumps(result)}
-    names = ", ".join(row)
-    with closing(_open(store)) as database:
-        with database:
-            database.execute(f"INSERT INTO results ({names}) VALUES (:{names.replace(', ', ', :')})", row)
-        return database.execute("SELECT COUNT(*) FROM results WHERE test = ?", (test.id,)).fetchone()[0]
-
-
-def _open(store: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(store, timeout=30.0)
+def _split(url: str) -> SplitResult:
+    """The parts of an address; none if it is not one."""
     try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")  # a commit survives a power failure
-        database.execute(TABLE)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _explain(error: sqlite3.Error) -> str:
-    name = getattr(error, "sqlite_errorname", "")
-    reasons = (reason for start, reason in REASONS.items() if name.startswith(start))
-    return next(reasons, f"The database failed ({error}).")
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")

@@ -9,8 +9,6 @@ Version 1.2.3 does not draw from a pool of pages: so there are several projects,
 import re
 import shutil
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
-from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -35,27 +33,13 @@ def export(folder: Path, out: Path) -> None:
     write_wav(out / "media" / name / "silence.wav", np.zeros(SAMPLE_RATE // 2))  # 0.4 s have a loudness
     template = Template(Path(__file__).with_suffix(".xml").read_text(encoding="utf-8"), autoescape=True)
     title = " ".join("".join(c if c.isprintable() else " " for c in test.title).split())
-    draws = np.random.default_rng(0)
     for number in range(10):
-        project = template.render(id=test.id, title=title, pairs=draw_pairs(test, draws))
+        project = template.render(id=test.id, title=title, pairs=test.pairs_of(f"project {number}"))
         write_text(out / "tests" / f"{name}-{number}.xml", project)
     print(
         f"Wrote ten projects of {test.pairs} pairs to {out}. Copy its folders into the tool's, "
         f"and give each listener one, such as http://localhost:8000/test.html?url=tests/{name}-0.xml"
     )
-
-
-def draw_pairs(test: Test, draws: np.random.Generator) -> list[tuple[str, str]]:
-    """Pairs of sounds for one listener: of systems equally often; a sound repeats after all of its system."""
-
-    def shuffled[T](items: Sequence[T]) -> Iterator[T]:
-        while True:
-            yield from (items[i] for i in draws.permutation(len(items)))
-
-    systems = sorted(set(test.system_of.values()))
-    sounds = {s: shuffled([sound for sound, own in test.system_of.items() if own == s]) for s in systems}
-    kinds = islice(shuffled(list(combinations(systems, 2))), test.pairs)
-    return [(next(sounds[one]), next(sounds[other])) for one, other in kinds]
 
 
 def read_saved(path: Path, test: Test) -> Listener:

@@ -220,5 +220,5 @@ def _listening(workflow: Workflow, scale: Scale, name: str) -> Command:
     noise_too = values.pop("noise_too", False)
     noise = ["--leave-out-noise"] if test.leave_out_noise and not noise_too else []
     options = [f"--{name}={value}" for name, value in values.items()]
-    out = ["--out", str(workflow.out / name), "--title", test.title, "--post", "--overwrite"]
+    out = ["--out", str(workflow.out / name), "--title", test.title, "--overwrite"]
     return ["samplernn", "listening-test", "make", *systems, *out, *options, *noise]

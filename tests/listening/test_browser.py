@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from samplernn_theano.listening import page, responses
-from tests.listening.test_responses import serving
+from samplernn_theano.listening import page, responses, store
+from samplernn_theano.listening.pairs import draw as pairs_of
+from tests.listening.test_server import serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -21,7 +22,7 @@ PITCHES = {"low": 200, "middle": 600, "high": 1800}
 TITLE = 'Which <b>sounds</b> better & why? </script> "$test"'
 
 
-def make(folder: Path, pairs: int, post: bool) -> Path:
+def make(folder: Path, pairs: int) -> Path:
     """A test of three systems, each with two tones of 0.4 s around its pitch."""
     rng = np.random.default_rng(0)
     for name, pitch in PITCHES.items():
@@ -31,7 +32,7 @@ def make(folder: Path, pairs: int, post: bool) -> Path:
             tone = rng.uniform(0.05, 0.9) * np.sin(phase)
             soundfile.write(folder / name / f"{name}_{i}.wav", tone, 16000)
     systems = {name: folder / name for name in PITCHES}
-    return page.make(systems, folder / "test", title=TITLE, pairs=pairs, post=post).folder
+    return page.make(systems, folder / "test", title=TITLE, pairs=pairs).folder
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +45,12 @@ def browser():
 
 @pytest.fixture(scope="module")
 def test(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("listening"), pairs=3, post=False)
+    return make(tmp_path_factory.mktemp("listening"), pairs=3)
 
 
 @pytest.fixture(scope="module")
 def short(tmp_path_factory) -> Path:
-    return make(tmp_path_factory.mktemp("short"), pairs=1, post=True)
+    return make(tmp_path_factory.mktemp("short"), pairs=1)
 
 
 @pytest.fixture
@@ -177,8 +178,7 @@ def test_without_storage_and_server_the_sounds_and_votes_are_right(view, short):
         played.append(samples)
     view.check("input[value=none]")
     view.click("#next")
-    view.wait_for_selector("#sent:has-text('cannot be reached')")
-    assert view.is_visible("#retry")
+    assert "send the file" in view.inner_text("#by-file") and view.is_hidden("#retry")
     result = exported(view)
     assert result["listener"] == "Ann <b>" and [v["vote"] for v in result["votes"]] == ["none"]
     sounds = [v[side] for v in result["votes"] for side in "ab"]
@@ -192,7 +192,7 @@ def test_without_storage_and_server_the_sounds_and_votes_are_right(view, short):
 
 
 def listeners(folder: Path) -> list[str]:
-    stored, problems = responses.read_store(folder / responses.STORE, responses.read_test(folder))
+    stored, problems = store.read(folder / store.STORE, responses.read_test(folder))
     assert problems == []
     return sorted(listener.name for listener in stored)
 
@@ -212,14 +212,53 @@ def test_answers_are_posted_once_when_the_server_is_there(view, browser, short):
         assert view.is_hidden("#retry") and listeners(short) == ["Ben"]
         view.reload()
         assert "accepted" in (said := view.inner_text("#sent"))
-        other = browser.new_page()  # another browser, the same listener
+        other = browser.new_page()  # another browser, another listener of this name
         other.goto(f"http://127.0.0.1:{port}/?listener=Ben")
+        assert "token" not in other.url  # whoever is given the address gets their own
         other.click("#start")
         vote(other, "a")
-        other.wait_for_selector("#sent:has-text('accepted before')")
+        other.wait_for_selector("#sent:has-text('accepted under the name Ben (2)')")
         assert other.inner_text("#sent") != said and other.is_hidden("#retry")
-        assert listeners(short) == ["Ben"] and exported(other)["votes"] != []
+        other.evaluate("localStorage.clear()")
         other.close()
+    stored, _ = store.read(short / store.STORE, responses.read_test(short))
+    assert [(one.name, one.votes[0].vote) for one in stored] == [("Ben", "b"), ("Ben", "a")]
+
+
+FAILURES = {
+    "the page was not": (403, '{"ok": false, "message": "the page was not opened"}'),
+    "it answered 409.": (409, "{}"),
+    "it answered 200.": (200, "<p>Welcome to the hotel"),  # of a portal
+}
+
+
+@pytest.mark.parametrize(("said", "answer"), FAILURES.items())
+def test_no_failure_passes_for_success(view, short, said, answer):
+    with serving(short) as port:
+        view.goto(f"http://127.0.0.1:{port}/?listener=Cat {answer[0]}")
+        view.route("**/results", lambda route: route.fulfill(status=answer[0], body=answer[1]))
+        view.click("#start")
+        vote(view, "a")
+        view.wait_for_selector(f"#sent:has-text('did not accept your answers: {said}')")
+        assert view.is_visible("#retry")
+        view.unroute("**/results")
+        view.reload()  # a token refused is replaced
+        view.wait_for_selector("#sent:has-text('were accepted')")
+        assert exported(view)["votes"] != []
+
+
+def test_an_invited_listener_is_known_by_the_link(view, tmp_path):
+    folder = make(tmp_path, pairs=1)
+    (folder / "links.txt").write_text("?token=00aa\n?token=00bb\n")
+    with serving(folder) as port:
+        for token in ("00aa", "00bb"):  # on the same computer
+            view.goto(f"http://127.0.0.1:{port}/?token={token}")
+            view.click("#start")
+            vote(view, "none")
+            view.wait_for_selector("#sent:has-text('were accepted')")
+            view.reload()
+            assert "accepted" in view.inner_text("#sent")
+    assert listeners(folder) == ["00aa", "00bb"]
 
 
 DRAWN = """([test, names]) => {{
@@ -232,10 +271,13 @@ def test_pairs_are_balanced_and_random(view, systems, sounds, pairs):
     script = (Path(page.__file__).parent / "page.js").read_text(encoding="utf-8")
     code = script.partition("// --- the pairs of this listener")[2].partition("const pairs =")[0]
     ids = {f"s{i}": [f"{i} {j}" for j in range(sounds)] for i in range(systems)}
-    names = [f"listener {i}" for i in [*range(60), 0]]
+    names = [f"listener \u00e9\u4e16\U0001f600 {i}" for i in [*range(60), 0]]
     test = {"id": "0123", "pairs": pairs, "systems": ids}
     *everybody, again = view.evaluate(DRAWN.format(code=code), [test, names])
     assert everybody[0] == again
+    system_of = {sound: system for system, own in ids.items() for sound in own}
+    for name, one in zip(names, [*everybody, again], strict=True):  # the server draws the same
+        assert [(pair["a"], pair["b"]) for pair in one] == pairs_of(system_of, pairs, f"0123 {name}")
     sides, orders = Counter(), set()
     n_kinds = systems * (systems - 1) // 2
     for one in everybody:

@@ -172,12 +172,19 @@ def run(*words: object) -> int:
 
 def test_the_command_makes_a_test(tmp_path, systems, capsys):
     words = [f"{name}={folder}" for name, folder in systems.items()]
-    assert run("make", *words, "--out", tmp_path / "test", "--pairs", 9, "--seconds", 0.5, "--post") == 0
+    words += ["--out", tmp_path / "test"]
+    assert run("make", *words, "--pairs", 9, "--seconds", 0.5, "--listeners", 4) == 0
     said = capsys.readouterr().out
     assert "2 systems, 3 sounds of each, 0.5 s long, at -23.0 LUFS; 9 pairs" in said
     assert "the same sound up to 3 times" in said and "key.json" in said
     described = read(tmp_path / "test" / "test.json")
-    assert (described["pairs"], described["seconds"], described["post"]) == (9, 0.5, True)
+    assert (described["pairs"], described["seconds"], "post" in described) == (9, 0.5, False)
+    assert f"serve {tmp_path}/test` shows it to those with one of the 4 links in links.txt" in said
+    tokens = re.findall(r"(?m)^\?token=([0-9a-f]{16})$", (tmp_path / "test" / "links.txt").read_text())
+    assert len(set(tokens)) == 4
+    assert run("make", *words, "--overwrite") == 0  # for everybody
+    assert "shows it to everybody who opens it" in capsys.readouterr().out
+    assert not (tmp_path / "test" / "links.txt").exists()
 
 
 @pytest.mark.parametrize(

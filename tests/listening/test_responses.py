@@ -1,40 +1,39 @@
 """What happens to the votes of a listening test: collected by the server, exchanged, analysed."""
 
 import csv
-import http.client
 import json
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-import threading
 import time
 import xml.etree.ElementTree as ET
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import combinations
 
 import numpy as np
 import pytest
 import soundfile
 
+from samplernn_theano.cli.main import main
 from samplernn_theano.errors import DataError, OutputError, SampleRNNError
-from samplernn_theano.listening import analysis, responses, server, statistics, waet
+from samplernn_theano.listening import analysis, responses, statistics, store, waet
 
 NAMES = {"s0": "3-tier", "s1": "2-tier", "s2": "RNN"}
 SOUNDS = {f"{i}c{j}": f"s{i}" for i in range(3) for j in range(4)}
 TEST = responses.Test("0123456789abcdef", "Music", 3, 5.0, SOUNDS)
 
 
+PAGE = f"<p>the page of {responses.PAGE}"
+
+
 def make(folder, title="Music"):
     """The folder of a test with three systems of four sounds, three pairs per listener."""
     (folder / "sounds").mkdir(parents=True)
     systems = {s: [x for x in SOUNDS if SOUNDS[x] == s] for s in NAMES}
-    said = dict(format=responses.FORMAT, id=TEST.id, title=title, pairs=3, seconds=5.0, post=True)
+    said = dict(format=responses.FORMAT, id=TEST.id, title=title, pairs=3, seconds=5.0)
     (folder / "test.json").write_text(json.dumps({**said, "systems": systems}))
     (folder / "key.json").write_text(json.dumps({"test": TEST.id, "systems": NAMES, "sounds": {}}))
-    (folder / "index.html").write_text("<p>the page")
+    (folder / "index.html").write_text(PAGE)
     for sound in SOUNDS:
         soundfile.write(folder / "sounds" / f"{sound}.wav", np.zeros(160, np.int16), 16000)
     return folder
@@ -45,214 +44,17 @@ def folder(tmp_path):
     return make(tmp_path / "test")
 
 
-VOTES = (("0c0", "1c0", "a"), ("1c1", "2c1", "b"), ("2c2", "0c2", "none"))
-
-
-def result(listener="x", votes=VOTES, seconds=12.5):
+def result(listener="x", votes="abn", seconds=12.5, **more):
+    """A result as of the page; `votes` are on the pairs of the listener, or on given ones (A, B, vote)."""
+    if isinstance(votes, str):
+        votes = [(*pair, vote) for pair, vote in zip(TEST.pairs_of(listener), votes, strict=True)]
+    others = {"seconds": seconds, "plays_a": 1, "plays_b": 2}
     votes = [
-        {"pair": i, "a": a, "b": b, "vote": vote, "seconds": seconds, "plays_a": 1, "plays_b": 2}
-        for i, (a, b, vote) in enumerate(votes)
+        {"pair": i, "a": a, "b": b, "vote": {"n": "none"}.get(v, v)} | others
+        for i, (a, b, v) in enumerate(votes)
     ]
     times = {"started": "2026-11-23T08:00:00.123Z", "finished": "2026-11-23T08:05:00.456Z"}
-    return {"format": responses.FORMAT, "test": TEST.id, "listener": listener, "votes": votes} | times
-
-
-@contextmanager
-def serving(folder, port=0):
-    with server.make(folder, "127.0.0.1", port) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield running.server_port
-        finally:
-            running.shutdown()
-            thread.join()
-
-
-def ask(port, method, path, body=None, **headers):
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
-        connection.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read()
-
-
-def post(port, said, kind="application/json"):
-    body = said if isinstance(said, bytes) else json.dumps(said).encode()
-    status, _, answer = ask(port, "POST", "/results", body, Content_Type=kind)
-    answer = json.loads(answer)
-    assert answer["ok"] == (status == 200)
-    return status, answer["message"]
-
-
-def stored(folder):
-    with closing(sqlite3.connect(folder / "results.sqlite")) as database:
-        return database.execute("SELECT listener, votes, raw FROM results ORDER BY id").fetchall()
-
-
-def test_the_server_shows_the_page_and_nothing_else(folder):
-    with serving(folder) as port:
-        for path in ("/", "/index.html", "/?listener=Ann"):
-            status, headers, body = ask(port, "GET", path)
-            assert (status, body) == (200, b"<p>the page")
-            assert headers["Content-Length"] == "11"
-            assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
-        assert ask(port, "HEAD", "/")[::2] == (200, b"")
-        names = ("/key.json", "/test.json", "/results.sqlite", "/sounds/0c0.wav", "/sounds/", "/results")
-        tricks = ("//key.json", "/./key.json", "/index.html/../key.json", "/%2e%2e/test/key.json")
-        for path in (*names, *tricks):
-            status, _, body = ask(port, "GET", path)
-            assert (status, json.loads(body)["ok"]) == (404, False)
-        assert ask(port, "POST", "/key.json", b"{}")[0] == 404
-        assert ask(port, "PUT", "/results", b"{}")[0] == 501
-
-
-def test_a_listener_is_accepted_once(folder, capsys):
-    with serving(folder) as port:
-        assert post(port, result("Ann\u00e9e")) == (200, "Your votes were accepted. Thank you!")
-        changed = result("Ann\u00e9e", [("0c0", "1c0", "b"), ("1c1", "2c1", "b"), ("2c2", "0c2", "b")])
-        assert post(port, changed)[0] == 409
-        assert post(port, result("Bob"))[0] == 200
-    assert [(name, votes) for name, votes, _ in stored(folder)] == [("Ann\u00e9e", 3), ("Bob", 3)]
-    assert json.loads(stored(folder)[0][2]) == result("Ann\u00e9e")
-    assert "Bob: accepted, 2 listeners so far" in capsys.readouterr().out
-    with serving(folder) as port:  # also after a new start
-        assert post(port, result("Bob"))[0] == 409
-
-
-WRONG = {
-    "format": ["x"],
-    "test": ["0" * 16],
-    "listener": ["", "a\nb", "a" * 101, 7],
-    "more": [1],
-    "started": ["yesterday", "2026-11-23T08:00:00"],  # without a time zone
-    "finished": ["2026-11-23T07:00:00Z"],  # before the start
-    "votes": [result()["votes"][:2], {"0": 1, "1": 2, "2": 3}],
-}
-WRONG_VOTES = {
-    "pair": [0, 3, True],  # twice, beyond the last
-    "a": ["nothing", [], "2c0"],  # two sounds of one system
-    "vote": ["c", ["a"]],
-    "seconds": [-1, float("nan"), "5", 10**400],
-    "plays_a": [0.5, 10**400],
-}
-
-
-def test_what_is_no_result_of_this_test_is_refused(folder):
-    first, second, third = result()["votes"]
-    changes = [{name: value} for name, values in WRONG.items() for value in values]
-    for name, values in WRONG_VOTES.items():
-        changes += [{"votes": [first, {**second, name: value}, third]} for value in values]
-    wrong = [b"{", [1], b"[" * 100_000, b'"\xff"', *(result() | change for change in changes)]
-    with serving(folder) as port:
-        for said in wrong:
-            status, message = post(port, said)
-            assert status == 400 and message.endswith(".") and len(message) < 100, said
-        assert post(port, result(), "text/plain")[0] == 415  # what another site's page may send
-        assert post(port, b" " * (2**20 + 1)) == (413, "This is too large to be the result of a listener.")
-        assert post(port, b" " * (2**20 - 2000) + json.dumps(result("large")).encode())[0] == 200
-        for length in ("x", "-1", "", "9" * 5000):
-            assert ask(port, "POST", "/results", None, Content_Length=length)[0] == 411
-    assert [name for name, *_ in stored(folder)] == ["large"]
-
-
-def test_many_at_once_lose_nothing(folder):
-    with serving(folder) as port, ThreadPoolExecutor(16) as pool:
-        names = [f"listener {i}" for i in range(24)] + ["the same"] * 8
-        statuses = list(pool.map(lambda name: post(port, result(name))[0], names))
-    assert statuses[:24] == [200] * 24
-    assert sorted(statuses[24:]) == [200] + [409] * 7
-    assert sorted(name for name, *_ in stored(folder)) == sorted(set(names))
-
-
-def test_a_full_disk_loses_nothing_that_was_accepted(folder, monkeypatch, capsys):
-    ordinary = server._open
-
-    def full(store):
-        database = ordinary(store)
-        pages = database.execute("PRAGMA page_count").fetchone()[0]
-        database.execute(f"PRAGMA max_page_count = {pages}")
-        return database
-
-    with serving(folder) as port:
-        monkeypatch.setattr(server, "_open", full)
-        answers = [post(port, result(f"{i:0100}")) for i in range(9)]  # a page takes a few
-        status, message = answers[-1]
-        assert status == 500 and "disk is full" in message and "keep the file" in message
-        monkeypatch.setattr(server, "_open", ordinary)
-        assert post(port, result("after"))[0] == 200
-    assert len(stored(folder)) == 1 + sum(status == 200 for status, _ in answers)
-    assert "The disk is full" in capsys.readouterr().err
-
-
-def test_a_damaged_store_is_named(folder):
-    with serving(folder) as port:
-        for path in folder.glob("results.sqlite*"):
-            path.write_bytes(b"no database at all, but long enough to be one" * 100)
-        status, message = post(port, result())
-        assert status == 500 and "damaged" in message
-    with pytest.raises(OutputError, match=r"results\.sqlite: .*damaged; move it away"):
-        server.make(folder, "127.0.0.1", 0)
-    assert "cannot be read" in analysis.summary(folder)["problems"][0]
-
-
-def test_what_prevents_the_start_is_named(folder, tmp_path):
-    with server.make(folder, "127.0.0.1", 0) as first:
-        with pytest.raises(OutputError, match=rf"port {first.server_port}: .* in use.*--port"):
-            server.make(folder, "127.0.0.1", first.server_port)
-    with pytest.raises(OutputError, match="--host"):
-        server.make(folder, "192.0.2.1", 0)
-    with pytest.raises(DataError, match=r"no test\.json in .*listening-test make"):
-        server.make(tmp_path, "127.0.0.1", 0)
-    (folder / "results.sqlite").unlink()
-    (folder / "results.sqlite").mkdir()
-    with pytest.raises(OutputError, match="not writable"):
-        server.make(folder, "127.0.0.1", 0)
-    (folder / "index.html").unlink()
-    with pytest.raises(DataError, match=r"index\.html"):
-        server.make(folder, "127.0.0.1", 0)
-
-
-def test_slow_and_broken_clients_keep_nobody_waiting(folder, monkeypatch, capfd):
-    monkeypatch.setattr(server.Handler, "timeout", 0.3)
-    monkeypatch.setattr(server.Handler, "request_timeout", 1.0)
-    head = b"POST /results HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"
-    with serving(folder) as port:
-        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
-        slow[1].sendall(b"POST /res")
-        slow[2].sendall(head + b"{")
-        gone = socket.create_connection(("127.0.0.1", port))
-        gone.sendall(head + b"{")
-        gone.close()
-        assert post(port, result())[0] == 200
-        for client in slow:
-            client.settimeout(5)
-            assert client.recv(2000) == b""  # given up
-            client.close()
-        with closing(socket.create_connection(("127.0.0.1", port))) as dripping, pytest.raises(OSError):
-            dripping.sendall(head)
-            for _ in range(100):
-                time.sleep(0.05)
-                dripping.sendall(b" ")
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_server_ends_on_a_signal_and_loses_nothing(folder, how):
-    program = "import sys, pathlib; from samplernn_theano.listening import server;"
-    program += "server.serve(pathlib.Path(sys.argv[1]), '127.0.0.1', 0)"
-    command = [sys.executable, "-c", program, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        address = process.stdout.readline()
-        port = int(address.split("127.0.0.1:")[1].split("/")[0])
-        assert post(port, result())[0] == 200
-        assert process.stdout.readline() == "x: accepted, 1 listener so far\n"
-        process.send_signal(how)
-        said, errors = process.communicate(timeout=10)
-    if how != signal.SIGKILL:
-        assert (process.returncode, errors) == (0, "") and "results.sqlite" in said
-        assert not list(folder.glob("results.sqlite-*"))
-    assert len(stored(folder)) == 1
-    assert analysis.summary(folder)["listeners"] == 1
+    return {"format": responses.FORMAT, "test": TEST.id, "listener": listener, "votes": votes} | times | more
 
 
 def test_projects_are_what_the_tool_demands(folder, tmp_path):
@@ -316,8 +118,9 @@ PAGES = [("0c0", "1c0", "A"), ("1c1", "2c1", "B"), ("2c2", "0c2", "Neither")]
 def test_saved_results_of_the_tool_are_read(tmp_path):
     path = tmp_path / "save-k1.xml"
     path.write_bytes(saved(PAGES))
-    expected, _ = responses.parse(json.dumps(result("k1", seconds=12.25)).encode(), TEST)
-    assert waet.read_saved(path, TEST) == expected
+    votes = [(a, b, {"A": "a", "B": "b"}.get(box, "none")) for a, b, box in PAGES]
+    expected, _ = responses.parse(json.dumps(result("k1", votes, seconds=12.25)).encode(), TEST)
+    assert waet.read_saved(path, TEST) == replace(expected, remarks=())
     path.write_bytes(saved([*PAGES[:2], ("2c2", "0c2", "")]))
     read = waet.read_saved(path, TEST)
     assert (len(read.votes), read.unanswered) == (2, 1)
@@ -354,13 +157,11 @@ def put(folder, said, name=""):
 
 
 def test_counts_by_hand(folder, tmp_path, capsys):
-    with serving(folder) as port:
-        # 3-tier (s0) beats 2-tier, RNN beats 2-tier, RNN and 3-tier are even
-        post(port, result("Ann"))
-        # the same opinions, presented the other way round
-        post(port, result("Bob", [("1c3", "0c3", "b"), ("2c1", "1c0", "a"), ("0c2", "2c2", "none")]))
+    # 3-tier (s0) beats 2-tier, RNN beats 2-tier, RNN and 3-tier are even
+    put(folder, result("Ann", [("0c0", "1c0", "a"), ("1c1", "2c1", "b"), ("2c2", "0c2", "none")]))
+    # the same opinions, presented the other way round
+    put(folder, result("Bob", [("1c3", "0c3", "b"), ("2c1", "1c0", "a"), ("0c2", "2c2", "none")]))
     put(folder, result("Cat", [("0c0", "1c0", "b"), ("0c1", "1c1", "a"), ("2c2", "0c2", "b")]))
-    capsys.readouterr()
     assert analysis.run(folder, [], tmp_path / "bars.png", tmp_path / "pairs.csv") == 0
     said = capsys.readouterr().out
     assert said.startswith("Music: 3 listeners, 9 votes\n")
@@ -420,10 +221,10 @@ def test_listeners_are_the_sampling_unit():
     assert statistics.share(8, 8, np.ones(10)) == statistics.share(8, 8, None)  # of one mind
 
 
-def test_listeners_count_once_and_other_files_are_named(folder, tmp_path, capsys):
-    with serving(folder) as port:
-        post(port, result("Ann"))
-    again = put(folder, result("Ann", [("0c0", "1c0", "b")] * 3), "again")
+def test_results_count_once_and_other_files_are_named(folder, tmp_path, capsys):
+    put(folder, result("Ann"), "1")
+    again = put(folder, result("Ann"), "again")
+    put(folder, result("Ann", "bbb"), "other")
     foreign = put(folder, {**result("Bob"), "test": "0" * 16}, "foreign")
     damaged = tmp_path / "damaged.json"
     damaged.write_text("{")
@@ -432,23 +233,68 @@ def test_listeners_count_once_and_other_files_are_named(folder, tmp_path, capsys
     code = analysis.run(folder, [again, damaged, tool, tmp_path / "missing.json", tmp_path], None, None)
     said = capsys.readouterr()
     assert code == 2
-    assert "2 listeners, 6 votes (2 duplicate results" in said.out
+    assert "3 listeners, 9 votes (2 duplicate results" in said.out
+    assert "  Ann (2) may be Ann, with other votes\n" in said.out
     for path in (foreign, damaged, tmp_path / "missing.json", tmp_path):
         assert f"samplernn: {path} is left out: " in said.err
     assert len(said.err.splitlines()) == 4
-    assert "2: 100 %" in said.out  # the first result of Ann is the one that counts
 
 
-def test_rows_of_another_test_are_left_out(folder):
-    with serving(folder) as port:
-        post(port, result("Ann"))
-    said = json.loads((folder / "test.json").read_text())
-    (folder / "test.json").write_text(json.dumps({**said, "id": "f" * 16}))
-    (folder / "key.json").write_text(json.dumps({"test": "f" * 16, "systems": NAMES}))
-    assert "another test" in analysis.summary(folder)["problems"][0]
-    with serving(folder) as port:  # who took part before may take part in this one
-        assert post(port, {**result("Ann"), "test": "f" * 16})[0] == 200
-    assert analysis.summary(folder)["listeners"] == 1
+COLUMNS = "test, listener, received, started, finished, votes, raw"
+
+
+def test_results_stored_by_earlier_versions_are_read(folder):
+    store.create(folder / store.STORE)
+    others = result("Eve") | {"test": "f" * 16}
+    with closing(sqlite3.connect(folder / store.STORE)) as database, database:
+        database.execute("DROP TABLE secret")
+        for said in (result("Ann"), result("Bob"), others):
+            row = (said["test"], said["listener"], "", said["started"], said["finished"], 3, json.dumps(said))
+            database.execute(f"INSERT INTO results ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    found = analysis.summary(folder)
+    assert (found["listeners"], found["votes"], found["checks"]) == (2, 6, [])
+    assert (
+        len(found["problems"]) == 1
+        and "row 3, is left out: This is the result of another test" in found["problems"][0]
+    )
+    assert store.add(folder / store.STORE, TEST, result("Bob") | {"token": "x"}) == ("Bob", True, 2)
+    assert store.add(folder / store.STORE, TEST, result("Eve") | {"token": "x"}) == ("Eve", False, 3)
+    assert store.add(folder / store.STORE, TEST, result("Ann", "bbb")) == ("Ann (2)", False, 4)
+
+
+NOW = int(time.time())
+UNUSUAL = {
+    "voted on 3 of 3 pairs within the 5 s of a sound": {"seconds": 0},
+    "voted on 3 of 3 pairs without playing both sounds": {"plays_b": 0},
+    "voted on pairs that are not theirs": {"votes": [("0c0", "1c0", "a")] * 3},
+    "finished in 20 s a test whose pairs took 38 s": {"finished": "2026-11-23T08:00:20.123Z"},
+    "sent the votes 9 s after opening the page, whose sounds last 30 s": {"token": f"{NOW - 9:x}-0-0"},
+    "": {"token": f"{NOW - 31:x}-0-0"},
+}
+
+
+@pytest.mark.parametrize(("said", "change"), UNUSUAL.items())
+def test_listeners_with_unusual_votes_are_flagged_and_can_be_left_out(folder, capsys, said, change):
+    own = {name: change[name] for name in ("votes", "seconds", "token", "finished") if name in change}
+    eve = result("Eve", **own)
+    for one in eve["votes"]:
+        one |= {name: value for name, value in change.items() if name in one and name != "votes"}
+    store.create(folder / store.STORE)
+    store.add(folder / store.STORE, TEST, eve)
+    with closing(sqlite3.connect(folder / store.STORE)) as database, database:
+        received = datetime.fromtimestamp(NOW, UTC).isoformat(timespec="seconds")
+        database.execute("UPDATE results SET received = ?", (received,))
+    if said:
+        with pytest.raises(DataError, match="listener has unusual votes"):
+            analysis.run(folder, [], None, None, exclude_flagged=True)
+    put(folder, result("Ann"))
+    found = analysis.summary(folder)
+    assert found["checks"] == ([f"Eve {said}"] if said else [])
+    assert (found["listeners"], found["votes"], found["excluded"]) == (2, 6, 0)
+    assert main(["listening-test", "analyse", str(folder), "--exclude", "flagged"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Music: 1 listener, 3 votes\n" if said else "Music: 2 listeners, 6 votes\n")
+    assert (f"Unusual votes (1 listener left out):\n  Eve {said}\n" in out) == bool(said)
 
 
 def test_without_votes_there_is_a_sentence(tmp_path):
