@@ -40,7 +40,7 @@ def serve(folder: Path, host: str, port: int, url: str = "") -> None:
             say(f"The listening test is at {server.url} (Ctrl-C to stop)", sys.stdout)
             if server.tokens.invited:
                 n = count_of(len(server.tokens.invited), "link")
-                say(f"Only who has one of the {n} in {folder / links.LINKS} can take part.", sys.stdout)
+                say(f"Only those with one of the {n} in {folder / links.LINKS} can take part.", sys.stdout)
             server.serve_forever()
         say(server.describe(), sys.stdout)
     finally:
@@ -184,7 +184,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "samplernn"
     sys_version = ""
     timeout = 30.0  # seconds to wait for the client to send something
-    header_timeout = 30.0  # seconds for all headers of a request
+    header_timeout = 60.0  # seconds for all headers of a request, however often it does
     body_timeout = 120.0  # seconds for its content
     answer_timeout = 600.0  # seconds for a whole answer: a page of megabytes on a slow line
 
@@ -199,7 +199,7 @@ class Handler(BaseHTTPRequestHandler):
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         own = _split(self.server.url)
         if not links.is_own(_split(f"//{host}").hostname or "", {*self.server.names, own.hostname or ""}):
-            message = "The server does not know the name in its address; see --url of listening-test serve."
+            message = "Open the address that the server printed, or start it with --url and this address."
             self._answer(HTTPStatus.MISDIRECTED_REQUEST, message)
             return True
         if origin is not None and _split(origin).netloc.lower() not in (host.lower(), own.netloc.lower()):
