@@ -21,6 +21,7 @@ from typing import Any
 
 from samplernn_theano.errors import OutputError
 from samplernn_theano.utils.files import LOCK, OWNER, write_error_message, write_text
+from samplernn_theano.utils.text import parse_json
 
 
 class Run:
@@ -180,8 +181,27 @@ def read_log(run: Run, start: int = 0) -> list[dict[str, Any]]:
         log.seek(start)
         for line in log.read().decode("utf-8", errors="replace").splitlines():
             with suppress(ValueError):
-                records.append(json.loads(line))
-    return [record for record in records if isinstance(record, dict) and "event" in record]
+                records.append(parse_json(line))
+    return [record for record in records if _is_record(record)]
+
+
+COUNTS = ("iteration", "epoch", "parameters")
+COSTS = ("nll_bits", "minibatch", "train", "valid", "test", "best_valid", "best_test")
+SECONDS = ("seconds", "valid_seconds", "test_seconds", "wall_seconds")
+
+
+def _is_record(record: Any) -> bool:
+    """True if these are the values of an event, whose numbers are numbers."""
+    if not isinstance(record, dict) or not isinstance(record.get("event"), str):
+        return False
+    counts, seconds, costs = (
+        [record[name] for name in names if record.get(name) is not None] for names in (COUNTS, SECONDS, COSTS)
+    )
+    return (
+        all(type(value) is int and 0 <= value < 2**63 for value in counts)
+        and all(type(value) in (int, float) and 0 <= value < 2**63 for value in seconds)
+        and all(type(value) is float or type(value) is int and abs(value) < 2**63 for value in costs)
+    )
 
 
 def evaluations(run: Run) -> list[dict[str, Any]]:

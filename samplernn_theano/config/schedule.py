@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from samplernn_theano.config.field_types import wrong_type
 from samplernn_theano.config.hyperparameters import HyperParameters
 from samplernn_theano.errors import HyperParameterError
 
@@ -18,7 +19,7 @@ class Schedule:
     """
 
     max_iters: int | None = None
-    max_epochs: int | None = None
+    max_epochs: float | None = None
     max_minutes: float | None = None
     monitor_iters: int = 10_000
     monitor_minutes: float = 90.0
@@ -30,7 +31,9 @@ class Schedule:
     learning_rate: float | None = None  # of Adam; None: the original's for the family
 
     def __post_init__(self) -> None:
-        """Raise HyperParameterError if the learning rate, a limit or an interval is not positive."""
+        """Raise HyperParameterError if the learning rate, a limit or an interval is not a positive number."""
+        if wrong := wrong_type(self):
+            raise HyperParameterError(wrong)
         for name, value in vars(self).items():
             if value is not None and not (value > 0 or name in ("n_seqs", "sample_seconds") and value == 0):
                 flag = "--" + name.replace("_", "-")
@@ -77,6 +80,15 @@ class Progress:
     cost_count: int = 0
     eval_due: bool = False  # at this iteration, and not done yet
     evals_without_improvement: int = 0  # since the best evaluation
+
+    def __post_init__(self) -> None:
+        """Raise HyperParameterError if a value has the wrong type, or a count or a time is negative."""
+        if wrong := wrong_type(self):
+            raise HyperParameterError(wrong)
+        for name, value in vars(self).items():
+            at_least = {"batches_per_epoch": 1, "seconds": 0.0}.get(name, 0 if type(value) is int else None)
+            if at_least is not None and not value >= at_least:
+                raise HyperParameterError(f"{name} is {value}; it must be at least {at_least}.")
 
 
 def is_lower(cost: float, lowest: float | None) -> bool:

@@ -1,16 +1,18 @@
 """The settings of a run: what its settings.json and its checkpoints store, and how it is read again."""
 
-import json
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.config.field_types import wrong_type
 from samplernn_theano.config.flags import format_value, read_settings
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters, as_stored
 from samplernn_theano.config.schedule import Schedule, original_schedule, stored_schedule
 from samplernn_theano.errors import DataError, HyperParameterError
+from samplernn_theano.utils.text import parse_json
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,13 @@ class Options:
     # Of the samples of evaluations; None: on a GPU the backend that trains there, else the fastest sampler.
     sampling_backend: str | None = None
     tensorboard: bool = False  # also write the run for TensorBoard
+
+    def __post_init__(self) -> None:
+        """Raise HyperParameterError if a value has the wrong type, or a weight is no weight."""
+        if wrong := wrong_type(self):
+            raise HyperParameterError(wrong)
+        if not 0 <= self.ip_weight < math.inf:
+            raise HyperParameterError(f"--ip-weight is {self.ip_weight}; it must be a number of at least 0.")
 
 
 def check_options(options: Options, learning_rate: float) -> None:
@@ -54,21 +63,52 @@ class RunSettings:
     exp: str | None = None  # name of the experiment in a run with the original's layout
 
 
+STORED: dict[str, type | tuple[type, ...]] = {
+    **{"family": str, "hyperparameters": dict, "schedule": dict, "data": str, "data_sha256": dict},
+    **{"exp": str, "which_set": str, "original_layout": bool, "versions": dict, "command": str},
+    **{"git_revision": str, "devices": str, "learning_rate": (int, float)},
+}
+"""Types of the entries of a run's settings; an entry that is null is missing."""
+
+
+def check_stored(settings: Any) -> dict[str, Any]:
+    """The settings of a file; HyperParameterError if an entry has another type, or an invalid value."""
+    if not isinstance(settings, dict):
+        raise HyperParameterError(f"they are {reprlib.repr(settings)}, not names and values.")
+    for name, kind in STORED.items():
+        value = settings.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise HyperParameterError(f"{name} is {reprlib.repr(value)}.")
+    stored_options(settings)
+    schedule = stored_schedule(settings)
+    Schedule(**{own.name: schedule[own.name] for own in fields(Schedule) if own.name in schedule})
+    return settings
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Settings in the file `path`, or in the run folder `path`, unchecked except for the family."""
+    """Settings in the file `path`, or in the run folder `path`, with entries of the right types."""
     path = path / "settings.json" if path.is_dir() else path
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"it is damaged ({error})"
         raise HyperParameterError(f"The settings {path} cannot be read: {reason}.") from error
     family = settings.get("family") if isinstance(settings, dict) else None
     if str(family) not in FAMILIES:
         raise HyperParameterError(
-            f"{path} does not hold the settings of a run: its family is {family!r}, none of "
+            f"{path} does not hold the settings of a run: its family is {reprlib.repr(family)}, none of "
             f"{', '.join(FAMILIES)}."
         )
-    return settings
+    try:
+        return check_stored(settings)
+    except HyperParameterError as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> HyperParameterError:
+    return HyperParameterError(
+        f"The settings {path} are damaged, or were written by another version: {error}"
+    )
 
 
 def read(path: Path, data: Path | None = None) -> RunSettings:
@@ -78,35 +118,20 @@ def read(path: Path, data: Path | None = None) -> RunSettings:
     if data is None and not settings.get("data"):
         raise DataError(f"{path} does not name a data set; give one with --data.")
     try:
-        if "hyperparameters" not in settings:
+        if not settings.get("hyperparameters"):
             raise HyperParameterError("there are no hyper-parameters.")
-        for name in ("hyperparameters", "schedule", "data_sha256"):
-            if not isinstance(settings.get(name, {}), dict):
-                raise HyperParameterError(f"{name} is {settings[name]!r}.")
         stored = as_stored(settings["family"], settings["hyperparameters"])
         texts = [f"{name}={format_value(value)}" for name, value in stored.items() if value is not None]
+        schedule = vars(original_schedule(family)) | stored_schedule(settings)
+        if unknown := schedule.keys() - vars(Schedule()).keys():
+            raise HyperParameterError(f"{min(unknown)} is unknown.")
         return RunSettings(
             hp=family(**read_settings(family, texts)),
-            schedule=_checked(Schedule, vars(original_schedule(family)) | stored_schedule(settings)),
-            options=_checked(Options, vars(stored_options(settings))),
+            schedule=Schedule(**schedule),
+            options=stored_options(settings),
             data=data or Path(settings["data"]),
-            data_sha256=settings.get("data_sha256", {}),
+            data_sha256=settings.get("data_sha256") or {},
             exp=settings.get("exp") if settings.get("original_layout") else None,
         )
-    except (HyperParameterError, TypeError) as error:
-        raise HyperParameterError(
-            f"The settings {path} are damaged, or were written by another version: {error}"
-        ) from error
-
-
-def _checked[T](kind: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass of these values; HyperParameterError if one is unknown or of another type."""
-    types: dict[str, Any] = {own.name: own.type for own in fields(kind)}  # type: ignore[arg-type]
-    for name, value in values.items():
-        if name not in types:
-            raise HyperParameterError(f"{name} is unknown.")
-        of_number = isinstance(0.5, types[name])  # written as 1 or as 1.0
-        wrong_bool = isinstance(value, bool) and types[name] is not bool
-        if wrong_bool or not isinstance(value, types[name] | int if of_number else types[name]):
-            raise HyperParameterError(f"{name} is {value!r}.")
-    return kind(**values)
+    except HyperParameterError as error:
+        raise _damaged(path, error) from error

@@ -1,9 +1,10 @@
-"""Text for a terminal: tables, durations, escaped control characters."""
+"""Text: tables, durations and escaped control characters for a terminal, and JSON."""
 
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 
 def say(message: str, file: TextIO | None = None) -> None:
@@ -38,3 +39,11 @@ def format_duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.2f} h"
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON; ValueError if it is none, also if it is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

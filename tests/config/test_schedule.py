@@ -1,8 +1,10 @@
 """The schedule of a run: the original's, and those stored by this version and earlier ones."""
 
+import json
 from dataclasses import asdict
 from math import inf, nan
 
+import numpy as np
 import pytest
 
 from samplernn_theano.config.hyperparameters import FAMILIES
@@ -24,11 +26,42 @@ def test_wavenet_is_trained_otherwise(family):
     assert (schedule.learning_rate, schedule.max_minutes, schedule.n_seqs) == expected
 
 
-@pytest.mark.parametrize("values", [{"learning_rate": 0.0}, {"max_iters": 0}, {"monitor_minutes": -1.0}])
-def test_what_must_be_positive(values):
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        *((name, 0, "must be a positive number") for name in ("max_iters", "max_epochs", "keep", "patience")),
+        *((name, -1, "must be a positive number") for name in ("max_iters", "monitor_minutes", "n_seqs")),
+        *((name, nan, "must be a positive number") for name in ("max_minutes", "sample_seconds")),
+        *((name, nan, "must be a whole number") for name in ("max_iters", "n_seqs")),
+        *(
+            (name, True, "must be a (whole )?number")
+            for name in ("max_iters", "max_minutes", "learning_rate")
+        ),
+        *((name, "5", "must be a (whole )?number") for name in ("max_iters", "save_minutes", "max_epochs")),
+        *((name, [5], "must be a (whole )?number") for name in ("keep", "monitor_minutes")),
+        *((name, 1.5, "must be a whole number") for name in ("max_iters", "patience", "n_seqs")),
+        *((name, None, "must be a (whole )?number") for name in ("keep", "save_minutes")),
+        ("learning_rate", 0.0, "must be a positive number"),
+    ],
+)
+def test_values_that_are_none_of_a_schedule(name, value, message):
+    with pytest.raises(HyperParameterError, match=f"^--{name.replace('_', '-')} is .*; it {message}[^\n]*$"):
+        Schedule(**{name: value})
+
+
+def test_numbers_of_numpy_are_stored_as_those_of_python():
+    schedule = Schedule(max_iters=np.int64(5), max_minutes=np.float32(0.5), max_epochs=1.5)
+    assert json.loads(json.dumps(asdict(schedule))) == asdict(Schedule(5, 1.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"iteration": "5"}, {"iteration": -1}, {"seconds": nan}, {"batches_per_epoch": 0}, {"eval_due": 1}],
+)
+def test_progress_that_cannot_be(values):
     (name,) = values
-    with pytest.raises(HyperParameterError, match=f"--{name.replace('_', '-')} is"):
-        Schedule(**values)
+    with pytest.raises(HyperParameterError, match=f"{name.replace('_', '.')} is"):
+        Progress(**values)
 
 
 def test_stored_schedules():

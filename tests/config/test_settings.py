@@ -72,21 +72,26 @@ def test_an_rnn_gmm_of_an_earlier_version_is_read(tmp_path):
     [
         ({"family": "four_tier"}, "family is 'four_tier', none of three_tier,"),
         ({"family": ["three_tier"]}, r"family is \['three_tier'\], none of"),
-        ({"hyperparameters": None}, "hyperparameters is None"),
+        ({"hyperparameters": None}, "there are no hyper-parameters"),
         ({"hyperparameters": {"novelty": 1}}, "unrecognized arguments: --novelty=1"),
         ({"hyperparameters": {"weight_norm": "maybe"}}, "'maybe' is neither True nor False"),
         ({"hyperparameters": {"dim": 16.5}}, "--dim: invalid int value: '16.5'"),
         ({"hyperparameters": {"seq_len": 100}}, "--seq_len 100 is not a multiple"),
         ({"schedule": [1]}, r"schedule is \[1\]"),
         ({"schedule": {"novelty": 1}}, "novelty is unknown"),
-        ({"schedule": {"max_iters": "12"}}, "max_iters is '12'"),
+        ({"schedule": {"max_iters": "12"}}, "--max-iters is '12'; it must be a whole number or None"),
         ({"schedule": {"keep": 1.5}}, "keep is 1.5"),
         ({"schedule": {"keep": True}}, "keep is True"),
-        ({"schedule": {"save_minutes": None}}, "save_minutes is None"),
+        ({"schedule": {"save_minutes": None}}, "--save-minutes is None; it must be a number"),
         ({"schedule": {"learning_rate": -1}}, "--learning-rate is -1"),
         ({"seed": "five"}, "seed is 'five'"),
         ({"backend": 1}, "backend is 1"),
-        ({"data": 5}, "settings.json are damaged"),
+        ({"data": 5}, "settings.json are damaged.*data is 5"),
+        ({"versions": [0] * 1000}, r"versions is \[0, 0, 0, 0, 0, 0, ...\]"),
+        ({"original_layout": "False"}, "original_layout is 'False'"),
+        ({"tensorboard": "no"}, "--tensorboard is 'no'; it must be True or False"),
+        ({"ip_weight": -1}, "--ip-weight is -1"),
+        ({"schedule": {"max_minutes": float("nan")}}, "--max-minutes is nan; it must be a positive number"),
     ],
 )
 def test_errors_name_the_file_and_the_entry(tmp_path, changes, message):
@@ -98,7 +103,13 @@ def test_errors_name_the_file_and_the_entry(tmp_path, changes, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "it is damaged"), ("[]", "its family is None"), ("", "it is damaged"), (None, "No such file")],
+    [
+        ("{", "it is damaged"),
+        ("[" * 10**5, "it is nested too deeply"),
+        ("[]", "its family is None"),
+        ("", "it is damaged"),
+        (None, "No such file"),
+    ],
 )
 def test_what_is_no_settings_file(tmp_path, text, message):
     path = tmp_path / "settings.json"

@@ -1,0 +1,29 @@
+"""The types of the fields of a dataclass, whose values may come from a file or from a user's program."""
+
+import reprlib
+from dataclasses import fields
+from types import NoneType
+from typing import Any, get_args
+
+MEANING = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", NoneType: "None"}
+
+
+def wrong_type(instance: Any, hyphens: bool = True) -> str:
+    """A message on a field with a value of another type, or ""; scalars of NumPy become Python's.
+
+    Fields of other types than a truth value, a number and a text are not checked. In flags the names have
+    `hyphens` in place of underscores.
+    """
+    for own in fields(instance):
+        kinds = get_args(own.type) or (own.type,)
+        if not set(kinds) <= MEANING.keys():
+            continue
+        value = getattr(instance, own.name)
+        if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+            value = value.item()
+            object.__setattr__(instance, own.name, value)
+        if type(value) not in ({*kinds, int} if float in kinds else kinds):
+            flag = own.name.replace("_", "-") if hyphens else own.name
+            what = " or ".join(MEANING[kind] for kind in kinds)
+            return f"--{flag} is {reprlib.repr(value)}; it must be {what}."
+    return ""
