@@ -10,6 +10,7 @@ from samplernn_theano.checkpoints import npz
 from samplernn_theano.checkpoints.load import LoadedModel, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples, write_log
+from samplernn_theano.config.hyperparameters import to_store
 from samplernn_theano.config.schedule import Progress, best_of, original_learning_rate
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import pickles, results_folder, tags
@@ -42,10 +43,12 @@ def resume_checkpoint(
     records = evaluations_of(results_folder.to_python_numbers(resume.log), names)
     model = read_checked(resume.params, settings)
     if model.assumed:
-        unknown = " ".join(f"--set {name}=..." for name in model.assumed)
+        unknown = " ".join(f"--set {name}={getattr(model.hp, name)}" for name in model.assumed)
+        why = "args.pkl is missing, and the folder was renamed"
+        if model.of_fork:
+            why = f"{model.of_fork} is none of the original's, which has the values below"
         raise CheckpointError(
-            f"Some hyper-parameters of {tree.folder} are unknown (args.pkl is missing, and the folder was "
-            f"renamed); give them: {unknown}"
+            f"Some hyper-parameters of {tree.folder} are unknown ({why}); give them, such as {unknown}"
         )
     return _checkpoint(model, _progress(records), _settings(model, tree.folder, which_set))
 
@@ -62,6 +65,11 @@ def last_checkpoint(run: Run, hyperparameters: Sequence[str] = ()) -> tuple[Chec
     try:
         return npz.load(run.last), False
     except CheckpointError as error:
+        if run.settings.exists() and not run.has_checkpoint:
+            raise CheckpointError(
+                f"{run.folder} has no checkpoint yet; start it again with samplernn train (the command is in "
+                f"{run.settings})."
+            ) from error
         if not run.best.exists():
             raise
         raise CheckpointError(
@@ -142,11 +150,13 @@ def _settings(model: LoadedModel, source: Path, which_set: str | None) -> dict[s
     tree = ResultTree(model.path.resolve().parent.parent)
     settings: dict[str, Any] = {
         "family": model.hp.family,
-        "hyperparameters": asdict(model.hp),
+        "hyperparameters": to_store(model.hp),
         "learning_rate": original_learning_rate(type(model.hp)),
         "which_set": which_set,
         "converted_from": str(source),
     }
+    if model.assumed or model.of_fork:
+        settings |= {"assumed": list(model.assumed), "of_fork": model.of_fork}
     if model.source in ("args.pkl", "the folder's name"):
         found = results_folder.settings(tree)
         settings |= {"learning_rate": found.learning_rate, "which_set": which_set or found.which_set}
@@ -199,4 +209,7 @@ def _progress_of_file(path: Path) -> Progress:
 
 def _assumed(model: LoadedModel) -> str:
     remedy = "assumed as in the authors' best model, give others with --set."
-    return f" Unknown hyper-parameters: {', '.join(model.assumed)}; {remedy}" if model.assumed else ""
+    text = f" {model.of_fork[:1].upper()}{model.of_fork[1:]} is none of the original's." * bool(model.of_fork)
+    if model.left_out:
+        text += f" Left out, because they are no arrays: {', '.join(model.left_out)}."
+    return text + f" Unknown hyper-parameters: {', '.join(model.assumed)}; {remedy}" * bool(model.assumed)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.checkpoints import load, npz
 from samplernn_theano.checkpoints.load import LoadedModel
+from samplernn_theano.config.flags import unabbreviated
 from samplernn_theano.config.hyperparameters import (
     HyperParameters,
     OneTier,
@@ -26,7 +27,6 @@ from samplernn_theano.errors import CheckpointError, SampleRNNError
 from samplernn_theano.original import pickles, results_folder
 from samplernn_theano.original.results_folder import LOG_KEYS, RESUMED, ResultTree
 from samplernn_theano.original.tags import SCRIPTS, read_argv, read_params_name
-from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import escape_control_characters, format_duration, format_table
 
 BEST = "assumed (preset best)"  # the source of a hyper-parameter that no file contains
@@ -100,13 +100,18 @@ def _of_log(key: str, value: Any) -> str:
 
 def _command_line(path: Path, argv: Sequence[str]) -> list[str]:
     lines = [f"{path.name}: a command line of the original", "  " + " ".join(argv)]
-    family = next((family for family, script in SCRIPTS.items() if Path(script).name in argv[0]), None)
-    if family is None:
-        return [*lines, f"  {argv[0]} is not a script of the original."]
+    families = {Path(script).stem: family for family, script in SCRIPTS.items()}
+    stem = next((stem for stem in families if stem in argv[0]), None)  # also two_tier32k.py, of a fork
+    if stem is None or f"{stem}.py" not in argv[0]:
+        lines.append(f"  {argv[0]} is not a script of the original.")
+    if stem is None:
+        return lines
+    family = families[stem]
     try:
         hp, which_set = read_argv(argv, family, "It")
     except CheckpointError as error:
         return [*lines, f"  {error}"]
+    argv = unabbreviated(type(hp), argv)
     given = [f"{own.name} {getattr(hp, own.name)}" for own in fields(hp) if _is_given(own, argv)]
     return [*lines, f"  {family} on the data set {which_set}: {', '.join(given)}"]
 
@@ -118,6 +123,13 @@ def _is_given(own: Any, argv: Sequence[str]) -> bool:
 def _model(model: LoadedModel) -> list[str]:
     kind = "checkpoint" if model.checkpoint else "model of the original"
     lines = [f"{model.path.name}: {model.hp.family} {kind}", *_progress(model), *_origin(model)]
+    if model.left_out:
+        lines.append(f"Left out, because they are no arrays: {', '.join(model.left_out)}.")
+    if model.of_fork:
+        lines.append(
+            f"{model.of_fork} is none of the original's; if its feeder does otherwise, open the model"
+        )
+        lines.append("with --set normalisation=none, --set rate=32000 or what else it does.")
     arrays, trained = dict(model.parameters), None
     never = _never_trained(arrays)
     try:
@@ -178,13 +190,15 @@ def _as_text(value: Any) -> str:
 
 def _source(model: LoadedModel, own: Any) -> str:
     if model.checkpoint:
-        return "the checkpoint"
+        return BEST if own.name in model.assumed else "the checkpoint"
+    if own.name in model.assumed:
+        return BEST
     if own.metadata.get("ours"):
-        return "fixed in the original"
+        return "fixed in the original" if getattr(model.hp, own.name) == own.default else "model_settings.txt"
     if model.source == "names and shapes":
-        return BEST if own.name in model.assumed else model.source
+        return model.source
     if model.source == "args.pkl":
-        given = _is_given(own, pickles.read(_tree(model).args))
+        given = _is_given(own, unabbreviated(type(model.hp), pickles.read(_tree(model).args)))
     else:
         given = f"-{own.name}" in _tree(model).folder.name
     return model.source if given else BEST
@@ -195,26 +209,34 @@ def _tree(model: LoadedModel) -> ResultTree:
 
 
 def tiers(hp: HyperParameters) -> list[list[str]]:
-    """Name and description of each tier, the slowest first; durations at 16 kHz."""
+    """Name and description of each tier, the slowest first."""
     output = f"mixture of {hp.n_components} Gaussians" if isinstance(hp, RealValued) else ""
     if isinstance(hp, Quantised):
         output = f"softmax over {hp.q_levels} {hp.q_type} levels"
     if isinstance(hp, WaveNet):
         last = 2 ** (hp.dilation_layers_per_block - 1)
         layers = f"{hp.wavenet_blocks} x {hp.dilation_layers_per_block} gated layers of {hp.dim} channels"
-        rows = [["layers", f"{layers}, dilations 1 to {last}"], ["receptive field", _samples(hp.overlap)]]
+        rows = [
+            ["layers", f"{layers}, dilations 1 to {last}"],
+            ["receptive field", _samples(hp.overlap, hp.rate)],
+        ]
         return [*rows, ["output", output]]
     if isinstance(hp, Tiered):
-        rows = [[tier.name, f"frames of {_samples(tier.frame_size)}, {_layers(hp)}"] for tier in hp.tiers]
+        rows = [
+            [tier.name, f"frames of {_samples(tier.frame_size, hp.rate)}, {_layers(hp)}"] for tier in hp.tiers
+        ]
         rows += [["SampleLevel", _reads(hp)]]
     else:
         embedded = f", embedded in {hp.emb_size}" if isinstance(hp, OneTier) else ""
-        rows = [["SampleLevel", f"reads {_samples(hp.overlap)} at each step{embedded}"], ["", _layers(hp)]]
+        rows = [
+            ["SampleLevel", f"reads {_samples(hp.overlap, hp.rate)} at each step{embedded}"],
+            ["", _layers(hp)],
+        ]
     return [*rows, ["", f"perceptron, {output}"]]
 
 
-def _samples(n: int) -> str:
-    return f"{n:,} sample{'s' * (n > 1)} ({1000 * n / SAMPLE_RATE:.4g} ms)"
+def _samples(n: int, rate: int) -> str:
+    return f"{n:,} sample{'s' * (n > 1)} ({1000 * n / rate:.4g} ms)"
 
 
 def _layers(hp: Recurrent) -> str:

@@ -1,7 +1,7 @@
 """Load a model from a checkpoint of this package or from files of the original."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from samplernn_theano.original import pickles, results_folder
 from samplernn_theano.original.infer_hyperparameters import infer
 from samplernn_theano.original.results_folder import ResultTree
 
+FEEDER = ("normalisation", "rate")  # hyper-parameters that forks of the original change in its feeder
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -31,6 +33,8 @@ class LoadedModel:
     source: str  # of hp: the checkpoint, args.pkl, the folder's name, or names and shapes
     assumed: Sequence[str] = ()  # unknown hyper-parameters, with the values of the authors' best models
     checkpoint: npz.Checkpoint | None = None  # None for the original's files
+    of_fork: str = ""  # what shows that a fork of the original trained it: its script, its data set
+    left_out: Sequence[str] = ()  # entries of a file of the original that are no arrays
 
 
 def find(path: str | Path) -> Path:
@@ -84,26 +88,49 @@ def build(model: LoadedModel) -> Graph:
 
 def _read_ours(path: Path, settings: Sequence[str]) -> LoadedModel:
     checkpoint = npz.load(path)
-    hp = replace(checkpoint.hp, **read_settings(type(checkpoint.hp), settings))
-    return LoadedModel(path, hp, checkpoint.parameters, "the checkpoint", checkpoint=checkpoint)
+    given, known = read_settings(type(checkpoint.hp), settings), checkpoint.settings
+    hp, of_fork = replace(checkpoint.hp, **given), str(known.get("of_fork", ""))
+    stored = known.get("assumed")  # when it was converted
+    names = stored if isinstance(stored, list) else []
+    assumed = [own.name for own in fields(hp) if own.name in names and own.name not in given]
+    return LoadedModel(path, hp, checkpoint.parameters, "the checkpoint", assumed, checkpoint, of_fork)
 
 
 def _read_original(path: Path, settings: Sequence[str]) -> LoadedModel:
-    parameters: Any = pickles.read(path)
-    if not isinstance(parameters, dict) or not all(isinstance(v, np.ndarray) for v in parameters.values()):
-        raise CheckpointError(f"{path} is not a file of parameters: it is not a dictionary of arrays.")
-    if not parameters:
-        raise CheckpointError(f"{path} holds no parameters.")
-    parameters = {name: np.asarray(value, np.float32) for name, value in parameters.items()}
+    parameters, left_out = _arrays(path)
     tree = ResultTree(path.resolve().parent.parent)
     if path.resolve().parent == tree.params and (found := _stored_hyperparameters(tree)):
-        hp = replace(found, **read_settings(type(found), settings))
-        return LoadedModel(path, hp, parameters, "args.pkl" if tree.args.exists() else "the folder's name")
-    inferred = infer(parameters)
-    family = FAMILIES[inferred.family]
-    given = read_settings(family, settings)
-    assumed = [name for name in inferred.unknown if name not in given]
-    return LoadedModel(path, family(**inferred.known | given), parameters, "names and shapes", assumed)
+        source = "args.pkl" if tree.args.exists() else "the folder's name"
+        given, rate = read_settings(type(found), settings), results_folder.stated_rate(tree)
+        known: dict[str, Any] = {"rate": rate} if rate != found.rate else {}
+        of_fork = results_folder.of_fork(tree)
+        assumed = [name for name in FEEDER if of_fork and name not in known | given]
+        hp = replace(found, **known | given)
+    else:
+        inferred, source, of_fork = infer(parameters), "names and shapes", ""
+        given = read_settings(FAMILIES[inferred.family], settings)
+        assumed = [name for name in (*inferred.unknown, *FEEDER) if name not in given]
+        hp = FAMILIES[inferred.family](**inferred.known | given)
+    return LoadedModel(path, hp, parameters, source, assumed, of_fork=of_fork, left_out=left_out)
+
+
+def _arrays(path: Path) -> tuple[dict[str, NDArray], list[str]]:
+    """The arrays in a file of the original, and the names of its other entries."""
+    content = pickles.read(path)
+    if not isinstance(content, dict):
+        kind = "a list" if isinstance(content, list | tuple) else "a single value"
+        raise CheckpointError(
+            f"{path} is not a file of parameters: it holds {kind}, not a dictionary of arrays by name."
+        )
+    arrays = {k: np.asarray(v, np.float32) for k, v in content.items() if isinstance(v, np.ndarray)}
+    if not arrays:
+        what = (
+            "is not a file of parameters: it is not a dictionary of arrays"
+            if content
+            else "holds no parameters"
+        )
+        raise CheckpointError(f"{path} {what}.")
+    return arrays, [name for name in content if name not in arrays]
 
 
 def _stored_hyperparameters(tree: ResultTree) -> HyperParameters | None:

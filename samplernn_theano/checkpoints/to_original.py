@@ -1,6 +1,7 @@
 """Export parameters and runs to the original's formats."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,16 +110,14 @@ def _argv(model: LoadedModel, which_set: str, exp: str | None, unnamed: str) -> 
     `unnamed` is the name of the experiment if neither `exp` nor the run has one.
     """
     hp, known = model.hp, model.checkpoint.settings if model.checkpoint else {}
+    stored = known.get("original_argv")
+    if stored and exp in (None, experiment(stored)):
+        with suppress(CheckpointError):
+            if tags.read_argv(stored, hp.family, "") == (hp, which_set):
+                return stored
     try:
         if isinstance(hp, Quantised) and hp.q_type == "a-law":
             raise HyperParameterError("The original cannot compute --q_type a-law; choose linear or mu-law.")
-        argv = tags.original_argv(hp, which_set, exp or known.get("exp") or unnamed)
+        return tags.original_argv(hp, which_set, exp or known.get("exp") or unnamed)
     except HyperParameterError as error:
         raise HyperParameterError(f"{model.path} cannot be converted: {error}") from error
-    stored = known.get("original_argv")
-    if not stored or not stored[0].endswith(tags.SCRIPTS[hp.family]) or exp not in (None, experiment(stored)):
-        return argv
-    try:
-        return stored if tags.read_argv(stored, hp.family, "") == (hp, which_set) else argv
-    except CheckpointError:
-        return argv

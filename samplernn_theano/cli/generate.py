@@ -12,7 +12,6 @@ from samplernn_theano.cli.options import MODEL, add, add_backend, add_command, a
 from samplernn_theano.config.argument_types import positive, positive_int, seed
 from samplernn_theano.config.schedule import original_schedule
 from samplernn_theano.errors import HyperParameterError
-from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 if TYPE_CHECKING:  # slow modules are imported when the command runs
     from samplernn_theano.config.hyperparameters import HyperParameters
@@ -53,7 +52,7 @@ def add_generate(commands: Any) -> None:
     output = parser.add_argument_group("output")
     text = (
         "folder of the sound files (default: samples in the run), or - to write one sequence to standard "
-        "output as raw PCM (mono, 16 kHz, 16-bit, little-endian)"
+        "output as raw PCM (mono, 16-bit, little-endian, of the model's rate: 16 kHz)"
     )
     add(output, "--out", text, Path)
     output.add_argument(
@@ -84,7 +83,7 @@ def _generate(a: argparse.Namespace) -> int:
     from samplernn_theano.generation import write
 
     model = load.read(a.checkpoint, a.set)
-    to_stdout = str(a.out) == "-"
+    to_stdout, rate = str(a.out) == "-", model.hp.rate
     log = partial(print, file=sys.stderr if to_stdout else sys.stdout, flush=True)
     log(score_report.describe_model(model))
     request, n_samples = _request(a, model.hp)
@@ -100,7 +99,7 @@ def _generate(a: argparse.Namespace) -> int:
         with suppress(BrokenPipeError):  # the player has ended
             write.stream(model, request, n_samples, sys.stdout.buffer, not a.without_prime, log)
         return 0
-    reference = {str(path): audio.read_mono(path)[: write.MINUTE].copy() for path in a.beside}
+    reference = {str(path): audio.read_mono(path, rate)[: write.MINUTE * rate].copy() for path in a.beside}
     output = write.name_files(model, request, a.out or write.default_folder(model.path), a.format)
     write.check_overwrite(output, a.overwrite)
     record, n_generated, seconds = write.write_samples(
@@ -115,7 +114,7 @@ def _generate(a: argparse.Namespace) -> int:
         reference=reference,
         log=log,
     )
-    _report(record, n_generated, seconds, output)
+    _report(record, n_generated, seconds, output, rate)
     return 0
 
 
@@ -124,9 +123,9 @@ def _request(a: argparse.Namespace, hp: "HyperParameters") -> tuple["Request", i
     from samplernn_theano.generation import like_original
     from samplernn_theano.generation.request import Request
 
-    n_samples, silent = max(1, round(a.seconds * SAMPLE_RATE)), range(0)
+    n_samples, silent = max(1, round(a.seconds * hp.rate)), range(0)
     if a.silence:
-        silent = range(*(round(t * SAMPLE_RATE) for t in a.silence))
+        silent = range(*(round(t * hp.rate) for t in a.silence))
         if silent.start >= n_samples:
             raise HyperParameterError(
                 f"--silence {a.silence[0]:g}:{a.silence[1]:g} starts after the end; give more --seconds."
@@ -158,13 +157,13 @@ def _request(a: argparse.Namespace, hp: "HyperParameters") -> tuple["Request", i
     return request, n_samples
 
 
-def _report(record: "Record", n_generated: int, seconds: float, output: "OutputFiles") -> None:
+def _report(record: "Record", n_generated: int, seconds: float, output: "OutputFiles", rate: int) -> None:
     """Print the speed, and the files with their loudness."""
     sounds, speed = record.sounds, n_generated / seconds
-    n, length = len(sounds), n_generated / SAMPLE_RATE
+    n, length = len(sounds), n_generated / rate
     print(
         f"{n} x {length:.2f} s of sound in {seconds:.1f} s with compilation and writing: "
-        f"{speed:,.0f} steps/s, {n * speed / SAMPLE_RATE:.2f} times real time"
+        f"{speed:,.0f} steps/s, {n * speed / rate:.2f} times real time"
     )
     for sound in sorted(sounds, key=lambda sound: sound.nll_bits or 0)[:MAX_LISTED]:
         bits = "" if sound.nll_bits is None else f", {sound.nll_bits:.4f} bits per sample"

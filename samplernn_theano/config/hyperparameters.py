@@ -6,14 +6,17 @@ authors' best models where they are known; `samplernn_theano.config.presets` has
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, NamedTuple
 
+from samplernn_theano.config.field_types import wrong_type
 from samplernn_theano.errors import HyperParameterError
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 Sizes = tuple[int, ...]
 
 OURS = {"ours": True}  # metadata of a hyper-parameter that the original does not have
+OF_FORKS = {**OURS, "of_forks": True}  # that no run of this package has, but models of forks
 CHOICES = {
     "rnn_type": ("GRU", "LSTM"),
     "q_type": ("linear", "mu-law", "a-law"),
@@ -44,6 +47,7 @@ class Common:
 
     dim: int = 1024  # D; the channels of WaveNet
     batch_size: int = 128  # B
+    rate: int = field(default=SAMPLE_RATE, metadata=OF_FORKS)  # of the recordings, in Hz
 
     @property
     def seq_len(self) -> int:
@@ -66,6 +70,8 @@ class Common:
             if choices and value not in choices:
                 listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
                 raise HyperParameterError(f"--{own.name} {value} is unknown; choose {listed}.")
+        if wrong := wrong_type(self, hyphens=False):
+            raise HyperParameterError(wrong)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +86,6 @@ class Recurrent(Common):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_rnn > 5:
-            raise HyperParameterError(f"--n_rnn {self.n_rnn} is out of range; choose 1 to 5 layers.")
         if self.skip_conn and self.n_rnn == 1:
             raise HyperParameterError(
                 "--skip_conn True needs at least two recurrent layers; set --n_rnn 2, or --skip_conn False."
@@ -261,8 +265,13 @@ class KTier(SampleRNN):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "frame_sizes", tuple(self.frame_sizes))  # a list if read from a file
-        if not self.frame_sizes or not all(type(size) is int and size > 0 for size in self.frame_sizes):
+        if isinstance(self.frame_sizes, list):  # read from a file
+            object.__setattr__(self, "frame_sizes", tuple(self.frame_sizes))
+        if (
+            type(self.frame_sizes) is not tuple
+            or not self.frame_sizes
+            or not all(type(size) is int and size > 0 for size in self.frame_sizes)
+        ):
             raise HyperParameterError("--frame_sizes needs one or more whole numbers, such as 16/8/2.")
         check_multiple("seq_len", self.seq_len, "frame_sizes", self.frame_sizes[0])
         for slow, fast in zip(self.frame_sizes, self.frame_sizes[1:], strict=False):
@@ -340,6 +349,11 @@ HyperParameters = ThreeTier | TwoTier | KTier | OneTier | WaveNet | SampleRNNGMM
 FAMILIES: dict[str, type[HyperParameters]] = {
     family.family: family for family in (ThreeTier, TwoTier, OneTier, WaveNet, KTier, RNNGMM, SampleRNNGMM)
 }
+
+
+def to_store(hp: Common) -> dict[str, Any]:
+    """Hyper-parameters as they are stored: the rate only if it is not that of every model of this package."""
+    return {name: value for name, value in asdict(hp).items() if (name, value) != ("rate", SAMPLE_RATE)}
 
 
 def as_stored(family: str, values: Mapping[str, Any]) -> dict[str, Any]:

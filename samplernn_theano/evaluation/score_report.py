@@ -24,6 +24,13 @@ WIDEST_NAME = 36  # in the table, in characters
 def describe_model(model: "LoadedModel") -> str:
     """Describe the file, the family and the source of the hyper-parameters."""
     text = f"{model.path}: {model.hp.family}, hyper-parameters of {model.source}"
+    if model.left_out:
+        text += f"\n  left out, because they are no arrays: {', '.join(model.left_out)}"
+    if model.of_fork:
+        text += f"\n  {model.of_fork} is none of the original's; a fork's feeder may do otherwise"
+        text += ", such as --set normalisation=none --set rate=32000" * bool(model.assumed)
+    if model.hp.rate != SAMPLE_RATE:
+        text += f"\n  of recordings at {model.hp.rate:,} Hz"
     if model.assumed:
         assumed = ", ".join(f"{name}={getattr(model.hp, name)}" for name in model.assumed)
         text += f"\n  assumed, because unknown: {assumed} (change them with --set NAME=VALUE)"
@@ -53,9 +60,9 @@ def describe_split(scores: "Scores", split: str, hp: HyperParameters) -> str:
 def describe_recordings(scored: Sequence["RecordingScore"], hp: HyperParameters) -> str:
     """A table of the scores, with ranks if there are several, and the files that were resampled."""
     lines = [
-        f"{escape_control_characters(str(one.path))}: {one.file_rate:,} Hz resampled to {SAMPLE_RATE:,} Hz"
+        f"{escape_control_characters(str(one.path))}: {one.file_rate:,} Hz resampled to {hp.rate:,} Hz"
         for one in scored
-        if one.file_rate != SAMPLE_RATE
+        if one.file_rate != hp.rate
     ]
     columns = {
         "rank": [str(rank) for rank in range(1, len(scored) + 1)] if len(scored) > 1 else [],
@@ -86,23 +93,28 @@ def shorten_path(path: Path, width: int) -> str:
 def write_clips(path: str | Path, scores: Mapping[str, "Scores"]) -> None:
     """Write a CSV file with one line per clip: split, index from 0, bits per sample."""
     rows = ((split, i, bits) for split in scores for i, bits in enumerate(scores[split].clips.tolist()))
-    _write_csv(path, ["split", "clip", "nll_bits"], rows)
+    write_text(path, _as_csv([["split", "clip", "nll_bits"]], rows))
 
 
 def write_windows(path: str | Path, scored: Sequence["RecordingScore"]) -> None:
     """Write a CSV file with one line per window: file, start in seconds, bits per sample."""
+    write_text(path, windows_as_csv(scored))
+
+
+def windows_as_csv(scored: Sequence["RecordingScore"], header: bool = True) -> str:
+    """The lines of `write_windows`."""
     rows = (
         (escape_control_characters(str(one.path)), second, bits)
         for one in scored
         for second, bits in zip(one.times.tolist(), one.curve.tolist(), strict=True)
     )
-    _write_csv(path, ["file", "seconds", "nll_bits"], rows)
+    return _as_csv([["file", "seconds", "nll_bits"]] * header, rows)
 
 
-def _write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+def _as_csv(header: Sequence[Sequence[str]], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_text(path, text.getvalue())
+    csv.writer(text, lineterminator="\n").writerows([*header, *rows])
+    return text.getvalue()
 
 
 def write_json(path: str | Path, model: "LoadedModel", scores: Mapping[str, "Scores"]) -> None:

@@ -25,9 +25,13 @@ SEGMENT = 2**14  # samples encoded at once: libsndfile's Vorbis encoder crashes 
 
 
 def write(
-    path: Path, blocks: Iterable[NDArray[np.floating]], texts: Mapping[str, str], float32: bool = False
+    path: Path,
+    blocks: Iterable[NDArray[np.floating]],
+    texts: Mapping[str, str],
+    float32: bool = False,
+    rate: int = SAMPLE_RATE,
 ) -> None:
-    """Write a mono sound of 16 kHz to `path`, in the format of its suffix: .wav, .flac or .ogg.
+    """Write a mono sound to `path`, in the format of its suffix: .wav, .flac or .ogg.
 
     `blocks` (samples,) are amplitudes from -1 to 1. Wav and flac hold 16-bit integers (see `pcm_16`), with
     `float32` a wav holds the exact samples. `texts` are the tags "title" and "comment", not empty.
@@ -37,7 +41,7 @@ def write(
     options |= {"subtype": subtype, "format": path.suffix[1:].upper()}
     with atomic_write(path) as temporary:
         try:
-            with soundfile.SoundFile(os.fsencode(temporary), "w", SAMPLE_RATE, 1, **options) as file:
+            with soundfile.SoundFile(os.fsencode(temporary), "w", rate, 1, **options) as file:
                 for tag, text in {**texts, "software": f"samplernn-theano {package_version()}"}.items():
                     encoded = escape_control_characters(text).encode()[:MAX_TEXT]
                     setattr(file, tag, encoded.decode(errors="ignore"))  # without a partial character
@@ -53,11 +57,11 @@ def write(
             raise OutputError(f"Could not write {path}: {error.error_string}") from error
 
 
-def check_size(path: Path, n_samples: int, float32: bool) -> None:
+def check_size(path: Path, n_samples: int, float32: bool, rate: int = SAMPLE_RATE) -> None:
     """Raise OutputError if `n_samples` do not fit into the file."""
     maximum = MAX_WAV // (4 if float32 else 2)
     if path.suffix == ".wav" and n_samples > maximum:
-        hours = maximum / SAMPLE_RATE / 3600
+        hours = maximum / rate / 3600
         raise OutputError(
             f"{path} was not written: a wav file cannot be larger than 4 GiB, {hours:.1f} h of this sound; "
             "choose flac, or make it shorter."

@@ -28,7 +28,7 @@ def write(
     if evaluation is None:
         generator = Generator(hp, sampler, NumpyStreams(seed, n_seqs), start)
         for path, samples in zip(paths, take(generator, n_samples), strict=True):
-            write_wav(path, waveform(amplitudes(samples, hp)))
+            write_wav(path, waveform(amplitudes(samples, hp)), hp.rate)
         return
     streams, n_drawn = TheanoStreams(n_seqs), max(0, n_samples - like_original.left_padding(hp))
     streams.skip(("uniforms",), (evaluation - 1) * n_drawn)

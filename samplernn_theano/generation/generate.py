@@ -15,7 +15,6 @@ from samplernn_theano.generation.amplitudes import amplitudes
 from samplernn_theano.generation.generator import Generator, blocks
 from samplernn_theano.generation.random_streams import NumpyStreams, TheanoStreams
 from samplernn_theano.generation.request import Request
-from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
 def prepare_generator(
@@ -72,7 +71,8 @@ def generate(
     Returns
     -------
     iterator of (n_seqs, samples) float32
-        Amplitudes in [-1, 1] at 16 kHz, as the model produces them; they may have an offset (see `waveform`).
+        Amplitudes in [-1, 1] at the rate of the model, 16 kHz, as it produces them; they may have an offset
+        (see `waveform`).
     """
     if seconds is not None and not 0 < seconds < math.inf:
         raise HyperParameterError(f"seconds is {seconds}; give a positive number, or None: endless.")
@@ -80,7 +80,7 @@ def generate(
     temperatures = tuple(map(float, np.atleast_1d(temperature)))
     request = Request(n_seqs, seed, temperatures, top_p, paths, silent, backend=backend)
     loaded = model if isinstance(model, LoadedModel) else load.read(model)
-    left = math.inf if seconds is None else max(1, round(seconds * SAMPLE_RATE))
+    left = math.inf if seconds is None else max(1, round(seconds * loaded.hp.rate))
     return _amplitude_blocks(prepare_generator(loaded, request), left)
 
 

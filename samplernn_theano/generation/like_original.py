@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, WaveNet
 from samplernn_theano.original import wav
-from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
 def left_padding(hp: HyperParameters) -> int:
@@ -26,7 +25,7 @@ def silenced(hp: HyperParameters) -> range:
 
     Quirk: wavenet always feeds itself silence in the third second, except its first sample.
     """
-    return range(2 * SAMPLE_RATE + 1, 3 * SAMPLE_RATE) if isinstance(hp, WaveNet) else range(0)
+    return range(2 * hp.rate + 1, 3 * hp.rate) if isinstance(hp, WaveNet) else range(0)
 
 
 def write(path: Path, levels: NDArray, hp: HyperParameters) -> NDArray[np.float32]:
@@ -34,5 +33,5 @@ def write(path: Path, levels: NDArray, hp: HyperParameters) -> NDArray[np.float3
     assert isinstance(hp, Quantised)  # the original has no other
     padding = np.full(left_padding(hp), hp.silence, levels.dtype)
     written = np.concatenate([padding, levels])
-    wav.write(path, written, hp.q_type)
+    wav.write(path, written, hp.q_type, hp.rate)
     return wav.amplitudes(written, hp.q_type)

@@ -24,7 +24,6 @@ from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.graph import Graph
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.utils.progress import counted, progress_bar
-from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 MAX_CHUNK = 1 << 14  # samples per sequence in a chunk
 MAX_CHUNK_SIZE = 1 << 21  # samples x sequences x layer width in a chunk: arrays of about 8 MiB
@@ -35,10 +34,10 @@ def read(path: Path, hp: HyperParameters, log: Callable[[str], object] = lambda 
 
     Levels of the smallest type that holds them; for real-valued families (x - mean) / std in float32.
     """
-    sound = audio.read(path)
+    sound = audio.read(path, hp.rate)
     x = sound.samples
-    if sound.file_rate != SAMPLE_RATE:
-        log(f"{path}: {sound.file_rate:,} Hz resampled to {SAMPLE_RATE:,} Hz")
+    if sound.file_rate != hp.rate:
+        log(f"{path}: {sound.file_rate:,} Hz resampled to {hp.rate:,} Hz")
     if len(x) < hp.overlap:
         padded = "it is padded with silence on the left"
         log(f"{path} has {len(x)} samples, the context of the model is {hp.overlap}: {padded}")
@@ -97,7 +96,7 @@ def _recurrent_states(
         inputs = [graph.sequences, graph.reset, *graph.states.values()]
         return graph, compile_function(inputs, list(graph.new_states.values()), backend=backend)
 
-    seconds = sum(map(len, primes)) / SAMPLE_RATE
+    seconds = sum(map(len, primes)) / hp.rate
     with progress_bar("prime", seconds, "s of sound", progress) as bar:
         for count in dict.fromkeys(steps):
             members = [i for i, own in enumerate(steps) if own == count]
@@ -110,7 +109,7 @@ def _recurrent_states(
                 graph, run = compiled(length, len(members))
                 chunk = samples[:, first * hp.overlap : (first + length + 1) * hp.overlap]
                 states = run(chunk, np.asarray(first == 0, np.int32), *(states or graph.zero_states()))
-                bar.advance(length * hp.overlap * len(members) / SAMPLE_RATE)
+                bar.advance(length * hp.overlap * len(members) / hp.rate)
             for name, values in zip(graph.states, map(np.asarray, states), strict=True):
                 new = np.empty((len(primes), *values.shape[1:]), values.dtype)
                 found.setdefault(name, new)[members] = values

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from samplernn_theano.backends.compile import default_backend
 from samplernn_theano.backends.provenance import PACKAGES
 from samplernn_theano.checkpoints.load import LoadedModel
+from samplernn_theano.config.hyperparameters import to_store
 from samplernn_theano.errors import OutputError
 from samplernn_theano.evaluation import nll
 from samplernn_theano.generation import encoders, gallery, generate, like_original, spectrograms
@@ -36,11 +37,10 @@ from samplernn_theano.generation.request import Request
 from samplernn_theano.original.mrg31k3p import SEED as ORIGINAL_SEED
 from samplernn_theano.utils import files, plotting
 from samplernn_theano.utils.progress import counted, progress_bar
-from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.signal_handling import handle_signals
 from samplernn_theano.utils.version import package_version
 
-MINUTE = 60 * SAMPLE_RATE
+MINUTE = 60  # seconds
 HIGH_PASS = 5.0  # Hz: cutoff of the filter that removes an offset
 
 
@@ -71,7 +71,7 @@ def name_files(model: LoadedModel, request: Request, folder: Path, suffix: str) 
     first = f"{run}{path.stem}_seed{request.seed}"
     rest = f"_p{request.top_p:g}" * (request.top_p < 1)
     if request.silent:
-        rest += f"_silence{request.silent.start / SAMPLE_RATE:g}-{request.silent.stop / SAMPLE_RATE:g}"
+        rest += f"_silence{request.silent.start / model.hp.rate:g}-{request.silent.stop / model.hp.rate:g}"
     low, high = min(request.temperature), max(request.temperature)
     stem = f"{first}_t{low:g}" + f"-{high:g}" * (high > low) + rest
     primes = [path.stem[:40] for path in request.primes]
@@ -123,7 +123,7 @@ def write_samples(
             generator = generate.prepare_generator(model, request, progress=True, log=log)
             primes = generator.primes
             longest = max(map(len, primes), default=0) if with_prime else 0
-            encoders.check_size(output.sounds[0], longest + n_samples, float32)
+            encoders.check_size(output.sounds[0], longest + n_samples, float32, model.hp.rate)
             scorer = nll.compile_scorer(model, request.backend, for_recordings=True) if rank else None
             digest = hashlib.sha256()
             for name in sorted(model.parameters):
@@ -131,18 +131,20 @@ def write_samples(
             record = _record(model, request, output, n_samples, digest.hexdigest()[:8])
             for prime in primes:
                 digest.update(prime.tobytes())
-            identity: dict[str, Any] = {"hyper_parameters": asdict(model.hp), "request": asdict(request)}
+            identity: dict[str, Any] = {"hyper_parameters": to_store(model.hp), "request": asdict(request)}
             identity |= {"arrays": digest.hexdigest(), "block": generator.sampler.length}
             text = json.dumps(identity, default=str, sort_keys=True)
             unfinished = PartialOutput(hidden, text, generator, overwrite)
-            n_generated = _fill(unfinished, n_samples, generator.sampler.length, overwrite)
+            n_generated = _fill(unfinished, n_samples, generator, overwrite)
             sounds = []
             for i, path in enumerate(counted(output.sounds, "score", request.n_seqs, "sequences", rank)):
                 prime = primes[i % len(primes)] if primes else np.zeros(0, unfinished.dtype)
                 target, generated = hidden / path.name, partial(unfinished.segments, i, n_samples)
                 if request.like_original:
                     x = like_original.write(target, unfinished.sequence(i, n_samples), model.hp)
-                    sound = _measure(path.name, iter([np.nan_to_num(x)]))  # quirk: a constant is NaN
+                    sound = _measure(
+                        path.name, iter([np.nan_to_num(x)]), model.hp.rate
+                    )  # quirk: a constant is NaN
                 else:
                     comment, before = gallery.describe(record, i), prime if with_prime else prime[:0]
                     sound = _write(target, comment, float32, generator, before, generated)
@@ -153,7 +155,8 @@ def write_samples(
                 sounds.append(sound)
             record = replace(record, sounds=tuple(sounds))
             duration = time.perf_counter() - began
-            _draw(hidden / output.figure.name, [hidden / path.name for path in output.sounds], reference)
+            written = [hidden / path.name for path in output.sounds]
+            _draw(hidden / output.figure.name, written, reference, model.hp.rate)
             gallery.write_record(hidden, record)
             replaced = [old.sounds for old in gallery.read_records(output.folder) if old.stem == output.stem]
             for path in (*output.sounds, output.figure, output.record):
@@ -168,26 +171,26 @@ def write_samples(
     return record, n_generated, duration
 
 
-def _fill(unfinished: PartialOutput, n_samples: int, length: int, overwrite: bool) -> int:
+def _fill(unfinished: PartialOutput, n_samples: int, generator: Generator, overwrite: bool) -> int:
     """Generate with a progress bar; return the number of samples of each sequence generated."""
-    start = unfinished.position
-    if start >= n_samples + length and not overwrite:
+    start, rate = unfinished.position, generator.hp.rate
+    if start >= n_samples + generator.sampler.length and not overwrite:
         raise OutputError(
-            f"An unfinished generation of this name has {start / SAMPLE_RATE:.1f} s already; give --seconds "
-            f"{math.ceil(start / SAMPLE_RATE)} or more, or --overwrite, which discards the rest."
+            f"An unfinished generation of this name has {start / rate:.1f} s already; give --seconds "
+            f"{math.ceil(start / rate)} or more, or --overwrite, which discards the rest."
         )
     first = min(start, n_samples)
     if start:
-        print(f"Resuming after {first / SAMPLE_RATE:.1f} s.", file=sys.stderr)
+        print(f"Resuming after {first / rate:.1f} s.", file=sys.stderr)
     signals: list[int] = []  # Ctrl-C or SIGTERM: the block is completed and saved
     with (
         handle_signals(signals.append),
-        progress_bar("generate", n_samples / SAMPLE_RATE, "s of sound") as bar,
+        progress_bar("generate", n_samples / rate, "s of sound") as bar,
     ):
-        bar.begin(first / SAMPLE_RATE)
+        bar.begin(first / rate)
 
         def on_block(position: int) -> bool:
-            bar.at(min(position, n_samples) / SAMPLE_RATE)
+            bar.at(min(position, n_samples) / rate)
             return bool(signals)
 
         unfinished.fill(n_samples, on_block)
@@ -221,24 +224,26 @@ def _write(
             start += len(x)
             yield x
 
-    encoders.write(path, normalised(), {"title": path.stem, "comment": comment}, float32)
-    return _measure(path.name, normalised())
+    encoders.write(path, normalised(), {"title": path.stem, "comment": comment}, float32, hp.rate)
+    return _measure(path.name, normalised(), hp.rate)
 
 
-def _measure(name: str, segments: Iterator[NDArray[np.float32]]) -> Sound:
+def _measure(name: str, segments: Iterator[NDArray[np.float32]], rate: int) -> Sound:
     peak, squares, n = 0.0, 0.0, 0
     for x in segments:
         peak = max(peak, float(np.abs(x).max()))
         squares, n = squares + float(np.square(x, dtype=np.float64).sum()), n + len(x)
     rms = 10 * math.log10(squares / n) if squares else None
-    return Sound(file=name, peak=peak, rms_dbfs=rms, seconds=n / SAMPLE_RATE)
+    return Sound(file=name, peak=peak, rms_dbfs=rms, seconds=n / rate)
 
 
-def _draw(figure: Path, sounds: list[Path], reference: Mapping[str, NDArray[np.float32]] | None) -> None:
+def _draw(
+    figure: Path, sounds: list[Path], reference: Mapping[str, NDArray[np.float32]] | None, rate: int
+) -> None:
     if reference:
         first = sounds[: spectrograms.MAX_SOUNDS]
-        shown = {path.name: soundfile.read(path, MINUTE, dtype="float32")[0] for path in first}
-        plotting.spectrograms(figure, {**reference, **shown})
+        shown = {path.name: soundfile.read(path, MINUTE * rate, dtype="float32")[0] for path in first}
+        plotting.spectrograms(figure, {**reference, **shown}, rate)
     else:
         plotting.save_figure(figure, spectrograms.draw_figure({path.name: path for path in sounds}))
 
@@ -258,17 +263,17 @@ def stream(
     """
     generator = generate.prepare_generator(model, request, log=log)
     primes = list(generator.primes) if with_prime else []
-    left = n_samples + sum(map(len, primes))
+    left, rate = n_samples + sum(map(len, primes)), model.hp.rate
     generated = (samples[0] for samples, _ in blocks(generator, generator.state))
-    pole, memory = 1 - 2 * math.pi * HIGH_PASS / SAMPLE_RATE, np.zeros(1)
-    with progress_bar("generate", left / SAMPLE_RATE, "s of sound") as bar:
+    pole, memory = 1 - 2 * math.pi * HIGH_PASS / rate, np.zeros(1)
+    with progress_bar("generate", left / rate, "s of sound") as bar:
         for samples in chain(primes, generated):
             x = amplitudes(samples[:left], model.hp)
             x, memory = scipy.signal.lfilter([1, -1], [1, -pole], x, zi=memory)
             out.write(encoders.pcm_16(x * PEAK / 2).astype("<i2").tobytes())
             out.flush()  # so that a player plays it immediately
             left -= len(x)
-            bar.advance(len(x) / SAMPLE_RATE)
+            bar.advance(len(x) / rate)
             if left <= 0:
                 return
 
@@ -281,7 +286,7 @@ def _record(model: LoadedModel, request: Request, output: OutputFiles, n_samples
     iteration = f"iteration {progress['iteration']}, " if "iteration" in progress else ""
     checkpoint = f"{model.path} ({iteration}{digest})"
     primes = [f"after {path.name}" for path in request.primes]
-    start, stop = request.silent.start / SAMPLE_RATE, request.silent.stop / SAMPLE_RATE
+    start, stop = request.silent.start / model.hp.rate, request.silent.stop / model.hp.rate
     return Record(
         stem=output.stem,
         checkpoint=checkpoint + "; drawn and written as by the original" * request.like_original,
@@ -289,7 +294,7 @@ def _record(model: LoadedModel, request: Request, output: OutputFiles, n_samples
         seed=ORIGINAL_SEED if request.like_original else request.seed,
         temperatures=request.temperatures,
         top_p=request.top_p if request.top_p < 1 else None,
-        seconds=n_samples / SAMPLE_RATE,
+        seconds=n_samples / model.hp.rate,
         backend=backend,
         date=datetime.now().astimezone().isoformat(timespec="seconds"),
         versions={"samplernn-theano": package_version()} | {name: version(name) for name in packages},

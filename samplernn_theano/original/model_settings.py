@@ -50,7 +50,7 @@ def _constants(folder: Path, settings: Settings) -> dict[str, Any]:
     of_wavenet = ("wavenet_blocks", "dilation_layers_per_block", "sequence_len_to_train")  # not listed
     names = [own.name for own in fields(hp) if not own.metadata.get("ours") and own.name not in of_wavenet]
     constants: dict[str, Any] = {name.upper(): getattr(hp, name) for name in names}
-    constants |= {"BITRATE": 16000, "FOLDER_PREFIX": prefix, "GRAD_CLIP": 1, "RESUME": False}
+    constants |= {"BITRATE": hp.rate, "FOLDER_PREFIX": prefix, "GRAD_CLIP": 1, "RESUME": False}
     constants |= {"LEARNING_RATE": settings.learning_rate, "WHICH_SET": settings.which_set}
     constants |= {"OVERLAP": hp.overlap, "Q_ZERO": hp.silence, "SEQ_LEN": hp.seq_len}
     constants |= {f"{name.upper()}_PATH": f"{prefix}/{name}" for name in ("best", "params", "samples")}

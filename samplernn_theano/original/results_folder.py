@@ -10,6 +10,7 @@ results_2t/TAG/best/               always empty
 TAG is made of the command line; see `samplernn_theano.original.tags`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import pickles, tags
 from samplernn_theano.original.tags import RESULTS, ParamsName, Settings
 from samplernn_theano.utils.files import write_error_message, write_text
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 LOWEST_VALID, TEST_OF_LOWEST, TEST = "lowest valid cost", "correponding test cost", "test NLL (bits)"  # sic
 LOG_KEYS = {
@@ -72,9 +74,10 @@ def family_of(tree: ResultTree) -> str:
         if folder.parent.name == results:
             return family
     named = folder.name + (_read_args(tree)[0] if tree.args.exists() else "")
-    for family, script in tags.SCRIPTS.items():
-        if Path(script).name in named:
-            return family
+    for end in (".py", ""):  # the scripts of forks are named like two_tier32k.py
+        for family, script in tags.SCRIPTS.items():
+            if Path(script).stem + end in named:
+                return family
     known = tags.listed(RESULTS.values())
     raise CheckpointError(f"The family of {tree.folder} is unknown; move it into a folder named {known}.")
 
@@ -86,6 +89,27 @@ def settings(tree: ResultTree) -> Settings:
         return tags.from_tag(name, family)
     hp, which_set = tags.read_argv(_read_args(tree), family, str(tree.args))
     return Settings(hp, which_set, tags.learning_rate_of(name, family))
+
+
+def of_fork(tree: ResultTree) -> str:
+    """What shows that a run is one of a fork of the original: its script, its data set; else empty.
+
+    Our own runs in the original's layout, of data sets of any name, are none.
+    """
+    if tree.model_settings.is_file() and b"PyTensor:" in tree.model_settings.read_bytes()[:10_000]:
+        return ""
+    named = re.match(r"(?:.*[-\\])?([^-\\]+\.py)-", tree.folder.resolve().name)
+    script = re.split(r"[\\/]", _read_args(tree)[0])[-1] if tree.args.exists() else named and named[1]
+    which_set, known = settings(tree).which_set, {Path(own).name for own in tags.SCRIPTS.values()}
+    what = [f"the script {script}"] * (str(script).endswith(".py") and script not in known)
+    return " and ".join(what + [f"the data set {which_set}"] * (which_set not in tags.SETS))
+
+
+def stated_rate(tree: ResultTree) -> int:
+    """The sample rate in model_settings.txt; the original's without that."""
+    text = tree.model_settings.read_bytes()[:100_000] if tree.model_settings.is_file() else b""
+    found = re.search(rb"\sBITRATE\s+(\d{4,6})\s", text)
+    return int(found[1]) if found else SAMPLE_RATE
 
 
 def checkpoints(tree: ResultTree) -> list[tuple[ParamsName, Path]]:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 from samplernn_theano.config.flags import from_original_argv, to_argv
-from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
+from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters, Recurrent
 from samplernn_theano.config.schedule import original_learning_rate
 from samplernn_theano.errors import CheckpointError, HyperParameterError
 
@@ -17,6 +17,10 @@ RESULTS["wavenet"] = "results_wavenets"
 SCRIPTS = {family: f"models/{family}/{family}.py" for family in RESULTS}
 SCRIPTS["wavenet"] = "models/one_tier/wavent.py"  # Quirk: misspelt, and next to one_tier
 """The training script of each family."""
+
+
+SETS = ("BLIZZ", "MUSIC", "ONOM")
+"""The original's names of its data sets."""
 
 
 class Settings(NamedTuple):
@@ -34,6 +38,8 @@ def original_argv(hp: HyperParameters, which_set: str, exp: str) -> list[str]:
     for own in fields(hp):
         if own.metadata.get("ours") and getattr(hp, own.name) != own.default:
             raise HyperParameterError(f"The original has no --{own.name}; leave it out.")
+    if isinstance(hp, Recurrent) and hp.n_rnn > 5:
+        raise HyperParameterError(f"The original has 1 to 5 recurrent layers, not --n_rnn {hp.n_rnn}.")
     return [SCRIPTS[hp.family], "--exp", exp, *to_argv(hp), "--which_set", which_set]
 
 
@@ -82,10 +88,12 @@ def _split_tag(name: str, family: str) -> tuple[list[str], float | None]:
     """The arguments in a tag (none if it cannot be split) and the learning rate."""
     names = [own for own in fields(FAMILIES[family]) if not own.metadata.get("ours")]
     by_type: dict[Any, str] = {int: r"\d+", bool: "T|F", str: r"linear|mu-law|a-law|GRU|LSTM"}
-    values = {own.name: by_type[own.type] for own in names} | {"which_set": r"\w+"}
-    flag = "|".join(f"{name}=?(?:{value})" for name, value in values.items())
-    # --exp has any value, which ends where the next flag begins.
-    part = re.compile(rf"-(?:(?P<flag>{flag})(?=-|$)|exp.*?(?=-(?:{flag})(?:-|$)|$)|debug(?=-|$))")
+    values = {own.name: by_type[own.type] for own in names}
+    fixed = "|".join(f"{name}=?(?:{value})" for name, value in values.items())
+    # --exp and --which_set have any value, which ends where the next flag begins.
+    end = rf"(?=-(?:{fixed}|debug)(?:-|$)|-(?:exp|which_set)|$)"
+    part = re.compile(rf"-(?:(?P<flag>(?:{fixed})(?=-|$)|which_set=?.+?{end})|exp.*?{end}|debug(?=-|$))")
+    values["which_set"] = ""
     matched = re.fullmatch(r".*?\.py(?P<flags>-.*?)(?:-lr(?P<rate>\d+(\.\d+)?(e-\d+)?))?", name)
     if matched is None or part.sub("", matched["flags"]):
         return [], None
@@ -139,4 +147,8 @@ def listed(choices: Iterable[str]) -> str:
 
 def experiment(argv: Sequence[str]) -> str | None:
     """The name of the experiment in a command line of the original."""
-    return argv[argv.index("--exp") + 1] if "--exp" in argv[:-1] else None
+    for word, after in zip(argv, [*argv[1:], None], strict=True):
+        flag, equals, value = word.partition("=")
+        if flag in ("--ex", "--exp"):
+            return value if equals else after
+    return None

@@ -1,4 +1,4 @@
-"""The original's wav files, byte for byte: float32, 16 kHz, mono.
+"""The original's wav files, byte for byte: float32, mono, 16 kHz (of forks, theirs).
 
 Quirk: the minimum of a sequence becomes -0.475 and the maximum 0.475, so a DC offset may remain.
 Quirk: a constant sequence is divided by its range, 0, and becomes a file of NaN.
@@ -15,11 +15,11 @@ from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
-def write(path: Path, levels: NDArray[np.integer], q_type: str) -> None:
+def write(path: Path, levels: NDArray[np.integer], q_type: str, rate: int = SAMPLE_RATE) -> None:
     """Write the levels (samples,) of a sequence as the original does."""
     x = amplitudes(levels, q_type)
     with atomic_write(path) as temporary:
-        scipy.io.wavfile.write(temporary, SAMPLE_RATE, x)  # SciPy's header is the same as in 2016
+        scipy.io.wavfile.write(temporary, rate, x)  # SciPy's header is the same as in 2016
 
 
 def amplitudes(levels: NDArray[np.integer], q_type: str) -> NDArray[np.float32]:

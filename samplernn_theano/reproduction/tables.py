@@ -16,6 +16,7 @@ from samplernn_theano.data.manifest import hours
 from samplernn_theano.reproduction.experiments import Experiment
 from samplernn_theano.reproduction.published import Difference, Number, applying
 from samplernn_theano.reproduction.records import PAPER, Attempt, Results, number, part, text
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 BITS, NATS = "bits per sample", "nats per sample"
 
@@ -136,7 +137,7 @@ def _is_best(settings: Mapping[str, Any], experiment: Experiment) -> bool:
     moments = {"mean": None, "std": None}  # of the data, with which real-valued models normalise
     best = asdict(presets.preset(experiment.family, "best", flags)) | moments
     expected = json.loads(json.dumps(best))
-    actual = {**part(settings, "hyperparameters"), **moments}
+    actual = {"rate": SAMPLE_RATE, **part(settings, "hyperparameters"), **moments}
     return actual == expected and stored_schedule(settings).get("learning_rate") == rate
 
 

@@ -29,7 +29,6 @@ from samplernn_theano.training import distributed
 from samplernn_theano.training.step import Due, Hook, Trainer, TrainingState, check_finite, wait_for_cost
 from samplernn_theano.training.tensorboard import TensorBoard
 from samplernn_theano.utils import files, plotting
-from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 
 def hooks_of(t: TrainingState, show_step: Hook, show_evaluated: Hook) -> list[Hook]:
@@ -186,7 +185,7 @@ def write_samples(t: TrainingState, due: Due) -> None:
     By the backend of --backend, if given; else on a GPU by the one that trains, on a CPU by the fastest.
     """
     hp, n_seqs, settings, tree = t.trainer.hp, t.schedule.n_seqs, t.trainer.settings, results_tree(t)
-    n_samples = round(t.schedule.sample_seconds * SAMPLE_RATE)
+    n_samples = round(t.schedule.sample_seconds * hp.rate)
     if not (due.evaluation and n_seqs and n_samples) or t.signals:
         return
     on_gpu = not devices(settings["backend"]).startswith("cpu")

@@ -16,7 +16,7 @@ from samplernn_theano.backends.provenance import provenance
 from samplernn_theano.checkpoints import from_original, npz, run_folder
 from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.config import settings as stored_settings
-from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
+from samplernn_theano.config.hyperparameters import HyperParameters, RealValued, to_store
 from samplernn_theano.config.schedule import (
     Progress,
     Schedule,
@@ -233,7 +233,7 @@ def _plan(
         hp = replace(hp, mean=mean, std=std)
     settings = {
         "family": hp.family,
-        "hyperparameters": asdict(hp),
+        "hyperparameters": to_store(hp),
         "schedule": asdict(schedule),
         "data": str(Path(data).absolute()),
         "data_sha256": _digests(splits),

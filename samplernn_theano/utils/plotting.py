@@ -38,24 +38,26 @@ def draw_learning_curve(records: Sequence[Mapping[str, Any]]) -> "Figure":
     return figure
 
 
-def spectrograms(path: str | Path, sounds: Mapping[str, NDArray[np.floating]]) -> None:
-    """Plot the spectrogram of every sound, (samples,) at 16 kHz, and their mean spectra in a last panel.
+def spectrograms(
+    path: str | Path, sounds: Mapping[str, NDArray[np.floating]], rate: int = SAMPLE_RATE
+) -> None:
+    """Plot the spectrogram of every sound, (samples,), and their mean spectra in a last panel.
 
-    Spectrograms range from 0 to 8 kHz and 90 dB down from the loudest point; mean spectra from 0 to 2 kHz,
+    Spectrograms range to half the rate and 90 dB down from the loudest point; mean spectra from 0 to 2 kHz,
     the range of the notes and most overtones of an instrument, each relative to its own maximum.
     """
     figure = new_figure(10, 4 + 1.9 * len(sounds))
     *panels, last = figure.subplots(len(sounds) + 1)
     for axes, (title, x) in zip(panels, sounds.items(), strict=True):
         power = power_spectrogram(x, 1024)
-        extent = (0, len(x) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000)
+        extent = (0, len(x) / rate, 0, rate / 2000)
         axes.imshow(
             decibels(power), origin="lower", aspect="auto", extent=extent, vmin=-90, vmax=0, cmap="magma"
         )
         axes.set_title(title, fontsize=9)
         axes.set(xlabel="seconds", ylabel="kHz")
         mean = power_spectrogram(x, 4096).mean(axis=1)
-        hertz = np.linspace(0, SAMPLE_RATE / 2, len(mean))
+        hertz = np.linspace(0, rate / 2, len(mean))
         audible = hertz >= 30
         last.plot(hertz[audible], decibels(mean[audible]), lw=0.8, label=title)
     last.set(xlim=(0, 2000), ylim=(-70, 3), xlabel="Hz", ylabel="dB", title="mean spectra")

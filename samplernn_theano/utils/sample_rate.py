@@ -1,3 +1,3 @@
-"""The sample rate of all models and data sets."""
+"""The sample rate of all data sets and models but those of forks of the original (see `Common.rate`)."""
 
 SAMPLE_RATE = 16000  # Hz

@@ -13,14 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samplernn_theano.checkpoints import from_original, load, npz
+from samplernn_theano.checkpoints import from_original, inspect, load, npz
 from samplernn_theano.checkpoints.convert import convert
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.checkpoints.run_folder import Run, read_log
 from samplernn_theano.cli.main import main
-from samplernn_theano.config.hyperparameters import HyperParameters, KTier, OneTier
+from samplernn_theano.config.hyperparameters import HyperParameters, KTier, OneTier, TwoTier, to_store
 from samplernn_theano.config.schedule import Progress
 from samplernn_theano.errors import CheckpointError, HyperParameterError, OutputError
+from samplernn_theano.evaluation import score_report
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original import pickles, results_folder
@@ -133,7 +134,7 @@ def test_a_run_resumes_where_the_original_would(family, tmp_path):
     assert last.progress == asdict(Progress(**expected))
     assert last.hp == results_folder.settings(tree).hp and not last.adam and not last.states
     assert last.settings == json.loads(Run(tmp_path / "run").settings.read_text())
-    assert last.settings["hyperparameters"] == asdict(last.hp)
+    assert last.settings["hyperparameters"] == to_store(last.hp)
     assert last.settings["learning_rate"] == (0.0001 if family == "wavenet" else 0.001)
     assert [last.settings[name] for name in ("which_set", "exp")] == ["MUSIC", "CKPT"]
     assert last.settings["original_argv"] == pickles.read(tree.args)
@@ -253,7 +254,9 @@ def test_unknown_hyperparameters_of_a_single_file_are_assumed_and_named(tmp_path
     assert main(["convert", str(tmp_path / path.name), str(tmp_path / "a.npz"), "--set", "seq_len=64"]) == 0
     (result,) = capsys.readouterr().out.splitlines()
     assert result.startswith(f"Wrote the checkpoint {tmp_path / 'a.npz'} from ")
-    assert "hyper-parameters: batch_size, q_type, learn_h0; assumed as in the authors' best" in result
+    assert "batch_size, q_type, learn_h0, normalisation, rate; assumed as in the authors' best" in result
+    unknown = {"batch_size", "q_type", "learn_h0", "normalisation", "rate"}
+    assert set(load.read(tmp_path / "a.npz").assumed) == unknown
     ours = npz.load(tmp_path / "a.npz")
     assert (ours.hp.dim, ours.hp.seq_len, ours.hp.batch_size) == (16, 64, 128)
     assert ours.settings["which_set"] is None and "original_argv" not in ours.settings
@@ -422,9 +425,9 @@ def test_overwrite_replaces_a_run(tmp_path):
     trees = sorted((tmp_path / "theirs" / "results_1t").iterdir())
     with pytest.raises(OutputError, match="holds a run; name another one, or give --overwrite"):
         convert(run.folder, tmp_path / "theirs", exp="b")
-    (trees[1] / "params" / "params_old.pkl").touch()
+    (trees[1] / "params" / "params_e0_i5_t0.00_tr4.0000_v4.0000.pkl").touch()
     convert(run.folder, tmp_path / "theirs", exp="b", overwrite=True)
-    assert not (trees[1] / "params" / "params_old.pkl").exists()
+    assert not (trees[1] / "params" / "params_e0_i5_t0.00_tr4.0000_v4.0000.pkl").exists()
     (trees[1] / "notes.txt").touch()
     with pytest.raises(OutputError, match="holds other files .notes.txt."):
         convert(run.folder, tmp_path / "theirs", exp="b", overwrite=True)
@@ -536,3 +539,84 @@ def test_a_cost_of_the_log_that_is_not_finite_is_not_the_best(tmp_path, bad):
     pickles.write(tree.log, log)
     assert "the best is 97" in convert(tree.folder, tmp_path / "run")
     assert npz.load(Run(tmp_path / "run").best).progress["best_iteration"] == 97
+
+
+def forked(
+    folder: Path, script: str = "two_tier32k.py", which_set: str = "MUSIC", args: bool = True
+) -> ResultTree:
+    """A golden tree as a fork of the original would have written it."""
+    tree = copied(folder, "two_tier")
+    argv = pickles.read(tree.args)
+    argv = [
+        script if i == 0 else which_set if argv[i - 1] == "--which_set" else w for i, w in enumerate(argv)
+    ]
+    pickles.write(tree.args, argv)
+    if not args:
+        tree.args.unlink()
+    return ResultTree(tree.folder.rename(tree.folder.with_name(tag(argv, "two_tier"))))
+
+
+FORKS = [
+    (("models/two_tier/two_tier32k.py",), "the script two_tier32k.py"),
+    (("C:\\x\\two_tier32k.py",), "the script two_tier32k.py"),
+    (("models/two_tier/two_tier.py", "my-set"), "the data set my-set"),
+    (("two_tier_noise.py", "krgn"), "the script two_tier_noise.py and the data set krgn"),
+]
+
+
+@pytest.mark.parametrize("args", [True, False], ids=["args.pkl", "folder"])
+@pytest.mark.parametrize(("changes", "shown"), FORKS)
+def test_a_fork_is_known_by_its_script_or_set(tmp_path, changes, shown, args):
+    folder = forked(tmp_path, *changes, args=args).folder
+    model = load.read(folder)
+    assert (model.of_fork, model.assumed) == (shown, ["normalisation", "rate"])
+    assert f"{shown} is none of the original's" in inspect.describe(folder)
+    description = score_report.describe_model(model)
+    assert shown in description and "normalisation=min-max, rate=16000 (change them with --set" in description
+    given = load.read(folder, ["normalisation=none", "rate=32000"])
+    assert (given.hp.normalisation, given.hp.rate, given.assumed) == ("none", 32000, [])
+
+
+def test_the_originals_own_runs_and_ours_are_no_forks(tmp_path):
+    for tree in TREES.values():
+        assert not load.read(tree.folder).of_fork and not load.read(tree.folder).assumed
+    run = made_run(tmp_path / "run", which_set="DEMO")
+    convert(run.folder, tmp_path / "theirs")
+    assert not load.read(only_tree(tmp_path / "theirs").folder).of_fork
+
+
+def test_a_converted_model_of_a_fork_stays_one(tmp_path, capsys):
+    tree = forked(tmp_path)
+    path = next(tree.params.glob("*_i97_*"))
+    with pytest.raises(
+        CheckpointError, match="give them, such as --set normalisation=min-max --set rate=16000"
+    ):
+        convert(tree.folder, tmp_path / "run")
+    assert "The script two_tier32k.py is none" in convert(path, tmp_path / "a.npz")
+    assert set(load.read(tmp_path / "a.npz").assumed) == {"normalisation", "rate"}
+    convert(tree.folder, tmp_path / "run", ["normalisation=none", "rate=32000"])
+    model = load.read(tmp_path / "run")
+    assert (model.hp.normalisation, model.hp.rate, model.assumed) == ("none", 32000, [])
+    with pytest.raises(HyperParameterError, match="The original has no --(rate|normalisation)"):
+        convert(tmp_path / "run", tmp_path / "back")
+    convert(tree.folder, tmp_path / "as_original", ["normalisation=min-max", "rate=16000"])
+    convert(tmp_path / "as_original", tmp_path / "back")
+    assert only_tree(tmp_path / "back").folder.name == tree.folder.name
+
+
+def test_the_rate_in_model_settings_is_taken(tmp_path):
+    tree = forked(tmp_path)
+    text = tree.model_settings.read_text()
+    tree.model_settings.write_text(re.sub(r"(BITRATE\s+)16000", r"\g<1>44100", text))
+    model = load.read(tree.folder)
+    assert (model.hp.rate, model.assumed) == (44100, ["normalisation"])
+    assert "44,100 Hz" in score_report.describe_model(model)
+
+
+def test_more_than_five_layers(tmp_path):
+    hp = TwoTier(dim=4, q_levels=8, n_rnn=7, frame_size=4, emb_size=4)
+    arrays = initial(hp)
+    assert "FrameLevel.GRU7.Step.Input.W0" in arrays
+    pickles.write(tmp_path / "a.pkl", arrays)
+    model = load.read(tmp_path / "a.pkl", ["n_frames=4"])
+    assert model.hp.n_rnn == 7 and load.build(model).cost is not None

@@ -42,6 +42,16 @@ def test_the_default_number_of_sequences_is_that_of_the_primes(model, primes, tm
     assert len(sounds(tmp_path)) == 5
 
 
+def test_a_model_of_a_fork_writes_sound_at_its_own_rate(model, primes, tmp_path, generate):
+    arguments = ["--set", "rate=32000", "--seconds", 0.05, "--n_seqs", 1, "--prime", primes / "talk.wav"]
+    out, _ = generate(model, *arguments, "--without-prime", "--out", tmp_path)
+    (path,) = tmp_path.glob("*.wav")
+    assert (soundfile.info(path).samplerate, soundfile.info(path).frames) == (32000, 1600)
+    assert "resampled to 32,000 Hz" in out and "1 x 0.05 s" in out
+    (record,) = gallery.read_records(tmp_path)
+    assert record.seconds == 0.05
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

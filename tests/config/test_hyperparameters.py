@@ -62,7 +62,6 @@ CONTRADICTIONS: list[tuple[list[type[HyperParameters]], dict, str, dict]] = [
     ([KTier], {"frame_sizes": (16, 8, 3)}, "16/8/3: 8 is not a multiple of 3", {"frame_sizes": (16, 8, 2)}),
     ([KTier], {"frame_sizes": (2, 8)}, "2/8: 2 is not a multiple of 8", {"frame_sizes": (8, 2)}),
     (RECURRENT, {"rnn_type": "RNN"}, "choose GRU or LSTM", {"rnn_type": "LSTM"}),
-    (RECURRENT, {"n_rnn": 6}, "choose 1 to 5", {"n_rnn": 5}),
     (RECURRENT, {"skip_conn": True, "n_rnn": 1}, "--n_rnn 2", {"skip_conn": True, "n_rnn": 2}),
     (RECURRENT, {"skip_conn": True, "n_rnn": 1}, "--skip_conn False", {"skip_conn": False, "n_rnn": 1}),
     (QUANTISED, {"q_levels": 1}, "at least 2", {"q_levels": 2}),

@@ -21,7 +21,7 @@ for path in sorted((GOLDEN / "cases").glob("*.json")):
 FAMILY_OF_CASE = {"1": "one_tier", "2": "two_tier", "3": "three_tier", "w": "wavenet"}
 
 OF_RUN = {"batch_size", "seq_len", "n_frames", "sequence_len_to_train", "q_type", "learn_h0"}
-OURS = {"normalisation", "sample_input", "multi_softmax"}
+OURS = {"rate", "normalisation", "sample_input", "multi_softmax"}
 
 
 def arrays(model: str) -> dict[str, np.ndarray]:

@@ -72,6 +72,15 @@ def test_what_the_original_does_not_have_is_refused():
         original_argv(KTier(), "MUSIC", "x")
     with pytest.raises(HyperParameterError, match="has no --multi_softmax"):
         original_argv(TwoTier(multi_softmax=True), "MUSIC", "x")
+    with pytest.raises(HyperParameterError, match="1 to 5 recurrent layers, not --n_rnn 6"):
+        original_argv(TwoTier(n_rnn=6), "MUSIC", "x")
+
+
+@pytest.mark.parametrize("which_set", ["my-own-set", "a.b_c", "dim16", "x-dim", "MUSIC"])
+def test_sets_of_any_name_come_back_from_a_tag(which_set):
+    argv = ["models/two_tier/two_tier32k.py", "--exp", "a-b", "--which_set", which_set, "--dim", "16"]
+    for words in (argv, [*argv[:3], *argv[5:], *argv[3:5]]):
+        assert from_tag(tag(words, "two_tier"), "two_tier") == (TwoTier(dim=16), which_set, 0.001)
 
 
 def test_recordings_are_named_after_the_parameters_that_made_them():
