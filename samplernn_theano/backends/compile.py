@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pytensor.compile.sharedvalue import SharedVariable
 from pytensor.tensor.variable import TensorVariable as Expression
 
-from samplernn_theano.backends import blas, compile_cache
+from samplernn_theano.backends import blas, compile_cache, threads
 from samplernn_theano.backends.compile_cache import cpuinfo
 from samplernn_theano.backends.threads import THREAD_VARIABLES
 from samplernn_theano.errors import BackendError
@@ -75,9 +75,7 @@ def check_devices(backend: str, n_devices: int, batch_size: int) -> None:
         raise BackendError(
             f"--devices {n_devices} cannot split a batch evenly: --batch_size {batch_size} is no multiple."
         )
-    import jax
-
-    if (found := jax.device_count()) < n_devices:
+    if (found := len(jax_devices())) < n_devices:
         raise BackendError(
             f"--devices {n_devices} (as given, or as in the run so far), but JAX finds {found}; "
             f"give --devices {found}, or for a trial on a CPU set "
@@ -122,6 +120,7 @@ def compile_function(
     if backend == "jax":
         from samplernn_theano.backends import jax_program
 
+        jax_devices()  # an error in one line if there are none
         context = jax_program.precision(dtype)  # JAX converts the constants of a graph now
     with pytensor.config.change_flags(**flags), context, warnings.catch_warnings():
         # `samplernn info` reports it.
@@ -140,12 +139,26 @@ def compile_function(
         return jax_program.compile_graph(function, inputs, outputs, donate, batched, **layout)
 
 
+def allow_concurrent_calls(backend: str) -> int:
+    """Let threads call programs at the same time, and return how many; to be called before JAX's first use.
+
+    Only on a CPU, and not the functions of PyTensor itself, the backends numba and c.
+    """
+    if backend != "jax":
+        return 1
+    import jax
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # else one thread computes for all
+    return threads.available() if jax_devices()[0].platform == "cpu" else 1
+
+
 def load_program(key: Mapping[str, Any]) -> Any:
     """Program of this key from the compile cache, which exists for JAX only, or None."""
     if key["backend"] != "jax":
         return None
     from samplernn_theano.backends import jax_program
 
+    jax_devices()  # an error in one line if there are none
     return jax_program.load(key)
 
 
@@ -179,16 +192,28 @@ def to_numpy(values: Sequence[Any]) -> list[NDArray]:
     return [jax_program.to_numpy(value) for value in values]
 
 
+def jax_devices() -> list[Any]:
+    """The devices that JAX finds; BackendError if there are none."""
+    import jax
+
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter of a platform that is known and missing
+        wanted, remedy = "", "use --backend numba."
+        if platforms := os.environ.get("JAX_PLATFORMS"):
+            wanted, remedy = f" with JAX_PLATFORMS={platforms}", f"unset JAX_PLATFORMS, or {remedy}"
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise BackendError(f"JAX finds no device{wanted}{reason and f' ({reason})'}; {remedy}") from error
+
+
 def devices(backend: str) -> str:
     """Names of the devices that `backend` finds."""
     names = [line.partition(":")[2].strip() for line in cpuinfo() if line.startswith("model name")]
     cpu = f"cpu ({names[0] if names else platform.processor() or platform.machine()})"
     if backend != "jax":
         return cpu
-    import jax
-
     return ", ".join(
-        cpu if d.platform == "cpu" else f"{d.platform} {d.id} ({d.device_kind})" for d in jax.devices()
+        cpu if d.platform == "cpu" else f"{d.platform} {d.id} ({d.device_kind})" for d in jax_devices()
     )
 
 
@@ -203,9 +228,13 @@ def describe(backend: str | None = None) -> dict[str, str]:
             info[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             info[name] = "not installed"
+    try:
+        found = devices(chosen)
+    except BackendError as error:
+        found = f"none: {error}"
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
     return info | {
-        "devices": devices(chosen),
+        "devices": found,
         "C++ compiler": pytensor.config.cxx or "none: the backend c cannot be used",
         "BLAS of the backend c": blas.describe(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),

@@ -1,5 +1,6 @@
 """The choice of a backend, and life without JAX."""
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -13,6 +14,7 @@ import pytensor.tensor as pt
 import pytest
 
 from samplernn_theano.backends import compile, jax_program
+from samplernn_theano.cli.main import main
 from samplernn_theano.errors import BackendError
 from tests.backends.conftest import minibatch
 
@@ -32,6 +34,38 @@ def test_what_a_backend_cannot_do_is_refused_in_a_sentence(check, arguments, wor
     with pytest.raises(BackendError, match=words):
         getattr(compile, f"check_{check}")(*arguments)
     compile.check_devices("c", 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "platforms", "line"),
+    [
+        (AssertionError(), "cuda", "with JAX_PLATFORMS=cuda; unset JAX_PLATFORMS, or use --backend numba."),
+        (
+            RuntimeError("Unknown backend: 'x'.\nMore."),
+            "x",
+            r"with JAX_PLATFORMS=x \(Unknown backend: 'x'\); un",
+        ),
+        (RuntimeError("No driver"), "", r"device \(No driver\); use --backend numba."),
+    ],
+)
+def test_a_machine_without_the_device_that_jax_is_to_use(monkeypatch, capsys, error, platforms, line):
+    """As with JAX_PLATFORMS=cuda and no GPU: info says it, and a program is refused in a sentence."""
+
+    def no_devices():
+        raise error
+
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    monkeypatch.setattr(jax, "devices", no_devices)
+    assert main(["info"]) == 0
+    assert re.search(f"devices: +none: JAX finds no .*{line}", capsys.readouterr().out)
+    x = pt.matrix("x", shape=(2, 2), dtype="float32")
+    for use in (
+        lambda: compile.compile_function([x], [x + 1], backend="jax"),
+        lambda: compile.load_program({"backend": "jax"}),
+        lambda: compile.check_devices("jax", 2, 4),
+    ):
+        with pytest.raises(BackendError, match=line):
+            use()
 
 
 @pytest.fixture(scope="module")
