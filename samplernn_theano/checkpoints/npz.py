@@ -12,18 +12,22 @@ states/NAME         recurrent states carried to the next minibatch, of the whole
 """
 
 import json
+import reprlib
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters, as_stored
+from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters, as_stored, to_store
+from samplernn_theano.config.schedule import Progress
+from samplernn_theano.config.settings import check_stored
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.utils.files import atomic_write
+from samplernn_theano.utils.text import parse_json
 
 FORMAT = "samplernn-theano checkpoint 1"
 
@@ -52,7 +56,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     about = {
         "format": FORMAT,
         "family": checkpoint.hp.family,
-        "hyperparameters": asdict(checkpoint.hp),
+        "hyperparameters": to_store(checkpoint.hp),
         "progress": dict(checkpoint.progress),
         "settings": dict(checkpoint.settings),
         "arrays": list(arrays),
@@ -74,12 +78,12 @@ def load(path: str | Path) -> Checkpoint:
             raise ValueError(f"the checksum of {damaged} is wrong")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        about = json.loads(str(arrays.pop("about")))
+        about = read_about(str(arrays.pop("about")))
         if about["format"] != FORMAT:
             raise CheckpointError(
                 f"{path} has the format {about['format']!r}; this version reads {FORMAT!r}."
             )
-        if about["family"] not in FAMILIES:
+        if str(about["family"]) not in FAMILIES:
             raise CheckpointError(f"{path} holds a model of the unknown family {about['family']!r}.")
         if about["arrays"] != list(arrays):
             raise ValueError("arrays are missing")
@@ -90,8 +94,7 @@ def load(path: str | Path) -> Checkpoint:
             group: {name[len(group) + 1 :]: a for name, a in arrays.items() if name.startswith(group + "/")}
             for group in _GROUPS
         }
-        progress = {RENAMED.get(name, name): value for name, value in about["progress"].items()}
-        return Checkpoint(hp, progress=progress, settings=about["settings"], **groups)
+        return Checkpoint(hp, progress=about["progress"], settings=about["settings"], **groups)
     except FileNotFoundError:
         raise CheckpointError(f"There is no checkpoint {path}.") from None
     except PermissionError:
@@ -102,3 +105,16 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: it is damaged or not one of this package ({error})."
         ) from error
+
+
+def read_about(text: str) -> dict[str, Any]:
+    """The header of a checkpoint; ValueError or HyperParameterError if an entry is of another type."""
+    about = parse_json(text)
+    if not isinstance(about, dict):
+        raise ValueError("its header holds no names and values")
+    for name in ("hyperparameters", "progress", "settings"):
+        if not isinstance(about.get(name), dict):
+            raise ValueError(f"{name} is {reprlib.repr(about.get(name))}")
+    progress = {RENAMED.get(name, name): value for name, value in about["progress"].items()}
+    Progress(**{own.name: progress[own.name] for own in fields(Progress) if own.name in progress})
+    return about | {"progress": progress, "settings": check_stored(about["settings"])}

@@ -1,6 +1,5 @@
 """Status of a run, ours or the original's, from the files in its folder."""
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from samplernn_theano.checkpoints import run_folder
+from samplernn_theano.checkpoints import npz, run_folder
 from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.schedule import Progress, Schedule, fraction, stored_schedule
@@ -105,10 +104,9 @@ def _header(checkpoint: Path) -> dict[str, Any]:
     """JSON header of a checkpoint, without its arrays; empty if it is missing or damaged."""
     try:
         with np.load(checkpoint, allow_pickle=False) as archive:
-            header = json.loads(str(archive["about"]))
+            return npz.read_about(str(archive["about"]))
     except Exception:  # a damaged file can raise anything in zipfile, NumPy's header parser or json
         return {}
-    return header if isinstance(header, dict) else {}
 
 
 def _hyperparameters(settings: Mapping[str, Any]) -> HyperParameters | None:
@@ -177,7 +175,7 @@ def seconds_left(run: RunStatus) -> float | None:
     if run.schedule is None or not run.records:
         return None
     now, speed, schedule = _progress(run), recent_speed(run.records), run.schedule
-    iterations = [schedule.max_iters]
+    iterations: list[float | None] = [schedule.max_iters]
     if schedule.max_epochs is not None and run.checkpoint_progress:
         iterations.append(schedule.max_epochs * now.batches_per_epoch)
     limits = [(n - now.iteration) / speed for n in iterations if speed and n is not None]
