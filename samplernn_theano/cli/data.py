@@ -56,6 +56,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing data set")
     parser.add_argument("--allow-upsampling", action="store_true", help="also use recordings below 16 kHz")
+    parser.add_argument(
+        "--allow-clipping", action="store_true", help="also use recordings of which over 1 %% is clipped"
+    )
 
 
 def _prepare(a: argparse.Namespace) -> int:
@@ -64,7 +67,7 @@ def _prepare(a: argparse.Namespace) -> int:
     from samplernn_theano.data.set_folder import set_files
 
     lengths = ("clip_seconds", "variable_length", "shortest", "longest", "valid_fraction", "test_fraction")
-    options = ("name", "speakers", "seed", "allow_upsampling", *lengths)
+    options = ("name", "speakers", "seed", "allow_upsampling", "allow_clipping", *lengths)
     recipe = folder_recipe(**{option: getattr(a, option) for option in options})
     found = recordings.find(a.folder, set_files(a.out, a.name))
     return report(prepare.build(found, a.out, recipe, a.overwrite), a.out)

@@ -71,6 +71,7 @@ def _with_cutting(recipe: "Recipe", a: argparse.Namespace, **options: Any) -> "R
         seed=a.seed,
         strict=not a.allow_missing,
         allow_upsampling=a.allow_upsampling,
+        allow_clipping=a.allow_clipping,
         **options,
     )
 
@@ -214,6 +215,7 @@ def _onomatopoeia(a: argparse.Namespace) -> int:
         longest=a.longest,
         seed=a.seed,
         allow_upsampling=a.allow_upsampling,
+        allow_clipping=a.allow_clipping,
     )
     found = recordings.find(a.source, set_files(a.out, recipe.name))
     return report(prepare.build(found, a.out, recipe, a.overwrite), a.out)

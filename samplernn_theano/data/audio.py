@@ -4,7 +4,7 @@ import math
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -12,12 +12,18 @@ import numpy as np
 import scipy
 
 from samplernn_theano.data import containers, decoders
+from samplernn_theano.data.clip_statistics import MAX_CLIPPED, MIN_PEAK, cut_off
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import say
 
 MIN_RATE, MAX_RATE = 1_000, 768_000
 """Rates (Hz) outside of this range come from damaged headers, and need enormous filters or arrays."""
+
+MIN_POWER = 0.2
+"""If the mean of n channels keeps a smaller part of their power than this / n, they cancel each other: of
+unrelated channels, or with only one that sounds, it keeps 1 / n. For two channels the limit is -10 dB."""
 
 
 class Sound(NamedTuple):
@@ -28,9 +34,11 @@ class Sound(NamedTuple):
     channels: int  # in the file
     clipped: int  # number of samples that were outside [-1, 1)
     power_kept: float  # of the mean of the channels, as a part of theirs: 1 of equal ones, 0 of opposite ones
+    cut_off: int  # number of samples that were outside [-1, 1), or cut off in the file: see `cut_off`
+    peak: float  # highest magnitude, before clipping
 
 
-def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> Sound:
+def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE, note: Callable[[str], object] = say) -> Sound:
     """Read a recording as mono at `rate` Hz.
 
     The channels are averaged. Other rates are converted by a polyphase filter (`scipy.signal.resample_poly`)
@@ -41,10 +49,12 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> Sound:
     A file of which more or less can be decoded than it states or holds is refused. Some do not state a length
     and are read to their end: raw streams (aac, ac3, amr, g722, gsm), voc, and files that were written into a
     pipe.
+
+    `note` is called with a line for each of the `doubts` about the sound.
     """
     path = Path(path)
     highest = np.nextafter(np.float32(1), np.float32(0))
-    parts, clipped = [np.empty(0, np.float32)], 0
+    parts, clipped, cut, peak = [np.empty(0, np.float32)], 0, 0, 0.0
     decoded = _Mono()
     try:
         with (
@@ -57,8 +67,11 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> Sound:
             for part in resample(decoded.mean(source.blocks), source.rate, rate):
                 if not np.isfinite(part).all():
                     raise DataError(f"{path} holds samples that are NaN or infinite; export it again.")
-                clipped += int(np.count_nonzero((part < -1) | (part >= 1)))
                 parts.append(np.clip(part, np.float32(-1), highest))
+                outside = parts[-1] != part
+                clipped += int(np.count_nonzero(outside))
+                cut += int(np.count_nonzero(outside | cut_off(parts[-1])))
+                peak = max(peak, float(np.abs(part).max(initial=0)))
             containers.check(path, data, source, decoded.frames)
             if source.faults:
                 raise decoders.undecodable(path, source.faults[0])
@@ -71,7 +84,46 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> Sound:
     samples = np.concatenate(parts)
     if samples.size == 0:
         raise DataError(f"{path} holds no samples; export it again, or remove it.")
-    return Sound(samples, source.rate, source.channels, clipped, decoded.power_kept)
+    sound = Sound(samples, source.rate, source.channels, clipped, decoded.power_kept, cut, peak)
+    for doubt in doubts(sound).values():
+        note(f"{path}: {doubt}")
+    return sound
+
+
+def doubts(sound: Sound) -> dict[str, str]:
+    """What speaks against a sound: sentences on its `clipping`, `channels` and `level`."""
+    found = {}
+    clipped = sound.cut_off / len(sound.samples)
+    if clipped > MAX_CLIPPED:
+        if sound.peak > 32:
+            largest = min((2**bits for bits in (7, 15, 23) if 2**bits >= sound.peak), default=2**31)
+            cause = (
+                f"at {sound.peak:,.0f} times full scale, they are floats in the range of integers; divide "
+                f"them by {largest:,}."
+            )
+        elif sound.peak > 1:
+            cause = f"it is {_decibels(sound.peak):.1f} dB too loud; lower its level by so much."
+        else:
+            cause = "it was recorded or exported too loud; get it at a lower level."
+        found["clipping"] = f"{100 * clipped:.2f} % of its samples are clipped: {cause}"
+    if sound.power_kept < MIN_POWER / sound.channels:
+        below = -_decibels(max(sound.power_kept, 1e-10) ** 0.5)
+        found["channels"] = (
+            f"its {sound.channels} channels cancel each other, as of opposite polarity: their mean is "
+            f"{below:.0f} dB below them; use one of them (ffmpeg -i FILE -af 'pan=mono|c0=c0' NEW.wav)."
+        )
+    elif sound.peak == 0:
+        found["level"] = "it is silent; get it again, or remove it."
+    elif sound.peak < MIN_PEAK:
+        found["level"] = (
+            f"it is nearly silent, with a peak at {_decibels(sound.peak):.0f} dBFS, as integers of 16 bits "
+            f"in 32; amplify it (ffmpeg -i FILE -af volume={int(-_decibels(sound.peak))}dB NEW.wav)."
+        )
+    return found
+
+
+def _decibels(amplitude: float) -> float:
+    return 20 * math.log10(amplitude)
 
 
 class _Mono:
@@ -93,9 +145,11 @@ class _Mono:
         return self._power / self._channels_power if self._channels_power else 1.0
 
 
-def read_mono(path: str | os.PathLike[str], rate: int = SAMPLE_RATE) -> np.ndarray:
+def read_mono(
+    path: str | os.PathLike[str], rate: int = SAMPLE_RATE, note: Callable[[str], object] = say
+) -> np.ndarray:
     """Read a recording as float32 (samples,) in [-1, 1), mono, at `rate` Hz: the samples of `read`."""
-    return read(path, rate).samples
+    return read(path, rate, note).samples
 
 
 def resample(blocks: Iterator[np.ndarray], file_rate: int, rate: int) -> Iterator[np.ndarray]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from samplernn_theano.data.check_figure import plot_data_set
-from samplernn_theano.data.clip_statistics import ClipStatistics
+from samplernn_theano.data.clip_statistics import MIN_PEAK, ClipStatistics
 from samplernn_theano.data.dataset import (
     SPLITS,
     Clips,
@@ -207,6 +207,7 @@ def _summarise(report: Report) -> None:
 
 _PROBLEMS = {
     "silent": "silent clips, to be removed",
+    "mostly clipped": "clips of which more than 1 % is cut off at full scale, to be replaced by quieter ones",
     "not finite": "clips with NaN or infinite samples, to be removed or repaired",
 }
 _NOTES = {
@@ -224,6 +225,8 @@ def _list_faults(report: Report, part: Split) -> None:
     elif count < BATCH:
         few = f"{name} holds {count_of(count, 'clip')}, too few for a batch of {BATCH} clips, as the paper's."
         report.notes.append(few)
+    if 0 < part.statistics.peak < MIN_PEAK:
+        report.notes.append(f"{name} is nearly silent: its highest peak is {part.statistics.peak:.2g}.")
     for lines, texts in ((report.problems, _PROBLEMS), (report.notes, _NOTES)):
         for fault, text in texts.items():
             if found := part.statistics.faults[fault]:
@@ -283,7 +286,7 @@ def _compare_with_authors(report: Report) -> None:
 
 
 def _describe_sources(report: Report, manifest: Any) -> None:
-    """Speakers and recordings in the manifest, and a note on recordings that were upsampled."""
+    """Speakers and recordings in the manifest; a problem if channels cancel, a note on upsampled ones."""
     for name in SPLITS:
         speakers = _get(manifest, "splits", name, "speakers")
         if isinstance(speakers, dict) and speakers:
@@ -291,6 +294,12 @@ def _describe_sources(report: Report, manifest: Any) -> None:
             report.lines.append(f"Speakers of {name}, with clips: {len(speakers)} ({listed}).")
     sources = _get(manifest, "sources")
     used = [s for s in sources if _get(s, "status") == "used"] if isinstance(sources, list) else []
+    cancelled = [s for s in used if _get(s, "doubts", "channels") is not None]
+    if cancelled:
+        report.problems.append(
+            f"Recordings of which only the difference between channels is left: {len(cancelled):,} of "
+            f"{len(used):,}, such as {cancelled[0].get('path')}: {cancelled[0]['doubts']['channels']}"
+        )
     rates = sorted(r for r in (_get(source, "rate") for source in used) if isinstance(r, int))
     if rates:
         listed = _few((f"{rates.count(r):,} of {r} Hz" for r in sorted(set(rates))), 8)

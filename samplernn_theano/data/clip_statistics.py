@@ -10,6 +10,12 @@ from samplernn_theano.data.dataset import is_silent
 BINS = 256
 """Of the histogram, over amplitudes from -1 to 1."""
 
+MAX_CLIPPED = 0.01
+"""A sound of which a larger part is clipped is spoilt."""
+
+MIN_PEAK = 0.01
+"""A sound that stays below, at -40 dBFS, is nearly silent."""
+
 
 class ClipStatistics:
     """Statistics of a split, accumulated clip by clip, without samples that are NaN or infinite.
@@ -20,6 +26,7 @@ class ClipStatistics:
     - ``not finite``: NaN or infinite in places;
     - ``clipped``: the highest or lowest sample is within 1 % of full scale or beyond, and at least 3
       samples in a row have that value, so the wave is cut off;
+    - ``mostly clipped``: more than 1 % of the samples are in such rows;
     - ``beyond``: beyond full scale, outside [-1, 1];
     - ``offset``: further than 0.01 of full scale from 0 in the mean.
     """
@@ -43,8 +50,8 @@ class ClipStatistics:
             return
         if is_silent(x):
             self.faults["silent"].append(number)
-        elif _is_clipped(x):
-            self.faults["clipped"].append(number)
+        elif clipped := float(cut_off(x).mean()):
+            self.faults["mostly clipped" if clipped > MAX_CLIPPED else "clipped"].append(number)
         peak, mean = float(max(x.max(), -x.min())), float(x.mean())
         if peak > 1:
             self.faults["beyond"].append(number)
@@ -74,6 +81,13 @@ class ClipStatistics:
         return 10 * float(np.log10(self._squares / self._samples)) if self._squares else -np.inf
 
 
-def _is_clipped(x: NDArray[np.float64]) -> bool:
-    flats = [x == extreme for extreme in (x.max(), x.min()) if abs(extreme) >= 0.99]
-    return any((flat[:-2] & flat[1:-1] & flat[2:]).any() for flat in flats)
+def cut_off(x: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Which samples (n,) are cut off: three or more in a row at the peak, beyond 0.99 of full scale."""
+    cut = np.zeros(len(x), bool)
+    for extreme in (x.max(initial=0), x.min(initial=0)):
+        if abs(extreme) >= 0.99:
+            flat = x == extreme
+            rows = flat[:-2] & flat[1:-1] & flat[2:]
+            for part in (cut[:-2], cut[1:-1], cut[2:]):
+                part |= rows
+    return cut

@@ -7,8 +7,10 @@ floats (samples,), and ``<name>_<split>_offsets.npy``, integers (clips + 1,), gi
 """
 
 import hashlib
+import json
 import mmap
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +65,8 @@ def load_split(folder: str | Path, split: str) -> Clips:
     clips = _map(path)
     if clips.dtype.kind != "f" or clips.ndim not in (1, 2):
         raise DataError(
-            f"{path} holds {clips.dtype} of shape {clips.shape}; floats (clips, samples) are needed."
+            f"{path} holds {clips.dtype} of shape {clips.shape}; floats (clips, samples) are needed"
+            f"{_conversion(path, clips)}."
         )
     return clips if clips.ndim == 2 else _ragged(path, clips)
 
@@ -98,7 +101,7 @@ def check_unchanged(clips: Clips) -> None:
             return
     except OSError:
         what = "removed"
-    raise DataError(f"{data.filename} was {what} while it was read; restore it and run samplernn resume.")
+    raise DataError(f"{data.filename} was {what} while it was read; restore it and run again.")
 
 
 def offsets_path(path: Path) -> Path:
@@ -111,7 +114,7 @@ def _ragged(path: Path, data: NDArray) -> Ragged:
     if not other.is_file():
         raise DataError(
             f"{path} holds clips of different lengths and {other.name} with their limits is missing; "
-            " restore it or make the data set again."
+            "restore it, or write it: np.save(FILE, np.cumsum([0, *lengths])), their lengths in samples."
         )
     read = _map(other)
     if read.ndim != 1 or read.dtype.kind not in "iu" or len(read) < 1:
@@ -124,13 +127,41 @@ def _ragged(path: Path, data: NDArray) -> Ragged:
     return Ragged(data, offsets)
 
 
+def _conversion(path: Path, clips: NDArray) -> str:
+    """How to convert an array of another type or shape; empty if that is unknown."""
+    bits = 16 if clips.itemsize > 4 else 8 * clips.itemsize
+    half, shape = 2 ** (bits - 1), ".reshape(len(a), -1)" if clips.ndim > 2 else ""
+    array = {"i": f"(a / {half})", "u": f"((a - {half}.0) / {half})", "f": "a"}.get(clips.dtype.kind)
+    if array is None or (array == "a" and not shape):
+        return ""
+    what = "reshape them" if array == "a" else f"from -1 to 1: convert {bits}-bit sound"
+    return f", {what}: " + _numpy(path, f'np.save(p, {array}{shape}.astype("float32"))')
+
+
+def _numpy(path: Path, save: str, load: str = "np.load(p)") -> str:
+    """A command that reads the array a from the path p, and saves another one."""
+    code = f"import numpy as np; p = {json.dumps(str(path), ensure_ascii=False)}; a = {load}; {save}"
+    return f"python -c {shlex.quote(code)}"
+
+
 def _map(path: Path) -> NDArray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except MemoryError:
         raise
     except Exception as error:  # a damaged header can raise anything in NumPy's parser
-        raise DataError(f"{path} cannot be read as a NumPy array: {error}.") from error
+        if "Python objects" in str(error):
+            save = 'np.save(p, np.concatenate(a).astype("float32")); '
+            save += 'np.save(p[:-4] + "_offsets.npy", np.cumsum([0, *map(len, a)]))'
+            raise DataError(
+                f"{path} holds Python objects, such as clips of different lengths, in a pickle, which may "
+                "run any code; if it is yours and they are floats from -1 to 1, convert it: "
+                + _numpy(path, save, "np.load(p, allow_pickle=True)")
+            ) from error
+        reason = str(error).rstrip(".")
+        raise DataError(
+            f"{path} cannot be read as a NumPy array ({reason}); get it again, or make the data set again."
+        ) from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path} does not hold one array, as written by numpy.save.")
     return array

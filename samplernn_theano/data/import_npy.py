@@ -44,6 +44,10 @@ def _one_length(source: Path, name: str, split: str) -> NDArray:
     clips = load_split(source, split)
     if not (source / f"{name}_{split}.npy").is_file():
         raise DataError(f"{source} holds no {name}_{split}.npy, which belongs to {name}_train.npy.")
-    if isinstance(clips, Ragged) or not clips.size:
-        raise DataError(f"The {split} split in {source} holds no clips of one length: (clips, samples).")
+    if isinstance(clips, Ragged):
+        raise DataError(
+            f"The {split} split in {source} is ragged and needs no import: train --data {source}."
+        )
+    if not clips.size:
+        raise DataError(f"The {split} split in {source} holds no clips; get {name}_{split}.npy again.")
     return clips

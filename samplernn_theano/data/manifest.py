@@ -25,6 +25,7 @@ def describe(manifest: dict[str, Any]) -> str:
     left_out = [source["reason"] for source in sources if source["status"] == "left out"]
     upsampled = [source["path"] for source in used if source["rate"] < manifest["rate"]]
     clipped = [f"{source['path']} ({source['clipped']})" for source in used if source["clipped"]]
+    doubtful = [f"{s['path']}: {doubt}" for s in used for doubt in s.get("doubts", {}).values()]
     silent = [f"{clip['path']} at {clip['seconds']:.1f} s" for clip in manifest.get("silent_clips", [])]
     skipped = [f"{entry['path']} ({entry['reason']})" for entry in manifest.get("skipped_folders", [])]
 
@@ -44,6 +45,7 @@ def describe(manifest: dict[str, Any]) -> str:
     lines += listed("Silent clips, dropped", silent)
     lines += listed(f"Recorded below {manifest['rate']} Hz, so they lack high frequencies", upsampled)
     lines += listed("Beyond full scale, clipped (samples)", clipped)
+    lines += listed("Doubtful recordings", doubtful)
     lines += listed("Folders left out", skipped)
     lines += listed("Left out", left_out)
     lines += listed("Recordings that cannot be used", unreadable)

@@ -12,7 +12,7 @@ silent clips, on which the normalisation of the feeder divides by zero, are drop
 import csv
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,13 +56,15 @@ def build(
     overwrite: bool = False,
     progress: bool = True,
     missing: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Build a data set from recordings; return its manifest, which also lists those that are `missing`.
+    """Build a data set from recordings; return its manifest, with the `missing` ones and `extra` entries.
 
     Writes the splits as `samplernn_theano.data.dataset` describes, `clips.csv` (the origin of each clip) and,
     last, `manifest.json`. The same recordings and recipe give the same bytes. All files are complete before
     the first one gets its name; until then an error or interruption leaves an existing data set in `out`
-    unchanged. Decoded sound is kept in a hidden folder there, 115 MB per hour, for the next run.
+    unchanged. Decoded sound is kept in a hidden folder there, 115 MB per hour, for the next run: after an
+    interruption at any time the same command can be repeated.
     """
     out = Path(out)
     check_overwrite(out, recipe.name, overwrite)
@@ -85,6 +87,7 @@ def build(
             "ignored_files": found.ignored,
             "skipped_folders": found.skipped,
             "sources": sources,
+            **(extra or {}),
         }
         splits = _split(clips, sizes, recipe)
         with progress_bar("write", sum(sizes), "clips", progress) as bar:
@@ -122,10 +125,12 @@ def _cut(
     """
     sources: list[dict[str, Any]] = []
     clips: list[Clip] = []
-    silent: list[dict[str, Any]] = []
+    silent: list[Clip] = []
     streams: list[Stream] = []
     first_names: dict[str, str] = {}  # by SHA-256: the first recording with these bytes
-    for recording, source, sound in decode_all(recordings, work, recipe.allow_upsampling, progress):
+    for recording, source, sound in decode_all(
+        recordings, work, recipe.allow_upsampling, recipe.allow_clipping, progress
+    ):
         sources.append(source)
         if sound is None or not _is_used(source, sound, recipe, first_names):
             continue
@@ -140,21 +145,24 @@ def _cut(
         for start in _new_starts(stream, sound.length, length, recipe.stride):
             samples = stream.read(start, start + length)
             extremes = _float16(np.array([samples.min(), samples.max()]))  # rounding preserves the order
-            if is_silent(extremes):
-                name, seconds = stream.origin(start)
-                silent.append({"path": name, "seconds": seconds})
-            else:
-                clips.append(Clip(stream, start, start + length))
+            (silent if is_silent(extremes) else clips).append(Clip(stream, start, start + length))
         if recipe.max_clips is not None and recipe.takes_first and len(clips) >= recipe.max_clips:
             break
+    heard = len(clips)
     if recipe.legacy_count:
         total = sum(stream.length for stream in streams) // SAMPLE_RATE
         count = total // round(recipe.clip_seconds) - 1
         clips = [clip for clip in clips if clip.start // recipe.stride < count]
     clips = _limit(clips, recipe)
-    ends = {id(clip.stream): clip.stop for clip in clips}
-    rest = sum(stream.length - ends.get(id(stream), 0) for stream in streams)
-    return sources, clips, silent, rest / SAMPLE_RATE
+    # Clips that are silent belong to the rest only behind the last one of a set that takes no more.
+    last = clips if len(clips) < heard else clips + silent
+    ends = {id(stream): 0 for stream in streams}
+    for clip in last:
+        ends[id(clip.stream)] = max(ends[id(clip.stream)], clip.stop)
+    rest = sum(stream.length - ends[id(stream)] for stream in streams)
+    origins = [clip.stream.origin(clip.start) for clip in silent if clip.stop <= ends[id(clip.stream)]]
+    dropped = [{"path": name, "seconds": seconds} for name, seconds in origins]
+    return sources, clips, dropped, rest / SAMPLE_RATE
 
 
 def _is_used(source: dict[str, Any], sound: Decoded, recipe: Recipe, first_names: dict[str, str]) -> bool:
@@ -244,6 +252,8 @@ def _too_little(
     dropped = f" besides {count_of(len(silent), 'silent clip')}" if silent else ""
     left_out = [source["reason"] for source in sources if source["status"] == "left out"]
     why = f" ({count_of(len(left_out), 'recording')} left out: {left_out[0]})" if left_out else ""
+    doubts = [f"{s['path']}: {doubt}" for s in sources for doubt in s.get("doubts", {}).values()]
+    why += f" ({doubts[0]})" if silent and doubts else ""
     return (
         f"Found {seconds:.1f} s of sound, which gives {count_of(clips, kind)}{dropped}{why}: too few for a "
         "training, a validation and a test set. Add recordings, or see --help for the length of clips and "

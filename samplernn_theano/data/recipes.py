@@ -32,6 +32,7 @@ class Recipe:
     seed: int = 123  # of the shuffle; the original's is 123
     strict: bool = False  # a recording that cannot be used is an error
     allow_upsampling: bool = False  # use recordings below 16 kHz as well
+    allow_clipping: bool = False  # use recordings that are clipped in more than 1 % as well
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.clip_seconds) and self.length >= 2):
@@ -67,7 +68,7 @@ class Recipe:
         """The recipe's entry in the manifest."""
         keys = {"max_clips": "most", "choice_seed": "choice"}  # as in the first manifests
         options = {keys.get(name, name): value for name, value in asdict(self).items()}
-        for name in ("set", "sizes", "strict"):
+        for name in ("set", "sizes", "strict", *["allow_clipping"] * (not self.allow_clipping)):
             del options[name]
         return {name: None if value == math.inf else value for name, value in options.items()}
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.data import audio, decoders
-from samplernn_theano.data.set_folder import write_npy
+from samplernn_theano.data.set_folder import UNFINISHED, write_npy
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import locked, sha256, write_text
 from samplernn_theano.utils.progress import progress_bar
@@ -117,6 +117,7 @@ def staging_directory(out: Path) -> Iterator[Path]:
                     out.rmdir()  # if it is empty
             raise
         shutil.rmtree(folder, ignore_errors=True)
+    (out / UNFINISHED).unlink(missing_ok=True)
 
 
 class Decoded(NamedTuple):
@@ -130,7 +131,9 @@ class Decoded(NamedTuple):
         return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[start:stop])
 
 
-def decode(recording: Recording, work: Path, allow_upsampling: bool) -> tuple[dict[str, Any], Decoded | None]:
+def decode(
+    recording: Recording, work: Path, allow_upsampling: bool = False, allow_clipping: bool = False
+) -> tuple[dict[str, Any], Decoded | None]:
     """Decode a recording to a file in `work`, unless an earlier run did so.
 
     Returns its entry in the manifest (path, status, and the reason or the properties), and its sound, None if
@@ -139,13 +142,16 @@ def decode(recording: Recording, work: Path, allow_upsampling: bool) -> tuple[di
     name = recording.name
     try:
         properties, sound = _decoded(recording, work)
-        rate = properties["rate"]
-        if rate >= SAMPLE_RATE or allow_upsampling:
+        rate, clipping = properties["rate"], properties.get("doubts", {}).get("clipping")
+        if rate < SAMPLE_RATE and not allow_upsampling:
+            reason = (
+                f"{name} was recorded at {rate} Hz and lacks the frequencies above {rate // 2} Hz; "
+                "pass --allow-upsampling to use it."
+            )
+        elif clipping and not allow_clipping:
+            reason = f"{name}: {clipping} Or pass --allow-clipping to use it as it is."
+        else:
             return {"path": name, "status": "used"} | properties, sound
-        reason = (
-            f"{name} was recorded at {rate} Hz and lacks the frequencies above {rate // 2} Hz; "
-            "pass --allow-upsampling to use it."
-        )
     except OSError as error:
         reason = f"{name} cannot be opened ({error.strerror}); fix or remove it."
     except DataError as error:
@@ -161,10 +167,10 @@ def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Decoded]
     properties_path = work / f"{key.hexdigest()[:32]}.json"  # written last
     path = properties_path.with_suffix(".npy")
     with suppress(FileNotFoundError, ValueError, EOFError):  # not decoded, or truncated by a power failure
-        properties = json.loads(properties_path.read_text(encoding="utf-8"))
+        properties: dict[str, Any] = json.loads(properties_path.read_text(encoding="utf-8"))
         return properties, Decoded(path, len(np.load(path, mmap_mode="r", allow_pickle=False)))
     digest = sha256(recording.path)
-    sound = audio.read(recording.path)
+    sound = audio.read(recording.path, note=lambda _: None)
     properties = {
         "seconds": len(sound.samples) / SAMPLE_RATE,
         "rate": sound.file_rate,
@@ -172,6 +178,8 @@ def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Decoded]
         "clipped": sound.clipped,
         "sha256": digest,
     }
+    if doubts := audio.doubts(sound):
+        properties["doubts"] = doubts
     samples = np.clip(np.rint(sound.samples * 32768), -32768, 32767)
     write_npy(path, samples.shape, [samples], "<i2", durable=False)
     write_text(properties_path, json.dumps(properties), durable=False)
@@ -211,7 +219,7 @@ class Stream:
 
 
 def decode_all(
-    recordings: Sequence[Recording], work: Path, allow_upsampling: bool, progress: bool
+    recordings: Sequence[Recording], work: Path, allow_upsampling: bool, allow_clipping: bool, progress: bool
 ) -> Iterator[tuple[Recording, dict[str, Any], Decoded | None]]:
     """`decode` recordings in order, a few in parallel, with a progress bar over their bytes."""
     paths = [recording.path for recording in recordings]
@@ -219,7 +227,8 @@ def decode_all(
     pool = ThreadPoolExecutor(min(MAX_PARALLEL, os.cpu_count() or 1))
     with progress_bar("decode", sum(sizes), "B", progress) as bar:
         try:
-            decoded = [pool.submit(decode, recording, work, allow_upsampling) for recording in recordings]
+            allowed = (allow_upsampling, allow_clipping)
+            decoded = [pool.submit(decode, recording, work, *allowed) for recording in recordings]
             for recording, size, future in zip(recordings, sizes, decoded, strict=True):
                 yield recording, *future.result()
                 bar.advance(size)

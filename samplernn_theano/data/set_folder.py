@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from samplernn_theano.data.dataset import SPLITS, load_split, offsets_path, statistics
 from samplernn_theano.data.manifest import CLIPS, MANIFEST, PICTURE
 from samplernn_theano.errors import DataError
-from samplernn_theano.utils.files import atomic_replace, atomic_write, sha256, write_text
+from samplernn_theano.utils.files import atomic_replace, atomic_write, sha256, sync, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.version import package_version
+
+UNFINISHED = ".unfinished"
+"""A mark in the folder of a set, from before its first file is moved in until the work is done."""
 
 
 def set_files(out: Path, name: str) -> list[Path]:
@@ -24,7 +27,10 @@ def set_files(out: Path, name: str) -> list[Path]:
 
 
 def check_overwrite(out: Path, name: str, overwrite: bool) -> None:
-    """Raise DataError if `out` holds another data set, or one of this name and not `overwrite`."""
+    """Raise DataError if `out` holds another data set, or one of this name and not `overwrite`.
+
+    What an interrupted command left of a set is replaced without it.
+    """
     if not name or name.startswith(".") or "/" in name or "\0" in name or len(os.fsencode(name)) > 200:
         raise DataError(f"{name!r} cannot begin a file name; give a name such as clips.")
     if out.exists() and not out.is_dir():
@@ -34,7 +40,7 @@ def check_overwrite(out: Path, name: str, overwrite: bool) -> None:
     if others:
         raise DataError(f"{out} holds another data set ({min(others).name}); choose another folder.")
     held = [path.name for path in own if path.exists()]
-    if held and not overwrite:
+    if held and not overwrite and not (out / UNFINISHED).exists():
         raise DataError(
             f"{out} holds a data set already ({', '.join(held)}); choose another folder, or pass --overwrite."
         )
@@ -71,14 +77,21 @@ def write_split(path: Path, clips: int, shape: tuple[int, ...], parts: Iterable[
 
 
 def finish(new: Path, out: Path, manifest: dict[str, Any]) -> None:
-    """Complete and write the manifest, and move the finished set from `new` to `out`.
-
-    The old set is removed first, and the manifest is moved last: after a crash in between, `out` may lack
-    splits, but never holds those of two data sets.
-    """
+    """Complete and write the manifest, and move the finished set from `new` to `out`."""
     manifest["train_mean"], manifest["train_std"] = statistics(load_split(new, "train"))
     write_text(new / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-    name = manifest["options"]["name"]
+    move_in(new, out, manifest["options"]["name"])
+
+
+def move_in(new: Path, out: Path, name: str) -> None:
+    """Move the finished set of this name from `new` to `out`.
+
+    The old set is removed first, and the manifest is moved last: after a crash in between, `out` may lack
+    splits, but never holds those of two data sets. `UNFINISHED` stays until
+    the caller has cleaned up.
+    """
+    (out / UNFINISHED).touch()
+    sync(out)
     for path in reversed(set_files(out, name)):
         path.unlink(missing_ok=True)
     for path in set_files(new, name):

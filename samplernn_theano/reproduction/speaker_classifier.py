@@ -7,6 +7,8 @@ the classifier may recognise the rooms instead of the voices.
 """
 
 import csv
+import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -194,18 +196,22 @@ def segments(
 
 
 def _table(folder: str | Path) -> dict[str, list[str]]:
-    """The speaker of each clip of each split."""
+    """The speaker of each clip of each split; a spreadsheet may have saved and sorted the table."""
     path = Path(folder) / CLIPS
-    table: dict[str, list[str]] = {}
+    table: dict[str, dict[int, str]] = {}
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                table.setdefault(row["split"], []).append(row["speaker"])
-        if not all(name for own in table.values() for name in own):
+        data = path.read_bytes()
+        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        text = re.sub(r"\Asep=.[\r\n]+", "", text)  # of Excel
+        delimiter = next(mark for mark in ",;\t" if mark in text.partition("\n")[0])
+        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
+            if any(row.values()):  # else it is blank
+                table.setdefault(row["split"], {})[int(row["clip"])] = row["speaker"]
+        if not all(sorted(own) == list(range(len(own))) and all(own.values()) for own in table.values()):
             raise KeyError
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+    except (OSError, UnicodeError, csv.Error, LookupError, StopIteration, ValueError, TypeError) as error:
         raise DataError(
             f"{path}, the table of clips, has no speakers, or is missing or damaged; make the data set with: "
             f"samplernn prepare RECORDINGS --speakers --out {folder}"
         ) from error
-    return table
+    return {split: [own[i] for i in range(len(own))] for split, own in table.items()}

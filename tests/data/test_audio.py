@@ -1,5 +1,6 @@
 """Reading and writing sound files."""
 
+import fnmatch
 import io
 import os
 import shutil
@@ -153,6 +154,58 @@ def test_clips_and_counts_what_is_beyond_full_scale(tmp_path):
     below_one = np.nextafter(np.float32(1), np.float32(0))
     np.testing.assert_array_equal(sound.samples, np.float32([0.5, below_one, -1, -1, below_one]))
     assert sound.clipped == 3
+
+
+def floats(*channels: np.ndarray) -> np.ndarray:
+    return np.stack(channels, axis=1).astype(np.float32)
+
+
+voice = tone(0.5, 16000, level=0.4)
+other = tone(0.5, 16000, hertz=1234, level=0.4)
+hiss = 0.004 * np.random.default_rng(0).standard_normal(len(voice))
+
+
+@pytest.mark.parametrize(
+    "sound, subtype, doubt",
+    [
+        (
+            voice * 32768,
+            "FLOAT",
+            "clipping: 99.?? % of its samples * at 13,1?? times *; divide them by 32,768.",
+        ),
+        (floats(voice, other) * 2**23, "DOUBLE", "clipping: * divide them by 8,388,608."),
+        (voice * 2**31, "DOUBLE", "clipping: * divide them by 2,147,483,648."),
+        (voice * 100, "FLOAT", "clipping: * divide them by 128."),
+        (
+            voice * 10,
+            "FLOAT",
+            "clipping: * it is 12.0 dB too loud; lower its level by so much.",
+        ),
+        (np.clip(voice * 10, -1, 1), "PCM_16", "clipping: * too loud; get it at a lower level."),
+        (np.clip(voice * 10, -1, 1), "PCM_U8", "clipping: * too loud; get it at a lower level."),
+        (hiss * 80, "FLOAT", ""),  # 0.2 % beyond full scale
+        (floats(voice, -voice), "FLOAT", "channels: its 2 channels cancel * 100 dB below *pan=mono*"),
+        (floats(voice, -voice + 2 * hiss), "PCM_16", "channels: * 37 dB below *"),
+        (floats(voice, -voice, *[hiss] * 4), "PCM_24", "channels: its 6 channels cancel *"),
+        (floats(voice, other), "PCM_16", ""),
+        (floats(voice, 0 * voice), "PCM_16", ""),
+        (floats(*[0 * voice] * 5, voice), "PCM_16", ""),
+        (floats(*[0 * voice] * 15, voice), "PCM_16", ""),
+        (floats(voice, voice), "PCM_16", ""),
+        (voice / 65536, "PCM_32", "level: it is nearly silent, with a peak at -104 dBFS, * volume=104dB *"),
+        (voice / 256, "PCM_32", "level: it is nearly silent, with a peak at -56 dBFS, *"),
+        (0 * voice, "PCM_16", "level: it is silent; *"),
+        (voice / 32, "PCM_16", ""),
+    ],
+)
+def test_says_what_is_doubtful_about_a_sound(tmp_path, capsys, sound, subtype, doubt):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sound, 16000, subtype=subtype)
+    read = audio.read(path)
+    found = [f"{kind}: {text}" for kind, text in audio.doubts(read).items()]
+    assert len(found) == (doubt != "") and all(fnmatch.fnmatchcase(text, doubt) for text in found), found
+    told = "".join(f"{path}: {text}\n" for text in audio.doubts(read).values())
+    assert capsys.readouterr().err == told
 
 
 def test_a_long_mp3_comes_whole(tmp_path):

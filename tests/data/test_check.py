@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from samplernn_theano.data import check, duplicates
-from samplernn_theano.data.clip_statistics import ClipStatistics
+from samplernn_theano.data.clip_statistics import ClipStatistics, cut_off
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.errors import DataError, OutputError
 
@@ -282,7 +282,7 @@ def test_what_is_only_noted(tmp_path):
     splits = clean()
     train = splits["train"]
     train[2] -= np.float16(0.05)
-    train[3] = np.clip(train[3] * 10, -1, 0.995)
+    train[3, 70:150] = 0.995
     train[5, 9] = 1.5
     found = report(save(tmp_path, splits))
     assert found.problems == []
@@ -296,17 +296,33 @@ def test_what_is_only_noted(tmp_path):
     assert "test holds 3 clips, too few for a batch of 128" in "".join(found.notes)
 
 
+def test_clips_that_are_cut_off_in_many_places_are_wrong(tmp_path):
+    splits = clean()
+    splits["train"][3] = np.clip(splits["train"][3] * 1000, -1, 1)
+    splits["test"][1, 100:181] = -1  # just above 1 %
+    found = report(save(tmp_path, splits))
+    text = "clips of which more than 1 % is cut off at full scale, to be replaced by quieter ones"
+    wrong = [f"train: {text}: 1 of 8 (numbers 3).", f"test: {text}: 1 of 3 (numbers 1)."]
+    assert found.problems == wrong
+    assert check.run(tmp_path, progress=False) == 1
+
+
+def test_a_set_that_is_nearly_silent_is_noted(tmp_path):
+    found = report(save(tmp_path, {split: clips / np.float16(64) for split, clips in clean().items()}))
+    assert found.problems == []
+    assert sum("is nearly silent: its highest peak is 0.00" in sentence for sentence in found.notes) == 3
+
+
 def test_what_counts_as_clipped():
     for wave, clipped in (
-        ([0, 0.995, 0.995, 0.995, 0], True),
-        ([0, -1, -1, -1, -1, 0], True),
-        ([0, 0.995, 0.995, 0, 0.995, 0], False),  # never 3 in a row
-        ([0, 0.98, 0.98, 0.98, 0], False),  # not at full scale
-        ([1, 0.995, 0.995, 0.995, 0], False),  # not the highest
+        ([0, 0.995, 0.995, 0.995, 0], 3),
+        ([0, -1, -1, -1, -1, 0, -1, -1], 4),
+        ([0, 1, 1, 1, 0, -1, -1, -1, 1, 1, 1, 1], 10),
+        ([0, 0.995, 0.995, 0, 0.995, 0], 0),  # never 3 in a row
+        ([0, 0.98, 0.98, 0.98, 0], 0),  # not at full scale
+        ([1, 0.995, 0.995, 0.995, 0], 0),  # not the highest
     ):
-        statistics = ClipStatistics()
-        statistics.add(0, np.array(wave))
-        assert (statistics.faults["clipped"] == [0]) is clipped, wave
+        assert np.count_nonzero(cut_off(np.array(wave))) == clipped, wave
 
 
 def test_the_histogram_counts_every_finite_sample():
@@ -360,6 +376,15 @@ def test_the_manifest_is_described(described):
     assert "Speakers of valid, with clips: 2 (Åsa 5, Tom 3)." in text
     assert "Recordings: 3 (1 of 4000 Hz, 2 of 44100 Hz)." in text
     assert "Upsampled, so they lack high frequencies: 1 recording." in "".join(found.notes)
+
+
+def test_recordings_whose_channels_cancel_are_wrong(described):
+    manifest = json.loads((described / "manifest.json").read_text())
+    manifest["sources"][0] |= {"path": "a.wav", "doubts": {"channels": "its 2 channels cancel."}}
+    (described / "manifest.json").write_text(json.dumps(manifest))
+    (sentence,) = report(described).problems
+    assert "1 of 3, such as a.wav: its 2 channels cancel." in sentence
+    assert check.run(described, progress=False) == 1
 
 
 @pytest.mark.parametrize("name", ["clips_valid.npy", "clips_train_offsets.npy"])

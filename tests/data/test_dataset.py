@@ -1,6 +1,8 @@
 """The clips of a data set: layouts, statistics, and unreadable files."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,42 @@ def test_an_array_of_another_kind(tmp_path, array):
     np.save(tmp_path / "a_train.npy", array)
     with pytest.raises(DataError, match=r"a_train.npy holds .*floats \(clips, samples\) are needed"):
         load_split(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([[-32768, 16384, 1]], np.int16),
+        np.array([[-32768, 16384, 1]], np.int64),  # of a list of Python's integers
+        np.array([[-32768, 16384, 1]], np.int32) * 65536,
+        np.array([[0, 192, 128]], np.uint8),
+        np.array([[[-1], [0.5], [2**-15]]]),
+    ],
+    ids=lambda array: str(array.dtype),
+)
+def test_the_conversion_that_is_named_makes_a_split(tmp_path, array):
+    folder = tmp_path / 'Ann\'s "$HOME"'
+    folder.mkdir()
+    np.save(folder / "a_train.npy", array)
+    converted(folder)
+    expected = [[-1, 0.5, 0 if array.dtype == np.uint8 else 2**-15]]
+    np.testing.assert_array_equal(load_split(folder, "train"), expected)
+
+
+def test_the_conversion_of_clips_of_different_lengths_makes_a_ragged_split(tmp_path):
+    clips = np.empty(2, object)
+    clips[:] = [np.array([0.5, -1]), np.array([0.25, 0, 1])]
+    np.save(tmp_path / "a_train.npy", clips, allow_pickle=True)
+    converted(tmp_path)
+    assert [clip.tolist() for clip in load_split(tmp_path, "train")] == [[0.5, -1], [0.25, 0, 1]]
+
+
+def converted(folder: Path) -> None:
+    """Run the command that the refusal of a split names."""
+    with pytest.raises(DataError) as caught:
+        load_split(folder, "train")
+    command = str(caught.value).partition(": python ")[2].removesuffix(".")
+    subprocess.run(f"{sys.executable} {command}", shell=True, check=True)
 
 
 class Touch:

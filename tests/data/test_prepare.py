@@ -151,6 +151,46 @@ def test_silent_clips_are_dropped_and_listed(tmp_path):
     np.testing.assert_array_equal(in_order(tmp_path / "out"), kept)
 
 
+def test_silent_clips_at_the_end_are_not_counted_as_rest_too(tmp_path):
+    write(tmp_path / "in" / "a.wav", np.concatenate([noise(4 * 160), np.zeros(3 * 160 + 80)]))
+    manifest = build(tmp_path / "in", tmp_path / "out")
+    assert [clip["seconds"] for clip in manifest["silent_clips"]] == [0.04, 0.05, 0.06]
+    assert manifest["rest_seconds"] == 0.005
+    limited = build(tmp_path / "in", tmp_path / "limited", max_clips=3)
+    assert limited["silent_clips"] == [] and limited["rest_seconds"] == 0.045
+    whole = build(tmp_path / "in", tmp_path / "max", max_clips=4)
+    assert len(whole["silent_clips"]) == 3 and whole["rest_seconds"] == 0.005
+
+
+def test_recordings_that_are_clipped_are_refused_unless_allowed(folder, tmp_path):
+    build(folder, tmp_path / "without")
+    write(folder / "integers.wav", noise(800, 3) * 32768, subtype="FLOAT")
+    write(folder / "loud.wav", noise(800, 4) * 8, subtype="FLOAT")
+    write(folder / "few.wav", noise(800, 5) * 2.01, subtype="FLOAT")  # 0.5 %
+    report = describe(build(folder, tmp_path / "out"))
+    refused = report.split("Recordings that cannot be used: 2")[1]
+    assert "integers.wav: " in refused and "divide them by 32,768. Or pass --allow-clipping" in refused
+    assert "loud.wav: " in refused and "it is 12.0 dB too loud" in refused
+    manifest = build(folder, tmp_path / "allowed", allow_clipping=True)
+    assert [source["status"] for source in manifest["sources"]] == ["used"] * 5
+    assert "Doubtful recordings: 2" in describe(manifest) and manifest["options"]["allow_clipping"]
+    assert len(np.concatenate(list(load(tmp_path / "allowed").values()))) == 40 + 15
+
+
+def test_channels_that_cancel_and_near_silence_are_said_and_kept(folder, tmp_path):
+    sound, hiss = noise(800, 3), noise(800, 4) / 50
+    write(folder / "opposite.wav", np.stack([sound, hiss - sound], axis=1))
+    write(folder / "soft.wav", noise(800, 5) / 65536, subtype="PCM_32")
+    manifest = build(folder, tmp_path / "out")
+    doubts = {source["path"]: list(source.get("doubts", {})) for source in manifest["sources"]}
+    assert doubts == {"b.wav": [], "c.flac": [], "opposite.wav": ["channels"], "soft.wav": ["level"]}
+    report = describe(manifest).split("Doubtful recordings: 2")[1]
+    assert "opposite.wav: its 2 channels cancel each other" in report and "soft.wav: it is nearly" in report
+    write(tmp_path / "all" / "a.wav", np.stack([sound, -sound], axis=1))
+    with pytest.raises(DataError, match=r"5 silent clips \(a.wav: its 2 channels cancel.*too few"):
+        build(tmp_path / "all", tmp_path / "none")
+
+
 def test_unreadable_recordings_are_listed_and_left_out(folder, tmp_path):
     build(folder, tmp_path / "without")
     (folder / "a.mp3").write_bytes(b"")

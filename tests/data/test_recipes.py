@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -22,6 +23,7 @@ from samplernn_theano.data import prepare as module
 from samplernn_theano.data.dataset import Ragged, load_split
 from samplernn_theano.data.manifest import describe
 from samplernn_theano.data.recipes import Recipe, by_counts, by_fractions, by_units
+from samplernn_theano.data.sets import demo
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.original import shuffle
 from tests.data.sets_of_noise import SECOND, SPLITS, build, in_order, load, record
@@ -218,18 +220,18 @@ def test_what_was_decoded_is_not_decoded_again(tmp_path, monkeypatch):
     build(tmp_path / "in", tmp_path / "whole")
     read, done = audio.read, []
 
-    def read_until_stopped(path):
+    def read_until_stopped(path, note):
         if len(done) == 4:
             raise KeyboardInterrupt
         done.append(Path(path).name)
-        return read(path)
+        return read(path, note=note)
 
     monkeypatch.setattr(recordings, "MAX_PARALLEL", 1)
     monkeypatch.setattr(audio, "read", read_until_stopped)
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "in", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".building"]
-    monkeypatch.setattr(audio, "read", lambda path: done.append(Path(path).name) or read(path))
+    monkeypatch.setattr(audio, "read", lambda path, note: done.append(Path(path).name) or read(path))
     record(tmp_path / "in" / "1.wav", 0.1, 1)
     os.utime(tmp_path / "in" / "1.wav", ns=(0, 0))  # changed since: decoded again
     build(tmp_path / "in", tmp_path / "out")
@@ -343,7 +345,7 @@ def test_an_interrupted_process_leaves_no_set_and_the_next_one_resumes(tmp_path,
     words = ["prepare", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     slow = "import sys, time; from samplernn_theano.cli.main import main; "
     slow += "from samplernn_theano.data import audio, recordings; read = audio.read; "
-    slow += "recordings.MAX_PARALLEL = 1; audio.read = lambda path: (time.sleep(1), read(path))[1]; "
+    slow += "recordings.MAX_PARALLEL = 1; audio.read = lambda path, note: (time.sleep(1), read(path))[1]; "
     slow += "sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen([sys.executable, "-c", slow, *words], stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -358,6 +360,48 @@ def test_an_interrupted_process_leaves_no_set_and_the_next_one_resumes(tmp_path,
     assert main(words) == 0
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["splits"]["train"]["clips"] == 9
     assert not (tmp_path / "out" / ".building").exists()
+
+
+def killed_before(number: int, folder: Path, words: list[str]) -> bool:
+    """Run a command in another process, killed before its operation `number` on files in `folder`."""
+    process = os.fork()
+    if not process:
+        operations = itertools.count(1)
+
+        def hook(event: str, arguments: tuple) -> None:
+            on_files = event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
+            if on_files and str(folder) in str(arguments) and next(operations) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        os._exit(main(words))
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    assert code in (0, -signal.SIGKILL)
+    return code != 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("command, step", [("prepare", 1), ("data music", 2), ("data demo", 2)])
+def test_a_command_that_was_killed_anywhere_can_be_repeated(tmp_path, monkeypatch, command, step):
+    monkeypatch.setattr(demo, "SPLITS", dict.fromkeys(SPLITS, 1))
+    words = command.split()
+    if command == "prepare":
+        record(tmp_path / "in" / "a.wav", 0.05)
+        words += [str(tmp_path / "in"), "--clip-seconds", "0.01"]
+    elif command == "data music":
+        (tmp_path / "in").mkdir()
+        for split in SPLITS:
+            np.save(tmp_path / "in" / f"music_{split}.npy", np.eye(3, 100, dtype=np.float32))
+        words += ["--source", str(tmp_path / "in")]
+    main([*words, "--out", str(tmp_path / "whole")])
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    for number in itertools.count(1, step):
+        out = tmp_path / f"out{number}"
+        if not killed_before(number, out, [*words, "--out", str(out)]):
+            break
+        assert main([*words, "--out", str(out)]) == 0, number
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == whole, number
+    assert number > 30
 
 
 def test_two_processes_do_not_work_in_one_folder(tmp_path):

@@ -126,6 +126,20 @@ def test_a_set_without_its_table_or_with_that_of_another(voices, tmp_path, small
         speaker_classifier.train(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("begin", "delimiter", "encoding", "end"),
+    [("", ";", "utf-8-sig", "\r\n"), ("", "\t", "utf-16", "\r\n"), ("sep=;\r\n", ";", "utf-8", "\n")],
+)
+def test_a_table_that_a_spreadsheet_saved(voices, tmp_path, begin, delimiter, encoding, end):
+    relabelled(voices, tmp_path, lambda i, name: name)
+    rows = list(csv.reader((tmp_path / "clips.csv").read_text().splitlines()))
+    rows[1:] = sorted(rows[1:], key=lambda row: (row[5], -int(row[1])))  # by speaker
+    cells = [[f'"{cell.replace(".", ",")}"' for cell in row] for row in [*rows, [""] * 6]]
+    text = begin + "".join(delimiter.join(row) + end for row in cells)
+    (tmp_path / "clips.csv").write_bytes(text.encode(encoding))
+    assert speaker_classifier._table(tmp_path) == speaker_classifier._table(voices)
+
+
 @pytest.mark.parametrize("clips", [np.zeros((6, SEGMENT)), np.ones((6, 1000))], ids=["silent", "short"])
 def test_clips_without_2_s_of_voice_cannot_test_a_classifier(voices, tmp_path, classifier, clips):
     replaced(relabelled(voices, tmp_path, lambda i, name: name), "test", clips)

@@ -18,11 +18,12 @@ from scipy.signal import lfilter
 
 from samplernn_theano.data import prepare, recordings
 from samplernn_theano.data.audio import write_wav
-from samplernn_theano.data.manifest import CLIPS, SplitSizes
+from samplernn_theano.data.manifest import MANIFEST, SplitSizes
 from samplernn_theano.data.recipes import Recipe
+from samplernn_theano.data.set_folder import UNFINISHED, move_in, write_npy
 from samplernn_theano.original.shuffle import shuffle
 from samplernn_theano.utils import plotting
-from samplernn_theano.utils.files import atomic_write, sha256, write_text
+from samplernn_theano.utils.files import sha256, write_text
 
 RATE = 16000  # samples per second
 CLIP = 8 * RATE  # samples per clip
@@ -220,9 +221,8 @@ def write_voices(out: Path) -> None:
         for voice in VOICES:
             path = Path(folder) / voice / "babble.wav"
             write_wav(path, babble(voice, count // len(VOICES) * CLIP, random), RATE)
-        manifest = prepare.build(recordings.find(folder), out, recipe, overwrite=True, progress=False)
-    manifest |= {"voices": True, "everything": False, "script_sha256": sha256(Path(__file__))}
-    write_text(out / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+        kind = {"voices": True, "everything": False, "script_sha256": sha256(Path(__file__))}
+        prepare.build(recordings.find(folder), out, recipe, overwrite=True, progress=False, extra=kind)
 
 
 def write(out: Path, everything: bool) -> None:
@@ -232,18 +232,18 @@ def write(out: Path, everything: bool) -> None:
     shuffle(clips, SEED)
     manifest: dict = {"name": "demo", "everything": everything, "rate": RATE, "clip_seconds": CLIP // RATE}
     manifest["splits"] = {}
-    for split, size in SPLITS.items():
-        part, clips = np.stack(clips[:size]), clips[size:]
-        path = out / f"demo_{split}.npy"
-        with atomic_write(path) as temporary:
-            np.save(temporary, part)
-        manifest["splits"][split] = {"clips": size, "seconds": part.size / RATE, "sha256": sha256(path)}
-        if split == "train":
-            manifest["train_mean"] = part.mean(dtype=np.float64)
-            manifest["train_std"] = part.std(dtype=np.float64)
-    manifest["script_sha256"] = sha256(Path(__file__))
-    (out / CLIPS).unlink(missing_ok=True)  # of the voices, if they were there before
-    write_text(out / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+    with recordings.staging_directory(out) as work:
+        for split, size in SPLITS.items():
+            part, clips = np.stack(clips[:size]), clips[size:]
+            path = work / "new" / f"demo_{split}.npy"
+            write_npy(path, part.shape, [part], "<f2")
+            manifest["splits"][split] = {"clips": size, "seconds": part.size / RATE, "sha256": sha256(path)}
+            if split == "train":
+                manifest["train_mean"] = part.mean(dtype=np.float64)
+                manifest["train_std"] = part.std(dtype=np.float64)
+        manifest["script_sha256"] = sha256(Path(__file__))
+        write_text(work / "new" / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+        move_in(work / "new", out, "demo")
 
 
 def write_short_sounds(out: Path) -> None:
@@ -259,7 +259,8 @@ def is_intact(out: Path, everything: bool, voices: bool = False) -> bool:
         manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
         kind = (manifest["everything"], manifest.get("voices", False), manifest["script_sha256"])
         hashes = {split: manifest["splits"][split]["sha256"] for split in SPLITS}
-        return kind == (everything, voices, sha256(Path(__file__))) and all(
+        finished = kind == (everything, voices, sha256(Path(__file__))) and not (out / UNFINISHED).exists()
+        return finished and all(
             expected == sha256(out / f"demo_{split}.npy") for split, expected in hashes.items()
         )
     except (OSError, ValueError, KeyError, TypeError):
