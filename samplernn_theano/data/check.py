@@ -286,7 +286,7 @@ def _compare_with_authors(report: Report) -> None:
 
 
 def _describe_sources(report: Report, manifest: Any) -> None:
-    """Speakers and recordings in the manifest; a problem if channels cancel, a note on upsampled ones."""
+    """Speakers and recordings in the manifest; problems and notes on those that are doubtful."""
     for name in SPLITS:
         speakers = _get(manifest, "splits", name, "speakers")
         if isinstance(speakers, dict) and speakers:
@@ -294,12 +294,13 @@ def _describe_sources(report: Report, manifest: Any) -> None:
             report.lines.append(f"Speakers of {name}, with clips: {len(speakers)} ({listed}).")
     sources = _get(manifest, "sources")
     used = [s for s in sources if _get(s, "status") == "used"] if isinstance(sources, list) else []
-    cancelled = [s for s in used if _get(s, "doubts", "channels") is not None]
-    if cancelled:
-        report.problems.append(
-            f"Recordings of which only the difference between channels is left: {len(cancelled):,} of "
-            f"{len(used):,}, such as {cancelled[0].get('path')}: {cancelled[0]['doubts']['channels']}"
-        )
+    for kind, lines, text in (
+        ("channels", report.problems, "Recordings of which only the difference between channels is left"),
+        ("level", report.notes, "Recordings that are nearly silent"),
+    ):
+        if found := [s for s in used if _get(s, "doubts", kind) is not None]:
+            example = f"{found[0].get('path')}: {found[0]['doubts'][kind]}"
+            lines.append(f"{text}: {len(found):,} of {len(used):,}, such as {example}")
     rates = sorted(r for r in (_get(source, "rate") for source in used) if isinstance(r, int))
     if rates:
         listed = _few((f"{rates.count(r):,} of {r} Hz" for r in sorted(set(rates))), 8)

@@ -201,7 +201,11 @@ def _table(folder: str | Path) -> dict[str, list[str]]:
     table: dict[str, dict[int, str]] = {}
     try:
         data = path.read_bytes()
-        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:  # of Windows
+            text = data.decode("cp1252", "replace")
         text = re.sub(r"\Asep=.[\r\n]+", "", text)  # of Excel
         delimiter = next(mark for mark in ",;\t" if mark in text.partition("\n")[0])
         for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):

@@ -378,12 +378,14 @@ def test_the_manifest_is_described(described):
     assert "Upsampled, so they lack high frequencies: 1 recording." in "".join(found.notes)
 
 
-def test_recordings_whose_channels_cancel_are_wrong(described):
+def test_recordings_whose_channels_cancel_are_wrong_and_soft_ones_noted(described):
     manifest = json.loads((described / "manifest.json").read_text())
     manifest["sources"][0] |= {"path": "a.wav", "doubts": {"channels": "its 2 channels cancel."}}
+    manifest["sources"][1] |= {"path": "b.wav", "doubts": {"level": "it is nearly silent."}}
     (described / "manifest.json").write_text(json.dumps(manifest))
     (sentence,) = report(described).problems
     assert "1 of 3, such as a.wav: its 2 channels cancel." in sentence
+    assert "nearly silent: 1 of 3, such as b.wav: it is nearly silent." in "".join(report(described).notes)
     assert check.run(described, progress=False) == 1
 
 

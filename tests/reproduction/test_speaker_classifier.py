@@ -128,16 +128,21 @@ def test_a_set_without_its_table_or_with_that_of_another(voices, tmp_path, small
 
 @pytest.mark.parametrize(
     ("begin", "delimiter", "encoding", "end"),
-    [("", ";", "utf-8-sig", "\r\n"), ("", "\t", "utf-16", "\r\n"), ("sep=;\r\n", ";", "utf-8", "\n")],
+    [
+        *[("", ";", "utf-8-sig", "\r\n"), ("", "\t", "utf-16", "\r\n")],
+        *[("sep=;\r\n", ";", "utf-8", "\n"), ("", ",", "cp1252", "\r\n")],
+    ],
 )
 def test_a_table_that_a_spreadsheet_saved(voices, tmp_path, begin, delimiter, encoding, end):
-    relabelled(voices, tmp_path, lambda i, name: name)
+    relabelled(voices, tmp_path, lambda i, name: {"low": "Jürgen", "high": "Zoë"}[name])
+    spoken = [who for who, _ in speaker_classifier.segments(tmp_path, "train")]
     rows = list(csv.reader((tmp_path / "clips.csv").read_text().splitlines()))
     rows[1:] = sorted(rows[1:], key=lambda row: (row[5], -int(row[1])))  # by speaker
     cells = [[f'"{cell.replace(".", ",")}"' for cell in row] for row in [*rows, [""] * 6]]
     text = begin + "".join(delimiter.join(row) + end for row in cells)
     (tmp_path / "clips.csv").write_bytes(text.encode(encoding))
-    assert speaker_classifier._table(tmp_path) == speaker_classifier._table(voices)
+    assert set(spoken) == {"Jürgen", "Zoë"}
+    assert [who for who, _ in speaker_classifier.segments(tmp_path, "train")] == spoken
 
 
 @pytest.mark.parametrize("clips", [np.zeros((6, SEGMENT)), np.ones((6, 1000))], ids=["silent", "short"])
