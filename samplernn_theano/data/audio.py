@@ -116,8 +116,8 @@ def doubts(sound: Sound) -> dict[str, str]:
         found["level"] = "it is silent; get it again, or remove it."
     elif sound.peak < MIN_PEAK:
         found["level"] = (
-            f"it is nearly silent, with a peak at {_decibels(sound.peak):.0f} dBFS, as integers in a format of "
-            f"more bits are; amplify it (ffmpeg -i FILE -af volume={int(-_decibels(sound.peak))}dB NEW.wav)."
+            f"it is nearly silent, with a peak at {_decibels(sound.peak):.0f} dBFS, as integers are in a "
+            f"format of more bits; amplify it (ffmpeg -i FILE -af volume={int(-_decibels(sound.peak))}dB NEW.wav)."
         )
     return found
 
