@@ -64,7 +64,7 @@ def _file(path: Path) -> list[str]:
         return _model(load.read(path))
     except SampleRNNError as error:
         why = error
-    if path.suffix != ".pkl":
+    if load.is_checkpoint(path):
         content: Any = npz.load(path).parameters
     else:
         content = pickles.read(path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.original import pickles, results_folder
 from samplernn_theano.original.infer_hyperparameters import infer
 from samplernn_theano.original.results_folder import ResultTree
+from samplernn_theano.utils.file_kinds import is_zip
 
 FEEDER = ("normalisation", "rate")  # hyper-parameters that forks of the original change in its feeder
 
@@ -66,13 +68,18 @@ def read(path: str | Path, settings: Sequence[str] = ()) -> LoadedModel:
     shapes, else the authors' best model. `settings` (NAME=VALUE) replace them.
     """
     path = find(path)
-    model = _read_original(path, settings) if path.suffix == ".pkl" else _read_ours(path, settings)
+    model = _read_ours(path, settings) if is_checkpoint(path) else _read_original(path, settings)
     for name, value in model.parameters.items():
         if not np.isfinite(value).all():
             raise CheckpointError(
                 f"Parameter {name} of {path} has values that are not finite; use another checkpoint."
             )
     return model
+
+
+def is_checkpoint(path: Path) -> bool:
+    """True if a file is one of this package's, by its name or by its content."""
+    return path.suffix == ".npz" or is_zip(path)
 
 
 def build(model: LoadedModel) -> Graph:
@@ -123,13 +130,15 @@ def _arrays(path: Path) -> tuple[dict[str, NDArray], list[str]]:
             f"{path} is not a file of parameters: it holds {kind}, not a dictionary of arrays by name."
         )
     arrays = {k: np.asarray(v, np.float32) for k, v in content.items() if isinstance(v, np.ndarray)}
+    if not content:
+        raise CheckpointError(f"{path} holds no parameters.")
     if not arrays:
-        what = (
-            "is not a file of parameters: it is not a dictionary of arrays"
-            if content
-            else "holds no parameters"
+        entries = ", ".join(
+            f"{name!r} is of type {type(v).__name__}" for name, v in islice(content.items(), 3)
         )
-        raise CheckpointError(f"{path} {what}.")
+        raise CheckpointError(
+            f"{path} is not a file of parameters: it is not a dictionary of arrays ({entries}); store arrays."
+        )
     return arrays, [name for name in content if name not in arrays]
 
 

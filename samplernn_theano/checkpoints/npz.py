@@ -12,6 +12,7 @@ states/NAME         recurrent states carried to the next minibatch, of the whole
 """
 
 import json
+import math
 import reprlib
 import zipfile
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters, a
 from samplernn_theano.config.schedule import Progress
 from samplernn_theano.config.settings import check_stored
 from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.utils.file_kinds import check_kind
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.text import parse_json
 
@@ -71,7 +73,9 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
 def load(path: str | Path) -> Checkpoint:
     """Read a checkpoint and verify the checksums of its arrays."""
     path = Path(path)
+    check_kind(path)
     try:
+        check_sizes(path)
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # NumPy does not check it if an array's header is too short
         if damaged:
@@ -105,6 +109,28 @@ def load(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: it is damaged or not one of this package ({error})."
         ) from error
+
+
+def check_sizes(path: Path) -> None:
+    """Raise an error before a file is unpacked to much more than its size, or to other than its members say.
+
+    Checkpoints are not compressed; with zeros in them, those that a user compressed unpack to several times.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        total, size = sum(member.file_size for member in members), path.stat().st_size
+        if total > 20 * size + 2**24:
+            raise CheckpointError(
+                f"{path} has {size:,} bytes and would unpack to {total:,}: it is no checkpoint."
+            )
+        for member in members:
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                one = version == (1, 0)
+                read = np.lib.format.read_array_header_1_0 if one else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+                if math.prod(shape) * dtype.itemsize + file.tell() != member.file_size:
+                    raise ValueError(f"the size of {member.filename} is not that of its array")
 
 
 def read_about(text: str) -> dict[str, Any]:

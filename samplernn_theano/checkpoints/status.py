@@ -103,6 +103,7 @@ def _ours(run: Run) -> RunStatus:
 def _header(checkpoint: Path) -> dict[str, Any]:
     """JSON header of a checkpoint, without its arrays; empty if it is missing or damaged."""
     try:
+        npz.check_sizes(checkpoint)
         with np.load(checkpoint, allow_pickle=False) as archive:
             return npz.read_about(str(archive["about"]))
     except Exception:  # a damaged file can raise anything in zipfile, NumPy's header parser or json

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original.unpickler import DTYPES, MAX_DEPTH, RefusedError, load
+from samplernn_theano.utils.file_kinds import check_kind
 from samplernn_theano.utils.files import atomic_write
 
 MAX_BYTES = 2**32  # of a file: the paper's largest models have 0.3 GB
@@ -20,15 +21,21 @@ def read(path: str | os.PathLike[str]) -> Any:
 
     Needs memory of at most 120 times the size of the file plus 50 MB, whatever the file contains (a regular
     checkpoint: less than 3 times), and about two minutes for anything but the bytes of arrays and texts.
-    Byte strings become str (latin1). Arrays are C-ordered, in native byte order, of kind b, i, u or f.
+    Byte strings become str (latin1). Arrays are C-ordered, in native byte order, of kind b, i, u or f. An
+    OrderedDict or defaultdict becomes a dict. Line ends that became those of Windows are restored.
     """
-    path = Path(path)
+    path, damage = Path(path), ""
     try:
+        check_kind(path)
         if not path.is_file():
             raise CheckpointError(f"There is no file {path}.")
         if path.stat().st_size > MAX_BYTES:
             raise CheckpointError(f"{path} has more than 4 GB; the original's files have not.")
-        return load(path.read_bytes())
+        data = path.read_bytes()
+        if b"\n" in data and data.count(b"\n") == data.count(b"\r\n"):  # no pickle has this by itself
+            damage = ", whose line ends became those of Windows (CRLF)"
+            data = data.replace(b"\r\n", b"\n").rstrip(b"\r\n")
+        return load(data)
     except OSError as error:
         raise CheckpointError(f"Could not read {path}: {error.strerror or error}.") from error
     except MemoryError as error:
@@ -36,7 +43,10 @@ def read(path: str | os.PathLike[str]) -> Any:
     except RefusedError as error:
         raise CheckpointError(f"{path} {error}.") from error
     except ValueError as error:
-        message = f"{path} is damaged ({error}); copy it again from its source, or use another one."
+        how = " in binary mode" * bool(damage)
+        message = (
+            f"{path} is damaged ({error}){damage}; copy it again from its source{how}, or use another one."
+        )
         raise CheckpointError(message) from error
 
 

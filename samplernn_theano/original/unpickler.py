@@ -22,7 +22,15 @@ DTYPES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"
 _MAX_OPCODES = 20_000_000  # about a minute; a train log of 100,000 entries has 7 million
 _MAX_BITS = 2048  # of a number
 _ARRAY, _SCALAR = "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar"
-_NAMES = (_ARRAY, _SCALAR, "numpy.ndarray", "numpy.dtype", "_codecs.encode")
+_DICTS = ("collections.OrderedDict", "collections.defaultdict")
+_FACTORIES = tuple(f"__builtin__.{name}" for name in ("list", "dict", "int", "float", "str"))  # never called
+_NAMES = (_ARRAY, _SCALAR, "numpy.ndarray", "numpy.dtype", "_codecs.encode", *_DICTS, *_FACTORIES)
+_PAIR = 16  # bytes of a file that a pair of an OrderedDict takes at least
+_TO_ARRAYS = (
+    "python -c \"import cPickle as p, numpy as n; d = p.load(open('IN.pkl', 'rb')); "
+    "p.dump({k: n.asarray(getattr(v, 'get_value', lambda: v)()) for k, v in d.items()}, "
+    "open('OUT.pkl', 'wb'), 2)\""
+)
 
 
 class RefusedError(Exception):
@@ -58,6 +66,10 @@ class _Name:
                 return _array(dtype, (), text)[()]
             case "_codecs.encode", (str(text), "latin1" | "latin-1"):
                 return text  # Python 3 writes byte strings like this
+            case "collections.OrderedDict" | "collections.defaultdict", ():
+                return {}
+            case "collections.defaultdict", (None | _Name(),):
+                return {}
         raise _refusal(f"{self.name} with unusual arguments")
 
 
@@ -88,7 +100,7 @@ class _Unpickler(pickle._Unpickler):
         self.metastack: list[list[Any]] = []
         self.stack: list[Any] = []
         self.append = self.stack.append
-        self.array_bytes = len(data)  # that all arrays together may have
+        self.budget = len(data)  # bytes that all arrays and pairs together may have
         self.values = 0  # that the result may have: one for each opcode
 
     def load(self) -> Any:
@@ -100,7 +112,7 @@ class _Unpickler(pickle._Unpickler):
                 _refuse(opcode)
             _METHODS[opcode](self)
         if len(self.stack) != 1 or self.metastack or self.read(1):
-            raise ValueError("it does not end where it should")
+            raise ValueError("it does not end where it should: perhaps several values were written into it")
         return self.plain(self.stack[0], 0)
 
     def plain(self, value: Any, depth: int) -> Any:
@@ -131,7 +143,12 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> _Name:
         """Return what stands for a name, if it is one of `_NAMES`."""
         # NumPy 2 renamed its module; its pickles are the same.
-        full = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
+        full = f"{module}.{name}".replace("numpy._core.", "numpy.core.").replace("builtins.", "__builtin__.")
+        if full.startswith(("theano.", "pygpu.")):
+            raise RefusedError(
+                f"holds values of Theano ({_printable(full)}), perhaps of a GPU; nothing was executed. Write "
+                f"them as arrays on the machine with Theano: {_TO_ARRAYS}"
+            )
         if full not in _NAMES:
             raise _refusal(_printable(f"{module}.{name}"))
         return _Name(full)
@@ -150,7 +167,21 @@ class _Unpickler(pickle._Unpickler):
         arguments, function = self.stack.pop(), self.stack.pop()
         if type(function) is not _Name or type(arguments) is not tuple:
             raise ValueError("a call of what is not a function")  # Python's own error spells out a list
-        self.append(function(*arguments))
+        match function, arguments:
+            case _Name("collections.OrderedDict"), (list(pairs),):
+                self.spend(_PAIR * len(pairs))
+                if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
+                    raise ValueError("an OrderedDict of other things than pairs")
+                self.append({})
+                self.fill([item for pair in pairs for item in pair])
+            case _:
+                self.append(function(*arguments))
+
+    def spend(self, size: int) -> None:
+        """Count bytes of arrays and pairs, which the pickle could refer to again and again."""
+        self.budget -= size
+        if self.budget < 0:
+            raise ValueError("arrays larger than the file")
 
     def load_build(self) -> None:
         """Set the values of an array, or the byte order of a dtype."""
@@ -158,9 +189,7 @@ class _Unpickler(pickle._Unpickler):
             case (3, "<" | ">" | "|" as order, None, None, None, -1, -1, 0), _Dtype() as target:
                 target.dtype = target.dtype.newbyteorder(order)
             case (1, tuple(shape), _Dtype(dtype), int(fortran), str(text)), _Array(None) as array:
-                self.array_bytes -= len(text)
-                if self.array_bytes < 0:
-                    raise ValueError("arrays larger than the file")
+                self.spend(len(text))
                 array.values = _array(dtype, shape, text, "F" if fortran else "C")
             case _, _Array() | _Dtype():
                 raise ValueError("an array or type with an unknown description")

@@ -239,3 +239,26 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path, capsys
         assert main(["inspect", str(tmp_path / name)]) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out and r"\x1b[2J\n" in out and r"\x1b[31mname" in out
+
+
+def test_entries_that_are_no_arrays_are_left_out_and_named(tmp_path):
+    arrays = pickles.read(params("two_tier"))
+    pickles.write(tmp_path / "p.pkl", arrays | {"note": "best", "costs": [1.0, 2.0], "epoch": 3})
+    text = inspect.describe(tmp_path / "p.pkl")
+    assert "Left out, because they are no arrays: note, costs, epoch." in text
+    assert "5,904 parameters, 5,904 of them trained" in text
+    pickles.write(tmp_path / "p.pkl", {"params": {"W": arrays["SampleLevel.L2.b"]}, "epoch": 3})
+    with pytest.raises(CheckpointError, match="'params' is of type dict, 'epoch' is of type int"):
+        inspect.describe(tmp_path / "p.pkl")
+    pickles.write(tmp_path / "p.pkl", list(arrays.values()))
+    with pytest.raises(CheckpointError, match="holds a list, not a dictionary of arrays by name"):
+        inspect.describe(tmp_path / "p.pkl")
+
+
+@pytest.mark.parametrize("suffix", [".pickle", ".PKL", ""])
+def test_the_content_of_a_file_decides_not_its_suffix(tmp_path, suffix):
+    shutil.copy(params("two_tier"), tmp_path / f"mine{suffix}")
+    assert "two_tier model of the original" in inspect.describe(tmp_path / f"mine{suffix}")
+    npz.save(tmp_path / "a.npz", Checkpoint(PRESETS["two_tier"]["tiny"], {"W": np.ones(1, np.float32)}))
+    (tmp_path / "a.npz").rename(tmp_path / f"ours{suffix}")
+    assert "two_tier checkpoint" in inspect.describe(tmp_path / f"ours{suffix}")

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import tracemalloc
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -166,7 +167,6 @@ def npy(array: np.ndarray) -> bytes:
         b"Dear diary,\n" * 50,
         b"\xff\xfe\x00PK\x03\x04",
         json.dumps({"format": FORMAT}).encode(),
-        npy(np.zeros(3)),
         pickle.dumps({"A": [1.0]}, protocol=0),
         pickle.dumps({"A": [1.0]}, protocol=2),
     ],
@@ -181,7 +181,33 @@ def test_an_archive_of_another_kind_is_refused(tmp_path):
         archive.writestr("about", "hello")
     refused(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", W=np.zeros(3))
-    assert "damaged or not one of this package" in refused(tmp_path / "b.npz")
+    assert "holds arrays that NumPy saved; if they are a model's, make a pickle" in refused(
+        tmp_path / "b.npz"
+    )
+    (tmp_path / "c.npz").write_bytes(npy(np.zeros(3)))
+    assert "is one array of NumPy" in refused(tmp_path / "c.npz")
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        archive.writestr("model/data.pkl", "hello")
+    assert "is a file of PyTorch" in refused(tmp_path / "d.npz")
+
+
+def test_what_a_file_unpacks_to_is_bounded_before_it_is_unpacked(tmp_path, whole):
+    path = tmp_path / "a.npz"
+    path.write_bytes(whole)
+    with np.load(path) as archive:
+        content = dict(archive)
+    np.savez_compressed(path, **content)  # as a user might
+    assert_equal(npz.load(path), SMALL)
+    np.savez_compressed(path, **content, bomb=np.zeros(10_000_000, np.float32))
+    tracemalloc.start()
+    message = refused(path)
+    assert "would unpack to 40," in message and "it is no checkpoint" in message
+    with zipfile.ZipFile(path, "w") as archive:  # a header that tells of more than there is
+        for name, array in content.items():
+            archive.writestr(f"{name}.npy", npy(array).replace(b"(", b"(9999999,", 1))
+    refused(path)
+    assert tracemalloc.get_traced_memory()[1] < 4e6
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

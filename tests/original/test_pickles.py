@@ -4,10 +4,15 @@ golden/checkpoints/python2_protocolN.pkl: one dict with every kind of value, by 
 NumPy 1.11.1 with protocol N.
 """
 
+import bz2
 import copyreg
 import gc
+import gzip
 import json
+import lzma
 import math
+import os
+import pickle
 import pickletools
 import random
 import sys
@@ -219,6 +224,72 @@ def test_hostile_pickles_are_refused_by_what_they_ask_for(what, tmp_path):
         copyreg.remove_extension("os", "system", 240)
 
 
+VALUES_OF_DICTS = b"(lp1\n(lp2\nS'a'\naI1\naa(lp3\nS'b'\naI2\naa"  # a list of pairs, as Python 2 writes it
+DICTS = {
+    "ordered": b"ccollections\nOrderedDict\n(" + VALUES_OF_DICTS + b"tR.",
+    "ordered, of Python 3": b"\x80\x02ccollections\nOrderedDict\n)R(U\x01aK\x01U\x01bK\x02u.",
+    "default": b"ccollections\ndefaultdict\n(c__builtin__\nlist\ntRS'a'\nI1\nsS'b'\nI2\ns.",
+    "default, of none": b"ccollections\ndefaultdict\n(NtRS'a'\nI1\nsS'b'\nI2\ns.",
+}
+
+
+@pytest.mark.parametrize("name", DICTS)
+def test_other_dicts_become_plain_ones(name, tmp_path):
+    assert same(loads(tmp_path, DICTS[name]), {"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize("end", [b"", b"\r", b"\r\n"])
+@pytest.mark.parametrize("path", PYTHON2, ids=lambda p: p.stem)
+def test_line_ends_of_windows_are_restored(path, end, tmp_path):
+    converted = path.read_bytes().replace(b"\n", b"\r\n")
+    assert same(loads(tmp_path, converted + end), pickles.read(path))
+    with pytest.raises(
+        CheckpointError, match="line ends became those of Windows .CRLF.; copy .* in binary mode"
+    ):
+        loads(tmp_path, converted[:-4])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["theano.sandbox.cuda.type.CudaNdarray_unpickler", "theano.gpuarray.type.GpuArray_unpickler"]
+    + ["theano.tensor.sharedvar.TensorSharedVariable", "pygpu.gpuarray.reconstruct"],
+)
+def test_values_of_theano_are_named_with_the_remedy(name, tmp_path):
+    module, _, last = name.rpartition(".")
+    data = f"(dS'W'\nc{module}\n{last}\n({ARRAY.decode()}tRs.".encode()
+    assert_refused(f"{name}), perhaps of a GPU; nothing was executed. Write them as arrays", data, tmp_path)
+    with pytest.raises(CheckpointError, match=r"python -c .*cPickle.*get_value.*, 2\)\""):
+        loads(tmp_path, data)
+
+
+COMPRESSED = [(gzip.compress, "gunzip"), (bz2.compress, "bunzip2"), (lzma.compress, "unxz")]
+
+
+@pytest.mark.parametrize(("compress", "tool"), COMPRESSED)
+def test_compressed_files_are_named_with_the_tool_that_unpacks_them(compress, tool, tmp_path):
+    with pytest.raises(CheckpointError, match=rf"is compressed by \w+; unpack it first: {tool} < .*x.pkl"):
+        loads(tmp_path, compress(PYTHON2[0].read_bytes()))
+
+
+KINDS = {
+    b"<!DOCTYPE html>": "is a web page",
+    b"version https://git-lfs.github.com/spec/v1": "git lfs pull",
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.": "is a file of PyTorch",
+    b"\x93NUMPY\x01\x00": "is one array of NumPy",
+}
+
+
+@pytest.mark.parametrize("data", KINDS)
+def test_files_of_other_kinds_are_named(data, tmp_path):
+    with pytest.raises(CheckpointError, match=f"x.pkl .*{KINDS[data]}"):
+        loads(tmp_path, data)
+
+
+def test_a_value_that_python_3_wrote_for_python_2(tmp_path):
+    value = {"W": np.arange(3, dtype="f4"), "b": np.float32(2)}
+    assert same(loads(tmp_path, pickle.dumps(value, 2)), value)
+
+
 def array(shape, dtype, data):
     return ARRAY + b"(I1\n(" + shape + b"t" + dtype + b"I00\n" + data + b"tb."
 
@@ -288,7 +359,11 @@ def test_damaged_pickles(what, tmp_path):
 
 
 def test_missing_huge_and_long_files(tmp_path, monkeypatch):
-    for path in tmp_path, tmp_path / "none.pkl", Path("/dev/null"):
+    os.mkfifo(tmp_path / "fifo.pkl")
+    for path in Path("/dev/zero"), tmp_path / "fifo.pkl":
+        with pytest.raises(CheckpointError, match=f"{path} is a pipe or a device; give a file"):
+            pickles.read(path)
+    for path in tmp_path, tmp_path / "none.pkl":
         with pytest.raises(CheckpointError, match=f"There is no file {path}"):
             pickles.read(path)
     with open(tmp_path / "huge.pkl", "wb") as file:
@@ -312,9 +387,15 @@ BOMBS = {
     "doubled list": b"(]q\x00" + b"".join(b"(h%ch%clq%c" % (i, i, i + 1) for i in range(200)) + b"l.",
     "doubled tuple": b"()q\x00" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(200)) + b"l.",
     "one text in many arrays": b"(" + STATE + (ARRAY + b"g1\nb") * 1_000 + b"l.",
+    "one list of pairs in many dicts": b"(("
+    + b"".join(b"(S'%d'\nNl" % i for i in range(300))
+    + b"lp1\n"
+    + b"ccollections\nOrderedDict\n(g1\ntR" * 1_000
+    + b"l.",
     "one array in many places": b"(" + ARRAY + b"p2\n" + STATE + b"b" + b"h\x02" * N + b"l.",
 }
 GROWING = {"doubled list": "unfolds", "doubled tuple": "unfolds", "one text in many arrays": "larger than"}
+GROWING["one list of pairs in many dicts"] = "larger than"
 
 
 @pytest.mark.parametrize("name", BOMBS)
