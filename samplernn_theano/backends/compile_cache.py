@@ -1,8 +1,8 @@
 """The compile cache: programs shared between processes.
 
 It has three parts: programs for JAX (a model with its gradient, rewritten and traced) under a hash of all
-that they depend on, XLA's compiled code under JAX's own key, and Numba's of the kernels of generation. Missing
-or damaged entries are compiled again. The folder is ``$SAMPLERNN_CACHE``, else ``~/.cache/samplernn-theano``;
+that they depend on, XLA's compiled code under JAX's own key, and Numba's of the kernels. Missing or damaged
+entries are compiled again. The folder is ``$SAMPLERNN_CACHE``, else ``~/.cache/samplernn-theano``;
 ``SAMPLERNN_CACHE=off`` disables it. The hash includes the package's source files as they are on the disk, not
 what a process changed of them.
 

@@ -16,6 +16,8 @@ from samplernn_theano.cli.options import (
     json_file,
 )
 from samplernn_theano.config.argument_types import positive
+from samplernn_theano.errors import DataError
+from samplernn_theano.utils.text import say
 
 SPLITS = ("train", "valid", "test")
 
@@ -107,26 +109,46 @@ def add_score(commands: Any) -> None:
 
 def _score(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import load
-    from samplernn_theano.evaluation import nll, score_report
+    from samplernn_theano.evaluation import score_files, score_report
 
     model = load.read(a.checkpoint, a.set)
     print(score_report.describe_model(model), flush=True)
-    paths, problems = nll.find_recordings(a.files)
-    scored: list[nll.RecordingScore] = []
-    if paths:
-        scorer = nll.compile_scorer(model, a.backend, for_recordings=True)
-        scored, unreadable = nll.score_files(scorer, paths, a.window, progress=True)
-        problems += unreadable
-    if scored:
-        print(score_report.describe_recordings(scored, model.hp), flush=True)
-    for problem in problems:
-        print(f"samplernn: {problem}", file=sys.stderr)
-    if scored and a.csv:
-        score_report.write_windows(a.csv, scored)
+    paths, problems = score_files.find_recordings(a.files)
+    table = score_files.ScoreTable(a.csv, model, a.window, a.backend) if a.csv else None
+    scored = table.stored(paths) if table else []
+    if table and scored:
+        print(f"{len(scored)} of {len(paths)} recordings have been scored before, by {table.part}.")
+    left, unreadable = [path for path in paths if path not in {one.path for one in scored}], {}
+    try:
+        if left:
+            with score_files.scoring(model, left, a.window, a.backend, progress=True) as (results, bar):
+                for path, one in results:
+                    if isinstance(one, DataError):
+                        unreadable[path] = str(one)
+                        continue
+                    scored.append(one)
+                    if table:
+                        table.add(scored)
+                    if len(paths) > 1:
+                        bar.say(f"{len(scored)} of {len(paths)}: {path}: {one.bits:.4f} bits per sample")
+    finally:  # Ctrl-C loses nothing
+        scored.sort(key=lambda one: one.bits)
+        if scored:
+            print(score_report.describe_recordings(scored, model.hp), flush=True)
+        for problem in (*problems, *(unreadable[path] for path in paths if path in unreadable)):
+            print(f"samplernn: {problem}", file=sys.stderr)
+        missing = len(paths) - len(scored) - len(unreadable)
+        if scored and missing:
+            how = (
+                f"the others are in {a.csv}, and the same command resumes" if table else "--csv keeps others"
+            )
+            say(f"{missing} of {len(paths)} recordings are not scored; {how}.")
+    if scored and table:
+        table.complete(scored)
         print(f"The bits of each window are in {a.csv}")
     if scored and a.out:
         _draw_scores(a.out, scored)
-    return 2 if problems else 0
+    return 2 if problems or unreadable else 0
 
 
 def _draw_scores(out: Path, scored: list[Any]) -> None:
@@ -134,7 +156,7 @@ def _draw_scores(out: Path, scored: list[Any]) -> None:
     from samplernn_theano.evaluation import score_figures
 
     drawn = scored[:MAX_CURVES]
-    sound = audio.read_mono(drawn[0].path) if len(scored) == 1 else None
+    sound = audio.read_mono(drawn[0].path, note=lambda _: None) if len(scored) == 1 else None
     score_figures.plot_nll_over_time(out, drawn, sound)
     which = f" of the {MAX_CURVES} lowest" if len(scored) > MAX_CURVES else ""
     print(f"The figure{which} is {out}")

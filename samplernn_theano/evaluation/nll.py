@@ -3,9 +3,10 @@
 A recording is one clip, read in long chunks: a low score means that it resembles the training data.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,16 @@ from samplernn_theano.backends.compile import check_precision, compile_function,
 from samplernn_theano.checkpoints import load
 from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, RealValued
-from samplernn_theano.data import audio, minibatches, recordings
+from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import Clips, load_split
+from samplernn_theano.data.manifest import MANIFEST
 from samplernn_theano.data.minibatches import Minibatch
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.evaluation.split import run_over
 from samplernn_theano.models.graph import Graph
 from samplernn_theano.original import shuffle
-from samplernn_theano.utils.progress import counted, progress_bar
+from samplernn_theano.utils.progress import counted
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 CHUNK = 4096
@@ -112,6 +114,14 @@ def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:
     """Load the clips of a split, and check that the model can read them."""
     _check_mean_and_std(model)
     clips = load_split(folder, split)
+    rate = None
+    with suppress(OSError, ValueError, AttributeError):  # without a manifest, or of another kind
+        rate = json.loads(Path(folder, MANIFEST).read_bytes()).get("rate")
+    if rate not in (None, model.hp.rate):
+        raise DataError(
+            f"By its {MANIFEST}, {folder} holds sound at {rate} Hz, and {model.path} is a model of "
+            f"{model.hp.rate} Hz; give another set, or --set rate={rate}."
+        )
     if 0 < len(clips) < model.hp.batch_size:
         raise DataError(
             f"The {split} split in {folder} has {len(clips)} clips and the batch_size of {model.path} is "
@@ -137,6 +147,8 @@ def score_split(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
         nll[own] += bits.sum(axis=1, dtype=np.float64)
         samples[own] += batch.mask[:, hp.overlap :].sum(axis=1)
     means = [float(np.mean(of_one_kind)) for of_one_kind in zip(*costs, strict=True)]
+    if not np.isfinite([*means, *nll]).all():
+        raise DataError("The score of the split under this model is not finite; use another checkpoint.")
     return Scores(means[0], nll / samples, len(clips) - len(nll), *means[1:])
 
 
@@ -155,7 +167,7 @@ class RecordingScore:
     bits: float  # a mean over the recording
     times: NDArray[np.float64]  # (windows,): start of each window, in seconds
     curve: NDArray[np.float64]  # (windows,): the mean over each window
-    file_rate: int = SAMPLE_RATE  # of the file (Hz); the model reads it at 16 kHz
+    file_rate: int = SAMPLE_RATE  # of the file (Hz); the model reads it at its rate, 16 kHz
 
 
 def score_recording(
@@ -167,7 +179,7 @@ def score_recording(
     raw: bool = False,
     skip: int = 0,
 ) -> RecordingScore:
-    """Score a recording, samples (n,), which are amplitudes at 16 kHz, or generated samples.
+    """Score a recording, samples (n,), which are amplitudes at the model's rate, or generated samples.
 
     A recording is quantised like a clip of a data set, but normalised without zeros after it. The levels of a
     generated recording then differ from those drawn: score these with `raw`, as levels or (x - mean) / std.
@@ -175,13 +187,13 @@ def score_recording(
     `window` is the time per point of the curve in seconds, `skip` the number of samples at the start that are
     context only, not included in the mean. `on_progress` is called with the fraction that each chunk is.
     """
-    hp, n = scorer.hp, len(samples)
+    hp, n, rate = scorer.hp, len(samples), scorer.hp.rate
     parts = (samples[first : first + hp.seq_len] for first in range(0, n, hp.seq_len))
     if not raw:
         _check_recording(samples, path, hp)
         extremes = np.array([samples.min(), samples.max()], samples.dtype)
         parts = (_encode(part, extremes, hp) for part in parts)
-    length = max(1, round(window * SAMPLE_RATE))
+    length = max(1, round(window * rate))
     starts = np.arange(max(1, round(n / length))) * length
     sums, first, total = np.zeros(len(starts)), 0, 0.0
     chunks = _minibatches(parts, hp, scorer.graph.sequences.dtype)
@@ -197,7 +209,7 @@ def score_recording(
     if not np.isfinite(mean):
         raise DataError(f"The score of {path} under this model is not finite; use another checkpoint.")
     curve = sums / np.diff(starts, append=n)
-    return RecordingScore(Path(path), n / SAMPLE_RATE, mean, starts / SAMPLE_RATE, curve)
+    return RecordingScore(Path(path), n / rate, mean, starts / rate, curve, rate)
 
 
 def _check_recording(samples: NDArray[np.floating], path: str | Path, hp: HyperParameters) -> None:
@@ -237,37 +249,3 @@ def _minibatches(parts: Iterable[NDArray], hp: HyperParameters, dtype: str) -> I
         mask = (np.arange(overlap + T) < end)[None].astype(np.float32)
         yield Minibatch(sequences, np.asarray(i == 0, np.int32), mask)
         before = sequences[0, T:]
-
-
-def find_recordings(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Files, and all recordings in folders, each once; also messages on folders without any."""
-    found: list[Path] = []
-    problems = []
-    for path in paths:
-        try:
-            found += [r.path for r in recordings.find(path).recordings] if path.is_dir() else [path]
-        except DataError as error:
-            problems.append(str(error))
-    return list(dict.fromkeys(found)), problems
-
-
-def score_files(
-    scorer: Scorer, paths: Sequence[Path], window: float = 0.1, progress: bool = False
-) -> tuple[list[RecordingScore], list[str]]:
-    """Score recordings of any sample rate and number of channels, in the order of rising NLL.
-
-    Also returns a message for each file that cannot be scored.
-    """
-    scored, problems = [], []
-    sizes = [max(1, path.stat().st_size) if path.is_file() else 1 for path in paths]
-    with progress_bar("score", sum(sizes), "B", progress) as bar:
-        for path, size, end in zip(paths, sizes, accumulate(sizes), strict=True):
-            try:
-                sound = audio.read(path)
-                report = lambda share, size=size: bar.advance(share * size)  # noqa: E731
-                one = score_recording(scorer, sound.samples, path, window, report)
-                scored.append(replace(one, file_rate=sound.file_rate))
-            except DataError as error:
-                problems.append(str(error))
-            bar.at(end)
-    return sorted(scored, key=lambda one: one.bits), problems

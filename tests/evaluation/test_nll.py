@@ -15,6 +15,7 @@ from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.checkpoints import load
 from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, ThreeTier, TwoTier
 from samplernn_theano.data.dataset import Ragged, load_split
+from samplernn_theano.errors import DataError
 from samplernn_theano.evaluation import nll, score_report
 from samplernn_theano.original.results_folder import ResultTree, read_log
 from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
@@ -79,6 +80,19 @@ def test_each_clip_has_its_own_score_whatever_the_batches(quick_graphs):
     assert len(np.unique(single.clips.round(4))) == 11
     np.testing.assert_allclose(batches.bits, batches.clips.mean(), rtol=1e-6)
     assert batches.standard_error == pytest.approx(np.std(batches.clips, ddof=1) / 3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_score_that_is_not_finite_is_an_error(quick_graphs, value):
+    model = model_of(TwoTier(dim=4, emb_size=2, q_levels=8, n_frames=4, frame_size=4, n_rnn=1, batch_size=2))
+    scorer = nll.compile_scorer(model)
+
+    def run(*inputs):
+        bits, *others = scorer.run(*inputs)
+        return [np.where(np.arange(len(bits))[:, None] == 1, value, bits), *others]
+
+    with pytest.raises(DataError, match="The score of the split under this model is not finite"):
+        nll.score_split(replace(scorer, run=run), some_clips(2, length=40))
 
 
 def test_scoring_is_one_forward_pass():
