@@ -117,6 +117,10 @@ def compile_function(
     context: AbstractContextManager[None] = nullcontext()
     if backend == "c":
         flags["blas__ldflags"] = blas.linker_flags()
+    if backend == "numba":
+        from samplernn_theano.backends import numba_files
+
+        numba_files.install()
     if backend == "jax":
         from samplernn_theano.backends import jax_program
 
