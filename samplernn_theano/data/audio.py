@@ -115,9 +115,10 @@ def doubts(sound: Sound) -> dict[str, str]:
     elif sound.peak == 0:
         found["level"] = "it is silent; get it again, or remove it."
     elif sound.peak < MIN_PEAK:
+        level = _decibels(sound.peak)
         found["level"] = (
-            f"it is nearly silent, with a peak at {_decibels(sound.peak):.0f} dBFS, as integers are in a "
-            f"format of more bits; amplify it (ffmpeg -i FILE -af volume={int(-_decibels(sound.peak))}dB NEW.wav)."
+            f"it is nearly silent, with a peak at {level:.0f} dBFS, as of integers in a format of more bits; "
+            f"amplify it (ffmpeg -i FILE -af volume={int(-level)}dB NEW.wav)."
         )
     return found
 
