@@ -7,6 +7,7 @@ from samplernn_theano.checkpoints.from_original import write_checkpoint, write_r
 from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.checkpoints.to_original import write_parameters, write_tree
 from samplernn_theano.errors import CheckpointError, OutputError
+from samplernn_theano.utils import files
 
 
 def convert(
@@ -37,6 +38,8 @@ def convert(
         raise OutputError(f"{out} is a folder; name a file.")
     if is_file and out.exists() and not overwrite:
         raise OutputError(f"{out} exists; name another file, or give --overwrite.")
+    if is_file:
+        files.clear_abandoned(out, out.parent)
     if out.suffix == ".npz":
         return write_checkpoint(source, out, settings, which_set)
     if is_file:

@@ -99,6 +99,7 @@ def write_run(
         )
     if out.resolve() == Path.cwd():
         raise OutputError(f"{out} is the current folder; give another one.")
+    files.clear_abandoned(out.resolve(), out.resolve().parent)
     check_overwrite(out, source, Run(out).log.exists() or Run(out).has_checkpoint, overwrite)
     found = sorted(results_folder.checkpoints(tree), key=lambda pair: pair[1].stat().st_mtime_ns)
     paths = {(name.epoch, name.iteration): path for name, path in found}  # of two, the newer

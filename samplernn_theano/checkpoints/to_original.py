@@ -19,7 +19,7 @@ from samplernn_theano.original.layout import Evaluation
 from samplernn_theano.original.results_folder import RESUMED, ResultTree
 from samplernn_theano.original.tags import experiment
 from samplernn_theano.utils import plotting
-from samplernn_theano.utils.files import atomic_folder
+from samplernn_theano.utils.files import atomic_folder, clear_abandoned
 from samplernn_theano.utils.progress import counted
 
 NOT_STORED = "The original's files do not store Adam's moments and the recurrent states."
@@ -50,6 +50,7 @@ def write_tree(
     )
     argv = _argv(model, original.which_set, exp, source.resolve().name)
     target = results_folder.results_tree(out.resolve(), model.hp.family, argv, original.learning_rate).folder
+    clear_abandoned(target, out.resolve())
     check_overwrite(target, source, results_folder.is_result_tree(target), overwrite)
     shapes = {p.name: p.type.shape for p in graph.parameters.trainable()}
     schedule = layout.constants(known.get("schedule", {}))

@@ -19,7 +19,7 @@ from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.listening.links import LINKS, new_links
 from samplernn_theano.listening.responses import FORMAT, PAGE, read_test
 from samplernn_theano.listening.stimuli import Clip, Stimuli, choose
-from samplernn_theano.utils.files import atomic_folder, write_text
+from samplernn_theano.utils.files import atomic_folder, clear_abandoned, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import escape_control_characters
 
@@ -92,6 +92,7 @@ def make(
 
 def _check_out(out: Path, overwrite: bool) -> None:
     """Raise OutputError if `out` cannot become the folder of a new test."""
+    clear_abandoned(out, out.parent)
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:

@@ -2,8 +2,10 @@
 
 import errno
 import fcntl
+import glob
 import hashlib
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -245,9 +247,10 @@ def atomic_folder(folder: Path, root: Path, overwrite: bool) -> Iterator[Path]:
     With `overwrite` an existing folder is replaced, unless another process has locked it.
     """
     staging = root / f".convert.{os.getpid()}.part"
-    built = staging / folder.relative_to(root)
+    built, created = staging / folder.relative_to(root), [p for p in (root, *root.parents) if not p.exists()]
     try:
         built.mkdir(parents=True)
+        (staging / OWNER).write_text(_process(os.getpid()), encoding="utf-8")  # see `clear_abandoned`
         yield built
         folder.parent.mkdir(parents=True, exist_ok=True)
         if overwrite and folder.exists():
@@ -260,11 +263,44 @@ def atomic_folder(folder: Path, root: Path, overwrite: bool) -> Iterator[Path]:
         raise OutputError(write_error_message(folder, error)) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        for path in created:
+            with suppress(OSError):  # not empty
+                path.rmdir()
+
+
+def clear_abandoned(path: Path, root: Path) -> None:
+    """Remove what killed processes left of `path` in `root`; restore what one was replacing."""
+    old = _replaced(path)
+    if old.exists() and not path.exists():
+        os.replace(old, path)
+    shutil.rmtree(old, ignore_errors=True)
+    for staging in root.glob(".convert.*.part"):
+        if _has_ended(staging / OWNER) or not (staging / OWNER).exists() and _is_of_ended(staging):
+            shutil.rmtree(staging, ignore_errors=True)
+    for part in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
+        if part.is_file() and _is_of_ended(part):
+            part.unlink(missing_ok=True)
+
+
+def _is_of_ended(path: Path) -> bool:
+    """True if the process whose number is in the name of a temporary file runs no more on this machine."""
+    found = re.search(r"\.(\d+)\.part", path.name)
+    with suppress(OverflowError, PermissionError):
+        try:
+            os.kill(int(found[1]) if found else 0, 0)
+        except ProcessLookupError:
+            return True
+    return False
+
+
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.replaced")
 
 
 def _exchange(new: Path, folder: Path) -> None:
-    """Replace `folder` with `new` and delete the old one, which is named .old meanwhile."""
-    old = folder.with_name(f"{folder.name}.old")
+    """Replace `folder` with `new` and delete the old one, which has a hidden name meanwhile."""
+    old = _replaced(folder)
+    shutil.rmtree(old, ignore_errors=True)  # of a process that was killed here
     os.replace(folder, old)
     try:
         os.replace(new, folder)

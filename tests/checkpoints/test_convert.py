@@ -5,6 +5,8 @@ import math
 import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -396,7 +398,7 @@ def here(tmp_path_factory):
         ("theirs.pkl new.npz --set dim=8", "has shape .* this model needs"),
         ("theirs.pkl new.npz --set color=8", "cannot be read: unrecognized arguments: --color=8"),
         ("ours.npz new.pkl --set weight_norm=False", "parameters that this model lacks"),
-        ("other/file new.npz", "cannot be read as a checkpoint"),
+        ("other/file new.npz", "file is damaged .it ends too early."),
     ],
 )
 def test_what_cannot_be_converted_is_a_one_line_error_and_nothing_changes(
@@ -620,3 +622,85 @@ def test_more_than_five_layers(tmp_path):
     pickles.write(tmp_path / "a.pkl", arrays)
     model = load.read(tmp_path / "a.pkl", ["n_frames=4"])
     assert model.hp.n_rnn == 7 and load.build(model).cost is not None
+
+
+KILLED = """
+import os, signal, sys
+from samplernn_theano.checkpoints.convert import convert
+left, (source, out, points, states) = 0, sys.argv[1:]
+def killed(function):
+    def call(*arguments, **options):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **options)
+    return call
+for name in ("replace", "fsync", "mkdir", "unlink", "rmdir", "link"):
+    setattr(os, name, killed(getattr(os, name)))
+for point in eval(points):  # a process for each point at which to kill it
+    child = os.fork()
+    if not child:
+        left = point
+        try:
+            convert(source, out, overwrite=True)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.system(f"cp -r {os.path.dirname(out)} {states}/{point}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("out", "points"), [("run", "range(0, 110, 12)"), ("a.npz", "range(7)"), ("a.pkl", "range(7)")]
+)
+def test_a_killed_conversion_leaves_nothing_that_the_next_one_does_not_clear(tmp_path, out, points):
+    """Killed before operations on files, over an existing run."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "left").mkdir()
+    tree = copied(tmp_path, "one_tier")
+    source = made_run(tmp_path / "source").folder if out == "a.pkl" else tree.folder
+    if out == "run":
+        made_run(tmp_path / "out" / out)
+    arguments = [str(source), str(tmp_path / "out" / out), points, str(tmp_path / "left")]
+    subprocess.run([sys.executable, "-c", KILLED, *arguments], check=True, capture_output=True)
+    states = sorted((tmp_path / "left").iterdir())
+    abandoned = [p for state in states for p in state.iterdir() if p.name != out]
+    assert len(states) >= 7 and abandoned
+    for state in states:
+        convert(source, state / out, overwrite=True)  # those of several kills, one after the other
+        assert [p.name for p in state.iterdir()] == [out]
+        assert load.read(state / out).hp.family == "one_tier"
+
+
+def test_what_another_process_is_writing_is_left_alone(tmp_path):
+    own = tmp_path / f".convert.{os.getpid()}0.part"
+    own.mkdir()
+    elsewhere = "1 - another-machine\n"
+    (own / ".lock.owner").write_text(elsewhere)
+    part = tmp_path / f".a.{os.getppid()}.part.npz"
+    part.touch()
+    path = next(TREES["one_tier"].params.glob("*_i97_*"))
+    convert(path, tmp_path / "a.npz")
+    assert own.exists() and part.exists()
+
+
+def test_a_conversion_that_fails_leaves_no_folder(tmp_path):
+    run = made_run(tmp_path / "run")
+    about = {"progress": {"iteration": 7}, "settings": {"which_set": "MUSIC"}}
+    for path in run.last.parent.iterdir():
+        npz.save(path, Checkpoint(HP, initial(HP), **about))
+    with pytest.raises(CheckpointError, match="belongs to an evaluation in its log"):
+        convert(run.folder, tmp_path / "new" / "theirs")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_run_that_a_killed_conversion_was_replacing_comes_back(tmp_path):
+    run = made_run(tmp_path / "run")
+    run.folder.rename(tmp_path / ".run.replaced")
+    with pytest.raises(OutputError, match="holds a run; name another one, or give --overwrite"):
+        convert(TREES["one_tier"].folder, run.folder)
+    assert npz.load(run.last).progress["iteration"] == 35
+    shutil.copytree(run.folder, tmp_path / ".run.replaced")  # the new one was in place already
+    convert(TREES["one_tier"].folder, run.folder, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["run"] and npz.load(run.last).progress["iteration"] == 97
