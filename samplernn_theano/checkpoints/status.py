@@ -142,6 +142,8 @@ def _original(tree: ResultTree) -> RunStatus:
         family = results_folder.family_of(tree)
         found = results_folder.settings(tree)
         hp, options = found.hp, {"data": found.which_set, "learning_rate": found.learning_rate}
+        if of_fork := results_folder.of_fork(tree):
+            options["fork"] = f"{of_fork} is none of the original's"
     except CheckpointError:
         pass  # without args.pkl, in a folder with another name: only the log is known
     files = results_folder.checkpoints(tree)

@@ -59,10 +59,13 @@ def add_flags(
         parser.add_argument(f"--{own.name}", type=kind, metavar=metavar, help=HELP[own.name])
 
 
-def from_original_argv[H: Common](family: type[H], argv: Sequence[str]) -> tuple[H, str]:
+def from_original_argv[H: Common](
+    family: type[H], argv: Sequence[str], unknown: list[str] | None = None
+) -> tuple[H, str]:
     """Hyper-parameters and data set (`--which_set`) of a command line, with or without the script's path.
 
-    Flags may be abbreviated, and truth values too, as the original's parser accepts them.
+    Flags may be abbreviated, and truth values too, as the original's parser accepts them. Those of a fork's
+    script are refused, or appended to `unknown`.
     """
     parser = _parser(family, _beginning_of_true_or_false)
     parser.add_argument("--exp")
@@ -70,7 +73,13 @@ def from_original_argv[H: Common](family: type[H], argv: Sequence[str]) -> tuple
     parser.add_argument("--debug", action="store_true")
     parser.add_argument("--resume", action="store_true")
     arguments = unabbreviated(family, argv)
-    given = vars(parser.parse_args(arguments[1:] if argv and not argv[0].startswith("--") else arguments))
+    arguments = arguments[1:] if argv and not argv[0].startswith("--") else arguments
+    if unknown is None:
+        given = vars(parser.parse_args(arguments))
+    else:
+        known, others = parser.parse_known_args(arguments)
+        given = vars(known)
+        unknown += [word.partition("=")[0] for word in others if word.startswith("--")]
     names = [own.name for own in fields(family)]
     return family(**{n: given[n] for n in names if given.get(n) is not None}), given["which_set"]
 

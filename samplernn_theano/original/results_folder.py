@@ -99,10 +99,13 @@ def of_fork(tree: ResultTree) -> str:
     if tree.model_settings.is_file() and b"PyTensor:" in tree.model_settings.read_bytes()[:10_000]:
         return ""
     named = re.match(r"(?:.*[-\\])?([^-\\]+\.py)-", tree.folder.resolve().name)
-    script = re.split(r"[\\/]", _read_args(tree)[0])[-1] if tree.args.exists() else named and named[1]
-    which_set, known = settings(tree).which_set, {Path(own).name for own in tags.SCRIPTS.values()}
-    what = [f"the script {script}"] * (str(script).endswith(".py") and script not in known)
-    return " and ".join(what + [f"the data set {which_set}"] * (which_set not in tags.SETS))
+    argv, unknown, found = [named[1] if named else ""], list[str](), settings(tree)
+    if tree.args.exists():
+        argv = _read_args(tree)
+        tags.read_argv(argv, found.hp.family, str(tree.args), unknown)
+    what = [f"the script {script}"] if (script := tags.script_of_fork(argv)) else []
+    what += [f"the data set {found.which_set}"] * (found.which_set not in tags.SETS)
+    return " and ".join(what + [f"the flag {flag}" for flag in unknown])
 
 
 def stated_rate(tree: ResultTree) -> int:

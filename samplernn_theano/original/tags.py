@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from samplernn_theano.config.flags import from_original_argv, to_argv
@@ -76,10 +77,26 @@ def learning_rate_of(name: str, family: str) -> float:
     return _split_tag(name, family)[1] or original_learning_rate(FAMILIES[family])
 
 
-def read_argv(argv: Sequence[str], family: str, source: str) -> tuple[HyperParameters, str]:
-    """Hyper-parameters and data set of a command line; `source` names it in errors."""
+def script_of_fork(argv: Sequence[str]) -> str:
+    """The name of the script in a command line, if there is one and it is none of the original's."""
+    script = re.split(r"[\\/]", argv[0])[-1]
+    return (
+        script
+        if script.endswith(".py") and script not in {Path(own).name for own in SCRIPTS.values()}
+        else ""
+    )
+
+
+def read_argv(
+    argv: Sequence[str], family: str, source: str, unknown: list[str] | None = None
+) -> tuple[HyperParameters, str]:
+    """Hyper-parameters and data set of a command line; `source` names it in errors.
+
+    Flags that the original does not have are appended to `unknown` if the script is one of a fork.
+    """
+    others = ([] if unknown is None else unknown) if argv and script_of_fork(argv) else None
     try:
-        return from_original_argv(FAMILIES[family], argv)
+        return from_original_argv(FAMILIES[family], argv, others)
     except HyperParameterError as error:
         raise CheckpointError(f"{source} does not fit a {family} model: {error}") from error
 

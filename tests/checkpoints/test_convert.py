@@ -579,6 +579,18 @@ def test_a_fork_is_known_by_its_script_or_set(tmp_path, changes, shown, args):
     assert (given.hp.normalisation, given.hp.rate, given.assumed) == ("none", 32000, [])
 
 
+def test_flags_of_a_fork_are_named(tmp_path, capsys):
+    tree = forked(tmp_path)
+    pickles.write(tree.args, [*pickles.read(tree.args), "--dropout", "0.5", "--fancy=1"])
+    model = load.read(tree.folder)
+    assert model.of_fork == "the script two_tier32k.py and the flag --dropout and the flag --fancy"
+    assert main(["show", str(tree.folder)]) == 0
+    assert "the script two_tier32k.py and the flag --dropout" in capsys.readouterr().out
+    pickles.write(tree.args, ["two_tier.py", "--dropout", "0.5"])
+    with pytest.raises(CheckpointError, match="unrecognized arguments: --dropout"):
+        load.read(tree.folder)
+
+
 def test_the_originals_own_runs_and_ours_are_no_forks(tmp_path):
     for tree in TREES.values():
         assert not load.read(tree.folder).of_fork and not load.read(tree.folder).assumed
