@@ -66,7 +66,7 @@ def load_split(folder: str | Path, split: str) -> Clips:
     if clips.dtype.kind != "f" or clips.ndim not in (1, 2):
         raise DataError(
             f"{path} holds {clips.dtype} of shape {clips.shape}; floats (clips, samples) are needed"
-            f"{_conversion(path, clips)}."
+            + _conversion(path, clips)
         )
     return clips if clips.ndim == 2 else _ragged(path, clips)
 
@@ -128,12 +128,12 @@ def _ragged(path: Path, data: NDArray) -> Ragged:
 
 
 def _conversion(path: Path, clips: NDArray) -> str:
-    """How to convert an array of another type or shape; empty if that is unknown."""
+    """How to convert an array of another type or shape."""
     bits = 16 if clips.itemsize > 4 else 8 * clips.itemsize
     half, shape = 2 ** (bits - 1), ".reshape(len(a), -1)" if clips.ndim > 2 else ""
     array = {"i": f"(a / {half})", "u": f"((a - {half}.0) / {half})", "f": "a"}.get(clips.dtype.kind)
     if array is None or (array == "a" and not shape):
-        return ""
+        return "; make the data set again."
     what = "reshape them" if array == "a" else f"from -1 to 1: convert {bits}-bit sound"
     return f", {what}: " + _numpy(path, f'np.save(p, {array}{shape}.astype("float32"))')
 
@@ -163,7 +163,7 @@ def _map(path: Path) -> NDArray:
             f"{path} cannot be read as a NumPy array ({reason}); get it again, or make the data set again."
         ) from error
     if not isinstance(array, np.ndarray):
-        raise DataError(f"{path} does not hold one array, as written by numpy.save.")
+        raise DataError(f"{path} does not hold one array, as written by numpy.save; save it so.")
     return array
 
 
