@@ -10,6 +10,7 @@ Mehri, Kumar, Gulrajani, Kumar, Jain, Sotelo, Courville and Bengio, ICLR 2017, a
         ...
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,13 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = "api" if name in _FUNCTIONS else _MODULES.get(name, "config.hyperparameters")
     return getattr(import_module(f"{__name__}.{module}"), name)
+
+
+if os.path.expanduser("~") == "~":  # neither HOME nor an entry of this user; PyTensor needs a home
+    from tempfile import TemporaryDirectory
+
+    _home = TemporaryDirectory(prefix="samplernn-home-", ignore_cleanup_errors=True)
+    os.environ["HOME"] = _home.name
 
 
 def __dir__() -> list[str]:

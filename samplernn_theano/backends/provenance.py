@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.backends.compile import devices
+from samplernn_theano.utils.version import package_version
 
 PACKAGES = {"jax": ("jax", "jaxlib"), "numba": ("numba",), "c": ()}
 """Packages that a backend uses, in addition to PyTensor and NumPy."""
@@ -14,8 +15,8 @@ PACKAGES = {"jax": ("jax", "jaxlib"), "numba": ("numba",), "c": ()}
 
 def provenance(backend: str) -> dict[str, Any]:
     """Versions of the packages, the devices, and the revision of this package if it is known."""
-    names = ("samplernn-theano", "pytensor", "numpy", *PACKAGES[backend])
-    versions = {"python": platform.python_version()}
+    names = ("pytensor", "numpy", *PACKAGES[backend])
+    versions = {"python": platform.python_version(), "samplernn-theano": package_version()}
     versions |= {name: importlib.metadata.version(name) for name in names}
     return {"versions": versions, "devices": devices(backend), "git_revision": git_revision()}
 

@@ -12,6 +12,7 @@ With --original-layout there are also args.pkl, train_log.pkl, params/ ...; see
 """
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -186,21 +187,28 @@ def read_log(run: Run, start: int = 0) -> list[dict[str, Any]]:
 
 
 COUNTS = ("iteration", "epoch", "parameters")
-COSTS = ("nll_bits", "minibatch", "train", "valid", "test", "best_valid", "best_test")
-SECONDS = ("seconds", "valid_seconds", "test_seconds", "wall_seconds")
+NUMBERS = (
+    *("nll_bits", "minibatch", "train", "valid", "test", "best_valid", "best_test"),
+    *("valid_seconds", "test_seconds", "wall_seconds"),
+)
 
 
 def _is_record(record: Any) -> bool:
     """True if these are the values of an event, whose numbers are numbers."""
     if not isinstance(record, dict) or not isinstance(record.get("event"), str):
         return False
-    counts, seconds, costs = (
-        [record[name] for name in names if record.get(name) is not None] for names in (COUNTS, SECONDS, COSTS)
+    if record["event"] in ("train", "monitor") and "iteration" not in record:
+        return False
+    counts, numbers = (
+        [record[name] for name in names if name in record] for names in (COUNTS, (*NUMBERS, "seconds"))
     )
+    seconds = record.get("seconds", 0)
     return (
         all(type(value) is int and 0 <= value < 2**63 for value in counts)
-        and all(type(value) in (int, float) and 0 <= value < 2**63 for value in seconds)
-        and all(type(value) is float or type(value) is int and abs(value) < 2**63 for value in costs)
+        and all(value is None or type(value) in (int, float) for value in numbers)
+        and not any(type(value) is int and abs(value) >= 2**63 for value in numbers)
+        and seconds is not None
+        and 0 <= seconds < math.inf
     )
 
 

@@ -22,8 +22,10 @@ def wrong_type(instance: Any, hyphens: bool = True) -> str:
         if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
             value = value.item()
             object.__setattr__(instance, own.name, value)
+        flag = own.name.replace("_", "-") if hyphens else own.name
+        if type(value) is int and abs(value) >= 2**63:
+            return f"--{flag} is too large."
         if type(value) not in ({*kinds, int} if float in kinds else kinds):
-            flag = own.name.replace("_", "-") if hyphens else own.name
             what = " or ".join(MEANING[kind] for kind in kinds)
             return f"--{flag} is {reprlib.repr(value)}; it must be {what}."
     return ""

@@ -60,6 +60,7 @@ class Common:
         return 1
 
     def __post_init__(self) -> None:
+        wrong = wrong_type(self, hyphens=False)
         for own in fields(self):
             value, minimum = getattr(self, own.name), own.metadata.get("min", 1)
             if own.type is int and (type(value) is not int or value < minimum):
@@ -70,7 +71,7 @@ class Common:
             if choices and value not in choices:
                 listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
                 raise HyperParameterError(f"--{own.name} {value} is unknown; choose {listed}.")
-        if wrong := wrong_type(self, hyphens=False):
+        if wrong:
             raise HyperParameterError(wrong)
 
 
