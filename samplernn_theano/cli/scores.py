@@ -121,6 +121,8 @@ def _score(a: argparse.Namespace) -> int:
     left, unreadable = [path for path in paths if path not in {one.path for one in scored}], {}
     try:
         if left:
+            if table:
+                table.begin(scored)
             with score_files.scoring(model, left, a.window, a.backend, progress=True) as (results, bar):
                 for path, one in results:
                     if isinstance(one, DataError):
@@ -143,8 +145,9 @@ def _score(a: argparse.Namespace) -> int:
                 f"the others are in {a.csv}, and the same command resumes" if table else "--csv keeps others"
             )
             say(f"{missing} of {len(paths)} recordings are not scored; {how}.")
-    if scored and table:
+    if table:
         table.complete(scored)
+    if scored and table:
         print(f"The bits of each window are in {a.csv}")
     if scored and a.out:
         _draw_scores(a.out, scored)

@@ -130,19 +130,23 @@ class ScoreTable:
             return [one for path in paths if (one := found.get(json.dumps(_identity(path))))]
         return []
 
+    def begin(self, stored: Sequence[RecordingScore]) -> None:
+        """Begin with these scores; an existing CSV file stays until the first new one."""
+        write_text(self.part, "".join([f"{self._key}\n", *map(_record, stored)]))
+
     def add(self, scored: Sequence[RecordingScore]) -> None:
         """Store the last of `scored`, which are all in the table: they are on the disk when this returns."""
+        _append(self.part, _record(scored[-1]))
         if self._begun:
-            _append(self.part, _record(scored[-1]))
             _append(self.path, score_report.windows_as_csv(scored[-1:], header=False))
-            return
-        write_text(self.part, "".join([f"{self._key}\n", *map(_record, scored)]))
-        score_report.write_windows(self.path, scored)
-        self._begun = True
+        else:
+            score_report.write_windows(self.path, scored)
+            self._begun = True
 
     def complete(self, scored: Sequence[RecordingScore]) -> None:
-        """Write all recordings in this order."""
-        score_report.write_windows(self.path, scored)
+        """Write all recordings, if any, in this order."""
+        if scored:
+            score_report.write_windows(self.path, scored)
         self.part.unlink(missing_ok=True)
         names = f"(?:{re.escape(self.path.stem)}|{re.escape(self.path.name)})"
         for path in self.path.parent.glob(".*.part*"):  # of commands that were killed

@@ -117,6 +117,15 @@ def test_only_what_has_not_changed_is_not_scored_again(
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
+def test_a_table_that_cannot_be_written_is_refused_before_the_work(inputs, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    assert interrupt(monkeypatch, [*inputs, "--csv", tmp_path / "file" / "a.csv"], "a.wav") == 2
+    assert "Could not write" in capsys.readouterr().err
+    for name in NAMES:
+        (tmp_path / name).write_text("no sound")
+    assert run(*inputs, "--csv", tmp_path / "a.csv") == 2 and not list(tmp_path.glob("a.csv*"))
+
+
 @pytest.mark.skipif(
     compile.default_backend() != "jax", reason="only JAX's programs may run in several threads"
 )
