@@ -32,7 +32,6 @@ from samplernn_theano.evaluation.nll import RecordingScore, Scores
 from samplernn_theano.generation.generate import generate as generate
 from samplernn_theano.models.graph import Form
 from samplernn_theano.training import run as training
-from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.verification import verify
 from samplernn_theano.verification.cases import choose_cases, find_corpus
 from samplernn_theano.verification.tolerances import Check
@@ -55,6 +54,7 @@ def prepare(
     test_fraction: float = 0.1,
     seed: int = 123,
     allow_upsampling: bool = False,
+    allow_clipping: bool = False,
     overwrite: bool = False,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -86,6 +86,7 @@ def prepare(
         test_fraction=test_fraction,
         seed=seed,
         allow_upsampling=allow_upsampling,
+        allow_clipping=allow_clipping,
     )
     return build(recordings.find(Path(folder), set_files(Path(out), name)), out, recipe, overwrite, progress)
 
@@ -198,7 +199,7 @@ def score(
     Parameters
     ----------
     recording : path or (samples,) float array
-        A sound file of any rate, or amplitudes at 16 kHz.
+        A sound file of any rate, or amplitudes at the model's rate, 16 kHz.
     window : float
         Seconds per point of the curve.
     """
@@ -206,10 +207,10 @@ def score(
         raise DataError(f"window is {window}; it must be a positive number of seconds.")
     loaded = _loaded(model)
     if isinstance(recording, str | Path):
-        sound = audio.read(recording)
+        sound = audio.read(recording, loaded.hp.rate)
         name, samples, rate = str(recording), sound.samples, sound.file_rate
     else:
-        name, samples, rate = "the recording", np.asarray(recording), SAMPLE_RATE
+        name, samples, rate = "the recording", np.asarray(recording), loaded.hp.rate
         if samples.ndim != 1 or samples.dtype.kind != "f":
             raise DataError("A recording must be an array of floats (samples,), amplitudes at 16 kHz.")
     scorer = nll.compile_scorer(loaded, backend, for_recordings=True)
