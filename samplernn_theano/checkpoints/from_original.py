@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.checkpoints import npz
-from samplernn_theano.checkpoints.load import LoadedModel, read_checked
+from samplernn_theano.checkpoints.load import FEEDER, LoadedModel, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples, write_log
 from samplernn_theano.config.hyperparameters import to_store
@@ -42,13 +42,14 @@ def resume_checkpoint(
     names = [name for name, _ in results_folder.checkpoints(tree)]
     records = evaluations_of(results_folder.to_python_numbers(resume.log), names)
     model = read_checked(resume.params, settings)
-    if model.assumed:
-        unknown = " ".join(f"--set {name}={getattr(model.hp, name)}" for name in model.assumed)
+    # The original's own runs have one feeder; that is only said.
+    if needed := [name for name in model.assumed if model.of_fork or name not in FEEDER]:
         why = "args.pkl is missing, and the folder was renamed"
         if model.of_fork:
-            why = f"{model.of_fork} is none of the original's, which has the values below"
+            why = f"{model.of_fork} is none of the original's, whose feeder has min-max and 16000"
+        unknown = " ".join(f"--set {name}=..." for name in needed)
         raise CheckpointError(
-            f"Some hyper-parameters of {tree.folder} are unknown ({why}); give them, such as {unknown}"
+            f"Some hyper-parameters of {tree.folder} are unknown ({why}); give them: {unknown}"
         )
     return _checkpoint(model, _progress(records), _settings(model, tree.folder, which_set))
 

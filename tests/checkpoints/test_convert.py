@@ -603,7 +603,7 @@ def test_a_converted_model_of_a_fork_stays_one(tmp_path, capsys):
     tree = forked(tmp_path)
     path = next(tree.params.glob("*_i97_*"))
     with pytest.raises(
-        CheckpointError, match="give them, such as --set normalisation=min-max --set rate=16000"
+        CheckpointError, match="min-max and 16000.; give them: --set normalisation=... --set rate=..."
     ):
         convert(tree.folder, tmp_path / "run")
     assert "The script two_tier32k.py is none" in convert(path, tmp_path / "a.npz")
