@@ -1,7 +1,6 @@
 """Read sound files of any rate and number of channels as 16 kHz mono, as in the paper; write wav files."""
 
 import math
-import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -57,11 +56,7 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE, note: Callable[[
     parts, clipped, cut, peak = [np.empty(0, np.float32)], 0, 0, 0.0
     decoded = _Mono()
     try:
-        with (
-            _open(path) as file,
-            _content(path, file) as data,
-            decoders.open_source(path, file, data) as source,
-        ):
+        with _open(path) as file, decoders.open_source(path, file) as source:
             if not MIN_RATE <= source.rate <= MAX_RATE:
                 raise DataError(f"{path} has an impossible sample rate of {source.rate} Hz; export it again.")
             for part in resample(decoded.mean(source.blocks), source.rate, rate):
@@ -72,7 +67,7 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE, note: Callable[[
                 clipped += int(np.count_nonzero(outside))
                 cut += int(np.count_nonzero(outside | cut_off(parts[-1])))
                 peak = max(peak, float(np.abs(part).max(initial=0)))
-            containers.check(path, data, source, decoded.frames)
+            containers.check(path, containers.Content(file), source, decoded.frames)
             if source.faults:
                 raise decoders.undecodable(path, source.faults[0])
     except FileNotFoundError as error:
@@ -101,7 +96,7 @@ def doubts(sound: Sound) -> dict[str, str]:
                 f"at {sound.peak:,.0f} times full scale, they are floats in the range of integers; divide "
                 f"them by {largest:,}."
             )
-        elif sound.peak > 1:
+        elif sound.peak > 1.5:  # more than a filter adds to what was cut off before
             cause = f"it is {_decibels(sound.peak):.1f} dB too loud; lower its level by so much."
         else:
             cause = "it was recorded or exported too loud; get it at a lower level."
@@ -194,11 +189,6 @@ def write_wav(path: str | os.PathLike[str], samples: np.ndarray, rate: int = SAM
 def _open(path: Path) -> BinaryIO:
     if not stat.S_ISREG(path.stat().st_mode):
         raise DataError(f"{path} is a folder, a pipe or a device; give a sound file.")
-    return open(path, "rb", buffering=0)  # no buffer: libsndfile moves the file position too
-
-
-def _content(path: Path, file: BinaryIO) -> mmap.mmap:
-    """The bytes of a file, in a private copy of which only the changes need memory."""
-    if os.fstat(file.fileno()).st_size == 0:
+    if path.stat().st_size == 0:
         raise DataError(f"{path} is empty; get it again, or remove it.")
-    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return open(path, "rb", buffering=0)  # no buffer: libsndfile moves the file position too

@@ -4,12 +4,13 @@ Decoders pass over lost pages, stop where a header says so, and do not look for 
 first, all without an error. What is missing for such a reason is found here, by the structure of the file.
 """
 
+import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator
-from mmap import mmap
 from pathlib import Path
+from typing import BinaryIO
 
 from samplernn_theano.data.decoders import Source
 from samplernn_theano.errors import DataError
@@ -21,7 +22,32 @@ BLOCKS = 4096
 """Samples by which lengths may differ besides: the silence before and after the sound in compressed files."""
 
 
-def check(path: Path, data: mmap, source: Source, frames: int) -> None:
+class Content:
+    """The bytes of an open file, as a sequence; unlike a map in memory they may become fewer at any time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._descriptor, self._size = file.fileno(), os.fstat(file.fileno()).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, part: slice) -> bytes:
+        begin, end, _ = part.indices(self._size)
+        return os.pread(self._descriptor, max(0, end - begin), begin)
+
+    def find(self, text: bytes, begin: int = 0, end: int | None = None) -> int:
+        """The first place of `text` that begins in [begin, end); -1 if there is none."""
+        end = self._size if end is None else min(end, self._size)
+        block = 2**12
+        while begin < end:
+            found = self[begin : min(begin + block, end) + len(text) - 1].find(text)
+            if found >= 0:
+                return begin + found
+            begin, block = begin + block, 2**20
+        return -1
+
+
+def check(path: Path, data: Content, source: Source, frames: int) -> None:
     """Refuse a file of bytes `data` that states or holds other than `frames` samples per channel."""
     rate, stated, tolerance = source.rate, source.stated, TOLERANCE * source.rate
     held, why = 0.0, "its header states less (ffmpeg -i FILE -c copy NEW mends it)"
@@ -36,7 +62,7 @@ def check(path: Path, data: mmap, source: Source, frames: int) -> None:
     else:
         held, in_chunk = _chunk(data, frames, source.width)
         stated = stated if in_chunk is None else in_chunk
-    if second := _second_file(data):
+    if second := _second_file(data, _sound_chunk(data)[0]):
         first = frames if stated is None else min(frames, stated)
         held, why = max(frames, first * len(data) / second), "a second file follows the first"
         raise _lost(path, first, held, rate, why)
@@ -84,16 +110,16 @@ _SIGNATURES = [  # how a file of a format begins, at least seven bytes of it; fi
 ]
 
 
-def _second_file(data: mmap) -> int:
-    """Where another file of the same format begins; 0 if none does."""
+def _second_file(data: Content, sound: int) -> int:
+    """Where another file of the same format begins, behind the first byte of the sound; 0 if none does."""
     begin = _skip_id3(data, 0)
     head = data[begin : begin + 96]
     for signature in (re.compile(text, re.DOTALL) for text in _SIGNATURES):
         first = signature.search(head)
         if first is None or first.start() not in (0, 4):
             continue
-        at = data.find(first[1], begin + first.end())
-        while at >= 0 and not signature.match(data, at):
+        at = data.find(first[1], max(sound, begin + first.end()))
+        while at >= 0 and not signature.match(data[at : at + 96]):
             at = data.find(first[1], at + 1)
         return max(0, at)
     return 0
@@ -104,7 +130,7 @@ def _second_file(data: mmap) -> int:
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
-def _check_ogg(path: Path, data: mmap, frames: int, rate: int) -> None:
+def _check_ogg(path: Path, data: Content, frames: int, rate: int) -> None:
     """Refuse an Ogg file with a damaged or missing page, with a second stream, or without its end."""
     numbers: dict[int, int] = {}  # the last page of each stream
     at, ended, faults = 0, False, []
@@ -133,7 +159,7 @@ def _check_ogg(path: Path, data: mmap, frames: int, rate: int) -> None:
         raise _ends_early(path, f"the {frames / rate:.2f} s that can be decoded break off")
 
 
-def _ogg_page(data: mmap, at: int) -> bytes:
+def _ogg_page(data: Content, at: int) -> bytes:
     """The page at this byte; empty if none is there as a whole."""
     head = data[at : at + 27]
     if len(head) < 27 or head[:4] != b"OggS":
@@ -162,7 +188,7 @@ _CHUNKS = {  # by magic number: offset of the first chunk; format of its name an
 }
 
 
-def _chunk(data: mmap, frames: int, width: int | None) -> tuple[float, float | None]:
+def _chunk(data: Content, frames: int, width: int | None) -> tuple[float, float | None]:
     """Samples that are there, in the part for the sound and behind it, and those that the header states."""
     start, size = _sound_chunk(data)
     there = len(data) - start
@@ -176,7 +202,7 @@ def _chunk(data: mmap, frames: int, width: int | None) -> tuple[float, float | N
     return held / per_sample, size / per_sample if size else None
 
 
-def _sound_chunk(data: mmap) -> tuple[int, int | None]:
+def _sound_chunk(data: Content) -> tuple[int, int | None]:
     """First byte of the sound and number of its bytes by the header: (0, None) if there is no such header."""
     start, size, long_size = 0, 0, 0
     if data[:4] == b".snd":
@@ -197,7 +223,7 @@ def _sound_chunk(data: mmap) -> tuple[int, int | None]:
     return start, None if unknown else size
 
 
-def _walk(data: mmap, at: int) -> Iterator[tuple[bytes, int, int]]:
+def _walk(data: Content, at: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, first byte and length of each chunk from `at` on."""
     _, header, alignment = _CHUNKS[data[:4]]
     n = struct.calcsize(header)
@@ -208,10 +234,10 @@ def _walk(data: mmap, at: int) -> Iterator[tuple[bytes, int, int]]:
         at += n + max(0, size + -size % alignment)
 
 
-def _behind(data: mmap, end: int) -> int:
+def _behind(data: Content, end: int) -> int:
     """Bytes behind the sound that are neither chunks nor zeros."""
     if data[:4] not in _CHUNKS:
-        return len(data[end:].rstrip(b"\0"))
+        return _untagged(data, end)
     alignment = _CHUNKS[data[:4]][2]
     ends = []
     for at in {end, end + -end % alignment}:  # some programs do not fill a chunk up
@@ -219,8 +245,23 @@ def _behind(data: mmap, end: int) -> int:
             if not re.fullmatch(rb"[ -~]{4}", name) or begin + size > len(data) or size < 0:
                 break
             at = begin + size + size % 2
-        ends.append(len(data[at:].rstrip(b"\0")))
+        ends.append(_untagged(data, at))
     return min(ends)
+
+
+def _untagged(data: Content, at: int) -> int:
+    """Bytes from `at` on that are neither tags (ID3, APE) nor zeros."""
+    while at < len(data):
+        head, begin = data[at : at + 32], at
+        if head[:3] == b"ID3":
+            at = _skip_id3(data, at)
+        elif head[:8] == b"APETAGEX":
+            at += 32 + int.from_bytes(head[12:16], "little")
+        elif head[:3] == b"TAG":
+            at += 128
+        if at == begin:
+            break
+    return len(data[at:].rstrip(b"\0"))
 
 
 # --- wma ----------------------------------------------------------------------------------------------------
@@ -229,7 +270,7 @@ _WMA = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _WMA_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
-def _wma_seconds(data: mmap) -> float:
+def _wma_seconds(data: Content) -> float:
     """The length by the header; ffprobe tells one by the size of the file. 0 if there is none."""
     at = data.find(_WMA_PROPERTIES, 0, 2**20)
     if at < 0 or len(data) < at + 88:
@@ -248,7 +289,7 @@ _KBPS = {  # of MPEG 1 or not, layer
 }
 
 
-def _mp3(data: mmap) -> tuple[int, int | None]:
+def _mp3(data: Content) -> tuple[int, int | None]:
     """Samples in all frames of an mp3 or mp2 file, and those that its first frame states, if it does."""
     at, samples, stated, first = _skip_id3(data, 0), 0, None, True
     while at < len(data):
@@ -269,7 +310,7 @@ def _mp3(data: mmap) -> tuple[int, int | None]:
     return samples, stated
 
 
-def _mp3_frame(data: mmap, at: int) -> tuple[int, int]:
+def _mp3_frame(data: Content, at: int) -> tuple[int, int]:
     """Bytes and samples of the frame at this byte; zeros if none is."""
     head = data[at : at + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
@@ -284,7 +325,7 @@ def _mp3_frame(data: mmap, at: int) -> tuple[int, int]:
     return (size, samples) if at + size <= len(data) else (0, 0)
 
 
-def _skip_id3(data: mmap, at: int) -> int:
+def _skip_id3(data: Content, at: int) -> int:
     """First byte behind the ID3v2 tags at `at`."""
     while len(head := data[at : at + 10]) == 10 and head[:3] == b"ID3":
         a, b, c, d = head[6:]  # 7 bits each

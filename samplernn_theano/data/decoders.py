@@ -1,7 +1,7 @@
 """Decode sound files in blocks: with libsndfile, or with the program ffmpeg."""
 
+import io
 import json
-import mmap
 import os
 import re
 import shutil
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from itertools import batched
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import soundfile
@@ -49,8 +49,8 @@ class Source(NamedTuple):
 
 
 @contextmanager
-def open_source(path: Path, file: BinaryIO, data: mmap.mmap) -> Iterator[Source]:
-    """Open a sound file for decoding; `data` is a private copy of its bytes in memory.
+def open_source(path: Path, file: BinaryIO) -> Iterator[Source]:
+    """Open a sound file for decoding.
 
     Files with one of `FFMPEG_SUFFIXES` are decoded by ffmpeg, all others by libsndfile; a file whose content
     is not what its name says is decoded by the other one.
@@ -61,7 +61,7 @@ def open_source(path: Path, file: BinaryIO, data: mmap.mmap) -> Iterator[Source]
         opened = _with_ffmpeg(path, _probe(path))
     else:
         try:
-            opened = _with_libsndfile(*_open(data, file))
+            opened = _with_libsndfile(*_open(file))
         except soundfile.LibsndfileError as error:
             found = None
             if for_ffmpeg:
@@ -185,17 +185,29 @@ class _Stream(soundfile.SoundFile):
         return False
 
 
-def _open(data: mmap.mmap, file: BinaryIO) -> tuple[_Stream, float | None]:
-    """A stream, and the samples per channel that its header states.
+class _FlacOfAnyLength(io.RawIOBase):
+    """A FLAC file whose header does not state the length."""
 
-    libsndfile stops at the length in the header. That of FLAC is taken out of the copy that it reads.
-    """
-    total = 0
-    if data[:4] == b"fLaC":
-        total = int.from_bytes(data[21:26], "big") & (1 << 36) - 1
-        data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell  # type: ignore[method-assign]
+
+    def readinto(self, buffer: Any) -> int:
+        at = self._file.tell()
+        data = bytearray(self._file.read(len(buffer)))
+        for i in range(max(at, 21), min(at + len(data), 26)):
+            data[i - at] &= 0xF0 if i == 21 else 0
+        buffer[: len(data)] = bytes(data)
+        return len(data)
+
+
+def _open(file: BinaryIO) -> tuple[_Stream, float | None]:
+    """A stream, and the samples per channel that its header states. libsndfile stops there, but in FLAC."""
+    head = file.read(26)
+    file.seek(0)
+    total = int.from_bytes(head[21:], "big") & (1 << 36) - 1 if head[:4] == b"fLaC" else 0
     with _SilentDecoder():
-        stream = _Stream(data if total else file.fileno(), closefd=False)
+        stream = _Stream(_FlacOfAnyLength(file) if total else file.fileno(), closefd=False)
     if total or stream.format == "MP3" or stream.frames >= 2**62:
         return stream, total or None
     return stream, stream.frames
@@ -214,7 +226,8 @@ def _with_libsndfile(stream: _Stream, stated: float | None) -> Iterator[Source]:
                 with _SilentDecoder() if stream.format == "MP3" else nullcontext():
                     step = stream.read(min(BLOCK // 16, limit - frames), dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                faults.append(error.error_string)  # what could be decoded of this step is lost
+                if not stated or frames < stated:  # what follows may be a tag
+                    faults.append(error.error_string)  # what could be decoded of this step is lost
                 return
             if not len(step):
                 return

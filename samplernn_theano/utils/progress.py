@@ -28,7 +28,9 @@ LINE_SECONDS = 30.0  # between two lines that are not for a terminal
 def _standard_error() -> TextIO:
     """Standard error by a copy of its file, which stays while the messages of a decoder are kept from it."""
     try:
-        return open(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
+        if sys.stderr.fileno() != 2:  # a notebook's
+            return sys.stderr
+        return open(os.dup(2), "w", encoding=sys.stderr.encoding, errors="replace")
     except (OSError, AttributeError):  # it is closed, or no file
         return sys.stderr
 

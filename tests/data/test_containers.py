@@ -1,5 +1,6 @@
 """Sound that would be lost between a file and its clips."""
 
+import os
 import shutil
 import struct
 import subprocess
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from samplernn_theano.data import audio
+from samplernn_theano.data import audio, decoders
 from samplernn_theano.errors import DataError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -173,6 +174,33 @@ FINE = {
     "a chunk behind": wav(32000, 32050, behind=LIST * 300),
     "zeros behind": wav(32000, 32036, behind=bytes(9000)),
 }
+
+
+APE = b"APETAGEX" + struct.pack("<III8x", 2000, 9000, 1) + bytes(range(1, 251)) * 36
+ID3 = b"ID3\4\0\0\0\0\x02\0" + b"x" * 256
+TAGS = {"a zero": b"\0", "zeros": bytes(9000), "ID3v1": b"TAG" + b"x" * 125, "APE": APE, "ID3v2": ID3}
+
+
+@pytest.mark.parametrize("form", ["WAV", "AU", "AIFF", "FLAC", "MP3"])
+@pytest.mark.parametrize("tag", TAGS.values(), ids=TAGS.keys())
+def test_tags_behind_the_sound_are_no_sound(tmp_path, form, tag):
+    path = tmp_path / "a"
+    (tmp_path / "a").write_bytes(written(path, 2, form) + tag)
+    assert abs(len(audio.read_mono(path)) - 32000) < 1600
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    written(path, 20, "WAV")
+    read = decoders._Stream.read
+
+    def read_and_shorten(*args, **kwargs):
+        block = read(*args, **kwargs)
+        os.truncate(path, 5000)
+        return block
+
+    monkeypatch.setattr(decoders._Stream, "read", read_and_shorten)
+    assert " ends early: " in refusal(path)
 
 
 @pytest.mark.parametrize("data", FINE.values(), ids=FINE.keys())
