@@ -22,7 +22,7 @@ from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, 
 from samplernn_theano.data import audio
 from samplernn_theano.data.dataset import is_silent
 from samplernn_theano.data.quantization import quantize
-from samplernn_theano.errors import OutputError
+from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.generation import generate
 from samplernn_theano.generation.amplitudes import amplitudes, waveform
 from samplernn_theano.reproduction import speaker_classifier
@@ -63,6 +63,10 @@ def measure(
     """
     if out is not None and out.exists() and not out.is_dir():
         raise OutputError(f"{out} is not a folder; name a folder for the results.")
+    if model.hp.rate != SAMPLE_RATE:
+        raise DataError(
+            f"{model.path} is a model of {model.hp.rate} Hz; speakers are told apart at {SAMPLE_RATE}."
+        )
     transform = partial(as_model_input, hp=model.hp)
     classifier = speaker_classifier.train(data, transform)
     held_out = partial(speaker_classifier.held_out, classifier, data, transform=transform)
