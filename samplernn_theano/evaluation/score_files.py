@@ -122,11 +122,9 @@ class ScoreTable:
             if key == self._key:
                 with suppress(ValueError):
                     for record in map(json.loads, lines):
-                        file, curves = (
-                            record.pop("file"),
-                            {n: np.array(record[n]) for n in ("times", "curve")},
-                        )
-                        found[json.dumps(file)] = RecordingScore(Path(file[0]), **record | curves)
+                        file = record.pop("file")
+                        record |= {name: np.array(record[name]) for name in ("times", "curve")}
+                        found[json.dumps(file)] = RecordingScore(Path(file[0]), **record)
             return [one for path in paths if (one := found.get(json.dumps(_identity(path))))]
         return []
 
@@ -163,7 +161,10 @@ def _record(one: RecordingScore) -> str:
 
 def _identity(path: Path) -> list[Any]:
     """What tells whether a file is still the same."""
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:
+        return [str(path)]
     return [str(path), status.st_size, status.st_mtime_ns]
 
 

@@ -95,12 +95,13 @@ def test_ctrl_c_loses_nothing_and_the_same_command_resumes(inputs, tmp_path, mon
         (lambda folder, part: part.write_bytes(b"\xff\0" * 99), 0),
         (lambda folder, part: part.write_text("[]\n[]\n"), 0),
         (lambda folder, part: soundfile.write(folder / "a.wav", np.arange(9) / 9, 16000), 1),
+        (lambda folder, part: (folder / "d.wav").unlink(), 2),
         (
             lambda folder, part: save(folder / "model.npz", OneTier(dim=2, emb_size=2, q_levels=16, n_rnn=1)),
             0,
         ),
     ],
-    ids=["cut", "damaged", "foreign", "another recording", "another model"],
+    ids=["cut", "damaged", "foreign", "another recording", "a lost recording", "another model"],
 )
 def test_only_what_has_not_changed_is_not_scored_again(
     inputs, tmp_path, monkeypatch, capsys, change, scored_before
@@ -109,11 +110,12 @@ def test_only_what_has_not_changed_is_not_scored_again(
     assert interrupt(monkeypatch, words, "c.wav") == 130
     change(tmp_path, tmp_path / "a.csv.part")
     capsys.readouterr()
-    assert run(*words) == 0
+    code = 0 if (tmp_path / "d.wav").exists() else 2
+    assert run(*words) == code
     out = capsys.readouterr().out
     assert f"{scored_before} of 4 recordings have been scored before" in out or scored_before == 0
     assert ("before" in out) == (scored_before > 0)
-    assert run(*inputs, "--csv", tmp_path / "whole.csv") == 0
+    assert run(*inputs, "--csv", tmp_path / "whole.csv") == code
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
