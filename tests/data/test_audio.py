@@ -208,6 +208,12 @@ def test_says_what_is_doubtful_about_a_sound(tmp_path, capsys, sound, subtype, d
     assert capsys.readouterr().err == told
 
 
+def test_sound_that_was_cut_off_before_its_rate_is_converted(tmp_path, capsys):
+    soundfile.write(tmp_path / "a.flac", np.clip(tone(0.5, 44100, level=4), -1, 1), 44100)
+    assert audio.read(tmp_path / "a.flac").peak > 1  # by the filter
+    assert "clipped: it was recorded or exported too loud" in capsys.readouterr().err
+
+
 def test_a_long_mp3_comes_whole(tmp_path):
     """Longer than a block of decoding: decoded in one piece it gives the same samples."""
     random = np.random.default_rng(0)
