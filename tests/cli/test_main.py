@@ -88,6 +88,8 @@ def test_resume_rejects_a_folder_without_a_run(refused, tmp_path):
     assert "There is no checkpoint" in refused("resume", tmp_path / "nowhere")
     assert "There is no checkpoint" in refused("resume", tmp_path)
     assert "--max-iters" in refused("resume", tmp_path, "--max-iters", 0)
+    (tmp_path / "settings.json").write_text("{}")  # of a process that was killed early
+    assert "has no checkpoint yet; start it again with samplernn train" in refused("resume", tmp_path)
 
 
 def test_generate_rejects_a_path_without_a_checkpoint(refused, tmp_path):
