@@ -7,9 +7,12 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,9 +153,18 @@ def in_a_new_process(monkeypatch, function: Callable, *arguments: object) -> int
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="the backend c needs g++")
 
 
+@pytest.fixture
+def short_data(tmp_path: Path) -> Path:
+    """Clips of which three iterations are an epoch."""
+    for split in ("train", "valid", "test"):
+        clips = np.random.default_rng(0).uniform(-1, 1, (4, 300)).astype(np.float16)
+        np.save(tmp_path / f"x_{split}.npy", clips)
+    return tmp_path
+
+
 @needs_compiler
-def test_a_killed_run_ends_as_an_uninterrupted_one(data, tmp_path, monkeypatch):
-    arguments = ("one_tier", "c", data, tmp_path, range(9, 1000, 29))
+def test_a_killed_run_ends_as_an_uninterrupted_one(short_data, tmp_path, monkeypatch):
+    arguments = ("one_tier", "c", short_data, tmp_path, range(9, 1000, 29))
     assert in_a_new_process(monkeypatch, kill_everywhere, *arguments) > 5
 
 
@@ -174,6 +186,47 @@ def test_a_run_that_is_killed_before_any_operation_on_files(
 def test_a_signal_at_any_moment(data, tmp_path, monkeypatch):
     arguments = ("one_tier", "c", data, tmp_path, range(1, 150, 6), signal.SIGTERM)
     in_a_new_process(monkeypatch, kill_everywhere, *arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["one_tier", "three_tier"])
+def test_the_command_line_survives_kills_at_random_moments(data, tmp_path, family):
+    command = [
+        sys.executable,
+        "-m",
+        "samplernn_theano",
+        "train",
+        family,
+        "--preset",
+        "tiny",
+        "--dim",
+        "16",
+    ]
+    command += [
+        "--data",
+        data,
+        "--max-iters",
+        "90",
+        "--monitor-iters",
+        "7",
+        "--save-minutes",
+        "1e-9",
+        "--n_seqs",
+        "1",
+    ]
+    command += ["--sample-seconds", "0.05", "--resume", "--run"]
+    began = time.monotonic()
+    subprocess.run([*command, tmp_path / "whole"], check=True)
+    seconds, rng, kills = time.monotonic() - began, random.Random(0), 0
+    while kills < 6:
+        with suppress(subprocess.TimeoutExpired):
+            subprocess.run([*command, tmp_path / "killed"], timeout=rng.uniform(0.3, 1) * seconds, check=True)
+            assert_same_run(tmp_path / "whole", tmp_path / "killed")
+            shutil.rmtree(tmp_path / "killed")
+            continue
+        kills += 1
+    subprocess.run([*command, tmp_path / "killed"], check=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
 # --- what kills have found ----------------------------------------------------------------------------------
