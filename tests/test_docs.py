@@ -117,3 +117,14 @@ def test_readme_lists_the_packages_in_the_words_of_their_docstrings() -> None:
         assert docstring is not None, path
         sentences[path.parent.name] = " ".join(docstring.split("\n\n")[0].split())
     assert listed == sentences
+
+
+def test_tests_that_are_named_exist() -> None:
+    named = [
+        hit
+        for page in PAGES
+        for hit in re.findall(r"`(tests/\S+\.py)::(\w+)`", page.read_text(encoding="utf-8"))
+    ]
+    assert len(named) > 20
+    missing = [hit for hit in named if f"def {hit[1]}(" not in (ROOT / hit[0]).read_text(encoding="utf-8")]
+    assert missing == []
