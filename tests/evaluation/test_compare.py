@@ -193,7 +193,7 @@ def test_a_picture_has_the_name_of_one(capsys):
 def test_errors_are_a_sentence(tmp_path, capsys):
     save(tmp_path / "a.npz", HP, model(replace(HP, dim=5)).parameters)
     for words, sentence in {
-        (TWO_TIER, tmp_path / "gone"): "no checkpoint .*gone",
+        (TWO_TIER, tmp_path / "gone"): "There is no file .*gone",
         (TWO_TIER, TWO_TIER, "--data", tmp_path): r"has no file named \*_valid.npy",
         (TWO_TIER, THREE_TIER, "--set", "n_frames=2"): "unrecognized arguments: --n_frames=2",
         (TWO_TIER, tmp_path / "a.npz", "--data", MUSIC): "a.npz .*has shape",

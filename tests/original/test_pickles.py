@@ -6,6 +6,7 @@ NumPy 1.11.1 with protocol N.
 
 import bz2
 import copyreg
+import encodings.raw_unicode_escape  # noqa: F401 - a text of a pickle loads it at first
 import gc
 import gzip
 import json

@@ -146,7 +146,7 @@ def test_statistics_belong_to_the_clips(small_data, data, tmp_path):
     assert command("train", "--config", a, "--run", b, "--data", data) == 0
     measured = tuple(settings(b)["hyperparameters"][name] for name in ("mean", "std"))
     assert measured == statistics(load_split(data, "train"))
-    assert asdict(settings_to_repeat(b, None).hp) == settings(b)["hyperparameters"]
+    assert asdict(settings_to_repeat(b, None).hp) == settings(b)["hyperparameters"] | {"rate": 16000}
 
 
 # --- other layouts and versions -----------------------------------------------------------------------------
