@@ -21,15 +21,18 @@ LOST = "was lost: it was killed or stopped, or its machine is gone"
 
 
 @pytest.fixture
-def exits(monkeypatch: pytest.MonkeyPatch) -> Exits:
-    """The exit code and error of each exit, which only stops the thread that wants to."""
+def exits() -> Exits:
+    """The exit code and error of each exit, which only stops the thread that wants to.
+
+    The real one does not come back: a thread that outlives its test would end the process of the tests.
+    """
     happened: Exits = queue.SimpleQueue()
 
     def exit_now(code: int, error: str = "") -> None:
         happened.put((code, error))
         threading.Event().wait()
 
-    monkeypatch.setattr(peers, "exit_now", exit_now)
+    peers.exit_now = exit_now  # type: ignore[assignment]
     return happened
 
 
