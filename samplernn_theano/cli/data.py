@@ -75,16 +75,14 @@ def _prepare(a: argparse.Namespace) -> int:
 
 def report(manifest: dict[str, Any], out: Path) -> int:
     """Print a summary of the data set, and the commands to check it and to train on it; return 0."""
-    from samplernn_theano.data.manifest import describe, printable
+    from samplernn_theano.data.manifest import describe
 
     print(describe(manifest))
     folder = shlex.quote(f"./{out}" if str(out).startswith("-") else str(out))
     print(
-        printable(
-            f"The data set is in {out}. To check it, and to train on it:\n"
-            f"samplernn check-data {folder}\n"
-            f"samplernn train three_tier --preset small --data {folder}"
-        )
+        f"The data set is in {out}. To check it, and to train on it:\n"
+        f"samplernn check-data {folder}\n"
+        f"samplernn train three_tier --preset small --data {folder}"
     )
     return 0
 

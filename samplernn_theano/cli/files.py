@@ -67,7 +67,6 @@ def add_convert(commands: Any) -> None:
 
 def _convert(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import convert
-    from samplernn_theano.data.manifest import printable
 
-    print(printable(convert.convert(a.source, a.out, a.set, a.which_set, a.exp, a.overwrite)))
+    print(convert.convert(a.source, a.out, a.set, a.which_set, a.exp, a.overwrite))
     return 0

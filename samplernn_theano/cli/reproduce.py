@@ -141,7 +141,6 @@ def add_retention(commands: Any) -> None:
 
 def _retention(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import load
-    from samplernn_theano.data.manifest import printable
     from samplernn_theano.evaluation import score_report
     from samplernn_theano.reproduction import retention
 
@@ -153,7 +152,7 @@ def _retention(a: argparse.Namespace) -> int:
     result = retention.measure(
         model, a.data, *sampling, backend=a.backend, out=a.out, sounds=a.sounds, progress=True
     )
-    print(printable(retention.describe(result)))
+    print(retention.describe(result))
     if a.out:
         print(f"In {a.out}: retention.json, retention.csv, retention.png")
     return 0

@@ -26,11 +26,12 @@ from samplernn_theano.data.dataset import (
     split_path,
 )
 from samplernn_theano.data.duplicates import MAX_MATCHES, SPAN, WINDOW, Fingerprints, longest_duplicates
-from samplernn_theano.data.manifest import MANIFEST, PICTURE, count_of, hours, printable
+from samplernn_theano.data.manifest import MANIFEST, PICTURE, count_of, hours
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import sha256
 from samplernn_theano.utils.progress import Bar, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import escape_control_characters
 
 AUTHORS = {
     "music": (-2.7492260671334582e-05, 0.056233098718291352, (3828, 256, 256)),
@@ -88,7 +89,7 @@ class Report:
                 parts += [title, *(f"  - {item}" for item in items)]
         if not self.problems:
             parts.append("Nothing is wrong for training.")
-        return printable("\n".join(parts))
+        return escape_control_characters("\n".join(parts), keep="\n")
 
 
 def run(folder: str | Path, picture: str | Path | None = None, progress: bool = True) -> int:
@@ -106,7 +107,7 @@ def run(folder: str | Path, picture: str | Path | None = None, progress: bool = 
         plot_data_set(picture, histograms, clips, report.rate)
     except OutputError as error:
         raise OutputError(f"{error} Choose another path with --picture.") from error
-    print(printable(f"Picture: {picture}"))
+    print(escape_control_characters(f"Picture: {picture}"))
     return int(bool(report.problems))
 
 

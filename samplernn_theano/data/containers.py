@@ -50,6 +50,7 @@ class Content:
 def check(path: Path, data: Content, source: Source, frames: int) -> None:
     """Refuse a file of bytes `data` that states or holds other than `frames` samples per channel."""
     rate, stated, tolerance = source.rate, source.stated, TOLERANCE * source.rate
+    start, size = _sound_chunk(data)
     held, why = 0.0, "its header states less (ffmpeg -i FILE -c copy NEW mends it)"
     if data[:4] == b"OggS":
         _check_ogg(path, data, frames, rate)
@@ -60,9 +61,9 @@ def check(path: Path, data: Content, source: Source, frames: int) -> None:
     elif data[:16] == _WMA:
         stated = _wma_seconds(data) * rate
     else:
-        held, in_chunk = _chunk(data, frames, source.width)
+        held, in_chunk = _chunk(data, start, size, frames, source.width)
         stated = stated if in_chunk is None else in_chunk
-    if second := _second_file(data, _sound_chunk(data)[0]):
+    if second := _second_file(data, start):
         first = frames if stated is None else min(frames, stated)
         held, why = max(frames, first * len(data) / second), "a second file follows the first"
         raise _lost(path, first, held, rate, why)
@@ -90,7 +91,7 @@ def _ends_early(path: Path, what: str) -> DataError:
 
 # --- a second file ------------------------------------------------------------------------------------------
 
-_SIGNATURES = [  # how a file of a format begins, at least seven bytes of it; first of all four plain ones
+_SIGNATURES = [  # how files begin; the group, four bytes without wildcards, is what is searched for
     rb"(RIFF|RIFX|RF64|BW64)....WAVE",
     rb"(FORM)....(AIF[FC]|8SVX|16SV)",
     rb"(riff)\x2e\x91\xcf\x11\xa5\xd6\x28\xdb",
@@ -188,9 +189,10 @@ _CHUNKS = {  # by magic number: offset of the first chunk; format of its name an
 }
 
 
-def _chunk(data: Content, frames: int, width: int | None) -> tuple[float, float | None]:
+def _chunk(
+    data: Content, start: int, size: int | None, frames: int, width: int | None
+) -> tuple[float, float | None]:
     """Samples that are there, in the part for the sound and behind it, and those that the header states."""
-    start, size = _sound_chunk(data)
     there = len(data) - start
     if not start:
         return 0, None
@@ -204,16 +206,16 @@ def _chunk(data: Content, frames: int, width: int | None) -> tuple[float, float 
 
 def _sound_chunk(data: Content) -> tuple[int, int | None]:
     """First byte of the sound and number of its bytes by the header: (0, None) if there is no such header."""
-    start, size, long_size = 0, 0, 0
-    if data[:4] == b".snd":
+    magic, start, size, long_size = data[:4], 0, 0, 0
+    if magic == b".snd":
         start, size = struct.unpack(">II", data[4:12])
-    elif data[:4] == b"NIST":
+    elif magic == b"NIST":
         start, size = 1024, 1
         for field in (b"sample_count", b"channel_count", b"sample_n_bytes"):
             found = re.search(field + rb" -\w+ (\d+)", data[:1024])
             size *= int(found[1]) if found else 0
-    elif data[:4] in _CHUNKS:
-        for name, begin, length in _walk(data, _CHUNKS[data[:4]][0]):
+    elif magic in _CHUNKS:
+        for name, begin, length in _walk(data, _CHUNKS[magic][0]):
             if name == b"ds64":
                 long_size = struct.unpack("<8xQ", data[begin : begin + 16])[0]
             if name in (b"data", b"SSND", b"BODY"):
@@ -225,11 +227,12 @@ def _sound_chunk(data: Content) -> tuple[int, int | None]:
 
 def _walk(data: Content, at: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, first byte and length of each chunk from `at` on."""
-    _, header, alignment = _CHUNKS[data[:4]]
+    magic = data[:4]
+    _, header, alignment = _CHUNKS[magic]
     n = struct.calcsize(header)
     while len(head := data[at : at + n]) == n:
         name, size = struct.unpack(header, head)
-        size -= n if data[:4] == b"riff" else 0
+        size -= n if magic == b"riff" else 0
         yield name, at + n, size
         at += n + max(0, size + -size % alignment)
 

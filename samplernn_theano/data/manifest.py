@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from samplernn_theano.utils.text import escape_control_characters
+
 MANIFEST = "manifest.json"
 CLIPS = "clips.csv"
 PICTURE = "check.png"
@@ -49,7 +51,7 @@ def describe(manifest: dict[str, Any]) -> str:
     lines += listed("Folders left out", skipped)
     lines += listed("Left out", left_out)
     lines += listed("Recordings that cannot be used", unreadable)
-    return printable("\n".join(lines))
+    return escape_control_characters("\n".join(lines), keep="\n")
 
 
 def _notes(manifest: dict[str, Any], clips: int) -> list[str]:
@@ -95,14 +97,8 @@ def listed(title: str, items: list[str], limit: int = 10) -> list[str]:
     if not items:
         return []
     more = [f"  ... and {len(items) - limit:,} more"] if len(items) > limit else []
-    return [f"{title}: {len(items):,}", *(f"  {_one_line(item)}" for item in items[:limit]), *more]
-
-
-def _one_line(text: str) -> str:
-    """`text` with control characters, which a file name may hold, escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def printable(text: str) -> str:
-    """`text` with invalid characters, which a file name may hold, escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return [
+        f"{title}: {len(items):,}",
+        *(f"  {escape_control_characters(item)}" for item in items[:limit]),
+        *more,
+    ]
