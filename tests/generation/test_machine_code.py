@@ -1,16 +1,18 @@
 """Stored machine code of kernels: that of the sources as they are, and made again where it is damaged."""
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import samplernn_theano
-from samplernn_theano.generation.kernels import sample_loop
+from samplernn_theano.generation.kernels import machine_code, sample_loop
 from samplernn_theano.generation.kernels.machine_code import compiled
 
 PROBE = """
@@ -67,6 +69,35 @@ def test_damaged_files_are_made_again(folder, damage):
     for hits in (0, 1):
         function = compiled(twice)
         assert function(3) == 6 and sum(function.stats.cache_hits.values()) == hits
+
+
+class Pair(NamedTuple):
+    array: np.ndarray
+    number: np.float32
+
+
+def first(pair):
+    return pair.array[0] * pair.number
+
+
+def test_named_tuples_are_arguments_as_of_the_kernels(folder):
+    pair = Pair(np.full(1, 2, np.float32), np.float32(3))
+    for hits in (0, 1):
+        function = compiled(first)
+        assert function(pair) == 6 and sum(function.stats.cache_hits.values()) == hits
+
+
+def test_a_file_that_calls_something_is_not_obeyed(folder, monkeypatch, tmp_path):
+    class Call:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "called"),)
+
+    monkeypatch.setattr(machine_code, "dumps", lambda _: pickle.dumps(Call()))
+    compiled(twice)(2)
+    monkeypatch.undo()
+    monkeypatch.setenv("SAMPLERNN_CACHE", str(folder.parent))
+    assert compiled(twice)(3) == 6 and len(list(folder.iterdir())) == 1
+    assert not (tmp_path / "called").exists()
 
 
 def test_nothing_is_stored_if_the_cache_is_off(folder, monkeypatch):

@@ -5,10 +5,14 @@ Numba's own cache notices changes of the compiled function's file only, and stay
 
 import pickle
 import sys
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
 
 import llvmlite
 import numba
 import numpy as np
+from numba.core import types
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
@@ -36,7 +40,8 @@ class _Cache(NullCache):
         target_context.refresh()
         files = _files()
         found = files and files.get(self._key(sig, target_context.codegen()))
-        return found and CompileResult._rebuild(target_context, *pickle.loads(found))
+        with suppress(pickle.UnpicklingError):
+            return found and CompileResult._rebuild(target_context, *_Unpickler(BytesIO(found)).load())
 
     def save_overload(self, sig, cres):
         if files := _files():
@@ -44,6 +49,27 @@ class _Cache(NullCache):
 
     def _key(self, signature, codegen) -> str:
         return repr((*self._of_all, str(signature), codegen.magic_tuple()))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds Numba's types and named tuples, and what `CompileResult._reduce` puts them in."""
+
+    BUILDERS = {
+        "copyreg": "_reconstructor",
+        "builtins": "object",
+        "numba.core.types.abstract": "_type_reconstructor",
+        "numba.core.typing.templates": "Signature",
+        "numba.core.funcdesc": "PythonFunctionDescriptor",
+        "numba.core.environment": "_rebuild_env",
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = getattr(sys.modules.get(module), name, None)
+        if self.BUILDERS.get(module) == name or (
+            isinstance(found, type) and issubclass(found, types.Type | tuple)
+        ):
+            return found
+        raise pickle.UnpicklingError(f"{module}.{name} is not part of machine code")
 
 
 def _files() -> compile_cache.CompiledFiles | None:
