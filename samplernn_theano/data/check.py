@@ -4,7 +4,6 @@ Reads every clip once, prints a short report and draws a picture. The report sep
 NaN, clips that share sound between the splits, ...) from notes (a DC offset, clipping, ...).
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +25,8 @@ from samplernn_theano.data.dataset import (
     split_path,
 )
 from samplernn_theano.data.duplicates import MAX_MATCHES, SPAN, WINDOW, Fingerprints, longest_duplicates
-from samplernn_theano.data.manifest import MANIFEST, PICTURE, count_of, hours
-from samplernn_theano.errors import DataError, OutputError
+from samplernn_theano.data.manifest import MANIFEST, PICTURE, count_of, hours, read_manifest
+from samplernn_theano.errors import OutputError
 from samplernn_theano.utils.files import sha256
 from samplernn_theano.utils.progress import Bar, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
@@ -121,7 +120,7 @@ def check(folder: str | Path, progress: bool = True) -> Report:
     Memory: a clip and 1 % to 2 % of the size of the set.
     """
     folder = Path(folder)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     rate = _get(manifest, "rate")
     rate_known = isinstance(rate, int) and rate > 0
     splits = {name: Split(folder, name) for name in SPLITS}
@@ -148,16 +147,6 @@ def check(folder: str | Path, progress: bool = True) -> Report:
         _list_faults(report, part)
     _list_duplicates(report, progress)
     return report
-
-
-def _read_manifest(folder: Path) -> Any:
-    path = folder / MANIFEST
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read ({error}); restore it or remove it.") from error
 
 
 def _get(manifest: Any, *keys: str) -> Any:

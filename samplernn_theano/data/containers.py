@@ -59,7 +59,8 @@ def check(path: Path, data: Content, source: Source, frames: int) -> None:
         tolerance += BLOCKS
         why = "a part is damaged, or libsndfile takes it for shorter"
     elif data[:16] == _WMA:
-        stated = _wma_seconds(data) * rate
+        seconds = _wma_seconds(data)
+        stated = None if seconds is None else seconds * rate
     else:
         held, in_chunk = _chunk(data, start, size, frames, source.width)
         stated = stated if in_chunk is None else in_chunk
@@ -273,13 +274,14 @@ _WMA = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _WMA_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
-def _wma_seconds(data: Content) -> float:
-    """The length by the header; ffprobe tells one by the size of the file. 0 if there is none."""
+def _wma_seconds(data: Content) -> float | None:
+    """The length by the header, if it states one; ffprobe tells one by the size of the file."""
     at = data.find(_WMA_PROPERTIES, 0, 2**20)
-    if at < 0 or len(data) < at + 88:
-        return 0.0
-    play, preroll = struct.unpack("<64xQ8xQ", data[at : at + 88])  # 100 ns, ms
-    return max(0.0, play / 1e7 - preroll / 1e3)
+    if at < 0 or len(data) < at + 92:
+        return None
+    play, preroll, flags = struct.unpack("<64xQ8xQI", data[at : at + 92])  # 100 ns, ms
+    is_broadcast = flags & 1  # then the header was written before the end was known
+    return None if is_broadcast or not play else max(0.0, play / 1e7 - preroll / 1e3)
 
 
 # --- mp3 ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Decode sound files in blocks: with libsndfile, or with the program ffmpeg."""
 
 import io
-import json
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ import numpy as np
 import soundfile
 
 from samplernn_theano.errors import DataError
+from samplernn_theano.utils.text import parse_json
 
 SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
@@ -110,7 +110,7 @@ def _probe(path: Path) -> _Probe:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"ffprobe ended with status {done.returncode}"]
         raise undecodable(path, _LINE.sub(r"\2", lines[0]).removeprefix(f"file:{path.absolute()}: "))
-    told = json.loads(done.stdout)
+    told = parse_json(done.stdout)
     streams, whole = told["streams"], told["format"]
     sound = next((stream for stream in streams if stream["codec_type"] == "audio"), None)
     if sound is None:

@@ -8,7 +8,6 @@ not used: it deletes partial files when the connection breaks too often, and ver
 """
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from samplernn_theano.data.manifest import listed
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import atomic_replace, locked, sync, write_error_message
 from samplernn_theano.utils.progress import Bar, progress_bar
+from samplernn_theano.utils.text import parse_json
 from samplernn_theano.utils.version import package_version
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _metadata(session: "ArchiveSession", identifier: str) -> dict:
             with _get(session, url) as response:
                 if _is_web_page(response):
                     raise _FailedError("the server sends a web page instead of the list of its files")
-                return json.loads(b"".join(_chunks(response)))
+                return parse_json(b"".join(_chunks(response)))
         except _BrokenError:
             time.sleep(_PAUSE)
         except ValueError as error:

@@ -1,8 +1,11 @@
 """The description of a data set: `manifest.json`, and a summary of it as text."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from samplernn_theano.utils.text import escape_control_characters
+from samplernn_theano.errors import DataError
+from samplernn_theano.utils.text import escape_control_characters, parse_json
 
 MANIFEST = "manifest.json"
 CLIPS = "clips.csv"
@@ -15,6 +18,30 @@ class SplitSizes(NamedTuple):
     train: int
     valid: int
     test: int
+
+
+def read_manifest(folder: Path) -> Any:
+    """The manifest of the data set in `folder`, perhaps of another program; None without one."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        return parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); restore it or remove it.") from error
+
+
+def check_rate(folder: str | Path, rate: int) -> None:
+    """Raise DataError if the manifest of the data set says that its sound is not at `rate` Hz."""
+    manifest = None
+    with suppress(DataError):
+        manifest = read_manifest(Path(folder))
+    stated = manifest.get("rate") if isinstance(manifest, dict) else None
+    if stated not in (None, rate):
+        raise DataError(
+            f"By its {MANIFEST}, {folder} holds sound at {stated} Hz, and the model is one of {rate} Hz; "
+            f"give another set, or tell the rate of a model of a fork (--set rate={stated})."
+        )
 
 
 def describe(manifest: dict[str, Any]) -> str:

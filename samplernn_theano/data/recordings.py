@@ -22,6 +22,7 @@ from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import locked, sha256, write_text
 from samplernn_theano.utils.progress import progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import parse_json
 from samplernn_theano.utils.version import package_version
 
 SUFFIXES = decoders.SUFFIXES + decoders.FFMPEG_SUFFIXES
@@ -167,7 +168,7 @@ def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Decoded]
     properties_path = work / f"{key.hexdigest()[:32]}.json"  # written last
     path = properties_path.with_suffix(".npy")
     with suppress(FileNotFoundError, ValueError, EOFError):  # not decoded, or truncated by a power failure
-        properties: dict[str, Any] = json.loads(properties_path.read_text(encoding="utf-8"))
+        properties: dict[str, Any] = parse_json(properties_path.read_text(encoding="utf-8"))
         return properties, Decoded(path, len(np.load(path, mmap_mode="r", allow_pickle=False)))
     digest = sha256(recording.path)
     sound = audio.read(recording.path, note=lambda _: None)

@@ -3,9 +3,7 @@
 A recording is one clip, read in long chunks: a low score means that it resembles the training data.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, RealValued
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import Clips, load_split
-from samplernn_theano.data.manifest import MANIFEST
+from samplernn_theano.data.manifest import check_rate
 from samplernn_theano.data.minibatches import Minibatch
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
@@ -114,14 +112,7 @@ def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:
     """Load the clips of a split, and check that the model can read them."""
     _check_mean_and_std(model)
     clips = load_split(folder, split)
-    rate = None
-    with suppress(OSError, ValueError, AttributeError):  # without a manifest, or of another kind
-        rate = json.loads(Path(folder, MANIFEST).read_bytes()).get("rate")
-    if rate not in (None, model.hp.rate):
-        raise DataError(
-            f"By its {MANIFEST}, {folder} holds sound at {rate} Hz, and {model.path} is a model of "
-            f"{model.hp.rate} Hz; give another set, or --set rate={rate}."
-        )
+    check_rate(folder, model.hp.rate)
     if 0 < len(clips) < model.hp.batch_size:
         raise DataError(
             f"The {split} split in {folder} has {len(clips)} clips and the batch_size of {model.path} is "

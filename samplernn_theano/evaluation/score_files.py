@@ -23,7 +23,7 @@ from samplernn_theano.evaluation import nll, score_report
 from samplernn_theano.evaluation.nll import RecordingScore, Scorer
 from samplernn_theano.utils.files import write_error_message, write_text
 from samplernn_theano.utils.progress import Bar, progress_bar
-from samplernn_theano.utils.text import say
+from samplernn_theano.utils.text import parse_json, say
 from samplernn_theano.utils.version import package_version
 
 # --- scoring ------------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class ScoreTable:
             found: dict[str, RecordingScore] = {}
             if key == self._key:
                 with suppress(ValueError):
-                    for record in map(json.loads, lines):
+                    for record in map(parse_json, lines):
                         file = record.pop("file")
                         record |= {name: np.array(record[name]) for name in ("times", "curve")}
                         found[json.dumps(file)] = RecordingScore(Path(file[0]), **record)

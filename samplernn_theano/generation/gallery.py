@@ -13,7 +13,7 @@ from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.generation.spectrograms import HEIGHT, RANGE, WIDTH, draw_thumbnail
 from samplernn_theano.utils.files import write_text
-from samplernn_theano.utils.text import escape_control_characters, format_duration
+from samplernn_theano.utils.text import escape_control_characters, format_duration, parse_json
 
 PICTURES = "spectrograms"  # folder of the thumbnails, next to the page
 GENERATOR = "samplernn generate"
@@ -76,7 +76,7 @@ def read_records(folder: Path) -> list[Record]:
 def _read_record(path: Path) -> Record | None:
     """The record in `path`, or None if it is another file or an invalid record."""
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = parse_json(path.read_text(encoding="utf-8"))
         if read.pop("made_by") != GENERATOR:
             return None
         read |= {name: tuple(read[name]) for name in ("temperatures", "primes")}

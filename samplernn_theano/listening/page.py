@@ -21,7 +21,7 @@ from samplernn_theano.listening.responses import FORMAT, PAGE, read_test
 from samplernn_theano.listening.stimuli import Clip, Stimuli, choose
 from samplernn_theano.utils.files import atomic_folder, clear_abandoned, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
-from samplernn_theano.utils.text import escape_control_characters
+from samplernn_theano.utils.text import escape_control_characters, parse_json
 
 FILES = {"index.html", "test.json", "key.json", "sounds", LINKS}  # contents of the folder
 
@@ -122,7 +122,7 @@ def render(folder: Path) -> str:
         Path(__file__).with_suffix(f".{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
     )
     text = (folder / "test.json").read_text(encoding="utf-8")
-    test = json.loads(text)
+    test = parse_json(text)
     return Template(html).substitute(
         version=PAGE,
         title=escape(escape_control_characters(test["title"])),

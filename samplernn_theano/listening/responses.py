@@ -11,6 +11,7 @@ from typing import Any
 
 from samplernn_theano.errors import DataError
 from samplernn_theano.listening import pairs
+from samplernn_theano.utils.text import parse_json
 
 FORMAT = "samplernn listening test 1"  # format of test.json and of the result of a listener
 PAGE = "samplernn listening-test 2"  # version of the page
@@ -62,11 +63,11 @@ def read_names(folder: Path, test: Test) -> dict[str, str]:
 def _reading(path: Path, otherwise: str) -> Iterator[Any]:
     """Yield the content of a JSON file; whatever goes wrong with it in the block is a DataError."""
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         hint = "make a test with `samplernn listening-test make`."
         raise DataError(f"There is no {path.name} in {path.parent}; {hint}") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged; make the test again.") from error
     try:
         yield found
@@ -102,7 +103,7 @@ def parse(raw: bytes, test: Test) -> tuple[Listener, Mapping[str, Any]]:
     if len(raw) > MAX_BYTES:
         raise DataError(TOO_LARGE)
     try:
-        found = json.loads(raw)
+        found = parse_json(raw)
         json.dumps(found, ensure_ascii=False).encode()  # fails for halves of characters
     except (ValueError, RecursionError) as error:
         raise DataError("This is not JSON, or it is damaged.") from error

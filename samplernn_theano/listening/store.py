@@ -15,6 +15,7 @@ from urllib.parse import quote
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.listening import links
 from samplernn_theano.listening.responses import Listener, Test, free_name, parse
+from samplernn_theano.utils.text import parse_json
 
 STORE = "results.sqlite"  # file in the folder of a test
 
@@ -72,7 +73,7 @@ def add(store: Path, test: Test, result: Any) -> Stored:
         names = {name for (name,) in found}
         same = "test = :test AND started = :started AND finished = :finished"
         for name, raw in database.execute(f"SELECT listener, raw FROM results WHERE {same}", row):
-            if _without_token(json.loads(raw)) == _without_token(result):
+            if _without_token(parse_json(raw)) == _without_token(result):
                 return Stored(name, True, len(names))
         row |= {"listener": free_name(result["listener"], names)}
         row |= {"received": datetime.now(UTC).isoformat(timespec="seconds")}

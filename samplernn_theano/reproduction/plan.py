@@ -11,6 +11,7 @@ from samplernn_theano.reproduction import scales
 from samplernn_theano.reproduction.experiments import Experiment, read_experiments, read_listening_tests
 from samplernn_theano.reproduction.scales import Scale
 from samplernn_theano.utils.files import write_text
+from samplernn_theano.utils.text import parse_json
 
 WORKFLOW = "workflow.json"
 FIRST_SEED = 123  # the original's; then 124, 125 and so on
@@ -50,7 +51,7 @@ def save(workflow: Workflow) -> Path:
 def load(out: Path) -> Workflow:
     """Read the workflow in the folder `out`."""
     try:
-        found = json.loads((out / WORKFLOW).read_text(encoding="utf-8"))
+        found = parse_json((out / WORKFLOW).read_text(encoding="utf-8"))
         found["experiments"] = found.pop("cells")
         return Workflow(**found | {"out": out.absolute()})
     except OSError as error:

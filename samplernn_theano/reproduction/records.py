@@ -3,7 +3,6 @@
 Records that are missing, incomplete or damaged are treated as absent.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.schedule import Progress, fraction, original_schedule
 from samplernn_theano.utils.files import is_locked
+from samplernn_theano.utils.text import parse_json
 
 STEPS = ("train", "evaluate", "generate", "retention")  # the steps of an experiment, in order
 STATUSES = ("not run", "running", "interrupted", "failed", "done")
@@ -175,8 +175,8 @@ def read_record(path: Path) -> dict[str, Any]:
 def _json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; empty if it cannot be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -21,7 +21,7 @@ import numpy as np
 from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.config.schedule import best_of
 from samplernn_theano.data.dataset import SPLITS, lengths, load_split, statistics
-from samplernn_theano.data.manifest import MANIFEST
+from samplernn_theano.data.manifest import read_manifest
 from samplernn_theano.errors import CheckpointError, SampleRNNError
 from samplernn_theano.reproduction import plan, scales
 from samplernn_theano.reproduction.plan import Command, Step, Workflow
@@ -29,7 +29,7 @@ from samplernn_theano.reproduction.records import read_record
 from samplernn_theano.utils import signal_handling
 from samplernn_theano.utils.commands import run_command
 from samplernn_theano.utils.files import write_text
-from samplernn_theano.utils.text import format_duration
+from samplernn_theano.utils.text import format_duration, parse_json
 
 CORES = "SAMPLERNN_CORES"
 """Environment variable with the number of cores that a workflow uses; not set on clusters."""
@@ -120,7 +120,7 @@ def _result(workflow: Workflow, step: str, unit: str, seed: int | None) -> dict[
     path = plan.record_path(workflow.out, step, unit, seed).with_name("scores.json")
     if step == "retention":
         path = plan.folder(workflow, step, unit, seed) / "retention.json"
-    return json.loads(path.read_text(encoding="utf-8"))
+    return parse_json(path.read_text(encoding="utf-8"))
 
 
 def _train_result(folder: Path) -> dict[str, Any]:
@@ -148,8 +148,7 @@ def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
         split: {"clips": len(clips), "seconds": float(np.sum(lengths(clips))) / 16000}
         for split, clips in splits.items()
     }
-    path = folder / MANIFEST
-    manifest = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    manifest = read_manifest(folder)
     manifest = manifest and {key: manifest.get(key) for key in ("set", "options", "layout", "splits")}
     result = {"folder": str(folder), "about": workflow.about.get(name), "manifest": manifest, "splits": sizes}
     return result | dict(zip(("train_mean", "train_std"), statistics(splits["train"]), strict=True))
@@ -214,7 +213,7 @@ def _progress(workflow: Workflow, last: Step | None) -> str:
     for one in steps:  # Snakemake has not written the .done file of the last one yet
         path = plan.record_path(workflow.out, *one)
         if one == last or path.with_suffix(".done").exists():
-            durations[one[0]].append(json.loads(path.read_text(encoding="utf-8"))["seconds"])
+            durations[one[0]].append(parse_json(path.read_text(encoding="utf-8"))["seconds"])
         else:
             remaining.append(one[0])
     text = f" [{len(steps) - len(remaining)} of {len(steps)}"

@@ -28,6 +28,7 @@ from samplernn_theano.config.schedule import (
 from samplernn_theano.config.settings import Options, RunSettings, check_options, stored_options
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import SPLITS, Clips, data_sha256, load_split, split_path, statistics
+from samplernn_theano.data.manifest import check_rate
 from samplernn_theano.errors import CheckpointError, DataError, HyperParameterError
 from samplernn_theano.original import layout
 from samplernn_theano.original.results_folder import ResultTree
@@ -225,6 +226,7 @@ def _plan(
     if tune_malloc:
         malloc.keep_freed_memory(hp.batch_size * hp.seq_len * hp.dim)
     check_devices(backend, options.n_devices, hp.batch_size)
+    check_rate(data, hp.rate)
     splits = {split: load_split(data, split) for split in SPLITS}
     for split, clips in splits.items():
         minibatches.check_split(clips, split, hp)

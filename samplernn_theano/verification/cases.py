@@ -1,6 +1,5 @@
 """Read conformance cases, produced by the original: pairs NAME.json and NAME.npz."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.errors import DataError
+from samplernn_theano.utils.text import parse_json
 from samplernn_theano.verification.tolerances import Check
 
 
@@ -73,7 +73,7 @@ def find_cases(folder: str | Path) -> list[Path]:
 def read_case(path: Path) -> Case:
     """Read NAME.json and NAME.npz."""
     try:
-        settings = json.loads(path.read_text())
+        settings = parse_json(path.read_text())
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         argv = settings["argv"]

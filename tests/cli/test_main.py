@@ -1,10 +1,15 @@
 """Invalid input to the command line: a one-line error, exit code 2, nothing written."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 
 from samplernn_theano.cli.main import main
+from samplernn_theano.data.manifest import check_rate
+from samplernn_theano.original.tags import RESULTS
 
 LIMIT = ["--max-iters", 1, "--n_seqs", 0]  # so that a command that is not refused ends soon
 TINY = ["--preset", "tiny"]
@@ -82,6 +87,20 @@ def test_train_names_a_clip_before_it_writes_anything(refused, tmp_path, small_d
     arguments = ["train", "three_tier", "--data", tmp_path, "--run", tmp_path / "run", *TINY, *LIMIT]
     assert message in refused(*arguments)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_set_of_another_rate_is_refused(refused, tmp_path, small_data):
+    for path in small_data.iterdir():
+        shutil.copy(path, tmp_path)
+    (tmp_path / "manifest.json").write_text('{"rate": 32000}')
+    stated = f"By its manifest.json, {tmp_path} holds sound at 32000 Hz, and the model is one of 16000 Hz"
+    train = ["train", "three_tier", "--data", tmp_path, "--run", tmp_path / "run", *TINY, *LIMIT]
+    assert stated in refused(*train)
+    results = Path(__file__).parents[1] / "golden" / "checkpoints" / RESULTS["three_tier"]
+    evaluate = ["evaluate", next(results.iterdir()), "--data", tmp_path]
+    assert stated in refused(*evaluate)
+    assert "of 48000 Hz" in refused(*evaluate, "--set", "rate=48000")
+    check_rate(tmp_path, 32000)
 
 
 def test_resume_rejects_a_folder_without_a_run(refused, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from samplernn_theano.data import audio, decoders
+from samplernn_theano.data import audio, containers, decoders
 from samplernn_theano.errors import DataError
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
@@ -187,6 +187,16 @@ def test_tags_behind_the_sound_are_no_sound(tmp_path, form, tag):
     path = tmp_path / "a"
     (tmp_path / "a").write_bytes(written(path, 2, form) + tag)
     assert abs(len(audio.read_mono(path)) - 32000) < 1600
+
+
+@needs_ffmpeg
+def test_a_recorded_broadcast_whose_header_states_no_length(tmp_path):
+    data = bytearray(by_ffmpeg(tmp_path / "a.wma", 2))
+    at = data.index(containers._WMA_PROPERTIES)
+    data[at + 64 : at + 72] = bytes(8)
+    data[at + 88] |= 1
+    (tmp_path / "a.wma").write_bytes(data)
+    assert abs(len(audio.read_mono(tmp_path / "a.wma")) - 32000) < 1600
 
 
 def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path, monkeypatch):

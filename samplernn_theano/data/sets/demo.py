@@ -24,6 +24,7 @@ from samplernn_theano.data.set_folder import UNFINISHED, move_in, write_npy
 from samplernn_theano.original.shuffle import shuffle
 from samplernn_theano.utils import plotting
 from samplernn_theano.utils.files import sha256, write_text
+from samplernn_theano.utils.text import parse_json
 
 RATE = 16000  # samples per second
 CLIP = 8 * RATE  # samples per clip
@@ -256,7 +257,7 @@ def write_short_sounds(out: Path) -> None:
 def is_intact(out: Path, everything: bool, voices: bool = False) -> bool:
     """True if `out` holds such a set, made by this version of the module, with the manifest's hashes."""
     try:
-        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+        manifest = parse_json((out / "manifest.json").read_text(encoding="utf-8"))
         kind = (manifest["everything"], manifest.get("voices", False), manifest["script_sha256"])
         hashes = {split: manifest["splits"][split]["sha256"] for split in SPLITS}
         finished = kind == (everything, voices, sha256(Path(__file__))) and not (out / UNFINISHED).exists()
