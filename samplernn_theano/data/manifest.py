@@ -40,7 +40,7 @@ def check_rate(folder: str | Path, rate: int) -> None:
     if isinstance(stated, int) and stated != rate:  # of other programs it can be anything
         raise DataError(
             f"By its {MANIFEST}, {folder} holds sound at {stated} Hz, and the model is one of {rate} Hz; "
-            "give a set of that rate."
+            f"give a set of that rate (a fork's model of {stated} Hz is scored with --set rate={stated})."
         )
 
 
