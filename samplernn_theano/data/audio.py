@@ -12,6 +12,7 @@ import scipy
 
 from samplernn_theano.data import containers, decoders
 from samplernn_theano.data.clip_statistics import MAX_CLIPPED, MIN_PEAK, cut_off
+from samplernn_theano.data.content import Content
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
@@ -67,7 +68,7 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE, note: Callable[[
                 clipped += int(np.count_nonzero(outside))
                 cut += int(np.count_nonzero(outside | cut_off(parts[-1])))
                 peak = max(peak, float(np.abs(part).max(initial=0)))
-            containers.check(path, containers.Content(file), source, decoded.frames)
+            containers.check(path, Content(file), source, decoded.frames)
             if source.faults:
                 raise decoders.undecodable(path, source.faults[0])
     except FileNotFoundError as error:

@@ -4,14 +4,14 @@ Decoders pass over lost pages, stop where a header says so, and do not look for 
 first, all without an error. What is missing for such a reason is found here, by the structure of the file.
 """
 
-import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
+from samplernn_theano.data import mp3
+from samplernn_theano.data.content import Content, skip_id3
 from samplernn_theano.data.decoders import Source
 from samplernn_theano.errors import DataError
 
@@ -22,31 +22,6 @@ BLOCKS = 4096
 """Samples by which lengths may differ besides: the silence before and after the sound in compressed files."""
 
 
-class Content:
-    """The bytes of an open file, as a sequence; unlike a map in memory they may become fewer at any time."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._descriptor, self._size = file.fileno(), os.fstat(file.fileno()).st_size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, part: slice) -> bytes:
-        begin, end, _ = part.indices(self._size)
-        return os.pread(self._descriptor, max(0, end - begin), begin)
-
-    def find(self, text: bytes, begin: int = 0, end: int | None = None) -> int:
-        """The first place of `text` that begins in [begin, end); -1 if there is none."""
-        end = self._size if end is None else min(end, self._size)
-        block = 2**12
-        while begin < end:
-            found = self[begin : min(begin + block, end) + len(text) - 1].find(text)
-            if found >= 0:
-                return begin + found
-            begin, block = begin + block, 2**20
-        return -1
-
-
 def check(path: Path, data: Content, source: Source, frames: int) -> None:
     """Refuse a file of bytes `data` that states or holds other than `frames` samples per channel."""
     rate, stated, tolerance = source.rate, source.stated, TOLERANCE * source.rate
@@ -55,7 +30,7 @@ def check(path: Path, data: Content, source: Source, frames: int) -> None:
     if data[:4] == b"OggS":
         _check_ogg(path, data, frames, rate)
     elif source.form == "MP3":
-        held, stated = _mp3(data)
+        held, stated = mp3.length(data)
         tolerance += BLOCKS
         why = "a part is damaged, or libsndfile takes it for shorter"
     elif data[:16] == _WMA:
@@ -114,7 +89,7 @@ _SIGNATURES = [  # how files begin; the group, four bytes without wildcards, is 
 
 def _second_file(data: Content, sound: int) -> int:
     """Where another file of the same format begins, behind the first byte of the sound; 0 if none does."""
-    begin = _skip_id3(data, 0)
+    begin = skip_id3(data, 0)
     head = data[begin : begin + 96]
     for signature in (re.compile(text, re.DOTALL) for text in _SIGNATURES):
         first = signature.search(head)
@@ -258,7 +233,7 @@ def _untagged(data: Content, at: int) -> int:
     while at < len(data):
         head, begin = data[at : at + 32], at
         if head[:3] == b"ID3":
-            at = _skip_id3(data, at)
+            at = skip_id3(data, at)
         elif head[:8] == b"APETAGEX":
             at += 32 + int.from_bytes(head[12:16], "little")
         elif head[:3] == b"TAG":
@@ -282,57 +257,3 @@ def _wma_seconds(data: Content) -> float | None:
     play, preroll, flags = struct.unpack("<64xQ8xQI", data[at : at + 92])  # 100 ns, ms
     is_broadcast = flags & 1  # then the header was written before the end was known
     return None if is_broadcast or not play else max(0.0, play / 1e7 - preroll / 1e3)
-
-
-# --- mp3 ----------------------------------------------------------------------------------------------------
-
-_KBPS = {  # of MPEG 1 or not, layer
-    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-
-
-def _mp3(data: Content) -> tuple[int, int | None]:
-    """Samples in all frames of an mp3 or mp2 file, and those that its first frame states, if it does."""
-    at, samples, stated, first = _skip_id3(data, 0), 0, None, True
-    while at < len(data):
-        size, count = _mp3_frame(data, at)
-        if not size or (first and not _mp3_frame(data, at + size)[0]):  # a sync by chance
-            at = data.find(b"\xff", at + 1)
-            at = len(data) if at < 0 else at
-            first = True
-            continue
-        head = data[at : at + 64]
-        tag = max(head.find(b"Xing"), head.find(b"Info"))
-        if tag > 0 and samples == 0:
-            if head[tag + 7] & 1:
-                stated = count * int.from_bytes(head[tag + 8 : tag + 12], "big")
-        else:
-            samples += count
-        at, first = at + size, False
-    return samples, stated
-
-
-def _mp3_frame(data: Content, at: int) -> tuple[int, int]:
-    """Bytes and samples of the frame at this byte; zeros if none is."""
-    head = data[at : at + 4]
-    if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
-        return 0, 0
-    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)  # version 3 is MPEG 1, 2 is 2, 0 is 2.5
-    kbps, rate = head[2] >> 4, head[2] >> 2 & 3
-    if version == 1 or layer not in (2, 3) or kbps in (0, 15) or rate == 3:
-        return 0, 0
-    hertz = (44100, 48000, 32000)[rate] // {3: 1, 2: 2, 0: 4}[version]
-    samples = 1152 if version == 3 or layer == 2 else 576
-    size = samples // 8 * 1000 * _KBPS[version == 3, layer][kbps - 1] // hertz + (head[2] >> 1 & 1)
-    return (size, samples) if at + size <= len(data) else (0, 0)
-
-
-def _skip_id3(data: Content, at: int) -> int:
-    """First byte behind the ID3v2 tags at `at`."""
-    while len(head := data[at : at + 10]) == 10 and head[:3] == b"ID3":
-        a, b, c, d = head[6:]  # 7 bits each
-        at += 10 + (a << 21 | b << 14 | c << 7 | d)
-    return at
