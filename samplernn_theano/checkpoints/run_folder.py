@@ -53,23 +53,34 @@ _START = (
 )
 _CHECKPOINT = r"(best|last|i\d+_v(-?\d+\.\d+|-?inf|nan))"
 _COSTS = r"e\d+_i\d+_t\d+\.\d+_tr[^/_]+_v[^/_]+(_best)?"
-_GENERATED = rf"([^/]+_{_CHECKPOINT}|params_{_COSTS})_(seed\d+_t\d[^/]*|like-original_g\d+)"
-_SOUND = rf"(sample_(i\d+|{_COSTS})_\d+\.wav|{_GENERATED}_\d+\.(wav|flac|ogg))"
 
 BEFORE_CHECKPOINT = re.compile(rf"{_START}|{_PART}")
 """Names of the files that a run writes before its first checkpoint, which may be replaced."""
 
-OWN = re.compile(
-    rf"{_START}|{_PART}|train_log\.png|train_log\w*\.pkl|th_conf\.txt|checkpoints/{_CHECKPOINT}\.npz"
-    rf"|params/params_{_COSTS}\.pkl|samples/({_SOUND}|spectrograms/{_SOUND}\.png|index\.html)"
-    rf"|samples/{_GENERATED}(_spectrograms\.png|\.json)"
-)
-"""Names of the files that a run writes, with those of sounds generated with its checkpoints."""
+
+def own_files(folder: Path) -> re.Pattern[str]:
+    """Names of the files that the run in `folder` writes, with those of sounds made of its checkpoints."""
+    names = [re.escape(path.stem) for path in folder.glob("params/params_e*.pkl")]
+    model = "|".join([rf"{re.escape(folder.resolve().name[:40])}_{_CHECKPOINT}", *names])
+    generated = rf"({model})_(seed\d+_t\d[^/]*|like-original_g\d+)"
+    sound = rf"(sample_(i\d+|{_COSTS})_\d+\.wav|{generated}_\d+\.(wav|flac|ogg))"
+    return re.compile(
+        rf"{_START}|{_PART}|train_log\.png|train_log(_i\d+)?\.pkl|th_conf\.txt|checkpoints/{_CHECKPOINT}\.npz"
+        rf"|params/params_{_COSTS}\.pkl|samples/({sound}|spectrograms/{sound}\.png|index\.html)"
+        rf"|samples/{generated}(_spectrograms\.png|\.json)"
+    )
 
 
-def other_files(folder: Path, own: re.Pattern[str] = OWN) -> list[Path]:
-    """Files in `folder` and below with other names."""
-    files = (path for path in sorted(folder.rglob("*")) if not path.is_dir())
+def _files(folder: Path) -> set[Path]:
+    """The files and folders in `folder` and below, also those of its folders that are links to elsewhere."""
+    linked = [folder / name for name in ("checkpoints", "params", "samples", "tensorboard")]
+    return {path for top in (folder, *linked) for path in top.rglob("*")}
+
+
+def other_files(folder: Path, own: re.Pattern[str] | None = None) -> list[Path]:
+    """Files in `folder` and below with other names, by default than those of `own_files`."""
+    own = own or own_files(folder)
+    files = (path for path in sorted(_files(folder)) if not path.is_dir())
     return [path for path in files if not own.fullmatch(path.relative_to(folder).as_posix())]
 
 
@@ -115,7 +126,7 @@ def create(folder: str | Path, settings: Mapping[str, Any], overwrite: bool = Fa
     run = Run(folder)
     check_free(folder, overwrite)
     kept = {run.log, run.folder / LOCK, run.folder / OWNER, *other_files(run.folder)}
-    for path in sorted({*run.folder.rglob("*")} - kept, reverse=True):  # contents before their folder
+    for path in sorted(_files(run.folder) - kept, reverse=True):  # contents before their folder
         if path.is_dir():
             with suppress(OSError):  # not empty
                 path.rmdir()

@@ -1,6 +1,7 @@
 """The folder of a run."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,23 +45,31 @@ WRITTEN = [
     *("samples/a run_best_seed0_t1.json", "samples/a run_best_seed0_t1_spectrograms.png"),
     *(
         "samples/a run_i10_v5.1320_seed7_t0.5-1_p0.9_after-x_03.wav",
-        "samples/run_last_like-original_g1_0.wav",
+        "samples/a run_last_like-original_g1_0.wav",
     ),
     *(f"samples/params_{COSTS}_seed0_t1_0.wav", "samples/spectrograms/a run_best_seed0_t1_0.wav.png"),
 ]
 
 
-def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(tmp_path):
-    run = run_folder.create(tmp_path, {"seed": 1})
+@pytest.mark.parametrize("linked", [False, True])
+def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(tmp_path, linked):
+    folder = tmp_path / "a run"
+    run = run_folder.create(folder, {"seed": 1})
     run_folder.append(run, "start")
-    for path in (run.last, run.best, run.plot, *(tmp_path / name for name in WRITTEN)):
+    if linked:  # to another disk
+        for name in ("checkpoints", "samples"):
+            (tmp_path / "scratch" / name).mkdir(parents=True)
+            (folder / name).symlink_to(tmp_path / "scratch" / name)
+    for path in (run.last, run.best, run.plot, *(folder / name for name in WRITTEN)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("old")
-    others = ["best/my.txt", "notes.txt", "params/my.txt", "samples/old/a.wav"]
+    others = ["best/my.txt", "notes.txt", "params/my.txt", "samples/old/a.wav", "train_log_notes.pkl"]
     others += [
         f"samples/{name}" for name in ("mix.wav", "a.flac", "b.ogg", "figure.png", "my_seed1_take_2.wav")
     ]
     others += ["samples/spectrograms/mine.png", "samples/sample_i2_1 (copy).wav", "samples/notes.json"]
+    others += ["samples/another run_best_seed0_t1_0.wav", "samples/another run_best_seed0_t1.json"]
+    others += [f"samples/params_{COSTS.replace('i2', 'i3')}_seed0_t1_0.wav"]
     others += [
         "checkpoints/good.npz",
         "checkpoints/last (1).npz",
@@ -68,11 +77,13 @@ def test_overwriting_leaves_nothing_of_the_old_run_and_all_that_is_not_of_it(tmp
         "tensorboard/a.txt",
     ]
     for name in others:
-        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
-        (tmp_path / name).write_text("mine")
-    run = run_folder.create(tmp_path, {"seed": 2}, overwrite=True)
-    assert files(tmp_path) == sorted([".lock.owner", "log.jsonl", "settings.json", *others])
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text("mine")
+    run = run_folder.create(folder, {"seed": 2}, overwrite=True)
+    left = [path.relative_to(folder).as_posix() for path in run_folder.other_files(folder, re.compile(""))]
+    assert sorted(left) == sorted([".lock.owner", "log.jsonl", "settings.json", *others])
     assert json.loads(run.settings.read_text()) == {"seed": 2}
+    assert (folder / "checkpoints").is_symlink() == linked
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path):
