@@ -8,6 +8,8 @@ import os
 import re
 import shutil
 import socket
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,12 @@ from samplernn_theano.utils.text import say
 
 LOCK, OWNER = ".lock", ".lock.owner"
 """Lock file in a folder that a process uses; where there are no locks, the file that names the process."""
+
+MAX_PROCESSES = 10**7
+"""More than the largest number of a process."""
+
+ABANDONED = 24 * 3600.0
+"""Seconds without a write after which a temporary file counts as left by a process that was killed."""
 
 
 @contextmanager
@@ -29,7 +37,7 @@ def atomic_write(path: str | os.PathLike[str], durable: bool = True) -> Iterator
     """
     path = Path(path)
     # Libraries choose a format by the suffix.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{_this_process()}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -130,7 +138,7 @@ def _own(folder: Path) -> None:
         if _is_owned(folder):
             raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
         # Of two processes that find the file of one that has ended, only one can rename it.
-        ended = folder / f"{OWNER}.{os.getpid()}.part"
+        ended = folder / f"{OWNER}.{_this_process()}.part"
         with suppress(FileNotFoundError):
             os.rename(path, ended)
             if _has_ended(ended):
@@ -140,12 +148,26 @@ def _own(folder: Path) -> None:
 
 
 def _process(number: int) -> str:
-    """A process of this machine as a line: its number, when it was started, the machine's name."""
+    """A process as a line: its number, when it was started, the machine's name, and `_namespace`."""
     try:
         started = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
     except (OSError, IndexError):  # it has ended, or this is not Linux
         started = "-"
-    return f"{number} {started} {socket.gethostname()}\n"
+    return f"{number} {started} {socket.gethostname()} {_namespace()}\n"
+
+
+def _namespace() -> int:
+    """A hash of that in which process numbers are unique: machines and containers may share a host name."""
+    about = [socket.gethostname()]
+    with suppress(OSError):  # not Linux
+        about.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8"))
+        about.append(os.readlink("/proc/self/ns/pid"))
+    return int.from_bytes(hashlib.sha256("\n".join(about).encode()).digest()[:4])
+
+
+def _this_process() -> int:
+    """A number for the names of temporary files that no other process has, also not on another machine."""
+    return _namespace() * MAX_PROCESSES + os.getpid()
 
 
 def _is_owned(folder: Path) -> bool:
@@ -153,18 +175,23 @@ def _is_owned(folder: Path) -> bool:
 
 
 def _has_ended(owner: Path) -> bool:
-    """True if the process that a file names was one of this machine and has ended."""
+    """True if the process that a file names was one of this machine and container, and has ended."""
     with suppress(OSError, ValueError, OverflowError):
         line = owner.read_text(encoding="utf-8")
-        number, _, host = line.split()
-        if host != socket.gethostname():
-            return False
-        try:
-            os.kill(int(number), 0)
-        except ProcessLookupError:
-            return True
-        return _process(int(number)) != line  # another process of this number
+        number, _, _, namespace = line.split()
+        if int(namespace) == _namespace():
+            return not _runs(int(number)) or _process(int(number)) != line  # another one of this number
     return False
+
+
+def _runs(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _hint(folder: Path) -> str:
@@ -173,7 +200,7 @@ def _hint(folder: Path) -> str:
         return ""
     process = "none does"
     with suppress(OSError, ValueError):
-        number, _, host = (folder / OWNER).read_text(encoding="utf-8").split()
+        number, _, host = (folder / OWNER).read_text(encoding="utf-8").split()[:3]
         process = f"process {number} on {host} has ended"
     return f", or, if {process}, remove {folder / OWNER}"
 
@@ -246,12 +273,18 @@ def atomic_folder(folder: Path, root: Path, overwrite: bool) -> Iterator[Path]:
 
     With `overwrite` an existing folder is replaced, unless another process has locked it.
     """
-    staging = root / f".convert.{os.getpid()}.part"
-    built, created = staging / folder.relative_to(root), [p for p in (root, *root.parents) if not p.exists()]
+    created = [path for path in (root, *root.parents) if not path.exists()]
     try:
+        root.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(f".{_this_process()}.part", ".convert.", root))
+    except OSError as error:
+        raise OutputError(write_error_message(folder, error)) from error
+    built, mark = staging / folder.relative_to(root), staging / "mark"
+    try:
+        mark.touch()
         built.mkdir(parents=True)
-        (staging / OWNER).write_text(_process(os.getpid()), encoding="utf-8")  # see `clear_abandoned`
         yield built
+        mark.stat()  # else this process stood still so long that another one has cleared the folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         if overwrite and folder.exists():
             with locked(folder):
@@ -269,27 +302,32 @@ def atomic_folder(folder: Path, root: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def clear_abandoned(path: Path, root: Path) -> None:
-    """Remove what killed processes left of `path` in `root`; restore what one was replacing."""
+    """Remove what killed processes left of `path` in `root`; restore what one was replacing.
+
+    What a process of another machine or container may still be writing is removed after `ABANDONED` seconds.
+    """
     old = _replaced(path)
-    if old.exists() and not path.exists():
-        os.replace(old, path)
-    shutil.rmtree(old, ignore_errors=True)
-    for staging in root.glob(".convert.*.part"):
-        if _has_ended(staging / OWNER) or not (staging / OWNER).exists() and _is_of_ended(staging):
-            shutil.rmtree(staging, ignore_errors=True)
+    if not is_locked(old):  # by the process that is replacing it
+        if old.exists() and not path.exists():
+            os.replace(old, path)
+        shutil.rmtree(old, ignore_errors=True)
+    for staging in filter(_is_abandoned, root.glob(".convert.*.part")):
+        shutil.rmtree(staging, ignore_errors=True)
     for part in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
-        if part.is_file() and _is_of_ended(part):
+        if part.is_file() and _is_abandoned(part):
             part.unlink(missing_ok=True)
 
 
-def _is_of_ended(path: Path) -> bool:
-    """True if the process whose number is in the name of a temporary file runs no more on this machine."""
-    found = re.search(r"\.(\d+)\.part", path.name)
-    with suppress(OverflowError, PermissionError):
-        try:
-            os.kill(int(found[1]) if found else 0, 0)
-        except ProcessLookupError:
-            return True
+def _is_abandoned(path: Path) -> bool:
+    """True if the process in the name of a temporary file or folder has ended, or wrote nothing for long."""
+    if not (found := re.search(r"\.(\d+)\.part", path.name)):
+        return False
+    namespace, number = divmod(int(found[1]), MAX_PROCESSES)  # earlier versions wrote the latter alone
+    if namespace == _namespace() and not _runs(number):
+        return True
+    with suppress(OSError):  # it has just been removed
+        written = max(each.lstat().st_mtime for each in (path, *path.rglob("*")))
+        return time.time() - written > ABANDONED
     return False
 
 

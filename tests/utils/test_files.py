@@ -5,15 +5,24 @@ import fcntl
 import multiprocessing
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from samplernn_theano.errors import OutputError
-from samplernn_theano.utils.files import atomic_write, is_locked, locked, write_text
+from samplernn_theano.utils.files import (
+    atomic_folder,
+    atomic_write,
+    clear_abandoned,
+    is_locked,
+    locked,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -161,19 +170,96 @@ def test_without_locks_a_process_that_has_ended_keeps_nobody_away(tmp_path, monk
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True, capture_output=True)
     owner = tmp_path / ".lock.owner"
-    number, started, host = owner.read_text().split()
+    number, started, host, namespace = owner.read_text().split()
     assert host == socket.gethostname() and not is_locked(tmp_path)
     with locked(tmp_path):
         assert owner.read_text().startswith(f"{os.getpid()} ")
     # Another process has its number now.
-    owner.write_text(f"{os.getpid()} {started} {host}\n")
+    owner.write_text(f"{os.getpid()} {started} {host} {namespace}\n")
     with locked(tmp_path):
         pass
-    owner.write_text(f"{number} {started} another-machine\n")
-    assert refused(tmp_path).endswith(f"if process {number} on another-machine has ended, remove {owner}.")
-    for damaged in ("", "x", f"{10**30} - {host}\n", f"x - {host}\n"):
+    elsewhere = int(namespace) + 1  # another container, or another machine, of this or another name
+    for name, of in ((host, f" {elsewhere}"), ("another-machine", f" {elsewhere}"), (host, "")):
+        owner.write_text(f"{number} {started} {name}{of}\n")
+        assert refused(tmp_path).endswith(f"if process {number} on {name} has ended, remove {owner}.")
+    for damaged in ("", "x", f"{10**30} - {host} {namespace}\n", f"x - {host} {namespace}\n"):
         owner.write_text(damaged)
         assert f"remove {owner}." in refused(tmp_path)
+
+
+CONTAINER = """
+import fcntl, sys
+from pathlib import Path
+from samplernn_theano.utils import files
+def fail(*_):
+    raise OSError(38, "Function not implemented")
+fcntl.flock, out = fail, Path("out").absolute()
+files.clear_abandoned(out / sys.argv[1], out)
+with files.atomic_folder(out / sys.argv[1], out, False) as folder, files.atomic_write("file") as part:
+    part.write_text(sys.argv[1])
+    (folder / "file").touch()
+    print("writing", flush=True)
+    with files.locked(Path("run")) if input() else open("file"):
+        pass
+"""
+
+
+def test_containers_with_one_host_name_and_equal_process_numbers_do_not_meet(tmp_path):
+    unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces of processes here")
+    (tmp_path / "file").touch()
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    one, two, three = (
+        subprocess.Popen(
+            [*unshare, sys.executable, "-c", CONTAINER, name], cwd=tmp_path, env=env, text=True, **pipes
+        )
+        for name in "abc"
+    )
+    assert [process.stdout.readline() for process in (one, two, three)] == ["writing\n"] * 3
+    with locked(tmp_path / "run"):  # as if one of them did
+        (tmp_path / "run" / ".lock.owner").write_text(f"1 - {socket.gethostname()} 7\n")
+        assert "Another process works in run" in two.communicate("lock\n", 60)[1]
+    assert one.communicate("\n", 60)[1] == three.communicate("\n", 60)[1] == ""
+    assert names(tmp_path / "out") == ["a", "c"] and names(tmp_path / "out" / "a") == ["file"]
+    assert (tmp_path / "file").read_text() in "ac"
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "is_running", "hours", "is_left"),
+    [
+        (0, True, 0, True),
+        (0, False, 0, False),
+        (1, False, 0, True),  # on another machine or in another container, where it may run
+        (1, False, 23, True),
+        (1, True, 25, False),
+    ],
+)
+def test_what_killed_processes_left_is_cleared(tmp_path, elsewhere, is_running, hours, is_left):
+    with atomic_write(tmp_path / "a.npz") as temporary:
+        temporary.touch()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    number = int(temporary.name.split(".")[2]) + elsewhere * 10**7
+    number += 0 if is_running else ended.pid - os.getpid()
+    folder, file = tmp_path / f".convert.x.{number}.part", tmp_path / f".a.{number}.part.npz"
+    older = tmp_path / f".convert.{ended.pid}.part"  # of an earlier version
+    for path in (folder / "a" / "file", older / "a" / "file", file):
+        write_text(path, "")
+    for path in (file, *folder.rglob("*"), folder, *older.rglob("*"), older):
+        os.utime(path, (time.time() - 3600 * hours,) * 2)
+    clear_abandoned(tmp_path / "a.npz", tmp_path)
+    assert [file.exists(), folder.exists(), older.exists()] == [is_left, is_left, hours < 24]
+
+
+def test_a_folder_that_was_cleared_meanwhile_is_an_error(tmp_path):
+    """Of a process that stood still for more than a day: what it writes from then on would be half."""
+    with pytest.raises(OutputError, match="Could not write .*a: No such file"):
+        with atomic_folder(tmp_path / "a", tmp_path, False) as folder:
+            shutil.rmtree(folder.parent)
+            write_text(folder / "rest", "rest")
+    assert names(tmp_path) == []
 
 
 def count(folder: Path, barrier) -> None:
