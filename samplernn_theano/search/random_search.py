@@ -41,6 +41,9 @@ from samplernn_theano.utils.signal_handling import handle_signals
 INTERRUPTED = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
 """Exit codes of an interrupted training."""
 
+OF_TRIALS = ("the gradients have exploded", "Out of memory")
+"""In errors of a training that are due to its hyper-parameters; others are those of the machine."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -57,7 +60,10 @@ class Task:
 
 
 def search(task: Task) -> int:
-    """Run trials of a study until all are taken; return 0, or 128 + the number of the signal received."""
+    """Run trials of a study until all are taken; return 0, or 128 + the number of the signal received.
+
+    Raises ReproductionError if a training cannot work on this machine; its trial stays to be done.
+    """
     drawn = search_space.draw(task.space, task.seed, task.trials)
     about = _description(task, drawn)
     received: list[int] = []
@@ -81,6 +87,11 @@ def search(task: Task) -> int:
             if code in INTERRUPTED:
                 received.append(abs(code) % 128)
                 print(f"Trial {trial.number} was interrupted; run the same command again to resume it.")
+            elif code == 2 and not any(text in _reason(run) for text in OF_TRIALS):
+                os.close(claim)
+                _write_results(study, task)
+                problem = f"Trial {trial.number} could not be trained: {_reason(run)}"
+                raise ReproductionError(f"{problem} Then run the same command again to resume it.")
             else:
                 _record(study, task, trial, run, code)
             os.close(claim)
@@ -110,7 +121,6 @@ def _open_study(task: Task, drawn: Sequence[dict[str, Any]], about: dict[str, An
     """Open the study, created if it does not exist, and add the trials that it does not have yet."""
     where = task.storage or str(task.folder / "journal.log")
     try:
-        (task.folder / "claims").mkdir(parents=True, exist_ok=True)
         with _study_lock(task):
             study = optuna.create_study(
                 storage=task.storage or journal(Path(where)),
@@ -142,14 +152,12 @@ def journal(path: Path) -> BaseStorage:
 
 @contextmanager
 def _alone_without_locks(folder: Path) -> Iterator[None]:
-    """On a file system without locks only one worker may use the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with nullcontext() if flock(descriptor, fcntl.LOCK_SH) else locked(folder):
-            yield
-    finally:
-        os.close(descriptor)
+    """On a file system without locks, which some have for folders alone, one worker may use the folder."""
+    (folder / "claims").mkdir(parents=True, exist_ok=True)
+    with (folder / "claims" / "study.lock").open("w") as file:
+        has_locks = flock(file.fileno(), fcntl.LOCK_EX)
+    with nullcontext() if has_locks else locked(folder):
+        yield
 
 
 @contextmanager
@@ -209,6 +217,11 @@ def _command(task: Task, trial: FrozenTrial) -> list[str]:
     return ["samplernn", "train", *model, *search_space.arguments(trial.params)]
 
 
+def _reason(run: Path) -> str:
+    """Why a training failed: the last line of its output."""
+    return summary.last_line(run.with_suffix(".log"))
+
+
 def _record(study: optuna.Study, task: Task, trial: FrozenTrial, run: Path, code: int) -> None:
     """Record the result of a training; the output of a failed one ends with the reason."""
     output = run.with_suffix(".log")
@@ -223,7 +236,7 @@ def _record(study: optuna.Study, task: Task, trial: FrozenTrial, run: Path, code
     with _study_lock(task):
         study.tell(trial.number, valid, TrialState.FAIL if valid is None else TrialState.COMPLETE)
     _write_results(study, task)
-    result = f"failed: {summary.last_line(output)}"
+    result = f"failed: {_reason(run)}"
     if valid is not None:
         result = f"{valid:.4f} bits per sample (best: {study.best_value:.4f})  {found['minutes']:.1f} min"
     print(f"trial {trial.number}  {result}  {shlex.join(search_space.arguments(trial.params))}", flush=True)
@@ -254,6 +267,6 @@ def _row(trial: FrozenTrial, task: Task) -> dict[str, Any]:
         **summary.measured(run),
         "valid_bits_per_sample": trial.value if state == "done" else None,
         **{name: trial.params.get(name) for name in task.space.ranges},
-        "message": summary.last_line(run.with_suffix(".log")) if state == "failed" else None,
+        "message": _reason(run) if state == "failed" else None,
         "command": shlex.join(again),
     }

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -28,8 +29,9 @@ from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.cli.options import Parser
 from samplernn_theano.cli.search import add_search
 from samplernn_theano.config.hyperparameters import FAMILIES
-from samplernn_theano.errors import HyperParameterError, OutputError, ReproductionError
+from samplernn_theano.errors import DivergedError, HyperParameterError, OutputError, ReproductionError
 from samplernn_theano.search import random_search, search_space, summary
+from samplernn_theano.training.step import check_finite
 from samplernn_theano.utils.commands import run_command
 
 FORK = multiprocessing.get_context("fork")
@@ -158,8 +160,11 @@ def test_one_or_three_workers_draw_the_same(task):
 
 
 def test_without_file_locks_there_is_one_worker(task, monkeypatch):
-    def fail(*_):
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    """Lustre and NFS lock folders even if they lock no files."""
+
+    def fail(descriptor, operation):
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     def meet_another_worker(words, *_):
         with pytest.raises(OutputError, match="Another process works in .*study"):
@@ -219,8 +224,15 @@ def test_a_data_base_serves_as_well(task):
 
 
 def test_failed_trials_are_reported_and_the_search_continues(task, capsys):
-    nan = "Compiling\nsamplernn: The cost became nan after 3 updates.\n"
-    said = {0: (2, nan), 1: (-11, ""), 2: (1, "Boom")}
+    state = SimpleNamespace(run=run_folder.Run(task.folder))
+    error = pytest.raises(DivergedError, check_finite, state, "cost", float("nan"), 3).value
+    nan = f"Compiling\nsamplernn: {error}\n"
+
+    def exhaust():
+        raise MemoryError
+
+    assert run_command(exhaust) == 2
+    said = {0: (2, nan), 1: (-11, ""), 2: (1, "Boom"), 3: (2, capsys.readouterr().err)}
 
     def fail(words, output, claim):
         code, text = said.get(int(output.stem[-3:]), (0, ""))
@@ -232,12 +244,30 @@ def test_failed_trials_are_reported_and_the_search_continues(task, capsys):
     capsys.readouterr()
     assert search(task, fail) == 0
     rows = {int(row["trial"]): row for row in table(task.folder)}
-    assert [rows[i]["state"] for i in range(6)] == ["failed"] * 3 + ["done"] * 3
-    assert rows[0]["message"] == "The cost became nan after 3 updates."
+    assert [rows[i]["state"] for i in range(6)] == ["failed"] * 4 + ["done"] * 2
+    assert rows[0]["message"].startswith("The cost became nan after 3 updates")
     assert "SIGSEGV" in rows[1]["message"]
     assert rows[2]["message"] == "Boom"
+    assert rows[3]["message"].startswith("Out of memory")
     said = capsys.readouterr().out
-    assert "trial 0  failed: The cost became nan" in said and "3 done, 3 failed" in said
+    assert "trial 0  failed: The cost became nan" in said and "2 done, 4 failed" in said
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["JAX finds no device with JAX_PLATFORMS=cuda; unset JAX_PLATFORMS.", "No disk space left; free some."],
+)
+def test_an_error_of_the_machine_ends_the_search_and_the_trial_stays_to_be_done(task, reason):
+    def fail(words, output, claim):
+        if output.stem != "trial-001":
+            return train(words)
+        output.write_text(f"Compiling\nsamplernn: {reason}\n")
+        return 2
+
+    with pytest.raises(ReproductionError, match=f"Trial 1 could not be trained: {reason} Then run the same"):
+        search(task, fail)
+    assert {row["trial"]: row["state"] for row in table(task.folder)} == {"0": "done", "1": "interrupted"}
+    assert search(task, train) == 0 and trials_of(task).keys() == set(range(6))
 
 
 @pytest.mark.parametrize(
