@@ -3,7 +3,6 @@
 import argparse
 import re
 import sys
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,8 +95,7 @@ def _generate(a: argparse.Namespace) -> int:
             raise HyperParameterError(
                 "--out - writes raw 16-bit PCM only; leave out --format, --float, --beside and --rank."
             )
-        with suppress(BrokenPipeError):  # the player has ended
-            write.stream(model, request, n_samples, sys.stdout.buffer, not a.without_prime, log)
+        write.stream(model, request, n_samples, sys.stdout.buffer, not a.without_prime, log)
         return 0
     reference = {str(path): audio.read_mono(path, rate)[: write.MINUTE * rate].copy() for path in a.beside}
     output = write.name_files(model, request, a.out or write.default_folder(model.path), a.format)
@@ -170,4 +168,4 @@ def _report(record: "Record", n_generated: int, seconds: float, output: "OutputF
         print(f"{output.folder / sound.file} ({sound.level}{bits})")
     if n > MAX_LISTED:
         print(f"... and {n - MAX_LISTED} more")
-    print(output.figure, output.folder / "index.html", sep="\n")
+    print(*[output.figure] * output.figure.exists(), output.folder / "index.html", sep="\n")

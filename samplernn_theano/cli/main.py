@@ -9,6 +9,7 @@ import argparse
 import gc
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     is_result = not RESULTS.isdisjoint(words[:1]) or words[:2] == ["listening-test", "analyse"]
     is_result |= words[:1] == ["reproduce"] and not {"--list", "--dry-run"}.isdisjoint(words)
+    is_result |= words[:1] == ["generate"] and (("--out", "-") in pairwise(words) or "--out=-" in words)
     return run_command(lambda: _run(words), is_result)
 
 

@@ -77,9 +77,7 @@ def plot_nll_over_time(
         axes.stairs(one.curve, edges, baseline=None, lw=1, color=f"C{i}", label=label)
     axes.set_ylabel("NLL (bits per sample)")
     axes.grid(alpha=0.3)
-    legend = axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), title="mean, recording")
-    for text in legend.get_texts():
-        text.set_parse_math(False)  # a file's name may have a dollar sign
+    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), title="mean, recording")
     if sound is not None:
         _draw_columns(below[0], sound)
     figure.axes[-1].set_xlabel("seconds")

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.plotting import decibels, new_figure
-from samplernn_theano.utils.text import escape_control_characters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +65,7 @@ def draw_figure(sounds: Mapping[str, Path]) -> "Figure":
         power, seconds, rate = spectrogram(sound)
         extent = (0, max(seconds, 1 / rate), 0, rate / 2000)
         axes.imshow(decibels(power), aspect="auto", extent=extent, **COLOURS)
-        axes.set_title(escape_control_characters(title), fontsize=9, parse_math=False)
+        axes.set_title(title, fontsize=9)
         axes.set(xlabel="seconds", ylabel="kHz")
     return figure
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import shutil
 import signal
 import sys
@@ -32,7 +33,7 @@ from samplernn_theano.generation.amplitudes import PEAK, amplitudes, mean_and_sc
 from samplernn_theano.generation.gallery import Record, Sound
 from samplernn_theano.generation.generator import Generator, blocks
 from samplernn_theano.generation.kernels import FAMILIES
-from samplernn_theano.generation.partial import STATE, PartialOutput, is_unfinished
+from samplernn_theano.generation.partial import PartialOutput, is_unfinished
 from samplernn_theano.generation.request import Request
 from samplernn_theano.original.mrg31k3p import SEED as ORIGINAL_SEED
 from samplernn_theano.utils import files, plotting
@@ -52,6 +53,7 @@ class OutputFiles:
         self.record = folder / f"{stem}.json"
         self.figure = folder / f"{stem}_spectrograms.png"
         self.partial_folder = folder / f".{stem}.part"
+        self.done_folder = folder / f".{stem}.done"  # the former, as soon as all files are in their places
 
 
 def default_folder(checkpoint: Path) -> Path:
@@ -90,6 +92,7 @@ def check_overwrite(output: OutputFiles, overwrite: bool) -> None:
     if output.folder.exists() and not output.folder.is_dir():
         raise OutputError(f"{output.folder} is a file; choose another folder with --out.")
     gallery.check_page(output.folder)
+    shutil.rmtree(output.done_folder, ignore_errors=True)  # of a process that was killed there
     if overwrite or is_unfinished(output.partial_folder):  # some files may be its own
         return
     for path in (*output.sounds, output.record):  # the record may be of files with other names
@@ -156,15 +159,22 @@ def write_samples(
             record = replace(record, sounds=tuple(sounds))
             duration = time.perf_counter() - began
             written = [hidden / path.name for path in output.sounds]
-            _draw(hidden / output.figure.name, written, reference, model.hp.rate)
+            drawn = [output.figure]
+            try:
+                _draw(hidden / output.figure.name, written, reference, model.hp.rate)
+            except Exception as error:  # the sounds are there
+                log(f"Warning: {output.figure} was not drawn ({type(error).__name__}: {error}).")
+                drawn.clear()
+                output.figure.unlink(missing_ok=True)  # of the sounds that are replaced
             gallery.write_record(hidden, record)
             replaced = [old.sounds for old in gallery.read_records(output.folder) if old.stem == output.stem]
-            for path in (*output.sounds, output.figure, output.record):
+            for path in (*output.sounds, *drawn, output.record):
                 files.atomic_replace(hidden / path.name, path)
             for path in {output.folder / sound.file for sound in chain(*replaced)} - set(output.sounds):
                 path.unlink(missing_ok=True)
             gallery.write_page(output.folder)
-            (hidden / STATE).unlink()  # done
+            os.replace(hidden, output.done_folder)  # in one step: the generation is either resumed or complete
+            shutil.rmtree(output.done_folder, ignore_errors=True)
         finally:
             if not is_unfinished(hidden):
                 shutil.rmtree(hidden, ignore_errors=True)
@@ -259,7 +269,8 @@ def stream(
     """Write the one sequence of a request to `out` as it is generated, as raw PCM: int16, little-endian.
 
     As the mean is not known yet, a high-pass filter at 5 Hz removes an offset; a fixed factor of 0.45 leaves
-    headroom for what the filter amplifies.
+    headroom for what the filter amplifies. The end of a pipe's reader is that of the sound as well; raises
+    OutputError if the sound cannot be written for another reason.
     """
     generator = generate.prepare_generator(model, request, log=log)
     primes = list(generator.primes) if with_prime else []
@@ -270,8 +281,13 @@ def stream(
         for samples in chain(primes, generated):
             x = amplitudes(samples[:left], model.hp)
             x, memory = scipy.signal.lfilter([1, -1], [1, -pole], x, zi=memory)
-            out.write(encoders.pcm_16(x * PEAK / 2).astype("<i2").tobytes())
-            out.flush()  # so that a player plays it immediately
+            try:
+                out.write(encoders.pcm_16(x * PEAK / 2).astype("<i2").tobytes())
+                out.flush()  # so that a player plays it immediately
+            except BrokenPipeError:  # the player has ended
+                return
+            except OSError as error:
+                raise OutputError(f"The sound could not be written: {error.strerror}.") from error
             left -= len(x)
             bar.advance(len(x) / rate)
             if left <= 0:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.reproduction import figures
-from samplernn_theano.utils.files import atomic_write
+from samplernn_theano.utils.plotting import save_figure
 
 if TYPE_CHECKING:
     from samplernn_theano.reproduction.records import Attempt
@@ -108,9 +108,7 @@ def curves(path: Path, title: str, runs: "Mapping[str, Sequence[Attempt]]") -> P
         axes.set(xlabel=label, ylabel="validation NLL\n(bits per sample)")
         axes.grid(alpha=0.3)
     over_time.legend(fontsize=8)
-    over_time.set_title(title, fontsize=10, loc="left", parse_math=False)
-    for text in over_time.get_legend().get_texts():
-        text.set_parse_math(False)
+    over_time.set_title(title, fontsize=10, loc="left")
     return _save(path, figure, f"{title}: validation NLL over minutes of training and over iterations")
 
 
@@ -150,7 +148,6 @@ def picture_of(path: Path, alt: str) -> Picture:
 
 
 def _save(path: Path, figure: Figure, alt: str) -> Picture:
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=DOTS)
+    save_figure(path, figure, DOTS)
     width, height = figure.get_size_inches()
     return Picture(f"pictures/{path.name}", alt, round(width * DOTS), round(height * DOTS))

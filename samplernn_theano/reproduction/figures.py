@@ -12,7 +12,7 @@ from matplotlib.patches import ConnectionPatch
 from numpy.typing import NDArray
 
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.utils.files import atomic_write
+from samplernn_theano.utils.plotting import save_figure
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
 LONG, SHORT = 2.0, 0.1  # seconds that figure 2 shows
@@ -37,11 +37,10 @@ def waveforms(path: str | Path, columns: Columns) -> None:
     for (title, sounds), column in zip(columns.items(), panels.T, strict=True):
         for (kind, colour), x, pair in zip(COLOURS.items(), sounds, (column[:2], column[2:]), strict=True):
             _draw_sound(pair[0], pair[1], _checked(x, f"{kind} of {title}"), colour)
-        column[0].set_title(title, size=10).set_parse_math(False)  # a dollar sign in a name
+        column[0].set_title(title, size=10)
     for axes, label in zip(panels[:, 0], ("data", "data", "samples", "samples"), strict=True):
         axes.set_ylabel(f"{label}\namplitude", size=8)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save_figure(path, figure, dpi=150)
 
 
 def loudest(x: NDArray[np.floating], length: int) -> int:

@@ -213,8 +213,8 @@ def _draw_posteriors(axes: Axes, result: dict[str, Any], posteriors: NDArray[np.
         axes.text(0.25 + 0.5 * i, 0.25 + 0.5 * j, result["table"][i][j], ha="center", va="center", size=16)
     second = result["speakers"][1]
     axes.set(xlim=(0, 1), ylim=(0, 1), title="before and after the silence")
-    axes.set_xlabel(f"probability of {second} before", parse_math=False)
-    axes.set_ylabel(f"probability of {second} after", parse_math=False)
+    axes.set_xlabel(f"probability of {second} before")
+    axes.set_ylabel(f"probability of {second} after")
 
 
 def _draw_share(axes: Axes, result: dict[str, Any]) -> None:

@@ -12,21 +12,27 @@ from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.utils.files import os_error_message
 from samplernn_theano.utils.text import escape_control_characters
 
+LOST = "Standard output could not be written: {}."
+
 
 def run_command(run: Callable[[], int], output_is_result: bool = False) -> int:
     """Run a command and return its exit code; an error is one line, Ctrl-C and SIGTERM end it cleanly.
 
     A standard output or error that cannot be written ends nothing: most of it is only talk. If it is the
-    result, that is an error in the end, unless its reader, such as `head`, wants no more of it.
+    result, as that of --help is, that is an error in the end, unless its reader, such as `head`, wants no
+    more of it.
     """
     with _output() as lost:
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             code = run()
             sys.stdout.flush()
-            if output_is_result and lost:
-                return code or _fail(f"Standard output could not be written: {lost[0]}.")
-            return code
+            return code or (_fail(LOST.format(lost[0])) if output_is_result and lost else 0)
+        except SystemExit as end:  # of --help and --version with code 0
+            sys.stdout.flush()
+            if lost and not end.code:
+                return _fail(LOST.format(lost[0]))
+            raise
         except MemoryError:
             return _fail(
                 "Out of memory; close other programs, or train with a smaller --batch_size or --dim."

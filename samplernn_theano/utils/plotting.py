@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import escape_control_characters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +87,14 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save_figure(path: str | Path, figure: "Figure") -> None:
-    """Write a figure to `path`, atomically."""
+def save_figure(path: str | Path, figure: "Figure", dpi: float = 110) -> None:
+    """Write a figure to `path`, atomically, with its texts as they are: a dollar sign begins no formula."""
+    from matplotlib.axis import Tick
+    from matplotlib.text import Text
+
+    powers = {label for tick in figure.findobj(Tick) for label in (tick.label1, tick.label2)}
+    for text in set(figure.findobj(Text)) - powers:
+        text.set_parse_math(False)
+        text.set_text(escape_control_characters(text.get_text(), keep="\n"))
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, dpi=dpi)

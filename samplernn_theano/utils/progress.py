@@ -5,6 +5,7 @@ The most important comes first and the bar last, so that a narrow terminal cuts 
     decode  34 %  0:02:10 left  1.2 GB of 3.4 GB  ━━━━━━━━━━━━━━━━
 """
 
+import math
 import os
 import sys
 import time
@@ -74,22 +75,39 @@ class Bar:
         else:
             say(message, sys.stdout)
 
+    def share(self) -> float | None:
+        """The part that is done, from 0 to 1; None if it cannot be told."""
+        try:
+            share = self.done / self.total if self.total > 0 else math.nan
+        except OverflowError:
+            share = math.nan
+        return max(0.0, min(1.0, share)) if math.isfinite(share) else None
+
     def line(self) -> str:
-        """Stage, percentage, time left, count and note."""
+        """Stage, percentage, time left, count and note; what NaN and huge numbers do not tell is left out."""
         parts = [self.stage]
-        if self.total > 0:
-            parts.append(f"{100 * min(1.0, self.done / self.total):.0f} %")
-            left, done = self.left, self.done - self._done_before
-            if left is None and done > 0:
-                left = (time.monotonic() - self._began) * max(0.0, self.total - self.done) / done
-            if left is not None:
-                parts.append(f"{timedelta(seconds=round(left))} left")
-        if self.unit:
-            amounts = (self.done, self.total) if self.total > 0 else (self.done,)
-            of_bytes = self.unit == "B"
-            numbers = [decimal(int(n)) if of_bytes else f"{n:,.0f}" for n in amounts]
-            parts.append(" of ".join(numbers) + ("" if of_bytes else f" {self.unit}"))
+        for tell in (self._percentage, self._time_left, self._count):
+            with suppress(ValueError, OverflowError):
+                parts += tell()
         return "  ".join([*parts, self.note]).rstrip()
+
+    def _percentage(self) -> list[str]:
+        share = self.share()
+        return [] if share is None else [f"{100 * share:.0f} %"]
+
+    def _time_left(self) -> list[str]:
+        left, done = self.left, self.done - self._done_before
+        if left is None and done > 0:
+            left = (time.monotonic() - self._began) * max(0.0, self.total - self.done) / done
+        return [f"{timedelta(seconds=round(left))} left"] if self.total > 0 and left is not None else []
+
+    def _count(self) -> list[str]:
+        if not self.unit:
+            return []
+        amounts = (self.done, self.total) if self.total > 0 else (self.done,)
+        if self.unit == "B":
+            return [" of ".join(decimal(int(n)) for n in amounts)]
+        return [" of ".join(f"{n:,.0f}" for n in amounts) + f" {self.unit}"]
 
     @contextmanager
     def shown(self) -> Iterator["Bar"]:
@@ -122,7 +140,8 @@ class _Line(ProgressColumn):
         self.bar = bar
 
     def render(self, task: Task) -> Text:
-        task.completed, task.total = self.bar.done, self.bar.total or None
+        share = self.bar.share()
+        task.completed, task.total = share or 0.0, None if share is None else 1.0
         return Text(self.bar.line())
 
 

@@ -64,3 +64,15 @@ def test_a_user_without_a_home_and_a_checkout_that_was_never_installed(tmp_path)
     assert done.stdout.startswith("backend:                numba (given)")
     assert done.stdout.endswith("\n0+unknown\n")
     assert [path.name for path in tmp_path.iterdir()] == ["sitecustomize.py"]  # no folder named ~, no rest
+
+
+@pytest.mark.parametrize("words", ["--version", "--help", "train --help", "listening-test make -h"])
+@pytest.mark.parametrize(
+    ("shell", "code"), [(">&-", 2), (">/dev/full", 2), ("| true; exit ${PIPESTATUS[0]}", 0)]
+)
+def test_help_that_cannot_be_written_is_an_error(words, shell, code):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", f"{SAMPLERNN} {words} {shell}"], env=env, capture_output=True)
+    assert done.returncode == code
+    assert done.stderr.startswith(b"samplernn: Standard output could not be written: " * bool(code))
+    assert len(done.stderr.splitlines()) == bool(code)

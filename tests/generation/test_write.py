@@ -15,7 +15,7 @@ from samplernn_theano.cli.main import main
 from samplernn_theano.data import quantization
 from samplernn_theano.errors import OutputError
 from samplernn_theano.evaluation import nll
-from samplernn_theano.generation import encoders, gallery, partial
+from samplernn_theano.generation import encoders, gallery, partial, write
 from samplernn_theano.generation import generate as generate_module
 from samplernn_theano.generation.amplitudes import amplitudes
 from samplernn_theano.generation.generator import take
@@ -228,6 +228,20 @@ def test_a_full_disk_while_sounds_are_written(model, tmp_path, generate, monkeyp
     assert len(sounds(tmp_path)) == 2
 
 
+def test_a_figure_that_fails_costs_no_sound(model, tmp_path, generate, monkeypatch):
+    figure = tmp_path / "model_seed0_t1_spectrograms.png"
+    figure.touch()
+
+    def fail(*_):
+        raise ValueError("no figure")
+
+    monkeypatch.setattr(write, "_draw", fail)
+    out, _ = generate(model, "--seconds", 0.01, "--n_seqs", 2, "--out", tmp_path)
+    assert f"Warning: {figure} was not drawn (ValueError: no figure)." in out
+    assert len(sounds(tmp_path)) == 2 and (tmp_path / "index.html").exists()
+    assert not figure.exists() and out.count(figure.name) == 1
+
+
 def test_another_page_is_kept(model, tmp_path, generate):
     (tmp_path / "index.html").write_text("mine")
     _, errors = generate(model, "--seconds", 0.05, "--n_seqs", 1, "--out", tmp_path, code=2)
@@ -317,3 +331,12 @@ def test_a_closed_pipe_is_not_an_error(model):
     done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=120)
     assert len(done.stdout) == 1000
     assert done.stderr.decode() == f"{model}: three_tier, hyper-parameters of the checkpoint\n0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("shell", "reason"), [(">&-", "it is closed"), (">/dev/full", "No space left on dev")]
+)
+def test_raw_pcm_that_cannot_be_written_is_an_error(model, shell, reason):
+    line = f"{sys.executable} -m samplernn_theano generate {model} --seconds 0.01 --out - {shell}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=120)
+    assert done.returncode == 2 and f"could not be written: {reason}" in done.stderr.decode()

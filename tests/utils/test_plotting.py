@@ -7,6 +7,7 @@ import pytest
 from samplernn_theano.errors import OutputError
 from samplernn_theano.utils import plotting
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import escape_control_characters
 
 LOG = [
     {"event": "start", "parameters": 7},
@@ -75,6 +76,24 @@ def test_a_sound_that_is_silent_or_very_short_is_drawn(tmp_path, sound):
     """As generate --seconds 0.01 gives it: 160 samples."""
     plotting.spectrograms(tmp_path / "a.png", {"sound": sound})
     assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", ["$x_{$", r"a\$x_{$b", "\udcfc", "\x1b[2J"])
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
+def test_a_name_is_drawn_as_it_is(tmp_path, drawn, name, suffix):
+    plotting.spectrograms(tmp_path / f"{name}.{suffix}", {name: tone(100, 2000)})
+    title, legend = drawn[0].axes[0].title, drawn[0].axes[-1].get_legend().get_texts()[0]
+    assert title.get_text() == legend.get_text() == escape_control_characters(name)
+    assert (tmp_path / f"{name}.{suffix}").stat().st_size > 1000
+
+
+def test_numbers_at_a_logarithmic_axis_are_powers(tmp_path):
+    figure = plotting.new_figure(4, 3)
+    axes = figure.subplots()
+    axes.set(yscale="log", ylim=(1e-5, 1))
+    plotting.save_figure(tmp_path / "a.svg", figure)
+    labels = axes.get_yticklabels()
+    assert labels and all("^" in label.get_text() and label.get_parse_math() for label in labels)
 
 
 def test_a_picture_that_cannot_be_written(tmp_path):

@@ -1,5 +1,6 @@
 """Progress: a bar in a terminal, lines elsewhere."""
 
+import math
 import os
 import pty
 import subprocess
@@ -47,6 +48,12 @@ def test_a_narrow_terminal_shows_what_matters_most():
     assert "4.321 bits  25 %  0:00:0" in last and "50 of 200 clips" in last and "…" in last
 
 
+@pytest.mark.parametrize("total", ["float('inf')", "float('nan')", "10**400", "1e300"])
+def test_a_total_that_is_no_length_of_a_bar_ends_nothing(total):
+    shown = in_a_terminal(SCRIPT.replace("200", total), 60)
+    assert "4.321 bits" in shown and "Traceback" not in shown
+
+
 def test_elsewhere_a_line_says_it_now_and_then(capsys, monkeypatch):
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
@@ -73,6 +80,12 @@ def test_what_is_short_or_hidden_says_nothing(capsys, monkeypatch):
         (3e9, "B", 1.5e9, 61.2, "check  50 %  0:01:01 left  1.5 GB of 3.0 GB"),
         (2000, "clips", 0, None, "check  0 %  0 of 2,000 clips"),
         (2, "", 3, 0.0, "check  100 %  0:00:00 left"),
+        (1e15, "clips", 0, 1e17, "check  0 %  0 of 1,000,000,000,000,000 clips"),
+        (2, "", 1, math.nan, "check  50 %"),
+        (math.inf, "B", 1e3, math.inf, "check  0 %"),
+        (math.nan, "B", math.nan, None, "check"),
+        (10**400, "clips", -math.inf, None, "check"),
+        (5, "clips", math.nan, None, "check  nan of 5 clips"),
     ],
 )
 def test_the_line(total, unit, done, left, line):
