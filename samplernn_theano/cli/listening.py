@@ -91,7 +91,9 @@ def _port(argument: str) -> int:
 
 
 def _url(argument: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", argument):
+    from samplernn_theano.listening.links import ADDRESS
+
+    if not re.fullmatch(ADDRESS, argument):
         raise argparse.ArgumentTypeError(
             f"{argument!r} is not an address such as http://lab.example.org:8000/"
         )

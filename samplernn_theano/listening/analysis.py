@@ -167,14 +167,14 @@ def check_listener(listener: Listener, test: Test) -> list[str]:
     """Sentences about unusual votes of a listener."""
     name, votes = escape_control_characters(listener.name), listener.votes
     sides = [vote.vote for vote in votes if vote.vote != "none"]
-    quick = sum(vote.seconds is not None and vote.seconds < test.seconds for vote in votes)
+    quick = sum(vote.seconds is not None and responses.is_short(vote.seconds, test.heard) for vote in votes)
     not_played = sum(not (vote.plays_a and vote.plays_b) for vote in votes)
     shown = len(votes) + listener.unanswered
     remarks = {
         f"always preferred {''.join(sides[:1]).upper()} ({len(sides)} votes)": len(sides) >= FEW_DECIDED
         and len(set(sides)) == 1,
         f"never had a preference ({len(votes)} votes)": len(votes) >= FEW_DECIDED and not sides,
-        f"voted on {quick} of {len(votes)} pairs within the {test.seconds:g} s of a sound": quick,
+        f"voted on {quick} of {len(votes)} pairs within the {test.heard:g} s of both sounds": quick,
         f"voted on {not_played} of {len(votes)} pairs without playing both sounds": not_played,
         f"left {listener.unanswered} of {shown} pairs without a vote": listener.unanswered,
     }

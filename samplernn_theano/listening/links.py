@@ -6,11 +6,18 @@ import re
 import secrets
 import socket
 import time
+import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+from samplernn_theano.utils.files import atomic_write
 
 LINKS = "links.txt"  # file in the folder of a test with the links of those who are invited
+
+ADDRESS = r"""https?://(\[[^]\s]+\]|[^]\s:/?#@"'<>,;[]+)(:\d{1,5})?(/[^\s?#"'<>,;]*)?"""
+"""An address of a server of a listening test, as a regular expression: nothing that encloses links."""
 
 
 def new_links(listeners: int) -> str:
@@ -19,8 +26,16 @@ def new_links(listeners: int) -> str:
 
 
 def complete(text: str, address: str) -> str:
-    """The text of a file of links with the address of the server."""
-    return re.sub(r"\S*\?token=", lambda _: f"{address}?token=", text)
+    """The text of a file of links with the address of the server; what stands around a link stays."""
+    link = rf"({ADDRESS})?\?token="
+    return re.sub(link, lambda _: f"{address}?token=", text, flags=re.IGNORECASE)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file atomically that only its owner can read."""
+    with atomic_write(path) as temporary:
+        temporary.touch(0o600)
+        temporary.write_bytes(text.encode(errors="surrogateescape"))
 
 
 @dataclass(frozen=True)
@@ -55,11 +70,13 @@ def drawn_at(token: str) -> int | None:
     return int(head, 16) if dash and re.fullmatch("[0-9a-f]{1,12}", head) else None
 
 
-def address_of(host: str, port: int) -> str:
-    """The address for a browser of a server that is bound to `host`."""
-    any_host = {"": ["192.0.2.1"], "0.0.0.0": ["192.0.2.1"], "::": ["192.0.2.1", "2001:db8::1"]}
-    if host in any_host:
-        host = _own_address(any_host[host]) or ("::1" if host == "::" else "127.0.0.1")
+def address_of(host: str, bound: str, port: int) -> str:
+    """The address for a browser of a server that was told to listen on `host` and is bound to `bound`."""
+    address = ipaddress.ip_address(bound)
+    any_host = getattr(address, "ipv4_mapped", None) or address
+    if any_host.is_unspecified:
+        others = ["192.0.2.1", *["2001:db8::1"] * (any_host.version == 6)]
+        host = _own_address(others) or ("::1" if any_host.version == 6 else "127.0.0.1")
     host = f"[{host.replace('%', '%25')}]" if ":" in host else host
     return f"http://{host}:{port}/"
 
@@ -74,11 +91,17 @@ def _own_address(others: Iterable[str]) -> str:
     return ""
 
 
+def ascii_name(host: str) -> str:
+    """The name of a host as browsers send it: in lower case, other letters than ASCII in Punycode."""
+    labels = unicodedata.normalize("NFKC", host).lower().rstrip(".").split(".")
+    return ".".join(x if x.isascii() else f"xn--{x.encode('punycode').decode()}" for x in labels)
+
+
 def is_own(host: str, names: Iterable[str]) -> bool:
-    """True if `host` of a request is an address or one of `names`.
+    """True if `host` of a request is an address or one of `names`, however they are written.
 
     A page of another site reaches this server through a name of that site, never through an address.
     """
     with suppress(ValueError):
         return bool(ipaddress.ip_address(host))
-    return host in names
+    return ascii_name(host) in map(ascii_name, names)

@@ -16,7 +16,7 @@ import soundfile
 from samplernn_theano.data.audio import write_wav
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.listening.links import LINKS, new_links
+from samplernn_theano.listening.links import LINKS, new_links, write_private
 from samplernn_theano.listening.responses import FORMAT, PAGE, read_test
 from samplernn_theano.listening.stimuli import Clip, Stimuli, choose
 from samplernn_theano.utils.files import atomic_folder, clear_abandoned, write_text
@@ -83,10 +83,10 @@ def make(
         for sound, samples in pcm.items():
             write_wav(folder / "sounds" / f"{sound}.wav", samples / 32768)
         write_text(folder / "test.json", json.dumps(test, indent=1))
-        write_text(folder / "key.json", json.dumps(key, indent=1))
+        write_private(folder / "key.json", json.dumps(key, indent=1))
         write_text(folder / "index.html", render(folder))
         if listeners:
-            write_text(folder / LINKS, new_links(listeners))
+            write_private(folder / LINKS, new_links(listeners))
     return Result(out, test, chosen, listeners)
 
 

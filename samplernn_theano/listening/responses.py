@@ -1,6 +1,7 @@
 """Reading and validating listening tests and the responses of listeners."""
 
 import json
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from samplernn_theano.utils.text import parse_json
 FORMAT = "samplernn listening test 1"  # format of test.json and of the result of a listener
 PAGE = "samplernn listening-test 2"  # version of the page
 MAX_BYTES = 2**20  # maximum size of a result
-CLOCK = 5.0  # seconds by which clocks may differ
+SHARE = 0.95  # of the time that must have passed: less is unusual
+CLOCK = 300.0  # seconds by which the clocks of listeners may be fast
 TOO_LARGE = "This is too large to be the result of a listener."
 
 FIELDS = {"format", "test", "listener", "started", "finished", "votes"}
@@ -34,6 +36,11 @@ class Test:
     system_of: dict[str, str]  # system of each sound, both as anonymous ids
 
     __test__ = False  # pytest would collect a class of this name
+
+    @property
+    def heard(self) -> float:
+        """Seconds that both sounds of a pair last, which a listener must hear to the end."""
+        return 2 * self.seconds
 
     def pairs_of(self, listener: str) -> list[tuple[str, str]]:
         """The pairs of sounds (A, B) that a listener of this name hears."""
@@ -98,8 +105,14 @@ class Listener:
     remarks: tuple[str, ...] = ()  # what is unusual, as a predicate
 
 
-def parse(raw: bytes, test: Test) -> tuple[Listener, Mapping[str, Any]]:
-    """Parse and check the result of a listener from a file or request; also return the parsed JSON."""
+def parse(
+    raw: bytes, test: Test, opened: float | None = None, received: float | None = None
+) -> tuple[Listener, Mapping[str, Any]]:
+    """Parse and check the result of a listener from a file or request; also return the parsed JSON.
+
+    `opened` and `received` are when the server first sent the page to the listener and when it received the
+    result, in seconds since 1970, if known.
+    """
     if len(raw) > MAX_BYTES:
         raise DataError(TOO_LARGE)
     try:
@@ -122,8 +135,10 @@ def parse(raw: bytes, test: Test) -> tuple[Listener, Mapping[str, Any]]:
         raise DataError(f"The result must have {test.pairs} votes, on the pairs from 0, each once.")
     votes = sorted(votes, key=lambda vote: vote["pair"])
     own = tuple(Vote(**{name: vote[name] for name in VOTE_FIELDS - {"pair"}}) for vote in votes)
-    remarks = () if presented(found["listener"], own, test) else ("voted on pairs that are not theirs",)
-    return Listener(found["listener"], own, token=token, remarks=remarks + _hasty(found, own)), found
+    remarks = _timing(found, own, test, opened, received or time.time())
+    if not presented(found["listener"], own, test):
+        remarks = ("voted on pairs that are not theirs", *remarks)
+    return Listener(found["listener"], own, token=token, remarks=remarks), found
 
 
 def presented(name: str, votes: Sequence[Vote], test: Test) -> bool:
@@ -131,13 +146,26 @@ def presented(name: str, votes: Sequence[Vote], test: Test) -> bool:
     return [(vote.a, vote.b) for vote in votes] == test.pairs_of(name)
 
 
-def _hasty(found: Mapping[str, Any], votes: Sequence[Vote]) -> tuple[str, ...]:
-    """Whether the pairs took longer than the whole test, by the clock of the listener."""
-    started, finished = (datetime.fromisoformat(found[name]) for name in ("started", "finished"))
-    whole, parts = (finished - started).total_seconds(), sum(vote.seconds or 0 for vote in votes)
-    if parts <= whole + CLOCK:
-        return ()
-    return (f"finished in {whole:.0f} s a test whose pairs took {parts:.0f} s",)
+def is_short(seconds: float, needed: float) -> bool:
+    """True if less time has passed than is needed; the measurements of browsers are not exact."""
+    return seconds < SHARE * needed
+
+
+def _timing(
+    found: Mapping[str, Any], votes: Sequence[Vote], test: Test, opened: float | None, received: float
+) -> tuple[str, ...]:
+    """What is unusual about the times of a result: too short for what they contain, or in the future."""
+    started, finished = (datetime.fromisoformat(found[name]).timestamp() for name in ("started", "finished"))
+    sounds = f"sounds last {(heard := test.heard * len(votes)):.0f} s"
+    parts = sum(vote.seconds or 0 for vote in votes)
+    contained = f"pairs took {parts:.0f} s" if parts > heard else sounds
+    whole, taken = finished - started, received - (opened or 0)
+    remarks = {
+        f"finished in {whole:.0f} s a test whose {contained}": is_short(whole, max(parts, heard)),
+        f"sent the votes {taken:.0f} s after opening the page, whose {sounds}": is_short(taken, heard),
+        f"finished at {found['finished']}, after the votes arrived": finished > received + CLOCK,
+    }
+    return tuple(remark for remark, holds in remarks.items() if holds)
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

@@ -4,7 +4,6 @@ import json
 import signal
 import socket
 import socketserver
-import sqlite3
 import sys
 import threading
 import time
@@ -19,7 +18,6 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.listening import links, responses, store
-from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.text import say
 
 HEADERS = {
@@ -63,7 +61,7 @@ def make(folder: Path, host: str, port: int, url: str = "") -> "Server":
             "--port, or an address of this machine with --host."
         ) from error
     try:
-        server.url = url or links.address_of(host, server.server_port)
+        server.url = url or links.address_of(host, *server.socket.getsockname()[:2])
         server.tokens = links.Tokens(test.id, secret, _read_links(folder, server.url))
     except BaseException:
         server.server_close()
@@ -89,12 +87,12 @@ def _read_links(folder: Path, url: str) -> frozenset[str]:
     """The tokens of those who are invited, none if all are; their links get the address of the server."""
     path = folder / links.LINKS
     try:
-        text = path.read_text(encoding="utf-8")
-        write_text(path, links.complete(text, url))
+        text = path.read_bytes().decode(errors="surrogateescape")  # a name may be of any encoding
+        links.write_private(path, links.complete(text, url))
     except FileNotFoundError:
         return frozenset()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read and written; restore a copy, or move it away.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read; restore a copy, or move it away.") from error
     if not (tokens := links.invited(text)):
         raise DataError(f"There is no link in {path}; restore a copy, or move it away.")
     return tokens
@@ -110,7 +108,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int, test: responses.Test, page: bytes, path: Path) -> None:
         self.test, self.page, self.store = test, page, path
-        self.names = {"localhost", socket.gethostname().lower(), host.lower()}
+        self.names = {"localhost", socket.gethostname(), host or "localhost"}
         self.deadlines: dict[socket.socket, float] = {}  # of the connections, the oldest first
         self.refused: Counter[str] = Counter()
         self.lock = threading.Lock()
@@ -163,8 +161,8 @@ class Server(ThreadingHTTPServer):
         try:
             n = store.count(self.store, self.test)
             stored = f"The votes of {count_of(n, 'listener')} are in {self.store}"
-        except sqlite3.Error as error:
-            n, stored = 1, f"The votes in {self.store} cannot be read: {store.explain(error)}"
+        except OutputError as error:
+            n, stored = 1, f"The votes in {self.store} cannot be read: {error}"
         refused = (
             f"{count_of(times, 'request')} refused: {why}" for why, times in self.refused.most_common()
         )
@@ -196,13 +194,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _is_foreign(self) -> bool:
         """Answer a request that comes through the name or a page of another site; else return False."""
-        host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        own = _split(self.server.url)
-        if not links.is_own(_split(f"//{host}").hostname or "", {*self.server.names, own.hostname or ""}):
+        host, origin = f"//{self.headers.get('Host', '')}", self.headers.get("Origin")
+        names = {*self.server.names, _split(self.server.url).hostname or "localhost"}
+        if not links.is_own(_split(host).hostname or "", names):
             message = "Open the address that the server printed, or start it with --url and this address."
             self._answer(HTTPStatus.MISDIRECTED_REQUEST, message)
             return True
-        if origin is not None and _split(origin).netloc.lower() not in (host.lower(), own.netloc.lower()):
+        if origin is not None and _site(origin) not in (_site(host), _site(self.server.url)):
             self._answer(HTTPStatus.FORBIDDEN, "The request comes from a page of another site.")
             return True
         return False
@@ -215,7 +213,11 @@ class Handler(BaseHTTPRequestHandler):
         if target.path not in ("/", "/index.html"):
             return self._answer(HTTPStatus.NOT_FOUND, "There is nothing here.")
         query = dict(parse_qsl(target.query))
-        if self.server.tokens.admit(query.get("token", "")):
+        if self.server.tokens.admit(token := query.get("token", "")):
+            try:
+                store.first_opening(self.server.store, token)
+            except OutputError as error:  # the votes could not be stored either
+                return self._cannot_store(error)
             return self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
         if self.server.tokens.invited:
             return self._answer(
@@ -252,11 +254,14 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(HTTPStatus.BAD_REQUEST, "The votes are not on the pairs of this listener.")
         try:
             stored = store.add(self.server.store, self.server.test, result)
-        except sqlite3.Error as error:
-            say(f"samplernn: A result could not be stored: {store.explain(error)}")
-            message = f"The votes could not be stored: {store.explain(error)} Please keep the file."
-            return self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, message)
+        except OutputError as error:
+            return self._cannot_store(error)
         self._accept(listener.name, stored)
+
+    def _cannot_store(self, error: OutputError) -> None:
+        say(f"samplernn: A result could not be stored: {error}")
+        message = f"The votes could not be stored: {error} Please keep the file."
+        self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, message)
 
     def _accept(self, name: str, stored: store.Stored) -> None:
         so_far = f"{count_of(stored.listeners, 'listener')} so far"
@@ -307,6 +312,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Do not log requests."""
+
+
+def _site(url: str) -> tuple[str, str]:
+    """Host and port of an address as browsers send them, who leave out that of the protocol."""
+    parts = _split(url)
+    port = parts.netloc.rpartition("]")[2].partition(":")[2]
+    return links.ascii_name(parts.hostname or ""), "" if port in ("80", "443") else port
 
 
 def _split(url: str) -> SplitResult:

@@ -1,12 +1,15 @@
-"""The results that the server of a listening test has collected: an SQLite database in its folder."""
+"""What the server of a listening test stores: the results, and what it must remember, in SQLite databases.
+
+They are two files in its folder, so that a server that begins with new results still knows its listeners.
+"""
 
 import json
-import math
 import os
 import secrets
 import sqlite3
-from contextlib import closing
-from dataclasses import replace
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +20,10 @@ from samplernn_theano.listening import links
 from samplernn_theano.listening.responses import Listener, Test, free_name, parse
 from samplernn_theano.utils.text import parse_json
 
-STORE = "results.sqlite"  # file in the folder of a test
+STORE, MEMORY = "results.sqlite", "server.sqlite"  # files in the folder of a test
 
-TABLES = """
+TABLES = {
+    STORE: """
 CREATE TABLE IF NOT EXISTS results (
     id INTEGER PRIMARY KEY,
     test TEXT NOT NULL,
@@ -31,29 +35,49 @@ CREATE TABLE IF NOT EXISTS results (
     raw TEXT NOT NULL,
     UNIQUE (test, listener)
 );
+CREATE TABLE IF NOT EXISTS openings (
+    result INTEGER PRIMARY KEY,
+    opened REAL NOT NULL
+);
+""",
+    MEMORY: """
 CREATE TABLE IF NOT EXISTS secret (value BLOB NOT NULL);
-"""
+CREATE TABLE IF NOT EXISTS openings (token TEXT PRIMARY KEY, opened REAL NOT NULL);
+""",
+}
+"""Times are in seconds since 1970, but for ISO times in texts."""
 
 REASONS = {
     "SQLITE_FULL": "The disk is full; free some space.",
     "SQLITE_READONLY": "The folder of the test is not writable; change its permissions.",
     "SQLITE_CANTOPEN": "The folder of the test is not writable; change its permissions.",
-    "SQLITE_CORRUPT": f"The file {STORE} is damaged; move it away.",
-    "SQLITE_NOTADB": f"The file {STORE} is damaged; move it away.",
+    "SQLITE_CORRUPT": "The file {} is damaged; move it away.",
+    "SQLITE_NOTADB": "The file {} is damaged; move it away.",
 }
 """What to do about errors of the database, by the beginning of their names."""
 
 
 def create(store: Path) -> bytes:
-    """Make the database if there is none; return the secret of the server, which stays the same."""
+    """Make the databases if there are none; return the secret of the server, which stays the same."""
     try:
-        with closing(_open(store)) as database, database:
-            database.execute("BEGIN IMMEDIATE")  # fails if the database cannot be written
+        with _transaction(store):  # fails if the database cannot be written
+            pass
+        with _transaction(store.with_name(MEMORY)) as database:
             new = "INSERT INTO secret SELECT ? WHERE NOT EXISTS (SELECT * FROM secret)"
             database.execute(new, (secrets.token_bytes(32),))
             return bytes(database.execute("SELECT value FROM secret").fetchone()[0])
-    except sqlite3.DatabaseError as error:
-        raise OutputError(f"Results cannot be stored in {store}: {explain(error)}") from error
+    except OutputError as error:
+        raise OutputError(f"Results cannot be stored in {store}: {error}") from error
+
+
+def first_opening(store: Path, token: str) -> float:
+    """When the page was first opened with a token, in seconds since 1970: now, if it was not before."""
+    if drawn := links.drawn_at(token):
+        return drawn
+    with _transaction(store.with_name(MEMORY)) as database:
+        database.execute("INSERT OR IGNORE INTO openings VALUES (?, ?)", (token, time.time()))
+        found = database.execute("SELECT opened FROM openings WHERE token = ?", (token,))
+        return float(found.fetchone()[0])
 
 
 class Stored(NamedTuple):
@@ -67,8 +91,8 @@ class Stored(NamedTuple):
 def add(store: Path, test: Test, result: Any) -> Stored:
     """Store a checked result durably, once, under a name of its own."""
     row = {name: result[name] for name in ("started", "finished")} | {"test": test.id}
-    with closing(_open(store)) as database, database:
-        database.execute("BEGIN IMMEDIATE")
+    opened = first_opening(store, token) if (token := result.get("token")) else None
+    with _transaction(store) as database:
         found = database.execute("SELECT listener FROM results WHERE test = :test", row)
         names = {name for (name,) in found}
         same = "test = :test AND started = :started AND finished = :finished"
@@ -76,16 +100,19 @@ def add(store: Path, test: Test, result: Any) -> Stored:
             if _without_token(parse_json(raw)) == _without_token(result):
                 return Stored(name, True, len(names))
         row |= {"listener": free_name(result["listener"], names)}
-        row |= {"received": datetime.now(UTC).isoformat(timespec="seconds")}
+        row |= {"received": datetime.now(UTC).isoformat(timespec="milliseconds")}
         row |= {"votes": len(result["votes"]), "raw": json.dumps(result)}
         columns = ", ".join(row)
-        database.execute(f"INSERT INTO results ({columns}) VALUES (:{columns.replace(', ', ', :')})", row)
+        new = f"INSERT INTO results ({columns}) VALUES (:{columns.replace(', ', ', :')})"
+        number = database.execute(new, row).lastrowid
+        if opened is not None:
+            database.execute("INSERT INTO openings VALUES (?, ?)", (number, opened))
     return Stored(row["listener"], False, len(names) + 1)
 
 
 def count(store: Path, test: Test) -> int:
     """The number of stored results of a test."""
-    with closing(_open(store)) as database:
+    with _transaction(store) as database:
         found = database.execute("SELECT COUNT(*) FROM results WHERE test = ?", (test.id,))
         return int(found.fetchone()[0])
 
@@ -94,23 +121,31 @@ def _without_token(result: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in result.items() if name != "token"}
 
 
-def _open(store: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(store, timeout=30.0)
+@contextmanager
+def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
+    """Change a database, durably, if the block succeeds; an OutputError says what is wrong with it."""
+    try:
+        with closing(_open(path)) as database, database:
+            database.execute("BEGIN IMMEDIATE")
+            yield database
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "")
+        reasons = (reason for start, reason in REASONS.items() if name.startswith(start))
+        raise OutputError(next(reasons, f"The database failed ({error}).").format(path.name)) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    with suppress(OSError):  # SQLite says what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # only its owner can read it
+    database = sqlite3.connect(path, timeout=30.0)
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")  # a commit survives a power failure
-        database.executescript(TABLES)
+        database.executescript(TABLES[path.name])
     except BaseException:
         database.close()
         raise
     return database
-
-
-def explain(error: sqlite3.Error) -> str:
-    """What is wrong with the database, and what to do."""
-    name = getattr(error, "sqlite_errorname", "")
-    reasons = (reason for start, reason in REASONS.items() if name.startswith(start))
-    return next(reasons, f"The database failed ({error}).")
 
 
 def read(path: Path, test: Test) -> tuple[list[Listener], list[str]]:
@@ -122,25 +157,21 @@ def read(path: Path, test: Test) -> tuple[list[Listener], list[str]]:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)) as database:
             rows = database.execute("SELECT id, received, raw FROM results ORDER BY id").fetchall()
+            kept = database.execute("SELECT * FROM sqlite_master WHERE name = 'openings'").fetchone()
+            openings = dict(database.execute("SELECT result, opened FROM openings")) if kept else {}
     except sqlite3.Error as error:
         return [], [f"{path} cannot be read ({error}); restore a copy, or move it away."]
     listeners, problems = [], []
     for number, received, raw in rows:
+        raw = raw.encode() if isinstance(raw, str) else bytes(raw or b"")
         try:
-            own, _ = parse(raw.encode() if isinstance(raw, str) else bytes(raw or b""), test)
-            listeners.append(replace(own, remarks=own.remarks + _early(own, received, test)))
+            listeners.append(parse(raw, test, openings.get(number), _seconds(received))[0])
         except DataError as error:
             problems.append(f"{path}, row {number}, is left out: {error}")
     return listeners, problems
 
 
-def _early(listener: Listener, received: Any, test: Test) -> tuple[str, ...]:
-    """Whether the votes were sent before the sounds can have been heard, by the clock of the server."""
-    drawn, sounds = links.drawn_at(listener.token), 2 * test.seconds * len(listener.votes)
-    try:
-        taken = datetime.fromisoformat(received).timestamp() - drawn if drawn else math.inf
-    except (TypeError, ValueError):
-        taken = math.inf
-    if taken + 1 >= sounds:
-        return ()
-    return (f"sent the votes {taken:.0f} s after opening the page, whose sounds last {sounds:.0f} s",)
+def _seconds(received: Any) -> float | None:
+    with suppress(TypeError, ValueError):
+        return datetime.fromisoformat(received).timestamp()
+    return None

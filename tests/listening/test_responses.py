@@ -53,7 +53,7 @@ def result(listener="x", votes="abn", seconds=12.5, **more):
         {"pair": i, "a": a, "b": b, "vote": {"n": "none"}.get(v, v)} | others
         for i, (a, b, v) in enumerate(votes)
     ]
-    times = {"started": "2026-11-23T08:00:00.123Z", "finished": "2026-11-23T08:05:00.456Z"}
+    times = {"started": "2025-11-23T08:00:00.123Z", "finished": "2025-11-23T08:05:00.456Z"}
     return {"format": responses.FORMAT, "test": TEST.id, "listener": listener, "votes": votes} | times | more
 
 
@@ -247,7 +247,7 @@ def test_results_stored_by_earlier_versions_are_read(folder):
     store.create(folder / store.STORE)
     others = result("Eve") | {"test": "f" * 16}
     with closing(sqlite3.connect(folder / store.STORE)) as database, database:
-        database.execute("DROP TABLE secret")
+        database.execute("DROP TABLE openings")
         for said in (result("Ann"), result("Bob"), others):
             row = (said["test"], said["listener"], "", said["started"], said["finished"], 3, json.dumps(said))
             database.execute(f"INSERT INTO results ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
@@ -264,10 +264,18 @@ def test_results_stored_by_earlier_versions_are_read(folder):
 
 NOW = int(time.time())
 UNUSUAL = {
-    "voted on 3 of 3 pairs within the 5 s of a sound": {"seconds": 0},
+    "voted on 3 of 3 pairs within the 10 s of both sounds": {"seconds": 5.0},
     "voted on 3 of 3 pairs without playing both sounds": {"plays_b": 0},
     "voted on pairs that are not theirs": {"votes": [("0c0", "1c0", "a")] * 3},
-    "finished in 20 s a test whose pairs took 38 s": {"finished": "2026-11-23T08:00:20.123Z"},
+    "finished in 20 s a test whose pairs took 38 s": {"finished": "2025-11-23T08:00:20.123Z"},
+    "finished in 28 s a test whose sounds last 30 s": {
+        "seconds": 9.6,
+        "finished": "2025-11-23T08:00:28.123Z",
+    },
+    "finished at 2099-11-23T08:10:00Z, after the votes arrived": {
+        "started": "2099-11-23T08:00:00Z",
+        "finished": "2099-11-23T08:10:00Z",
+    },
     "sent the votes 9 s after opening the page, whose sounds last 30 s": {"token": f"{NOW - 9:x}-0-0"},
     "": {"token": f"{NOW - 31:x}-0-0"},
 }
@@ -275,7 +283,8 @@ UNUSUAL = {
 
 @pytest.mark.parametrize(("said", "change"), UNUSUAL.items())
 def test_listeners_with_unusual_votes_are_flagged_and_can_be_left_out(folder, capsys, said, change):
-    own = {name: change[name] for name in ("votes", "seconds", "token", "finished") if name in change}
+    names = ("votes", "seconds", "token", "started", "finished")
+    own = {name: change[name] for name in names if name in change}
     eve = result("Eve", **own)
     for one in eve["votes"]:
         one |= {name: value for name, value in change.items() if name in one and name != "votes"}
@@ -338,12 +347,12 @@ def test_a_listener_weighs_as_much_as_their_votes_differ(folder):
 @pytest.mark.parametrize(
     ("votes", "seconds", "plays", "unanswered", "said"),
     [
-        ("aaaaa", 5.0, 1, 0, []),  # too few to tell
-        (["a"] * 6 + ["none"], 9.0, 1, 0, ["Ann always preferred A (6 votes)"]),
-        (["none"] * 6, 9.0, 1, 0, ["Ann never had a preference (6 votes)"]),
-        ("ab", 4.9, 1, 0, ["Ann voted on 2 of 2 pairs within the 5 s of a sound"]),
-        ("ab", 9.0, 0, 0, ["Ann voted on 2 of 2 pairs without playing both sounds"]),
-        ("ab", 9.0, 1, 1, ["Ann left 1 of 3 pairs without a vote"]),
+        ("aaaaa", 10.0, 1, 0, []),  # too few to tell
+        (["a"] * 6 + ["none"], 10.0, 1, 0, ["Ann always preferred A (6 votes)"]),
+        (["none"] * 6, 10.0, 1, 0, ["Ann never had a preference (6 votes)"]),
+        ("ab", 9.4, 1, 0, ["Ann voted on 2 of 2 pairs within the 10 s of both sounds"]),
+        ("ab", 10.0, 0, 0, ["Ann voted on 2 of 2 pairs without playing both sounds"]),
+        ("ab", 10.0, 1, 1, ["Ann left 1 of 3 pairs without a vote"]),
     ],
 )
 def test_odd_listeners_are_shown(votes, seconds, plays, unanswered, said):

@@ -1,6 +1,7 @@
 """The server of a listening test, by its sockets: whom it admits, what it stores, what it prints."""
 
 import http.client
+import ipaddress
 import json
 import os
 import re
@@ -15,11 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
+import soundfile
 
 from samplernn_theano.cli.main import main
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.listening import analysis, links, server, store
+from samplernn_theano.listening import analysis, links, page, server, store
 from tests.listening.test_responses import PAGE, SOUNDS, TEST, make, result
 
 
@@ -132,7 +135,7 @@ WRONG = {
     "more": [1, "\udc00"],
     # without a time zone, with half a character between date and time
     "started": ["yesterday", "2026-11-23T08:00:00", "2026-11-23\ud80008:00:00Z", "\ud800", None],
-    "finished": ["2026-11-23T07:00:00Z", [[]]],  # before the start
+    "finished": ["2025-11-23T07:00:00Z", [[]]],  # before the start
     "token": [7, None, "\udcff"],
     "votes": [[FIRST, SECOND], [FIRST] * 3, [FIRST] * 4, {"0": 1, "1": 2, "2": 3}],
 }
@@ -218,6 +221,58 @@ def test_only_those_with_a_link_are_admitted(folder, capsys):
         (folder / "links.txt").write_text(damaged)
         with pytest.raises(DataError, match=r"no link in .*links\.txt"):
             server.make(folder, "127.0.0.1", 0)
+
+
+KEPT = 'Ann,{}00aa\r\nBob\t{}00bb\n"Cat":{}00cc\nDan <{}00dd>\nEve={}00ee;f@x.org\n'
+KEPT += "http://home/,{}00ff\nJ\xf6rg {}0a"
+
+
+@pytest.mark.parametrize("before", ["", "http://old/", "https://OLD.example:8000/a/b/", "http://[::1]:9/"])
+def test_what_stands_around_a_link_is_kept(folder, before):
+    (folder / "links.txt").write_bytes(KEPT.replace("{}", f"{before}?token=").encode("latin-1"))
+    for url in ("https://lab.example.org/test/", "http://lab/"):
+        with server.make(folder, "127.0.0.1", 0, url) as made:
+            expected = KEPT.replace("{}", f"{url}?token=").encode("latin-1")
+            assert (folder / "links.txt").read_bytes() == expected
+            assert len(made.tokens.invited) == 7
+
+
+def test_when_a_link_was_first_opened_is_noted(folder):
+    (folder / "links.txt").write_text("?token=00aa\n?token=00bb\n?token=00cc\n")
+    with serving(folder) as port:
+        for token in ("00aa", "00bb"):
+            assert ask(port, "GET", f"/?token={token}")[0] == 200
+    with closing(sqlite3.connect(folder / "server.sqlite")) as database, database:
+        database.execute("UPDATE openings SET opened = opened - 31 WHERE token = '00bb'")
+    (folder / "results.sqlite").rename(folder / "pilot.sqlite")
+    with serving(folder) as port:
+        for name, token in {"Ann": "00aa", "Bob": "00bb", "Cat": "00cc"}.items():  # Cat opens none
+            ask(port, "GET", f"/?token={token.replace('c', 'b')}")
+            assert post(port, result(name, token=token))[0] == 200
+    (folder / "server.sqlite").unlink()  # the votes are analysed elsewhere
+    found = [one.split(" s after", 1) for one in analysis.summary(folder)["checks"]]
+    assert [said.rsplit(" ", 1)[0] for said, _ in found] == ["Ann sent the votes", "Cat sent the votes"]
+    assert all(rest == " opening the page, whose sounds last 30 s" for _, rest in found)
+
+
+def test_who_has_the_page_open_may_vote_when_new_results_are_begun(folder):
+    with serving(folder) as port:
+        token = drawn(port)
+    (folder / "results.sqlite").unlink()
+    with serving(folder) as port:
+        assert post(port, result("Ann", token=token))[0] == 200
+
+
+def test_nobody_else_on_this_machine_reads_what_is_secret(tmp_path):
+    sounds = {name: tmp_path / name for name in ("a", "b")}
+    for name, path in sounds.items():
+        path.mkdir()
+        tone = 0.5 * np.sin(np.arange(16000) * (0.1 if name == "a" else 0.2))
+        soundfile.write(path / "tone.wav", tone, 16000)
+    folder = page.make(sounds, tmp_path / "test", pairs=1, listeners=2).folder
+    server.make(folder, "127.0.0.1", 0).server_close()
+    secret = ("links.txt", "key.json", "results.sqlite", "server.sqlite")
+    assert [oct((folder / name).stat().st_mode & 0o777) for name in secret] == ["0o600"] * 4
 
 
 def test_make_invites_as_many_listeners_as_asked_for(tmp_path):
@@ -474,7 +529,52 @@ def test_the_printed_address_can_be_opened(folder, host):
 
 
 @pytest.mark.parametrize(
-    "url", ["lab:8000", "ftp://lab/", "http://", "http://lab/?x", "http://u@lab/", "http://a b/"]
+    "host", ["0", "0.0", "000.000.000.000", "::0", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0", "::FFFF:0:0"]
+)
+def test_an_unspecified_address_is_none_for_a_browser(folder, host):
+    try:
+        made = server.make(folder, host, 0)
+    except OutputError:
+        pytest.skip("this machine has no IPv6")
+    with made:
+        address = ipaddress.ip_address(urlsplit(made.url).hostname)
+        assert not address.is_unspecified and not getattr(address, "ipv4_mapped", None)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://m\xfcller.de/", "xn--mller-kva.de"),
+        ("http://M\xdcLLER.de:8000/x/", "xn--mller-kva.de:8000"),
+        ("https://xn--mller-kva.de/", "XN--MLLER-KVA.de"),
+        ("https://lab.\u4f8b\u3048.jp:443/", "lab.xn--r8jz45g.jp"),
+        ("http://stra\xdfe.de:80/", "xn--strae-oqa.de"),
+        ("http://lab.example./", "lab.example"),
+    ],
+)
+def test_names_are_compared_as_browsers_send_them(folder, url, host):
+    with serving(folder, url=url) as port:
+        origin = f"{url.partition(':')[0]}://{host}"
+        for own in (host, f"127.0.0.1:{port}"):  # a proxy may say its own
+            token = parse_qs(ask(port, "GET", "/", host="127.0.0.1", Host=own)[1]["Location"][1:])["token"][0]
+            assert post(port, result(token=token), Host=own, Origin=origin)[0] == 200
+        assert ask(port, "GET", "/", Host=f"x{host}")[0] == 421
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "lab:8000",
+        "http://lab:port/",
+        "http://::1/",
+        "http://lab,other/",
+        "http://lab/<x>",
+        "ftp://lab/",
+        "http://",
+        "http://lab/?x",
+        "http://u@lab/",
+        "http://a b/",
+    ],
 )
 def test_an_address_that_no_browser_opens_is_refused(folder, capsys, url):
     with pytest.raises(SystemExit) as end:
