@@ -73,10 +73,24 @@ def read_listening_tests(files: Path = FILES) -> dict[str, ListeningTest]:
     for name, path in _paths(files).items():
         if name.startswith(LISTENING):
             found = read_toml(path, {"title", "systems", "leave_out_noise"})
-            if unknown := [system for system in found.get("systems", []) if system not in known]:
-                raise ReproductionError(f"{path} names the unknown experiment {unknown[0]}.")
+            _check_listening_test(path, found, known)
             tests[name] = ListeningTest(name, **found)
     return tests
+
+
+def _check_listening_test(path: Path, found: Mapping[str, Any], known: Mapping[str, Experiment]) -> None:
+    if lacking := [key for key in ("title", "systems") if key not in found]:
+        raise ReproductionError(f"{path} lacks {lacking[0]}.")
+    if unknown := [system for system in found["systems"] if system not in known]:
+        raise ReproductionError(f"{path} names the unknown experiment {unknown[0]}.")
+    titles = [known[system].title for system in found["systems"]]
+    if twice := [title for title in titles if titles.count(title) > 1]:
+        raise ReproductionError(
+            f'{path} has two systems of the title "{twice[0]}", which votes could not tell apart; '
+            "compare others, or give an experiment another title."
+        )
+    if len(titles) < 2:
+        raise ReproductionError(f"{path} names fewer than two systems, which is nothing to compare.")
 
 
 def _paths(files: Path) -> dict[str, Path]:
