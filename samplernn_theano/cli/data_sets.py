@@ -1,4 +1,4 @@
-"""The command `samplernn data SET`: make a data set of the paper, or the demo set."""
+"""The command `samplernn data SET`: make a data set of the paper, or one to try with."""
 
 import argparse
 from dataclasses import replace
@@ -26,9 +26,9 @@ Technologies) may be used for research only, and this project may not pass them 
 
 def add_data(commands: Any) -> None:
     """Add the command `data` with a sub-command for each data set."""
-    parser = commands.add_parser("data", help="make a data set of the paper, or the demo set")
+    parser = commands.add_parser("data", help="make a data set of the paper, or one to try with")
     sets = parser.add_subparsers(title="data sets", metavar="SET", required=True, parser_class=Parser)
-    for add in (_add_music, _add_blizzard, _add_onomatopoeia, _add_huckleberry, _add_demo):
+    for add in (_add_music, _add_blizzard, _add_onomatopoeia, _add_huckleberry, _add_speech, _add_demo):
         add(sets)
 
 
@@ -42,12 +42,14 @@ def _add_units(parser: argparse.ArgumentParser, help_clips: str) -> None:
     )
 
 
-def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--server",
-        default="https://archive.org",
-        help="another server with the same interface as %(default)s",
-    )
+def _add_counts(parser: argparse.ArgumentParser, clips: int) -> None:
+    for split in ("valid", "test"):
+        parser.add_argument(f"--{split}-clips", type=positive_int, default=clips, help="default: %(default)s")
+
+
+def _add_server(parser: argparse.ArgumentParser, server: str) -> None:
+    text = "another server with the same interface as %(default)s"
+    parser.add_argument("--server", default=server, help=text)
 
 
 def _add_cutting(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +99,15 @@ def _check_unused(a: argparse.Namespace, parser: argparse.ArgumentParser, used: 
             raise DataError(f"--{name.replace('_', '-')} has no effect on {source}; leave it out.")
 
 
+def _check_missing(missing: list[str], folder: Path, allowed: bool) -> None:
+    """Raise DataError with the recordings that are `missing` in a folder, unless that is allowed."""
+    from samplernn_theano.data.manifest import listed
+
+    if missing and not allowed:
+        lines = "\n".join(listed(f"Missing in {folder}", missing))
+        raise DataError(f"{lines}\nAdd them, or pass --allow-missing to continue without them.")
+
+
 # --- music --------------------------------------------------------------------------------------------------
 
 
@@ -112,9 +123,8 @@ def _add_music(sets: Any) -> None:
     parser.add_argument(
         "--legacy-count", action="store_true", help="make seconds // 8 - 1 clips, like the authors' script"
     )
-    parser.add_argument("--valid-clips", type=positive_int, default=256, help="default: %(default)s")
-    parser.add_argument("--test-clips", type=positive_int, default=256, help="default: %(default)s")
-    _add_server(parser)
+    _add_counts(parser, 256)
+    _add_server(parser, "https://archive.org")
     _add_cutting(parser)
     parser.set_defaults(command=partial(_music, parser))
 
@@ -122,7 +132,6 @@ def _add_music(sets: Any) -> None:
 def _music(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.download import download
-    from samplernn_theano.data.manifest import listed
     from samplernn_theano.data.recipes import by_counts
     from samplernn_theano.data.sets import music
 
@@ -142,9 +151,7 @@ def _music(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     else:
         found, absent = music.in_item_order(found)
         missing = missing or absent
-    if missing and not a.allow_missing:
-        lines = "\n".join(listed(f"Missing in {folder}", missing))
-        raise DataError(f"{lines}\nAdd them, or pass --allow-missing to continue without them.")
+    _check_missing(missing, folder, a.allow_missing)
     return report(prepare.build(found, a.out, recipe, a.overwrite, missing=missing), a.out)
 
 
@@ -237,7 +244,7 @@ def _add_huckleberry(sets: Any) -> None:
         "--items", nargs="+", metavar="IDENTIFIER", help="items of archive.org, one for each reader"
     )
     _add_units(parser, "maximum number of clips, half of each reader (default: %(default)s)")
-    _add_server(parser)
+    _add_server(parser, "https://archive.org")
     _add_cutting(parser)
     parser.set_defaults(command=partial(_huckleberry, parser))
 
@@ -263,6 +270,39 @@ def _huckleberry(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
     if a.items:  # the folder may hold those of an earlier command
         found = found._replace(recordings=[own for own in found.recordings if own.speaker in a.items])
     return report(prepare.build(found, a.out, recipe, a.overwrite), a.out)
+
+
+# --- speech -------------------------------------------------------------------------------------------------
+
+
+def _add_speech(sets: Any) -> None:
+    from samplernn_theano.data.sets.prompts import SERVER
+
+    about = "prompts of a telephone system, from Debian"
+    parser = sets.add_parser("speech", help=about, description=f"Make a set of speech: {about}.")
+    text = "start from this folder, download nothing: the .deb files, or the folder they were unpacked in"
+    parser.add_argument("--source", type=Path, help=text)
+    _add_counts(parser, 32)
+    _add_server(parser, SERVER)
+    _add_cutting(parser)
+    parser.set_defaults(command=_speech)
+
+
+def _speech(a: argparse.Namespace) -> int:
+    from samplernn_theano.data import prepare, recordings
+    from samplernn_theano.data.recipes import by_counts
+    from samplernn_theano.data.set_folder import check_overwrite
+    from samplernn_theano.data.sets import prompts
+
+    recipe = _with_cutting(prompts.RECIPE, a, sizes=by_counts(a.valid_clips, a.test_clips))
+    check_overwrite(a.out, recipe.name, a.overwrite)
+    own = a.out / "original"
+    if a.source is None:
+        prompts.download(own, a.server)
+    found, missing = prompts.voices_only(recordings.find(prompts.unpack(a.source or own, own)))
+    _check_missing(missing, a.source or own, a.allow_missing)
+    manifest = prepare.build(found, a.out, recipe, a.overwrite, missing=missing, extra=prompts.LICENCE)
+    return report(manifest, a.out)
 
 
 # --- demo ---------------------------------------------------------------------------------------------------

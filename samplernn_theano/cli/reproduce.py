@@ -27,7 +27,7 @@ def add_reproduce(commands: Any) -> None:
     text = "such as table1/music/three_tier, table1/music, table3, all; see --list"
     add(parser, "experiments", text, metavar="EXPERIMENT", nargs="*")
     add(parser, "--list", "list the experiments and the published numbers", bool)
-    add(parser, "--scale", "smoke (seconds), laptop (minutes) or paper (days)", str, "paper")
+    add(parser, "--scale", "smoke (seconds), laptop (minutes), study (hours) or paper (days)", str, "paper")
     add(parser, "--out", "folder of all outputs (default: reproduction/SCALE)", Path)
     for name, metavar, text in (
         ("--data", "SET=FOLDER", "use this prepared data set"),

@@ -13,6 +13,8 @@ CHANCE = 8.0  # bits per sample of a uniform distribution over 256 levels
 MEANINGS = {
     "smoke": "A test that every step runs. The numbers mean nothing.",
     "laptop": "Small models, trained for minutes. Not the paper's experiment, and not its numbers.",
+    "study": "Small models on sets that anyone can make, to be compared after equal updates or time. Not "
+    "the paper's experiment, and not its numbers.",
     PAPER: "Planned with the authors' hyper-parameters and training time, as far as they are known. Only "
     "numbers without a badge were made with them.",
 }

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction import scales
 from samplernn_theano.reproduction.experiments import Experiment, read_experiments, read_listening_tests
@@ -202,14 +203,14 @@ def _demo(workflow: Workflow, name: str, out: str) -> Command:
 
 def _train_options(workflow: Workflow, scale: Scale, experiment: Experiment) -> list[Any]:
     """Hyper-parameters, learning rate and limits of a training that are not the preset's."""
-    options: dict[str, Any] = {**scale.train}
+    options = {**scale.train, **scales.flags(scale, experiment)}
     if workflow.max_minutes is not None:
         options = {k: v for k, v in options.items() if not k.startswith("max_")}
         options["max_minutes"] = workflow.max_minutes
-    flags = scales.flags(scale, experiment)
-    rate = {"learning-rate": flags.pop("learning_rate")} if "learning_rate" in flags else {}
-    dashed = {name if name == "n_seqs" else name.replace("_", "-"): value for name, value in options.items()}
-    return [part for name, value in (flags | rate | dashed).items() for part in (f"--{name}", value)]
+    scheduled = {own.name for own in fields(Schedule)}
+    names = sorted(options, key=scheduled.__contains__)  # hyper-parameters first
+    dashed = {name: name.replace("_", "-") for name in scheduled - {"n_seqs"}}
+    return [part for name in names for part in (f"--{dashed.get(name, name)}", options[name])]
 
 
 def _listening(workflow: Workflow, scale: Scale, name: str) -> Command:

@@ -1,7 +1,8 @@
-"""The scales of the experiments, read from `files/scales`: smoke, laptop, paper.
+"""The scales of the experiments, read from `files/scales`: smoke, laptop, study, paper.
 
 Hyper-parameters are taken from, each overriding the one before: the scale's preset, its [families.FAMILY],
-the experiment's flags, the scale's [experiments."PATTERN"].
+the experiment's flags, the scale's [experiments."PATTERN"]. All but the preset may also hold other options of
+`samplernn train`, such as max_iters, which override those of the scale's [train].
 """
 
 import fnmatch
@@ -62,7 +63,7 @@ def read(name: str, files: Path = FILES) -> Scale:
 
 
 def flags(scale: Scale, experiment: Experiment) -> dict[str, Any]:
-    """Hyper-parameters and learning rate of an experiment at a scale that differ from the preset."""
+    """Options of `samplernn train` of an experiment that are not the preset's or the scale's for all."""
     merged = {**scale.families.get(experiment.family, {}), **experiment.flags}
     for pattern, values in scale.experiments.items():
         if fnmatch.fnmatch(experiment.name, pattern):

@@ -304,6 +304,11 @@ def test_huckleberry_downloads_one_format_of_two_items(tmp_path, capsys):
         ("blizzard", ["01.wav"], ["--unit", "1"]),
         ("onomatopoeia", ["a.wav", "b.wav", "c.wav"], ["--longest", "40"]),
         ("huckleberry", ["he/01.wav", "she/01.wav"], ["--unit", "1"]),
+        (
+            "speech",
+            ["en_US_f_Allison/a.wav", "es_MX_f_Allison/a.wav"],
+            ["--valid-clips", "1", "--test-clips", "1"],
+        ),
         ("demo", [], ["--voices"]),
     ],
 )

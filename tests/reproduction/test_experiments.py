@@ -1,6 +1,9 @@
 """The experiments of the paper's tables are commands that can be run, at every scale."""
 
+import os
 import shlex
+import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from samplernn_theano.cli.main import build_parser
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.config.presets import preset
+from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction import plan, scales
 from samplernn_theano.reproduction.experiments import (
@@ -61,8 +65,8 @@ def test_at_the_papers_scale_the_models_are_the_authors():
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_a_model_with_valid_commands(tmp_path, name, scale):
     experiment, how = EXPERIMENTS[name], SCALES[scale]
-    flags = scales.flags(how, experiment)
-    flags.pop("learning_rate", None)
+    scheduled = {own.name for own in fields(Schedule)}
+    flags = {k: v for k, v in scales.flags(how, experiment).items() if k not in scheduled}
     hp = preset(experiment.family, how.preset, flags)
     assert isinstance(hp, FAMILIES[experiment.family])
     if name.startswith("table3/"):
@@ -90,6 +94,37 @@ def test_a_command_is_what_a_person_would_type():
         "samplernn train three_tier --preset demo --seq_len 64 --big_frame_size 8 --frame_size 2 "
         "--monitor-minutes 1.5 --n_seqs 0 --max-minutes 1.5 --seed 124 --data /b "
         "--run /out/runs/table3/64/seed124 --resume --max-time 22.5m --threads 1"
+    )
+
+
+@pytest.mark.parametrize("table", ["table1/blizzard", "table1/music", "table3", "table4"])
+def test_the_models_of_a_study_can_be_compared_after_equal_updates(tmp_path, table):
+    trained = {EXPERIMENTS[name].run for name in select_experiments([table], EXPERIMENTS)}
+    w = workflow(tmp_path, "study", *trained)
+    runs = [PARSER.parse_args(plan.command(w, "train", name, 123)[1:]) for name in trained]
+    fewest = min(run.max_iters for run in runs)
+    assert fewest >= 6000 and all(fewest % run.monitor_iters == 0 for run in runs)
+    assert all(run.max_minutes is None and fewest / run.keep < run.monitor_iters for run in runs)
+
+
+def test_a_study_is_one_command(tmp_path):
+    """The script with a Python that only writes down what it is asked to do."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nshift 2\necho "$@" >> "$0.said"\ncase "$*" in *table3*) exit 1; esac\n')
+    python.chmod(0o755)
+    script = Path(__file__).parents[2] / "reproduce" / "study.sh"
+    done = subprocess.run([script, "out"], cwd=tmp_path, env={**os.environ, "PYTHON": str(python)})
+    assert done.returncode == 1  # of the last part, which failed
+    said = [line.split() for line in Path(f"{python}.said").read_text().splitlines()]
+    assert [words[:2] for words in said[:2]] == [["data", "demo"], ["data", "speech"]]
+    assert [words[1:3] for words in said[2:]] == [
+        *(["table1/blizzard", "--data"], ["table1/music", "--data"]),
+        *[["table1/blizzard", "table1/music"]] * 2,
+        ["table3", "table4"],
+    ]
+    seeds = [words[words.index("--seeds") + 1] for words in said if "--seeds" in words]
+    assert seeds == ["2", "3"] and all(
+        words[-2:] == ["--cores", "1"] for words in said[2:] if "--scale" in words
     )
 
 
@@ -175,7 +210,7 @@ def test_scales_have_the_last_word(tmp_path):
     experiment = EXPERIMENTS["table1/music/wavenet"]
     assert experiment.flags["learning_rate"] == 0.0001
     assert scales.flags(SCALES["laptop"], experiment) == {"learning_rate": 0.001}
-    with pytest.raises(ReproductionError, match="no scale huge; there are laptop, paper, smoke"):
+    with pytest.raises(ReproductionError, match="no scale huge; there are laptop, paper, smoke, study"):
         scales.read("huge")
     (tmp_path / "scales").mkdir()
     (tmp_path / "scales" / "a.toml").write_text('preset = "tiny"\n')
