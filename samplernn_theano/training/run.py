@@ -307,12 +307,12 @@ def _resumed(
     of_options = {name: value for name, value in changes.items() if hasattr(options, name)}
     if "backend" in changes:
         of_options["sampling_backend"] = changes["backend"]
-    schedule = asdict(original_schedule(type(checkpoint.hp))) | stored_schedule(checkpoint.settings)
-    schedule |= {name: value for name, value in changes.items() if name not in of_options}
+    before = asdict(original_schedule(type(checkpoint.hp))) | stored_schedule(checkpoint.settings)
+    schedule = before | {name: value for name, value in changes.items() if name not in of_options}
     try:
         progress, patience = Progress(**checkpoint.progress), schedule["patience"]
-        limits = [changes.get(name) for name in ("max_iters", "max_epochs", "max_minutes")]
-        if any(limits) and patience and progress.evals_without_improvement >= patience:
+        has_other = any(schedule[name] != before[name] for name in ("max_iters", "max_epochs", "max_minutes"))
+        if has_other and patience and progress.evals_without_improvement >= patience:
             progress.evals_without_improvement = 0  # early stopping has ended the run, which is to go on
             _print("Early stopping had ended the run; evaluations without improvement are counted anew.")
         return Schedule(**schedule), replace(options, **of_options), progress
@@ -351,4 +351,6 @@ def _report_resume(before: Mapping[str, Any], settings: Mapping[str, Any], progr
     before = {"precision": "highest", "n_devices": 1, **before, **stored_schedule(before)}
     if changed := [text for name, text in names.items() if before.get(name, now[name]) != now[name]]:
         _print(f"Changed: {', '.join(changed)}; results are not bit for bit those of an uninterrupted run.")
+    if of_fork := before.get("of_fork"):
+        _print(f"It is a run of a fork: {of_fork} is none of the original's.")
     _print(f"Resuming after iteration {progress.iteration}.")

@@ -267,9 +267,8 @@ class Command:
         expected = {path.relative_to(self.whole): path for path in self.whole.rglob("*")}
         # A partially written page is left: another process may be writing it.
         found = {path.relative_to(out): path for path in out.rglob("*") if ".index." not in path.name}
-        if code == 2:  # it was killed during the clean-up
+        if code == 2:  # it was killed when all was done
             assert "already exists" in out.with_suffix(".txt").read_text().splitlines()[-1]
-            found = {name: path for name, path in found.items() if not str(name).startswith(".")}
         assert expected.keys() == found.keys(), (code, expected.keys() ^ found.keys())
         for name, path in expected.items():
             if path.suffix in (".wav", ".flac", ".ogg"):  # the headers of two ogg files differ
@@ -306,13 +305,20 @@ def kill_some_time(name: str, folder: Path, number: int) -> int:
 
 
 def kill_everywhere(name: str, folder: Path, step: int = 1) -> int:
-    """Kill a generation before each of its operations on files in turn, and once more when it resumes."""
+    """Kill a generation before each of its operations on files in turn, and once more when it resumes.
+
+    With a `step`, only before every so many of them, and the last five.
+    """
     command, rng = Command(name, folder), random.Random(0)
-    for operation in itertools.count(1, step):
+
+    def ends_before(operation: int) -> bool:
         kills = [{"operation": operation}, {"operation": rng.randrange(1, 60)}]
-        if command.complete(folder / f"before{operation}", kills) == 1:  # it ended before that operation
-            return operation
-    raise AssertionError
+        return command.complete(folder / f"before{operation}", kills) == 1
+
+    last = next(operation for operation in itertools.count(1, step) if ends_before(operation))
+    late = itertools.filterfalse(ends_before, range(last, 0, -1))  # kills before these
+    assert step == 1 or len(list(itertools.islice(late, 5))) == 5
+    return last
 
 
 def test_a_killed_generation_resumes_to_the_same_files(tmp_path, monkeypatch):

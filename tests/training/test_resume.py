@@ -198,8 +198,11 @@ def test_early_stopping(quick, data, tmp_path, monkeypatch, capsys):
     # As the message says.
     assert main(["resume", str(tmp_path / "run"), "--max-iters", "20"]) == 0
     assert "counted anew" in capsys.readouterr().err
-    progress = npz.load(run_folder.Run(tmp_path / "run").last).progress
-    assert (progress["iteration"], progress["best_iteration"]) == (18, 12)
+    for _ in range(2):  # the same limit again is not another one
+        progress = npz.load(run_folder.Run(tmp_path / "run").last).progress
+        assert (progress["iteration"], progress["best_iteration"]) == (18, 12)
+        assert main(["resume", str(tmp_path / "run"), "--max-iters", "20"]) == 0
+        assert "has ended, at iteration 18 after 3 evaluations" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("harm", ["removed", "cut"])
