@@ -117,7 +117,7 @@ def _score(a: argparse.Namespace) -> int:
     table = score_files.ScoreTable(a.csv, model, a.window, a.backend) if a.csv else None
     scored = table.stored(paths) if table else []
     if table and scored:
-        print(f"{len(scored)} of {len(paths)} recordings have been scored before, by {table.part}.")
+        print(f"{len(scored)} of {len(paths)} recordings have been scored before, by {table.scores}.")
     left, unreadable = [path for path in paths if path not in {one.path for one in scored}], {}
     try:
         if left:

@@ -159,6 +159,7 @@ class RecordingScore:
     times: NDArray[np.float64]  # (windows,): start of each window, in seconds
     curve: NDArray[np.float64]  # (windows,): the mean over each window
     file_rate: int = SAMPLE_RATE  # of the file (Hz); the model reads it at its rate, 16 kHz
+    sha256: str = ""  # of the file; empty if the recording is not of one
 
 
 def score_recording(

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from samplernn_theano.data import audio, recordings
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.evaluation import nll, score_report
 from samplernn_theano.evaluation.nll import RecordingScore, Scorer
-from samplernn_theano.utils.files import write_error_message, write_text
+from samplernn_theano.utils.files import sha256, write_error_message, write_text
 from samplernn_theano.utils.progress import Bar, progress_bar
 from samplernn_theano.utils.text import parse_json, say
 from samplernn_theano.utils.version import package_version
@@ -69,10 +68,11 @@ def scoring(
             bar.at(sum(done))
 
         try:
+            digest = _digest(paths[i])  # before it is decoded: it may be replaced meanwhile
             with reading:  # decoders write to standard error, which is the process's
                 sound = audio.read(paths[i], model.hp.rate)
             one = nll.score_recording(scorer, sound.samples, paths[i], window, report)
-            return replace(one, file_rate=sound.file_rate)
+            return replace(one, file_rate=sound.file_rate, sha256=digest)
         except DataError as error:
             return error
         finally:
@@ -105,36 +105,36 @@ def _seconds_per_second(scorer: Scorer) -> float:
 class ScoreTable:
     """A CSV file that has the windows of each recording as soon as it is scored.
 
-    Until it is complete, the scores are also in a file next to it, from which the same command continues:
-    lines of JSON, the first on the model and the window.
+    The scores are also in a file next to it, from which the same command continues: lines of JSON, the first
+    on the model and the window.
     """
 
     def __init__(self, path: Path, model: LoadedModel, window: float, backend: str | None) -> None:
-        self.path, self.part = path, path.with_name(f"{path.name}.part")
+        self.path, self.scores = path, path.with_name(f"{path.name}.scores")
         self._key = json.dumps({"model": _hash(model), "window": window, "backend": backend})
         self._begun = False
 
     def stored(self, paths: Sequence[Path]) -> list[RecordingScore]:
         """The scores of those recordings that an earlier command stored, and that have not changed since."""
         with suppress(OSError, ValueError, TypeError, AttributeError, KeyError):  # the last line may be cut
-            key, *lines = self.part.read_text(encoding="utf-8").splitlines()
+            key, *lines = self.scores.read_text(encoding="utf-8").splitlines()
             found: dict[str, RecordingScore] = {}
             if key == self._key:
                 with suppress(ValueError):
                     for record in map(parse_json, lines):
-                        file = record.pop("file")
                         record |= {name: np.array(record[name]) for name in ("times", "curve")}
-                        found[json.dumps(file)] = RecordingScore(Path(file[0]), **record)
-            return [one for path in paths if (one := found.get(json.dumps(_identity(path))))]
+                        found[record["path"]] = RecordingScore(**record | {"path": Path(record["path"])})
+            known = [one for path in paths if (one := found.get(str(path)))]
+            return [one for one in known if one.sha256 and one.sha256 == _digest(one.path)]
         return []
 
     def begin(self, stored: Sequence[RecordingScore]) -> None:
         """Begin with these scores; an existing CSV file stays until the first new one."""
-        write_text(self.part, "".join([f"{self._key}\n", *map(_record, stored)]))
+        write_text(self.scores, "".join([f"{self._key}\n", *map(_record, stored)]))
 
     def add(self, scored: Sequence[RecordingScore]) -> None:
         """Store the last of `scored`, which are all in the table: they are on the disk when this returns."""
-        _append(self.part, _record(scored[-1]))
+        _append(self.scores, _record(scored[-1]))
         if self._begun:
             _append(self.path, score_report.windows_as_csv(scored[-1:], header=False))
         else:
@@ -145,27 +145,25 @@ class ScoreTable:
         """Write all recordings, if any, in this order."""
         if scored:
             score_report.write_windows(self.path, scored)
-        self.part.unlink(missing_ok=True)
+        else:
+            self.scores.unlink(missing_ok=True)
         names = f"(?:{re.escape(self.path.stem)}|{re.escape(self.path.name)})"
         for path in self.path.parent.glob(".*.part*"):  # of commands that were killed
-            if re.fullmatch(rf"\.{names}\.\d+\.part\.(csv|part)", path.name):
+            if re.fullmatch(rf"\.{names}\.\d+\.part\.(csv|scores)", path.name):
                 path.unlink(missing_ok=True)
 
 
 def _record(one: RecordingScore) -> str:
     """A line on a recording."""
-    record = asdict(one) | {"times": one.times.tolist(), "curve": one.curve.tolist()}
-    del record["path"]
-    return json.dumps({"file": _identity(one.path), **record}) + "\n"
+    arrays = {"times": one.times.tolist(), "curve": one.curve.tolist()}
+    return json.dumps(asdict(one) | {"path": str(one.path)} | arrays) + "\n"
 
 
-def _identity(path: Path) -> list[Any]:
-    """What tells whether a file is still the same."""
-    try:
-        status = path.stat()
-    except OSError:
-        return [str(path)]
-    return [str(path), status.st_size, status.st_mtime_ns]
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, which costs little beside its score; empty if there is none."""
+    with suppress(OSError):
+        return sha256(path) if path.is_file() else ""
+    return ""
 
 
 def _hash(model: LoadedModel) -> str:

@@ -22,6 +22,7 @@ from tests.generation.test_partial import once
 from tests.generation.test_samplers import interpreted
 from tests.training.test_kills import in_a_new_process, kill_before
 
+FILES = ["a.csv", "a.csv.scores"]
 NAMES = [f"{letter}.wav" for letter in "abcd"]
 
 
@@ -83,9 +84,28 @@ def test_ctrl_c_loses_nothing_and_the_same_command_resumes(inputs, tmp_path, mon
 
     assert interrupt(monkeypatch, [*inputs, "--csv", table], "a.wav") == 0  # it is not scored again
     out, err = capsys.readouterr()
-    assert f"2 of 4 recordings have been scored before, by {table}.part." in out
+    assert f"2 of 4 recordings have been scored before, by {table}.scores." in out
     assert [line for line in out.splitlines() if line.startswith("    ")] == ranked
-    assert table.read_bytes() == whole.read_bytes() and os.listdir(table.parent) == ["a.csv"]
+    assert table.read_bytes() == whole.read_bytes() and sorted(os.listdir(table.parent)) == FILES
+
+    with monkeypatch.context() as context:  # a complete table stays, and nothing is compiled
+        context.setattr(nll, "compile_scorer", None)
+        assert run(*inputs, "--csv", table) == 0
+    assert "4 of 4 recordings have been scored before" in capsys.readouterr().out
+    assert table.read_bytes() == whole.read_bytes() and sorted(os.listdir(table.parent)) == FILES
+    (tmp_path / "d.wav").unlink()
+    assert run(*inputs, "--csv", table) == 2
+    assert rows_of(table) == {name: expected[name] for name in ("a.wav", "b.wav", "c.wav")}
+
+
+def replace_with_times(path: Path) -> None:
+    """Another recording of the same size and time, in the same file or moved there (cp -p, rsync -t)."""
+    before, new = path.stat(), path.with_name("new.wav")
+    new.write_bytes(path.read_bytes()[:-2] + b"\x11\x22")
+    os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
+    os.replace(new, path)
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
 
 @pytest.mark.parametrize(
@@ -95,20 +115,29 @@ def test_ctrl_c_loses_nothing_and_the_same_command_resumes(inputs, tmp_path, mon
         (lambda folder, part: part.write_bytes(b"\xff\0" * 99), 0),
         (lambda folder, part: part.write_text("[]\n[]\n"), 0),
         (lambda folder, part: soundfile.write(folder / "a.wav", np.arange(9) / 9, 16000), 1),
+        (lambda folder, part: replace_with_times(folder / "a.wav"), 1),
         (lambda folder, part: (folder / "d.wav").unlink(), 2),
         (
             lambda folder, part: save(folder / "model.npz", OneTier(dim=2, emb_size=2, q_levels=16, n_rnn=1)),
             0,
         ),
     ],
-    ids=["cut", "damaged", "foreign", "another recording", "a lost recording", "another model"],
+    ids=[
+        "cut",
+        "damaged",
+        "foreign",
+        "another recording",
+        "of the same time",
+        "a lost recording",
+        "another model",
+    ],
 )
 def test_only_what_has_not_changed_is_not_scored_again(
     inputs, tmp_path, monkeypatch, capsys, change, scored_before
 ):
     words = [*inputs, "--csv", tmp_path / "a.csv"]
     assert interrupt(monkeypatch, words, "c.wav") == 130
-    change(tmp_path, tmp_path / "a.csv.part")
+    change(tmp_path, tmp_path / "a.csv.scores")
     capsys.readouterr()
     code = 0 if (tmp_path / "d.wav").exists() else 2
     assert run(*words) == code
@@ -180,7 +209,7 @@ def kill_everywhere(folder: Path) -> int:
         before = int((re.findall(r"(\d) of 4 recordings have been scored before", log) or [0])[0])
         assert code == 0 and len(rows) <= before <= len(rows) + 1, (operation, log)
         assert (out / "a.csv").read_bytes() == (folder / "whole" / "a.csv").read_bytes()
-        assert os.listdir(out) == ["a.csv"]
+        assert sorted(os.listdir(out)) == FILES
     raise AssertionError
 
 
