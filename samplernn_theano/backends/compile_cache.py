@@ -26,7 +26,7 @@ import pytensor
 
 from samplernn_theano.errors import OutputError
 from samplernn_theano.utils.files import atomic_write
-from samplernn_theano.utils.text import say
+from samplernn_theano.utils.text import parse_json, say
 
 MAX_FILES, MAX_BYTES = 128, 5 * 10**8  # of each of the three parts
 MIN_COMPILE_SECONDS = 0.2  # code that XLA compiles faster is not stored
@@ -144,7 +144,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytearray] | None:
         if not _is_ours(path):
             return None
         head, _, data = path.read_bytes().partition(b"\n")
-        about = json.loads(head)
+        about = parse_json(head)
         if about.pop("sha256") != hashlib.sha256(data).hexdigest():
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

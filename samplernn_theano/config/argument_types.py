@@ -21,8 +21,8 @@ def _number(kind: Callable[[str], Any], what: str, fits: Callable[[Any], bool]) 
 
 positive = _number(float, "a positive number", lambda value: 0 < value < float("inf"))
 weight = _number(float, "a number of at least 0", lambda value: 0 <= value < float("inf"))
-positive_int = _number(int, "a positive whole number", lambda value: value > 0)
-count = _number(int, "a whole number of at least 0", lambda value: value >= 0)
+positive_int = _number(int, "a positive whole number below 2^63", lambda value: 0 < value < 2**63)
+count = _number(int, "a whole number from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63)
 seed = _number(int, "a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32)
 
 

@@ -35,7 +35,9 @@ class Schedule:
         if wrong := wrong_type(self):
             raise HyperParameterError(wrong)
         for name, value in vars(self).items():
-            if value is not None and not (value > 0 or name in ("n_seqs", "sample_seconds") and value == 0):
+            is_zero = value == 0 and name in ("n_seqs", "sample_seconds")
+            is_endless = value == math.inf and name == "sample_seconds"
+            if value is not None and (is_endless or not (value > 0 or is_zero)):
                 flag = "--" + name.replace("_", "-")
                 raise HyperParameterError(f"{flag} is {value}; it must be a positive number.")
 

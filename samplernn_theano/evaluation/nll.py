@@ -185,7 +185,7 @@ def score_recording(
         _check_recording(samples, path, hp)
         extremes = np.array([samples.min(), samples.max()], samples.dtype)
         parts = (_encode(part, extremes, hp) for part in parts)
-    length = max(1, round(window * rate))
+    length = max(1, round(min(n, window * rate)))
     starts = np.arange(max(1, round(n / length))) * length
     sums, first, total = np.zeros(len(starts)), 0, 0.0
     chunks = _minibatches(parts, hp, scorer.graph.sequences.dtype)

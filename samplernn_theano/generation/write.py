@@ -173,7 +173,7 @@ def write_samples(
             for path in {output.folder / sound.file for sound in chain(*replaced)} - set(output.sounds):
                 path.unlink(missing_ok=True)
             gallery.write_page(output.folder)
-            os.replace(hidden, output.done_folder)  # in one step: the generation is either resumed or complete
+            os.replace(hidden, output.done_folder)  # in one step: it is either resumed or complete
             shutil.rmtree(output.done_folder, ignore_errors=True)
         finally:
             if not is_unfinished(hidden):

@@ -1,11 +1,13 @@
 """The steps of a workflow as command lines, and the folders they write to."""
 
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.config.field_types import fits
 from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction import scales
@@ -54,6 +56,9 @@ def load(out: Path) -> Workflow:
     try:
         found = parse_json((out / WORKFLOW).read_text(encoding="utf-8"))
         found["experiments"] = found.pop("cells")
+        for own in fields(Workflow):
+            if own.name in found and own.name != "out" and not fits(found[own.name], own.type):
+                raise TypeError(f"its {own.name} are {reprlib.repr(found[own.name])}")
         return Workflow(**found | {"out": out.absolute()})
     except OSError as error:
         raise ReproductionError(

@@ -25,7 +25,7 @@ from samplernn_theano.data.manifest import read_manifest
 from samplernn_theano.errors import CheckpointError, SampleRNNError
 from samplernn_theano.reproduction import plan, scales
 from samplernn_theano.reproduction.plan import Command, Step, Workflow
-from samplernn_theano.reproduction.records import read_record
+from samplernn_theano.reproduction.records import number, read_record
 from samplernn_theano.utils import signal_handling
 from samplernn_theano.utils.commands import run_command
 from samplernn_theano.utils.files import write_text
@@ -213,7 +213,7 @@ def _progress(workflow: Workflow, last: Step | None) -> str:
     for one in steps:  # Snakemake has not written the .done file of the last one yet
         path = plan.record_path(workflow.out, *one)
         if one == last or path.with_suffix(".done").exists():
-            durations[one[0]].append(parse_json(path.read_text(encoding="utf-8"))["seconds"])
+            durations[one[0]].append(number(read_record(path).get("seconds")) or 0.0)
         else:
             remaining.append(one[0])
     text = f" [{len(steps) - len(remaining)} of {len(steps)}"

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from samplernn_theano.errors import BackendError
+from samplernn_theano.utils.text import parse_json
 
 GRACE_SECONDS = 10.0  # for a process to exit by itself after another one has
 LOST_SECONDS = 20.0  # without a message, after which a process is lost
@@ -76,7 +77,7 @@ class Peers:
                 if not line.endswith(b"\n"):
                     break  # killed in the middle of it
                 self._silent_beats[peer] = 0
-                match json.loads(line):
+                match parse_json(line):
                     case {"alive": True}:
                         pass
                     case {"broadcast": [*values]}:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
+MAX_DIGITS = 40
+"""Of a whole number in JSON: enough for one of 128 bits, and few enough for a float."""
+
 
 def say(message: str, file: TextIO | None = None) -> None:
     """Print what is only talk, by default on standard error: if it cannot be written, nothing ends."""
@@ -42,8 +45,14 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON; ValueError if it is none, also if it is nested too deeply."""
+    """Parse JSON; ValueError if it is none, also if it is nested too deeply or has a huge number."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_parse_integer)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def _parse_integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"it has a whole number of {len(digits)} digits")
+    return int(digits)

@@ -77,7 +77,15 @@ def test_damaged_files_are_not_loaded(folder):
     assert compile_cache.load({"program": "y"}) is None
     (path,) = programs(folder)
     whole = path.read_bytes()
-    for damaged in (whole[:-1], whole.replace(b"some", b"same"), b"", b"[]\n", b"{}\nx", b"\x00\xff"):
+    for damaged in (
+        whole[:-1],
+        whole.replace(b"some", b"same"),
+        b"",
+        b"[]\n",
+        b"{}\nx",
+        b"\x00\xff",
+        b"[" * 10**5 + b"\n",
+    ):
         path.write_bytes(damaged)
         assert compile_cache.load(what) is None
 

@@ -11,7 +11,11 @@ from samplernn_theano.cli import options
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--threads 0", "argument --threads: '0' is not a positive whole number"),
+        (
+            "--threads 99999999999999999999",
+            "argument --threads: '99999999999999999999' is not a positive whole number below 2^63",
+        ),
+        ("--threads 0", "argument --threads: '0' is not a positive whole number below 2^63"),
         ("--thread 4", "unrecognized arguments: --thread 4; did you mean --threads?"),  # no abbreviation
         ("extra --novelty=1", "unrecognized arguments: extra --novelty=1"),
     ],

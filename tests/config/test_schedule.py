@@ -32,6 +32,7 @@ def test_wavenet_is_trained_otherwise(family):
         *((name, 0, "must be a positive number") for name in ("max_iters", "max_epochs", "keep", "patience")),
         *((name, -1, "must be a positive number") for name in ("max_iters", "monitor_minutes", "n_seqs")),
         *((name, nan, "must be a positive number") for name in ("max_minutes", "sample_seconds")),
+        ("sample_seconds", inf, "must be a positive number"),
         *((name, nan, "must be a whole number") for name in ("max_iters", "n_seqs")),
         *(
             (name, True, "must be a (whole )?number")

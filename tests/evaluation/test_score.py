@@ -125,6 +125,8 @@ def test_a_window_has_one_sample_at_least_and_progress_is_reported(scorer):
     one = nll.score_recording(scorer, x, window=1e-9, on_progress=shares.append)
     np.testing.assert_allclose(one.curve, bits_of(quantize(x[None], Q, "linear")[0]), rtol=1e-6)
     assert len(shares) == 3 and sum(shares) == pytest.approx(1)
+    for window in (1e300, np.inf):  # and all samples at most
+        assert nll.score_recording(scorer, x, window=window).curve == pytest.approx([one.bits])
 
 
 def test_what_a_model_has_drawn_is_scored_as_it_is(scorer):

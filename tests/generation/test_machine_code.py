@@ -59,8 +59,9 @@ def twice(x):
 @pytest.mark.parametrize(
     "damage",
     [lambda whole: b"", lambda whole: whole[: len(whole) // 2], lambda whole: bytes(len(whole)),
-     lambda whole: np.random.default_rng(0).bytes(len(whole)), lambda whole: whole[:-1] + b"\0"],
-    ids=["empty", "truncated", "zeros", "random", "one byte"],
+     lambda whole: np.random.default_rng(0).bytes(len(whole)), lambda whole: whole[:-1] + b"\0",
+     lambda whole: b"[" * 10**5 + b"\n" + whole],
+    ids=["empty", "truncated", "zeros", "random", "one byte", "nested"],
 )  # fmt: skip
 def test_damaged_files_are_made_again(folder, damage):
     assert compiled(twice)(2) == 4

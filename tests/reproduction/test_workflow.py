@@ -1,6 +1,7 @@
 """The workflow as a person runs it: `samplernn reproduce`, what it leaves, what happens when it is killed."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from samplernn_theano.cli.main import main
+from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction import plan, run_step, workflow
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +92,44 @@ def test_other_settings_want_another_folder(tmp_path, said):
     }.items():
         code, _, message = said("table1/music", "--out", tmp_path, *words, "--dry-run")
         assert code == 2 and sentence in message
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scale": 5},
+        {"cells": ["table3/32"]},
+        {"cells": {"table3/32": 5}},
+        {"cells": {"table3/32": ["a"]}},
+        {"data": 5},
+        {"data": {"music": 5}},
+        {"recordings": [1]},
+        {"about": 5},
+        {"before": {"table3/32": 5}},
+        {"max_minutes": "x"},
+        {"max_minutes": math.nan},
+        {"more": 1},
+    ],
+    ids=repr,
+)
+def test_a_workflow_with_values_of_other_types_is_damaged(tmp_path, wrong):
+    path = plan.save(plan.Workflow(tmp_path, "smoke", {"table3/32": [123]}, max_minutes=5))
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps(whole | wrong))
+    with pytest.raises(ReproductionError, match="workflow.json is damaged .*; delete it and run"):
+        plan.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "record", ["[" * 10**5, "[1]", '{"status": "done", "seconds": "x"}', '{"seconds": NaN}']
+)
+def test_a_damaged_record_of_another_step_costs_only_an_estimate(tmp_path, record):
+    mine = plan.Workflow(out=tmp_path, scale="smoke", experiments={"table3/32": [123]})
+    path = plan.record_path(tmp_path, "train", "table3/32", 123)
+    path.parent.mkdir(parents=True)
+    path.write_text(record)
+    path.with_suffix(".done").touch()
+    assert run_step._progress(mine, None).startswith(" [1 of ")
 
 
 def test_only_what_is_named_is_done_and_all_that_was_ever_named_is_known(tmp_path):
