@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from samplernn_theano.data.check_figure import plot_data_set
-from samplernn_theano.data.clip_statistics import MIN_PEAK, ClipStatistics
+from samplernn_theano.data.clip_statistics import ClipStatistics
 from samplernn_theano.data.dataset import (
     SPLITS,
     Clips,
@@ -24,6 +24,7 @@ from samplernn_theano.data.dataset import (
     samples_of,
     split_path,
 )
+from samplernn_theano.data.doubts import MIN_PEAK
 from samplernn_theano.data.duplicates import MAX_MATCHES, SPAN, WINDOW, Fingerprints, longest_duplicates
 from samplernn_theano.data.manifest import MANIFEST, PICTURE, count_of, hours, read_manifest
 from samplernn_theano.errors import OutputError

@@ -6,15 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.data.dataset import is_silent
+from samplernn_theano.data.doubts import MAX_CLIPPED, cut_off
 
 BINS = 256
 """Of the histogram, over amplitudes from -1 to 1."""
-
-MAX_CLIPPED = 0.01
-"""A sound of which a larger part is clipped is spoilt."""
-
-MIN_PEAK = 0.01
-"""A sound that stays below, at -40 dBFS, is nearly silent."""
 
 
 class ClipStatistics:
@@ -79,15 +74,3 @@ class ClipStatistics:
     def rms(self) -> float:
         """RMS in dB of full scale, whose mean square is 1; -inf if all samples are 0."""
         return 10 * float(np.log10(self._squares / self._samples)) if self._squares else -np.inf
-
-
-def cut_off(x: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Which samples (n,) are cut off: three or more in a row at the peak, beyond 0.99 of full scale."""
-    cut = np.zeros(len(x), bool)
-    for extreme in (x.max(initial=0), x.min(initial=0)):
-        if abs(extreme) >= 0.99:
-            flat = x == extreme
-            rows = flat[:-2] & flat[1:-1] & flat[2:]
-            for part in (cut[:-2], cut[1:-1], cut[2:]):
-                part |= rows
-    return cut

@@ -17,6 +17,8 @@ from typing import IO, Any, BinaryIO, NamedTuple
 import numpy as np
 import soundfile
 
+from samplernn_theano.data import mp3
+from samplernn_theano.data.content import Content
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.text import parse_json
 
@@ -46,6 +48,13 @@ class Source(NamedTuple):
     width: int | None  # bytes of a sample of all channels; None if they are compressed
     blocks: Iterator[np.ndarray]  # float32 (frames, channels) each, up to the first fault
     faults: list[str]  # why not all could be decoded
+    tracks: int = 1  # of sound; the first is decoded
+    full_scale: float = 1.0  # the largest value of the format
+
+
+_FULL_SCALES = dict.fromkeys(["ULAW", "pcm_mulaw"], 32124 / 32768)
+_FULL_SCALES |= dict.fromkeys(["ALAW", "pcm_alaw"], 32256 / 32768)
+"""By libsndfile's or ffmpeg's name of an encoding, if it is not about 1."""
 
 
 @contextmanager
@@ -86,6 +95,17 @@ def undecodable(path: Path, reason: str) -> DataError:
 
 # --- ffmpeg -------------------------------------------------------------------------------------------------
 
+_DEMUXERS = (
+    "aa,aac,aax,ac3,act,adx,aiff,amr,amrnb,amrwb,ape,asf,ast,au,avi,bfstm,brstm,caf,"
+    "codec2,dsf,dts,dtshd,eac3,epaf,flac,flv,g722,g723_1,g726,g729,gsm,hca,hcom,iff,"
+    "ilbc,ircam,loas,lvf,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,nistsphere,nut,ogg,"
+    "oma,paf,pvf,qcp,rm,sbc,sds,shn,sln,sol,sox,swf,tak,truehd,tta,voc,vqf,w64,wav,"
+    "wsd,wtv,wv,xwma"
+)
+"""ffmpeg's names of formats that hold sound. Others, as playlists, make it read other files or addresses."""
+
+_INPUT = ["-format_whitelist", _DEMUXERS, "-i"]
+
 _RAW = {"aac", "ac3", "amr", "amrnb", "amrwb", "eac3", "g722", "gsm", "mp3"}  # without a header of their own
 
 
@@ -100,34 +120,50 @@ class _Probe(NamedTuple):
     score: int  # how sure it is of the format: 100 at most
     seconds: float | None  # of the sound, if stated
     others: set[str]  # decoders of other streams
+    tracks: int  # of sound
+    codec: str  # of the first
 
 
 def _probe(path: Path) -> _Probe:
     """What ffprobe tells of a file; DataError if it does not know it, or finds no sound."""
     entries = "stream=codec_type,codec_name,duration:format=format_name,duration,probe_score"
-    command = ["ffprobe", "-v", "error", "-show_entries", entries, "-of", "json", f"file:{path.absolute()}"]
+    command = [
+        "ffprobe",
+        "-v",
+        "error",
+        "-show_entries",
+        entries,
+        "-of",
+        "json",
+        *_INPUT,
+        f"file:{path.absolute()}",
+    ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"ffprobe ended with status {done.returncode}"]
-        raise undecodable(path, _LINE.sub(r"\2", lines[0]).removeprefix(f"file:{path.absolute()}: "))
+        reason = _LINE.sub(r"\2", lines[0]).removeprefix(f"file:{path.absolute()}: ")
+        is_other = "not on whitelist" in reason
+        raise undecodable(path, "it is of a format that holds no sound itself" if is_other else reason)
     told = parse_json(done.stdout)
     streams, whole = told["streams"], told["format"]
-    sound = next((stream for stream in streams if stream["codec_type"] == "audio"), None)
-    if sound is None:
+    tracks = [stream for stream in streams if stream["codec_type"] == "audio"]
+    if not tracks:
         raise undecodable(path, "it holds no sound")
+    sound = tracks[0]
     # The file is as long as its longest stream.
     seconds = sound.get("duration") or (whole.get("duration") if len(streams) == 1 else None)
     stated = None if seconds is None or whole["format_name"] in _RAW else float(seconds)
     others = {stream.get("codec_name", "") for stream in streams} - {sound.get("codec_name")}
-    return _Probe(whole["format_name"], whole["probe_score"], stated, others)
+    form, score = whole["format_name"], whole["probe_score"]
+    return _Probe(form, score, stated, others, len(tracks), sound.get("codec_name", ""))
 
 
 @contextmanager
 def _with_ffmpeg(path: Path, probe: _Probe) -> Iterator[Source]:
     """Decode in a process that writes an au file of 32-bit floats into a pipe."""
     # With "file:" ffmpeg does not read a name as an option or a URL.
-    command = ["ffmpeg", "-nostdin", "-v", "repeat+error", "-err_detect", "crccheck+bitstream+buffer+explode"]
-    command += ["-i", f"file:{path.absolute()}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
+    command = ["ffmpeg", "-nostdin", "-v", "repeat+error", "-err_detect", "crccheck+bitstream+explode"]
+    command += [*_INPUT, f"file:{path.absolute()}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
     with (
         tempfile.TemporaryFile() as messages,
         subprocess.Popen(
@@ -149,8 +185,10 @@ def _with_ffmpeg(path: Path, probe: _Probe) -> Iterator[Source]:
                 yield np.frombuffer(data, ">f4", frames * channels).astype(np.float32).reshape(-1, channels)
             faults.extend(_faults(path, probe, process, messages))
 
+        form = "MP3" if probe.form == "mp3" else probe.form  # as libsndfile calls it
         stated = None if probe.seconds is None else probe.seconds * rate
-        yield Source(probe.form, rate, channels, stated, None, blocks(process.stdout), faults)
+        scale = _FULL_SCALES.get(probe.codec, 1.0)
+        yield Source(form, rate, channels, stated, None, blocks(process.stdout), faults, probe.tracks, scale)
 
 
 def _faults(path: Path, probe: _Probe, process: subprocess.Popen, messages: BinaryIO) -> list[str]:
@@ -207,7 +245,14 @@ def _open(file: BinaryIO) -> tuple[_Stream, float | None]:
     file.seek(0)
     total = int.from_bytes(head[21:], "big") & (1 << 36) - 1 if head[:4] == b"fLaC" else 0
     with _SilentDecoder():
-        stream = _Stream(_FlacOfAnyLength(file) if total else file.fileno(), closefd=False)
+        try:
+            stream = _Stream(_FlacOfAnyLength(file) if total else file.fileno(), closefd=False)
+            again = mp3.with_length(Content(file)) if stream.format == "MP3" else None
+        except soundfile.LibsndfileError:
+            again = mp3.with_length(Content(file))
+            if again is None:
+                raise
+        stream = _Stream(again) if again else stream
     if total or stream.format == "MP3" or stream.frames >= 2**62:
         return stream, total or None
     return stream, stream.frames
@@ -223,11 +268,13 @@ def _with_libsndfile(stream: _Stream, stated: float | None) -> Iterator[Source]:
         while frames < stream.frames:
             limit = int(stated) if stated and frames < stated else stream.frames
             try:
-                with _SilentDecoder() if stream.format == "MP3" else nullcontext():
-                    step = stream.read(min(BLOCK // 16, limit - frames), dtype="float32", always_2d=True)
+                with _SilentDecoder() if stream.subtype.startswith("MPEG") else nullcontext():
+                    step = np.full((min(BLOCK // 16, limit - frames), stream.channels), np.nan, np.float32)
+                    step = stream.read(out=step)
             except soundfile.LibsndfileError as error:
                 if not stated or frames < stated:  # what follows may be a tag
-                    faults.append(error.error_string)  # what could be decoded of this step is lost
+                    faults.append(error.error_string)
+                    yield step[: np.argmax(np.isnan(step[:, 0]))]  # what could be decoded before
                 return
             if not len(step):
                 return
@@ -239,8 +286,11 @@ def _with_libsndfile(stream: _Stream, stated: float | None) -> Iterator[Source]:
             yield np.concatenate(group)
 
     width = _WIDTHS.get(stream.subtype, 0) * stream.channels or None
+    scale = _FULL_SCALES.get(stream.subtype, 1.0)
     with stream:
-        yield Source(stream.format, stream.samplerate, stream.channels, stated, width, blocks(), faults)
+        yield Source(
+            stream.format, stream.samplerate, stream.channels, stated, width, blocks(), faults, 1, scale
+        )
 
 
 class _SilentDecoder:

@@ -161,9 +161,12 @@ def decode(
 
 
 def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Decoded]:
-    """Properties of the recording for the manifest, and its sound; again while path, size and time agree."""
-    state = recording.path.stat()
-    identity = (package_version(), recording.path.absolute(), state.st_size, state.st_mtime_ns)
+    """Properties of the recording for the manifest, and its sound; again while it is the same file.
+
+    A copy that keeps the time (cp -p, rsync -t) is another file, or was changed at another time.
+    """
+    s = recording.path.stat()
+    identity = package_version(), recording.path.absolute(), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino
     key = hashlib.sha256("\0".join(map(str, identity)).encode(errors="surrogateescape"))
     properties_path = work / f"{key.hexdigest()[:32]}.json"  # written last
     path = properties_path.with_suffix(".npy")
@@ -179,8 +182,8 @@ def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Decoded]
         "clipped": sound.clipped,
         "sha256": digest,
     }
-    if doubts := audio.doubts(sound):
-        properties["doubts"] = doubts
+    if sound.doubts:
+        properties["doubts"] = sound.doubts
     samples = np.clip(np.rint(sound.samples * 32768), -32768, 32767)
     write_npy(path, samples.shape, [samples], "<i2", durable=False)
     write_text(properties_path, json.dumps(properties), durable=False)

@@ -162,9 +162,19 @@ def floats(*channels: np.ndarray) -> np.ndarray:
 
 voice = tone(0.5, 16000, level=0.4)
 other = tone(0.5, 16000, hertz=1234, level=0.4)
+hum = 0.3 * np.sin(2 * np.pi * 50 * np.arange(len(voice)) / 16000)
+
+
+def partly_opposite(part: float) -> np.ndarray:
+    """Two channels that are opposite in the last part of 8 s."""
+    long = tone(8, 16000, level=0.4)
+    return floats(long, np.where(np.arange(len(long)) < (1 - part) * len(long), long, -long))
+
+
 hiss = 0.004 * np.random.default_rng(0).standard_normal(len(voice))
 
 
+@pytest.mark.filterwarnings("error")  # no warnings of NumPy
 @pytest.mark.parametrize(
     "sound, subtype, doubt",
     [
@@ -175,7 +185,10 @@ hiss = 0.004 * np.random.default_rng(0).standard_normal(len(voice))
         ),
         (floats(voice, other) * 2**23, "DOUBLE", "clipping: * divide them by 8,388,608."),
         (voice * 2**31, "DOUBLE", "clipping: * divide them by 2,147,483,648."),
-        (voice * 100, "FLOAT", "clipping: * divide them by 128."),
+        (voice * 100, "FLOAT", "clipping: * its values are from -40 to 40, * -1 to 1; convert them."),
+        (voice * 300 + 128, "FLOAT", "clipping: * are from 8 to 248, *"),
+        (voice * 80_000 + 32768, "FLOAT", "clipping: * are from 768 to 6.477e+04, *"),
+        (voice * 1e30, "FLOAT", "clipping: * are from -4e+29 to 4e+29, *"),
         (
             voice * 10,
             "FLOAT",
@@ -184,33 +197,45 @@ hiss = 0.004 * np.random.default_rng(0).standard_normal(len(voice))
         (np.clip(voice * 10, -1, 1), "PCM_16", "clipping: * too loud; get it at a lower level."),
         (np.clip(voice * 10, -1, 1), "PCM_U8", "clipping: * too loud; get it at a lower level."),
         (hiss * 80, "FLOAT", ""),  # 0.2 % beyond full scale
+        (np.clip(voice * 10, -1, 1), "ALAW", "clipping: * too loud; get it at a lower level."),
+        (np.clip(voice * 10, -1, 1), "ULAW", "clipping: * too loud; get it at a lower level."),
+        (floats(np.clip(voice * 10, -1, 1), voice), "PCM_16", "clipping: *"),
         (floats(voice, -voice), "FLOAT", "channels: its 2 channels cancel * 100 dB below *pan=mono*"),
-        (floats(voice, -voice + 2 * hiss), "PCM_16", "channels: * 37 dB below *"),
+        (floats(voice + 0.3, 0.3 - voice), "PCM_16", "channels: * in 100 % of the time: *"),
+        (floats(voice / 4 + hum, hum - voice / 4), "PCM_16", "channels: * in 100 % of the time: *"),
+        (partly_opposite(0.5), "PCM_16", "channels: * in 50 % of the time: *"),
+        (partly_opposite(0.875), "PCM_16", "channels: * in 88 % of the time: *"),
+        (partly_opposite(0.125), "PCM_16", "channels: * in 12 % of the time: *"),
+        (floats(voice, -voice + 2 * hiss), "PCM_16", "channels: * 38 dB below *"),
         (floats(voice, -voice, *[hiss] * 4), "PCM_24", "channels: its 6 channels cancel *"),
         (floats(voice, other), "PCM_16", ""),
         (floats(voice, 0 * voice), "PCM_16", ""),
         (floats(*[0 * voice] * 5, voice), "PCM_16", ""),
         (floats(*[0 * voice] * 15, voice), "PCM_16", ""),
         (floats(voice, voice), "PCM_16", ""),
-        (voice / 65536, "PCM_32", "level: it is nearly silent, with a peak at -104 dBFS, * volume=104dB *"),
-        (voice / 256, "PCM_32", "level: it is nearly silent, with a peak at -56 dBFS, *"),
+        (voice / 65536, "PCM_32", "level: it is nearly silent, at -104 dBFS, * volume=104dB *"),
+        (voice / 256, "PCM_32", "level: it is nearly silent, at -56 dBFS, *"),
         (0 * voice, "PCM_16", "level: it is silent; *"),
         (voice / 32, "PCM_16", ""),
+        (voice / 4096 + 0.05, "PCM_24", "level: * -80 dBFS around +0.050, *highpass=f=20,volume=80dB *"),
+        (np.where(np.arange(len(voice)) == 99, 0.5, voice / 4096), "PCM_24", "level: * at -80 dBFS, *"),
+        (np.full(len(voice), 0.05), "PCM_16", "level: it is silent*"),
+        (voice * (np.arange(len(voice)) % 4000 < 100), "PCM_16", ""),
     ],
 )
 def test_says_what_is_doubtful_about_a_sound(tmp_path, capsys, sound, subtype, doubt):
     path = tmp_path / "a.wav"
     soundfile.write(path, sound, 16000, subtype=subtype)
     read = audio.read(path)
-    found = [f"{kind}: {text}" for kind, text in audio.doubts(read).items()]
+    found = [f"{kind}: {text}" for kind, text in read.doubts.items()]
     assert len(found) == (doubt != "") and all(fnmatch.fnmatchcase(text, doubt) for text in found), found
-    told = "".join(f"{path}: {text}\n" for text in audio.doubts(read).values())
+    told = "".join(f"{path}: {text}\n" for text in read.doubts.values())
     assert capsys.readouterr().err == told
 
 
 def test_sound_that_was_cut_off_before_its_rate_is_converted(tmp_path, capsys):
     soundfile.write(tmp_path / "a.flac", np.clip(tone(0.5, 44100, level=4), -1, 1), 44100)
-    assert audio.read(tmp_path / "a.flac").peak > 1  # by the filter
+    assert audio.read(tmp_path / "a.flac").clipped  # by the filter
     assert "clipped: it was recorded or exported too loud" in capsys.readouterr().err
 
 

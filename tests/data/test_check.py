@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from samplernn_theano.data import check, duplicates
-from samplernn_theano.data.clip_statistics import ClipStatistics, cut_off
+from samplernn_theano.data.clip_statistics import ClipStatistics
 from samplernn_theano.data.dataset import SPLITS
+from samplernn_theano.data.doubts import cut_off
 from samplernn_theano.errors import DataError, OutputError
 
 LENGTH = 8000  # samples in a clip: half a second
