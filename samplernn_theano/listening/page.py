@@ -19,11 +19,13 @@ from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.listening.links import LINKS, new_links, write_private
 from samplernn_theano.listening.responses import FORMAT, PAGE, read_test
 from samplernn_theano.listening.stimuli import Clip, Stimuli, choose
+from samplernn_theano.listening.store import MEMORY
 from samplernn_theano.utils.files import atomic_folder, clear_abandoned, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import escape_control_characters, parse_json
 
 FILES = {"index.html", "test.json", "key.json", "sounds", LINKS}  # contents of the folder
+FILES |= {f"{MEMORY}{end}" for end in ("", "-shm", "-wal")}  # of a server that has ended without votes
 
 
 class Result(NamedTuple):

@@ -154,6 +154,7 @@ def test_a_test_is_replaced_only_with_overwrite_and_never_with_its_votes(tmp_pat
     first = page.make(systems, out).test["id"]
     with pytest.raises(OutputError, match="--overwrite"):
         page.make(systems, out, seed=1)
+    (out / "server.sqlite").touch()
     assert page.make(systems, out, seed=1, overwrite=True).test["id"] != first
     assert len(list((out / "sounds").iterdir())) == 6
     assert {p.name for p in tmp_path.iterdir()} == {"brass", "pipes", "test"}

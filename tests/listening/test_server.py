@@ -255,6 +255,14 @@ def test_when_a_link_was_first_opened_is_noted(folder):
     assert all(rest == " opening the page, whose sounds last 30 s" for _, rest in found)
 
 
+def test_a_link_whose_votes_could_not_be_stored_shows_no_page(folder):
+    (folder / "links.txt").write_text("?token=00aa\n")
+    with serving(folder) as port:
+        (folder / "server.sqlite").write_bytes(b"no database" * 100)
+        status, _, body = ask(port, "GET", "/?token=00aa")
+        assert status == 500 and "server.sqlite is damaged" in json.loads(body)["message"]
+
+
 def test_who_has_the_page_open_may_vote_when_new_results_are_begun(folder):
     with serving(folder) as port:
         token = drawn(port)
