@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.checkpoints import npz
-from samplernn_theano.checkpoints.load import FEEDER, LoadedModel, read_checked
+from samplernn_theano.checkpoints.load import FEEDER, LoadedModel, caveats, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples, write_log
 from samplernn_theano.config.hyperparameters import to_store
@@ -85,7 +85,7 @@ def write_checkpoint(source: Path, out: Path, settings: Sequence[str], which_set
         raise OutputError(f"{model.path} is a checkpoint already; copy the file.")
     progress = _progress_of_file(model.path)
     npz.save(out, _checkpoint(model, progress, _settings(model, source, which_set)))
-    return f"Wrote the checkpoint {out} from {model.path}. {NOT_SAVED}{_assumed(model)}"
+    return f"Wrote the checkpoint {out} from {model.path}. {NOT_SAVED}{caveats(model)}"
 
 
 def write_run(
@@ -131,7 +131,7 @@ def write_run(
     which = f"the best is {best[1]}" if best else "none is the best: all validation costs are NaN or infinite"
     return (
         f"Wrote the run {out}: {len(evaluated)} evaluations, {len(scored)} with parameters; it resumes from "
-        f"iteration {last.progress['iteration']}, {which}. {NOT_SAVED}{_assumed(model)}"
+        f"iteration {last.progress['iteration']}, {which}. {NOT_SAVED}{caveats(model)}"
     )
 
 
@@ -207,11 +207,3 @@ def _progress_of_file(path: Path) -> Progress:
         last_monitor_seconds=3600 * name.hours,
         minibatch=name.train,
     )
-
-
-def _assumed(model: LoadedModel) -> str:
-    remedy = "assumed as in the authors' best model, give others with --set."
-    text = f" {model.of_fork[:1].upper()}{model.of_fork[1:]} is none of the original's." * bool(model.of_fork)
-    if model.left_out:
-        text += f" Left out, because they are no arrays: {', '.join(model.left_out)}."
-    return text + f" Unknown hyper-parameters: {', '.join(model.assumed)}; {remedy}" * bool(model.assumed)

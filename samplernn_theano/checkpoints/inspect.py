@@ -108,9 +108,10 @@ def _command_line(path: Path, argv: Sequence[str]) -> list[str]:
         return lines
     family = families[stem]
     try:
-        hp, which_set = read_argv(argv, family, "It")
+        hp, which_set = read_argv(argv, family, "It", unknown := list[str]())
     except CheckpointError as error:
         return [*lines, f"  {error}"]
+    lines += [f"  {flag} is not a flag of the original." for flag in unknown]
     argv = unabbreviated(type(hp), argv)
     given = [f"{own.name} {getattr(hp, own.name)}" for own in fields(hp) if _is_given(own, argv)]
     return [*lines, f"  {family} on the data set {which_set}: {', '.join(given)}"]

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,8 @@ from samplernn_theano.original import pickles, results_folder
 from samplernn_theano.original.infer_hyperparameters import infer
 from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.utils.file_kinds import is_zip
+from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import escape_control_characters
 
 FEEDER = ("normalisation", "rate")  # hyper-parameters that forks of the original change in its feeder
 
@@ -48,7 +49,8 @@ def find(path: str | Path) -> Path:
     for candidate in (run.best, run.last):
         if candidate.exists():
             return candidate
-    if named := results_folder.checkpoints(ResultTree(path)):
+    results_folder.check_names(tree := ResultTree(path))
+    if named := results_folder.checkpoints(tree):
         if best := best_of(named, lambda pair: pair[0].valid):
             return best[1]
         raise CheckpointError(
@@ -96,7 +98,7 @@ def build(model: LoadedModel) -> Graph:
 def _read_ours(path: Path, settings: Sequence[str]) -> LoadedModel:
     checkpoint = npz.load(path)
     given, known = read_settings(type(checkpoint.hp), settings), checkpoint.settings
-    hp, of_fork = replace(checkpoint.hp, **given), str(known.get("of_fork", ""))
+    hp, of_fork = replace(checkpoint.hp, **given), escape_control_characters(known.get("of_fork") or "")
     stored = known.get("assumed")  # when it was converted
     names = stored if isinstance(stored, list) else []
     assumed = [own.name for own in fields(hp) if own.name in names and own.name not in given]
@@ -106,18 +108,21 @@ def _read_ours(path: Path, settings: Sequence[str]) -> LoadedModel:
 def _read_original(path: Path, settings: Sequence[str]) -> LoadedModel:
     parameters, left_out = _arrays(path)
     tree = ResultTree(path.resolve().parent.parent)
-    if path.resolve().parent == tree.params and (found := _stored_hyperparameters(tree)):
+    is_in_tree = path.resolve().parent == tree.params
+    of_fork = results_folder.of_fork(tree) if is_in_tree else ""
+    if is_in_tree and (found := _stored_hyperparameters(tree)):
         source = "args.pkl" if tree.args.exists() else "the folder's name"
-        given, rate = read_settings(type(found), settings), results_folder.stated_rate(tree)
-        known: dict[str, Any] = {"rate": rate} if rate != found.rate else {}
-        of_fork = results_folder.of_fork(tree)
-        assumed = [name for name in FEEDER if of_fork and name not in known | given]
-        hp = replace(found, **known | given)
+        known, unknown = {own.name: getattr(found, own.name) for own in fields(found)}, FEEDER * bool(of_fork)
+        family: type[HyperParameters] = type(found)
     else:
-        inferred, source, of_fork = infer(parameters), "names and shapes", ""
-        given = read_settings(FAMILIES[inferred.family], settings)
-        assumed = [name for name in (*inferred.unknown, *FEEDER) if name not in given]
-        hp = FAMILIES[inferred.family](**inferred.known | given)
+        inferred, source = infer(parameters), "names and shapes"
+        known, unknown = dict(inferred.known), (*inferred.unknown, *FEEDER)
+        family = FAMILIES[inferred.family]
+    given = read_settings(family, settings)
+    if is_in_tree and "rate" not in given and (rate := results_folder.stated_rate(tree)) != SAMPLE_RATE:
+        given["rate"] = rate
+    assumed = [name for name in unknown if name not in given]
+    hp = family(**known | given)
     return LoadedModel(path, hp, parameters, source, assumed, of_fork=of_fork, left_out=left_out)
 
 
@@ -125,11 +130,12 @@ def _arrays(path: Path) -> tuple[dict[str, NDArray], list[str]]:
     """The arrays in a file of the original, and the names of its other entries."""
     content = pickles.read(path)
     if not isinstance(content, dict):
-        kind = "a list" if isinstance(content, list | tuple) else "a single value"
+        kind = f"a {type(content).__name__}" if isinstance(content, list | tuple) else "a single value"
         raise CheckpointError(
             f"{path} is not a file of parameters: it holds {kind}, not a dictionary of arrays by name."
         )
-    arrays = {k: np.asarray(v, np.float32) for k, v in content.items() if isinstance(v, np.ndarray)}
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is refused
+        arrays = {k: np.asarray(v, np.float32) for k, v in content.items() if isinstance(v, np.ndarray)}
     if not content:
         raise CheckpointError(f"{path} holds no parameters.")
     if not arrays:
@@ -139,7 +145,7 @@ def _arrays(path: Path) -> tuple[dict[str, NDArray], list[str]]:
         raise CheckpointError(
             f"{path} is not a file of parameters: it is not a dictionary of arrays ({entries}); store arrays."
         )
-    return arrays, [name for name in content if name not in arrays]
+    return arrays, [escape_control_characters(name) for name in content if name not in arrays]
 
 
 def _stored_hyperparameters(tree: ResultTree) -> HyperParameters | None:
@@ -150,6 +156,15 @@ def _stored_hyperparameters(tree: ResultTree) -> HyperParameters | None:
         if tree.args.exists():
             raise
         return None
+
+
+def caveats(model: LoadedModel) -> str:
+    """What is to be known of a file made of a model: of a fork, entries left out, what was assumed."""
+    remedy = "assumed as in the authors' best model, give others with --set."
+    text = f" {model.of_fork[:1].upper()}{model.of_fork[1:]} is none of the original's." * bool(model.of_fork)
+    if model.left_out:
+        text += f" Left out, because they are no arrays: {', '.join(model.left_out)}."
+    return text + f" Unknown hyper-parameters: {', '.join(model.assumed)}; {remedy}" * bool(model.assumed)
 
 
 def read_checked(

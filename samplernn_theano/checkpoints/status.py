@@ -87,12 +87,14 @@ def _ours(run: Run) -> RunStatus:
     progress, schedule = header.get("progress", {}), settings.get("schedule")
     options = {**settings, "learning_rate": stored_schedule(settings).get("learning_rate")}
     shown = ["data", "learning_rate", "seed", "backend"] + ["ip_weight"] * bool(settings.get("ip_weight"))
+    if settings.get("of_fork"):
+        options["fork"] = f"{settings['of_fork']} is none of the original's"
     return RunStatus(
         folder=run.folder,
         state=_state(run, log),
         family=settings.get("family"),
         hp=_hyperparameters(settings),
-        options={name: options[name] for name in shown if options.get(name) is not None},
+        options={name: options[name] for name in [*shown, "fork"] if options.get(name) is not None},
         n_parameters=next((r["parameters"] for r in reversed(log) if "parameters" in r), None),
         schedule=None if schedule is None else Schedule(**_known(Schedule, schedule)),
         checkpoint_progress=progress if "iteration" in progress else None,
@@ -137,13 +139,14 @@ def _state(run: Run, log: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _original(tree: ResultTree) -> RunStatus:
-    family, hp, options = None, None, {}
+    family, hp = None, None
+    options: dict[str, Any] = {}
     try:
-        family = results_folder.family_of(tree)
-        found = results_folder.settings(tree)
-        hp, options = found.hp, {"data": found.which_set, "learning_rate": found.learning_rate}
         if of_fork := results_folder.of_fork(tree):
             options["fork"] = f"{of_fork} is none of the original's"
+        family = results_folder.family_of(tree)
+        found = results_folder.settings(tree)
+        hp, options = found.hp, {"data": found.which_set, "learning_rate": found.learning_rate, **options}
     except CheckpointError:
         pass  # without args.pkl, in a folder with another name: only the log is known
     files = results_folder.checkpoints(tree)

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from samplernn_theano.checkpoints import load
-from samplernn_theano.checkpoints.load import LoadedModel, read_checked
+from samplernn_theano.checkpoints.load import FEEDER, LoadedModel, caveats, read_checked
 from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples, read_log
 from samplernn_theano.config.hyperparameters import Quantised
 from samplernn_theano.config.schedule import original_learning_rate, stored_schedule
@@ -30,9 +31,12 @@ def write_parameters(source: Path, out: Path, settings: Sequence[str]) -> str:
     model = read_checked(source, settings)
     if model.checkpoint is None:
         raise OutputError(f"{model.path} is a file of the original already; copy the file.")
-    _argv(model, "MUSIC", None, "")  # raises if the original has no such model
+    _argv(model, "MUSIC", "-", "")  # raises if the original has no such model
     pickles.write(out, {name: np.asarray(value, np.float32) for name, value in model.parameters.items()})
-    return f"Wrote the parameters of {model.path} to {out}, in the original's format. {NOT_STORED}"
+    return (
+        f"Wrote the parameters of {model.path} to {out}, in the original's format. {NOT_STORED}"
+        f"{caveats(model)}{_not_stated(model)}"
+    )
 
 
 def write_tree(
@@ -58,6 +62,12 @@ def write_tree(
     with atomic_folder(target, out.resolve(), overwrite) as folder:
         tree = ResultTree(folder)
         results_folder.create(tree, argv, model_settings.text(tree.folder, argv, original, schedule, shapes))
+        unlike = model.assumed or _not_stated(model)
+        if model.of_fork and unlike and not results_folder.of_fork(tree):
+            raise CheckpointError(
+                f"{source} is of a fork, for {model.of_fork} is none of the original's; a results folder "
+                "would pass for the original's. Convert its checkpoints to files: OUT.pkl."
+            )
         written: set[int] = set()
         # Those of evaluations first; the last one may be from another iteration.
         found = sorted(run.last.parent.glob("[!.]*.npz"), key=lambda p: [p == run.last, p == run.best, p])
@@ -79,7 +89,7 @@ def write_tree(
         copy_samples(run.samples, tree.samples, lambda i, n: tags.sample_name(*names[i], n), names.keys())
     return (
         f"Wrote the results folder {target}: {len(evaluations)} evaluations, {len(written)} with parameters. "
-        f"{NOT_STORED}"
+        f"{NOT_STORED}{caveats(model)}{_not_stated(model, but='rate')}"
     )
 
 
@@ -105,6 +115,13 @@ def _which_set(source: Path, settings: Mapping[str, Any]) -> str:
         ) from None
 
 
+def _not_stated(model: LoadedModel, but: str = "") -> str:
+    """What the original's files do not state of a model of a fork; `but` is stated."""
+    feeder = [own for own in fields(model.hp) if own.name in FEEDER and own.name != but]
+    other = [f"{own.name}={value}" for own in feeder if (value := getattr(model.hp, own.name)) != own.default]
+    return f" Not stated there, so to be given with --set: {', '.join(other)}." if other else ""
+
+
 def _argv(model: LoadedModel, which_set: str, exp: str | None, unnamed: str) -> list[str]:
     """The original's command line: the stored one if it is equivalent, else a new one.
 
@@ -112,6 +129,9 @@ def _argv(model: LoadedModel, which_set: str, exp: str | None, unnamed: str) -> 
     """
     hp, known = model.hp, model.checkpoint.settings if model.checkpoint else {}
     stored = known.get("original_argv")
+    if model.of_fork:  # whose feeder is in its script
+        feeder: Any = {own.name: own.default for own in fields(hp) if own.name in FEEDER}
+        hp = replace(hp, **feeder)
     if stored and exp in (None, experiment(stored)):
         with suppress(CheckpointError):
             if tags.read_argv(stored, hp.family, "") == (hp, which_set):
@@ -119,6 +139,7 @@ def _argv(model: LoadedModel, which_set: str, exp: str | None, unnamed: str) -> 
     try:
         if isinstance(hp, Quantised) and hp.q_type == "a-law":
             raise HyperParameterError("The original cannot compute --q_type a-law; choose linear or mu-law.")
-        return tags.original_argv(hp, which_set, exp or known.get("exp") or unnamed)
+        script, *flags = tags.original_argv(hp, which_set, exp or known.get("exp") or unnamed)
+        return [stored[0] if stored and model.of_fork else script, *flags]
     except HyperParameterError as error:
         raise HyperParameterError(f"{model.path} cannot be converted: {error}") from error

@@ -64,8 +64,8 @@ def from_original_argv[H: Common](
 ) -> tuple[H, str]:
     """Hyper-parameters and data set (`--which_set`) of a command line, with or without the script's path.
 
-    Flags may be abbreviated, and truth values too, as the original's parser accepts them. Those of a fork's
-    script are refused, or appended to `unknown`.
+    Flags may be abbreviated, and truth values too, as the original's parser accepts them. Foreign ones are
+    refused, or appended to `unknown`.
     """
     parser = _parser(family, _beginning_of_true_or_false)
     parser.add_argument("--exp")
@@ -79,7 +79,8 @@ def from_original_argv[H: Common](
     else:
         known, others = parser.parse_known_args(arguments)
         given = vars(known)
-        unknown += [word.partition("=")[0] for word in others if word.startswith("--")]
+        flags = [word.partition("=")[0] for word in others if word.startswith("--")]
+        unknown += flags or others[:1]
     names = [own.name for own in fields(family)]
     return family(**{n: given[n] for n in names if given.get(n) is not None}), given["which_set"]
 

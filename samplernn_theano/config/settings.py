@@ -67,6 +67,7 @@ STORED: dict[str, type | tuple[type, ...]] = {
     **{"family": str, "hyperparameters": dict, "schedule": dict, "data": str, "data_sha256": dict},
     **{"exp": str, "which_set": str, "original_layout": bool, "versions": dict, "command": str},
     **{"git_revision": str, "devices": str, "learning_rate": (int, float)},
+    **{"of_fork": str, "assumed": list, "original_argv": list, "converted_from": str},
 }
 """Types of the entries of a run's settings; an entry that is null is missing."""
 
@@ -79,10 +80,21 @@ def check_stored(settings: Any) -> dict[str, Any]:
         value = settings.get(name)
         if value is not None and not isinstance(value, kind):
             raise HyperParameterError(f"{name} is {reprlib.repr(value)}.")
+        texts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
+        if not all(_is_text(text) for text in texts):
+            raise HyperParameterError(f"{name} is {reprlib.repr(value)}.")
     stored_options(settings)
     schedule = stored_schedule(settings)
     Schedule(**{own.name: schedule[own.name] for own in fields(Schedule) if own.name in schedule})
     return settings
+
+
+def _is_text(value: Any) -> bool:
+    """True if a value is a text that could have come from a command line or from the name of a file."""
+    try:
+        return b"\0" not in value.encode("utf-8", "surrogateescape")
+    except (AttributeError, UnicodeEncodeError):
+        return False
 
 
 def read_json(path: Path) -> dict[str, Any]:

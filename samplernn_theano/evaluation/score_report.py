@@ -23,7 +23,9 @@ WIDEST_NAME = 36  # in the table, in characters
 
 def describe_model(model: "LoadedModel") -> str:
     """Describe the file, the family and the source of the hyper-parameters."""
-    text = f"{model.path}: {model.hp.family}, hyper-parameters of {model.source}"
+    text = (
+        f"{escape_control_characters(str(model.path))}: {model.hp.family}, hyper-parameters of {model.source}"
+    )
     if model.left_out:
         text += f"\n  left out, because they are no arrays: {', '.join(model.left_out)}"
     if model.of_fork:

@@ -10,6 +10,7 @@ results_2t/TAG/best/               always empty
 TAG is made of the command line; see `samplernn_theano.original.tags`.
 """
 
+import filecmp
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from samplernn_theano.original import pickles, tags
 from samplernn_theano.original.tags import RESULTS, ParamsName, Settings
 from samplernn_theano.utils.files import write_error_message, write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import escape_control_characters
 
 LOWEST_VALID, TEST_OF_LOWEST, TEST = "lowest valid cost", "correponding test cost", "test NLL (bits)"  # sic
 LOG_KEYS = {
@@ -82,44 +84,80 @@ def family_of(tree: ResultTree) -> str:
     raise CheckpointError(f"The family of {tree.folder} is unknown; move it into a folder named {known}.")
 
 
-def settings(tree: ResultTree) -> Settings:
-    """The settings of the run, from args.pkl, or from the folder's name if that is missing."""
+def settings(tree: ResultTree, unknown: list[str] | None = None) -> Settings:
+    """The settings of the run, from args.pkl, or from the folder's name if that is missing.
+
+    Flags of a fork are appended to `unknown`.
+    """
     family, name = family_of(tree), tree.folder.resolve().name
     if not tree.args.exists():
         return tags.from_tag(name, family)
-    hp, which_set = tags.read_argv(_read_args(tree), family, str(tree.args))
+    hp, which_set = tags.read_argv(_read_args(tree), family, str(tree.args), unknown)
     return Settings(hp, which_set, tags.learning_rate_of(name, family))
 
 
 def of_fork(tree: ResultTree) -> str:
-    """What shows that a run is one of a fork of the original: its script, its data set; else empty.
+    """What shows that a run is one of a fork of the original: script, set, flags, rate; else empty.
 
-    Our own runs in the original's layout, of data sets of any name, are none.
+    Our own runs in the original's layout have data sets of any name.
     """
-    if tree.model_settings.is_file() and b"PyTensor:" in tree.model_settings.read_bytes()[:10_000]:
-        return ""
     named = re.match(r"(?:.*[-\\])?([^-\\]+\.py)-", tree.folder.resolve().name)
-    argv, unknown, found = [named[1] if named else ""], list[str](), settings(tree)
-    if tree.args.exists():
-        argv = _read_args(tree)
-        tags.read_argv(argv, found.hp.family, str(tree.args), unknown)
+    argv, unknown, sets = [named[1] if named else ""], list[str](), list[str]()
+    try:
+        argv = _read_args(tree) if tree.args.exists() else argv
+        sets = [settings(tree, unknown).which_set]
+    except CheckpointError:
+        if tree.args.exists():
+            raise
     what = [f"the script {script}"] if (script := tags.script_of_fork(argv)) else []
-    what += [f"the data set {found.which_set}"] * (found.which_set not in tags.SETS)
-    return " and ".join(what + [f"the flag {flag}" for flag in unknown])
+    ours = b"PyTensor:" in _model_settings(tree)[:10_000]
+    what += [f"the data set {name or repr(name)}" for name in sets if not ours and name not in tags.SETS]
+    what += [f"the flag {flag}" for flag in unknown]
+    text, rate = _bitrate(tree)
+    what += [f"the rate {text}"] * (rate != SAMPLE_RATE)
+    return escape_control_characters(" and ".join(what))
 
 
 def stated_rate(tree: ResultTree) -> int:
-    """The sample rate in model_settings.txt; the original's without that."""
-    text = tree.model_settings.read_bytes()[:100_000] if tree.model_settings.is_file() else b""
-    found = re.search(rb"\sBITRATE\s+(\d{4,6})\s", text)
-    return int(found[1]) if found else SAMPLE_RATE
+    """The sample rate in model_settings.txt, the original's without that; CheckpointError if it is none."""
+    text, rate = _bitrate(tree)
+    if not 1000 <= rate <= 384_000:
+        raise CheckpointError(
+            f"{tree.model_settings} states the BITRATE {text}, which is no sample rate; give it with --set "
+            "rate=..."
+        )
+    return rate
+
+
+def _bitrate(tree: ResultTree) -> tuple[str, int]:
+    """The sample rate in model_settings.txt as text, and as a whole number of Hz (-1 if it is none)."""
+    found = re.search(rb"^\s*BITRATE[ \t]+(.+?)\s*$", _model_settings(tree), re.MULTILINE)
+    text = found[1].decode("latin1") if found else str(SAMPLE_RATE)
+    whole = re.fullmatch(r"(\d{1,9})(\.0*)?", text)
+    return text, int(whole[1]) if whole else -1
+
+
+def _model_settings(tree: ResultTree) -> bytes:
+    return tree.model_settings.read_bytes()[:100_000] if tree.model_settings.is_file() else b""
 
 
 def checkpoints(tree: ResultTree) -> list[tuple[ParamsName, Path]]:
     """The files of parameters, the earliest first."""
-    named = [(tags.read_params_name(path.name), path) for path in tree.params.glob("*.pkl")]
+    named = [(tags.read_params_name(path.name), path) for path in tree.params.glob("params_e*")]
     known = [(name, path) for name, path in named if name is not None]
     return sorted(known, key=lambda pair: (pair[0], len(pair[1].name), pair[1]))  # a copy after its original
+
+
+def check_names(tree: ResultTree) -> None:
+    """Raise CheckpointError if the parameters of an evaluation have only names that are not read."""
+    read = {(name.epoch, name.iteration) for name, _ in checkpoints(tree)}
+    for path in sorted(tree.params.glob("params_e*")):
+        found = re.match(r"params_e(\d+)_i(\d+)_", path.name)
+        if found and (int(found[1]), int(found[2])) not in read:
+            raise CheckpointError(
+                f"{path} would be left out, for it has not a name of the original's, such as "
+                "params_e0_i40_t0.00_tr5.2051_v5.1320.pkl; rename it, move it away, or name the file to open."
+            )
 
 
 def read_log(tree: ResultTree) -> dict[str, list[Any]]:
@@ -171,15 +209,16 @@ def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
 
     With `count` the number of evaluations is added to `RESUMED` in the log.
 
-    Quirk: the file's name is searched for as params_e<epoch>_i<iteration>*, so iteration 4 also finds 40.
+    Quirk: the file's name is searched for as params_e<epoch>_i<iteration>*, so iteration 4 also finds 40. Not
+    so, here, other kinds of files and equal copies, which the original would take for further evaluations.
     Quirk: if several files are found for an evaluation, the newest is used, and yet that evaluation is
     dropped: the parameters are then newer than the log and the position in the data.
     """
     log = _stored_log(tree)
+    check_names(tree)
     left, path = len(log["iter"]), None
     while left and path is None:
-        pattern = f"params_e{log['epoch'][left - 1]}_i{log['iter'][left - 1]}*"
-        files = sorted(tree.params.glob(pattern))
+        files = _without_copies(tree, f"params_e{log['epoch'][left - 1]}_i{log['iter'][left - 1]}*")
         if files:
             path = max(files, key=lambda file: file.stat().st_mtime_ns)
         if len(files) != 1:
@@ -200,6 +239,18 @@ def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
     # Each epoch after the first has an evaluation after its first minibatch.
     first = 1 if epoch == 0 else after["iter"][after["epoch"].index(epoch)]
     return ResumePoint(epoch, iteration, iteration - first + 1, path, after, left < len(log["iter"]))
+
+
+def _without_copies(tree: ResultTree, pattern: str) -> list[Path]:
+    """Files of parameters without equal copies; CheckpointError if a copy is not equal."""
+    found: dict[ParamsName | str, Path] = {}
+    for path in sorted(tree.params.glob(pattern), key=lambda path: (len(path.name), path)):
+        if path.suffix.lower() not in (".pkl", ".pickle"):
+            continue
+        first = found.setdefault(tags.read_params_name(path.name) or path.name, path)
+        if not filecmp.cmp(first, path, shallow=False):
+            raise CheckpointError(f"{path} is another file than {first.name}, no copy; keep only one.")
+    return list(found.values())
 
 
 def apply_resume_point(tree: ResultTree, resume: ResumePoint) -> None:

@@ -37,10 +37,15 @@ def original_argv(hp: HyperParameters, which_set: str, exp: str) -> list[str]:
     if hp.family not in SCRIPTS:
         raise HyperParameterError(f"The original has no {hp.family}; choose {listed(SCRIPTS)}.")
     for own in fields(hp):
-        if own.metadata.get("ours") and getattr(hp, own.name) != own.default:
-            raise HyperParameterError(f"The original has no --{own.name}; leave it out.")
+        if own.metadata.get("ours") and (value := getattr(hp, own.name)) != own.default:
+            raise HyperParameterError(f"The original has no --{own.name} {value}, only {own.default}.")
     if isinstance(hp, Recurrent) and hp.n_rnn > 5:
         raise HyperParameterError(f"The original has 1 to 5 recurrent layers, not --n_rnn {hp.n_rnn}.")
+    for flag, name in (("--exp", exp), ("--which_set", which_set)):
+        if not all("\0" < character <= "\xff" for character in name):
+            raise HyperParameterError(
+                f"The original's files cannot hold the name {name!r}; give another one with {flag}."
+            )
     return [SCRIPTS[hp.family], "--exp", exp, *to_argv(hp), "--which_set", which_set]
 
 
@@ -92,13 +97,19 @@ def read_argv(
 ) -> tuple[HyperParameters, str]:
     """Hyper-parameters and data set of a command line; `source` names it in errors.
 
-    Flags that the original does not have are appended to `unknown` if the script is one of a fork.
+    Flags that none of the original's scripts has are those of a fork; they are appended to `unknown`.
     """
-    others = ([] if unknown is None else unknown) if argv and script_of_fork(argv) else None
+    foreign: list[str] = []
+    known = {f"--{own.name}" for name in SCRIPTS for own in fields(FAMILIES[name])}
     try:
-        return from_original_argv(FAMILIES[family], argv, others)
+        found = from_original_argv(FAMILIES[family], argv, foreign)
+        if argv and not script_of_fork(argv) and not known.isdisjoint(foreign):
+            raise HyperParameterError(f"{min(known & set(foreign))} is a flag of another model.")
     except HyperParameterError as error:
         raise CheckpointError(f"{source} does not fit a {family} model: {error}") from error
+    if unknown is not None:
+        unknown += foreign
+    return found
 
 
 def _split_tag(name: str, family: str) -> tuple[list[str], float | None]:
@@ -146,10 +157,13 @@ def sample_name(*parts: Any) -> str:
 
 
 def read_params_name(name: str) -> ParamsName | None:
-    """The parts of the name of a file of parameters, or of a copy of it; None if it is not such a name."""
-    number, copy = r"(-?\d+\.\d+|-?inf|-?nan)", r"( ?\(\d+\)| - Copy| copy| \(copy\))*"
+    """The parts of the name of a file of parameters, or of a copy of it; None if it is not such a name.
+
+    Systems call copies "... (1).pkl", "... - Kopie.pkl", "..._1.pkl" and the like.
+    """
+    number = r"(-?\d+\.\d+|-?inf|-?nan)"
     costs = rf"tr{number}_v{number}(_best)?"
-    found = re.fullmatch(rf"params_e(\d+)_i(\d+)_t(\d+\.\d\d)_{costs}{copy}\.pkl", name)
+    found = re.fullmatch(rf"params_e(\d+)_i(\d+)_t(\d+\.\d\d)_{costs}[^.]*\.(?i:pkl|pickle)", name)
     if found is None:
         return None
     hours, train, valid = map(float, found.groups()[2:5])

@@ -586,9 +586,15 @@ def test_flags_of_a_fork_are_named(tmp_path, capsys):
     assert model.of_fork == "the script two_tier32k.py and the flag --dropout and the flag --fancy"
     assert main(["show", str(tree.folder)]) == 0
     assert "the script two_tier32k.py and the flag --dropout" in capsys.readouterr().out
-    pickles.write(tree.args, ["two_tier.py", "--dropout", "0.5"])
-    with pytest.raises(CheckpointError, match="unrecognized arguments: --dropout"):
+    pickles.write(tree.args, ["two_tier.py", "--big_frame_size", "8"])
+    with pytest.raises(CheckpointError, match="--big_frame_size is a flag of another model"):
         load.read(tree.folder)
+    own = copied(tmp_path / "own", "two_tier")
+    pickles.write(own.args, [*pickles.read(own.args), "--lr", "0.0005"])
+    model = load.read(own.folder)
+    assert (model.of_fork, model.assumed) == ("the flag --lr", ["normalisation", "rate"])
+    assert main(["inspect", str(own.args)]) == 0
+    assert "--lr is not a flag of the original" in capsys.readouterr().out
 
 
 def test_the_originals_own_runs_and_ours_are_no_forks(tmp_path):
@@ -611,20 +617,70 @@ def test_a_converted_model_of_a_fork_stays_one(tmp_path, capsys):
     convert(tree.folder, tmp_path / "run", ["normalisation=none", "rate=32000"])
     model = load.read(tmp_path / "run")
     assert (model.hp.normalisation, model.hp.rate, model.assumed) == ("none", 32000, [])
-    with pytest.raises(HyperParameterError, match="The original has no --(rate|normalisation)"):
+    assert main(["show", str(tmp_path / "run")]) == 0
+    assert "the script two_tier32k.py is none of the original's" in capsys.readouterr().out
+
+    told = convert(tmp_path / "run", tmp_path / "back")  # as the fork's, which states its rate
+    assert "two_tier32k.py is none" in told and "to be given with --set: normalisation=none" in told
+    back = only_tree(tmp_path / "back")
+    assert back.folder.name == tree.folder.name and pickles.read(back.args) == pickles.read(tree.args)
+    model = load.read(back.folder)
+    assert (model.of_fork, model.hp.rate, model.assumed) == (
+        "the script two_tier32k.py and the rate 32000",
+        32000,
+        ["normalisation"],
+    )
+    told = convert(tmp_path / "a.npz", tmp_path / "a.pkl")
+    assert "two_tier32k.py is none" in told and "Unknown hyper-parameters: rate, normalisation" in told
+    told = convert(tmp_path / "run", tmp_path / "b.pkl")
+    assert "to be given with --set: rate=32000, normalisation=none" in told
+
+
+def test_a_fork_that_would_pass_for_the_original_is_not_written(tmp_path):
+    tree = forked(tmp_path, "models/two_tier/two_tier.py", "my-set")
+    convert(tree.folder, tmp_path / "run", ["normalisation=none", "rate=16000"])
+    with pytest.raises(CheckpointError, match="of a fork, for the data set my-set .* OUT.pkl"):
         convert(tmp_path / "run", tmp_path / "back")
-    convert(tree.folder, tmp_path / "as_original", ["normalisation=min-max", "rate=16000"])
-    convert(tmp_path / "as_original", tmp_path / "back")
-    assert only_tree(tmp_path / "back").folder.name == tree.folder.name
+    assert not (tmp_path / "back").exists()
 
 
-def test_the_rate_in_model_settings_is_taken(tmp_path):
+def test_the_rate_in_model_settings_is_taken(tmp_path, capsys):
     tree = forked(tmp_path)
     text = tree.model_settings.read_text()
     tree.model_settings.write_text(re.sub(r"(BITRATE\s+)16000", r"\g<1>44100", text))
     model = load.read(tree.folder)
     assert (model.hp.rate, model.assumed) == (44100, ["normalisation"])
     assert "44,100 Hz" in score_report.describe_model(model)
+
+    tree.args.unlink()
+    folder = tree.folder.rename(tree.folder.with_name("mine"))
+    model = load.read(folder)
+    assert (model.hp.rate, model.of_fork, model.source) == (44100, "the rate 44100", "names and shapes")
+    assert "rate" not in model.assumed and "normalisation" in model.assumed
+    assert main(["show", str(folder)]) == 0
+    assert "the rate 44100 is none of the original's" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stated", ["32000", "44100.0", "8000", "999", "0000", "999999", "nan", "32k"])
+def test_a_rate_other_than_the_originals_shows_a_fork(tmp_path, stated):
+    tree = copied(tmp_path, "two_tier")
+    text = tree.model_settings.read_text()
+    tree.model_settings.write_text(re.sub(r"(BITRATE\s+)16000", rf"\g<1>{stated}", text))
+    settings = []
+    if stated not in ("32000", "44100.0", "8000"):
+        with pytest.raises(CheckpointError, match=f"model_settings.txt .*BITRATE {stated}, .*--set rate="):
+            load.read(tree.folder)
+        settings = ["rate=22050"]
+    model = load.read(tree.folder, settings)
+    assert (model.of_fork, model.assumed) == (f"the rate {stated}", ["normalisation"])
+    assert model.hp.rate == (22050 if settings else int(float(stated)))
+
+
+def test_what_a_fork_is_called_is_one_line(tmp_path):
+    tree = copied(tmp_path, "two_tier")
+    for name, shown in (("ok\nsamplernn: all is well", r"ok\nsamplernn: all is well"), ("", "''")):
+        pickles.write(tree.args, [*pickles.read(tree.args)[:-1], name])
+        assert load.read(tree.folder).of_fork == f"the data set {shown}"
 
 
 def test_more_than_five_layers(tmp_path):

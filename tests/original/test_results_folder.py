@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from samplernn_theano.checkpoints import load
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import model_settings, pickles, results_folder
@@ -188,6 +189,36 @@ def test_iteration_4_also_finds_40(tmp_path):
     (tree.params / named(0, 4)).unlink()  # then 40 is taken for it
     resume = results_folder.find_resume_point(tree)
     assert (resume.iteration, resume.params.name, resume.backup) == (4, named(0, 40), False)
+
+
+COPIES = " (1)|(1)| - Copy (2)| copy 2| (another copy)| (3rd copy)| - Kopie| (Kopie)| - copie|_1| [1]|~1"
+
+
+@pytest.mark.parametrize("end", [*(f"{copy}.pkl" for copy in COPIES.split("|")), ".PKL", ".pickle"])
+def test_copies_of_any_system_are_read_and_are_no_further_evaluations(tmp_path, end):
+    tree = empty_tree(tmp_path, evaluations((0, 2), (0, 4)), [named(0, 2), named(0, 4)])
+    own = tree.params / named(0, 4)
+    copy = Path(shutil.copy(own, own.with_name(own.stem + end)))
+    resume = results_folder.find_resume_point(tree)
+    assert resume.iteration == 4 and resume.params in (own, copy) and not resume.backup
+    copy.write_text("other")
+    with pytest.raises(CheckpointError, match="is another file than params_e0_i4_.*keep only one"):
+        results_folder.find_resume_point(tree)
+    own.unlink()
+    assert results_folder.checkpoints(tree)[-1] == (read_params_name(own.name), copy)
+    assert load.find(tree.folder) == tree.params / named(0, 2)  # of equal costs the earlier
+
+
+@pytest.mark.parametrize("end", [".part", ".bak", "~", ".1", ".crdownload"])
+def test_other_files_beside_parameters_are_left_out_and_alone_they_are_refused(tmp_path, end):
+    tree = empty_tree(tmp_path, evaluations((0, 2), (0, 4)), [named(0, 2), named(0, 4)])
+    own = tree.params / named(0, 4)
+    shutil.copy(own, f"{own}{end}")
+    assert results_folder.find_resume_point(tree).params == own
+    own.unlink()
+    for read in (results_folder.find_resume_point, lambda tree: load.find(tree.folder)):
+        with pytest.raises(CheckpointError, match="would be left out, .*; rename it, move it away, or name"):
+            read(tree)
 
 
 def test_a_log_without_a_single_evaluation_with_one_file_cannot_be_resumed(tmp_path):
