@@ -199,6 +199,9 @@ def _summarise(report: Report) -> None:
 _PROBLEMS = {
     "silent": "silent clips, to be removed",
     "mostly clipped": "clips of which more than 1 % is cut off at full scale, to be replaced by quieter ones",
+    "mostly beyond": (
+        "clips of which more than 1 % is beyond full scale, from -1 to 1, and up to {peak:,.6g}; convert them"
+    ),
     "not finite": "clips with NaN or infinite samples, to be removed or repaired",
 }
 _NOTES = {
@@ -221,7 +224,7 @@ def _list_faults(report: Report, part: Split) -> None:
     for lines, texts in ((report.problems, _PROBLEMS), (report.notes, _NOTES)):
         for fault, text in texts.items():
             if found := part.statistics.faults[fault]:
-                text = text.format(worst=part.statistics.worst_offset)
+                text = text.format(worst=part.statistics.worst_offset, peak=part.statistics.peak)
                 lines.append(f"{name}: {text}: {len(found):,} of {count:,} (numbers {_few(found)}).")
 
 
@@ -286,8 +289,11 @@ def _describe_sources(report: Report, manifest: Any) -> None:
     sources = _get(manifest, "sources")
     used = [s for s in sources if _get(s, "status") == "used"] if isinstance(sources, list) else []
     for kind, lines, text in (
+        ("clipping", report.problems, "Recordings that are clipped"),
         ("channels", report.problems, "Recordings of which only the difference between channels is left"),
         ("level", report.notes, "Recordings that are nearly silent"),
+        ("tracks", report.notes, "Recordings with further tracks, which are not read"),
+        ("end", report.notes, "Recordings that may lack their end"),
     ):
         if found := [s for s in used if _get(s, "doubts", kind) is not None]:
             example = f"{found[0].get('path')}: {found[0]['doubts'][kind]}"

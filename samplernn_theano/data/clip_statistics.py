@@ -23,6 +23,7 @@ class ClipStatistics:
       samples in a row have that value, so the wave is cut off;
     - ``mostly clipped``: more than 1 % of the samples are in such rows;
     - ``beyond``: beyond full scale, outside [-1, 1];
+    - ``mostly beyond``: more than 1 % of the samples are;
     - ``offset``: further than 0.01 of full scale from 0 in the mean.
     """
 
@@ -49,7 +50,8 @@ class ClipStatistics:
             self.faults["mostly clipped" if clipped > MAX_CLIPPED else "clipped"].append(number)
         peak, mean = float(max(x.max(), -x.min())), float(x.mean())
         if peak > 1:
-            self.faults["beyond"].append(number)
+            spoilt = np.count_nonzero(abs(x) > 1) > MAX_CLIPPED * len(x)
+            self.faults["mostly beyond" if spoilt else "beyond"].append(number)
         if abs(mean) > 0.01:
             self.faults["offset"].append(number)
             self.worst_offset = max(self.worst_offset, mean, key=abs)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.data.dataset import SPLITS, Ragged, load_split, release
@@ -12,6 +13,9 @@ from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import sha256
 from samplernn_theano.utils.progress import counted
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+
+MAX_PEAK = 32
+"""Clips are not louder than this times full scale; above, they are integers, or in other units."""
 
 
 def import_npy(source: Path, out: Path, set_: str, name: str, overwrite: bool = False) -> dict[str, Any]:
@@ -32,7 +36,7 @@ def import_npy(source: Path, out: Path, set_: str, name: str, overwrite: bool = 
     with staging_directory(out) as work:
         for split, clips in splits.items():
             path = work / "new" / f"{name}_{split}.npy"
-            parts = counted(clips, f"copy {split}", len(clips), "clips")
+            parts = (_in_range(clip, source) for clip in counted(clips, f"copy {split}", len(clips), "clips"))
             manifest["splits"][split] = write_split(path, len(clips), clips.shape, parts)
             manifest["adopted_from"][path.name] = sha256(source / path.name)
             release(clips)
@@ -51,3 +55,14 @@ def _one_length(source: Path, name: str, split: str) -> NDArray:
     if not clips.size:
         raise DataError(f"The {split} split in {source} holds no clips; get {name}_{split}.npy again.")
     return clips
+
+
+def _in_range(clip: NDArray[np.floating], source: Path) -> NDArray[np.floating]:
+    """The clip, (samples,), if it is not of integers or of other units."""
+    peak = np.abs(clip).max()
+    if peak > MAX_PEAK:
+        raise DataError(
+            f"The clips in {source} reach {peak:,.6g}, and full scale is from -1 to 1: divide them "
+            "(by 32768, if they were integers of 16 bits)."
+        )
+    return clip

@@ -381,6 +381,38 @@ def test_takes_the_sound_out_of_a_film(tmp_path):
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["m4a", "mka"])
+def test_says_that_a_second_track_is_not_read(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    audio.write_wav(tmp_path / "a.wav", tone(1, 16000))
+    audio.write_wav(tmp_path / "b.wav", tone(2, 16000))
+    ffmpeg("-i", str(tmp_path / "a.wav"), "-i", str(tmp_path / "b.wav"), "-map", "0", "-map", "1", str(path))
+    read = audio.read(path)
+    assert abs(len(read.samples) - 16000) < 1200
+    assert "2 tracks of sound, of which the first is read" in read.doubts["tracks"]
+
+
+PLAYLISTS = {
+    "concat": "ffconcat version 1.0\nfile b.wav\n",
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nb.wav\n#EXT-X-ENDLIST\n",
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9 RTP/AVP 0\n",
+    "picture": "P1\n1 1\n0\n",
+}
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("text", PLAYLISTS.values(), ids=PLAYLISTS.keys())
+@pytest.mark.parametrize("name", ["a.m4a", "a.wav", "a%d.mp4"])
+def test_a_list_of_other_files_is_not_followed(tmp_path, name, text):
+    os.mkfifo(tmp_path / "b.wav")  # whoever opens it waits
+    (tmp_path / name).write_text(text)
+    with pytest.raises(
+        DataError, match=r"cannot be decoded \((it is of a format that holds no sound itself|F)"
+    ):
+        audio.read(tmp_path / name)
+
+
+@needs_ffmpeg
 def test_names_the_file_that_ffmpeg_cannot_read(tmp_path):
     (tmp_path / "a.m4a").write_bytes(b"This is a letter, not a recording. " * 50)
     with pytest.raises(DataError, match=r"^\S+a\.m4a cannot be decoded \([^/]+\); ") as caught:

@@ -308,6 +308,17 @@ def test_clips_that_are_cut_off_in_many_places_are_wrong(tmp_path):
     assert check.run(tmp_path, progress=False) == 1
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [30, 2**15, 2**31, 1e30])
+def test_clips_in_the_range_of_integers_are_wrong(tmp_path, scale):
+    splits = {split: clips.astype(np.float32) * np.float32(scale) for split, clips in clean().items()}
+    found = report(save(tmp_path, splits))
+    text = "clips of which more than 1 % is beyond full scale, from -1 to 1, and up to "
+    assert [line.partition(text)[0] for line in found.problems] == ["train: ", "valid: ", "test: "]
+    assert f"{np.abs(splits['train']).max():,.6g}; convert them: 8 of 8 (numbers 0, " in found.problems[0]
+    assert check.run(tmp_path, progress=False) == 1
+
+
 def test_a_set_that_is_nearly_silent_is_noted(tmp_path):
     found = report(save(tmp_path, {split: clips / np.float16(64) for split, clips in clean().items()}))
     assert found.problems == []
@@ -383,9 +394,13 @@ def test_recordings_whose_channels_cancel_are_wrong_and_soft_ones_noted(describe
     manifest = json.loads((described / "manifest.json").read_text())
     manifest["sources"][0] |= {"path": "a.wav", "doubts": {"channels": "its 2 channels cancel."}}
     manifest["sources"][1] |= {"path": "b.wav", "doubts": {"level": "it is nearly silent."}}
+    manifest["sources"][2] |= {"path": "c.wav", "doubts": {"tracks": "2.", "clipping": "5 %.", "end": "?"}}
     (described / "manifest.json").write_text(json.dumps(manifest))
-    (sentence,) = report(described).problems
-    assert "1 of 3, such as a.wav: its 2 channels cancel." in sentence
+    clipping, channels = report(described).problems
+    assert "1 of 3, such as a.wav: its 2 channels cancel." in channels
+    assert "are clipped: 1 of 3, such as c.wav: 5 %." in clipping
+    for text in ("which are not read: 1 of 3, such as c.wav: 2.", "lack their end: 1 of 3, such as c.wav: ?"):
+        assert text in "".join(report(described).notes)
     assert "nearly silent: 1 of 3, such as b.wav: it is nearly silent." in "".join(report(described).notes)
     assert check.run(described, progress=False) == 1
 

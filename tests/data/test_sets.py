@@ -166,6 +166,16 @@ def test_the_authors_files_are_imported(tmp_path, capsys):
     )
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [2**15, 2**31])
+def test_files_of_others_in_the_range_of_integers_are_refused(tmp_path, capsys, scale):
+    for split in SPLITS:
+        np.save(tmp_path / f"music_{split}.npy", scale * np.eye(3, 100, dtype=np.float32))
+    error = refused(capsys, "music", "--source", tmp_path, "--out", tmp_path / "out")
+    assert f"reach {scale:,.6g}, and full scale is from -1 to 1: divide them" in error
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     "which, name", [("music", "music"), ("blizzard", "Blizzard9k"), ("huckleberry", "Huckleberry")]
 )
