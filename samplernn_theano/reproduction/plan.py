@@ -221,8 +221,8 @@ def _train_options(workflow: Workflow, scale: Scale, experiment: Experiment) -> 
 def _listening(workflow: Workflow, scale: Scale, name: str) -> Command:
     known, test = read_experiments(), read_listening_tests()[name]
     seed = workflow.experiments[name][0]
-    runs = {known[system].title: known[system].run for system in test.systems}
-    systems = [f"{title}={folder(workflow, 'samples', run, seed)}" for title, run in runs.items()]
+    experiments = [known[system] for system in test.systems]
+    systems = [f"{e.title}={folder(workflow, 'samples', e.run, seed)}" for e in experiments]
     values = dict(scale.listening)
     noise_too = values.pop("noise_too", False)
     noise = ["--leave-out-noise"] if test.leave_out_noise and not noise_too else []

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,8 +235,13 @@ def test_what_was_decoded_is_not_decoded_again(tmp_path, monkeypatch):
     monkeypatch.setattr(audio, "read", lambda path, note: done.append(Path(path).name) or read(path))
     record(tmp_path / "in" / "1.wav", 0.1, 1)
     os.utime(tmp_path / "in" / "1.wav", ns=(0, 0))  # changed since: decoded again
+    shutil.copy2(tmp_path / "in" / "2.wav", tmp_path / "new")  # of the same size and time
+    os.replace(tmp_path / "new", tmp_path / "in" / "2.wav")
+    content, times = (path := tmp_path / "in" / "3.wav").read_bytes(), path.stat()
+    path.write_bytes(content)  # in place
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     build(tmp_path / "in", tmp_path / "out")
-    assert done == ["0.wav", "1.wav", "2.wav", "3.wav", "1.wav", "4.wav", "5.wav"]
+    assert done == [f"{i}.wav" for i in (0, 1, 2, 3, 1, 2, 3, 4, 5)]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         path.name for path in (tmp_path / "whole").iterdir()
     )
