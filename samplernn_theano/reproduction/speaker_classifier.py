@@ -200,22 +200,43 @@ def _table(folder: str | Path) -> dict[str, list[str]]:
     path = Path(folder) / CLIPS
     table: dict[str, dict[int, str]] = {}
     try:
-        data = path.read_bytes()
-        encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:  # of Windows
-            text = data.decode("cp1252", "replace")
-        text = re.sub(r"\Asep=.[\r\n]+", "", text)  # of Excel
-        delimiter = next(mark for mark in ",;\t" if mark in text.partition("\n")[0])
-        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
-            if any(row.values()):  # else it is blank
-                table.setdefault(row["split"], {})[int(row["clip"])] = row["speaker"]
-        if not all(sorted(own) == list(range(len(own))) and all(own.values()) for own in table.values()):
-            raise KeyError
-    except (OSError, UnicodeError, csv.Error, LookupError, StopIteration, ValueError, TypeError) as error:
+        for line, row in _rows(path.read_bytes()):
+            split, clip, speaker = (row.get(name, "") for name in ("split", "clip", "speaker"))
+            number = re.fullmatch(r"(\d+)([.,]0*)?", clip)  # some spreadsheets write 3.0, or 3,0
+            if not split or not number or not speaker:
+                raise ValueError(f"line {line} gives split {split!r}, clip {clip!r} and speaker {speaker!r}")
+            clips = table.setdefault(split.lower(), {})
+            if int(number[1]) in clips:
+                raise ValueError(f"line {line} is another one on clip {clip} of the {split} split")
+            clips[int(number[1])] = speaker
+        for split, clips in table.items():
+            if missing := set(range(len(clips))) - set(clips):
+                raise ValueError(f"clip {min(missing)} of the {split} split is missing")
+    except (OSError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(
-            f"{path}, the table of clips, has no speakers, or is missing or damaged; make the data set with: "
+            f"{path}, the table of clips, cannot be used: {reason}. Needed are columns split, clip (in each "
+            "split from 0 on) and speaker; make the data set with: "
             f"samplernn prepare RECORDINGS --speakers --out {folder}"
         ) from error
-    return {split: [own[i] for i in range(len(own))] for split, own in table.items()}
+    return {split: [clips[i] for i in range(len(clips))] for split, clips in table.items()}
+
+
+def _rows(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
+    """Number of the line and cells by the names of the columns, for each row that is not blank."""
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        of_macintosh = b"\r" in data and b"\n" not in data
+        text = data.decode("mac_roman" if of_macintosh else "cp1252", "replace")
+    text, of_excel = re.subn(r"\Asep=.\n+", "", re.sub(r"\r\n?", "\n", text))
+    head = text.partition("\n")[0]
+    delimiter = next((mark for mark in ";\t|," if mark in head), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    names = [name.strip().lower() for name in next(reader, [])]
+    if lacking := {"split", "clip", "speaker"} - set(names):
+        raise ValueError(f"it has no column {min(lacking)}")
+    for cells in reader:
+        if any(cells):
+            yield reader.line_num + of_excel, dict(zip(names, map(str.strip, cells), strict=False))

@@ -1,6 +1,7 @@
 """Whose voice it is: on two synthetic voices, at any level, and not where nobody speaks."""
 
 import csv
+import re
 import sys
 from pathlib import Path
 
@@ -131,6 +132,7 @@ def test_a_set_without_its_table_or_with_that_of_another(voices, tmp_path, small
     [
         *[("", ";", "utf-8-sig", "\r\n"), ("", "\t", "utf-16", "\r\n")],
         *[("sep=;\r\n", ";", "utf-8", "\n"), ("", ",", "cp1252", "\r\n")],
+        *[("", ";", "mac_roman", "\r"), ("", ",", "utf-8", "\r"), ("", ", ", "utf-8", "\n")],
     ],
 )
 def test_a_table_that_a_spreadsheet_saved(voices, tmp_path, begin, delimiter, encoding, end):
@@ -143,6 +145,37 @@ def test_a_table_that_a_spreadsheet_saved(voices, tmp_path, begin, delimiter, en
     (tmp_path / "clips.csv").write_bytes(text.encode(encoding))
     assert set(spoken) == {"Jürgen", "Zoë"}
     assert [who for who, _ in speaker_classifier.segments(tmp_path, "train")] == spoken
+
+
+def test_a_table_in_other_letters_and_numbers(voices, tmp_path):
+    text = (voices / "clips.csv").read_text()
+    relabelled(voices, tmp_path, lambda i, name: name)
+    spoken = [who for who, _ in speaker_classifier.segments(tmp_path, "train")]
+    head, _, rows = text.partition("\n")
+    for zero in (".0", ",0", ""):
+        numbered = re.sub(r"^(\w+),(\d+),", rf'\1,"\2{zero}",', rows, flags=re.MULTILINE)
+        (tmp_path / "clips.csv").write_text(f"{head.upper()}\n{numbered}")
+        assert [who for who, _ in speaker_classifier.segments(tmp_path, "train")] == spoken
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("speaker", "voice", "it has no column speaker"),
+        ("train,3,", "train,x,", "line 5 gives split 'train', clip 'x' and speaker"),
+        ("train,3,", "train,2.5,", "line 5 gives split 'train', clip '2.5' and speaker"),
+        ("train,3,", "train,2,", "line 5 is another one on clip 2 of the train split"),
+        ("train,3,", "train,30,", "clip 3 of the train split is missing"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_named(voices, tmp_path, old, new, words):
+    relabelled(voices, tmp_path, lambda i, name: name)
+    text = (tmp_path / "clips.csv").read_text()
+    assert old in text
+    (tmp_path / "clips.csv").write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError) as error:
+        speaker_classifier.train(tmp_path)
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("clips", [np.zeros((6, SEGMENT)), np.ones((6, 1000))], ids=["silent", "short"])
