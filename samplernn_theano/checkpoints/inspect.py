@@ -1,5 +1,6 @@
 """Text description of a file or run: parameters, logs and command lines, ours or the original's."""
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -93,8 +94,9 @@ def _log(path: Path, log: Mapping[str, list[Any]]) -> list[str]:
 
 
 def _of_log(key: str, value: Any) -> str:
-    if key in ("epoch", "iter") or not isinstance(value, int | float | np.number):
-        return str(value)
+    is_huge = isinstance(value, int) and abs(value) >= 2**63
+    if is_huge or key in ("epoch", "iter") or not isinstance(value, int | float | np.number):
+        return reprlib.repr(value)
     return f"{value / 3600:.2f}" if "time" in key else f"{value:.4f}"
 
 

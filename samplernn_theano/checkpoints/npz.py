@@ -106,8 +106,9 @@ def load(path: str | Path) -> Checkpoint:
     except (CheckpointError, MemoryError):
         raise
     except Exception as error:  # a damaged file can raise anything in zipfile, NumPy's header parser or json
+        why = str(error).rstrip(".")
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: it is damaged or not one of this package ({error})."
+            f"{path} cannot be read as a checkpoint: it is damaged or not one of this package ({why})."
         ) from error
 
 

@@ -1,6 +1,5 @@
 """Status of a run, ours or the original's, from the files in its folder."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -23,6 +22,7 @@ from samplernn_theano.utils.files import is_locked
 type Curve = list[tuple[int, float]]
 """Iterations and costs in bits per sample."""
 
+HUGE = 1e30  # costs that are not drawn, no less than NaN and infinite ones
 RECENT = 300.0  # seconds of training over which the speed is measured
 
 
@@ -57,7 +57,7 @@ class RunStatus:
 
 
 def _curve(records: Sequence[Mapping[str, Any]], key: str) -> Curve:
-    return [(r["iteration"], r[key]) for r in records if _is_number(r.get(key)) and math.isfinite(r[key])]
+    return [(r["iteration"], r[key]) for r in records if _is_number(r.get(key)) and abs(r[key]) < HUGE]
 
 
 def _is_number(value: Any) -> bool:

@@ -23,6 +23,7 @@ from samplernn_theano.utils import plotting
 from samplernn_theano.utils.files import atomic_folder, clear_abandoned
 from samplernn_theano.utils.progress import counted
 
+EVALUATED = ("epoch", "seconds", "train", "valid", "test")  # entries of an evaluation in the log
 NOT_STORED = "The original's files do not store Adam's moments and the recurrent states."
 
 
@@ -99,6 +100,13 @@ def _evaluations(run: Run) -> tuple[list[Evaluation], list[int]]:
     evaluations: list[Evaluation] = []
     resumed: list[int] = []
     for record in read_log(run) if run.log.exists() else []:
+        if record["event"] == "monitor":
+            known = {"test", *(name for name, value in record.items() if value is not None)} & record.keys()
+            if unknown := [name for name in EVALUATED if name not in known]:
+                raise CheckpointError(
+                    f"The evaluation at iteration {record['iteration']} in {run.log} has no {unknown[0]}; "
+                    "remove its line to convert the others."
+                )
         if record["event"] == "monitor" and (evaluations or record["test"] is not None):
             evaluations.append({"minibatch": record["train"]} | missing | record)
         elif record["event"] == "resume" and evaluations and len(evaluations) not in resumed:

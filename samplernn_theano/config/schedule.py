@@ -38,8 +38,11 @@ class Schedule:
             is_zero = value == 0 and name in ("n_seqs", "sample_seconds")
             is_endless = value == math.inf and name == "sample_seconds"
             if value is not None and (is_endless or not (value > 0 or is_zero)):
-                flag = "--" + name.replace("_", "-")
-                raise HyperParameterError(f"{flag} is {value}; it must be a positive number.")
+                flag, or_zero = (
+                    "--" + name.replace("_", "-"),
+                    " or 0" * (name in ("n_seqs", "sample_seconds")),
+                )
+                raise HyperParameterError(f"{flag} is {value}; it must be a positive number{or_zero}.")
 
 
 def original_schedule(family: type[HyperParameters]) -> Schedule:

@@ -11,7 +11,9 @@ TAG is made of the command line; see `samplernn_theano.original.tags`.
 """
 
 import filecmp
+import math
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -181,9 +183,19 @@ def _stored_log(tree: ResultTree) -> dict[str, list[Any]]:
     if len({len(log[key]) for key in needed}) > 1:
         raise CheckpointError(f"{tree.log} is damaged: its lists differ in length.")
     for key, values in to_python_numbers(log).items():
-        if not all(isinstance(value, int if key in whole else int | float) for value in values):
-            raise CheckpointError(f"{tree.log} is damaged: {key!r} holds a value that is not a number.")
+        what = "count" if key in whole else "time" if key.endswith("time") else "number"
+        if wrong := [value for value in values if not _is(what, value)]:
+            raise CheckpointError(
+                f"{tree.log} is damaged: {key!r} holds {reprlib.repr(wrong[0])}, no {what}."
+            )
     return log
+
+
+def _is(what: str, value: Any) -> bool:
+    """True if a value is a number; a count (a whole one) and a time are at least 0 and finite."""
+    if type(value) is int:
+        return (0 if what == "count" else -(2**63)) <= value < 2**63
+    return type(value) is float and what != "count" and (what == "number" or 0 <= value < math.inf)
 
 
 def _read_args(tree: ResultTree) -> list[str]:

@@ -201,6 +201,7 @@ def test_a_last_line_that_is_cut_short_and_a_damaged_checkpoint(tmp_path):
 
 def test_costs_that_are_not_finite(tmp_path):
     records = [*RECORDS[:6], evaluation(250, 25.0, math.nan), train(300, 30.0, math.inf)]
+    records += [train(310, 31.0, 1e308), train(320, 32.0, -1e308)]
     folder = run_folder(tmp_path / "a", records)
     shown = values(folder)
     assert shown["last valid"] == ["nan"] and shown["best valid"] == ["4.1250"]

@@ -30,7 +30,8 @@ def test_wavenet_is_trained_otherwise(family):
     ("name", "value", "message"),
     [
         *((name, 0, "must be a positive number") for name in ("max_iters", "max_epochs", "keep", "patience")),
-        *((name, -1, "must be a positive number") for name in ("max_iters", "monitor_minutes", "n_seqs")),
+        *((name, -1, "must be a positive number") for name in ("max_iters", "monitor_minutes")),
+        ("n_seqs", -1, "must be a positive number or 0."),
         *((name, nan, "must be a positive number") for name in ("max_minutes", "sample_seconds")),
         ("sample_seconds", inf, "must be a positive number"),
         *((name, nan, "must be a whole number") for name in ("max_iters", "n_seqs")),

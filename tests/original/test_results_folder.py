@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from samplernn_theano.checkpoints import load
+from samplernn_theano.cli.main import main
 from samplernn_theano.config.hyperparameters import FAMILIES
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original import model_settings, pickles, results_folder
@@ -104,8 +106,13 @@ def test_a_tree_that_was_moved_is_known_by_its_name_or_by_its_command_line(tmp_p
         ({"iter": 3}, "is not a dictionary of lists"),
         ({"iter": [3]}, "has no 'epoch'"),
         (evaluations((0, 3)) | {"iter": []}, "differ in length"),
-        (evaluations((0, 3)) | {"train time": ["x"]}, "holds a value that is not a number."),
-        (evaluations((0, 3)) | {"iter": [3.5]}, "holds a value that is not a number."),
+        (evaluations((0, 3)) | {"train time": ["x"]}, "'train time' holds 'x', no time."),
+        (evaluations((0, 3)) | {"train time": [np.nan]}, "'train time' holds nan, no time."),
+        (evaluations((0, 3)) | {"wall clock time": [-1.0]}, "'wall clock time' holds -1.0, no time."),
+        (evaluations((0, 3)) | {"iter": [3.5]}, "'iter' holds 3.5, no count."),
+        (evaluations((0, 3)) | {"epoch": [-1]}, "'epoch' holds -1, no count."),
+        (evaluations((0, 3)) | {"epoch": [True]}, "'epoch' holds True, no count."),
+        (evaluations((0, 3)) | {"test NLL (bits)": [2**63 - 1, 2**62]}, "differ in length"),
     ],
 )
 def test_a_log_that_is_none_is_refused(tmp_path, log, message):
@@ -288,3 +295,17 @@ def test_every_golden_tag(cases):
     for case in golden:
         stem = Path(case["argv"][0]).stem
         assert tag(case["argv"], "wavenet" if stem == "wavent" else stem) == case["tag"]
+
+
+def test_huge_numbers_in_a_log_are_refused_with_its_name_and_shown(tmp_path, capsys):
+    for key in ("train NLL (bits)", "lowest valid cost", "train time", "iter"):
+        tree = ResultTree(shutil.copytree(TREES["two_tier"].folder, tmp_path / key / "results_2t" / "run"))
+        log = pickles.read(tree.log)
+        log[key][-1] = 2**2000
+        tree.log.write_bytes(pickle.dumps(log, 2))
+        for command in (["show"], ["convert", str(tmp_path / "out")], ["resume", "--data", str(tmp_path)]):
+            assert main([command[0], str(tree.folder), *command[1:]]) == 2
+            error = capsys.readouterr().err
+            assert f"train_log.pkl is damaged: {key!r} holds 1148" in error and len(error) < 800
+        assert main(["inspect", str(tree.log)]) == 0
+        assert "..." in capsys.readouterr().out
