@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from samplernn_theano.listening import page, responses, store
+from samplernn_theano.listening import analysis, page, responses, store
 from samplernn_theano.listening.pairs import draw as pairs_of
 from tests.listening.test_server import serving
 
@@ -223,6 +223,7 @@ def test_answers_are_posted_once_when_the_server_is_there(view, browser, short):
         other.close()
     stored, _ = store.read(short / store.STORE, responses.read_test(short))
     assert [(one.name, one.votes[0].vote) for one in stored] == [("Ben", "b"), ("Ben", "a")]
+    assert analysis.summary(short)["checks"] == []
 
 
 FAILURES = {
@@ -259,6 +260,7 @@ def test_an_invited_listener_is_known_by_the_link(view, tmp_path):
             view.reload()
             assert "accepted" in view.inner_text("#sent")
     assert listeners(folder) == ["00aa", "00bb"]
+    assert analysis.summary(folder)["checks"] == []  # who hears both sounds is not flagged
 
 
 DRAWN = """([test, names]) => {{
