@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.original.unpickler import DTYPES, MAX_DEPTH, RefusedError, load
-from samplernn_theano.utils.file_kinds import check_kind
+from samplernn_theano.utils.file_kinds import check_kind, kind_of_unreadable
 from samplernn_theano.utils.files import atomic_write
 
 MAX_BYTES = 2**32  # of a file: the paper's largest models have 0.3 GB
@@ -41,13 +41,11 @@ def read(path: str | os.PathLike[str]) -> Any:
     except MemoryError as error:
         raise CheckpointError(f"{path} needs more memory than available.") from error
     except RefusedError as error:
-        raise CheckpointError(f"{path} {error}.") from error
+        raise CheckpointError(f"{path} {kind_of_unreadable(data) or error}.") from error
     except ValueError as error:
-        how = " in binary mode" * bool(damage)
-        message = (
-            f"{path} is damaged ({error}){damage}; copy it again from its source{how}, or use another one."
-        )
-        raise CheckpointError(message) from error
+        copied = "copy it again from its source" + " in binary mode" * bool(damage)
+        what = f"is damaged or no pickle ({error}){damage}; {copied}, or use another one"
+        raise CheckpointError(f"{path} {kind_of_unreadable(data) or what}.") from error
 
 
 def write(path: str | os.PathLike[str], value: Any) -> None:

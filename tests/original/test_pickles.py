@@ -16,9 +16,11 @@ import os
 import pickle
 import pickletools
 import random
+import subprocess
 import sys
 import time
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +276,22 @@ def test_compressed_files_are_named_with_the_tool_that_unpacks_them(compress, to
 
 KINDS = {
     b"<!DOCTYPE html>": "is a web page",
+    b"\xef\xbb\xbf\r\n <html>": "is a web page",
+    b"<\0\0\0\0\0\0\0" + b'{"a":{"dtype":"F32"}}': "safetensors",
+    b"\x89PNG\r\n\x1a\nP": "is a picture",
+    b"%PDF-1.4": "is a document",
+    b"ID3\x03\0": "is a sound",
+    b"\0\0\0\x20ftypM4A ": "is a sound",
+    b"\x18\0\0\0\0\0\0\0\xa3\x7f": "of TensorBoard",
+    b"\x1f\x9d\x90x": "unpack it first: gunzip <",
+    b"\x5d\0\0\x80\0": "unlzma <",
+    b"\x04\x22\x4d\x18x": "unlz4 <",
+    b'{"family": "three_tier"}\n': "is a text; give .* or the folder of a run",
+    b'[{"event": "start"}': "is a text",
+    b"import os\nprint(1)\n": "is a text",
+    b"Parameters:\n  dim 1024\n": "is a text",
+    b"Gr\xfc\xdfe\n": "is a text",
+    bytes(100): "is damaged or no pickle",
     b"version https://git-lfs.github.com/spec/v1": "git lfs pull",
     b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.": "is a file of PyTorch",
     b"\x93NUMPY\x01\x00": "is one array of NumPy",
@@ -284,6 +302,37 @@ KINDS = {
 def test_files_of_other_kinds_are_named(data, tmp_path):
     with pytest.raises(CheckpointError, match=f"x.pkl .*{KINDS[data]}"):
         loads(tmp_path, data)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"W.npy": np.zeros(2)}, "make a pickle of them"),
+        ({"W.npy": np.array([{}], object)}, "holds objects that NumPy saved"),
+        (
+            {"run/best.pkl": None},
+            "is an archive of other files .zip.; unpack it first, and give what is in it",
+        ),
+        ({}, "is an archive of other files"),
+        ({"archive/data.pkl": None}, "is a file of PyTorch"),
+    ],
+)
+def test_zip_archives_of_other_kinds_are_named(members, message, tmp_path):
+    with zipfile.ZipFile(tmp_path / "it's.npz", "w") as archive:
+        for name, value in members.items():
+            with archive.open(name, "w") as file:
+                file.write(b"") if value is None else np.lib.format.write_array(file, value)
+    with pytest.raises(CheckpointError, match=f"it's.npz .*{message}"):
+        pickles.read(tmp_path / "it's.npz")
+
+
+def test_the_command_for_arrays_of_numpy_makes_a_checkpoint_of_any_name(tmp_path):
+    np.savez(tmp_path / "it's.npz", W=np.arange(3, dtype="f4"))
+    with pytest.raises(CheckpointError) as refused:
+        pickles.read(tmp_path / "it's.npz")
+    command = f"'{sys.executable}' {str(refused.value).partition(': python ')[2].removesuffix('.')}"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    assert same(pickles.read(tmp_path / "new.pkl"), {"W": np.arange(3, dtype="f4")})
 
 
 def test_a_value_that_python_3_wrote_for_python_2(tmp_path):
@@ -355,7 +404,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("what", DAMAGED)
 def test_damaged_pickles(what, tmp_path):
-    with pytest.raises(CheckpointError, match=r"x\.pkl is damaged \("):
+    with pytest.raises(CheckpointError, match=r"x\.pkl is damaged or no pickle \("):
         loads(tmp_path, DAMAGED[what])
 
 
