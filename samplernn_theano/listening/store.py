@@ -131,7 +131,8 @@ def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
         reasons = (reason for start, reason in REASONS.items() if name.startswith(start))
-        raise OutputError(next(reasons, f"The database failed ({error}).").format(path.name)) from error
+        reason = next(reasons, f"The database failed ({error}).")
+        raise OutputError(reason.replace("{}", path.name)) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
