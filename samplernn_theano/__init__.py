@@ -64,7 +64,16 @@ def __getattr__(name: str) -> object:
     return getattr(import_module(f"{__name__}.{module}"), name)
 
 
-if os.path.expanduser("~") == "~":  # neither HOME nor an entry of this user; PyTensor needs a home
+def _has_home() -> bool:
+    home = os.path.expanduser("~")
+    if home == "~":  # neither HOME nor an entry of this user
+        return False
+    while not os.path.lexists(home) and home != (above := os.path.dirname(home)):
+        home = above  # it will be created
+    return os.path.isdir(home) and os.access(home, os.W_OK | os.X_OK)
+
+
+if not _has_home():  # PyTensor needs one that can be written to
     from tempfile import TemporaryDirectory
 
     _home = TemporaryDirectory(prefix="samplernn-home-", ignore_cleanup_errors=True)

@@ -5,10 +5,12 @@
 ``c``      PyTensor's own C code; needs a C++ compiler and a BLAS (`samplernn_theano.backends.blas`)
 """
 
+import fcntl
 import importlib.metadata
 import importlib.util
 import os
 import platform
+import tempfile
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +26,7 @@ from samplernn_theano.backends import blas, compile_cache, threads
 from samplernn_theano.backends.compile_cache import cpuinfo
 from samplernn_theano.backends.threads import THREAD_VARIABLES
 from samplernn_theano.errors import BackendError
+from samplernn_theano.utils.files import flock
 
 BACKENDS = ("jax", "numba", "c")
 
@@ -51,6 +54,21 @@ def check_backend(backend: str) -> None:
         )
     if backend == "c" and not pytensor.config.cxx:
         raise BackendError("--backend c needs a C++ compiler (g++), which was not found; use jax or numba.")
+    if backend != "jax" and (problem := _problem_of_folder(backend)):
+        raise BackendError(
+            f"--backend {backend} has its code in {pytensor.config.base_compiledir}, {problem}; name another "
+            "folder, on a local disk, with PYTENSOR_FLAGS=base_compiledir=FOLDER."
+        )
+
+
+def _problem_of_folder(backend: str) -> str:
+    """Why PyTensor's folder of compiled code cannot be used, or an empty text."""
+    try:
+        with tempfile.TemporaryFile(dir=pytensor.config.compiledir) as file:
+            has_locks = flock(file.fileno(), fcntl.LOCK_EX)
+    except (OSError, ValueError):  # ValueError: it cannot be created
+        return "which cannot be written to"
+    return "" if has_locks or backend != "c" else "which has no file locks"
 
 
 def check_precision(backend: str, precision: str) -> None:

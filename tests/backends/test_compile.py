@@ -1,9 +1,13 @@
 """The choice of a backend, and life without JAX."""
 
+import errno
+import fcntl
+import os
 import re
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import venv
 from pathlib import Path
 
@@ -34,6 +38,31 @@ def test_what_a_backend_cannot_do_is_refused_in_a_sentence(check, arguments, wor
     with pytest.raises(BackendError, match=words):
         getattr(compile, f"check_{check}")(*arguments)
     compile.check_devices("c", 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("number", "module", "name", "problem"),
+    [
+        (errno.ENOLCK, fcntl, "flock", "has no file locks"),
+        (errno.ENOSYS, fcntl, "flock", "has no file locks"),
+        (errno.EACCES, tempfile, "TemporaryFile", "cannot be written to"),
+    ],
+)
+def test_a_folder_of_compiled_code_that_cannot_be_used_is_told(monkeypatch, number, module, name, problem):
+    """PyTensor itself says "No locks available", or ends with a traceback."""
+    if not pytensor.config.cxx:
+        pytest.skip("no C++ compiler")
+    compile.check_backend("c")
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(module, name, fail)
+    with pytest.raises(BackendError, match=f"{problem}; name another .* with PYTENSOR_FLAGS=base_compiledir"):
+        compile.check_backend("c")
+    compile.check_backend("jax")
+    if module is fcntl:
+        compile.check_backend("numba")  # needs none
 
 
 @pytest.mark.parametrize(

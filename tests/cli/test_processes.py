@@ -66,6 +66,23 @@ def test_a_user_without_a_home_and_a_checkout_that_was_never_installed(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["sitecustomize.py"]  # no folder named ~, no rest
 
 
+@pytest.mark.parametrize(
+    ("home", "is_kept"),
+    [("", True), ("new/home", True), ("file", False), ("file/below", False), ("shut", False)],
+)
+def test_a_home_that_cannot_be_written_to_is_not_used(tmp_path, home, is_kept):
+    """As / of a container's user: PyTensor writes there."""
+    (tmp_path / "file").touch()
+    (tmp_path / "shut").mkdir(mode=0o500)
+    if home == "shut" and os.geteuid() == 0:
+        pytest.skip("the superuser may write everywhere")
+    env = {**os.environ, "HOME": str(tmp_path / home), "PYTHONPATH": str(ROOT)}
+    code = "import os, samplernn_theano; print(os.environ['HOME'], os.access(os.environ['HOME'], os.W_OK))"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    found, _, is_writable = done.stdout.strip().rpartition(" ")
+    assert (found == env["HOME"]) == is_kept and (is_kept or is_writable == "True")
+
+
 @pytest.mark.parametrize("words", ["--version", "--help", "train --help", "listening-test make -h"])
 @pytest.mark.parametrize(
     ("shell", "code"), [(">&-", 2), (">/dev/full", 2), ("| true; exit ${PIPESTATUS[0]}", 0)]
