@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from samplernn_theano.config.field_types import fits
 from samplernn_theano.data import audio, decoders
 from samplernn_theano.data.set_folder import UNFINISHED, write_npy
 from samplernn_theano.errors import DataError
@@ -27,6 +28,9 @@ from samplernn_theano.utils.version import package_version
 
 SUFFIXES = decoders.SUFFIXES + decoders.FFMPEG_SUFFIXES
 """File extensions of recordings, in lower or upper case."""
+
+PROPERTIES = {"seconds": float, "rate": int, "channels": int, "clipped": int, "sha256": str}
+"""Properties of a recording that are kept with its decoded sound, and their types."""
 
 MAX_PARALLEL = 4
 """Recordings that are decoded at the same time: an hour of sound needs up to 650 MB of memory."""
@@ -170,9 +174,13 @@ def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Decoded]
     key = hashlib.sha256("\0".join(map(str, identity)).encode(errors="surrogateescape"))
     properties_path = work / f"{key.hexdigest()[:32]}.json"  # written last
     path = properties_path.with_suffix(".npy")
-    with suppress(FileNotFoundError, ValueError, EOFError):  # not decoded, or truncated by a power failure
+    # Not decoded, or damaged by a power failure:
+    with suppress(FileNotFoundError, ValueError, EOFError, TypeError, KeyError, AttributeError):
         properties: dict[str, Any] = parse_json(properties_path.read_text(encoding="utf-8"))
-        return properties, Decoded(path, len(np.load(path, mmap_mode="r", allow_pickle=False)))
+        kept = Decoded(path, len(np.load(path, mmap_mode="r", allow_pickle=False)))
+        is_whole = all(fits(properties[name], kind) for name, kind in PROPERTIES.items())
+        if is_whole and fits(properties.get("doubts", {}), Mapping[str, str]):
+            return properties, kept
     digest = sha256(recording.path)
     sound = audio.read(recording.path, note=lambda _: None)
     properties = {

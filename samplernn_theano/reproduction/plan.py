@@ -58,7 +58,7 @@ def load(out: Path) -> Workflow:
         found["experiments"] = found.pop("cells")
         for own in fields(Workflow):
             if own.name in found and own.name != "out" and not fits(found[own.name], own.type):
-                raise TypeError(f"its {own.name} are {reprlib.repr(found[own.name])}")
+                raise TypeError(f"{own.name} is {reprlib.repr(found[own.name])}")
         return Workflow(**found | {"out": out.absolute()})
     except OSError as error:
         raise ReproductionError(

@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from samplernn_theano.data import prepare as module
+from samplernn_theano.data import recordings
 from samplernn_theano.data.manifest import describe
 from samplernn_theano.data.prepare import original_order
 from samplernn_theano.data.recipes import by_fractions
@@ -347,3 +348,16 @@ def test_progress_goes_to_the_standard_error(folder, tmp_path, capsys, monkeypat
     assert shown.out == "" and "decode  100 %" in shown.err and "write  100 %" in shown.err
     build(folder, tmp_path / "two", progress=False)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "kept", ["[]", "5", "[" * 10**5, "{}", '{"rate": "x"}', '{"clipped": null, "doubts": [1]}']
+)
+def test_properties_of_decoded_sound_that_are_damaged_are_made_again(tmp_path, kept):
+    write(tmp_path / "a.wav", noise(1000))
+    recording = recordings.Recording(tmp_path / "a.wav", "a.wav")
+    entry, _ = recordings.decode(recording, tmp_path)
+    (path,) = tmp_path.glob("*.json")
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps(whole | json.loads(kept)) if len(kept) > 10 and kept[0] == "{" else kept)
+    assert recordings.decode(recording, tmp_path)[0] == entry
