@@ -1,6 +1,6 @@
 #!/bin/bash
 # A study of small models that anyone can repeat: the four models of table 1 on two data sets with three seeds,
-# the lengths of table 3 and the variants of table 4 on one of them. About ten hours on one core.
+# the lengths of table 3 and the variants of table 4 on one of them. About twelve hours on one core.
 #
 # usage: reproduce/study.sh [OUT]
 #
