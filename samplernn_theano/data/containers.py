@@ -70,7 +70,7 @@ def layout(data: Content, source: Source, frames: int) -> Layout:
         return ogg.layout(data, source.rate, frames)
     if source.form.upper() == "MP3":
         held, stated = mp3.length(data)
-        why = "a part is damaged, or libsndfile takes it for shorter; get it again"
+        why = f"a part is damaged, or libsndfile takes it for shorter; {_KEEP}"
         return Layout(stated, held, why, BLOCKS)
     if magic == _WMA:
         seconds = _wma_seconds(data)

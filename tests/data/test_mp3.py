@@ -65,7 +65,7 @@ def test_an_mp3_without_a_header_and_with_a_hole(tmp_path):
     data = without_header(tmp_path / "a.mp3")
     middle = len(data) // 2
     (tmp_path / "a.mp3").write_bytes(data[:middle] + bytes(3000) + data[middle + 3000 :])
-    with pytest.raises(DataError, match="holds 3.* s of sound, of which 2.* s can be decoded"):
+    with pytest.raises(DataError, match=r"holds 3.* s of sound, of which .*\(ffmpeg -i FILE NEW\)"):
         audio.read(tmp_path / "a.mp3")
 
 
