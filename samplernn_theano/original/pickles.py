@@ -1,6 +1,7 @@
 """The original's pickles, read without executing them and written for its Python 2."""
 
 import os
+import re
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from samplernn_theano.original.unpickler import DTYPES, MAX_DEPTH, RefusedError,
 from samplernn_theano.utils.file_kinds import check_kind, kind_of_unreadable
 from samplernn_theano.utils.files import atomic_write
 
+_TEXT = bytes([*range(32, 127), *b"\t\r\n"])  # the bytes of a pickle of protocol 0
 MAX_BYTES = 2**32  # of a file: the paper's largest models have 0.3 GB
 
 
@@ -22,7 +24,7 @@ def read(path: str | os.PathLike[str]) -> Any:
     Needs memory of at most 120 times the size of the file plus 50 MB, whatever the file contains (a regular
     checkpoint: less than 3 times), and about two minutes for anything but the bytes of arrays and texts.
     Byte strings become str (latin1). Arrays are C-ordered, in native byte order, of kind b, i, u or f. An
-    OrderedDict or defaultdict becomes a dict. Line ends that became those of Windows are restored.
+    OrderedDict or defaultdict becomes a dict. Line ends that became those of another system are restored.
     """
     path, damage = Path(path), ""
     try:
@@ -32,9 +34,10 @@ def read(path: str | os.PathLike[str]) -> Any:
         if path.stat().st_size > MAX_BYTES:
             raise CheckpointError(f"{path} has more than 4 GB; the original's files have not.")
         data = path.read_bytes()
-        if b"\n" in data and data.count(b"\n") == data.count(b"\r\n"):  # no pickle has this by itself
-            damage = ", whose line ends became those of Windows (CRLF)"
-            data = data.replace(b"\r\n", b"\n").rstrip(b"\r\n")
+        if (pickled := data.rstrip(b"\r\n\x1a")).endswith(b"."):  # the last byte of every pickle
+            data = pickled
+        data = _with_line_ends_restored(found := data)
+        damage = ", whose line ends were converted (CRLF or CR)" * (data is not found)
         return load(data)
     except OSError as error:
         raise CheckpointError(f"Could not read {path}: {error.strerror or error}.") from error
@@ -46,6 +49,15 @@ def read(path: str | os.PathLike[str]) -> Any:
         copied = "copy it again from its source" + " in binary mode" * bool(damage)
         what = f"is damaged or no pickle ({error}){damage}; {copied}, or use another one"
         raise CheckpointError(f"{path} {kind_of_unreadable(data) or what}.") from error
+
+
+def _with_line_ends_restored(data: bytes) -> bytes:
+    """A pickle as it was before a program converted its line ends, all or some of them."""
+    if b"\r" in data and not data.translate(None, _TEXT):  # in text, a carriage return is written \\r
+        return re.sub(rb"\r*\n|\r", b"\n", data)
+    if b"\n" in data and data.count(b"\n") == data.count(b"\r\n"):  # no pickle has this by itself
+        return data.replace(b"\r\n", b"\n")
+    return data
 
 
 def write(path: str | os.PathLike[str], value: Any) -> None:

@@ -23,26 +23,36 @@ _MAX_OPCODES = 20_000_000  # about a minute; a train log of 100,000 entries has 
 _MAX_BITS = 2048  # of a number
 _ARRAY, _SCALAR = "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar"
 _DICTS = ("collections.OrderedDict", "collections.defaultdict")
-_FACTORIES = tuple(f"__builtin__.{name}" for name in ("list", "dict", "int", "float", "str"))  # never called
+_FACTORIES = (  # of a defaultdict; never called
+    *(f"__builtin__.{name}" for name in ("list", "dict", "int", "float", "str")),
+    *(f"numpy.{name}" for name in ("float32", "float64", "int32", "int64")),
+)
 _NAMES = (_ARRAY, _SCALAR, "numpy.ndarray", "numpy.dtype", "_codecs.encode", *_DICTS, *_FACTORIES)
 _PAIR = 16  # bytes of a file that a pair of an OrderedDict takes at least
+_PLAIN = "leave it out where the file is made, or store a plain array of numbers"
 _TO_ARRAYS = (
-    "python -c \"import cPickle as p, numpy as n; d = p.load(open('IN.pkl', 'rb')); "
+    "python -c \"import pickle as p, numpy as n; d = p.load(open('IN.pkl', 'rb')); "
     "p.dump({k: n.asarray(getattr(v, 'get_value', lambda: v)()) for k, v in d.items()}, "
     "open('OUT.pkl', 'wb'), 2)\""
 )
 
 
 class RefusedError(Exception):
-    """The pickle requests what no checkpoint needs."""
+    """The pickle requests what no checkpoint needs: `what`, and `then` what is to be done."""
+
+    def __init__(self, what: str, then: str = "") -> None:
+        super().__init__(what + then)
+        self.what, self.then = what, then
 
 
 def load(data: bytes) -> Any:
     """The value of the pickle `data`; RefusedError if it asks for anything else, ValueError if damaged."""
     try:
         with warnings.catch_warnings(action="error"):  # of unknown escapes in texts
-            return _Unpickler(data).load()
-    except (RefusedError, MemoryError):
+            return (machine := _Unpickler(data)).load()
+    except RefusedError as error:
+        raise RefusedError(error.what + machine.entry(), error.then) from None
+    except MemoryError:
         raise
     except Exception as error:  # the machine raises errors of many kinds at damage
         raise ValueError(_printable(str(error)[:200])) from error
@@ -115,6 +125,14 @@ class _Unpickler(pickle._Unpickler):
             raise ValueError("it does not end where it should: perhaps several values were written into it")
         return self.plain(self.stack[0], 0)
 
+    def entry(self) -> str:
+        """The entry of the file's dict that is being read, in brackets; empty if the file is none."""
+        outer, inner, *_ = (*self.metastack, self.stack, [])
+        if not outer or type(outer[0]) is not dict:
+            return ""
+        keys = [key for key in (outer[1:] or inner)[::2] if type(key) is str]  # key, value, key, value, ...
+        return f" (entry {_printable(repr(keys[-1][:80]))})" if keys else ""
+
     def plain(self, value: Any, depth: int) -> Any:
         """Return `value` with finished arrays in place of their placeholders."""
         self.values -= 1
@@ -146,8 +164,8 @@ class _Unpickler(pickle._Unpickler):
         full = f"{module}.{name}".replace("numpy._core.", "numpy.core.").replace("builtins.", "__builtin__.")
         if full.startswith(("theano.", "pygpu.")):
             raise RefusedError(
-                f"holds values of Theano ({_printable(full)}), perhaps of a GPU; nothing was executed. Write "
-                f"them as arrays on the machine with Theano: {_TO_ARRAYS}"
+                f"holds values of Theano ({_printable(full)}), perhaps of a GPU",
+                "; nothing was executed. Write them as arrays on the machine with Theano: " + _TO_ARRAYS,
             )
         if full not in _NAMES:
             raise _refusal(_printable(f"{module}.{name}"))
@@ -235,7 +253,7 @@ def _refuse(opcode: bytes) -> None:
 
 
 def _refusal(what: str) -> RefusedError:
-    return RefusedError(f"asks for {what}, which no checkpoint needs; it was not executed")
+    return RefusedError(f"asks for {what}, which no checkpoint needs; it was not executed", f"; {_PLAIN}")
 
 
 def _printable(text: str) -> str:

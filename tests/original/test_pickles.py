@@ -5,7 +5,9 @@ NumPy 1.11.1 with protocol N.
 """
 
 import bz2
+import collections
 import copyreg
+import datetime
 import encodings.raw_unicode_escape  # noqa: F401 - a text of a pickle loads it at first
 import gc
 import gzip
@@ -241,15 +243,61 @@ def test_other_dicts_become_plain_ones(name, tmp_path):
     assert same(loads(tmp_path, DICTS[name]), {"a": 1, "b": 2})
 
 
-@pytest.mark.parametrize("end", [b"", b"\r", b"\r\n"])
+@pytest.mark.parametrize("end", [b"", b"\r", b"\r\n", b"\x1a", b"\r\n\x1a"])
 @pytest.mark.parametrize("path", PYTHON2, ids=lambda p: p.stem)
 def test_line_ends_of_windows_are_restored(path, end, tmp_path):
     converted = path.read_bytes().replace(b"\n", b"\r\n")
     assert same(loads(tmp_path, converted + end), pickles.read(path))
     with pytest.raises(
-        CheckpointError, match="line ends became those of Windows .CRLF.; copy .* in binary mode"
+        CheckpointError, match="line ends were converted .CRLF or CR.; copy .* in binary mode"
     ):
         loads(tmp_path, converted[:-4])
+
+
+@pytest.mark.parametrize("path", PYTHON2, ids=lambda p: p.stem)
+def test_a_line_end_behind_a_pickle_is_left_out(path, tmp_path):
+    assert same(loads(tmp_path, path.read_bytes() + b"\n"), pickles.read(path))
+
+
+@pytest.mark.parametrize("text", [b"\r", b"\r\r\n", b"half", b"the first stays"])
+def test_line_ends_that_were_converted_otherwise_are_restored(text, tmp_path):
+    lines = dumps(tmp_path, value := {"W": np.arange(300, dtype="f4"), "\xfc": "a\nb\r", "c": 2.5}).split(
+        b"\n"
+    )
+    kept = {b"half": len(lines) // 2, b"the first stays": 1}.get(text, 0)
+    end = b"\r\n" if kept else text
+    data = b"\n".join([*lines[:kept], end.join(lines[kept:])])
+    assert same(loads(tmp_path, data), value)
+
+
+NUMBERS = {"W": np.ones(3, "f4"), "b": np.zeros(2, "f4")}
+ENTRIES = {
+    "set": {1},
+    "deque": collections.deque([1]),
+    "datetime": datetime.datetime(2020, 1, 1),
+    "complex": 1j,
+    "numpy.matrix": np.matrix([[1.0]]),
+    "_mareconstruct": np.ma.array([1.0]),
+    "an array of O8": np.array(["a", None], object),
+    "an array of U1": np.array(["a"]),
+}
+
+
+@pytest.mark.parametrize(
+    "nest", [lambda value: value, lambda value: [1, (2, [value])]], ids=["bare", "nested"]
+)
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_entry_that_is_refused_is_named_with_the_remedy(name, protocol, nest, tmp_path):
+    value = {**NUMBERS, "cost": nest(ENTRIES[name]), "z": 3}
+    with pytest.raises(CheckpointError, match=rf"{name}, .* \(entry 'cost'\); leave it out .* plain array"):
+        loads(tmp_path, pickle.dumps(value, protocol))
+
+
+@pytest.mark.parametrize("factory", [list, float, np.float32])
+def test_the_factory_of_a_default_is_never_called(factory, tmp_path):
+    value = collections.defaultdict(factory, NUMBERS)
+    assert same(loads(tmp_path, pickle.dumps(value, 2)), NUMBERS)
 
 
 @pytest.mark.parametrize(
@@ -260,8 +308,9 @@ def test_line_ends_of_windows_are_restored(path, end, tmp_path):
 def test_values_of_theano_are_named_with_the_remedy(name, tmp_path):
     module, _, last = name.rpartition(".")
     data = f"(dS'W'\nc{module}\n{last}\n({ARRAY.decode()}tRs.".encode()
-    assert_refused(f"{name}), perhaps of a GPU; nothing was executed. Write them as arrays", data, tmp_path)
-    with pytest.raises(CheckpointError, match=r"python -c .*cPickle.*get_value.*, 2\)\""):
+    told = f"{name}), perhaps of a GPU (entry 'W'); nothing was executed. Write them as arrays"
+    assert_refused(told, data, tmp_path)
+    with pytest.raises(CheckpointError, match=r"python -c .*pickle.*get_value.*, 2\)\""):
         loads(tmp_path, data)
 
 
