@@ -48,13 +48,17 @@ def folder() -> Path | None:
     if not (given or base):
         return None
     path = Path(given or Path(base, "samplernn-theano"))
+    not_used, remedy = f"The compile cache {path} is not used", "name another folder with SAMPLERNN_CACHE."
     try:
-        problem = _distrust(path)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-        problem = f"{getattr(error, 'strerror', None) or error}; name another folder with SAMPLERNN_CACHE."
+        real = path.resolve()
+        problem = _distrust(real)
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "its links form a circle"
+        _say_once(f"{not_used}: {reason}; {remedy}")
+        return None
     if problem:
-        _say_once(f"The compile cache {path} is not used, since its code would be run: {problem}")
-    return None if problem else path
+        _say_once(f"{not_used}, since its code would be run: {problem}, or {remedy}")
+    return None if problem else real
 
 
 def load(key: Mapping[str, Any]) -> tuple[dict[str, Any], bytearray] | None:
@@ -141,9 +145,10 @@ def _path(key: Mapping[str, Any]) -> Path:
 
 def _read(path: Path) -> tuple[dict[str, Any], bytearray] | None:
     try:
-        if not _is_ours(path):
-            return None
-        head, _, data = path.read_bytes().partition(b"\n")
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            if not _is_ours(os.fstat(file.fileno())):
+                return None
+            head, _, data = file.read().partition(b"\n")
         about = parse_json(head)
         if about.pop("sha256") != hashlib.sha256(data).hexdigest():
             return None
@@ -166,32 +171,35 @@ def _write(path: Path, about: Mapping[str, Any], data: bytes | bytearray) -> Non
 
 
 def _make(folder: Path) -> None:
-    """Create a folder in that of the cache, and that one, for this user only."""
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.mkdir(exist_ok=True, mode=0o700)
+    """Create a folder and those above it that are missing, for this user only."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
 
 
-def _distrust(path: Path) -> str:
-    """Why others could write code into the folder `path`, and the remedy; empty if they cannot."""
-    real = path.resolve()
-    elsewhere = "name another folder with SAMPLERNN_CACHE"
-    for above in real.parents:
-        mode = above.stat().st_mode if above.exists() else 0
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            return f"anyone can replace what is in {above}; chmod o-w it, or {elsewhere}."
+def _distrust(real: Path) -> str:
+    """Why others could write code into a folder without links in its path, and a remedy; empty if not."""
+    for above in filter(Path.exists, real.parents):
+        found = above.stat()
+        if found.st_uid not in (0, os.geteuid()):
+            return f"{above} belongs to another user, who can replace what is in it; move it"
+        # In a sticky folder only the owner of a file can; a group of the user's number has no other members.
+        others = stat.S_IWOTH | (stat.S_IWGRP if found.st_gid != os.geteuid() else 0)
+        if found.st_mode & others and not found.st_mode & stat.S_ISVTX:
+            return f"others can replace what is in {above}; chmod go-w it"
     for own in (real, *(real.iterdir() if real.is_dir() else ())):
-        if own.is_dir() and not _is_ours(own):
+        if own.is_dir() and not _is_ours(own.lstat()):
             return (
-                f"{own} belongs to another user, or others can write to it; remove it, chmod go-w it if you "
-                f"trust what is in it, or {elsewhere}."
+                f"{own} belongs to another user, or others can write to it, or it is a link; remove it, "
+                "chmod go-w it if you trust what is in it"
             )
     return ""
 
 
-def _is_ours(path: Path) -> bool:
-    """Return True if a file or folder belongs to this user, and nobody else can write to it."""
-    found = path.stat()
-    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+def _is_ours(found: os.stat_result) -> bool:
+    """Return True if a file or folder, no link, belongs to this user, and nobody else can write to it."""
+    is_link = stat.S_ISLNK(found.st_mode)
+    return not is_link and found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 @functools.cache

@@ -113,8 +113,20 @@ def test_a_new_folder_is_for_its_owner_only(folder, monkeypatch):
     finally:
         os.umask(before)
     (path,) = programs(folder / "new" / "cache")
-    modes = [oct(own.stat().st_mode & 0o777) for own in (path, *path.parents[:2])]
-    assert modes == ["0o600", "0o700", "0o700"] and compile_cache.load({})
+    modes = [oct(own.stat().st_mode & 0o777) for own in (path, *path.parents[:3])]
+    assert modes == ["0o600", *["0o700"] * 3] and compile_cache.load({})
+
+
+def linked(path):
+    """Move a file or folder and leave a link in its place."""
+    path.symlink_to(path.rename(path.parents[2] / "elsewhere"))
+
+
+def test_links_in_a_circle_are_said(folder, monkeypatch, capsys):
+    (folder / "a").symlink_to("a")
+    monkeypatch.setenv("SAMPLERNN_CACHE", str(folder / "a" / "b"))
+    assert compile_cache.folder() is None
+    assert "a/b is not used: its links form a circle; name another folder" in capsys.readouterr().err
 
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -126,7 +138,17 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a f
         (lambda cache: cache.chmod(0o777), "cache belongs to another user, or others can write"),
         (lambda cache: cache.chmod(0o720), "chmod go-w it"),
         (lambda cache: (cache / "programs").chmod(0o702), "programs belongs to another user"),
-        (lambda cache: cache.parent.chmod(0o757), "anyone can replace what is in .*owner; chmod o-w it"),
+        (lambda cache: cache.parent.chmod(0o757), "others can replace what is in .*owner; chmod go-w it"),
+        pytest.param(
+            lambda cache: os.chown(cache.parent, 12345, -1), "owner belongs to another", marks=ROOT_ONLY
+        ),
+        pytest.param(
+            lambda cache: (os.chown(cache.parent, -1, 12345), cache.parent.chmod(0o770)),
+            "others can replace what is in .*owner; chmod go-w it",
+            marks=ROOT_ONLY,
+        ),
+        (lambda cache: linked(cache / "programs"), "programs belongs to another user, .* or it is a link"),
+        (lambda cache: linked(programs(cache)[0]), None),
         (lambda cache: cache.rename(cache.with_name("link")).chmod(0o770), "link belongs to another user"),
         pytest.param(lambda cache: os.chown(cache, 12345, -1), "another user", marks=ROOT_ONLY),
         pytest.param(lambda cache: os.chown(programs(cache)[0], 12345, -1), None, marks=ROOT_ONLY),
