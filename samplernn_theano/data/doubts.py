@@ -46,18 +46,18 @@ class Channels:
             yield mono
 
     def _measure(self, block: np.ndarray) -> None:
-        self.frames += len(block)
-        self.lowest = min(self.lowest, float(block.min()))
-        self.highest = max(self.highest, float(block.max()))
-        self.cut_off += int(np.any([cut_off(x, self._full_scale) for x in block.T], axis=0).sum())
-        self.number = block.shape[1]
+        sound = np.ascontiguousarray(block.T)  # (channels, samples)
+        self.number, self.frames = len(sound), self.frames + len(block)
+        self.lowest = min(self.lowest, float(sound.min()))
+        self.highest = max(self.highest, float(sound.max()))
+        self.cut_off += int(np.any([cut_off(x, self._full_scale) for x in sound], axis=0).sum())
         if self.number > 1:
-            sound = block - uniform_filter1d(block, max(3, self._rate // HUM), axis=0)
-            for begin in range(0, len(sound), self._rate):  # each second
-                part = sound[begin : begin + self._rate]
-                mono = part.mean(axis=1)
+            sound = sound - uniform_filter1d(sound, max(3, self._rate // HUM))
+            for begin in range(0, len(block), self._rate):  # each second
+                part = sound[:, begin : begin + self._rate]
+                mono = part.mean(axis=0)
                 powers = float(np.dot(mono, mono)), float(np.vdot(part, part)) / self.number
-                self._powers.append((*powers, len(part)))
+                self._powers.append((*powers, len(mono)))
 
     def cancelled(self) -> tuple[float, float]:
         """The part of the time with sound in which channels cancel each other, and what they keep of it.

@@ -133,6 +133,11 @@ def test_averages_the_channels(tmp_path):
     assert (sound.file_rate, sound.channels, sound.clipped) == (16000, 2, 0)
 
 
+def test_averages_a_single_sample(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array([[0.5, 0.25]]), 16000, subtype="FLOAT")
+    assert audio.read_mono(tmp_path / "a.wav").tolist() == [0.375]
+
+
 def test_averages_5_1_channels(tmp_path):
     sound = np.stack([tone(0.1, 48000, hertz=200 * (i + 1)) for i in range(6)], axis=1)
     soundfile.write(tmp_path / "a.wav", sound, 48000, subtype="PCM_24")
