@@ -136,12 +136,12 @@ def _probe(path: Path) -> _Probe:
         "-of",
         "json",
         *_INPUT,
-        f"file:{path.absolute()}",
+        _url(path),
     ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"ffprobe ended with status {done.returncode}"]
-        reason = _LINE.sub(r"\2", lines[0]).removeprefix(f"file:{path.absolute()}: ")
+        reason = _LINE.sub(r"\2", lines[0]).removeprefix(f"{_url(path)}: ")
         is_other = "not on whitelist" in reason
         raise undecodable(path, "it is of a format that holds no sound itself" if is_other else reason)
     told = parse_json(done.stdout)
@@ -158,12 +158,20 @@ def _probe(path: Path) -> _Probe:
     return _Probe(form, score, stated, others, len(tracks), sound.get("codec_name", ""))
 
 
+def _url(path: Path) -> str:
+    """A file for ffmpeg, without the ID3v1 tag at its end: some decoders read it as sound."""
+    url = f"file:{path.absolute()}"  # otherwise a name is read as an option or a URL
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END) - 128
+        file.seek(max(0, end))
+        return f"subfile,,start,0,end,{end},,:{url}" if end > 0 and file.read(3) == b"TAG" else url
+
+
 @contextmanager
 def _with_ffmpeg(path: Path, probe: _Probe) -> Iterator[Source]:
     """Decode in a process that writes an au file of 32-bit floats into a pipe."""
-    # With "file:" ffmpeg does not read a name as an option or a URL.
     command = ["ffmpeg", "-nostdin", "-v", "repeat+error", "-err_detect", "crccheck+bitstream+explode"]
-    command += [*_INPUT, f"file:{path.absolute()}", "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
+    command += [*_INPUT, _url(path), "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"]
     with (
         tempfile.TemporaryFile() as messages,
         subprocess.Popen(
@@ -202,7 +210,7 @@ def _faults(path: Path, probe: _Probe, process: subprocess.Popen, messages: Bina
     for line in messages.read().decode(errors="replace").splitlines():
         match = _LINE.fullmatch(line)
         if match and match[2] and match[1] not in probe.others | ({probe.form} if probe.seconds else set()):
-            faults.append(match[2].removeprefix(f"file:{path.absolute()}: "))
+            faults.append(match[2].removeprefix(f"{_url(path)}: "))
     return faults or [f"ffmpeg ended with status {status}"] * (status != 0)
 
 

@@ -14,7 +14,10 @@ _LONGEST_PAGE = 255 * 8192  # samples
 class _OggStream:
     """The number of the last page of a stream, and the samples that its pages count."""
 
-    def __init__(self, page: bytes) -> None:
+    def __init__(self, page: bytes, rate: int) -> None:
+        self.scale = (
+            rate / 48000 if b"OpusHead" in page[:64] else 1
+        )  # samples of the sound per one of the clock
         self.is_sound = re.search(rb"\x01vorbis|OpusHead|Speex   |\x7fFLAC", page[:64]) is not None
         self.number, self.granules = -1, [0]
 
@@ -26,7 +29,8 @@ class _OggStream:
         steps = [b - a for a, b in itertools.pairwise(self.granules)]
         usual = max((step for step in steps[1:] if step <= _LONGEST_PAGE), default=0)
         sure = [s for i, s in enumerate(steps) if s <= (usual if i == 0 else _LONGEST_PAGE)]
-        return min(sum(min(step, _LONGEST_PAGE) for step in steps), max(sum(sure), frames))
+        longest = sum(min(step, _LONGEST_PAGE) for step in steps)
+        return min(longest * self.scale, max(sum(sure) * self.scale, frames))
 
 
 def layout(data: Content, rate: int, frames: int) -> Layout:
@@ -42,8 +46,8 @@ def layout(data: Content, rate: int, frames: int) -> Layout:
         flags, granule, serial, number, checksum = struct.unpack("<5xBqIII", page[:26])
         if flags & 2:
             links += [{}] if any(stream.number for stream in links[-1].values()) else []
-            links[-1][serial] = _OggStream(page)
-        stream = links[-1].setdefault(serial, _OggStream(page))
+            links[-1][serial] = _OggStream(page, rate)
+        stream = links[-1].setdefault(serial, _OggStream(page, rate))
         if _ogg_checksum(page) != checksum:
             faults.append(f"is damaged at byte {data.begin + at:,}")
         if number != stream.number + 1:
@@ -53,11 +57,10 @@ def layout(data: Content, rate: int, frames: int) -> Layout:
         at, ended = at + len(page), bool(flags & 4)
     if not ended and end < len(data):
         faults.append("breaks off in its last page")
-    scale, stated = rate / 48000 if b"OpusHead" in data[:64] else 1, 0.0
+    stated = 0.0
     for link in links:
         sound = next((stream for stream in link.values() if stream.is_sound), None)
-        likely = float("inf") if faults else (frames - stated) / scale
-        stated += sound.length(likely) * scale if sound else 0
+        stated += sound.length(float("inf") if faults else frames - stated) if sound else 0
     # Some programs do not mark the last page.
     doubt = "it has no mark at its end, as if it were cut; compare its length, or get it again."
     return Layout(

@@ -288,6 +288,15 @@ def test_a_wavpack_that_was_written_into_a_pipe_is_read(tmp_path):
 
 
 @needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["wv", "ac3", "g722"])
+def test_a_tag_behind_what_ffmpeg_decodes_is_no_sound(tmp_path, suffix):
+    data = by_ffmpeg(tmp_path / f"a.{suffix}", 2)
+    length = len(audio.read_mono(tmp_path / f"a.{suffix}"))
+    (tmp_path / f"a.{suffix}").write_bytes(data + TAGS["ID3v1"])
+    assert len(audio.read_mono(tmp_path / f"a.{suffix}")) == length
+
+
+@needs_ffmpeg
 def test_a_caf_of_opus_with_a_hole(tmp_path):
     data = by_ffmpeg(tmp_path / "a.caf", 6, "-c:a", "libopus")
     assert abs(len(audio.read_mono(tmp_path / "a.caf")) - 6 * RATE) < 1600
