@@ -290,7 +290,7 @@ def _describe_sources(report: Report, manifest: Any) -> None:
     used = [s for s in sources if _get(s, "status") == "used"] if isinstance(sources, list) else []
     for kind, lines, text in (
         ("clipping", report.problems, "Recordings that are clipped"),
-        ("channels", report.problems, "Recordings of which only the difference between channels is left"),
+        ("channels", report.problems, "Recordings whose channels cancel each other, in part or in whole"),
         ("level", report.notes, "Recordings that are nearly silent"),
         ("tracks", report.notes, "Recordings with further tracks, which are not read"),
         ("end", report.notes, "Recordings that may lack their end"),
