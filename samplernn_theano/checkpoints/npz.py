@@ -15,6 +15,7 @@ import json
 import math
 import reprlib
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -32,6 +33,8 @@ from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.text import parse_json
 
 FORMAT = "samplernn-theano checkpoint 1"
+
+MAX_ARRAYS = 10_000  # in a file; a model has some hundreds
 
 RENAMED = {"look_due": "eval_due", "looks_without_gain": "evals_without_improvement"}
 """Former keys of `progress`, in checkpoints that users may have, and the present ones."""
@@ -117,8 +120,15 @@ def check_sizes(path: Path) -> None:
 
     Checkpoints are not compressed; with zeros in them, those that a user compressed unpack to several times.
     """
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(path) as archive, path.open("rb") as start:
         members = archive.infolist()
+        names = Counter(member.filename.removesuffix(".npy") for member in members)
+        if start.read(4) != b"PK\3\4":  # NumPy would take it for a pickle
+            raise ValueError("something stands before its arrays")
+        if len(members) > MAX_ARRAYS:
+            raise ValueError(f"it has {len(members):,} arrays")
+        if twice := [name for name, count in names.items() if count > 1]:  # NumPy would read the last
+            raise ValueError(f"two of its arrays have the name {twice[0]}")
         total, size = sum(member.file_size for member in members), path.stat().st_size
         if total > 20 * size + 2**24:
             raise CheckpointError(

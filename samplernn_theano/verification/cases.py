@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samplernn_theano.checkpoints.npz import check_sizes
 from samplernn_theano.errors import DataError
+from samplernn_theano.original.tags import SCRIPTS
 from samplernn_theano.utils.text import parse_json
 from samplernn_theano.verification.tolerances import Check
 
@@ -32,6 +34,11 @@ class Case:
         """True if the case holds fingerprints, so vectors, of all parameters in place of the parameters."""
         initial = self.group("init/").values()
         return bool(initial) and all(array.ndim < 2 for array in initial)
+
+    @property
+    def has_curve(self) -> bool:
+        """True if the case is a learning curve on the demo set."""
+        return {"costs", "valid"} <= self.arrays.keys()
 
     def group(self, prefix: str) -> dict[str, NDArray]:
         """Arrays named `prefix`NAME, by NAME."""
@@ -74,10 +81,12 @@ def read_case(path: Path) -> Case:
     """Read NAME.json and NAME.npz."""
     try:
         settings = parse_json(path.read_text())
+        check_sizes(path.with_suffix(".npz"))
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         argv = settings["argv"]
-        family = settings.get("model") or Path(argv[0]).stem
+        families = {script: family for family, script in SCRIPTS.items()}
+        family = settings.get("model") or families.get(argv[0]) or Path(argv[0]).stem
     except MemoryError:
         raise
     except Exception as error:  # a damaged file can raise anything in zipfile, NumPy's header parser or json

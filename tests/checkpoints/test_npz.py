@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import tracemalloc
+import warnings
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -208,6 +209,24 @@ def test_what_a_file_unpacks_to_is_bounded_before_it_is_unpacked(tmp_path, whole
     refused(path)
     assert tracemalloc.get_traced_memory()[1] < 4e6
     tracemalloc.stop()
+
+
+def test_an_archive_that_numpy_would_read_otherwise_is_refused(tmp_path, whole, monkeypatch):
+    """Of two members of one name it reads the last, and a file with other bytes in front as a pickle."""
+    path = tmp_path / "a.npz"
+    path.write_bytes(b"#!/bin/sh\n" + whole)
+    message = refused(path)
+    assert "something stands before its arrays" in message and "pickle" not in message
+    path.write_bytes(whole)
+    monkeypatch.setattr(npz, "MAX_ARRAYS", 3)
+    assert "arrays)" in refused(path)
+    monkeypatch.undo()
+    for name in ("parameters/W.npy", "parameters/W"):
+        path.write_bytes(whole)
+        with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings(action="ignore"):
+            archive.writestr("parameters/W.npy", npy(np.zeros(3)))
+            archive.writestr(name, npy(np.zeros(3)))
+        assert "two of its arrays have the name parameters/W" in refused(path)
 
 
 @pytest.mark.parametrize(

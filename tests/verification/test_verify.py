@@ -206,5 +206,8 @@ def test_unreadable_cases_are_refused_in_one_sentence(tmp_path, capsys):
     (tmp_path / "a.json").write_text('{"argv": ["two_tier.py"], "model": "two_tier"}')
     np.savez(tmp_path / "a.npz", x=1)
     assert main(["conformance", str(tmp_path), "--family", "one_tier"]) == 2
+    np.savez_compressed(tmp_path / "a.npz", x=np.zeros(10**7))
+    assert main(["conformance", str(tmp_path)]) == 2
     errors = capsys.readouterr().err.strip().splitlines()
-    assert len(errors) == 4 and all(line.startswith("samplernn: ") for line in errors)
+    assert len(errors) == 5 and all(line.startswith("samplernn: ") for line in errors)
+    assert "would unpack to 80," in errors[-1]
