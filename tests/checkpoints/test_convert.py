@@ -30,6 +30,7 @@ from samplernn_theano.original import pickles, results_folder
 from samplernn_theano.original.layout import evaluations_of, log_of
 from samplernn_theano.original.results_folder import LOG_KEYS, RESUMED, ResultTree
 from samplernn_theano.original.tags import original_argv, tag
+from samplernn_theano.training import run as training
 from samplernn_theano.utils import plotting
 from samplernn_theano.utils.files import locked
 from tests.conftest import GOLDEN
@@ -385,11 +386,12 @@ def test_an_evaluation_of_a_damaged_log_is_named(tmp_path, missing):
     ("name", "value"),
     [("original_argv", 5), ("original_argv", [1, 2]), ("original_argv", {})]
     + [(name, text) for name in ("exp", "which_set", "data") for text in ("\ud800", "a\0b")]
-    + [("original_argv", ["two_tier.py", "\ud800"]), ("of_fork", 5), ("assumed", "rate")],
+    + [("original_argv", ["two_tier.py", "\ud800"]), ("of_fork", 5), ("assumed", "rate")]
+    + [("tensorboard", "False")],
 )
 def test_stored_settings_that_cannot_be_are_one_line(tmp_path, name, value):
     run = made_run(tmp_path / "run", **{name: value})
-    with pytest.raises(CheckpointError, match=rf"npz cannot be read .* \({name} is .*[^.]\)\.$"):
+    with pytest.raises(CheckpointError, match=rf"npz cannot be read .* \((--)?{name} is .*[^.]\)\.$"):
         convert(run.folder, tmp_path / "theirs")
 
 
@@ -680,6 +682,26 @@ def test_a_converted_model_of_a_fork_stays_one(tmp_path, capsys):
     assert "to be given with --set: rate=32000, normalisation=none" in told
 
 
+def test_resuming_a_fork_says_so(tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise OutputError("As far as here.")
+
+    monkeypatch.setattr(training, "_compile", stop)
+    monkeypatch.setattr(training.malloc, "keep_freed_memory", lambda _: None)
+    words = ["--data", str(GOLDEN / "version_0.1.0/tones"), "--max-iters", "99"]
+        "--data",
+        str(GOLDEN / "version_0.1.0/tones"),
+        "--max-iters",
+        "99",
+        "--set",
+        "normalisation=none",
+    ]
+    assert main(["resume", str(forked(tmp_path).folder), *words, "--set", "rate=16000"]) == 2
+    error = capsys.readouterr().err
+    assert "It is a run of a fork: the script two_tier32k.py is none of the original's.\n" in error
+    assert error.endswith("samplernn: As far as here.\n")
+
+
 def test_a_fork_that_would_pass_for_the_original_is_not_written(tmp_path):
     tree = forked(tmp_path, "models/two_tier/two_tier.py", "my-set")
     convert(tree.folder, tmp_path / "run", ["normalisation=none", "rate=16000"])
@@ -725,6 +747,9 @@ def test_what_a_fork_is_called_is_one_line(tmp_path):
     for name, shown in (("ok\nsamplernn: all is well", r"ok\nsamplernn: all is well"), ("", "''")):
         pickles.write(tree.args, [*pickles.read(tree.args)[:-1], name])
         assert load.read(tree.folder).of_fork == f"the data set {shown}"
+    path = load.find(tree.folder)
+    pickles.write(path, {**pickles.read(path), "a\nsamplernn: well": "x"})
+    assert load.read(path).left_out == [r"a\nsamplernn: well"]
 
 
 def test_more_than_five_layers(tmp_path):
