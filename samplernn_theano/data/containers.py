@@ -192,7 +192,9 @@ def _chunks(data: Content, source: Source, frames: int) -> Layout:
         if more
         else "it states less"
     )
-    fault = "has several parts of sound, of which one is read" if parts else None
+    fault = None
+    if parts:
+        stated, fault = held, "has several parts of sound, of which one is read"
     sound = end if size else start
     return Layout(stated, held, f"{why}; {_remedy(data)}", packet, fault, sound=sound, end=end)
 

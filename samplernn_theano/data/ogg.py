@@ -15,9 +15,8 @@ class _OggStream:
     """The number of the last page of a stream, and the samples that its pages count."""
 
     def __init__(self, page: bytes, rate: int) -> None:
-        self.scale = (
-            rate / 48000 if b"OpusHead" in page[:64] else 1
-        )  # samples of the sound per one of the clock
+        # Samples of the sound at `rate` Hz for each one of the clock.
+        self.scale = rate / 48000 if b"OpusHead" in page[:64] else 1
         self.is_sound = re.search(rb"\x01vorbis|OpusHead|Speex   |\x7fFLAC", page[:64]) is not None
         self.number, self.granules = -1, [0]
 

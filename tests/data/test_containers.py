@@ -161,7 +161,8 @@ def test_the_second_of_two_chunks_of_sound(tmp_path, size):
     """libsndfile reads the first one, ffmpeg the last one."""
     chunk = struct.pack("<4sI", b"data", size) + bytes(size)
     (tmp_path / "a.wav").write_bytes(wav(32000, 32044 + size, behind=chunk))
-    assert " has several parts of sound" in refusal(tmp_path / "a.wav")
+    assert " has several parts of sound, of which one is read: " in (told := refusal(tmp_path / "a.wav"))
+    assert size == 8000 or " 1.00 s of 2.00 s can be decoded" in told
 
 
 @pytest.mark.parametrize("harm", ["joined", "understated"])
@@ -361,6 +362,15 @@ def test_the_remedy_that_a_refusal_names_mends(tmp_path, harm):
     subprocess.run([*words, "-v", "error", "-nostdin"], check=True)
     length = len(audio.read_mono(new)) / RATE
     assert length == pytest.approx({"a half": 1.8, "two streams": 8}.get(harm, 4), abs=0.3)
+
+
+def test_erased_bytes_behind_an_mp3_are_not_tried_one_by_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.mp3"
+    path.write_bytes(written(path, 1, "MP3") + b"\xff" * 200_000)
+    read, calls = os.pread, []
+    monkeypatch.setattr(os, "pread", lambda *args: calls.append(args) or read(*args))
+    audio.read(path)
+    assert len(calls) < 2000
 
 
 def test_large_files_are_looked_through_in_small_blocks(tmp_path, monkeypatch):
