@@ -688,15 +688,9 @@ def test_resuming_a_fork_says_so(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(training, "_compile", stop)
     monkeypatch.setattr(training.malloc, "keep_freed_memory", lambda _: None)
-    words = ["--data", str(GOLDEN / "version_0.1.0/tones"), "--max-iters", "99"]
-        "--data",
-        str(GOLDEN / "version_0.1.0/tones"),
-        "--max-iters",
-        "99",
-        "--set",
-        "normalisation=none",
-    ]
-    assert main(["resume", str(forked(tmp_path).folder), *words, "--set", "rate=16000"]) == 2
+    folder, data = forked(tmp_path).folder, GOLDEN / "version_0.1.0/tones"
+    given = ["--max-iters", "99", "--set", "normalisation=none", "--set", "rate=16000"]
+    assert main(["resume", str(folder), "--data", str(data), *given]) == 2
     error = capsys.readouterr().err
     assert "It is a run of a fork: the script two_tier32k.py is none of the original's.\n" in error
     assert error.endswith("samplernn: As far as here.\n")
