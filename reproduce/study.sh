@@ -1,12 +1,12 @@
 #!/bin/bash
-# A study of small models that anyone can repeat: the four models of table 1 on two data sets with three seeds,
-# the lengths of table 3 and the variants of table 4 on one of them. About twelve hours on one core.
+# A study of small models that anyone can repeat: the four models of table 1 on two data sets with three
+# seeds, the lengths of table 3 and the variants of table 4 on one of them. About twelve hours on one core.
 #
 # usage: reproduce/study.sh [OUT]
 #
 # Run it again to resume. The report, OUT/report/index.html, is written after each part: the first is one seed
-# of table 1 on recorded speech, in place of Blizzard; then synthetic piano, in place of Music; more seeds; and
-# the tables 3 and 4. Variables: PYTHON (default: python3), CORES (default: 1), and SPEECH, a folder with the
+# of table 1 on recorded speech, in place of Blizzard; then synthetic piano, in place of Music; more seeds;
+# and the tables 3 and 4. Variables: PYTHON (default: python3), CORES (default: 1), and SPEECH, a folder with the
 # packages of `samplernn data speech`, if they are not to be downloaded.
 set -u
 out=${1:-reproduction/study}
