@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from samplernn_theano.cli.main import main
-from samplernn_theano.errors import ReproductionError
+from samplernn_theano.errors import OutputError, ReproductionError
 from samplernn_theano.reproduction import plan, run_step, workflow
+from samplernn_theano.utils.files import locked
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,6 +93,11 @@ def test_other_settings_want_another_folder(tmp_path, said):
     }.items():
         code, _, message = said("table1/music", "--out", tmp_path, *words, "--dry-run")
         assert code == 2 and sentence in message
+
+
+def test_two_workflows_do_not_use_one_folder(tmp_path):
+    with locked(tmp_path / "out"), pytest.raises(OutputError, match="Another process works in"):
+        workflow.run(plan.Workflow(tmp_path / "out", "smoke", {"table3/32": [123]}), cores=1)
 
 
 @pytest.mark.parametrize(
