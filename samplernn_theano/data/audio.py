@@ -41,7 +41,7 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE, note: Callable[[
     and a few MB.
 
     A file of which more or less can be decoded than it states or holds is refused. Some do not state a length
-    and are read to their end: raw streams (aac, ac3, amr, g722, gsm), voc, and files that were written into a
+    and are read to their end: raw streams (aac, ac3, amr, g722, gsm), and files that were written into a
     pipe.
 
     `note` is called with a line for each of its doubts.
