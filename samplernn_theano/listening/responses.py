@@ -1,6 +1,7 @@
 """Reading and validating listening tests and the responses of listeners."""
 
 import json
+import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.config.field_types import fits
 from samplernn_theano.errors import DataError
 from samplernn_theano.listening import pairs
 from samplernn_theano.utils.text import parse_json
@@ -21,6 +23,7 @@ SHARE = 0.95  # of the time that must have passed: less is unusual
 CLOCK = 300.0  # seconds by which the clocks of listeners may be fast
 TOO_LARGE = "This is too large to be the result of a listener."
 
+KINDS = {"id": str, "title": str, "pairs": int, "seconds": float, "systems": Mapping[str, Sequence[str]]}
 FIELDS = {"format", "test", "listener", "started", "finished", "votes"}
 VOTE_FIELDS = {"pair", "a", "b", "vote", "seconds", "plays_a", "plays_b"}
 
@@ -50,11 +53,13 @@ class Test:
 def read_test(folder: Path) -> Test:
     """Read the listening test in `folder`."""
     with _reading(folder / "test.json", "is no listening test; make the test again.") as found:
-        systems = {str(sound): str(system) for system, ids in found["systems"].items() for sound in ids}
-        if found["format"] != FORMAT or len(set(systems.values())) < 2:
+        if found["format"] != FORMAT or not all(fits(found[name], kind) for name, kind in KINDS.items()):
             raise ValueError
-        name, length = str(found["title"]), float(found["seconds"])
-        return Test(str(found["id"]), name, int(found["pairs"]), length, systems)
+        systems = {sound: system for system, ids in found["systems"].items() for sound in ids}
+        are_names = all(re.fullmatch(r"[\w-]+", each, re.ASCII) for each in (found["id"], *systems))
+        if len(set(systems.values())) < 2 or not are_names:
+            raise ValueError
+        return Test(found["id"], found["title"], found["pairs"], float(found["seconds"]), systems)
 
 
 def read_names(folder: Path, test: Test) -> dict[str, str]:

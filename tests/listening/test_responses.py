@@ -57,6 +57,28 @@ def result(listener="x", votes="abn", seconds=12.5, **more):
     return {"format": responses.FORMAT, "test": TEST.id, "listener": listener, "votes": votes} | times | more
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"pairs": float("inf")},
+        {"pairs": "3"},
+        {"seconds": float("nan")},
+        {"title": 5},
+        {"id": "\0"},
+        {"id": "../x"},
+        {"systems": {"s0": ["a/b"], "s1": ["c"]}},
+        {"systems": {"s0": "ab", "s1": ["c"]}},
+        {"systems": [1]},
+    ],
+    ids=repr,
+)
+def test_a_test_with_values_of_other_types_is_none(folder, wrong):
+    path = folder / "test.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    with pytest.raises(DataError, match="test.json is no listening test; make the test again"):
+        responses.read_test(folder)
+
+
 def test_projects_are_what_the_tool_demands(folder, tmp_path):
     out = tmp_path / "out"
     waet.export(folder, out)
