@@ -42,7 +42,7 @@ def original_argv(hp: HyperParameters, which_set: str, exp: str) -> list[str]:
     if isinstance(hp, Recurrent) and hp.n_rnn > 5:
         raise HyperParameterError(f"The original has 1 to 5 recurrent layers, not --n_rnn {hp.n_rnn}.")
     for flag, name in (("--exp", exp), ("--which_set", which_set)):
-        if not all("\0" < character <= "\xff" for character in name):
+        if not all(character.isprintable() and character <= "\xff" for character in name):
             raise HyperParameterError(
                 f"The original's files cannot hold the name {name!r}; give another one with {flag}."
             )

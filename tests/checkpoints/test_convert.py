@@ -395,7 +395,7 @@ def test_stored_settings_that_cannot_be_are_one_line(tmp_path, name, value):
         convert(run.folder, tmp_path / "theirs")
 
 
-@pytest.mark.parametrize("name", ["Привет", "r\udcfcn"])
+@pytest.mark.parametrize("name", ["Привет", "r\udcfcn", "a\nb"])
 def test_a_name_that_the_original_cannot_hold_is_refused_with_the_remedy(tmp_path, name):
     run = made_run(tmp_path / "run")
     run = Run(run.folder.rename(tmp_path / name))
