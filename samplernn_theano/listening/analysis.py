@@ -271,13 +271,14 @@ def draw(path: Path, found: Mapping[str, Any]) -> None:
     right = axes.twinx()
     right.set_ylim(axes.get_ylim())
     for side, name in ((axes, "a"), (right, "b")):
-        side.set_yticks(range(len(pairs)), [pair[name] for pair in pairs], parse_math=False)
+        names = [escape_control_characters(pair[name]) for pair in pairs]
+        side.set_yticks(range(len(pairs)), names, parse_math=False)
         side.tick_params(axis="y", length=0)
         side.spines[["top", "left", "right"]].set_visible(False)
     excluded = f" ({found['excluded']} left out)" if found["excluded"] else ""
     about = f"listeners: {found['listeners']}{excluded}"
     about += "; 95 % intervals; p of a sign-flip test over listeners (Holm)"
-    figure.suptitle(f"{found['title']}\n{about}", fontsize=10, parse_math=False)
+    figure.suptitle(f"{found['title']}\n{about}", fontsize=10)
     labels = ("left preferred", "no preference", "right preferred")
     handles = [Patch(facecolor=colour, label=label) for colour, label in zip(COLOURS, labels, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9, frameon=False)

@@ -330,6 +330,8 @@ def test_listeners_with_unusual_votes_are_flagged_and_can_be_left_out(folder, ca
 
 def test_without_votes_there_is_a_sentence(tmp_path):
     folder = make(tmp_path / "test", title="What costs $5 or x_1$ & <b>?")
+    key = {"test": TEST.id, "systems": {**NAMES, "s0": "3-tier $x_{$ \udcff"}}
+    (folder / "key.json").write_text(json.dumps(key))
     with pytest.raises(DataError, match="There are no votes"):
         analysis.run(folder, [], None, None)
     found = analysis.summary(folder)
@@ -337,6 +339,7 @@ def test_without_votes_there_is_a_sentence(tmp_path):
     analysis.draw(tmp_path / "empty.svg", found)
     drawn = (tmp_path / "empty.svg").read_text()
     assert "no votes" in drawn and "What costs $5 or x_1$ &amp; &lt;b" in drawn
+    assert r"3-tier $x_{$ \udcff" in drawn
     assert not (folder / "results.sqlite").exists()
     json.dumps(found, allow_nan=False)
 
