@@ -93,6 +93,20 @@ TOLERANCES |= {
     kind: Tolerance(max(UNIT, *measured), reason) for kind, (reason, measured) in FULL_SIZE.items()
 }
 
+# Learning curves, on jax in both forms and on c: the costs up to these updates.
+CURVE_KINDS = ("curve, to update 10", "curve, to update 50", "curve, to update 100", "curve, to update 200")
+CURVES = {
+    "one_tier": (1.0e-6, 7.3e-5, 1.9e-4, 4.8e-4),
+    "two_tier": (1.1e-6, 7.2e-5, 1.7e-4, 2.2e-3),
+    "three_tier": (6.1e-7, 1.3e-4, 3.1e-4, 9.2e-4),
+    "wavenet": (UNIT, UNIT, 7.3e-8, 6.7e-8),
+}
+CURVES_ON_C = {"three_tier": (1.2e-5, 2.1e-4, 3.9e-4, 9.7e-4)}
+TOLERANCES |= {
+    kind: Tolerance(max(measured), KINK)
+    for kind, measured in zip(CURVE_KINDS, zip(*CURVES.values(), strict=True), strict=True)
+}
+
 
 @dataclass(frozen=True)
 class Check:
@@ -119,6 +133,11 @@ class Check:
         if self.kind in FULL_SIZE and self.case in FULL_SIZE_CASES:
             reason, by_case = FULL_SIZE[self.kind]
             return Tolerance(max(UNIT, by_case[FULL_SIZE_CASES.index(self.case)]), reason)
+        if self.kind in CURVE_KINDS:
+            family = self.case.partition("_seed")[0]
+            on_c = CURVES_ON_C.get(family) if self.backend == "c" else None
+            if measured := on_c or CURVES.get(family):
+                return Tolerance(measured[CURVE_KINDS.index(self.kind)], SIGN if on_c else KINK)
         exception = EXCEPTIONS.get((self.case, self.backend))
         measured = exception or AFTER_TRAINING.get(self.case)
         if self.kind not in KINDS_AFTER_TRAINING or measured is None:

@@ -3,7 +3,7 @@
 A case was made by running the original: a command line, initial parameters, minibatches, costs, states,
 logits, gradients and parameters after updates. The model is built from the command line. All other quantities
 are computed from the original's initial parameters, so that one difference does not hide another. Cases of
-the paper's size hold less; see `samplernn_theano.verification.fingerprints`.
+the paper's size hold less, and others a learning curve; see `fingerprints` and `curves`.
 """
 
 import re
@@ -36,7 +36,7 @@ from samplernn_theano.models.graph import FORMS, Form, Graph, batch_variables, z
 from samplernn_theano.models.parameters import Parameters
 from samplernn_theano.training import optimizer
 from samplernn_theano.utils.text import format_table
-from samplernn_theano.verification import fingerprints
+from samplernn_theano.verification import curves, fingerprints
 from samplernn_theano.verification.cases import Case, choose_cases, find_corpus
 from samplernn_theano.verification.tolerances import TOLERANCES, Check
 
@@ -67,12 +67,17 @@ def check_case(
         raise HyperParameterError(f"There is no form {form}; choose from {', '.join(FORMS)}.")
     backend = backend or default_backend()
     hp, which_set = from_original_argv(FAMILIES[case.family], case.settings["argv"])
-    graph = build_shard_graph(Parameters(dtype=case.dtype), hp, form, n_devices)
-    options = {"backend": backend, "precision": precision, "n_devices": n_devices}
-    verification = Verification(case, hp, graph, options | {"batched": batch_variables(graph)})
+    options: dict[str, Any] = {"backend": backend, "precision": precision, "n_devices": n_devices}
     folder = CORPUS_FOLDERS.get(which_set)
     try:
-        for check in verification.checks(corpus / folder if corpus and folder else None):
+        if case.has_curve:
+            trainer = curves.compile_case(case, hp, form=form, **options)
+            checks = curves.checks(case, trainer, curves.demo_clips())
+        else:
+            graph = build_shard_graph(Parameters(dtype=case.dtype), hp, form, n_devices)
+            verification = Verification(case, hp, graph, options | {"batched": batch_variables(graph)})
+            checks = verification.checks(corpus / folder if corpus and folder else None)
+        for check in checks:
             yield replace(check, backend=backend)
     except KeyError as error:
         raise IncompleteCaseError(f"{case.name} lacks {error}, which every case of its family has") from error
@@ -281,7 +286,7 @@ def run(
     check_devices(backend, n_devices, batch_size=n_devices)
     cases = choose_cases(folder, families, names)
     clips = Path(corpus) if corpus else find_corpus(folder)
-    if clips is None and not all(case.has_fingerprints for case in cases):
+    if clips is None and not all(case.has_fingerprints or case.has_curve for case in cases):
         print("No corpus next to the cases: minibatches and monitor costs are not checked (see --corpus).")
     done: list[Check] = []
     absent = incomplete = uneven = 0
