@@ -136,8 +136,8 @@ class Check:
         if self.kind in CURVE_KINDS:
             family = self.case.partition("_seed")[0]
             on_c = CURVES_ON_C.get(family) if self.backend == "c" else None
-            if measured := on_c or CURVES.get(family):
-                return Tolerance(measured[CURVE_KINDS.index(self.kind)], SIGN if on_c else KINK)
+            if parts := on_c or CURVES.get(family):
+                return Tolerance(parts[CURVE_KINDS.index(self.kind)], SIGN if on_c else KINK)
         exception = EXCEPTIONS.get((self.case, self.backend))
         measured = exception or AFTER_TRAINING.get(self.case)
         if self.kind not in KINDS_AFTER_TRAINING or measured is None:
