@@ -276,14 +276,12 @@ def _huckleberry(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
 
 
 def _add_speech(sets: Any) -> None:
-    from samplernn_theano.data.sets.prompts import SERVER
-
     about = "prompts of a telephone system, from Debian"
     parser = sets.add_parser("speech", help=about, description=f"Make a set of speech: {about}.")
     text = "start from this folder, download nothing: the .deb files, or the folder they were unpacked in"
     parser.add_argument("--source", type=Path, help=text)
     _add_counts(parser, 32)
-    _add_server(parser, SERVER)
+    _add_server(parser, "https://deb.debian.org/debian")
     _add_cutting(parser)
     parser.set_defaults(command=_speech)
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter1d
 
 MAX_CLIPPED = 0.01
 """A sound of which a larger part is clipped is spoilt."""
@@ -52,6 +51,8 @@ class Channels:
         self.highest = max(self.highest, float(sound.max()))
         self.cut_off += int(np.any([cut_off(x, self._full_scale) for x in sound], axis=0).sum())
         if self.number > 1:
+            from scipy.ndimage import uniform_filter1d  # takes a third of a second to load
+
             sound = sound - uniform_filter1d(sound, max(3, self._rate // HUM))
             for begin in range(0, len(block), self._rate):  # each second
                 part = sound[:, begin : begin + self._rate]

@@ -144,7 +144,7 @@ def test_a_folder_without_all_sonatas_is_refused(sonatas, tmp_path, capsys):
     half = (sonatas / music.ITEMS[0] / "sonata.ogg").read_bytes()[:30000]
     (tmp_path / "in" / music.ITEMS[0]).mkdir()
     (tmp_path / "in" / music.ITEMS[0] / "sonata.ogg").write_bytes(half)
-    assert f"{music.ITEMS[0]}/sonata.ogg ends early" in refused(capsys, "music", *words)
+    assert f"{music.ITEMS[0]}/sonata.ogg breaks off in its last page" in refused(capsys, "music", *words)
     for k in range(33):
         record(tmp_path / "takes" / f"take {k}.wav", 1, k)
     words = ("--source", tmp_path / "takes", *words[2:])

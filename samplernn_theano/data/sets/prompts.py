@@ -20,8 +20,6 @@ from samplernn_theano.data.recordings import Found
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.files import atomic_write, sha256
 
-SERVER = "https://deb.debian.org/debian"
-
 SOUNDS = "usr/share/asterisk/sounds"
 """The folder of an unpacked package that holds a folder for each voice."""
 
@@ -63,7 +61,7 @@ PACKAGES = (
 )
 
 
-def download(folder: Path, server: str = SERVER) -> None:
+def download(folder: Path, server: str) -> None:
     """Download the packages to `folder`, unless they are there; DataError if their bytes are not Debian's."""
     for package in PACKAGES:
         path = folder / package.file
