@@ -48,7 +48,7 @@ table1 table2 table3 table4: $(ENV)/.samplernn-test
 	$(RUN) -m samplernn_theano reproduce $@ --scale $(SCALE) $(REPRODUCE)
 
 test: $(ENV)/.samplernn-test
-	$(ONE_THREAD) $(RUN) -m pytest -n 2
+	$(ONE_THREAD) $(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(ENV)/.samplernn-dev
 	$(RUN) -m ruff check

@@ -20,6 +20,15 @@ if "SAMPLERNN_CACHE" not in os.environ:
     _kept = tempfile.TemporaryDirectory(prefix="samplernn-tests-", ignore_cleanup_errors=True)
     os.environ["SAMPLERNN_CACHE"] = _kept.name
 
+# With `--dist loadfile` one process runs all tests of a file, so that what they share is compiled once. Files
+# that take long come first, lest one process ends long after the other.
+LONG = {"test_verify.py", "test_benchmarks.py", "test_loop.py", "test_distributed.py", "test_workflow.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the files that take long to the front."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(scope="session")
 def cases() -> Path:
