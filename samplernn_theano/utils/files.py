@@ -185,12 +185,11 @@ def _has_ended(owner: Path) -> bool:
 
 
 def _runs(number: int) -> bool:
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    with suppress(PermissionError):
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return False
     return True
 
 
@@ -279,7 +278,7 @@ def atomic_folder(folder: Path, root: Path, overwrite: bool) -> Iterator[Path]:
         staging = Path(tempfile.mkdtemp(f".{_this_process()}.part", ".convert.", root))
     except OSError as error:
         raise OutputError(write_error_message(folder, error)) from error
-    built, mark = staging / folder.relative_to(root), staging / "mark"
+    built, mark = staging / "new" / folder.relative_to(root), staging / "mark"
     try:
         mark.touch()
         built.mkdir(parents=True)

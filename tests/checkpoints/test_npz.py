@@ -192,6 +192,16 @@ def test_an_archive_of_another_kind_is_refused(tmp_path):
     assert "is a file of PyTorch" in refused(tmp_path / "d.npz")
 
 
+@pytest.mark.parametrize("packed_by", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_that_is_packed_is_refused(tmp_path, packed_by):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", packed_by) as archive:
+        archive.writestr("W.npy", npy(np.random.default_rng(0).random(1000)))
+    content = (tmp_path / "a.npz").read_bytes()
+    for damage in (b"\0" * 40, b"\xff" * 40, content[100:140]):
+        (tmp_path / "a.npz").write_bytes(content[:35] + damage + content[75:])
+        assert "damaged" in refused(tmp_path / "a.npz")
+
+
 def test_what_a_file_unpacks_to_is_bounded_before_it_is_unpacked(tmp_path, whole):
     path = tmp_path / "a.npz"
     path.write_bytes(whole)

@@ -257,9 +257,16 @@ def test_a_folder_that_was_cleared_meanwhile_is_an_error(tmp_path):
     """Of a process that stood still for more than a day: what it writes from then on would be half."""
     with pytest.raises(OutputError, match="Could not write .*a: No such file"):
         with atomic_folder(tmp_path / "a", tmp_path, False) as folder:
-            shutil.rmtree(folder.parent)
+            shutil.rmtree(folder.parents[1])
             write_text(folder / "rest", "rest")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["mark", "new", "new/mark"])
+def test_a_folder_of_any_name_is_made(tmp_path, name):
+    with atomic_folder(tmp_path / name, tmp_path, False) as folder:
+        write_text(folder / "file", "")
+    assert names(tmp_path / name) == ["file"]
 
 
 def count(folder: Path, barrier) -> None:
