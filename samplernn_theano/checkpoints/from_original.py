@@ -102,7 +102,9 @@ def write_run(
         raise OutputError(f"{out} is the current folder; give another one.")
     files.clear_abandoned(out.resolve(), out.resolve().parent)
     check_overwrite(out, source, Run(out).log.exists() or Run(out).has_checkpoint, overwrite)
-    found = sorted(results_folder.checkpoints(tree), key=lambda pair: pair[1].stat().st_mtime_ns)
+    own = set(results_folder.without_copies(tree))
+    found = [pair for pair in results_folder.checkpoints(tree) if pair[1] in own]
+    found.sort(key=lambda pair: pair[1].stat().st_mtime_ns)
     paths = {(name.epoch, name.iteration): path for name, path in found}  # of two, the newer
     log = results_folder.read_log(tree)
     records = log_records(log, [name for name, _ in found])

@@ -230,7 +230,7 @@ def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
     check_names(tree)
     left, path = len(log["iter"]), None
     while left and path is None:
-        files = _without_copies(tree, f"params_e{log['epoch'][left - 1]}_i{log['iter'][left - 1]}*")
+        files = without_copies(tree, f"params_e{log['epoch'][left - 1]}_i{log['iter'][left - 1]}*")
         if files:
             path = max(files, key=lambda file: file.stat().st_mtime_ns)
         if len(files) != 1:
@@ -253,14 +253,14 @@ def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
     return ResumePoint(epoch, iteration, iteration - first + 1, path, after, left < len(log["iter"]))
 
 
-def _without_copies(tree: ResultTree, pattern: str) -> list[Path]:
+def without_copies(tree: ResultTree, pattern: str = "params_e*") -> list[Path]:
     """Files of parameters without equal copies; CheckpointError if a copy is not equal."""
     found: dict[ParamsName | str, Path] = {}
     for path in sorted(tree.params.glob(pattern), key=lambda path: (len(path.name), path)):
         if path.suffix.lower() not in (".pkl", ".pickle"):
             continue
         first = found.setdefault(tags.read_params_name(path.name) or path.name, path)
-        if not filecmp.cmp(first, path, shallow=False):
+        if first != path and not filecmp.cmp(first, path, shallow=False):
             raise CheckpointError(f"{path} is another file than {first.name}, no copy; keep only one.")
     return list(found.values())
 

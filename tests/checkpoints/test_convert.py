@@ -205,6 +205,16 @@ def test_of_two_files_for_an_evaluation_the_original_takes_the_newer_and_the_eva
     assert params(only_tree(tmp_path / "back")) == params(TREES["three_tier"])
 
 
+def test_another_file_under_the_longer_name_of_an_evaluation_is_not_taken_for_it(tmp_path):
+    tree = copied(tmp_path, "three_tier")
+    written = next(tree.params.glob("*_i80_*"))
+    averaged = Path(shutil.copy(written, written.with_name(f"{written.stem}_averaged.pkl")))
+    convert(tree.folder, tmp_path / "run")  # a copy is none
+    pickles.write(averaged, {name: array / 2 for name, array in pickles.read(written).items()})
+    with pytest.raises(CheckpointError, match="_averaged.pkl is another file than .*; keep only one"):
+        convert(tree.folder, tmp_path / "other")
+
+
 COSTS = st.sampled_from([1.0, 2.0, 3.0]) | st.floats(0, 8, width=32)  # some are equal
 
 
