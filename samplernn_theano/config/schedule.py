@@ -35,13 +35,10 @@ class Schedule:
         if wrong := wrong_type(self):
             raise HyperParameterError(wrong)
         for name, value in vars(self).items():
-            is_zero = value == 0 and name in ("n_seqs", "sample_seconds")
+            may_be_zero = name in ("n_seqs", "sample_seconds")
             is_endless = value == math.inf and name == "sample_seconds"
-            if value is not None and (is_endless or not (value > 0 or is_zero)):
-                flag, or_zero = (
-                    "--" + name.replace("_", "-"),
-                    " or 0" * (name in ("n_seqs", "sample_seconds")),
-                )
+            if value is not None and (is_endless or not (value > 0 or (value == 0 and may_be_zero))):
+                flag, or_zero = "--" + name.replace("_", "-"), " or 0" * may_be_zero
                 raise HyperParameterError(f"{flag} is {value}; it must be a positive number{or_zero}.")
 
 
