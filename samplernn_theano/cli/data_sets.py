@@ -291,12 +291,14 @@ def _speech(a: argparse.Namespace) -> int:
     from samplernn_theano.data.recipes import by_counts
     from samplernn_theano.data.set_folder import check_overwrite
     from samplernn_theano.data.sets import prompts
+    from samplernn_theano.utils.files import locked
 
     recipe = _with_cutting(prompts.RECIPE, a, sizes=by_counts(a.valid_clips, a.test_clips))
     check_overwrite(a.out, recipe.name, a.overwrite)
     own = a.out / "original"
     if a.source is None:
-        prompts.download(own, a.server)
+        with locked(own):
+            prompts.download(own, a.server)
     found, missing = prompts.voices_only(recordings.find(prompts.unpack(a.source or own, own)))
     _check_missing(missing, a.source or own, a.allow_missing)
     manifest = prepare.build(found, a.out, recipe, a.overwrite, missing=missing, extra=prompts.LICENCE)

@@ -13,6 +13,7 @@ import pytest
 from samplernn_theano.cli.main import main
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.data.sets import prompts
+from samplernn_theano.utils.files import locked
 from tests.data.sets_of_noise import load
 
 VOICES = [package.voice for package in prompts.PACKAGES]
@@ -97,6 +98,20 @@ def test_downloaded_packages_and_unpacked_ones_give_the_same_bytes(packages, tmp
     (tmp_path / "one" / "original" / known[0].file).unlink()
     assert speech(tmp_path / "one", *server, "--overwrite") == 2
     assert "cannot be downloaded" in (error := capsys.readouterr().err) and "--source" in error
+
+
+def test_what_is_unpacked_is_kept_and_nothing_is_changed_under_another_process(packages, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert speech(out, "--source", packages) == 0
+    kept, damaged = (out / "original" / prompts.SOUNDS / VOICES[k] / f"{k}.g722" for k in range(2))
+    whole, stat = damaged.read_bytes(), kept.stat()
+    damaged.write_bytes(bytes(len(whole)))
+    with locked(out / "original"):
+        assert speech(out, "--source", packages, "--overwrite") == 2
+        assert speech(out, "--overwrite") == 2
+    assert capsys.readouterr().err.count("Another process works in") == 2
+    assert speech(out, "--source", packages, "--overwrite") == 0
+    assert kept.stat().st_ctime_ns == stat.st_ctime_ns and damaged.read_bytes() == whole
 
 
 def test_a_damaged_package_and_a_missing_voice_are_said(packages, tmp_path, capsys):

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 from samplernn_theano.data.recipes import Recipe, by_counts
 from samplernn_theano.data.recordings import Found
 from samplernn_theano.errors import DataError
-from samplernn_theano.utils.files import atomic_write, sha256
+from samplernn_theano.utils.files import atomic_write, locked, sha256
 
 SOUNDS = "usr/share/asterisk/sounds"
 """The folder of an unpacked package that holds a folder for each voice."""
@@ -83,13 +83,14 @@ def download(folder: Path, server: str) -> None:
 def unpack(source: Path, folder: Path) -> Path:
     """Unpack the sounds of all packages in `source` into `folder`; return the folder that holds the voices.
 
-    Without packages that is `source`, or the folder `SOUNDS` in it if a package was unpacked there.
+    Without packages that is `source`, or the folder `SOUNDS` in it if a package was unpacked there. Files
+    that are there already are not written again: another process may read them.
     """
     packages = sorted(source.glob("*.deb"))
     for package in packages:
         try:
-            with package.open("rb") as file, tarfile.open(fileobj=_data(file)) as archive:
-                archive.extractall(folder, _sounds(archive), filter="data")
+            with locked(folder), package.open("rb") as file, tarfile.open(fileobj=_data(file)) as archive:
+                archive.extractall(folder, _new_sounds(archive, folder), filter="data")
         except (ValueError, EOFError, lzma.LZMAError, tarfile.TarError) as error:
             raise DataError(f"{package} is not a whole package of Debian ({error}); get it again.") from error
     top = folder if packages else source
@@ -108,8 +109,13 @@ def _data(file: BinaryIO) -> io.BytesIO:
     raise ValueError("it holds no data.tar")
 
 
-def _sounds(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    return (member for member in archive if member.isfile() and member.name.endswith(".g722"))
+def _new_sounds(archive: tarfile.TarFile, folder: Path) -> Iterator[tarfile.TarInfo]:
+    """The sounds in an archive, without those that `folder` holds."""
+    for member in archive:
+        if member.isfile() and member.name.endswith(".g722"):
+            path, sound = folder / member.name, archive.extractfile(member)
+            if not (sound and path.is_file() and path.read_bytes() == sound.read()):
+                yield member
 
 
 def voices_only(found: Found) -> tuple[Found, list[str]]:
