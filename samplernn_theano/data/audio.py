@@ -53,7 +53,7 @@ def read(path: str | os.PathLike[str], rate: int = SAMPLE_RATE, note: Callable[[
         with _open(path) as file, decoders.open_source(path, file) as source:
             if not MIN_RATE <= source.rate <= MAX_RATE:
                 raise DataError(f"{path} has an impossible sample rate of {source.rate} Hz; export it again.")
-            decoded = Channels(source.rate, source.full_scale)
+            decoded = Channels(source.rate)
             for part in resample(decoded.mean(source.blocks), source.rate, rate):
                 if not np.isfinite(part).all():
                     raise DataError(f"{path} holds samples that are NaN or infinite; export it again.")

@@ -82,6 +82,11 @@ def layout(data: Content, source: Source, frames: int) -> Layout:
         return Layout(source.stated or held or None, held if is_less else 0, why, end=1)
     if magic[4:8] == b"ftyp":
         return Layout(source.stated or None, sound=12, end=_end_of_boxes(data))
+    if magic[:4] == b"\x1a\x45\xdf\xa3":
+        end = _end_of_segment(data)
+        return Layout(source.stated or None, sound=end, end=end)
+    if magic[:4] == b"Crea":
+        return _voc(data, source, frames)
     return _chunks(data, source, frames)
 
 
@@ -209,12 +214,6 @@ def _sound_chunk(data: Content) -> tuple[int, int | None]:
         for field in (b"sample_count", b"channel_count", b"sample_n_bytes"):
             found = re.search(field + rb" -\w+ (\d+)", data[:1024])
             size *= int(found[1]) if found else 0
-    elif magic == b"Crea":  # voc
-        at = int.from_bytes(data[20:22], "little")
-        while len(head := data[at : at + 4]) == 4 and head[0] and not start:
-            length, extra = int.from_bytes(head[1:], "little"), {1: 2, 9: 12}.get(head[0])
-            start, size = (0, 0) if extra is None else (at + 4 + extra, length - extra)
-            at += 4 + length
     elif magic in _CHUNKS:
         for name, begin, length in _walk(data, _CHUNKS[magic][0]):
             if name == b"ds64":
@@ -256,7 +255,17 @@ def _behind(data: Content, end: int) -> tuple[int, int]:
     return min(counts)
 
 
-# --- mp4 and wma --------------------------------------------------------------------------------------------
+# --- voc, mp4, matroska and wma -----------------------------------------------------------------------------
+
+
+def _voc(data: Content, source: Source, frames: int) -> Layout:
+    """The layout of a voc file: blocks, each with a kind and a size. libsndfile reads these as sound too."""
+    at, parts = int.from_bytes(data[20:22], "little"), 0
+    while len(head := data[at : at + 4]) == 4 and 0 < head[0] < 10:
+        at, parts = at + 4 + int.from_bytes(head[1:], "little"), parts + (head[0] in (1, 2, 9))
+    fault = "has several parts of sound, which only ffmpeg reads" if parts > 1 and source.width else None
+    doubt = None if head else ogg.UNMARKED
+    return Layout(frames * at / min(at, len(data)), fault=fault, doubt=doubt, sound=at, end=at)
 
 
 def _end_of_boxes(data: Content) -> int:
@@ -269,6 +278,15 @@ def _end_of_boxes(data: Content) -> int:
             return len(data)
         at += size
     return at
+
+
+def _end_of_segment(data: Content) -> int:
+    """First byte behind the sound of a Matroska file; its end if it was written into a pipe."""
+    at = data.find(b"\x18\x53\x80\x67") + 4
+    n = 9 - int.from_bytes(data[at : at + 1]).bit_length()  # bytes of its size
+    unknown = (1 << 7 * n) - 1
+    size = int.from_bytes(data[at : at + n]) & unknown
+    return len(data) if size == unknown else at + n + size
 
 
 _WMA = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")

@@ -24,13 +24,13 @@ from samplernn_theano.utils.text import parse_json
 
 SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
-    *(".flac", ".ogg", ".oga", ".opus", ".mp2", ".mp3", ".sph", ".voc", ".8svx"),
+    *(".flac", ".ogg", ".oga", ".opus", ".mp2", ".mp3", ".sph", ".8svx"),
 )
 """File extensions of the sound formats that libsndfile reads."""
 
 FFMPEG_SUFFIXES = (
     *(".3gp", ".aac", ".ac3", ".amr", ".ape", ".g722", ".gsm", ".m4a", ".m4b", ".mka", ".mp4", ".mpc"),
-    *(".spx", ".tta", ".webm", ".wma", ".wv"),
+    *(".spx", ".tta", ".voc", ".webm", ".wma", ".wv"),
 )
 """File extensions of the formats that need the program ffmpeg."""
 
@@ -49,12 +49,6 @@ class Source(NamedTuple):
     blocks: Iterator[np.ndarray]  # float32 (frames, channels) each, up to the first fault
     faults: list[str]  # why not all could be decoded
     tracks: int = 1  # of sound; the first is decoded
-    full_scale: float = 1.0  # the largest value of the format
-
-
-_FULL_SCALES = dict.fromkeys(["ULAW", "pcm_mulaw"], 32124 / 32768)
-_FULL_SCALES |= dict.fromkeys(["ALAW", "pcm_alaw"], 32256 / 32768)
-"""By libsndfile's or ffmpeg's name of an encoding, if it is not about 1."""
 
 
 @contextmanager
@@ -121,23 +115,12 @@ class _Probe(NamedTuple):
     seconds: float | None  # of the sound, if stated
     others: set[str]  # decoders of other streams
     tracks: int  # of sound
-    codec: str  # of the first
 
 
 def _probe(path: Path) -> _Probe:
     """What ffprobe tells of a file; DataError if it does not know it, or finds no sound."""
     entries = "stream=codec_type,codec_name,duration:format=format_name,duration,probe_score"
-    command = [
-        "ffprobe",
-        "-v",
-        "error",
-        "-show_entries",
-        entries,
-        "-of",
-        "json",
-        *_INPUT,
-        _url(path),
-    ]
+    command = ["ffprobe", "-v", "error", "-show_entries", entries, "-of", "json", *_INPUT, _url(path)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"ffprobe ended with status {done.returncode}"]
@@ -154,8 +137,7 @@ def _probe(path: Path) -> _Probe:
     seconds = sound.get("duration") or (whole.get("duration") if len(streams) == 1 else None)
     stated = None if seconds is None or whole["format_name"] in _RAW else float(seconds)
     others = {stream.get("codec_name", "") for stream in streams} - {sound.get("codec_name")}
-    form, score = whole["format_name"], whole["probe_score"]
-    return _Probe(form, score, stated, others, len(tracks), sound.get("codec_name", ""))
+    return _Probe(whole["format_name"], whole["probe_score"], stated, others, len(tracks))
 
 
 def _url(path: Path) -> str:
@@ -193,10 +175,8 @@ def _with_ffmpeg(path: Path, probe: _Probe) -> Iterator[Source]:
                 yield np.frombuffer(data, ">f4", frames * channels).astype(np.float32).reshape(-1, channels)
             faults.extend(_faults(path, probe, process, messages))
 
-        form = "MP3" if probe.form == "mp3" else probe.form  # as libsndfile calls it
         stated = None if probe.seconds is None else probe.seconds * rate
-        scale = _FULL_SCALES.get(probe.codec, 1.0)
-        yield Source(form, rate, channels, stated, None, blocks(process.stdout), faults, probe.tracks, scale)
+        yield Source(probe.form, rate, channels, stated, None, blocks(process.stdout), faults, probe.tracks)
 
 
 def _faults(path: Path, probe: _Probe, process: subprocess.Popen, messages: BinaryIO) -> list[str]:
@@ -294,11 +274,8 @@ def _with_libsndfile(stream: _Stream, stated: float | None) -> Iterator[Source]:
             yield np.concatenate(group)
 
     width = _WIDTHS.get(stream.subtype, 0) * stream.channels or None
-    scale = _FULL_SCALES.get(stream.subtype, 1.0)
     with stream:
-        yield Source(
-            stream.format, stream.samplerate, stream.channels, stated, width, blocks(), faults, 1, scale
-        )
+        yield Source(stream.format, stream.samplerate, stream.channels, stated, width, blocks(), faults)
 
 
 class _SilentDecoder:

@@ -24,21 +24,18 @@ HUM = 400
 
 
 class Channels:
-    """The channels of a file at `rate` Hz during decoding: their mean, and measures of them.
+    """The channels of a file at `rate` Hz during decoding: their mean, and measures of them."""
 
-    `full_scale` is the largest value of the format.
-    """
-
-    def __init__(self, rate: int, full_scale: float = 1.0) -> None:
+    def __init__(self, rate: int) -> None:
         self.frames = self.cut_off = 0  # samples per channel: all, and those cut off in any
         self.lowest, self.highest = math.inf, -math.inf
         self.number = 1
-        self._rate, self._full_scale = rate, full_scale
+        self._rate = rate
         self._powers: list[tuple[float, float, int]] = []  # of the mean, of the channels; samples
 
     def mean(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Measure blocks, float32 (samples, channels) each, and yield their means, (samples,)."""
-        for block in blocks:
+        for block in filter(len, blocks):
             with np.errstate(over="ignore", invalid="ignore"):  # infinite samples are found in the result
                 self._measure(block)
                 mono = block.mean(axis=1)
@@ -49,7 +46,7 @@ class Channels:
         self.number, self.frames = len(sound), self.frames + len(block)
         self.lowest = min(self.lowest, float(sound.min()))
         self.highest = max(self.highest, float(sound.max()))
-        self.cut_off += int(np.any([cut_off(x, self._full_scale) for x in sound], axis=0).sum())
+        self.cut_off += int(np.any([cut_off(x) for x in sound], axis=0).sum())
         if self.number > 1:
             from scipy.ndimage import uniform_filter1d  # takes a third of a second to load
 
@@ -128,11 +125,11 @@ def _decibels(amplitude: float) -> float:
     return 20 * math.log10(amplitude)
 
 
-def cut_off(x: NDArray[np.floating], full_scale: float = 1.0) -> NDArray[np.bool_]:
+def cut_off(x: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Which samples (n,) are cut off: three or more in a row at the peak, beyond 0.99 of full scale."""
     cut = np.zeros(len(x), bool)
     for extreme in (x.max(initial=0), x.min(initial=0)):
-        if abs(extreme) >= 0.99 * full_scale:
+        if abs(extreme) >= 0.99:
             flat = x == extreme
             rows = flat[:-2] & flat[1:-1] & flat[2:]
             for part in (cut[:-2], cut[1:-1], cut[2:]):

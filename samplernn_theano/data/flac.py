@@ -18,9 +18,8 @@ def samples_by_frames(data: Content) -> int:
     block = data[begin : len(data)]
     for found in _FLAC_FRAME.finditer(block):
         if frame := _flac_frame(block[found.start() : found.start() + 20], size):
-            tail = (
-                frame[1] if frame[0] in ends else tail
-            )  # two that follow each other are not there by chance
+            # Two that follow each other are not there by chance.
+            tail = frame[1] if frame[0] in ends else tail
             ends.add(frame[1])
     return max(0, tail - first[0]) if first else 0
 

@@ -86,7 +86,7 @@ def with_length(data: "Content") -> WithLength | None:
 
 def _header(frame: bytes) -> int | None:
     """The number of frames by the header that this frame is, 0 if it states none; None if it is sound."""
-    tag = max(frame.find(b"Xing"), frame.find(b"Info"))
+    tag = max(frame.find(b"Xing", 0, 42), frame.find(b"Info", 0, 42))
     if tag > 0:
         return int.from_bytes(frame[tag + 8 : tag + 12]) if frame[tag + 7] & 1 else 0
     return 0 if frame[36:40] == b"VBRI" else None

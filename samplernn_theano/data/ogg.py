@@ -10,15 +10,19 @@ from samplernn_theano.data.content import Content, Layout
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _LONGEST_PAGE = 255 * 8192  # samples
 
+UNMARKED = "it has no mark at its end, as if it were cut; compare its length, or get it again."
+"""What is doubtful about a file whose end should be marked."""
+
 
 class _OggStream:
-    """The number of the last page of a stream, and the samples that its pages count."""
+    """The number of the last page of a stream, from its `first` on, and the samples that its pages count."""
 
     def __init__(self, page: bytes, rate: int) -> None:
         # Samples of the sound at `rate` Hz for each one of the clock.
         self.scale = rate / 48000 if b"OpusHead" in page[:64] else 1
         self.is_sound = re.search(rb"\x01vorbis|OpusHead|Speex   |\x7fFLAC", page[:64]) is not None
         self.number, self.granules = -1, [0]
+        self.first = int.from_bytes(page[18:22], "little") if page[5] & 2 else 0
 
     def length(self, frames: float) -> float:
         """Samples per channel: that of the possible lengths which is nearest to `frames`.
@@ -49,9 +53,9 @@ def layout(data: Content, rate: int, frames: int) -> Layout:
         stream = links[-1].setdefault(serial, _OggStream(page, rate))
         if _ogg_checksum(page) != checksum:
             faults.append(f"is damaged at byte {data.begin + at:,}")
-        if number != stream.number + 1:
+        if number - stream.first != stream.number + 1:
             faults.append(f"lacks the pages before byte {data.begin + at:,}")
-        stream.number = number
+        stream.number = number - stream.first
         stream.granules += [granule] if granule > stream.granules[-1] else []
         at, ended = at + len(page), bool(flags & 4)
     if not ended and end < len(data):
@@ -60,14 +64,12 @@ def layout(data: Content, rate: int, frames: int) -> Layout:
     for link in links:
         sound = next((stream for stream in link.values() if stream.is_sound), None)
         stated += sound.length(float("inf") if faults else frames - stated) if sound else 0
-    # Some programs do not mark the last page.
-    doubt = "it has no mark at its end, as if it were cut; compare its length, or get it again."
     return Layout(
         stated=stated or None,
         held=stated if len(links) > 1 else 0,
         why="another stream follows the first; ffmpeg -i FILE NEW decodes them one after another",
         fault=faults[0] if faults else None,
-        doubt=None if ended else doubt,
+        doubt=None if ended else UNMARKED,  # some programs do not mark the last page
         sound=end,
         end=end,
         is_verified=not faults,

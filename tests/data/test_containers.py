@@ -318,6 +318,20 @@ def test_a_voc_that_ends_early(tmp_path):
     assert " ends early: 2.00 s of 4.00 s" in refusal(tmp_path / "a.voc")
 
 
+@needs_ffmpeg
+def test_a_voc_of_several_blocks_is_read_by_ffmpeg(tmp_path):
+    """libsndfile reads their heads as sound."""
+    path = tmp_path / "a.voc"
+    data = by_ffmpeg(path, 2)
+    assert len(audio.read_mono(path)) == 2 * RATE
+    path.rename(tmp_path / "a.wav")
+    assert " has several parts of sound, which only ffmpeg reads: " in refusal(tmp_path / "a.wav")
+    path.write_bytes(data[:-1])
+    assert "end" in audio.read(path).doubts
+    path.write_bytes(data[:-1] + data)
+    assert f"a second file begins at byte {len(data) - 1:,}" in refusal(path)
+
+
 @pytest.mark.parametrize("part", ["frames in the middle", "nothing"])
 def test_a_flac_of_unknown_length(tmp_path, part):
     data = written(tmp_path / "a.flac", 4, "FLAC")
@@ -442,10 +456,11 @@ def test_an_ogg_may_end_unmarked_or_be_followed_by_zeros(tmp_path, marked, behin
         assert " breaks off" in refusal(tmp_path / "a.ogg")
 
 
-def changed(page: bytes, hours: int = 0, marked: bool = True) -> bytes:
-    """A page of Ogg whose clock began some hours earlier, or without the mark of the end."""
+def changed(page: bytes, hours: int = 0, marked: bool = True, skipped: int = 0) -> bytes:
+    """A page of Ogg whose clock began some hours, or its number some pages earlier, or without the mark."""
     granule = struct.unpack("<q", page[6:14])[0] + hours * 3600 * 48000
     page = page[:5] + bytes([page[5] & (7 if marked else 3)]) + struct.pack("<q", granule) + page[14:]
+    page = page[:18] + struct.pack("<I", page[18] + skipped) + page[22:]
     checksum = ogg._ogg_checksum(page)
     return page[:22] + struct.pack("<I", checksum) + page[26:]
 
@@ -457,6 +472,14 @@ def test_an_ogg_recorded_from_a_station_is_read(tmp_path, subtype):
     one[2:] = [changed(page, hours=1, marked=False) for page in one[2:]]
     (tmp_path / "a.ogg").write_bytes(b"".join(one))
     assert abs(len(audio.read_mono(tmp_path / "a.ogg")) - 6 * RATE) < 200
+
+
+def test_an_ogg_whose_pages_are_not_counted_from_zero_is_read(tmp_path):
+    one = [changed(page, skipped=5) for page in pages(written(tmp_path / "a.ogg", 6, "OGG"))]
+    (tmp_path / "a.ogg").write_bytes(b"".join(one))
+    assert len(audio.read_mono(tmp_path / "a.ogg")) == 6 * RATE
+    (tmp_path / "a.ogg").write_bytes(b"".join(one[:3] + one[4:]))
+    assert " lacks the pages before byte " in refusal(tmp_path / "a.ogg")
 
 
 @needs_ffmpeg
@@ -471,9 +494,18 @@ def test_a_piece_that_was_cut_out_of_an_opus_is_read(tmp_path):
 @pytest.mark.parametrize("name, options", [("a.spx", []), ("a.mka", ["-c:a", "flac"]), ("a.tta", [])])
 def test_damage_that_a_checksum_tells(tmp_path, name, options):
     data = bytearray(by_ffmpeg(tmp_path / name, 4, *options))
+    assert len(audio.read_mono(tmp_path / name)) == pytest.approx(4 * RATE, abs=1600)
     data[len(data) // 2] ^= 1
     (tmp_path / name).write_bytes(data)
     assert refusal(tmp_path / name)
+
+
+def test_a_flac_whose_first_frame_is_damaged(tmp_path):
+    data = bytearray(written(tmp_path / "a.flac", 2, "FLAC"))
+    at = data.index(b"\xff\xf8")
+    data[at + 2 : at + 10] = bytes(8)
+    (tmp_path / "a.flac").write_bytes(data)
+    assert refusal(tmp_path / "a.flac").startswith(" cannot be decoded (")
 
 
 def mp3(path: Path, header: bool) -> bytes:

@@ -55,6 +55,13 @@ def test_an_mp3_that_begins_in_the_middle_of_a_frame_is_read(tmp_path, rate, cut
     assert abs(len(audio.read_mono(tmp_path / "a.mp3", rate)) / rate - (4 - lost)) < 0.2
 
 
+def test_the_name_of_a_header_within_the_sound_is_none(tmp_path):
+    data = bytearray(without_header(tmp_path / "a.mp3"))
+    data[58:62] = b"Xing"
+    (tmp_path / "a.mp3").write_bytes(data)
+    assert abs(len(audio.read_mono(tmp_path / "a.mp3", rate=44100)) - 4.05 * 44100) < 2000
+
+
 def test_an_mp3_of_two_that_were_joined_is_read_whole(tmp_path):
     data = without_header(tmp_path / "a.mp3")
     (tmp_path / "a.mp3").write_bytes(data + data)
