@@ -173,11 +173,12 @@ def write_samples(
             for path in {output.folder / sound.file for sound in chain(*replaced)} - set(output.sounds):
                 path.unlink(missing_ok=True)
             gallery.write_page(output.folder)
-            os.replace(hidden, output.done_folder)  # in one step: it is either resumed or complete
-            shutil.rmtree(output.done_folder, ignore_errors=True)
-        finally:
+        except BaseException:
             if not is_unfinished(hidden):
                 shutil.rmtree(hidden, ignore_errors=True)
+            raise
+        os.replace(hidden, output.done_folder)  # in one step: it is either resumed or complete
+        shutil.rmtree(output.done_folder, ignore_errors=True)
     return record, n_generated, duration
 
 

@@ -90,9 +90,13 @@ def locked(folder: Path) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        for name in (OWNER, LOCK):
-            with suppress(OSError):
-                (folder / name).unlink()
+        # Where the folder was moved away, those of another process may be in its place.
+        with suppress(OSError):
+            if (folder / OWNER).read_text(encoding="utf-8") == _process(os.getpid()):
+                (folder / OWNER).unlink()
+        with suppress(OSError):
+            if _is_at(descriptor, folder / LOCK):
+                (folder / LOCK).unlink()
         os.close(descriptor)
 
 
@@ -105,12 +109,16 @@ def _lock(folder: Path) -> int:
             if not flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
                 _own(folder)
                 return descriptor
-            if path.exists() and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            if _is_at(descriptor, path):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)  # its owner has just removed the file
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    return path.exists() and os.path.samestat(os.fstat(descriptor), os.stat(path))
 
 
 def flock(descriptor: int, operation: int) -> bool:

@@ -1,5 +1,6 @@
 """Writing a generation: files and names, rank, primes, existing files, interruptions, standard output."""
 
+import os
 import re
 import subprocess
 import sys
@@ -291,7 +292,7 @@ def test_other_settings_under_the_same_name_are_rejected(model, tmp_path, genera
 
 
 def test_a_modified_prime_is_another_request_and_two_processes_cannot_write_the_same(
-    model, primes, tmp_path, generate, interrupt
+    model, primes, tmp_path, generate, interrupt, monkeypatch
 ):
     (tmp_path / "a.wav").write_bytes((primes / "talk.wav").read_bytes())
     arguments = (model, "--seconds", 0.5, "--n_seqs", 1, "--prime", tmp_path / "a.wav", "--out", tmp_path)
@@ -305,6 +306,15 @@ def test_a_modified_prime_is_another_request_and_two_processes_cannot_write_the_
         assert partial.is_unfinished(folder)
     generate(*arguments, "--overwrite")
     assert not folder.exists()
+
+    def replace(source, target, replace=os.replace):
+        replace(source, target)
+        if source == folder:  # another process begins at once
+            files.write_text(folder / files.LOCK, "theirs")
+
+    monkeypatch.setattr(os, "replace", replace)
+    generate(*arguments, "--overwrite")
+    assert (folder / files.LOCK).read_text() == "theirs"
 
 
 def test_raw_pcm_on_standard_output(model, primes, capfdbinary, quick):

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -202,6 +203,16 @@ with files.atomic_folder(out / sys.argv[1], out, False) as folder, files.atomic_
     with files.locked(Path("run")) if input() else open("file"):
         pass
 """
+
+
+def test_the_lock_of_a_folder_in_place_of_one_that_was_moved_stays(tmp_path):
+    with ExitStack() as first:
+        first.enter_context(locked(tmp_path / "a"))
+        (tmp_path / "a").rename(tmp_path / "b")
+        with locked(tmp_path / "a"):
+            first.close()
+            assert is_locked(tmp_path / "a")
+    assert names(tmp_path / "a") == []
 
 
 def test_containers_with_one_host_name_and_equal_process_numbers_do_not_meet(tmp_path):
