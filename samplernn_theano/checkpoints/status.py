@@ -142,9 +142,9 @@ def _original(tree: ResultTree) -> RunStatus:
     family, hp = None, None
     options: dict[str, Any] = {}
     try:
+        family = results_folder.family_of(tree)
         if of_fork := results_folder.of_fork(tree):
             options["fork"] = f"{of_fork} is none of the original's"
-        family = results_folder.family_of(tree)
         found = results_folder.settings(tree)
         hp, options = found.hp, {"data": found.which_set, "learning_rate": found.learning_rate, **options}
     except CheckpointError:

@@ -264,6 +264,10 @@ def test_a_run_of_the_originals(tmp_path):
     assert shown["model"] == ["unknown"] and shown["best valid"] == ["4.9334"]
     assert shown["checkpoint"] == ["none"] and shown["parameters"] == ["-"]
 
+    copy = shutil.copytree(ORIGINAL, tmp_path / ORIGINAL.parent.name / ORIGINAL.name)
+    (copy / "args.pkl").write_bytes(b"damaged")
+    assert values(copy)["model"] == ["three_tier"]
+
 
 def test_the_command_and_its_picture(tmp_path, capsys):
     folder, picture = run_folder(tmp_path / "a"), tmp_path / "curves.png"
