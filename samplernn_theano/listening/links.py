@@ -19,6 +19,12 @@ LINKS = "links.txt"  # file in the folder of a test with the links of those who 
 ADDRESS = r"""https?://(\[[^]\s]+\]|[^]\s:/?#@"'<>,;[]+)(:\d{1,5})?(/[^\s?#"'<>,;]*)?"""
 """An address of a server of a listening test, as a regular expression: nothing that encloses links."""
 
+_TYPED = (
+    r"""(https?://([^\s/?#"'<>,;]+@)?|([\w.+-]+@)?)(\[[^]\s]+\]|[\w.-]+)(:\d{1,5})?"""
+    r"""/((?!://)[^\s?#"'<>,;]|,(?=[^\s?#"'<>,;]))*"""
+)
+"""An address that somebody wrote into a file of links: without http://, with a user or commas."""
+
 
 def new_links(listeners: int) -> str:
     """The text of a file of links; the server completes them with its address."""
@@ -27,7 +33,7 @@ def new_links(listeners: int) -> str:
 
 def complete(text: str, address: str) -> str:
     """The text of a file of links with the address of the server; what stands around a link stays."""
-    link = rf"({ADDRESS})?\?token="
+    link = rf"({ADDRESS}|{_TYPED})?\?token="
     return re.sub(link, lambda _: f"{address}?token=", text, flags=re.IGNORECASE)
 
 

@@ -217,7 +217,7 @@ class Handler(BaseHTTPRequestHandler):
             try:
                 store.first_opening(self.server.store, token)
             except OutputError as error:  # the votes could not be stored either
-                return self._cannot_store(error, "Please open the page again later.")
+                return self._cannot_store("The opening of the page", error, "Please open it again later.")
             return self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
         if self.server.tokens.invited:
             return self._answer(
@@ -255,13 +255,13 @@ class Handler(BaseHTTPRequestHandler):
         try:
             stored = store.add(self.server.store, self.server.test, result)
         except OutputError as error:
-            return self._cannot_store(error, "Please keep the file.")
+            return self._cannot_store("The votes", error, "Please keep the file.")
         self._accept(listener.name, stored)
 
-    def _cannot_store(self, error: OutputError, advice: str) -> None:
-        say(f"samplernn: A result could not be stored: {error}")
-        message = f"The votes could not be stored: {error} {advice}"
-        self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, message)
+    def _cannot_store(self, what: str, error: OutputError, advice: str) -> None:
+        message = f"{what} could not be stored: {error}"
+        say(f"samplernn: {message}")
+        self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, f"{message} {advice}")
 
     def _accept(self, name: str, stored: store.Stored) -> None:
         so_far = f"{count_of(stored.listeners, 'listener')} so far"

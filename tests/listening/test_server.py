@@ -237,6 +237,13 @@ def test_what_stands_around_a_link_is_kept(folder, before):
             assert len(made.tokens.invited) == 7
 
 
+@pytest.mark.parametrize("host", ["lab.org", "lab.org:8000", "http://me:pw@lab.org", "me@lab.org", "[::1]:9"])
+@pytest.mark.parametrize("path", ["/", "/a,b/c"])
+@pytest.mark.parametrize("before", ["", "Ann,", "Ann: ", "Ann:", "Ann=", "("])
+def test_an_address_in_a_link_is_replaced_however_it_was_typed(host, path, before):
+    assert links.complete(f"{before}{host}{path}?token=0a", "http://h/") == f"{before}http://h/?token=0a"
+
+
 def test_when_a_link_was_first_opened_is_noted(folder):
     (folder / "links.txt").write_text("?token=00aa\n?token=00bb\n?token=00cc\n")
     with serving(folder) as port:
@@ -364,12 +371,24 @@ def test_a_full_disk_loses_nothing_that_was_accepted(folder, monkeypatch, capsys
     assert "The disk is full" in capsys.readouterr().err
 
 
-def test_a_damaged_store_is_named(folder, capsys):
+def test_a_damaged_store_is_named(folder, monkeypatch, capsys):
     with serving(folder) as port:
         for path in folder.glob("results.sqlite*"):
             path.write_bytes(b"no database at all, but long enough to be one" * 100)
         status, message = vote(port)
         assert status == 500 and "damaged" in message
+        said = capsys.readouterr()
+        assert "The votes could not be stored: " in said.err
+
+        def full(*_):
+            raise OutputError("It is full.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "first_opening", full)
+            assert ask(port, "GET", f"/?token={drawn(port)}")[0] == 500
+        assert (
+            capsys.readouterr().err == "samplernn: The opening of the page could not be stored: It is full.\n"
+        )
     assert "results.sqlite cannot be read: The file results.sqlite is damaged" in capsys.readouterr().out
     with pytest.raises(OutputError, match=r"results\.sqlite: .*damaged; move it away"):
         server.make(folder, "127.0.0.1", 0)
