@@ -31,7 +31,7 @@ def read_manifest(folder: Path) -> Any:
         raise DataError(f"{path} cannot be read ({error}); restore it or remove it.") from error
 
 
-def check_rate(folder: str | Path, rate: int) -> None:
+def check_rate(folder: str | Path, rate: int, remedy: str = "give a set of that rate") -> None:
     """Raise DataError if the manifest of the data set says that its sound is not at `rate` Hz."""
     manifest = None
     with suppress(DataError):
@@ -40,7 +40,7 @@ def check_rate(folder: str | Path, rate: int) -> None:
     if isinstance(stated, int) and stated != rate:  # of other programs it can be anything
         raise DataError(
             f"By its {MANIFEST}, {folder} holds sound at {stated} Hz, and the model is one of {rate} Hz; "
-            f"give a set of that rate (a fork's model of {stated} Hz is scored with --set rate={stated})."
+            f"{remedy}."
         )
 
 

@@ -112,7 +112,8 @@ def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:
     """Load the clips of a split, and check that the model can read them."""
     _check_mean_and_std(model)
     clips = load_split(folder, split)
-    check_rate(folder, model.hp.rate)
+    remedy = "give a set of that rate, or if a fork's model is of the set's, --set rate=..."
+    check_rate(folder, model.hp.rate, remedy)
     if 0 < len(clips) < model.hp.batch_size:
         raise DataError(
             f"The {split} split in {folder} has {len(clips)} clips and the batch_size of {model.path} is "

@@ -41,10 +41,11 @@ def original_argv(hp: HyperParameters, which_set: str, exp: str) -> list[str]:
             raise HyperParameterError(f"The original has no --{own.name} {value}, only {own.default}.")
     if isinstance(hp, Recurrent) and hp.n_rnn > 5:
         raise HyperParameterError(f"The original has 1 to 5 recurrent layers, not --n_rnn {hp.n_rnn}.")
-    for flag, name in (("--exp", exp), ("--which_set", which_set)):
+    ways = {"with --exp": exp, "with --which_set, or to the set's files NAME_train.npy": which_set}
+    for way, name in ways.items():
         if not all(character.isprintable() and character <= "\xff" for character in name):
             raise HyperParameterError(
-                f"The original's files cannot hold the name {name!r}; give another one with {flag}."
+                f"The original's files cannot hold the name {name!r}; give another one {way}."
             )
     return [SCRIPTS[hp.family], "--exp", exp, *to_argv(hp), "--which_set", which_set]
 

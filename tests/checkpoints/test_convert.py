@@ -411,7 +411,7 @@ def test_a_name_that_the_original_cannot_hold_is_refused_with_the_remedy(tmp_pat
     run = Run(run.folder.rename(tmp_path / name))
     with pytest.raises(HyperParameterError, match="cannot hold the name .*; give another one with --exp"):
         convert(run.folder, tmp_path / "theirs")
-    with pytest.raises(HyperParameterError, match="give another one with --which_set"):
+    with pytest.raises(HyperParameterError, match="with --which_set, or to the set's files NAME_train.npy"):
         convert(run.folder, tmp_path / "theirs", exp="x", which_set=name)
     convert(run.folder, tmp_path / "a.pkl")
     convert(run.folder, tmp_path / "theirs", exp="x")
