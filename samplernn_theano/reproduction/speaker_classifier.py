@@ -232,7 +232,7 @@ def _rows(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
         text = data.decode("mac_roman" if of_macintosh else "cp1252", "replace")
     text, of_excel = re.subn(r"\Asep=.\n+", "", re.sub(r"\r\n?", "\n", text))
     head = text.partition("\n")[0]
-    delimiter = next((mark for mark in ";\t|," if mark in head), ",")
+    delimiter = max(",;\t|", key=head.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     names = [name.strip().lower() for name in next(reader, [])]
     if lacking := {"split", "clip", "speaker"} - set(names):

@@ -152,6 +152,7 @@ def test_a_table_in_other_letters_and_numbers(voices, tmp_path):
     relabelled(voices, tmp_path, lambda i, name: name)
     spoken = [who for who, _ in speaker_classifier.segments(tmp_path, "train")]
     head, _, rows = text.partition("\n")
+    head += ",a|b;c"  # a column of the user's
     for zero in (".0", ",0", ""):
         numbered = re.sub(r"^(\w+),(\d+),", rf'\1,"\2{zero}",', rows, flags=re.MULTILINE)
         (tmp_path / "clips.csv").write_text(f"{head.upper()}\n{numbered}")
