@@ -76,6 +76,7 @@ def _has_home() -> bool:
 if not _has_home():  # PyTensor needs one that can be written to
     from tempfile import TemporaryDirectory
 
+    os.environ.setdefault("PYTENSORRC", os.path.expanduser("~/.pytensorrc"))
     _home = TemporaryDirectory(prefix="samplernn-home-", ignore_cleanup_errors=True)
     os.environ["HOME"] = _home.name
 

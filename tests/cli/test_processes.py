@@ -77,9 +77,13 @@ def test_a_home_that_cannot_be_written_to_is_not_used(tmp_path, home, is_kept):
     if home == "shut" and os.geteuid() == 0:
         pytest.skip("the superuser may write everywhere")
     env = {**os.environ, "HOME": str(tmp_path / home), "PYTHONPATH": str(ROOT)}
+    env.pop("PYTENSORRC", None)
     code = "import os, samplernn_theano; print(os.environ['HOME'], os.access(os.environ['HOME'], os.W_OK))"
+    code += "; print(os.environ.get('PYTENSORRC'))"
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    found, _, is_writable = done.stdout.strip().rpartition(" ")
+    line, settings = done.stdout.splitlines()
+    found, _, is_writable = line.rpartition(" ")
+    assert settings == ("None" if is_kept else f"{env['HOME']}/.pytensorrc")  # which may be there to be read
     assert (found == env["HOME"]) == is_kept and (is_kept or is_writable == "True")
 
 
