@@ -89,7 +89,8 @@ def validation(cases: Mapping[str, tuple[Arrays, Arrays]]) -> str:
 def draw(cases: Mapping[str, tuple[Arrays, Arrays]]) -> Figure:
     """Both curves of each case, and below them the difference of every update."""
     figure = Figure(figsize=(11, 6), layout="constrained")
-    families = list(dict.fromkeys(name.partition("_seed")[0] for name in cases))
+    found = {name.partition("_seed")[0] for name in cases}
+    families = [family for family in ("one_tier", "two_tier", "three_tier", "wavenet") if family in found]
     panels = figure.subplots(2, len(families), squeeze=False, sharex="col", height_ratios=(2, 1))
     for (above, below), family in zip(panels.T, families, strict=True):
         seeds = {name: both for name, both in cases.items() if name.partition("_seed")[0] == family}
@@ -105,7 +106,7 @@ def draw(cases: Mapping[str, tuple[Arrays, Arrays]]) -> Figure:
                 above.plot(updates, smooth, color=f"C{i}", label=label, **style)
             above.plot(*theirs["valid"].T, "o", ms=8, mfc="none", color=f"C{i}")
             above.plot(
-                *ours["valid"].T, ".", ms=6, color=f"C{i}", label="valid: rings the original's" if i else None
+                *ours["valid"].T, ".", ms=6, color=f"C{i}", label=None if i else "valid: rings the original's"
             )
             below.semilogy(np.abs(ours["costs"] - theirs["costs"]) + 1e-9, lw=0.4, color=f"C{i}")
         above.set_title(family)
