@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from samplernn_theano.data import baselines
 from samplernn_theano.data.check_figure import plot_data_set
 from samplernn_theano.data.clip_statistics import ClipStatistics
 from samplernn_theano.data.dataset import (
@@ -147,6 +148,8 @@ def check(folder: str | Path, progress: bool = True) -> Report:
     for part in splits.values():
         _list_faults(report, part)
     _list_duplicates(report, progress)
+    if found := baselines.measure(splits["train"].clips, splits["test"].clips):
+        report.lines.append(f"On the test split {baselines.describe(found)}.")
     return report
 
 
