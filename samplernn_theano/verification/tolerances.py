@@ -101,7 +101,7 @@ CURVES = {
     "three_tier": (6.1e-7, 1.3e-4, 3.1e-4, 9.2e-4),
     "wavenet": (UNIT, UNIT, 7.5e-8, 6.8e-8),
 }
-# With OpenBLAS's kernels for AVX-512 a sign differs; with those for AVX2 the first ten costs are within 3.6e-8.
+# With OpenBLAS's kernels for AVX-512 a sign differs; those for AVX2 give the first ten costs to 3.6e-8.
 CURVES_ON_C = {"three_tier": (1.2e-5, 2.1e-4, 3.9e-4, 9.7e-4)}
 TOLERANCES |= {
     kind: Tolerance(max(measured), KINK)
