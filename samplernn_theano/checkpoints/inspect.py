@@ -27,7 +27,7 @@ from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import CheckpointError, SampleRNNError
 from samplernn_theano.original import pickles, results_folder
 from samplernn_theano.original.results_folder import LOG_KEYS, RESUMED, ResultTree
-from samplernn_theano.original.tags import SCRIPTS, read_argv, read_params_name
+from samplernn_theano.original.tags import SCRIPTS, family_of_script, read_argv, read_params_name
 from samplernn_theano.utils.text import escape_control_characters, format_duration, format_table
 
 BEST = "assumed (preset best)"  # the source of a hyper-parameter that no file contains
@@ -102,13 +102,11 @@ def _of_log(key: str, value: Any) -> str:
 
 def _command_line(path: Path, argv: Sequence[str]) -> list[str]:
     lines = [f"{path.name}: a command line of the original", "  " + " ".join(argv)]
-    families = {Path(script).stem: family for family, script in SCRIPTS.items()}
-    stem = next((stem for stem in families if stem in argv[0]), None)  # also two_tier32k.py, of a fork
-    if stem is None or f"{stem}.py" not in argv[0]:
+    family = family_of_script(argv[0])
+    if family is None or Path(SCRIPTS[family]).name not in argv[0]:
         lines.append(f"  {argv[0]} is not a script of the original.")
-    if stem is None:
+    if family is None:
         return lines
-    family = families[stem]
     try:
         hp, which_set = read_argv(argv, family, "It", unknown := list[str]())
     except CheckpointError as error:

@@ -78,10 +78,8 @@ def family_of(tree: ResultTree) -> str:
         if folder.parent.name == results:
             return family
     named = folder.name + (_read_args(tree)[0] if tree.args.exists() else "")
-    for end in (".py", ""):  # the scripts of forks are named like two_tier32k.py
-        for family, script in tags.SCRIPTS.items():
-            if Path(script).stem + end in named:
-                return family
+    if found := tags.family_of_script(named):
+        return found
     known = tags.listed(RESULTS.values())
     raise CheckpointError(f"The family of {tree.folder} is unknown; move it into a folder named {known}.")
 

@@ -83,6 +83,15 @@ def learning_rate_of(name: str, family: str) -> float:
     return _split_tag(name, family)[1] or original_learning_rate(FAMILIES[family])
 
 
+def family_of_script(name: str) -> str | None:
+    """The family whose script is in a name; those of forks have names such as two_tier32k.py."""
+    for end in (".py", ""):
+        for family, script in SCRIPTS.items():
+            if Path(script).stem + end in name:
+                return family
+    return None
+
+
 def script_of_fork(argv: Sequence[str]) -> str:
     """The name of the script in a command line, if there is one and it is none of the original's."""
     script = re.split(r"[\\/]", argv[0])[-1]

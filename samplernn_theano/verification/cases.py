@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.checkpoints.npz import check_sizes
 from samplernn_theano.errors import DataError
-from samplernn_theano.original.tags import SCRIPTS
+from samplernn_theano.original.tags import family_of_script
 from samplernn_theano.utils.text import parse_json
 from samplernn_theano.verification.tolerances import Check
 
@@ -85,8 +85,7 @@ def read_case(path: Path) -> Case:
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         argv = settings["argv"]
-        families = {script: family for family, script in SCRIPTS.items()}
-        family = settings.get("model") or families.get(argv[0]) or Path(argv[0]).stem
+        family = settings.get("model") or family_of_script(argv[0]) or Path(argv[0]).stem
     except MemoryError:
         raise
     except Exception as error:  # a damaged file can raise anything in zipfile, NumPy's header parser or json

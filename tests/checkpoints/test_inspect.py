@@ -203,6 +203,13 @@ def test_a_log_of_unequal_lists_is_shown_as_far_as_it_goes(tmp_path):
     assert [line.split() for line in lines[3:]] == [["0", "40", "1.00"], ["-", "80", "2.00"]]
 
 
+@pytest.mark.parametrize("family", RESULTS)
+def test_a_command_line_is_of_its_family(family):
+    """Also that of WaveNet, whose script lies in the folder of another family."""
+    text = inspect.describe(tree(family) / "args.pkl")
+    assert f"\n  {family} on the data set MUSIC: dim " in text and "is not a" not in text
+
+
 def test_a_command_line_and_what_it_asks_for(tmp_path):
     text = inspect.describe(tree("one_tier") / "args.pkl")
     assert "  models/one_tier/one_tier.py --exp CKPT --seq_len 64" in text
