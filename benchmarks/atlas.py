@@ -20,8 +20,7 @@ from scipy import stats
 
 from samplernn_theano.config.flags import from_original_argv
 from samplernn_theano.config.hyperparameters import FAMILIES
-from samplernn_theano.evaluation.split import mean_cost
-from samplernn_theano.training.step import Trainer
+from samplernn_theano.training.hooks import evaluate_split
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.text import format_table
 from samplernn_theano.verification import curves
@@ -40,16 +39,16 @@ def train(case: Case, backend: str) -> Arrays:
     hp, _ = from_original_argv(FAMILIES[case.family], case.settings["argv"])
     trainer = curves.compile_case(case, hp, backend=backend)
     clips = curves.demo_clips()
-
-    def evaluate(trainer: Trainer, split: str) -> float:
-        return mean_cost(trainer.evaluate, trainer.graph, trainer.hp, clips[split])
-
     costs, valid, updates = [], [], curves.costs(trainer, clips["train"])
     for point in case.arrays["valid"][:, 0].astype(int):
         costs += islice(updates, int(point) - len(costs))
-        valid.append((point, evaluate(trainer, "valid")))
+        valid.append((point, evaluate_split(trainer, clips["valid"])))
         print(f"{case.name}  {point:4} updates  valid {valid[-1][1]:.4f}", flush=True)
-    return {"costs": np.array(costs), "valid": np.array(valid), "test": np.array(evaluate(trainer, "test"))}
+    return {
+        "costs": np.array(costs),
+        "valid": np.array(valid),
+        "test": np.array(evaluate_split(trainer, clips["test"])),
+    }
 
 
 def differences(cases: Mapping[str, tuple[Arrays, Arrays]]) -> str:

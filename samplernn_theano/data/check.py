@@ -1,6 +1,6 @@
 """Check a data set before training: `samplernn check-data DIR`.
 
-Reads every clip once, prints a short report and draws a picture. The report separates problems (silent clips,
+Reads every clip, prints a short report and draws a picture. The report separates problems (silent clips,
 NaN, clips that share sound between the splits, ...) from notes (a DC offset, clipping, ...).
 """
 

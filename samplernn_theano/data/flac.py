@@ -36,7 +36,8 @@ def _flac_frame(head: bytes, size: int) -> tuple[int, int] | None:
     number = head[4] & 0x7F >> ones
     for byte in head[5:end]:
         number = number << 6 | byte & 0x3F
-    code, in_header = head[2] >> 4, {6: 1, 7: 2}.get(head[2] >> 4, 0)
+    code = head[2] >> 4
+    in_header = {6: 1, 7: 2}.get(code, 0)
     if in_header:
         samples = int.from_bytes(head[end : end + in_header], "big") + 1
     else:

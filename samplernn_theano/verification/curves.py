@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from samplernn_theano.config.hyperparameters import HyperParameters
-from samplernn_theano.config.schedule import original_learning_rate
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import SPLITS, Clips, load_split
 from samplernn_theano.data.sets import demo
@@ -29,7 +28,7 @@ PARTS = (10, 50, 100, UPDATES)  # updates up to which costs are compared
 
 def compile_case(case: Case, hp: HyperParameters, **options: Any) -> Trainer:
     """The trainer of a case: our own draws from its seed, Adam at the original's learning rate."""
-    return compile_trainer(hp, case.settings["seed"], original_learning_rate(type(hp)), **options)
+    return compile_trainer(hp, case.settings["seed"], **options)
 
 
 def demo_clips() -> dict[str, Clips]:
