@@ -9,7 +9,6 @@ Unlike the original: recordings are sorted by name (the original took the order 
 silent clips, on which the normalisation of the feeder divides by zero, are dropped.
 """
 
-import csv
 import os
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from samplernn_theano.data import clip_table
+from samplernn_theano.data.clip_table import Origin
 from samplernn_theano.data.dataset import is_silent, offsets_path
 from samplernn_theano.data.manifest import CLIPS, SplitSizes, count_of, listed
 from samplernn_theano.data.recipes import Recipe
@@ -26,7 +27,7 @@ from samplernn_theano.data.recordings import Decoded, Found, Recording, Stream, 
 from samplernn_theano.data.set_folder import check_overwrite, finish, new_manifest, write_npy, write_split
 from samplernn_theano.errors import DataError
 from samplernn_theano.original.shuffle import shuffle
-from samplernn_theano.utils.files import atomic_write, sha256
+from samplernn_theano.utils.files import sha256
 from samplernn_theano.utils.progress import Bar, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
@@ -94,7 +95,8 @@ def build(
             for split, own in splits.items():
                 path = work / "new" / f"{recipe.name}_{split}.npy"
                 manifest["splits"][split] = _write(path, own, recipe, bar)
-        _write_origins(work / "new" / CLIPS, splits)
+        origins = {split: _origins(own) for split, own in splits.items()}
+        clip_table.write(work / "new" / CLIPS, origins)
         finish(work / "new", out, manifest)
     return manifest
 
@@ -285,16 +287,7 @@ def _samples(clips: Sequence[Clip], bar: Bar) -> Iterator[NDArray[np.float16]]:
         bar.advance()
 
 
-def _write_origins(path: Path, splits: dict[str, list[Clip]]) -> None:
-    """Write the origin of each clip: the recording it begins in, and the seconds from its start."""
-    with (
-        atomic_write(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-    ):
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(["split", "clip", "recording", "begins_at_s", "length_s", "speaker"])
-        for split, clips in splits.items():
-            for i, clip in enumerate(clips):
-                name, seconds = clip.stream.origin(clip.start)
-                length = (clip.stop - clip.start) / SAMPLE_RATE
-                table.writerow([split, i, name, f"{seconds:.4f}", f"{length:.4f}", clip.stream.speaker or ""])
+def _origins(clips: Sequence[Clip]) -> Iterator[Origin]:
+    for clip in clips:
+        seconds = (clip.stop - clip.start) / SAMPLE_RATE
+        yield Origin(*clip.stream.origin(clip.start), seconds, clip.stream.speaker or "")

@@ -6,9 +6,6 @@ segment without voice has no features and is not classified. If the two speakers
 the classifier may recognise the rooms instead of the voices.
 """
 
-import csv
-import io
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,8 +17,9 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.stats import binomtest
 
+from samplernn_theano.data import clip_table
 from samplernn_theano.data.dataset import is_silent, load_split
-from samplernn_theano.data.manifest import CLIPS, count_of
+from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import DataError, ReproductionError
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
@@ -164,7 +162,7 @@ def interval(k: int, n: int) -> dict[str, float]:
 
 def _speakers(folder: str | Path) -> tuple[str, str]:
     """The names of the two speakers of a data set, sorted."""
-    names = sorted({name for own in _table(folder).values() for name in own})
+    names = sorted({clip.speaker for own in clip_table.read(folder, "speaker").values() for clip in own})
     if len(names) != 2:
         shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
         raise DataError(
@@ -178,12 +176,8 @@ def segments(
     folder: str | Path, split: str, transform: Transform = np.asarray
 ) -> Iterator[tuple[str, NDArray[np.floating]]]:
     """Speaker and samples (SEGMENT,) of all segments of 2 s of at most `MAX_CLIPS` clips per speaker."""
-    clips, speakers = load_split(folder, split), _table(folder).get(split, [])
-    if len(speakers) != len(clips):
-        raise DataError(
-            f"{Path(folder) / CLIPS} lists {len(speakers)} clips of the {split} split, which has "
-            f"{len(clips)}; make the data set again."
-        )
+    clips = load_split(folder, split)
+    speakers = [clip.speaker for clip in clip_table.read(folder, "speaker")[split]]
     chosen: list[int] = []
     for name in set(speakers):
         own = [i for i, speaker in enumerate(speakers) if speaker == name]
@@ -193,50 +187,3 @@ def segments(
         clip = transform(clips[i])
         for start in range(0, len(clip) - SEGMENT + 1, SEGMENT):
             yield speakers[i], clip[start : start + SEGMENT]
-
-
-def _table(folder: str | Path) -> dict[str, list[str]]:
-    """The speaker of each clip of each split; a spreadsheet may have saved and sorted the table."""
-    path = Path(folder) / CLIPS
-    table: dict[str, dict[int, str]] = {}
-    try:
-        for line, row in _rows(path.read_bytes()):
-            split, clip, speaker = (row.get(name, "") for name in ("split", "clip", "speaker"))
-            number = re.fullmatch(r"(\d+)([.,]0*)?", clip)  # some spreadsheets write 3.0, or 3,0
-            if not split or not number or not speaker:
-                raise ValueError(f"line {line} gives split {split!r}, clip {clip!r} and speaker {speaker!r}")
-            clips = table.setdefault(split.lower(), {})
-            if int(number[1]) in clips:
-                raise ValueError(f"line {line} is another one on clip {clip} of the {split} split")
-            clips[int(number[1])] = speaker
-        for split, clips in table.items():
-            if missing := set(range(len(clips))) - set(clips):
-                raise ValueError(f"clip {min(missing)} of the {split} split is missing")
-    except (OSError, ValueError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(
-            f"{path}, the table of clips, cannot be used: {reason}. Needed are columns split, clip (in each "
-            "split from 0 on) and speaker; make the data set with: "
-            f"samplernn prepare RECORDINGS --speakers --out {folder}"
-        ) from error
-    return {split: [clips[i] for i in range(len(clips))] for split, clips in table.items()}
-
-
-def _rows(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
-    """Number of the line and cells by the names of the columns, for each row that is not blank."""
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        of_macintosh = b"\r" in data and b"\n" not in data
-        text = data.decode("mac_roman" if of_macintosh else "cp1252", "replace")
-    text, of_excel = re.subn(r"\Asep=.\n+", "", re.sub(r"\r\n?", "\n", text))
-    head = text.partition("\n")[0]
-    delimiter = max(",;\t|", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    names = [name.strip().lower() for name in next(reader, [])]
-    if lacking := {"split", "clip", "speaker"} - set(names):
-        raise ValueError(f"it has no column {min(lacking)}")
-    for cells in reader:
-        if any(cells):
-            yield reader.line_num + of_excel, dict(zip(names, map(str.strip, cells), strict=False))
