@@ -168,11 +168,16 @@ def discard(run: Run, records: Sequence[Mapping[str, Any]]) -> None:
             path.unlink(missing_ok=True)
 
 
-def prune(run: Run, keep: int) -> None:
-    """Delete checkpoints of evaluations except the `keep` latest and the `keep` best."""
+def kept(run: Run) -> list[tuple[int, float, Path]]:
+    """Iteration, validation NLL and path of each checkpoint of an evaluation, sorted."""
     paths = (run.folder / "checkpoints").glob("i*_v*.npz")
     found = [(re.fullmatch(r"i(\d+)_v(-?\d+\.\d+)", path.stem), path) for path in paths]
-    named = sorted((int(match[1]), float(match[2]), path) for match, path in found if match)
+    return sorted((int(match[1]), float(match[2]), path) for match, path in found if match)
+
+
+def prune(run: Run, keep: int) -> None:
+    """Delete checkpoints of evaluations except the `keep` latest and the `keep` best."""
+    named = kept(run)
     best = sorted(named, key=lambda item: item[1])[:keep]  # of equal ones the earlier
     for item in named[:-keep]:
         if item not in best:

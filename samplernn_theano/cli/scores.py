@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samplernn_theano.cli.options import (
     MODEL,
@@ -16,8 +16,11 @@ from samplernn_theano.cli.options import (
     json_file,
 )
 from samplernn_theano.config.argument_types import positive
-from samplernn_theano.errors import DataError
+from samplernn_theano.errors import CheckpointError, DataError, OutputError
 from samplernn_theano.utils.text import say
+
+if TYPE_CHECKING:
+    from samplernn_theano.evaluation.nll import Scores
 
 SPLITS = ("train", "valid", "test")
 
@@ -28,6 +31,7 @@ def add_evaluate(commands: Any) -> None:
     add(parser, "checkpoint", MODEL, Path)
     add(parser, "--data", "folder of the data set", Path, required=True)
     add(parser, "--split", "repeatable (default: test)", choices=SPLITS, action="append")
+    add(parser, "--kept", "score the checkpoints of a run's evaluations, which train --keep left", bool)
     add(parser, "--csv", "also write the bits of each clip to this file", csv_file)
     add(parser, "--json", "also write the scores to this file", json_file)
     add_set(parser, "a hyper-parameter to override, such as batch_size=1")
@@ -42,18 +46,46 @@ def _evaluate(a: argparse.Namespace) -> int:
     print(score_report.describe_model(model), flush=True)
     splits = list(dict.fromkeys(a.split or ["test"]))
     clips = {split: nll.load_clips(model, a.data, split) for split in splits}
+    recordings = {split: nll.load_recordings(a.data, split) for split in splits}
+    kept = _kept(a) if a.kept else {}
     scorer = nll.compile_scorer(model, a.backend, a.precision or "highest")
-    scores = {}
-    for split in splits:
-        scores[split] = nll.score_split(scorer, clips[split], progress=True)
-        print(score_report.describe_split(scores[split], split, model.hp), flush=True)
-    if a.csv:
-        score_report.write_clips(a.csv, scores)
-        print(f"The bits of each clip are in {a.csv}")
+
+    def score() -> "dict[str, Scores]":
+        scores = {}
+        for split in splits:
+            scores[split] = nll.score_split(scorer, clips[split], True, recordings[split])
+            print(score_report.describe_split(scores[split], split, model.hp), flush=True)
+        return scores
+
+    if kept:
+        found = {}
+        for iteration, path in kept.items():
+            print(f"After {iteration:,} iterations:", flush=True)
+            scorer.graph.parameters.assign(load.read(path, a.set).parameters)
+            found[iteration] = score()
+        if a.json:
+            score_report.write_kept_json(a.json, model, found)
+    else:
+        scores = score()
+        if a.csv:
+            score_report.write_clips(a.csv, scores)
+            print(f"The bits of each clip are in {a.csv}")
+        if a.json:
+            score_report.write_json(a.json, model, scores)
     if a.json:
-        score_report.write_json(a.json, model, scores)
         print(f"The scores are in {a.json}")
     return 0
+
+
+def _kept(a: argparse.Namespace) -> dict[int, Path]:
+    from samplernn_theano.checkpoints import run_folder
+
+    if a.csv:
+        raise OutputError("--csv takes the clips of one checkpoint; write those of --kept with --json.")
+    kept = run_folder.kept(run_folder.Run(a.checkpoint))
+    if not kept:
+        raise CheckpointError(f"{a.checkpoint} is no run with checkpoints of evaluations; see train --keep.")
+    return {iteration: path for iteration, _, path in kept}
 
 
 def add_compare(commands: Any) -> None:
@@ -81,7 +113,8 @@ def _compare(a: argparse.Namespace) -> int:
     per_clip = None
     if a.data:
         clips, _ = (nll.load_clips(model, a.data, a.split) for model in (one, other))
-        scores = compare.score_both(one, other, clips, a.backend, progress=True)
+        recordings = nll.load_recordings(a.data, a.split)
+        scores = compare.score_both(one, other, clips, a.backend, True, recordings)
         per_clip = compare.differences(*scores)
         print(compare.describe_scores(*scores, a.split, one.hp, other.hp))
     if a.out:

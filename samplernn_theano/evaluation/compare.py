@@ -91,17 +91,22 @@ def _differing_settings(a: HyperParameters, b: HyperParameters) -> dict[str, tup
 
 
 def score_both(
-    a: LoadedModel, b: LoadedModel, clips: Clips, backend: str | None = None, progress: bool = False
+    a: LoadedModel,
+    b: LoadedModel,
+    clips: Clips,
+    backend: str | None = None,
+    progress: bool = False,
+    recordings: NDArray[np.int64] | None = None,
 ) -> tuple[Scores, Scores]:
-    """Score both models on the clips, each with its own hyper-parameters."""
+    """Score both models on the clips, each with its own hyper-parameters; see `nll.load_recordings`."""
     load.build(b)  # checks the parameters of B before A is scored
     scorer = nll.compile_scorer(a, backend)
-    scores_a = nll.score_split(scorer, clips, progress)
+    scores_a = nll.score_split(scorer, clips, progress, recordings)
     if a.hp == b.hp:  # no need to compile again
         scorer.graph.parameters.assign(b.parameters)
     else:
         scorer = nll.compile_scorer(b, backend)
-    return scores_a, nll.score_split(scorer, clips, progress)
+    return scores_a, nll.score_split(scorer, clips, progress, recordings)
 
 
 def differences(a: Scores, b: Scores) -> NDArray[np.float64]:
@@ -156,9 +161,12 @@ def describe_scores(a: Scores, b: Scores, split: str, hp_a: HyperParameters, hp_
         first, *rest = score_report.describe_split(scores, split, hp).split("\n")
         lines += [f"{name}, {first}", *(f"{name}, {line}" for line in rest)]
     d = differences(a, b)
+    shorter = min(a, b, key=lambda scores: len(scores.clips))
+    error = nll.standard_error(nll.by_recording(d, shorter.recordings))
+    over = f" over {score_report.population(shorter)}" if shorter.recordings is not None else ""
     lines.append(
         f"A - B: {d.mean():+.4f} bits per sample, mean over {len(d)} clips that both score (standard error "
-        f"{nll.standard_error(d):.4f}, paired); A is better in {(d < 0).sum()}, B in {(d > 0).sum()}"
+        f"{error:.4f}{over}, paired); A is better in {(d < 0).sum()}, B in {(d > 0).sum()}"
     )
     units = ("q_levels", "q_type", "normalisation", "mean", "std")
     different = ", ".join(name for name in _differing_settings(hp_a, hp_b) if name in units)

@@ -16,7 +16,7 @@ from samplernn_theano.backends.compile import check_precision, compile_function,
 from samplernn_theano.checkpoints import load
 from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, RealValued
-from samplernn_theano.data import minibatches
+from samplernn_theano.data import clip_table, minibatches
 from samplernn_theano.data.dataset import Clips, load_split
 from samplernn_theano.data.manifest import check_rate
 from samplernn_theano.data.minibatches import Minibatch
@@ -27,6 +27,7 @@ from samplernn_theano.models.graph import Graph
 from samplernn_theano.original import shuffle
 from samplernn_theano.utils.progress import counted
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from samplernn_theano.utils.text import say
 
 CHUNK = 4096
 """Approximate samples per chunk of a recording: large matrix products, but little padding at its end."""
@@ -96,11 +97,23 @@ class Scores:
     clips: NDArray[np.float64]  # (clips fed,), in the order of the split: means over the unmasked samples
     left_out: int  # clips at the end of the split that do not fill a batch
     ip_bits: float | None = None  # as `bits`, for the independent predictions of three_tier
+    recordings: NDArray[np.int64] | None = None  # (clips fed,): number of each clip's; None if unknown
 
     @property
     def standard_error(self) -> float:
-        """Of the mean over clips."""
-        return standard_error(self.clips)
+        """Of the mean over recordings, or over clips if their recordings are unknown."""
+        return standard_error(by_recording(self.clips, self.recordings))
+
+
+def by_recording(values: NDArray[np.float64], recordings: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """Independent observations: the mean of the clips' values (clips,) for each recording, (recordings,).
+
+    Clips of one recording resemble each other. If their recordings are unknown, each clip counts as one.
+    """
+    if recordings is None:
+        return values
+    _, own = np.unique(recordings, return_inverse=True)
+    return np.bincount(own, values) / np.bincount(own)
 
 
 def standard_error(values: NDArray[np.float64]) -> float:
@@ -123,8 +136,22 @@ def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:
     return clips
 
 
-def score_split(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
-    """Score the clips of a split, which fit the model; see `load_clips`."""
+def load_recordings(folder: str | Path, split: str) -> NDArray[np.int64] | None:
+    """Number of the recording of each clip of a split, (clips,); None if the set does not say it."""
+    try:
+        return clip_table.recordings_of(folder, split)
+    except DataError as error:
+        say(f"{error} Until then each clip counts as a recording.")
+        return None
+
+
+def score_split(
+    scorer: Scorer,
+    clips: Clips,
+    progress: bool = False,
+    recordings: NDArray[np.int64] | None = None,
+) -> Scores:
+    """Score the clips of a split, which fit the model; see `load_clips` and `load_recordings`."""
     hp, size = scorer.hp, scorer.hp.batch_size
     starts = list(range(0, len(clips) // size * size, size))
     shuffle.shuffle(starts)  # the feeder's order of the batches
@@ -141,7 +168,9 @@ def score_split(scorer: Scorer, clips: Clips, progress: bool = False) -> Scores:
     means = [float(np.mean(of_one_kind)) for of_one_kind in zip(*costs, strict=True)]
     if not np.isfinite([*means, *nll]).all():
         raise DataError("The score of the split under this model is not finite; use another checkpoint.")
-    return Scores(means[0], nll / samples, len(clips) - len(nll), *means[1:])
+    fed = None if recordings is None else recordings[: len(nll)]
+    ip_bits = means[1] if len(means) > 1 else None
+    return Scores(means[0], nll / samples, len(clips) - len(nll), ip_bits, fed)
 
 
 # --- recordings ---------------------------------------------------------------------------------------------

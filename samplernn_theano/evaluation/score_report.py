@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
+from samplernn_theano.data.manifest import count_of
 from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 from samplernn_theano.utils.text import escape_control_characters, format_table
@@ -46,8 +47,10 @@ def describe_split(scores: "Scores", split: str, hp: HyperParameters) -> str:
         nats = f" ({bits * np.log(2):.4f} nats)" if isinstance(hp, RealValued) else ""
         return f"{bits:.4f} bits{nats} per sample"
 
-    n = len(scores.clips)
-    spread = f"standard error {scores.standard_error:.4f} over {n} clips" if n > 1 else "one clip"
+    n, error = len(scores.clips), scores.standard_error
+    spread = "one clip" if n == 1 else population(scores)
+    if np.isfinite(error):
+        spread = f"standard error {error:.4f} over {spread}"
     text = f"{split}: {per_sample(scores.bits)} ({spread})"
     if scores.left_out:
         text += (
@@ -57,6 +60,13 @@ def describe_split(scores: "Scores", split: str, hp: HyperParameters) -> str:
     if scores.ip_bits is not None:
         text += f"\nindependent predictions: {per_sample(scores.ip_bits)}"
     return text
+
+
+def population(scores: "Scores") -> str:
+    """Number of the independent observations of a score: of recordings, or of clips if these are unknown."""
+    if scores.recordings is None:
+        return f"{len(scores.clips)} clips"
+    return f"{count_of(len(np.unique(scores.recordings)), 'recording')} ({len(scores.clips)} clips)"
 
 
 def describe_recordings(scored: Sequence["RecordingScore"], hp: HyperParameters) -> str:
@@ -120,18 +130,37 @@ def _as_csv(header: Sequence[Sequence[str]], rows: Iterable[Sequence[Any]]) -> s
 
 
 def write_json(path: str | Path, model: "LoadedModel", scores: Mapping[str, "Scores"]) -> None:
-    """Write the model, and the score of each split with its standard error over clips."""
-    record: dict[str, Any] = {
-        "checkpoint": str(model.path),
-        "family": model.hp.family,
-        "unit": "bits per sample",
-    }
+    """Write the model, and the scores of each split: of the whole, of each clip, and the standard error."""
+    _write_record(path, model, _splits(model, scores))
+
+
+def write_kept_json(
+    path: str | Path, model: "LoadedModel", kept: Mapping[int, Mapping[str, "Scores"]]
+) -> None:
+    """Write a run, and the scores of each of its checkpoints, by iteration, as `write_json` does."""
+    _write_record(path, model, {"kept": [{"iteration": i} | _splits(model, kept[i]) for i in kept]})
+
+
+def _write_record(path: str | Path, model: "LoadedModel", scores: dict[str, Any]) -> None:
+    about = {"checkpoint": str(model.path), "family": model.hp.family, "unit": "bits per sample"}
+    write_text(path, json.dumps(about | scores, indent=2) + "\n")
+
+
+def _splits(model: "LoadedModel", scores: Mapping[str, "Scores"]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
     for split, of_split in scores.items():
-        record[split] = {"score": of_split.bits, "clips": len(of_split.clips), "left_out": of_split.left_out}
-        if len(of_split.clips) > 1:
-            record[split]["standard_error"] = of_split.standard_error
+        own = record[split] = {
+            "score": of_split.bits,
+            "clips": len(of_split.clips),
+            "left_out": of_split.left_out,
+        }
+        if np.isfinite(of_split.standard_error):
+            own["standard_error"] = of_split.standard_error
         if isinstance(model.hp, RealValued):
-            record[split]["score_nats"] = of_split.bits * float(np.log(2))
+            own["score_nats"] = of_split.bits * float(np.log(2))
         if of_split.ip_bits is not None:
-            record[split]["independent_predictions"] = of_split.ip_bits
-    write_text(path, json.dumps(record, indent=2) + "\n")
+            own["independent_predictions"] = of_split.ip_bits
+        own["bits_of_clips"] = of_split.clips.tolist()
+        if of_split.recordings is not None:
+            own["recordings"] = of_split.recordings.tolist()
+    return record

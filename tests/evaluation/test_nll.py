@@ -14,7 +14,7 @@ import pytest
 from samplernn_theano.backends.compile import compile_function
 from samplernn_theano.checkpoints import load
 from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, ThreeTier, TwoTier
-from samplernn_theano.data.dataset import Ragged, load_split
+from samplernn_theano.data.dataset import SPLITS, Ragged, load_split
 from samplernn_theano.errors import DataError
 from samplernn_theano.evaluation import nll, score_report
 from samplernn_theano.original.results_folder import ResultTree, read_log
@@ -173,6 +173,48 @@ def test_a_setting_and_splits_are_taken(tones, capsys, tmp_path, quick_graphs):
         assert f"{split}: {record[split]['score']:.4f} bits" in out
 
 
+def test_clips_of_one_recording_are_one_observation():
+    clips = np.array([1.0, 3.0, 2.0, 4.0, 9.0])
+    scores = nll.Scores(3.8, clips, 0, recordings=np.array([7, 7, 2, 2, 5]))
+    assert scores.standard_error == pytest.approx(np.std([2, 3, 9], ddof=1) / np.sqrt(3))
+    assert "over 3 recordings (5 clips)" in score_report.describe_split(scores, "test", OneTier())
+    np.testing.assert_array_equal(nll.by_recording(clips, None), clips)
+    scores = replace(scores, recordings=np.zeros(5, int))
+    assert "per sample (1 recording (5 clips))" in score_report.describe_split(scores, "test", OneTier())
+
+
+def test_the_scores_of_all_clips_and_their_recordings_are_in_the_record(
+    tones, tmp_path, capsys, quick_graphs
+):
+    """Also of the checkpoints of a run's evaluations; a table of clips that is damaged costs only a note."""
+    path, data = tones
+    shutil.copytree(data, tmp_path / "set")
+    rows = [f"{split},{i},{name}.wav" for split in SPLITS for i, name in enumerate("aabb")]
+    rows += [f"train,{i},c.wav" for i in range(4, 8)]
+    (tmp_path / "set" / "clips.csv").write_text("\n".join(["split,clip,recording", *rows]))
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    values = model_of(TONES).parameters
+    for name, factor in (("best", 1.0), ("i20_v3.0000", 1.0), ("i3_v4.0000", 0.5)):
+        save(folder / f"{name}.npz", TONES, {key: factor * array for key, array in values.items()})
+    words = ("--data", tmp_path / "set", "--set", "batch_size=1", "--json", tmp_path / "s.json")
+    assert run("evaluate", folder.parent, *words) == 0
+    one = json.loads((tmp_path / "s.json").read_text())["test"]
+    assert one["score"] == pytest.approx(np.mean(one["bits_of_clips"]), rel=1e-6)
+    assert len(set(one["recordings"][:2])) == 1 and len(set(one["recordings"])) == 2
+    assert "over 2 recordings (4 clips)" in capsys.readouterr().out
+
+    assert run("evaluate", folder.parent, "--kept", *words) == 0
+    kept = json.loads((tmp_path / "s.json").read_text())["kept"]
+    assert [entry["iteration"] for entry in kept] == [3, 20]
+    assert kept[1]["test"] == one and kept[0]["test"]["score"] != one["score"]
+
+    (tmp_path / "set" / "clips.csv").write_text("split,clip,recording\ntest,0,a.wav\n")
+    assert run("evaluate", path, *words) == 0
+    assert "lists 0 clips of the train split, which has 8" in capsys.readouterr().err
+    assert "recordings" not in json.loads((tmp_path / "s.json").read_text())["test"]
+
+
 def test_real_numbers_are_scored_in_nats_too(small_data, tmp_path, capsys, quick_graphs):
     save(tmp_path / "a.npz", RNNGMM(dim=4, seq_len=200, n_components=2, batch_size=4))
     words = ("evaluate", tmp_path / "a.npz", "--data", small_data)
@@ -212,6 +254,8 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(tones, tmp_path, capsys)
         (path, "--data", data, "--set", "frame=2"): "unrecognized arguments: --frame=2",
         (path, "--data", data, "--set", "dim=9"): r"a.npz \(the checkpoint\): Parameter .* has shape",
         (path, "--data", tmp_path): "Clip 1 of the test split holds NaN",
+        (path, "--data", data, "--kept"): "a.npz is no run with checkpoints of evaluations; see train --keep",
+        (path, "--data", data, "--kept", "--csv", "x.csv"): "write those of --kept with --json",
     }.items():
         assert run("evaluate", *words) == 2
         err = capsys.readouterr().err
