@@ -12,6 +12,7 @@ from samplernn_theano.config.schedule import Schedule
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction import scales
 from samplernn_theano.reproduction.experiments import Experiment, read_experiments, read_listening_tests
+from samplernn_theano.reproduction.records import part, read_record
 from samplernn_theano.reproduction.scales import Scale
 from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.text import parse_json
@@ -87,6 +88,19 @@ def record_path(out: Path, step: str, unit: str, seed: int | None) -> Path:
     return out / "steps" / unit / (f"seed{seed}" if seed is not None else "") / f"{step}.json"
 
 
+def scores_path(out: Path, step: str, unit: str, seed: int) -> Path:
+    """The scores that the step "evaluate", or "checkpoints", writes."""
+    name = "scores" if step == "evaluate" else "checkpoint_scores"
+    return record_path(out, step, unit, seed).with_name(f"{name}.json")
+
+
+def is_done(out: Path, step: str, unit: str, seed: int | None) -> bool:
+    """True if a step is done. Evaluations of earlier versions, without the scores of clips, are repeated."""
+    path = record_path(out, step, unit, seed)
+    old = step == "evaluate" and "bits_of_clips" not in part(read_record(path), "result", "test")
+    return path.with_suffix(".done").exists() and not old
+
+
 def command(workflow: Workflow, step: str, unit: str, seed: int | None = None) -> Command | None:
     """The command line of a step; None for a prepared data set."""
     scale = scales.read(workflow.scale)
@@ -98,7 +112,7 @@ def command(workflow: Workflow, step: str, unit: str, seed: int | None = None) -
     experiment = read_experiments()[unit]
     run = folder(workflow, "runs", unit, seed)
     data = ["--data", data_folder(workflow, experiment.data)]
-    scores = record_path(workflow.out, step, unit, seed).with_name("scores.json")
+    scores = ["--json", scores_path(workflow.out, step, unit, seed)]
     minutes = scale.resources.minutes
     max_time = f"{minutes - min(10, minutes / 4):g}m"  # the job's, without some to save a checkpoint
     arguments = {
@@ -106,7 +120,8 @@ def command(workflow: Workflow, step: str, unit: str, seed: int | None = None) -
             *[experiment.family, "--preset", scale.preset, *_train_options(workflow, scale, experiment)],
             *["--seed", seed, *data, "--run", run, "--resume", "--max-time", max_time],
         ],
-        "evaluate": [run, *data, "--split", "valid", "--split", "test", "--json", scores],
+        "evaluate": [run, *data, "--split", "valid", "--split", "test", *scores],
+        "checkpoints": [run, "--kept", *data, *scores],
         "generate": [
             *[run, "--n_seqs", scale.generate["n_seqs"], "--seconds", scale.generate["seconds"]],
             *["--seed", seed, "--out", folder(workflow, "samples", unit, seed), "--overwrite"],
@@ -116,7 +131,8 @@ def command(workflow: Workflow, step: str, unit: str, seed: int | None = None) -
             *["--seed", seed, "--out", folder(workflow, "retention", unit, seed)],
         ],
     }
-    return ["samplernn", step, *map(str, arguments[step]), "--threads", str(scale.resources.threads)]
+    name = "evaluate" if step == "checkpoints" else step
+    return ["samplernn", name, *map(str, arguments[step]), "--threads", str(scale.resources.threads)]
 
 
 def check_data(workflow: Workflow) -> None:
@@ -155,22 +171,25 @@ def trained(workflow: Workflow) -> list[tuple[str, int]]:
 
 def missing(workflow: Workflow) -> list[Step]:
     """The steps that are not done yet."""
-    return [
-        step for step in steps(workflow) if not record_path(workflow.out, *step).with_suffix(".done").exists()
-    ]
+    return [step for step in steps(workflow) if not is_done(workflow.out, *step)]
 
 
 def steps(workflow: Workflow) -> list[Step]:
     """All steps in order."""
-    known = read_experiments()
+    known, scale = read_experiments(), scales.read(workflow.scale)
     names: dict[Step, None] = {}
     for name in sets(workflow):
         names |= {("data", s, None): None for s in (source_set(workflow, name), name) if s}
     for experiment, seed in trained(workflow):
-        of_run = ["train", "evaluate", "generate"] + ["retention"] * known[experiment].retention
-        names |= {(step, experiment, seed): None for step in of_run}
+        names |= {(step, experiment, seed): None for step in steps_of_run(scale, known[experiment])}
     tests = read_listening_tests()
     return [*names, *(("listening", name, None) for name in workflow.experiments if name in tests)]
+
+
+def steps_of_run(scale: Scale, experiment: Experiment) -> list[str]:
+    """The steps of a run in order; if the scale keeps checkpoints of evaluations, they are scored too."""
+    kept = ["checkpoints"] * (scale.train.get("keep", 1) > 1)
+    return ["train", "evaluate", *kept, "generate", *["retention"] * experiment.retention]
 
 
 def source_set(workflow: Workflow, name: str) -> str | None:

@@ -20,12 +20,13 @@ import numpy as np
 
 from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.config.schedule import best_of
+from samplernn_theano.data import baselines
 from samplernn_theano.data.dataset import SPLITS, lengths, load_split, statistics
 from samplernn_theano.data.manifest import read_manifest
 from samplernn_theano.errors import CheckpointError, SampleRNNError
 from samplernn_theano.reproduction import plan, scales
 from samplernn_theano.reproduction.plan import Command, Step, Workflow
-from samplernn_theano.reproduction.records import number, read_record
+from samplernn_theano.reproduction.records import number, part, read_record
 from samplernn_theano.utils import signal_handling
 from samplernn_theano.utils.commands import run_command
 from samplernn_theano.utils.files import write_text
@@ -117,7 +118,7 @@ def _result(workflow: Workflow, step: str, unit: str, seed: int | None) -> dict[
     if step == "generate":
         sounds = sorted(plan.folder(workflow, "samples", unit, seed).glob("*.wav"))
         return {"files": [path.relative_to(workflow.out).as_posix() for path in sounds]}
-    path = plan.record_path(workflow.out, step, unit, seed).with_name("scores.json")
+    path = plan.scores_path(workflow.out, step, unit, seed)
     if step == "retention":
         path = plan.folder(workflow, step, unit, seed) / "retention.json"
     return parse_json(path.read_text(encoding="utf-8"))
@@ -151,7 +152,19 @@ def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
     manifest = read_manifest(folder)
     manifest = manifest and {key: manifest.get(key) for key in ("set", "options", "layout", "splits")}
     result = {"folder": str(folder), "about": workflow.about.get(name), "manifest": manifest, "splits": sizes}
+    found = baselines.measure(splits["train"], splits["test"])
+    result["baselines"] = found and found._asdict()
     return result | dict(zip(("train_mean", "train_std"), statistics(splits["train"]), strict=True))
+
+
+def complete_data_records(workflow: Workflow) -> None:
+    """Measure what records of data sets by earlier versions lack; no step depends on it."""
+    for name in plan.sets(workflow):
+        path = plan.record_path(workflow.out, "data", name, None)
+        record = read_record(path)
+        if record.get("status") == "done" and "baselines" not in part(record, "result"):
+            record["result"] = _data_result(workflow, name)
+            write_text(path, json.dumps(record, indent=2) + "\n")
 
 
 def machine(used: int) -> dict[str, Any]:

@@ -62,6 +62,9 @@ def run(workflow: Workflow, cores: int | None, options: Sequence[str] = ()) -> i
     with locked(workflow.out) as lock:
         known = _options(plan.save(workflow), here, cores)
         print(announcement(workflow, here), flush=True)
+        run_step.complete_data_records(workflow)
+        for step in plan.missing(workflow):
+            plan.record_path(workflow.out, *step).with_suffix(".done").unlink(missing_ok=True)
         code = _snakemake([*known, *options], {CORES: str(cores)} if here else {}, lock)
         print(_outcome(workflow, code))
         print(f"The report is {report.write(workflow.out)}")

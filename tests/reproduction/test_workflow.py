@@ -187,6 +187,35 @@ def test_the_missing_steps_are_announced(tmp_path, monkeypatch):
     assert "No GPU" not in workflow.announcement(asked, here=False)
 
 
+def test_a_scale_that_keeps_checkpoints_scores_them(tmp_path):
+    study = plan.Workflow(tmp_path, "study", {"table1/music/two_tier": [123]}, data={"music": "/x"})
+    of_run = [step for step, unit, _ in plan.steps(study) if unit == "table1/music/two_tier"]
+    assert of_run == ["train", "evaluate", "checkpoints", "generate"]
+    command = plan.command(study, "checkpoints", "table1/music/two_tier", 123)
+    assert command[:2] == ["samplernn", "evaluate"] and "--kept" in command
+    assert command[command.index("--json") + 1].endswith("seed123/checkpoint_scores.json")
+    smoke = plan.Workflow(tmp_path, "smoke", {"table1/music/two_tier": [123]})
+    assert "checkpoints" not in [step for step, *_ in plan.steps(smoke)]
+
+
+def test_results_of_an_earlier_version_are_completed_without_training_again(
+    tmp_path, small_data, monkeypatch
+):
+    old = plan.Workflow(tmp_path, "smoke", {"table3/32": [123]}, data={"blizzard": str(small_data)})
+    for step, unit, seed in plan.steps(old):
+        path = plan.record_path(tmp_path, step, unit, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"status": "done", "result": {"test": {"score": 2.0, "clips": 4}}}))
+        path.with_suffix(".done").touch()
+    assert [step for step, *_ in plan.missing(old)] == ["evaluate"]
+    monkeypatch.setattr(workflow, "_snakemake", lambda *_: 0)
+    workflow.run(old, cores=1)
+    left = {path.stem for path in (tmp_path / "steps/table3/32/seed123").glob("*.done")}
+    assert left == {"train", "generate"} and (tmp_path / "steps/data/blizzard.done").exists()
+    found = json.loads((tmp_path / "steps/data/blizzard.json").read_text())["result"]
+    assert 0 < found["baselines"]["linear"] < found["baselines"]["unigram"] <= 8.01
+
+
 def wait_for(path: Path, process: subprocess.Popen, text: str = "") -> None:
     end = time.monotonic() + 120
     while not (path.exists() and text in path.read_text()):
