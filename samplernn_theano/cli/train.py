@@ -15,10 +15,12 @@ from samplernn_theano.config.flags import add_flags
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.presets import PRESETS, preset
 from samplernn_theano.config.schedule import (
+    LIMITS,
     Schedule,
     original_learning_rate,
     original_schedule,
     stored_schedule,
+    with_limits,
 )
 from samplernn_theano.config.settings import Options, RunSettings, stored_options
 from samplernn_theano.errors import BackendError, DataError, HyperParameterError
@@ -86,6 +88,9 @@ def _add_schedule(parser: Any, family: type[HyperParameters] | None = None) -> N
         add(group, name, text + told, kind, metavar=metavar)
 
     option("--learning-rate", positive, None, "learning rate of Adam", original.learning_rate)
+    text = "learning rate after the first --later-from iterations, for the rest of the run"
+    option("--later-rate", positive, None, text)
+    option("--later-from", positive_int, "N", "number of iterations before --later-rate")
     option("--max-iters", positive_int, "N", "stop after N iterations")
     option("--max-epochs", positive_int, "N", "stop after N epochs")
     hours = f" (default, if no limit is given: {(original.max_minutes or 0) / 60:.0f} hours)"
@@ -168,7 +173,7 @@ def _train(a: argparse.Namespace) -> int:
 
     base, a.sampling_backend = _base(a), a.backend
     hp = replace(base.hp, **_given(a, FAMILIES[a.family]))
-    schedule = replace(base.schedule, **_with_limits((DEBUG if a.debug else {}) | _given(a, Schedule)))
+    schedule = replace(base.schedule, **with_limits((DEBUG if a.debug else {}) | _given(a, Schedule)))
     options = replace(base.options, **_given(a, Options))
     exp = a.exp or base.exp or (a.run.name if a.config else f"{a.family}-{a.preset or 'best'}")
     original_layout = a.original_layout or base.exp is not None
@@ -252,14 +257,6 @@ def _given(a: argparse.Namespace, kind: Any) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-LIMITS = ("max_iters", "max_epochs", "max_minutes")
-
-
-def _with_limits(changes: dict[str, Any]) -> dict[str, Any]:
-    """Changes to a schedule, in which a limit replaces all limits."""
-    return (dict.fromkeys(LIMITS) if changes.keys() & set(LIMITS) else {}) | changes
-
-
 def _resume(a: argparse.Namespace) -> int:
     return _resume_run(a.run, a, a.set)
 
@@ -275,7 +272,7 @@ def _resume_run(
 
     names = ("backend", "precision", "n_devices", "tensorboard")
     of_options = {name: value for name, value in _given(a, Options).items() if name in names}
-    of_schedule = _with_limits(_given(a, Schedule))
+    of_schedule = with_limits(_given(a, Schedule))
     if before and all(of_schedule.get(name) == before.get(name) for name in LIMITS):
         of_schedule = {name: value for name, value in of_schedule.items() if name not in LIMITS}
     code = resume(

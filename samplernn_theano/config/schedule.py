@@ -29,17 +29,27 @@ class Schedule:
     n_seqs: int = 0  # sequences generated at each evaluation
     sample_seconds: float = 5.0
     learning_rate: float | None = None  # of Adam; None: the original's for the family
+    later_rate: float | None = None  # learning rate after the first `later_from` iterations
+    later_from: int | None = None
 
     def __post_init__(self) -> None:
-        """Raise HyperParameterError if the learning rate, a limit or an interval is not a positive number."""
+        """Raise HyperParameterError if a learning rate, a limit or an interval is not a positive number.
+
+        Also if there is one of `later_rate` and `later_from` without the other.
+        """
         if wrong := wrong_type(self):
             raise HyperParameterError(wrong)
         for name, value in vars(self).items():
             may_be_zero = name in ("n_seqs", "sample_seconds")
-            is_endless = value == math.inf and name == "sample_seconds"
+            is_endless = value == math.inf and name in ("sample_seconds", "later_rate")
             if value is not None and (is_endless or not (value > 0 or (value == 0 and may_be_zero))):
                 flag, or_zero = "--" + name.replace("_", "-"), " or 0" * may_be_zero
                 raise HyperParameterError(f"{flag} is {value}; it must be a positive number{or_zero}.")
+        if (self.later_rate is None) != (self.later_from is None):
+            given, lacking = ("--later-rate", "--later-from")[:: 1 if self.later_from is None else -1]
+            raise HyperParameterError(
+                f"{given} needs {lacking}: the learning rate is --later-rate after --later-from iterations."
+            )
 
 
 def original_schedule(family: type[HyperParameters]) -> Schedule:
@@ -51,6 +61,20 @@ def original_schedule(family: type[HyperParameters]) -> Schedule:
 def original_learning_rate(family: type[HyperParameters]) -> float:
     """Learning rate of Adam in the original's script of a family."""
     return 0.0001 if family.family == "wavenet" else 0.001
+
+
+def describe_rate(schedule: Mapping[str, Any]) -> Any:
+    """The learning rate of a stored schedule, or a text if it has two; None if it has none."""
+    rate, later = schedule.get("learning_rate"), schedule.get("later_rate")
+    return rate if later is None else f"{rate}, {later} after {schedule['later_from']} iterations"
+
+
+LIMITS = ("max_iters", "max_epochs", "max_minutes")
+
+
+def with_limits(changes: dict[str, Any]) -> dict[str, Any]:
+    """Changes to a schedule, in which a limit replaces all limits."""
+    return (dict.fromkeys(LIMITS) if changes.keys() & set(LIMITS) else {}) | changes
 
 
 def stored_schedule(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,6 +130,12 @@ def best_of[T](items: Iterable[T], cost: Callable[[T], float]) -> T | None:
 def improved(progress: Progress, valid: float) -> bool:
     """True if a validation cost is the lowest so far."""
     return is_lower(valid, progress.best_valid)
+
+
+def current_rate(schedule: Schedule, progress: Progress) -> float | None:
+    """The learning rate of the next iteration."""
+    is_later = schedule.later_from is not None and progress.iteration >= schedule.later_from
+    return schedule.later_rate if is_later else schedule.learning_rate
 
 
 def ended(schedule: Schedule, progress: Progress) -> bool:

@@ -44,7 +44,9 @@ def log(t: TrainingState, due: Due) -> None:
     if due.event in ("start", "resume"):
         software = {k: t.trainer.settings[k] for k in ("backend", "versions", "devices", "git_revision")}
         n_parameters = sum(math.prod(p.type.shape) for p in t.trainer.graph.parameters.trainable())
-        append(t, due.event, parameters=n_parameters, **software)
+        names = ("learning_rate", "later_rate", "later_from")
+        rates = {name: value for name in names if (value := getattr(t.schedule, name)) is not None}
+        append(t, due.event, parameters=n_parameters, **rates, **software)
     elif due.event:
         append(t, due.event, **({"why": due.why} if due.why else {}))
     if due.why:

@@ -54,17 +54,21 @@ def gradients(
 
 
 def adam(
-    cost: Expression, parameters: list[SharedVariable], learning_rate: float = 0.001, n_devices: int = 1
+    cost: Expression,
+    parameters: list[SharedVariable],
+    learning_rate: float | SharedVariable = 0.001,
+    n_devices: int = 1,
 ) -> tuple[Updates, dict[str, SharedVariable]]:
     """One step of Adam on elementwise clipped gradients, as in Lasagne (Kingma & Ba 2015, end of section 2).
 
     Epsilon is outside the root and not corrected. Every constant is an expression in the dtype of the cost,
-    as in Theano: in float32, 1 - b2 is 1 - float32(0.999) = 9.9998713e-4, not 0.001.
+    as in Theano: in float32, 1 - b2 is 1 - float32(0.999) = 9.9998713e-4, not 0.001. A learning rate that
+    changes during training is a shared variable of that dtype.
 
     Returns the new values of the parameters and of Adam's variables, and these, as `adam_state`.
     """
     constants = (1.0, BETA1, BETA2, EPSILON, GRAD_CLIP, learning_rate)
-    one, b1, b2, epsilon, clip, rate = (pt.constant(value, dtype=cost.dtype) for value in constants)
+    one, b1, b2, epsilon, clip, rate = (_of_dtype(value, cost.dtype) for value in constants)
     grads = gradients(cost, parameters, n_devices)
     state = adam_state(list(grads), cost.dtype)
     t = state["adam.t"] + one
@@ -77,6 +81,10 @@ def adam(
         updates[v_before] = v = b2 * v_before + (one - b2) * grad**2
         updates[parameter] = parameter - a_t * m / (pt.sqrt(v) + epsilon)
     return updates, state
+
+
+def _of_dtype(value: float | SharedVariable, dtype: str) -> Expression | SharedVariable:
+    return value if isinstance(value, SharedVariable) else pt.constant(value, dtype=dtype)
 
 
 def adam_state(parameters: list[SharedVariable], dtype: str) -> dict[str, SharedVariable]:

@@ -20,6 +20,7 @@ from samplernn_theano.config.hyperparameters import HyperParameters, RealValued,
 from samplernn_theano.config.schedule import (
     Progress,
     Schedule,
+    current_rate,
     ended,
     original_learning_rate,
     original_schedule,
@@ -347,8 +348,9 @@ def _report_resume(before: Mapping[str, Any], settings: Mapping[str, Any], progr
     """Print where the run resumes, and what prevents bit-for-bit equality."""
     names = {name: name.replace("_", " ") for name in ("versions", "devices", "git_revision", "backend")}
     names |= {"precision": "precision", "n_devices": "number of devices", "learning_rate": "learning rate"}
-    now = {**settings, "learning_rate": stored_schedule(settings)["learning_rate"]}
-    before = {"precision": "highest", "n_devices": 1, **before, **stored_schedule(before)}
+    rates = [current_rate(Schedule(**stored_schedule(own)), progress) for own in (before, settings)]
+    now = {**settings, "learning_rate": rates[1]}
+    before = {"precision": "highest", "n_devices": 1, **before, "learning_rate": rates[0] or rates[1]}
     if changed := [text for name, text in names.items() if before.get(name, now[name]) != now[name]]:
         _print(f"Changed: {', '.join(changed)}; results are not bit for bit those of an uninterrupted run.")
     if of_fork := before.get("of_fork"):

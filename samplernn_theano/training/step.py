@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import pytensor
 from numpy.typing import NDArray
 from pytensor.compile.sharedvalue import SharedVariable
 
@@ -19,7 +20,7 @@ from samplernn_theano.backends.compile import (
 )
 from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.config.hyperparameters import HyperParameters
-from samplernn_theano.config.schedule import Progress, Schedule, original_learning_rate
+from samplernn_theano.config.schedule import Progress, Schedule, current_rate, original_learning_rate
 from samplernn_theano.data.dataset import Clips
 from samplernn_theano.data.minibatches import Minibatch, batch_inputs
 from samplernn_theano.errors import DivergedError
@@ -38,6 +39,7 @@ class Trainer:
     hp: HyperParameters
     graph: Graph
     adam: Mapping[str, Any]
+    learning_rate: SharedVariable  # a scalar of the dtype of the parameters
     step: Compiled  # updates the parameters; returns the cost and the new states
     evaluate: Compiled  # the same without an update; compiled at its first call
     settings: Mapping[str, Any] = field(default_factory=dict)  # of the run, stored in its checkpoints
@@ -83,6 +85,7 @@ type Hook = Callable[[TrainingState, Due], object]
 
 def train_step(t: TrainingState, batch: Minibatch) -> None:
     """Train on one minibatch, asynchronously: its cost is read after the next step has started."""
+    _set_learning_rate(t)
     cost, *t.states = t.trainer.step(*batch_inputs(batch), *t.states)
     wait_for_cost(t)  # of the previous step
     t.pending_cost = cost
@@ -90,6 +93,13 @@ def train_step(t: TrainingState, batch: Minibatch) -> None:
     t.progress.batch += 1
     if isinstance(cost, np.ndarray):  # not asynchronous
         wait_for_cost(t)
+
+
+def _set_learning_rate(t: TrainingState) -> None:
+    """Give the step the learning rate of the schedule, if it has another one."""
+    variable, rate = t.trainer.learning_rate, current_rate(t.schedule, t.progress)
+    if rate is not None and variable.get_value(borrow=True) != (new := np.array(rate, variable.dtype)):
+        variable.set_value(new)
 
 
 def wait_for_cost(t: TrainingState) -> None:
@@ -127,16 +137,19 @@ def compile_trainer(
 ) -> Trainer:
     """Draw the initial parameters and compile the training step and the evaluation; see `config.settings`.
 
-    The step may overwrite the states that it is given, if they are JAX arrays.
+    The step may overwrite the states that it is given, if they are JAX arrays. Its learning rate is a
+    variable: another one needs no other program.
     """
     learning_rate = original_learning_rate(type(hp)) if learning_rate is None else learning_rate
     backend = backend or default_backend()
     graph = build_shard_graph(Parameters(seed), hp, form, n_devices)
     options: dict[str, Any] = {"backend": backend, "precision": precision, "n_devices": n_devices}
     key = {"family": hp.family, "hyperparameters": asdict(hp), "form": form, **options}
-    of_step = {"program": "step", "learning_rate": learning_rate, "ip_weight": ip_weight, **key}
+    of_step = {"program": "step", "ip_weight": ip_weight, **key}
     options["batched"] = batch_variables(graph)
-    step, adam = _compile_step(graph, of_step, options)
+    dtype = graph.parameters.dtype
+    rate = pytensor.shared(np.array(learning_rate, dtype), name="learning_rate", shape=())
+    step, adam = _compile_step(graph, rate, of_step, options)
 
     @functools.cache
     def evaluation() -> Compiled:
@@ -146,11 +159,11 @@ def compile_trainer(
         outputs = [graph.cost, *graph.new_states.values()]
         return store_program(of_evaluation, compile_function(graph.inputs, outputs, **options))
 
-    return Trainer(hp, graph, adam, step, evaluate=lambda *arguments: evaluation()(*arguments))
+    return Trainer(hp, graph, adam, rate, step, evaluate=lambda *arguments: evaluation()(*arguments))
 
 
 def _compile_step(
-    graph: Graph, key: Mapping[str, Any], options: Mapping[str, Any]
+    graph: Graph, rate: SharedVariable, key: Mapping[str, Any], options: Mapping[str, Any]
 ) -> tuple[Compiled, dict[str, SharedVariable]]:
     """Training step (inputs and states -> cost and new states), and Adam's variables.
 
@@ -160,8 +173,8 @@ def _compile_step(
     if stored := load_program(key):
         trained = [name[7:] for name in stored.layout.variables if name.startswith("adam.m.")]
         adam = optimizer.adam_state([params[name] for name in trained], params.dtype)
-        return stored.with_variables({**params, **adam}), adam
+        return stored.with_variables({**params, **adam, "learning_rate": rate}), adam
     cost, trainable = optimizer.objective(graph, "train", key["ip_weight"])
-    updates, adam = optimizer.adam(cost, trainable, key["learning_rate"], key["n_devices"])
+    updates, adam = optimizer.adam(cost, trainable, rate, key["n_devices"])
     options = {"donate": graph.states.values(), **options}
     return store_program(key, compile_function(graph.inputs, outputs, updates, **options)), adam

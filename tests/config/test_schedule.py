@@ -12,6 +12,7 @@ from samplernn_theano.config.schedule import (
     Progress,
     Schedule,
     best_of,
+    current_rate,
     improved,
     original_schedule,
     stored_schedule,
@@ -44,11 +45,25 @@ def test_wavenet_is_trained_otherwise(family):
         *((name, 1.5, "must be a whole number") for name in ("max_iters", "patience", "n_seqs")),
         *((name, None, "must be a (whole )?number") for name in ("keep", "save_minutes")),
         ("learning_rate", 0.0, "must be a positive number"),
+        *(("later_rate", value, "must be a positive number") for value in (0.0, -1.0, nan, inf)),
+        ("later_from", 0, "must be a positive number"),
     ],
 )
 def test_values_that_are_none_of_a_schedule(name, value, message):
     with pytest.raises(HyperParameterError, match=f"^--{name.replace('_', '-')} is .*; it {message}[^\n]*$"):
         Schedule(**{name: value})
+
+
+@pytest.mark.parametrize("given", [{"later_rate": 0.0001}, {"later_from": 5}])
+def test_a_later_rate_says_from_when(given):
+    with pytest.raises(HyperParameterError, match="^--later-.* needs --later-[^\\n]*$"):
+        Schedule(**given)
+
+
+def test_the_learning_rate_of_an_iteration():
+    schedule = Schedule(learning_rate=0.1, later_rate=0.01, later_from=5)
+    assert [current_rate(schedule, Progress(iteration=n)) for n in (0, 4, 5, 6)] == [0.1, 0.1, 0.01, 0.01]
+    assert current_rate(Schedule(learning_rate=0.1), Progress(iteration=9)) == 0.1
 
 
 def test_numbers_of_numpy_are_stored_as_those_of_python():

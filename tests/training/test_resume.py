@@ -44,7 +44,7 @@ def quick():
     initial = [variable.get_value(borrow=False) for variable in variables]
 
     def compiled(hp, **options):
-        if hp != trainer.hp or options["learning_rate"] != 0.001:
+        if hp != trainer.hp:
             return compile_trainer(hp, **options)
         for variable, value in zip(variables, initial, strict=True):
             variable.set_value(value)
@@ -292,6 +292,35 @@ def test_a_resumed_run_may_change_its_learning_rate(stopped, capsys):
         resume(stopped, {"learning_rate": 0})
     with pytest.raises(HyperParameterError, match="has no seed; choose from max_iters, "):
         resume(stopped, {"seed": 5})
+
+
+def test_a_second_learning_rate(quick, data, stopped, tmp_path, capsys):
+    """It holds from its iteration on, also in a resumed run, and needs no other program."""
+    two = replace(SCHEDULE, later_rate=1e-4, later_from=32)
+    train(small("one_tier"), data, tmp_path / "whole", two)
+    train(small("one_tier"), data, tmp_path / "parts", replace(two, max_iters=20))
+    for limit in (32, 36, 45):
+        assert resume(tmp_path / "parts", {"max_iters": limit}) == 0
+    assert_same_training(tmp_path / "whole", tmp_path / "parts")
+    capsys.readouterr()
+    resume(stopped, {"learning_rate": 1e-4, "max_iters": 45})
+    assert "Changed: learning rate;" in capsys.readouterr().err
+    assert_same_training(tmp_path / "whole", stopped)
+
+
+def test_a_second_learning_rate_is_stored_and_shown(quick, stopped, capsys):
+    command = ["resume", str(stopped), "--max-iters", "34", "--later-rate", "1e-9"]
+    assert main(command) == 2
+    assert "--later-rate needs --later-from: " in capsys.readouterr().err
+    assert main([*command, "--later-from", "33"]) == 0
+    assert "Changed" not in capsys.readouterr().err  # the iterations so far are those of such a run
+    schedule = json.loads(run_folder.Run(stopped).settings.read_text())["schedule"]
+    for record in (schedule, log(stopped, "resume")[-1]):
+        rates = [record[name] for name in ("learning_rate", "later_rate", "later_from")]
+        assert rates == [0.001, 1e-9, 33]
+    for command in ("show", "inspect"):
+        assert main([command, str(stopped)]) == 0
+        assert "0.001, 1e-09 after 33 iterations" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.slow
