@@ -47,6 +47,7 @@ def prepare(
     name: str = "clips",
     clip_seconds: float | None = None,
     speakers: bool = False,
+    split_by: str = "recording",
     variable_length: bool = False,
     shortest: float | None = None,
     longest: float | None = None,
@@ -70,15 +71,18 @@ def prepare(
         8 s if it is None.
     speakers : bool
         Each sub-folder is a speaker; no clip holds two of them.
+    split_by : str
+        What is in one split only: "recording", "clip" (shuffled, as the paper's sets) or "speaker".
     variable_length : bool
         Each recording is one clip; those shorter than `shortest` or longer than `longest` (s) are left out.
     valid_fraction, test_fraction : float
-        Share of the clips, which are shuffled by `seed`.
+        Share of the sound; `seed` is that of all shuffles.
     """
     recipe = folder_recipe(
         name=name,
         clip_seconds=clip_seconds,
         speakers=speakers,
+        split_by=split_by,
         variable_length=variable_length,
         shortest=shortest,
         longest=longest,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.config.argument_types import positive, seed
+from samplernn_theano.data.recipes import SPLIT_BY
 
 
 def add_prepare(commands: Any) -> None:
@@ -18,6 +19,13 @@ def add_prepare(commands: Any) -> None:
     parser.add_argument("--clip-seconds", type=float, help="length of a clip (default: 8)")
     parser.add_argument(
         "--speakers", action="store_true", help="each sub-folder is a speaker; no clip holds two of them"
+    )
+    parser.add_argument(
+        "--split-by",
+        choices=SPLIT_BY,
+        default="recording",
+        help="what is in one split only: recordings (default), clips (shuffled, as the paper's sets), or the "
+        "speakers of --speakers",
     )
     parser.add_argument(
         "--variable-length", action="store_true", help="each recording is one clip, of any length"
@@ -67,7 +75,7 @@ def _prepare(a: argparse.Namespace) -> int:
     from samplernn_theano.data.set_folder import set_files
 
     lengths = ("clip_seconds", "variable_length", "shortest", "longest", "valid_fraction", "test_fraction")
-    options = ("name", "speakers", "seed", "allow_upsampling", "allow_clipping", *lengths)
+    options = ("name", "speakers", "split_by", "seed", "allow_upsampling", "allow_clipping", *lengths)
     recipe = folder_recipe(**{option: getattr(a, option) for option in options})
     found = recordings.find(a.folder, set_files(a.out, a.name))
     return report(prepare.build(found, a.out, recipe, a.overwrite), a.out)

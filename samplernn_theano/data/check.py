@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from samplernn_theano.data import baselines
+from samplernn_theano.data import baselines, clip_table
 from samplernn_theano.data.check_figure import plot_data_set
 from samplernn_theano.data.clip_statistics import ClipStatistics
 from samplernn_theano.data.dataset import (
@@ -28,7 +28,7 @@ from samplernn_theano.data.dataset import (
 from samplernn_theano.data.doubts import MIN_PEAK
 from samplernn_theano.data.duplicates import MAX_MATCHES, SPAN, WINDOW, Fingerprints, longest_duplicates
 from samplernn_theano.data.manifest import MANIFEST, PICTURE, count_of, hours, read_manifest
-from samplernn_theano.errors import OutputError
+from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import sha256
 from samplernn_theano.utils.progress import Bar, progress_bar
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
@@ -142,6 +142,7 @@ def check(folder: str | Path, progress: bool = True) -> Report:
     _summarise(report)
     _compare_with_authors(report)
     _describe_sources(report, manifest)
+    _compare_recordings(report, folder)
     hashed = any(_get(manifest, "splits", name, "sha256") for name in SPLITS)
     report.lines.append(f"SHA-256 of the files: {'compared' if hashed else 'not recorded'}.")
     _compare_lengths(report)
@@ -307,3 +308,25 @@ def _describe_sources(report: Report, manifest: Any) -> None:
         report.lines.append(f"Recordings: {len(rates):,} ({listed}).")
     if low := sum(r < report.rate for r in rates):
         report.notes.append(f"Upsampled, so they lack high frequencies: {count_of(low, 'recording')}.")
+
+
+def _compare_recordings(report: Report, folder: Path) -> None:
+    """A note on clips of valid and test from recordings that train holds too."""
+    try:
+        found = clip_table.recordings(folder)
+    except DataError as error:
+        report.notes.append(str(error))
+        return
+    if found is None:
+        report.lines.append("Recordings of the clips: not recorded.")
+        return
+    of_train = set().union(*found["train"])
+    shared = {name: sum(not of_train.isdisjoint(own) for own in found[name]) for name in ("valid", "test")}
+    if any(shared.values()):
+        counts = " and ".join(f"{n:,} of {len(found[name]):,} of {name}" for name, n in shared.items())
+        report.notes.append(
+            f"Clips from recordings that are also in train: {counts}. Scores on them say little about new "
+            "recordings; samplernn prepare keeps recordings apart where it can."
+        )
+    else:
+        report.lines.append("No clip of valid or test is from a recording of train.")

@@ -68,6 +68,7 @@ def describe(manifest: dict[str, Any]) -> str:
         f"Training set: mean {manifest['train_mean']:.6g}, standard deviation {manifest['train_std']:.6g}."
     )
     lines += _notes(manifest, clips)
+    lines += _split_by(options, used)
     if manifest.get("ignored_files"):
         lines.append(f"Not recordings, ignored: {count_of(manifest['ignored_files'], 'file')}.")
     lines += listed("Missing", manifest.get("missing", []))
@@ -98,6 +99,19 @@ def _notes(manifest: dict[str, Any], clips: int) -> list[str]:
     if manifest.get("recordings_not_needed"):
         lines.append(f"Recordings not needed, not read: {manifest['recordings_not_needed']:,}.")
     return lines
+
+
+def _split_by(options: dict[str, Any], used: list[dict[str, Any]]) -> list[str]:
+    """Lines on what is in one split only, unless the clips were split."""
+    if options.get("split_by", "clip") == "clip":
+        return []
+    if parts := [source["path"] for source in used if len(source.get("splits", ())) > 1]:
+        title = (
+            "Recordings cut in time, the last parts for valid and test, as whole ones give no splits of "
+            "about the sizes asked for"
+        )
+        return listed(title, parts)
+    return [f"Split by {options['split_by']}: none is in two splits."]
 
 
 def _kind(manifest: dict[str, Any], clips: int) -> str:

@@ -3,7 +3,8 @@
 As the original: the concatenated recordings, at 16 kHz, mono and 16 bit, are cut into clips of 8 s; the clips
 are shuffled with a fixed seed; the last ones are the test set, those before them the validation set, the
 others the training set. A clip may begin in one recording and end in the next, and clips of one recording are
-in all three splits. A `Recipe` holds the differences of a set.
+in all three splits. A `Recipe` holds the differences of a set; one that splits by recording or by speaker
+shuffles and splits those, as `split_by` describes, and then the clips of each split by themselves.
 
 Unlike the original: recordings are sorted by name (the original took the order of the file system), and
 silent clips, on which the normalisation of the feeder divides by zero, are dropped.
@@ -11,7 +12,7 @@ silent clips, on which the normalisation of the feeder divides by zero, are drop
 
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +21,12 @@ from numpy.typing import NDArray
 
 from samplernn_theano.data import clip_table
 from samplernn_theano.data.clip_table import Origin
-from samplernn_theano.data.dataset import is_silent, offsets_path
+from samplernn_theano.data.dataset import SPLITS, is_silent, offsets_path
 from samplernn_theano.data.manifest import CLIPS, SplitSizes, count_of, listed
 from samplernn_theano.data.recipes import Recipe
 from samplernn_theano.data.recordings import Decoded, Found, Recording, Stream, decode_all, staging_directory
 from samplernn_theano.data.set_folder import check_overwrite, finish, new_manifest, write_npy, write_split
+from samplernn_theano.data.split_by import Piece, split_pieces
 from samplernn_theano.errors import DataError
 from samplernn_theano.original.shuffle import shuffle
 from samplernn_theano.utils.files import sha256
@@ -75,9 +77,9 @@ def build(
         _check_sources(sources, found, recipe)
         if recipe.balanced:
             clips = _balance(clips, recipe.max_clips)
-        sizes = recipe.sizes(len(clips))
+        sizes = _sizes(clips, recipe)
         if min(sizes) < 1:
-            raise DataError(_too_little(sources, len(clips), silent, recipe))
+            raise DataError(_too_little(sources, sizes, len(clips), silent, recipe))
         layout = "ragged" if recipe.variable_length else "fixed"
         manifest = new_manifest(recipe.set, recipe.options, layout) | {
             "silent_clips": silent,
@@ -129,22 +131,20 @@ def _cut(
     clips: list[Clip] = []
     silent: list[Clip] = []
     streams: list[Stream] = []
-    first_names: dict[str, str] = {}  # by SHA-256: the first recording with these bytes
-    for recording, source, sound in decode_all(
-        recordings, work, recipe.allow_upsampling, recipe.allow_clipping, progress
-    ):
-        sources.append(source)
-        if sound is None or not _is_used(source, sound, recipe, first_names):
-            continue
-        speaker = recording.speaker if recipe.by_speaker or recipe.variable_length else None
-        if speaker is not None:
-            source["speaker"] = speaker
-        if recipe.variable_length or not streams or streams[-1].speaker != speaker:
-            streams.append(Stream(speaker))
+    pieces: Iterable[Piece] = _used(recordings, work, recipe, progress, sources)
+    if recipe.splits_first:
+        pieces = split_pieces(list(pieces), recipe)
+        by_name = {source["path"]: source for source in sources}
+        for piece in pieces:
+            by_name[piece.name].setdefault("splits", []).append(piece.split)
+    for piece in pieces:
+        here = piece.speaker, piece.split
+        if recipe.variable_length or not streams or (streams[-1].speaker, streams[-1].split) != here:
+            streams.append(Stream(*here))
         stream = streams[-1]
-        stream.append(recording.name, sound)
+        stream.append(piece.name, piece.sound)
         length = stream.length if recipe.variable_length else recipe.length
-        for start in _new_starts(stream, sound.length, length, recipe.stride):
+        for start in _new_starts(stream, piece.sound.length, length, recipe.stride):
             samples = stream.read(start, start + length)
             extremes = _float16(np.array([samples.min(), samples.max()]))  # rounding preserves the order
             (silent if is_silent(extremes) else clips).append(Clip(stream, start, start + length))
@@ -165,6 +165,25 @@ def _cut(
     origins = [clip.stream.origin(clip.start) for clip in silent if clip.stop <= ends[id(clip.stream)]]
     dropped = [{"path": name, "seconds": seconds} for name, seconds in origins]
     return sources, clips, dropped, rest / SAMPLE_RATE
+
+
+def _used(
+    recordings: Sequence[Recording],
+    work: Path,
+    recipe: Recipe,
+    progress: bool,
+    sources: list[dict[str, Any]],
+) -> Iterator[Piece]:
+    """Decode the recordings; yield those that the recipe uses, and add the entries of all to `sources`."""
+    first_names: dict[str, str] = {}  # by SHA-256: the first recording with these bytes
+    allowed = recipe.allow_upsampling, recipe.allow_clipping
+    for recording, source, sound in decode_all(recordings, work, *allowed, progress):
+        sources.append(source)
+        if sound is not None and _is_used(source, sound, recipe, first_names):
+            speaker = recording.speaker if recipe.by_speaker or recipe.variable_length else None
+            if speaker is not None:
+                source["speaker"] = speaker
+            yield Piece(recording.name, speaker, sound)
 
 
 def _is_used(source: dict[str, Any], sound: Decoded, recipe: Recipe, first_names: dict[str, str]) -> bool:
@@ -214,15 +233,28 @@ def _balance(clips: list[Clip], max_clips: int | None) -> list[Clip]:
     return [clip for own in by_speaker.values() for clip in own[:fewest]]
 
 
+def _sizes(clips: list[Clip], recipe: Recipe) -> SplitSizes:
+    if not recipe.splits_first:
+        return recipe.sizes(len(clips))
+    known = [clip.stream.split for clip in clips]
+    return SplitSizes(*(known.count(split) for split in SPLITS))
+
+
 def _split(clips: list[Clip], sizes: SplitSizes, recipe: Recipe) -> dict[str, list[Clip]]:
-    """Shuffle the clips and split them."""
-    if recipe.order == "shuffled":
-        clips = [clips[i] for i in original_order(len(clips), recipe.seed)]
+    """Shuffle the clips and split them; those of known splits, which are sorted by them, in each."""
+    if recipe.order == "shuffled" and not recipe.splits_first:
+        clips = _shuffled(clips, recipe.seed)
     train, end = sizes.train, sizes.train + sizes.valid
     splits = {"train": clips[:train], "valid": clips[train:end], "test": clips[end : end + sizes.test]}
     if recipe.order == "shuffled train":
         shuffle(splits["train"], recipe.seed)
+    if recipe.splits_first:
+        splits = {split: _shuffled(own, recipe.seed) for split, own in splits.items()}
     return splits
+
+
+def _shuffled(clips: list[Clip], seed: int) -> list[Clip]:
+    return [clips[i] for i in original_order(len(clips), seed)]
 
 
 def _float16(samples: NDArray[np.int16]) -> NDArray[np.float16]:
@@ -247,7 +279,11 @@ def _check_sources(sources: list[dict[str, Any]], found: Found, recipe: Recipe) 
 
 
 def _too_little(
-    sources: list[dict[str, Any]], clips: int, silent: list[dict[str, Any]], recipe: Recipe
+    sources: list[dict[str, Any]],
+    sizes: SplitSizes,
+    clips: int,
+    silent: list[dict[str, Any]],
+    recipe: Recipe,
 ) -> str:
     seconds = sum(source.get("seconds", 0) for source in sources)
     kind = "clip" if recipe.variable_length else f"clip of {recipe.clip_seconds:g} s"
@@ -256,10 +292,14 @@ def _too_little(
     why = f" ({count_of(len(left_out), 'recording')} left out: {left_out[0]})" if left_out else ""
     doubts = [f"{s['path']}: {doubt}" for s in sources for doubt in s.get("doubts", {}).values()]
     why += f" ({doubts[0]})" if silent and doubts else ""
+    shares, other = "", ""
+    if recipe.splits_first:
+        shares = f" ({' / '.join(map(str, sizes))} in train, valid and test)"
+        other = "pass --split-by clip, or " if clips > 2 else ""
     return (
-        f"Found {seconds:.1f} s of sound, which gives {count_of(clips, kind)}{dropped}{why}: too few for a "
-        "training, a validation and a test set. Add recordings, or see --help for the length of clips and "
-        "the sizes of the splits."
+        f"Found {seconds:.1f} s of sound, which gives {count_of(clips, kind)}{dropped}{why}{shares}: too few "
+        f"for a training, a validation and a test set. Add recordings, {other}see --help for the length of "
+        "clips and the sizes of the splits."
     )
 
 

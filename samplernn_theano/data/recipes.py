@@ -9,6 +9,8 @@ from samplernn_theano.data.manifest import SplitSizes
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
 
+SPLIT_BY = ("clip", "recording", "speaker")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -27,6 +29,7 @@ class Recipe:
     variable_length: bool = False  # each recording is one clip, of any length
     shortest: float = 0.0  # seconds of a recording, if `variable_length`
     longest: float = math.inf
+    split_by: str = "clip"  # or "recording", "speaker": what is in one split only
     order: str = "shuffled"  # or "shuffled train" (validation and test are the last clips), "as it is"
     one_clip_each: bool = False  # each recording must be one clip already
     seed: int = 123  # of the shuffle; the original's is 123
@@ -45,6 +48,8 @@ class Recipe:
             )
         if self.max_clips is not None and self.max_clips < 3:
             raise DataError(f"--clips is {self.max_clips}; at least 3 are needed.")
+        if self.split_by not in SPLIT_BY:
+            raise DataError(f"--split-by is {self.split_by}; choose one of {', '.join(SPLIT_BY)}.")
         if not 0 <= self.shortest <= self.longest:
             raise DataError(f"--shortest {self.shortest} and --longest {self.longest} leave no recording.")
 
@@ -57,6 +62,11 @@ class Recipe:
     def stride(self) -> int:
         """Samples from the start of a clip to the start of the next."""
         return self.length if self.stride_seconds is None else round(self.stride_seconds * SAMPLE_RATE)
+
+    @property
+    def splits_first(self) -> bool:
+        """True if recordings get their splits before they are cut into clips."""
+        return self.split_by == "speaker" or (self.split_by == "recording" and not self.variable_length)
 
     @property
     def takes_first(self) -> bool:
@@ -111,6 +121,7 @@ def folder_recipe(
     *,
     clip_seconds: float | None,
     speakers: bool,
+    split_by: str,
     variable_length: bool,
     shortest: float | None,
     longest: float | None,
@@ -127,7 +138,8 @@ def folder_recipe(
         set="folder",
         sizes=by_fractions(valid_fraction, test_fraction),
         clip_seconds=8.0 if clip_seconds is None else clip_seconds,
-        by_speaker=speakers,
+        by_speaker=speakers or split_by == "speaker",
+        split_by=split_by,
         variable_length=variable_length,
         shortest=shortest or 0.0,
         longest=longest or math.inf,

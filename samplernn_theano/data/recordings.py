@@ -126,14 +126,16 @@ def staging_directory(out: Path) -> Iterator[Path]:
 
 
 class Decoded(NamedTuple):
-    """A decoded recording."""
+    """A decoded recording, or a part of one."""
 
     path: Path  # .npy file: int16 (samples,) at 16 kHz
     length: int  # samples
+    begin: int = 0  # first sample of the part
 
     def read(self, start: int, stop: int) -> NDArray[np.int16]:
         """Read the samples from `start` to `stop`. No file stays open: a set may have very many."""
-        return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[start:stop])
+        stop = self.begin + min(stop, self.length)
+        return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False)[self.begin + start : stop])
 
 
 def decode(
@@ -200,11 +202,12 @@ def _decoded(recording: Recording, work: Path) -> tuple[dict[str, Any], Decoded]
 
 @dataclass
 class Stream:
-    """Concatenated recordings."""
+    """Concatenated recordings, or parts of them."""
 
     speaker: str | None = None
+    split: str = ""  # if it is known before the stream is cut
     names: list[str] = field(default_factory=list)
-    begins: list[int] = field(default_factory=list)  # first sample of each recording
+    begins: list[int] = field(default_factory=list)  # first sample of each
     parts: list[Decoded] = field(default_factory=list)
     length: int = 0  # samples of all
 
@@ -227,7 +230,7 @@ class Stream:
     def origin(self, start: int) -> tuple[str, float]:
         """The recording with sample `start`, and the seconds from the beginning of that recording."""
         k = bisect_right(self.begins, start) - 1
-        return self.names[k], (start - self.begins[k]) / SAMPLE_RATE
+        return self.names[k], (start - self.begins[k] + self.parts[k].begin) / SAMPLE_RATE
 
 
 def decode_all(
