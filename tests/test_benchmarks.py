@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from samplernn_theano.checkpoints import bands
 from samplernn_theano.config.hyperparameters import ThreeTier
 from samplernn_theano.generation.kernels import weights
 from samplernn_theano.models.build import build_graph
@@ -38,6 +39,7 @@ machine = load("machine")
 generate = load("generate")
 gpu = load("gpu")
 gpu_rows = load("gpu_rows")
+reference = load("reference")
 
 
 @pytest.fixture(scope="module")
@@ -374,3 +376,12 @@ def test_without_a_gpu_the_benchmark_says_what_to_do(capsys, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     with pytest.raises(SystemExit, match="JAX finds no GPU.*--cpu"):
         gpu.report(gpu.rows(cpu=False)[:1], 1.0, cpu=False)
+
+
+def test_the_reference_of_show_has_the_runs_of_the_atlas():
+    runs = bands.stored()["runs"]
+    paths = sorted(reference.ATLAS.glob("*.npz"))
+    assert paths and list(reference.EDGES) == bands.stored()["edges"]
+    for path in paths:
+        family, _, seed = path.stem.partition("_seed")
+        assert reference.digest(path, family, "demo", int(seed)) in runs

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from samplernn_theano.checkpoints import npz, run_folder
 from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
-from samplernn_theano.config.schedule import Progress, Schedule, fraction, stored_schedule
+from samplernn_theano.config.schedule import Progress, Schedule, describe_rate, fraction, stored_schedule
 from samplernn_theano.config.settings import read_json
 from samplernn_theano.errors import CheckpointError, HyperParameterError
 from samplernn_theano.original import results_folder
@@ -39,6 +39,7 @@ class RunStatus:
     schedule: Schedule | None
     checkpoint_progress: Mapping[str, Any] | None  # of the original only the iteration
     records: Sequence[Mapping[str, Any]]  # of the log, with iteration and seconds, the earliest first
+    data_sha256: Mapping[str, str] = field(default_factory=dict)  # of each split, as far as they are known
 
     @property
     def evaluations(self) -> list[Mapping[str, Any]]:
@@ -57,7 +58,12 @@ class RunStatus:
 
 
 def _curve(records: Sequence[Mapping[str, Any]], key: str) -> Curve:
-    return [(r["iteration"], r[key]) for r in records if _is_number(r.get(key)) and abs(r[key]) < HUGE]
+    return [(r["iteration"], r[key]) for r in records if is_cost(r.get(key))]
+
+
+def is_cost(value: Any) -> bool:
+    """True if a value of the log is a cost that can be drawn: neither missing nor NaN, infinite or huge."""
+    return _is_number(value) and abs(value) < HUGE
 
 
 def _is_number(value: Any) -> bool:
@@ -85,7 +91,7 @@ def _ours(run: Run) -> RunStatus:
     # The checkpoint has the schedule of a resumed run, which may differ from the first one.
     settings |= header.get("settings", {})
     progress, schedule = header.get("progress", {}), settings.get("schedule")
-    options = {**settings, "learning_rate": stored_schedule(settings).get("learning_rate")}
+    options = {**settings, "learning_rate": describe_rate(stored_schedule(settings))}
     shown = ["data", "learning_rate", "seed", "backend"] + ["ip_weight"] * bool(settings.get("ip_weight"))
     if settings.get("of_fork"):
         options["fork"] = f"{settings['of_fork']} is none of the original's"
@@ -99,6 +105,7 @@ def _ours(run: Run) -> RunStatus:
         schedule=None if schedule is None else Schedule(**_known(Schedule, schedule)),
         checkpoint_progress=progress if "iteration" in progress else None,
         records=[r for r in log if _is_number(r.get("iteration")) and _is_number(r.get("seconds"))],
+        data_sha256=settings.get("data_sha256") or {},
     )
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.cli.options import add, add_command, add_set, figure_file
+from samplernn_theano.errors import DataError
+from samplernn_theano.utils.text import escape_control_characters
 
 
 def add_inspect(commands: Any) -> None:
@@ -28,13 +30,21 @@ def add_show(commands: Any) -> None:
     text = "folder of a run, or results folder of the original"
     add(parser, "runs", text, Path, nargs="+", metavar="RUN")
     add(parser, "--picture", "also plot the curves to this file", figure_file, metavar="FILE.png")
+    text = "also judge each run: is it where runs of its model should be, and if not, why may that be"
+    add(parser, "--against", text, choices=("reference",))
+    add(parser, "--data", "with --against: folder of the data set, if it was moved", Path)
 
 
 def _show(a: argparse.Namespace) -> int:
-    from samplernn_theano.checkpoints import show, status
+    from samplernn_theano.checkpoints import show, status, verdict
 
+    if a.data and not a.against:
+        raise DataError("--data is the set that --against reference reads; give both, or neither.")
     runs = [status.read(folder) for folder in a.runs]
     print(show.describe(runs))
+    for run in runs if a.against else ():
+        title = escape_control_characters(f"{run.folder}:\n", keep="\n") * (len(runs) > 1)
+        print(f"\n{title}{verdict.describe(run, verdict.judge(run, a.data))}")
     if a.picture:
         show.draw(a.picture, runs)
         print(f"Wrote {a.picture}.")
