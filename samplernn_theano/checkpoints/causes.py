@@ -23,7 +23,9 @@ FACTOR = 3
 EPOCHS = 3
 """Of fewer, a model learns no clips by heart."""
 
-RISE = 0.5  # bits by which a training cost may be above the lowest one
+PARTS, RISE = 10, 1.0
+"""A training cost rises if that of the last tenth of the log is so many bits above that of the lowest one."""
+
 LOST = 0.7
 """Bits: the levels that a clip takes are too few if they are 2**-LOST of what they could be."""
 
@@ -100,7 +102,10 @@ def find(run: RunStatus, clips: Mapping[str, Clips], sound: Sound | None, cost: 
     about what the run should have.
     """
     found = [*_of_training(run), *_of_sizes(run, clips)]
-    if sound and run.hp:
+    if "train" in clips and not sound:
+        text = "no clip of train sounds: all are silent, constant or not finite; get the recordings again."
+        found.append(Cause("silence", text, math.inf, "any"))
+    elif sound and run.hp:
         found += _of_sound(sound, getattr(run.hp, "normalisation", "min-max"), cost)
     return sorted(found, key=lambda cause: -cause.bits)
 
@@ -129,14 +134,15 @@ def _of_training(run: RunStatus) -> Iterator[Cause]:
             "a clip is damaged; see samplernn check-data, and try a smaller --learning-rate."
         )
         yield Cause("NaN", text, math.inf, "any")
-    costs = [cost for _, cost in run.train]
-    if len(costs) > 2 and costs[-1] > min(costs) + RISE:
-        lowest = min(run.train, key=lambda point: point[1])
+    tenths = [
+        float(np.mean(part)) for part in np.array_split([cost for _, cost in run.train], PARTS) if len(part)
+    ]
+    if len(tenths) == PARTS and tenths[-1] > min(tenths) + RISE:
         yield Cause(
             "rising cost",
-            f"the training cost was {lowest[1]:.2f} at update {lowest[0]:,} and is {costs[-1]:.2f} now: "
-            "training is unstable; train again with a smaller --learning-rate.",
-            costs[-1] - lowest[1],
+            f"the training cost has risen by {tenths[-1] - min(tenths):.2f} bits, to {tenths[-1]:.2f}: training "
+            "is unstable; train again with a smaller --learning-rate.",
+            tenths[-1] - min(tenths),
             "higher",
         )
 

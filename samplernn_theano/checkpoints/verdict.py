@@ -156,7 +156,8 @@ def describe(run: RunStatus, verdict: Verdict) -> str:
     if data.missing:
         lines.append(f"The data set was not read: {data.missing}")
     elif data.found and run.hp and not run.hp.real_valued:
-        lines.append(f"On valid {baselines.describe(data.found)}.")
+        reached = f"; this run is at {min(cost for _, cost in run.valid):.2f}" if run.valid else ""
+        lines.append(f"On valid {baselines.describe(data.found)}{reached}.")
     if verdict.likely:
         lines += ["Likely causes, the likeliest first:"]
         lines += [f"  {i}. {cause.text}" for i, cause in enumerate(verdict.likely, 1)]

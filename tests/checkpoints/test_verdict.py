@@ -254,12 +254,15 @@ def test_what_the_log_and_the_sizes_of_the_splits_tell(tmp_path):
     assert names(write_run(tmp_path / "good", "two_tier", log)) == []
     wrong = [{**log[-1], "valid": float("nan")}]
     assert names(write_run(tmp_path / "nan", "two_tier", log[:-1] + wrong)) == ["NaN"]
-    rising = [{"event": "train", "iteration": 2050, "seconds": 1e4, "epoch": 0, "nll_bits": 6.0}]
+    line = {"event": "train", "seconds": 1e4, "epoch": 0, "nll_bits": 6.0}
+    rising = [{**line, "iteration": n} for n in (2050, 2100, 2150, 2200)]
     assert names(write_run(tmp_path / "rising", "two_tier", log + rising)) == ["rising cost"]
     fast = asdict(Schedule(learning_rate=0.03))
     assert names(write_run(tmp_path / "fast", "two_tier", log, schedule=fast)) == ["learning rate"]
     clips = {"train": np.zeros((80, 400_000)), "valid": np.zeros((4, 16_000))}
-    assert names(tmp_path / "good", clips) == ["small split"]
+    found = names(tmp_path / "good", clips, causes.listen(demo_set()["valid"], "min-max"))
+    assert found == ["small split"]
+    assert names(tmp_path / "good", {"train": np.zeros((80, 400_000))}) == ["silence"]
 
 
 @pytest.mark.parametrize(
