@@ -2,6 +2,9 @@
 
 import argparse
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,8 @@ from samplernn_theano.errors import DataError, OutputError, ReproductionError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from samplernn_theano.reproduction.plan import Workflow
 
 
 def add_reproduce(commands: Any) -> None:
@@ -24,7 +29,10 @@ def add_reproduce(commands: Any) -> None:
         description="Train, evaluate and sample the models of the paper's experiments, and write a report. "
         "Only missing steps are run; run the same command again to resume.",
     )
-    text = "such as table1/music/three_tier, table1/music, table3, all; see --list"
+    text = (
+        "such as table1/music/three_tier, table1/music, table3; all: those whose data and packages are here "
+        "or can be downloaded; see --list"
+    )
     add(parser, "experiments", text, metavar="EXPERIMENT", nargs="*")
     add(parser, "--list", "list the experiments and the published numbers", bool)
     add(parser, "--scale", "smoke (seconds), laptop (minutes), study (hours) or paper (days)", str, "paper")
@@ -36,7 +44,10 @@ def add_reproduce(commands: Any) -> None:
     ):
         parser.add_argument(name, metavar=metavar, type=_pair, action="append", default=[], help=text)
     add(parser, "--seeds", "number of runs of each experiment", positive_int, 1)
-    add(parser, "--max-minutes", "training time of each model, overriding the scale's", positive)
+    text = "in place of the scale's, whose other limits stay: the first that is reached ends a training"
+    add(parser, "--max-iters", f"iterations of each training, {text}", positive_int, metavar="N")
+    add(parser, "--max-epochs", "epochs of each training, likewise", positive_int, metavar="N")
+    add(parser, "--max-minutes", "minutes of each training, likewise", positive, metavar="M")
     add(parser, "--cores", "maximum number of cores (default: all)", positive_int)
     add(parser, "--dry-run", "only print the commands of the missing steps", bool)
     add(parser, "--report", "only write the report on the results in --out", bool)
@@ -87,16 +98,39 @@ def _reproduce(a: argparse.Namespace) -> int:
         data=_absolute(a.data),
         recordings=_absolute(a.recordings),
         about=dict(a.about),
+        max_iters=a.max_iters,
+        max_epochs=a.max_epochs,
         max_minutes=a.max_minutes,
     )
     plan.check_use(requested)
-    whole = workflow.join(requested)
+    named = select_experiments([name for name in a.experiments if name.strip("/") != "all"], known)
+    whole, left_out = _available(requested, named)
     plan.check_data(whole)
     if a.dry_run:
+        print("".join(f"# {line}\n" for line in left_out), end="")
         commands = [plan.command(whole, *step) for step in plan.missing(whole)]
         print("\n".join(shlex.join(command) for command in commands if command) or "All steps are done.")
         return 0
-    return workflow.run(whole, a.cores, workflow.options(a.profile, a.snakemake))
+    options = workflow.options(a.profile, a.snakemake)
+    print("".join(f"{line}\n" for line in left_out), end="", flush=True)
+    return workflow.run(whole, a.cores, options)
+
+
+def _available(requested: "Workflow", named: Sequence[str]) -> tuple["Workflow", list[str]]:
+    """A workflow of those experiments that can be had, or are `named`; and lines on those left out."""
+    from samplernn_theano.reproduction import plan, workflow
+
+    whole = workflow.join(requested)
+    groups: dict[str, list[str]] = {}  # names by reason
+    for name, reason in plan.unavailable(whole).items():
+        if name not in named:
+            groups.setdefault(reason, []).append(name)
+    left_out = set(chain.from_iterable(groups.values()))
+    lines = [f"Left out: {', '.join(names)}. {reason}" for reason, names in groups.items()]
+    rest = {name: seeds for name, seeds in requested.experiments.items() if name not in left_out}
+    if not rest:
+        raise ReproductionError(f"No experiment can be had here. {' '.join(groups)}")
+    return (workflow.join(replace(requested, experiments=rest)) if left_out else whole), lines
 
 
 def _absolute(pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -105,22 +139,28 @@ def _absolute(pairs: list[tuple[str, str]]) -> dict[str, str]:
 
 def _experiments() -> str:
     """A table of all experiments: name, model, data, published numbers."""
-    from samplernn_theano.reproduction.experiments import read_experiments, read_listening_tests
+    from samplernn_theano.reproduction.experiments import (
+        OURS,
+        OURS_MEANS,
+        read_experiments,
+        read_listening_tests,
+    )
     from samplernn_theano.reproduction.published import read_numbers
     from samplernn_theano.utils.text import format_table
 
     numbers = read_numbers()
-    rows = [["experiment", "model", "data", "published"]]
+    rows = [["experiment", "model", "data", "published", "basis"]]
     for experiment in read_experiments().values():
         shown = [
             f"{number.split} {number.value:g}" if number.split else f"{number.value:g} {number.unit}"
             for number in numbers
             if number.experiment == experiment.name
         ]
-        rows.append([experiment.name, experiment.title, experiment.data, ", ".join(shown)])
+        published = ", ".join(f"{number} {experiment.mark}".strip() for number in shown)
+        rows.append([experiment.name, experiment.title, experiment.data, published, experiment.basis])
     for test in read_listening_tests().values():
-        rows.append([test.name, test.title, "", f"{len(test.systems)} systems"])
-    return "\n".join(format_table(rows))
+        rows.append([test.name, test.title, "", f"{len(test.systems)} systems", ""])
+    return "\n".join([*format_table(rows), f"{OURS} {OURS_MEANS}"])
 
 
 def add_retention(commands: Any) -> None:

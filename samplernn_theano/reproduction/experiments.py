@@ -7,6 +7,7 @@ An experiment's file holds the difference from its base, another experiment:
     family = "three_tier"
     data = "blizzard"
     splits = ["test"]                     # of the scores in the table
+    basis = "ours: the number of updates" # paper, release or ours (see `Experiment`), and what of it
     retention = true                      # also measure information retention (default: false)
     [flags]                               # of `samplernn train FAMILY`: hyper-parameters, learning_rate
     seq_len = 128
@@ -16,6 +17,7 @@ An experiment whose training does not differ from its base's shares the run of i
 
 import difflib
 import fnmatch
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -28,8 +30,12 @@ from samplernn_theano.utils.toml_files import read_toml
 FILES = Path(__file__).parent / "files"
 """Experiments, scales, Snakefile and profiles, published numbers, differences from the paper."""
 
-SETS = ("blizzard", "onomatopoeia", "music", "huckleberry")
-"""The paper's data sets; the last is of two readers."""
+SETS = ("blizzard", "onomatopoeia", "music", "music_overlap", "huckleberry")
+"""The paper's data sets. The clips of music_overlap are cut as the authors' script did when the paper was
+written; huckleberry is of two readers."""
+
+OURS = "†"
+OURS_MEANS = "basis ours: the paper and the release say too little, and what they leave open is our choice"
 
 LISTENING = "listening"  # prefix of the names of listening tests
 
@@ -44,8 +50,19 @@ class Experiment:
     data: str
     flags: Mapping[str, Any]  # options of `samplernn train FAMILY` that differ from the preset
     splits: Sequence[str]  # with a score in the table
+    basis: str  # whose experiment it is: "paper", "release" or "ours", a colon, and what of it
     retention: bool  # True if information retention is measured
     run: str  # name of the experiment that is trained for this one, usually itself
+
+    @property
+    def mark(self) -> str:
+        """The mark of a number that rests on a choice of ours: neither paper nor release says enough."""
+        return OURS if self.basis.startswith("ours:") else ""
+
+    @property
+    def marked_title(self) -> str:
+        """The title with the mark."""
+        return f"{self.title} {self.mark}".strip()
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,7 @@ class ListeningTest:
 
 def read_experiments(files: Path = FILES) -> dict[str, Experiment]:
     """Read all experiments below `files`, by name."""
-    keys = {"base", "title", "family", "data", "splits", "retention", "flags"}
+    keys = {"base", "title", "family", "data", "splits", "basis", "retention", "flags"}
     paths = {name: path for name, path in _paths(files).items() if not name.startswith(LISTENING)}
     texts = {name: read_toml(path, keys) for name, path in paths.items()}
     return {name: _resolve(name, texts) for name in texts}
@@ -120,12 +137,14 @@ def _resolve(name: str, texts: Mapping[str, Mapping[str, Any]], derived: Sequenc
 
 
 def _check(name: str, found: Mapping[str, Any]) -> None:
-    if lacking := [key for key in ("title", "family", "data", "splits") if key not in found]:
+    if lacking := [key for key in ("title", "family", "data", "splits", "basis") if key not in found]:
         problem = f"lacks {lacking[0]}"
     elif found["family"] not in FAMILIES:
         problem = f"has the unknown family {found['family']}"
     elif found["data"] not in SETS:
         problem = f"has the unknown data set {found['data']}"
+    elif not re.fullmatch("(paper|release|ours): .+", found["basis"]):
+        problem = f'has the basis "{found["basis"]}", not "paper: WHAT", "release: WHAT" or "ours: WHAT"'
     else:
         known = {field.name for field in fields(FAMILIES[found["family"]])} | {"learning_rate"}
         if not (unknown := sorted(found["flags"].keys() - known)):

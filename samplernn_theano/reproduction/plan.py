@@ -4,11 +4,12 @@ import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from samplernn_theano.config.field_types import fits
-from samplernn_theano.config.schedule import Schedule
+from samplernn_theano.config.schedule import LIMITS, Schedule
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction import scales
 from samplernn_theano.reproduction.experiments import Experiment, read_experiments, read_listening_tests
@@ -20,6 +21,7 @@ from samplernn_theano.utils.text import parse_json
 WORKFLOW = "workflow.json"
 FIRST_SEED = 123  # the original's; then 124, 125 and so on
 DEMO = "demo"  # the synthetic set from which the others are made at a scale with demo data
+OVERLAP = "music_overlap"  # Music with the clips of the paper's time
 NEEDS_RECORDINGS = ("blizzard", "onomatopoeia", "huckleberry")
 """The sets without an automatic download: see datasets/README.md."""
 
@@ -39,7 +41,9 @@ class Workflow:
     data: Mapping[str, str] = field(default_factory=dict)  # folders of prepared data sets, by name
     recordings: Mapping[str, str] = field(default_factory=dict)  # folders from which a set is made
     about: Mapping[str, str] = field(default_factory=dict)  # descriptions of sets that are not the paper's
-    max_minutes: float | None = None  # overrides the scale's training time
+    max_iters: int | None = None  # limits of each training, in place of the scale's of that kind
+    max_epochs: int | None = None
+    max_minutes: float | None = None
     before: Mapping[str, Sequence[int]] = field(default_factory=dict)  # all ever requested in this folder
 
 
@@ -136,12 +140,48 @@ def command(workflow: Workflow, step: str, unit: str, seed: int | None = None) -
 
 
 def check_data(workflow: Workflow) -> None:
-    """Raise ReproductionError if a data set of the experiments is missing and cannot be made."""
+    """Raise ReproductionError if a data set of the experiments, or a package, is missing."""
     for name in sets(workflow):
         for option, folders in (("data", workflow.data), ("recordings", workflow.recordings)):
             if name in folders and not Path(folders[name]).is_dir():
                 raise ReproductionError(f"--{option} {name}: there is no folder {folders[name]}.")
-        command(workflow, "data", name)
+    for reason in unavailable(workflow).values():
+        raise ReproductionError(reason)
+
+
+def unavailable(workflow: Workflow) -> dict[str, str]:
+    """Why requested experiments and listening tests cannot be had here, and what to do."""
+    known, tests = read_experiments(), read_listening_tests()
+    reasons = {}
+    for name in workflow.experiments:
+        used = [known[system] for system in (tests[name].systems if name in tests else [name])]
+        found = [_why_no_data(workflow, experiment.data) for experiment in used]
+        if any(experiment.retention for experiment in used) and not find_spec("sklearn"):
+            found.append(
+                'Information retention needs scikit-learn: pip install "samplernn-theano[reproduce]".'
+            )
+        if reason := next(filter(None, found), ""):
+            reasons[name] = reason
+    return reasons
+
+
+def _why_no_data(workflow: Workflow, name: str) -> str:
+    """Why a data set can neither be found nor made, and what to do; empty if it can."""
+    name = source_set(workflow, name) or name
+    is_there = name in workflow.data or name in workflow.recordings or _recordings(workflow, name)
+    made = record_path(workflow.out, "data", name, None).with_suffix(".done").exists()
+    if scales.read(workflow.scale).demo_data or is_there or made:
+        return ""
+    give = f"give --recordings {name}=FOLDER to build it (see datasets/README.md), or a prepared set with "
+    give += f"--data {name}=FOLDER"
+    if name in NEEDS_RECORDINGS:
+        return f"The set {name} cannot be downloaded: {give}, or choose other experiments."
+    if not find_spec("internetarchive"):
+        return (
+            f"The set {name} is downloaded with internetarchive, which is not installed: pip install "
+            f'"samplernn-theano[datasets]", or {give}.'
+        )
+    return ""
 
 
 def check_use(workflow: Workflow) -> None:
@@ -193,26 +233,37 @@ def steps_of_run(scale: Scale, experiment: Experiment) -> list[str]:
 
 
 def source_set(workflow: Workflow, name: str) -> str | None:
-    """The data set from which the set `name` is made; None unless the scale uses demo data."""
-    demo = scales.read(workflow.scale).demo_data
-    return DEMO if demo and name not in (DEMO, "huckleberry") and name not in workflow.data else None
+    """The data set from which the set `name` is made, if any: demo data, or the downloads of Music."""
+    if name in workflow.data:
+        return None
+    if scales.read(workflow.scale).demo_data:
+        return DEMO if name not in (DEMO, "huckleberry") else None
+    given = {*workflow.data, *workflow.recordings}
+    return "music" if name == OVERLAP and not given & {"music", OVERLAP} else None
+
+
+def _recordings(workflow: Workflow, name: str) -> str | None:
+    """The folder of recordings from which a set is made; None if they are downloaded or cannot be."""
+    if name != OVERLAP or name in workflow.recordings:
+        return workflow.recordings.get(name)
+    if source_set(workflow, name):
+        return str(data_folder(workflow, "music") / "original")
+    return workflow.recordings.get("music")
 
 
 def _data(workflow: Workflow, scale: Scale, name: str) -> Command | None:
     out = str(data_folder(workflow, name))
-    command = ["samplernn", "data", name, "--out", out]
     if name in workflow.data:
         return None
     if scale.demo_data:
         return _demo(workflow, name, out)
-    if name in workflow.recordings:
-        return [*command, "--source", workflow.recordings[name]]
-    if name in NEEDS_RECORDINGS:
-        raise ReproductionError(
-            f"The set {name} cannot be downloaded: give --recordings {name}=FOLDER to build it (see "
-            f"datasets/README.md), or a prepared set with --data {name}=FOLDER, or choose other experiments."
-        )
-    return command
+    if reason := _why_no_data(workflow, name):
+        raise ReproductionError(reason)
+    recordings = _recordings(workflow, name)
+    source = ["--source", recordings] if recordings else []
+    if name == OVERLAP:
+        return ["samplernn", "data", "music", "--out", out, *source, "--stride", "1", "--legacy-count"]
+    return ["samplernn", "data", name, "--out", out, *source]
 
 
 def _demo(workflow: Workflow, name: str, out: str) -> Command:
@@ -227,10 +278,9 @@ def _demo(workflow: Workflow, name: str, out: str) -> Command:
 
 def _train_options(workflow: Workflow, scale: Scale, experiment: Experiment) -> list[Any]:
     """Hyper-parameters, learning rate and limits of a training that are not the preset's."""
-    options = {**scale.train, **scales.flags(scale, experiment)}
-    if workflow.max_minutes is not None:
-        options = {k: v for k, v in options.items() if not k.startswith("max_")}
-        options["max_minutes"] = workflow.max_minutes
+    given = {name: limit for name in LIMITS if (limit := getattr(workflow, name)) is not None}
+    known = {**scale.train, **scales.flags(scale, experiment)}
+    options = {name: value for name, value in known.items() if name not in given} | given
     scheduled = {own.name for own in fields(Schedule)}
     names = sorted(options, key=scheduled.__contains__)  # hyper-parameters first
     dashed = {name: name.replace("_", "-") for name in scheduled - {"n_seqs"}}

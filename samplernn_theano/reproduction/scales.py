@@ -7,12 +7,14 @@ the experiment's flags, the scale's [experiments."PATTERN"]. All but the preset 
 
 import fnmatch
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.config.schedule import Schedule, original_schedule, with_limits
 from samplernn_theano.errors import ReproductionError
-from samplernn_theano.reproduction.experiments import FILES, Experiment
+from samplernn_theano.reproduction.experiments import FILES, Experiment, read_experiments
 from samplernn_theano.utils.toml_files import read_toml
 
 
@@ -42,6 +44,7 @@ class Scale:
     demo_data: bool = False  # True if small synthetic sets replace all data
     environment: Mapping[str, str] = field(default_factory=dict)  # variables of every step
     retries: int = 0  # maximum number of restarts of an interrupted training
+    seconds_per_update: Mapping[str, float] = field(default_factory=dict)  # on a core of its own, by pattern
 
 
 def names(files: Path = FILES) -> list[str]:
@@ -62,6 +65,18 @@ def read(name: str, files: Path = FILES) -> Scale:
         raise ReproductionError(f"{path} is incomplete: {error}.") from error
 
 
+def schedules(name: str) -> dict[str, Schedule]:
+    """The schedules of the trainings of all experiments at the scale `name`."""
+    scale = read(name)
+    return {name: _schedule(scale, experiment) for name, experiment in read_experiments().items()}
+
+
+def _schedule(scale: Scale, experiment: Experiment) -> Schedule:
+    options = {**scale.train, **flags(scale, experiment)}
+    given = {own.name: options[own.name] for own in fields(Schedule) if own.name in options}
+    return replace(original_schedule(FAMILIES[experiment.family]), **with_limits(given))
+
+
 def flags(scale: Scale, experiment: Experiment) -> dict[str, Any]:
     """Options of `samplernn train` of an experiment that are not the preset's or the scale's for all."""
     merged = {**scale.families.get(experiment.family, {}), **experiment.flags}
@@ -69,3 +84,9 @@ def flags(scale: Scale, experiment: Experiment) -> dict[str, Any]:
         if fnmatch.fnmatch(experiment.name, pattern):
             merged |= values
     return merged
+
+
+def seconds_per_update(name: str, experiment: str) -> float | None:
+    """Seconds of an update of an experiment at the scale `name` on a core of its own; None if unknown."""
+    rates = read(name).seconds_per_update if name in names() else {}
+    return next((rate for pattern, rate in rates.items() if fnmatch.fnmatch(experiment, pattern)), None)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from samplernn_theano.backends import threads
+from samplernn_theano.config.schedule import LIMITS
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction import plan, run_step, scales
@@ -30,11 +31,11 @@ def join(new: Workflow) -> Workflow:
     hint = "choose another folder with --out."
     if old.scale != new.scale:
         raise ReproductionError(f"{new.out} holds results of the scale {old.scale}, not {new.scale}; {hint}")
-    if old.max_minutes != new.max_minutes:
-        limits = [f"{w.max_minutes:g}" if w.max_minutes else "none" for w in (old, new)]
-        raise ReproductionError(
-            f"{new.out} holds results with --max-minutes {limits[0]}, not {limits[1]}; {hint}"
-        )
+    for name in LIMITS:
+        before, now = (limit if (limit := getattr(w, name)) is not None else "none" for w in (old, new))
+        if before != now:
+            option = f"--{name.replace('_', '-')}"
+            raise ReproductionError(f"{new.out} holds results with {option} {before}, not {now}; {hint}")
     for option in ("data", "recordings"):
         before, now = getattr(old, option), getattr(new, option)
         if other := [name for name in before.keys() & now.keys() if before[name] != now[name]]:

@@ -1,9 +1,10 @@
 """The experiments of the paper's tables are commands that can be run, at every scale."""
 
+import json
 import os
 import shlex
 import subprocess
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,10 @@ def workflow(tmp_path: Path, scale: str, *names: str, **more) -> plan.Workflow:
     return plan.Workflow(tmp_path, scale, dict.fromkeys(names, [123]), **{"data": data, **more})
 
 
-def test_table_1_has_four_models_on_three_sets_and_others_share_its_runs():
+def test_table_1_has_four_models_on_three_sets_and_on_overlapping_clips_and_others_share_its_runs():
     models = ("one_tier", "wavenet", "two_tier", "three_tier")
-    names = {f"table1/{s}/{m}" for s in ("blizzard", "onomatopoeia", "music") for m in models}
+    sets = ("blizzard", "onomatopoeia", "music", "music_overlap")
+    names = {f"table1/{s}/{m}" for s in sets for m in models}
     assert {name for name in EXPERIMENTS if name.startswith("table1/")} == names
     for name in names:
         assert (EXPERIMENTS[name].data, EXPERIMENTS[name].family) == tuple(name.split("/")[1:])
@@ -54,11 +56,87 @@ def test_at_the_papers_scale_the_models_are_the_authors():
     assert (three.big_frame_size, three.frame_size) == (8, 2)
     two = preset("two_tier", "best", dict(EXPERIMENTS["table1/music/two_tier"].flags))
     assert (two.dim, two.batch_size, two.n_frames, two.frame_size, two.n_rnn) == (1024, 128, 64, 16, 3)
-    assert not scales.flags(SCALES["paper"], EXPERIMENTS["table1/music/three_tier"])
-    train = plan.command(workflow(Path("/out"), "paper", *EXPERIMENTS), "train", "table1/music/two_tier", 123)
-    assert not any(word.startswith(("--max-minutes", "--max-iters")) for word in train)  # 72 hours
     rates = {n: e.flags["learning_rate"] for n, e in EXPERIMENTS.items() if e.family == "wavenet"}
     assert rates.pop("table1/blizzard/wavenet") == 0.001 and set(rates.values()) == {0.0001}
+
+
+THREE_DAYS = 20 * 7250
+"""Updates of the 3-tier model in about 20 epochs of Music, of 29 batches x 250 subsequences."""
+
+
+def test_at_the_papers_scale_budgets_are_the_updates_of_the_authors_three_days():
+    planned = scales.schedules("paper")
+    assert planned["table1/music/two_tier"].max_iters == 20 * 3625  # batches x 125 subsequences of 1,024
+    for name, schedule in planned.items():
+        family = EXPERIMENTS[name].family
+        hp = preset(
+            family, "best", {k: v for k, v in EXPERIMENTS[name].flags.items() if k != "learning_rate"}
+        )
+        sound = schedule.max_iters * hp.batch_size * hp.seq_len
+        assert sound == THREE_DAYS * 128 * 512, name
+        assert schedule.max_minutes == 60 * (60 if family == "wavenet" else 72)
+    assert planned["table1/blizzard/three_tier"].max_iters / 18_000 == pytest.approx(8, rel=0.01)  # epochs
+
+
+def test_only_wavenet_on_blizzard_has_two_learning_rates():
+    paper, study = scales.schedules("paper"), scales.schedules("study")
+    two = {name: s for name, s in paper.items() if s.later_rate is not None}
+    assert two.keys() == {"table1/blizzard/wavenet"} and not any(s.later_rate for s in study.values())
+    (schedule,) = two.values()
+    assert (schedule.learning_rate, schedule.later_rate) == (0.001, 0.0001)
+    assert schedule.later_from / schedule.max_iters == pytest.approx(3 / 7, rel=0.001)  # days of a week
+
+
+def test_every_experiment_says_whose_it_is():
+    ours = {name for name, experiment in EXPERIMENTS.items() if experiment.mark}
+    assert ours == {
+        *select_experiments(["table1/*/one_tier", "*/wavenet", "table1/onomatopoeia", "table2"], EXPERIMENTS),
+        *("table3/32", "table3/64", "table3/128", "table3/256", "table4/multi_softmax"),
+        *("table4/without_embedding_real", "information_retention/three_tier"),
+    }
+    for name, experiment in EXPERIMENTS.items():
+        assert experiment.basis.startswith("ours: " if name in ours else ("paper: ", "release: ")), name
+        assert experiment.marked_title == experiment.title + " †" * (name in ours)
+
+
+LIMITED = ("--max-iters", "--max-epochs", "--max-minutes")
+
+
+@pytest.mark.parametrize(
+    ("scale", "given", "limits"),
+    [
+        ("paper", {}, {"--max-iters": "72500", "--max-minutes": "4320"}),
+        ("paper", {"max_iters": 9}, {"--max-iters": "9", "--max-minutes": "4320"}),
+        ("paper", {"max_minutes": 9.5}, {"--max-iters": "72500", "--max-minutes": "9.5"}),
+        ("laptop", {"max_epochs": 2}, {"--max-minutes": "3", "--max-epochs": "2"}),
+        ("smoke", {}, {"--max-iters": "20"}),
+        ("study", {}, {"--max-iters": "54000"}),
+    ],
+)
+def test_a_limit_takes_the_place_of_the_scales_of_its_kind(tmp_path, scale, given, limits):
+    w = workflow(tmp_path, scale, "table1/music/two_tier", **given)
+    command = plan.command(w, "train", "table1/music/two_tier", 123)
+    assert {word: command[command.index(word) + 1] for word in LIMITED if word in command} == limits
+
+
+def test_overlapping_clips_are_made_of_the_same_recordings(tmp_path):
+    """Of the downloads of Music, if it is made here, or of what is given."""
+
+    def made(**given) -> tuple[list[str], str]:
+        w = workflow(tmp_path, "paper", "table1/music_overlap/two_tier", **{"data": {}} | given)
+        sets = [unit for step, unit, _ in plan.steps(w) if step == "data"]
+        return sets, shlex.join(plan.command(w, "data", "music_overlap"))
+
+    def expected(source: str) -> str:
+        out = f"--out {tmp_path}/data/music_overlap"
+        return f"samplernn data music {out} {source}--stride 1 --legacy-count"
+
+    downloads = f"--source {tmp_path}/data/music/original "
+    assert made() == (["music", "music_overlap"], expected(downloads))
+    assert made(recordings={"music": "/r"}) == (["music_overlap"], expected("--source /r "))
+    both = {"music": "/r", "music_overlap": "/o"}
+    assert made(recordings=both) == (["music_overlap"], expected("--source /o "))
+    assert made(data={"music": "/prepared"}) == (["music_overlap"], expected(""))
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -144,9 +222,12 @@ def test_a_listening_test_trains_what_it_compares(tmp_path):
 
 
 def test_a_workflow_can_be_read_again(tmp_path):
-    w = workflow(tmp_path, "smoke", "table3/32", about={"music": "mine"}, max_minutes=2.0)
-    plan.save(w)
+    w = workflow(tmp_path, "smoke", "table3/32", about={"music": "mine"}, max_minutes=2.0, max_iters=9)
+    path = plan.save(w)
     assert plan.load(tmp_path) == w
+    old = {name: value for name, value in json.loads(path.read_text()).items() if name[:5] != "max_i"}
+    path.write_text(json.dumps({name: value for name, value in old.items() if name != "max_epochs"}))
+    assert plan.load(tmp_path) == replace(w, max_iters=None)  # of an earlier version
     with pytest.raises(ReproductionError, match="holds no workflow"):
         plan.load(tmp_path / "elsewhere")
     (tmp_path / plan.WORKFLOW).write_text("{")
@@ -175,12 +256,13 @@ def test_a_name_that_is_not_there_gets_a_hint():
 
 
 def test_an_experiment_overrides_its_base(tmp_path):
-    base = 'title = "B"\nfamily = "two_tier"\ndata = "music"\nsplits = ["test"]\n[flags]\ndim = 8\n'
+    base = 'title = "B"\nfamily = "two_tier"\ndata = "music"\nsplits = ["test"]\nbasis = "paper: all"\n'
+    base += "[flags]\ndim = 8\n"
     write(tmp_path, "a/b", base)
     write(tmp_path, "a/c", 'base = "a/b"\ntitle = "C"\n')
     write(tmp_path, "a/d", 'base = "a/c"\n[flags]\nemb_size = 0\n')
     found = read_experiments(tmp_path)
-    assert found["a/c"].run == "a/b" and found["a/c"].title == "C"
+    assert found["a/c"].run == "a/b" and found["a/c"].title == "C" and found["a/c"].basis == "paper: all"
     assert found["a/d"].run == "a/d" and found["a/d"].flags == {"dim": 8, "emb_size": 0}
 
 
@@ -189,13 +271,22 @@ def test_an_experiment_overrides_its_base(tmp_path):
     [
         ('family = "two_tier"', "The experiment a lacks title."),
         ("title = ", "is not TOML"),
-        ('colour = "red"', "unknown key colour; known are base, data"),
+        ('colour = "red"', "unknown key colour; known are base, basis, data"),
         ('base = "b"', "The base b of the experiment a does not exist."),
         ('base = "a"', "The base a of the experiment a is itself based on a."),
-        ('title = "A"\nfamily = "x"\ndata = "music"\nsplits = []', "unknown family x"),
-        ('title = "A"\nfamily = "wavenet"\ndata = "x"\nsplits = []', "unknown data set x"),
+        ('title = "A"\nfamily = "x"\ndata = "music"\nsplits = []', "lacks basis"),
+        ('title = "A"\nfamily = "x"\ndata = "music"\nsplits = []\nbasis = "paper: x"', "unknown family x"),
         (
-            'title = "A"\nfamily = "wavenet"\ndata = "music"\nsplits = []\n[flags]\nemb_size = 0',
+            'title = "A"\nfamily = "wavenet"\ndata = "x"\nsplits = []\nbasis = "paper: x"',
+            "unknown data set x",
+        ),
+        (
+            'title = "A"\nfamily = "wavenet"\ndata = "music"\nsplits = []\nbasis = "ours"',
+            'has the basis "ours", not "paper: WHAT",',
+        ),
+        (
+            'title = "A"\nfamily = "wavenet"\ndata = "music"\nsplits = []\nbasis = "ours: x"\n'
+            "[flags]\nemb_size = 0",
             "flag emb_size, which wavenet does not have",
         ),
     ],

@@ -51,6 +51,8 @@ def test_the_list_has_experiments_and_published_numbers(said):
     assert "test 1.159" in lines["table1/music/three_tier"]
     assert "test 1.392" in lines["table4/two_tier"] and "valid 1.369" in lines["table4/two_tier"]
     assert "4 systems" in lines["listening/blizzard"]
+    assert "† " not in lines["table1/music/three_tier"] and "test 1.41 † " in lines["table1/music/one_tier"]
+    assert "release: its best command" in lines["table1/music/three_tier"] and "†" in lines  # its meaning
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,7 @@ def test_the_list_has_experiments_and_published_numbers(said):
         (["zzz"], "There is no experiment zzz; samplernn reproduce --list"),
         (["table3/32", "--scale", "huge"], "There is no scale huge"),
         (["table3/32"], "The set blizzard cannot be downloaded"),
+        (["all", "table3/32"], "The set blizzard cannot be downloaded"),
         (["table3/32", "--data", "blizzard=/nowhere"], "--data blizzard: there is no folder /nowhere"),
         (["table1/music", "--recordings", "music=/nowhere"], "--recordings music: there is no folder"),
         (["table1/music", "--data", "blizzard=/tmp"], "uses the set blizzard; they use music"),
@@ -84,11 +87,42 @@ def test_a_dry_run_prints_commands_and_makes_nothing(tmp_path, said):
     assert lines[2].startswith("samplernn train one_tier --preset tiny --max-iters 20")
 
 
+def test_all_is_what_can_be_had_and_the_rest_is_listed_with_a_remedy(tmp_path, said, monkeypatch):
+    words = ("all", "--out", tmp_path / "out", "--dry-run")
+    code, printed, _ = said(*words)
+    left_out = [line for line in printed.splitlines() if line.startswith("# Left out: ")]
+    assert code == 0 and len(left_out) == 3 and not (tmp_path / "out").exists()
+    (blizzard,) = (line for line in left_out if " table3/32," in line and " listening/blizzard." in line)
+    assert "The set blizzard cannot be downloaded: give --recordings blizzard=FOLDER" in blizzard
+    commands = [line.split() for line in printed.splitlines() if not line.startswith("#")]
+    trained = {words[words.index("--data") + 1] for words in commands if words[1] == "train"}
+    assert trained == {f"{tmp_path}/out/data/{name}" for name in ("music", "music_overlap")}
+    assert commands[-1][:2] == ["samplernn", "listening-test"]
+    assert "# Left out" not in said(*words, "--scale", "smoke")[1]
+
+    monkeypatch.setattr(plan, "find_spec", lambda name: None)  # no extra is installed
+    code, _, message = said(*words)
+    assert code == 2 and "No experiment can be had here. " in message
+    assert 'which is not installed: pip install "samplernn-theano[datasets]", or give --rec' in message
+    code, printed, _ = said(*words, "--data", f"music={tmp_path}")
+    assert code == 0 and "table1/music_overlap/one_tier" in printed and "[datasets]" in printed
+    lacking = said("information_retention", *words[1:], "--data", f"huckleberry={tmp_path}")
+    assert lacking[0] == 2 and 'pip install "samplernn-theano[reproduce]"' in lacking[2]
+
+
+def test_all_succeeds_if_what_can_be_had_does(tmp_path, said, monkeypatch):
+    monkeypatch.setattr(workflow, "_snakemake", lambda *_: 0)
+    code, printed, _ = said("all", "--out", tmp_path / "out")
+    assert code == 0 and printed.count("Left out: ") == 3
+    assert all(name.split("/")[1].startswith("music") for name in plan.load(tmp_path / "out").experiments)
+
+
 def test_other_settings_want_another_folder(tmp_path, said):
     plan.save(plan.Workflow(tmp_path, "smoke", {"table3/32": [123]}, data={"music": "/a"}))
     for words, sentence in {
         ("--scale", "laptop"): "of the scale smoke, not laptop",
         ("--scale", "smoke", "--max-minutes", "1"): "with --max-minutes none, not 1",
+        ("--scale", "smoke", "--max-iters", "9"): "with --max-iters none, not 9",
         ("--scale", "smoke", "--data", f"music={tmp_path}"): "with --data music=/a",
     }.items():
         code, _, message = said("table1/music", "--out", tmp_path, *words, "--dry-run")
@@ -261,7 +295,7 @@ def test_a_killed_workflow_resumes_and_a_failed_experiment_does_not_stop_the_oth
 
 def test_a_terminated_workflow_lets_the_training_save(tmp_path, small_data):
     out = tmp_path / "out"
-    words = ["table1/music/one_tier", "--scale", "smoke", "--max-minutes", "10", "--out", out]
+    words = ["table1/music/one_tier", "--scale", "smoke", "--max-iters", "1000000", "--out", out]
     words += ["--data", f"music={small_data}"]
     log = out / "runs/table1/music/one_tier/seed123/log.jsonl"
     with subprocess.Popen(command(*words), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
