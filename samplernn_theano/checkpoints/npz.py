@@ -1,14 +1,12 @@
 """Checkpoint files (.npz, without pickle): everything that resuming a run needs.
 
-=================== ========================================================================================
-key                 content
-=================== ========================================================================================
-about               JSON: format, family, hyperparameters, progress, settings, names of the arrays
-parameters/NAME     parameters under the original's names
-adam/adam.t         number of updates
-adam/adam.m.NAME    Adam's first moment of a parameter; adam/adam.v.NAME: the second
-states/NAME         recurrent states carried to the next minibatch, of the whole batch
-=================== ========================================================================================
+| key | content |
+| --- | --- |
+| `about` | JSON: format, family, hyperparameters, progress, settings, names of the arrays |
+| `parameters/NAME` | parameters under the original's names |
+| `adam/adam.t` | number of updates |
+| `adam/adam.m.NAME` | Adam's first moment of a parameter; `adam/adam.v.NAME`: the second |
+| `states/NAME` | recurrent states carried to the next minibatch, of the whole batch |
 """
 
 import json

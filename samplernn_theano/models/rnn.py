@@ -33,7 +33,7 @@ def gru_cell(
 ) -> tuple[Expression, Expression, Expression]:
     """One step of a GRU: p (B, 3 H), the linear layer `Step.Input` of x_t, and h (B, H); returns h'.
 
-    [z, r] = sigmoid(h W_g + p_g), c = tanh((r · h) W_c + p_c), h' = z · c + (1 - z) · h
+        [z, r] = sigmoid(h W_g + p_g), c = tanh((r · h) W_c + p_c), h' = z · c + (1 - z) · h
 
     The reset gate acts before the product, as in Cho et al. 2014; in the GRUs of cuDNN, PyTorch and Keras
     (by default) it acts after it, and their weights do not fit this cell.
@@ -67,7 +67,7 @@ def lstm_cell(
 ) -> tuple[Expression, Expression, Expression]:
     """One step of an LSTM: p (B, 4 H), `Step.Input` of x_t plus bias, s and c (B, H); returns s' and c'.
 
-    [i, f, o, g] = [sigmoid, sigmoid, sigmoid, tanh](s W_r + p), c' = c · f + g · i, s' = tanh(c') · o
+        [i, f, o, g] = [sigmoid, sigmoid, sigmoid, tanh](s W_r + p), c' = c · f + g · i, s' = tanh(c') · o
 
     Also returns the gates (B, 4 H), which its gradient takes.
     """

@@ -219,8 +219,8 @@ def find_resume_point(tree: ResultTree, count: bool = True) -> ResumePoint:
 
     With `count` the number of evaluations is added to `RESUMED` in the log.
 
-    Quirk: the file's name is searched for as params_e<epoch>_i<iteration>*, so iteration 4 also finds 40. Not
-    so, here, other kinds of files and equal copies, which the original would take for further evaluations.
+    Quirk: the file's name is searched for as `params_e<epoch>_i<iteration>*`, so iteration 4 also finds 40.
+    Not so, here, other kinds of files and equal copies, which the original would take for more evaluations.
     Quirk: if several files are found for an evaluation, the newest is used, and yet that evaluation is
     dropped: the parameters are then newer than the log and the position in the data.
     """
@@ -264,7 +264,7 @@ def without_copies(tree: ResultTree, pattern: str = "params_e*") -> list[Path]:
 
 
 def apply_resume_point(tree: ResultTree, resume: ResumePoint) -> None:
-    """Write the log of a resume point, and train_log_i<last iteration>.pkl if evaluations are dropped."""
+    """Write the log of a resume point, and `train_log_i<last iteration>.pkl` if evaluations are dropped."""
     old = _stored_log(tree)
     if resume.backup:
         pickles.write(tree.log.with_name(f"train_log_i{old['iter'][-1]}.pkl"), old)
