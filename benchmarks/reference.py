@@ -33,9 +33,8 @@ from samplernn_theano.verification import curves
 ROOT = Path(__file__).parents[1]
 ATLAS, OUT = ROOT / "benchmarks/atlas", ROOT / "samplernn_theano/checkpoints/reference.json"
 FAMILIES = ("two_tier", "one_tier", "three_tier", "wavenet")
-UPDATES = {"wavenet": 600}  # as in the atlas; of the others 2,000
-POINTS = (100, 200, 500, 1000)  # updates after which valid is scored, and at the end
-DEMO_POINTS = (100, 200)  # the atlas has others
+UPDATES = {("wavenet", 2): 600}  # of a family and a seed, as in the atlas; else 2,000
+POINTS = (100, 200, 500, 600, 1000, 2000)  # updates after which valid is scored
 SAMPLES = 32_000  # of each clip of valid that are scored on other sets
 EDGES = (0, 10, 20, 35, 50, 75, 100, 125, 150, 175, 200, 250, 300, 350, 400, 500, 600, 700, 800)
 EDGES += (1000, 1200, 1500, 1750, 2000)
@@ -53,10 +52,10 @@ def valid_clips(name: str, folder: Path) -> Clips:
 def train(family: str, name: str, folder: Path, seed: int, path: Path) -> None:
     """Train, and write `costs` of updates and `valid` [updates, cost]."""
     trainer = compile_trainer(PRESETS[family]["demo"], seed)
-    last, clips = UPDATES.get(family, 2000), valid_clips(name, folder)
+    last, clips = UPDATES.get((family, seed), 2000), valid_clips(name, folder)
     costs: list[float] = []
     valid, updates = [], curves.costs(trainer, load_split(folder, "train"))
-    for point in (*(p for p in (DEMO_POINTS if name == "demo" else POINTS) if p < last), last):
+    for point in (p for p in POINTS if p <= last):
         costs += islice(updates, point - len(costs))
         valid.append((point, evaluate_split(trainer, clips)))
         print(f"{path.stem}  {point:4} updates  valid {valid[-1][1]:.4f}", flush=True)
@@ -90,7 +89,7 @@ def describe(name: str, folder: Path) -> dict[str, Any]:
 
 def distances(stored: Mapping[str, Any]) -> Iterator[list[str]]:
     """How far each run on another set is from the middle of its bands, by updates: train/valid."""
-    yield ["", *map(str, POINTS + (600, 2000))]
+    yield ["", *map(str, POINTS)]
     of_demo = stored["sets"]["demo"]
     for run in stored["runs"]:
         if run["set"] == "demo":
@@ -99,7 +98,7 @@ def distances(stored: Mapping[str, Any]) -> Iterator[list[str]]:
         same = [r for r in stored["runs"] if (r["family"], r["set"]) == (run["family"], "demo")]
         reference = Reference(same, bands.distance(own, of_demo))
         row = []
-        for n in POINTS + (600, 2000):
+        for n in POINTS:
             if str(n) not in run["valid"]:
                 row.append("")
                 continue

@@ -30,12 +30,13 @@ GAP = "valid less train"
 """What is judged beside both costs: the difference of their distances from the middle of their bands."""
 
 SEEDS = 0.2
-"""Bits by which a band is wider, at each side, than the runs that it encloses, which are few; or as much as
-they are apart, if that is more. Two seeds are up to 0.13 apart, of wavenet, whose cost falls late, 0.38."""
+"""Bits by which a band is wider, at each side, than the runs that it encloses, or as much as they are apart
+if that is more; twice as much around a single run. Two seeds are up to 0.13 apart, and 0.38 of wavenet, whose
+cost falls late."""
 
 OTHER_SETS = 0.6
-"""Bits by which a band is wider still, at each side, on another set than the demo set: runs on speech and on
-babbling voices are up to 0.47 (train) and, at the first updates, 0.69 (valid) from the middle of theirs."""
+"""Bits by which a band is wider still, at each side, on another set than the demo set: runs on speech, babbling
+voices and all themes of the demo set are up to 0.47 (train) and 0.69 (valid, early) from the middle of theirs."""
 
 FULL_SHIFT = 2000  # updates after which the shift has reached `PREDICTED`
 PREDICTED = 0.6  # the part of the linear prediction in the shift, at most
@@ -95,7 +96,7 @@ class Reference:
 
     def _around(self, split: str, costs: Sequence[float], updates: int) -> Band:
         low, high = min(costs), max(costs)
-        margin = max(SEEDS, high - low)
+        margin = max(SEEDS, high - low) if len(costs) > 1 else 2 * SEEDS
         if self.distance is None:
             return low - margin, high + margin
         unigram, linear = self.distance[split]

@@ -140,8 +140,8 @@ def _of_training(run: RunStatus) -> Iterator[Cause]:
     if len(tenths) == PARTS and tenths[-1] > min(tenths) + RISE:
         yield Cause(
             "rising cost",
-            f"the training cost has risen by {tenths[-1] - min(tenths):.2f} bits, to {tenths[-1]:.2f}: training "
-            "is unstable; train again with a smaller --learning-rate.",
+            f"the training cost has risen by {tenths[-1] - min(tenths):.2f} bits, to {tenths[-1]:.2f}: "
+            "training is unstable; train again with a smaller --learning-rate.",
             tenths[-1] - min(tenths),
             "higher",
         )

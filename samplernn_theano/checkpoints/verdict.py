@@ -13,7 +13,7 @@ from samplernn_theano.checkpoints.status import RunStatus
 from samplernn_theano.config.hyperparameters import Quantised
 from samplernn_theano.config.presets import PRESETS
 from samplernn_theano.data import baselines
-from samplernn_theano.data.baselines import Baselines
+from samplernn_theano.data.baselines import LEVELS, Baselines
 from samplernn_theano.data.dataset import SPLITS, Clips, data_sha256, load_split
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.text import escape_control_characters, format_table
@@ -155,8 +155,10 @@ def describe(run: RunStatus, verdict: Verdict) -> str:
             lines.append("  There is no evaluation to judge yet.")
     if data.missing:
         lines.append(f"The data set was not read: {data.missing}")
-    elif data.found and run.hp and not run.hp.real_valued:
+    elif data.found and isinstance(run.hp, Quantised):
         reached = f"; this run is at {min(cost for _, cost in run.valid):.2f}" if run.valid else ""
+        if (run.hp.q_levels, run.hp.q_type, run.hp.normalisation) != (LEVELS, "linear", "min-max"):
+            reached = f", if it reads {LEVELS} linear levels from minimum to maximum, unlike this one"
         lines.append(f"On valid {baselines.describe(data.found)}{reached}.")
     if verdict.likely:
         lines += ["Likely causes, the likeliest first:"]

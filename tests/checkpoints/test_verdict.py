@@ -81,7 +81,8 @@ def test_the_command_tells_the_verdict_the_baselines_and_the_cause(run_with, cap
     assert main(["show", str(run_with(None)), str(run_with("normalisation")), "--against", "reference"]) == 0
     good, bad = capsys.readouterr().out.split(f"{run_with('normalisation')}:\n")
     assert "Inside the band.\n" in good and "Likely causes" not in good
-    assert "simple predictors reach" in good
+    assert "simple predictors reach" in good and "; this run is at 5." in good
+    assert "; this run is at" not in bad and "unlike this one" in bad
     assert "Outside the band: " in bad and "below it at update 110" in bad
     assert "  1. the clips of train reach 0.0" in bad and "train with min-max or absmax" in bad
 
