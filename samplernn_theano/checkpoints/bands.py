@@ -35,8 +35,9 @@ if that is more; twice as much around a single run. Two seeds are up to 0.13 apa
 cost falls late."""
 
 OTHER_SETS = 0.6
-"""Bits by which a band is wider still, at each side, on another set than the demo set: runs on speech, babbling
-voices and all themes of the demo set are up to 0.47 (train) and 0.69 (valid, early) from the middle of theirs."""
+"""Bits by which a band is wider still, at each side, on another set than the demo set: runs on speech, on
+babbling voices and on all themes of the demo set are up to 0.47 (train) and 0.69 (valid, early) from the
+middle of theirs."""
 
 FULL_SHIFT = 2000  # updates after which the shift has reached `PREDICTED`
 PREDICTED = 0.6  # the part of the linear prediction in the shift, at most
