@@ -7,6 +7,7 @@ import tomllib
 from fnmatch import fnmatch
 from importlib.metadata import entry_points
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -83,7 +84,7 @@ def test_conda_environments_come_from_conda_forge_whatever_the_users_channels(en
 def test_conda_environments_and_pyproject_ask_for_the_same() -> None:
     run = asked_for("jax", "datasets", "tensorboard", "reproduce", build=True)
     assert ranges(CONDA["dependencies"]) == run
-    assert ranges(DEVELOPERS["dependencies"]) == asked_for("test", "dev")
+    assert ranges(DEVELOPERS["dependencies"]) == asked_for("test", "docs", "dev")
 
 
 def test_the_workflows_conda_environment_and_pyproject_ask_for_the_same() -> None:
@@ -174,6 +175,14 @@ def test_the_two_containers_are_made_of_the_same() -> None:
     assert re.findall(r"^!(.+)$", ignored, flags=re.MULTILINE) == copied
     for pattern in (r"\nF(?:ROM|rom:) (\S+)", r"pip install (?:--no-cache-dir )?(.+)"):
         assert re.findall(pattern, docker) == re.findall(pattern, apptainer) != []
+
+
+def test_a_wheel_has_every_file_of_the_package(tmp_path: Path) -> None:
+    builder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder(str(ROOT))
+    (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
+    package = [path for path in (ROOT / METADATA["name"].replace("-", "_")).rglob("*") if path.is_file()]
+    ours = {path.relative_to(ROOT).as_posix() for path in package if "__pycache__" not in path.parts}
+    assert ours <= set(ZipFile(wheel).namelist())
 
 
 def test_package_knows_its_version_and_is_light() -> None:
