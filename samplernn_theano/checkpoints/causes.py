@@ -106,7 +106,7 @@ def find(run: RunStatus, clips: Mapping[str, Clips], sound: Sound | None, cost: 
         text = "no clip of train sounds: all are silent, constant or not finite; get the recordings again."
         found.append(Cause("silence", text, math.inf, "any"))
     elif sound and run.hp:
-        found += _of_sound(sound, getattr(run.hp, "normalisation", "min-max"), cost)
+        found += _of_sound(sound, getattr(run.hp, "normalisation", None), cost)
     return sorted(found, key=lambda cause: -cause.bits)
 
 
@@ -175,9 +175,9 @@ def _of_sizes(run: RunStatus, clips: Mapping[str, Clips]) -> Iterator[Cause]:
             )
 
 
-def _of_sound(sound: Sound, normalisation: str, cost: float) -> Iterator[Cause]:
+def _of_sound(sound: Sound, normalisation: str | None, cost: float) -> Iterator[Cause]:
     by_offset, by_level = math.log2(sound.centred / sound.levels), math.log2(sound.full / sound.centred)
-    if abs(sound.offset) > OFFSET:
+    if normalisation and abs(sound.offset) > OFFSET:
         effect = f"which does not matter with --normalisation {normalisation}."
         if by_offset > LOST / 10:
             effect = (

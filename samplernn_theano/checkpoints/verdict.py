@@ -24,7 +24,6 @@ PRESET = "demo"
 DEMO = "demo"
 """The set of the reference, made by `samplernn data demo`."""
 
-
 USUAL = 3.0  # bits per sample of a run without a reference, roughly
 
 
@@ -73,7 +72,7 @@ def judge(run: RunStatus, folder: Path | None = None) -> Verdict:
 
 
 def _read(run: RunStatus, folder: Path | None) -> DataSet:
-    where, hashes = folder or Path(str(run.options.get("data", ""))), dict(run.data_sha256)
+    where, hashes = folder or Path(run.options.get("data") or "of an unknown name"), dict(run.data_sha256)
     clips: dict[str, Clips] = {}
     sounds: dict[str, Sound] = {}
     found, missing = None, ""
@@ -85,7 +84,7 @@ def _read(run: RunStatus, folder: Path | None) -> DataSet:
         if any(hashes.get(split, digest) != digest for split, digest in hashed.items()):
             raise DataError(f"{where} holds other clips than those of this run (their SHA-256 differs).")
         hashes |= hashed
-        normalisation = getattr(run.hp, "normalisation", "absmax")
+        normalisation = getattr(run.hp, "normalisation", "min-max")
         heard = {split: causes.listen(clips[split], normalisation) for split in ("train", "valid")}
         sounds = {split: sound for split, sound in heard.items() if sound}
         found = baselines.measure(clips["train"], clips["valid"])

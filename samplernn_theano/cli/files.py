@@ -40,6 +40,8 @@ def _show(a: argparse.Namespace) -> int:
 
     if a.data and not a.against:
         raise DataError("--data is the set that --against reference reads; give both, or neither.")
+    if a.data and not a.data.is_dir():
+        raise DataError(f"There is no data folder {a.data}.")
     runs = [status.read(folder) for folder in a.runs]
     print(show.describe(runs))
     for run in runs if a.against else ():

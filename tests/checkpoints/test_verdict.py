@@ -239,8 +239,12 @@ def test_a_moved_set_is_named_with_data(tmp_path, capsys):
     arguments = ["show", str(run), "--data", str(write_set(tmp_path / "set"))]
     assert main([*arguments, "--against", "reference"]) == 0
     assert "moved to the baselines of this set" in capsys.readouterr().out
-    assert main(arguments) == 2
-    assert "--against reference" in capsys.readouterr().err
+    for wrong, message in (
+        (arguments, "--against reference"),
+        ([*arguments[:2], "--against", "reference", "--data", "x"], "no data folder x"),
+    ):
+        assert main(wrong) == 2
+        assert message in capsys.readouterr().err
 
 
 # --- single causes ------------------------------------------------------------------------------------------
