@@ -3,7 +3,9 @@
 The paper's experiment (second version): a model is trained on two speakers without speaker labels. It
 generates 2 s, is fed 1 s of silence, and generates 2 s more. A model with a fixed receptive field shorter
 than the silence keeps the speaker by chance. A classifier, trained on the data set as the model reads it,
-recognises the speaker. If its accuracy is a, a model that always keeps the speaker measures a^2 + (1 - a)^2.
+recognises the speaker. If its accuracy is a, a model that always keeps the speaker measures a^2 + (1 - a)^2:
+the ceiling, if it errs before and after the silence independently, and as often on generated voices. The
+measured share is not corrected for it.
 """
 
 import csv
@@ -21,6 +23,7 @@ from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, Quantised, WaveNet
 from samplernn_theano.data import audio
 from samplernn_theano.data.dataset import is_silent
+from samplernn_theano.data.manifest import count_of
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.generation import generate
@@ -58,8 +61,8 @@ def measure(
     -------
     dict
         The values of `count`, and: speakers (names); classifier (the values of
-        `speaker_classifier.held_out` for valid and test); silence_seconds; receptive_field_samples (None
-        unless fixed); family, checkpoint, seed and temperature.
+        `speaker_classifier.accuracy`); ceiling (of `ceiling`); silence_seconds; receptive_field_samples
+        (None unless fixed); family, checkpoint, seed and temperature.
     """
     if out is not None and out.exists() and not out.is_dir():
         raise OutputError(f"{out} is not a folder; name a folder for the results.")
@@ -68,14 +71,16 @@ def measure(
             f"{model.path} is a model of {model.hp.rate} Hz; speakers are told apart at {SAMPLE_RATE}."
         )
     transform = partial(as_model_input, hp=model.hp)
-    classifier = speaker_classifier.train(data, transform)
-    held_out = partial(speaker_classifier.held_out, classifier, data, transform=transform)
-    tested = {split: held_out(split) for split in ("valid", "test")}
+    segments = speaker_classifier.samples(data, transform)
+    tested = speaker_classifier.accuracy(segments)
+    training = speaker_classifier.training_split(segments)
+    classifier = speaker_classifier.train(training, speaker_classifier.speakers_of(segments))
     waves = _generate(model, clips, seed, temperature, backend, progress)
     posteriors = classify(classifier, waves)
     result = count(posteriors) | {
         "speakers": list(classifier.speakers),
         "classifier": tested,
+        "ceiling": ceiling(tested),
         "silence_seconds": SILENCE,
         "receptive_field_samples": model.hp.overlap if isinstance(model.hp, WaveNet) else None,
         "family": model.hp.family,
@@ -145,13 +150,21 @@ def count(posteriors: NDArray[np.float64]) -> dict[str, Any]:
     return counts | found | {"table": table.tolist()}
 
 
+def ceiling(tested: dict[str, Any]) -> dict[str, float]:
+    """The share that a model which always keeps the speaker measures, by the accuracy of the classifier.
+
+    low and high are its limits over the 95-% interval of the accuracy.
+    """
+    low, high, value = (a**2 + (1 - a) ** 2 for a in (tested["low"], tested["high"], tested["accuracy"]))
+    low, high = min(low, high), max(low, high)
+    return {"value": value, "low": 0.5 if tested["low"] < 0.5 < tested["high"] else low, "high": high}
+
+
 def describe(result: dict[str, Any]) -> str:
     """Format the results as text."""
+    tested, limit = result["classifier"], result["ceiling"]
     names = " and ".join(result["speakers"])
-    lines = [f"Speakers: {names}. Accuracy of the classifier on segments of 2 s outside the training set:"]
-    for split, tested in result["classifier"].items():
-        accuracy = f"{_percent(tested['accuracy'])} of {tested['pieces']} ({_range(tested)})"
-        lines.append(f"  {split:5}  {accuracy}; without voice: {tested['cannot_tell']}")
+    lines = [f"Speakers: {names}. {_describe_classifier(tested)}"]
     n = result["clips"] - result["cannot_tell"]
     unvoiced = f"without voice before or after the silence: {result['cannot_tell']} of {result['clips']}"
     if n == 0:
@@ -160,6 +173,9 @@ def describe(result: dict[str, Any]) -> str:
         lines += [
             f"The same speaker before and after {result['silence_seconds']:g} s of silence: "
             f"{result['kept']} of {n} sequences, {_percent(result['share'])} ({_range(result)}); {unvoiced}.",
+            "Ceiling: a model that always keeps the speaker measures a^2 + (1 - a)^2 = "
+            f"{_percent(limit['value'])} ({_range(limit)}), where a is the accuracy of the classifier. The "
+            f"share is not corrected for it{_correction(result['share'])}.",
             f"By chance: 50 % with equally frequent speakers (exact test: p = {result['p_value']:.2g}); "
             f"{_percent(result['chance'])} with their frequencies here (p = {result['p_value_chance']:.2g}).",
         ]
@@ -168,6 +184,30 @@ def describe(result: dict[str, Any]) -> str:
         longer = "longer" if seconds > result["silence_seconds"] else "shorter"
         lines.append(f"Its receptive field of {seconds:.3g} s is {longer} than the silence.")
     return "\n".join(lines)
+
+
+def _describe_classifier(tested: dict[str, Any]) -> str:
+    right = f"{_percent(tested['accuracy'])} of {tested['pieces']:,} segments of 2 s"
+    clusters = count_of(tested["clusters"], tested["sampled"])
+    if tested["doubt"]:
+        return (
+            f"The classifier recognises {right} outside the training set ({_range(tested)} for new clips of "
+            f"these recordings, from {clusters}); without voice: {tested['cannot_tell']}. It is tested on "
+            f"recordings that it is trained on, since {tested['doubt']}: its accuracy, and with it the "
+            "ceiling, may be too high."
+        )
+    return (
+        f"The classifier, trained and tested on different recordings in {tested['folds']} folds, recognises "
+        f"{right} ({_range(tested)} for new recordings of these speakers, from {clusters}); without voice: "
+        f"{tested['cannot_tell']}."
+    )
+
+
+def _correction(share: float) -> str:
+    """Where a share that is corrected for the classifier's errors would be: farther from 50 %."""
+    if share == 0.5:
+        return ""
+    return f"; a corrected one would be farther from 50 %: {'higher' if share > 0.5 else 'lower'}"
 
 
 def _percent(share: float) -> str:
@@ -218,12 +258,15 @@ def _draw_posteriors(axes: Axes, result: dict[str, Any], posteriors: NDArray[np.
 
 
 def _draw_share(axes: Axes, result: dict[str, Any]) -> None:
-    """Draw the share that kept the speaker, with its interval, and the shares expected by chance."""
+    """Draw the share that kept the speaker, with its interval, the ceiling, and the shares by chance."""
     share = result["share"]
     if share is not None:
         errors = [[share - result["low"]], [result["high"] - share]]
         axes.bar([0], [share], width=0.5, yerr=errors, capsize=6, color="tab:blue", alpha=0.6)
         axes.axhline(result["chance"], color="tab:orange", ls=":", label="chance, with these frequencies")
+    limit = result["ceiling"]
+    axes.axhspan(limit["low"], limit["high"], color="tab:green", alpha=0.15, lw=0)
+    axes.axhline(limit["value"], color="tab:green", ls="-.", label="ceiling of the classifier")
     axes.axhline(0.5, color="0.3", ls="--", label="50 %: fixed, short receptive field")
     n = result["clips"] - result["cannot_tell"]
     axes.set(xlim=(-0.6, 0.6), ylim=(0, 1.02), xticks=[], ylabel="share of sequences")

@@ -2,23 +2,29 @@
 
 The features of a segment are the mean and standard deviation of mel-frequency cepstral coefficients over its
 loud frames (Davis and Mermelstein, 1980), and its pitch. None depends on the level or offset of the sound. A
-segment without voice has no features and is not classified. If the two speakers were recorded differently,
-the classifier may recognise the rooms instead of the voices.
+segment without voice has no features and is not classified.
+
+A classifier also recognises rooms and microphones, so it is tested on other recordings than it is trained
+on, by cross-validation over the recordings. If the two speakers were recorded differently throughout, it may
+still recognise the rooms instead of the voices.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
-from scipy.stats import binomtest
+from scipy.stats import norm
+from scipy.stats import t as student
 
 from samplernn_theano.data import clip_table
-from samplernn_theano.data.dataset import is_silent, load_split
+from samplernn_theano.data.dataset import SPLITS, is_silent, load_split
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import DataError, ReproductionError
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 SEGMENT = 2 * SAMPLE_RATE  # samples of a segment
+FOLDS = 10  # parts of the recordings of a speaker in a cross-validation
+MIN_SEGMENTS = 2  # with voice, of each speaker, to train on
 MAX_CLIPS = 200  # maximum number of clips of a split and speaker: more do not improve the classifier
 
 FRAME, HOP = 512, 160  # samples: 32 and 10 ms
@@ -98,8 +106,63 @@ def _filters() -> NDArray[np.float64]:
     return np.maximum(0, np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle)))
 
 
-def train(folder: str | Path, transform: Transform = np.asarray) -> Classifier:
-    """Train a classifier on the training split of a data set of two speakers.
+class Sample(NamedTuple):
+    """A segment of 2 s of a clip."""
+
+    speaker: str
+    split: str
+    clip: int  # its number in the split
+    recordings: tuple[int, ...]  # of which the clip holds sound; empty if the set does not say it
+    features: NDArray[np.float64] | None  # None without voice
+
+
+def samples(folder: str | Path, transform: Transform = np.asarray) -> list[Sample]:
+    """All segments of at most `MAX_CLIPS` clips per speaker of each split of a set of two speakers."""
+    table = clip_table.read(folder, "speaker")
+    known = clip_table.recordings(folder) if all(clip.recording for clip in chain(*table.values())) else None
+    names = sorted({clip.speaker for clip in chain(*table.values())})
+    if len(names) != 2:
+        shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+        raise DataError(
+            f"The data set in {folder} has {count_of(len(names), 'speaker')} ({shown}) and two are needed; "
+            "make one from two sub-folders: samplernn prepare RECORDINGS --speakers --out FOLDER"
+        )
+    found = []
+    for split in SPLITS:
+        clips, speakers = load_split(folder, split), [clip.speaker for clip in table[split]]
+        for i in _spread(speakers):
+            recordings = known[split][i] if known else ()
+            clip = transform(clips[i])
+            for start in range(0, len(clip) - SEGMENT + 1, SEGMENT):
+                x = features(clip[start : start + SEGMENT])
+                found.append(Sample(speakers[i], split, i, recordings, x))
+    if missing := set(names) - set(speakers_of(found)):
+        raise DataError(f"No clip of {min(missing)} in {folder} is 2 s long; make longer clips.")
+    return found
+
+
+def speakers_of(segments: Sequence[Sample]) -> tuple[str, ...]:
+    """The names of the speakers, sorted."""
+    return tuple(sorted({segment.speaker for segment in segments}))
+
+
+def training_split(segments: Sequence[Sample]) -> list[Sample]:
+    """The segments of the training split."""
+    return [segment for segment in segments if segment.split == "train"]
+
+
+def _spread(speakers: Sequence[str]) -> list[int]:
+    """Numbers of at most `MAX_CLIPS` clips of each speaker, evenly spaced."""
+    chosen: list[int] = []
+    for name in set(speakers):
+        own = [i for i, speaker in enumerate(speakers) if speaker == name]
+        spread = np.linspace(0, len(own) - 1, min(len(own), MAX_CLIPS))
+        chosen += [own[i] for i in spread.astype(int)]
+    return sorted(chosen)
+
+
+def train(segments: Sequence[Sample], speakers: Sequence[str]) -> Classifier:
+    """Train a classifier of two speakers on the segments with voice.
 
     The shrunk covariance of Ledoit and Wolf (2004) suits few segments and many features.
     """
@@ -111,79 +174,133 @@ def train(folder: str | Path, transform: Transform = np.asarray) -> Classifier:
         raise ReproductionError(
             'scikit-learn is not installed: pip install "samplernn-theano[reproduce]".'
         ) from error
-    names = _speakers(folder)
-    found = [(who, features(sound)) for who, sound in segments(folder, "train", transform)]
-    labels = [who for who, x in found if x is not None]
-    fewest = min(names, key=labels.count)
-    if labels.count(fewest) < 2:
-        raise DataError(
-            f"The train split in {folder} has {labels.count(fewest)} segments of 2 s with the voice of "
-            f"{fewest} and at least 2 are needed; add recordings."
-        )
+    first, second = speakers
+    for name in speakers:
+        if (number := _voiced(segments, name)) < MIN_SEGMENTS:
+            raise DataError(
+                f"The train split has {number} segments of 2 s with the voice of {name} and at least "
+                f"{MIN_SEGMENTS} are needed; add recordings."
+            )
+    voiced = [segment for segment in segments if segment.features is not None]
     discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=[0.5, 0.5])
     model = make_pipeline(StandardScaler(), discriminant)
-    return Classifier(names, model.fit([x for _, x in found if x is not None], labels))
+    model.fit([segment.features for segment in voiced], [segment.speaker for segment in voiced])
+    return Classifier((first, second), model)
 
 
-def held_out(
-    classifier: Classifier, folder: str | Path, split: str, transform: Transform = np.asarray
-) -> dict[str, Any]:
-    """Test a classifier on a split that it was not trained on.
+def _voiced(segments: Sequence[Sample], speaker: str) -> int:
+    """Number of segments with the voice of a speaker."""
+    return sum(one.speaker == speaker and one.features is not None for one in segments)
+
+
+def accuracy(segments: Sequence[Sample]) -> dict[str, Any]:
+    """The accuracy of a classifier on recordings that it was not trained on.
+
+    The recordings of each speaker, in their order, are divided into at most `FOLDS` parts. For each part a
+    classifier is trained on the clips that hold no sound of it, and tested on those that hold no other
+    sound. Where that is impossible, one that is trained on the training split is tested on the other splits,
+    and `doubt` says that the accuracy may be too high.
 
     Returns
     -------
     dict
-        pieces: number of segments with voice; accuracy; low and high: its 95-% interval (Wilson);
-        cannot_tell: number of segments without voice; confusion: matrix of segments, rows by speaker, columns
-        by prediction.
+        accuracy: share of the segments with voice that are classified right; low and high: its 95-% interval,
+        of `interval_of_clusters`. sampled: what is sampled, "recording", or "clip" if there is a doubt;
+        clusters: their number. pieces: segments with voice; cannot_tell: those without. folds: number of
+        parts, None if there is a doubt. confusion: matrix of segments, rows by speaker, columns by
+        prediction. doubt: None, or why the accuracy may be too high.
     """
+    speakers = speakers_of(segments)
+    doubt, tests = _tests(segments, speakers)
     confusion, unvoiced = np.zeros((2, 2), int), 0
-    for speaker, segment in segments(folder, split, transform):
-        posterior = classifier.posterior(segment)
-        if np.isnan(posterior):
-            unvoiced += 1
-        else:
-            confusion[classifier.speakers.index(speaker), int(posterior > 0.5)] += 1
-    right, n = int(confusion.trace()), int(confusion.sum())
-    if n == 0:
+    counts: dict[Any, list[int]] = {}  # of each cluster: right, all
+    for training, tested in tests:
+        voiced = [segment for segment in tested if segment.features is not None]
+        unvoiced += len(tested) - len(voiced)
+        if voiced:
+            found = train(training, speakers).model.predict([segment.features for segment in voiced])
+            for segment, name in zip(voiced, found, strict=True):
+                confusion[speakers.index(segment.speaker), speakers.index(name)] += 1
+                own = counts.setdefault(
+                    (segment.split, segment.clip) if doubt else segment.recordings[0], [0, 0]
+                )
+                own[0] += segment.speaker == name
+                own[1] += 1
+    if not counts:
         raise DataError(
-            f"No clip of the {split} split in {folder} has 2 s with voice, so the classifier of speakers "
-            "cannot be tested; add recordings, or make clips of 2 s or more."
+            "No clip outside the training set has 2 s with voice, so the classifier of speakers cannot be "
+            "tested; add recordings, or make clips of 2 s or more."
         )
-    counts = {"pieces": n, "cannot_tell": unvoiced, "confusion": confusion.tolist()}
-    return {"accuracy": right / n} | interval(right, n) | counts
+    right, pieces = np.array(list(counts.values())).T
+    return {
+        "accuracy": float(right.sum() / pieces.sum()),
+        **interval_of_clusters(right, pieces),
+        "sampled": "clip" if doubt else "recording",
+        "clusters": len(pieces),
+        "pieces": int(pieces.sum()),
+        "cannot_tell": unvoiced,
+        "folds": None if doubt else len(tests),
+        "confusion": confusion.tolist(),
+        "doubt": doubt,
+    }
+
+
+type Test = tuple[Sequence[Sample], Sequence[Sample]]
+"""Segments to train a classifier on, and others to test it on."""
+
+
+def _tests(segments: Sequence[Sample], speakers: Sequence[str]) -> tuple[str | None, list[Test]]:
+    """Tests on parts of the recordings; or why there are none, and a test on the splits."""
+    by_split = training_split(segments), [one for one in segments if one.split != "train"]
+    if not all(segment.recordings for segment in segments):
+        return "the set does not say which recording each clip is from", [by_split]
+    own = {name: {r for one in segments if one.speaker == name for r in one.recordings} for name in speakers}
+    fewest = min(speakers, key=lambda name: len(own[name]))
+    number = min(FOLDS, len(own[fewest]))
+    tests: list[Test] = []
+    for part in range(number):
+        held = {
+            recording
+            for recordings in own.values()
+            for i, recording in enumerate(sorted(recordings))
+            if i * number // len(recordings) == part
+        }
+        training = [one for one in segments if held.isdisjoint(one.recordings)]
+        tests.append((training, [one for one in segments if held.issuperset(one.recordings)]))
+    for name in speakers:
+        enough_to_learn = all(_voiced(training, name) >= MIN_SEGMENTS for training, _ in tests)
+        if not (enough_to_learn and any(_voiced(tested, name) for _, tested in tests)):
+            recordings = count_of(len(own[name]), "recording")
+            return f"{recordings} of {name} cannot be divided for training and testing", [by_split]
+    return None, tests
+
+
+def interval_of_clusters(right: NDArray[np.integer], pieces: NDArray[np.integer]) -> dict[str, float]:
+    """95-% interval of the share sum(right) / sum(pieces), whose pieces were sampled in clusters (clusters,).
+
+    Wilson's, with the number of independent pieces that has the variance between the clusters (at least
+    the effective number of clusters, at most that of pieces), and Student's quantile for few clusters: as
+    Korn and Graubard (1998), "Confidence intervals for proportions with small expected number of positive
+    counts estimated from survey data".
+    """
+    clusters, n = len(pieces), float(pieces.sum())
+    share = right.sum() / n
+    independent = n**2 / np.sum(pieces.astype(float) ** 2)  # if all pieces of a cluster are alike
+    variance = np.sum((right - share * pieces) ** 2) / n**2 * clusters / max(1, clusters - 1)
+    if variance > 0:
+        independent = np.clip(share * (1 - share) / variance, independent, n)
+    if clusters > 1:
+        independent *= (norm.ppf(0.975) / student.ppf(0.975, clusters - 1)) ** 2
+    return _wilson(float(share), float(independent))
 
 
 def interval(k: int, n: int) -> dict[str, float]:
-    """Wilson's 95-% interval of a share k / n, as {"low", "high"}."""
-    found = binomtest(k, n).proportion_ci(0.95, "wilson")
-    return {"low": float(found.low), "high": float(found.high)}
+    """Wilson's 95-% interval of a share k / n of independent pieces, as {"low", "high"}."""
+    return _wilson(k / n, n)
 
 
-def _speakers(folder: str | Path) -> tuple[str, str]:
-    """The names of the two speakers of a data set, sorted."""
-    names = sorted({clip.speaker for own in clip_table.read(folder, "speaker").values() for clip in own})
-    if len(names) != 2:
-        shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-        raise DataError(
-            f"The data set in {folder} has {count_of(len(names), 'speaker')} ({shown}) and two are needed; "
-            "make one from two sub-folders: samplernn prepare RECORDINGS --speakers --out FOLDER"
-        )
-    return names[0], names[1]
-
-
-def segments(
-    folder: str | Path, split: str, transform: Transform = np.asarray
-) -> Iterator[tuple[str, NDArray[np.floating]]]:
-    """Speaker and samples (SEGMENT,) of all segments of 2 s of at most `MAX_CLIPS` clips per speaker."""
-    clips = load_split(folder, split)
-    speakers = [clip.speaker for clip in clip_table.read(folder, "speaker")[split]]
-    chosen: list[int] = []
-    for name in set(speakers):
-        own = [i for i, speaker in enumerate(speakers) if speaker == name]
-        spread = np.linspace(0, len(own) - 1, min(len(own), MAX_CLIPS))  # evenly spaced
-        chosen += [own[i] for i in spread.astype(int)]
-    for i in sorted(chosen):
-        clip = transform(clips[i])
-        for start in range(0, len(clip) - SEGMENT + 1, SEGMENT):
-            yield speakers[i], clip[start : start + SEGMENT]
+def _wilson(share: float, n: float) -> dict[str, float]:
+    z = float(norm.ppf(0.975))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return {"low": middle - half if share > 0 else 0.0, "high": middle + half if share < 1 else 1.0}

@@ -21,8 +21,13 @@ def voices(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def classifier(voices) -> speaker_classifier.Classifier:
-    return speaker_classifier.train(voices)
+def samples(voices) -> list[speaker_classifier.Sample]:
+    return speaker_classifier.samples(voices)
+
+
+@pytest.fixture(scope="session")
+def classifier(samples) -> speaker_classifier.Classifier:
+    return trained(samples)
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +36,9 @@ def spoken() -> dict[str, np.ndarray]:
     random = np.random.RandomState(7)
     said = {voice: demo.babble(voice, 5 * SEGMENT, random).reshape(5, -1) for voice in ("high", "low")}
     return said | {"none": np.zeros((5, SEGMENT))}
+
+
+def trained(samples: list[speaker_classifier.Sample]) -> speaker_classifier.Classifier:
+    """A classifier that is trained on the training split."""
+    training = speaker_classifier.training_split(samples)
+    return speaker_classifier.train(training, speaker_classifier.speakers_of(samples))

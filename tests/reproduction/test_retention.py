@@ -126,7 +126,12 @@ def test_the_command_writes_numbers_a_table_a_picture_and_sounds(voices, tmp_pat
     assert (result["clips"], result["kept"], result["cannot_tell"]) == (3, 1, 1)
     assert result["speakers"] == ["high", "low"] and result["silence_seconds"] == 1
     assert result["receptive_field_samples"] is None
-    assert all(result["classifier"][split]["accuracy"] > 0.95 for split in ("valid", "test"))
+    a, limit = result["classifier"], result["ceiling"]
+    assert a["accuracy"] > 0.95
+    for name, of in (("value", "accuracy"), ("low", "low"), ("high", "high")):
+        assert limit[name] == pytest.approx(a[of] ** 2 + (1 - a[of]) ** 2)
+    assert f"a^2 + (1 - a)^2 = {100 * limit['value']:.1f} % (95-% interval" in said
+    assert "not corrected for it." in said and "may be too high" in said
 
     rows = list(csv.DictReader(open(out / "retention.csv", newline="")))
     found = [(row["speaker_before"], row["speaker_after"], row["kept"]) for row in rows]
@@ -159,6 +164,33 @@ def test_a_wavenet_tells_its_receptive_field(voices, tmp_path, speaking):
     assert result["receptive_field_samples"] == 15
     assert "shorter than the silence" in retention.describe(result)
     assert "longer" in retention.describe(result | {"receptive_field_samples": 16001})
+
+
+def test_the_ceiling_over_the_interval_of_the_accuracy():
+    def ceiling(low, accuracy, high):
+        return retention.ceiling({"low": low, "accuracy": accuracy, "high": high})
+
+    found = ceiling(0.8, 0.9, 0.95)
+    assert found == pytest.approx({"low": 0.68, "value": 0.82, "high": 0.905})
+    assert ceiling(0.4, 0.55, 0.8) == pytest.approx({"low": 0.5, "value": 0.505, "high": 0.68})
+
+
+@pytest.mark.parametrize(("kept", "direction"), [(9, "higher"), (1, "lower")])
+def test_the_direction_of_a_correction_is_said(kept, direction):
+    """On 10 sequences, with a classifier that was tested on new recordings."""
+    posteriors = np.array([[0.1, 0.1]] * kept + [[0.1, 0.9]] * (10 - kept))
+    tested = {"accuracy": 0.9, "low": 0.8, "high": 0.95, "pieces": 1234, "cannot_tell": 5, "doubt": None}
+    tested |= {"sampled": "recording", "clusters": 24, "folds": 10}
+    result = retention.count(posteriors) | {"classifier": tested, "ceiling": retention.ceiling(tested)}
+    said = retention.describe(
+        result | {"speakers": ["a", "b"], "silence_seconds": 1.0, "receptive_field_samples": None}
+    )
+    assert (
+        f"farther from 50 %: {direction}." in said
+        and "a^2 + (1 - a)^2 = 82.0 % (95-% interval 68.0 to 90.5 %)" in said
+    )
+    assert "80.0 to 95.0 % for new recordings of these speakers, from 24 recordings" in said
+    assert "different recordings in 10 folds" in said and "too high" not in said
 
 
 def test_what_is_wrong_is_one_sentence(voices, tmp_path, capsys, small_data):
