@@ -62,9 +62,9 @@ def test_a_kept_program_computes_the_same_and_nothing_is_compiled_again(folder, 
     with monkeypatch.context() as context:
         context.setattr(step, "compile_function", never)
         assert numbers(step.compile_trainer(HP)) == first
-        for other in ({"learning_rate": 0.5}, {"precision": "tf32"}):
-            with pytest.raises(AssertionError, match="compiled again"):
-                step.compile_trainer(HP, **other)
+        assert numbers(step.compile_trainer(HP, learning_rate=0.5)) != first  # by the same program
+        with pytest.raises(AssertionError, match="compiled again"):
+            step.compile_trainer(HP, precision="tf32")
         context.setattr(compile_cache, "hash_sources", lambda *_: "another version of this package")
         with pytest.raises(AssertionError, match="compiled again"):
             step.compile_trainer(HP)

@@ -55,7 +55,7 @@ def test_the_report_has_a_number_for_every_experiment_with_a_badge(out):
     for experiment in of_tables:
         scores = json.loads(plan.record_path(out, "evaluate", experiment.run, 123).read_text())["result"]
         for split in experiment.splits:
-            pattern = rf"\*\*{scores[split]['score']:.3f}\b.*?\*\* *<kbd>smoke</kbd>"
+            pattern = rf"\*\*{scores[split]['score']:.3f}\b.*?\*\* *{experiment.mark} *<kbd>smoke</kbd>"
             assert re.search(pattern, text), experiment.name
 
 
