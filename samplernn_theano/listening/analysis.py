@@ -67,24 +67,28 @@ def _named(listeners: Sequence[Listener]) -> list[Listener]:
     return list(named.values())
 
 
-def count(
+def tabulate(
     listeners: Sequence[Listener], test: Test, names: Mapping[str, str], systems: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Count the votes of each listener: (listeners, 2, systems, systems).
+    """The votes as rows (votes, 6): listener, systems A and B, sounds A and B, and 1 for A, 0, or -1 for B.
 
-    The first half has the votes for the row's system against the column's, the second, which is symmetric,
-    those for neither.
+    Systems are numbered as in `systems`, listeners and sounds in any order.
     """
-    index = {system: systems.index(name) for system, name in names.items() if name in systems}
-    counts = np.zeros((len(listeners), 2, len(systems), len(systems)), np.int64)
-    for row, listener in enumerate(listeners):
-        for vote in listener.votes:
-            a, b = index[test.system_of[vote.a]], index[test.system_of[vote.b]]
-            if vote.vote == "none":
-                counts[row, 1, [a, b], [b, a]] += 1
-            else:
-                counts[row, 0, *((a, b) if vote.vote == "a" else (b, a))] += 1
-    return counts
+    system = {sound: systems.index(names[own]) for sound, own in test.system_of.items()}
+    number = {sound: i for i, sound in enumerate(test.system_of)}
+    votes = [
+        (i, system[v.a], system[v.b], number[v.a], number[v.b], {"a": 1, "none": 0, "b": -1}[v.vote])
+        for i, listener in enumerate(listeners)
+        for v in listener.votes
+    ]
+    return np.array(votes, np.int64).reshape(-1, 6)
+
+
+def votes_on(votes: NDArray[np.int64], system: int) -> NDArray[np.int64]:
+    """The rows of `tabulate` with a system, turned so that it is A."""
+    turned = votes[:, [0, 2, 1, 4, 3, 5]] * [1, 1, 1, 1, 1, -1]
+    both = np.concatenate([votes, turned])
+    return both[both[:, 1] == system]
 
 
 def summary(folder: Path, files: Sequence[Path] = (), exclude_flagged: bool = False) -> dict[str, Any]:
@@ -96,12 +100,13 @@ def summary(folder: Path, files: Sequence[Path] = (), exclude_flagged: bool = Fa
     -------
     dict
         title; listeners and votes, counts; systems, names, the most preferred first; pairs, each with a, b
-        (names, a the more preferred system), a_votes, none, b_votes, p_value (sign-flip test over listeners),
-        p_holm (corrected; both None without votes) and share_a, share_none, share_b (see `statistics.share`);
-        ranking, each with system and score, its mean preference, whose interval is of the bootstrap alone:
-        too narrow with fewer than about 20 listeners, None with one; checks, remarks on single listeners;
-        excluded, the number of listeners left out because of them; problems, results left out; duplicates,
-        the same results again.
+        (names, a the more preferred system), listeners, sounds_a, sounds_b (numbers of those with votes),
+        a_votes, none, b_votes, their shares share_a, share_none, share_b, and preference, the share for a
+        with half of none, each with value, low and high; p_value, of a preference of 1/2, and p_holm, which
+        is corrected; ranking, each with system and score, its preference averaged over the others; checks,
+        remarks on single listeners; excluded, the number of listeners left out because of them; problems,
+        results left out; duplicates, the same results again. Limits are those of 95 % intervals; these and
+        the p-values are over listeners and sounds (see `statistics.estimate`). Without votes they are None.
     """
     test = responses.read_test(folder)
     names = responses.read_names(folder, test)
@@ -111,11 +116,10 @@ def summary(folder: Path, files: Sequence[Path] = (), exclude_flagged: bool = Fa
         listener for listener, own in zip(everybody, checks, strict=True) if not (own and exclude_flagged)
     ]
     systems = sorted(names[system] for system in set(test.system_of.values()))
-    scores = statistics.mean_preference(count(listeners, test, names, systems).sum(axis=0))
-    systems = [systems[i] for i in np.argsort(-np.nan_to_num(scores, nan=-1.0), kind="stable")]
-    counts = count(listeners, test, names, systems)
-    drawn = statistics.bootstrap(counts) if len(listeners) > 1 else None
-    pairs = [_pair(counts, drawn, systems, i, j) for i, j in combinations(range(len(systems)), 2)]
+    votes = tabulate(listeners, test, names, systems)
+    scores = [_estimate(votes_on(votes, i)) for i in range(len(systems))]
+    order = sorted(range(len(systems)), key=lambda i: -1.0 if (own := scores[i]) is None else -own.value)
+    pairs = [_pair(votes, systems, i, j) for i, j in combinations(order, 2)]
     voted = [pair for pair in pairs if pair["p_value"] is not None]
     for pair, p in zip(voted, statistics.holm([pair["p_value"] for pair in voted]), strict=True):
         pair["p_holm"] = p
@@ -123,9 +127,9 @@ def summary(folder: Path, files: Sequence[Path] = (), exclude_flagged: bool = Fa
         "title": test.title,
         "listeners": len(listeners),
         "votes": sum(len(listener.votes) for listener in listeners),
-        "systems": systems,
+        "systems": [systems[i] for i in order],
         "pairs": pairs,
-        "ranking": _ranking(counts, drawn, systems),
+        "ranking": [{"system": systems[i], "score": _share(scores[i])} for i in order],
         "checks": [sentence for own in checks for sentence in own],
         "excluded": len(everybody) - len(listeners),
         "problems": problems,
@@ -133,34 +137,30 @@ def summary(folder: Path, files: Sequence[Path] = (), exclude_flagged: bool = Fa
     }
 
 
-def _pair(
-    counts: NDArray[np.int64], drawn: NDArray[np.int64] | None, systems: Sequence[str], i: int, j: int
-) -> dict[str, Any]:
-    which = (slice(None), [0, 1, 0], [i, i, j], [j, j, i])
-    votes = counts[which]  # (listeners, 3): for A, for none, for B
-    total, whole = votes.sum(axis=0), int(votes.sum())
-    p = statistics.sign_flip_test(votes[:, 0] - votes[:, 2]) if whole else None
-    found: dict[str, Any] = {"a": systems[i], "b": systems[j], "p_value": p, "p_holm": None}
-    shares: Any = [None] * 3
-    if drawn is not None:
-        with np.errstate(invalid="ignore"):
-            shares = (drawn[which] / drawn[which].sum(axis=1, keepdims=True)).T
-    for (name, share), n, own in zip(SHARES.items(), total.tolist(), shares, strict=True):
-        found |= {name: n, share: statistics.share(n, whole, own)}
-    return found
+def _pair(votes: NDArray[np.int64], systems: Sequence[str], i: int, j: int) -> dict[str, Any]:
+    votes = votes_on(votes, i)
+    votes = votes[votes[:, 2] == j]
+    found: dict[str, Any] = {"a": systems[i], "b": systems[j]}
+    for name, column in (("listeners", 0), ("sounds_a", 3), ("sounds_b", 4)):
+        found[name] = len(np.unique(votes[:, column]))
+    for (name, share), vote in zip(SHARES.items(), (1, 0, -1), strict=True):
+        which = votes[:, 5] == vote
+        found |= {name: int(which.sum()), share: _share(_estimate(votes, which))}
+    preference = _estimate(votes)
+    p = None if preference is None else preference.p_value
+    return found | {"preference": _share(preference), "p_value": p, "p_holm": None}
 
 
-def _ranking(
-    counts: NDArray[np.int64], drawn: NDArray[np.int64] | None, systems: Sequence[str]
-) -> list[dict[str, Any]]:
-    values = statistics.mean_preference(counts.sum(axis=0))
-    preferences = None if drawn is None else statistics.mean_preference(drawn)
-    ranking = []
-    for i, system in enumerate(systems):
-        limits = preferences is not None and statistics.interval(preferences[:, i])
-        score = (float(values[i]) if np.isfinite(values[i]) else None, *(limits or (None, None)))
-        ranking.append({"system": system, "score": dict(zip(("value", "low", "high"), score, strict=True))})
-    return ranking
+def _estimate(votes: NDArray[np.int64], values: NDArray[Any] | None = None) -> statistics.Estimate | None:
+    """Estimate the mean of `values`, by default the preference for the system, of votes on it, if any."""
+    if not len(votes):
+        return None
+    values = (votes[:, 5] + 1) / 2 if values is None else values
+    return statistics.estimate(values, votes[:, [0, 3, 4]].T, votes[:, 2])
+
+
+def _share(found: statistics.Estimate | None) -> dict[str, float | None]:
+    return {name: None if found is None else getattr(found, name) for name in ("value", "low", "high")}
 
 
 def check_listener(listener: Listener, test: Test) -> list[str]:
@@ -206,16 +206,21 @@ def describe(found: Mapping[str, Any]) -> str:
     counts = f"{count_of(found['listeners'], 'listener')}, {count_of(found['votes'], 'vote')}"
     title = f"{escape_control_characters(found['title'])}: {counts}"
     title += f" ({found['duplicates']} duplicate results are counted once)" if found["duplicates"] else ""
-    rows = [["A", "B", "votes", "A", "none", "B", "p", "p (Holm)"]]
+    rows = [["A", "B", "votes", "A", "none", "B", "preference", "p", "p (Holm)"]]
     for pair in found["pairs"]:
         cells = [f"{pair[n]}: {_percent(pair[s])}" for n, s in SHARES.items()]
         p_values = ("-" if pair[n] is None else _p(pair[n]) for n in ("p_value", "p_holm"))
-        rows.append([pair["a"], pair["b"], str(sum(pair[n] for n in SHARES)), *cells, *p_values])
+        votes = str(sum(pair[n] for n in SHARES))
+        rows.append([pair["a"], pair["b"], votes, *cells, _percent(pair["preference"]), *p_values])
     ranking = [[entry["system"], _percent(entry["score"])] for entry in found["ranking"]]
-    head = "Votes for A, for none and for B, with 95 % intervals; p of a sign-flip test over listeners:"
-    lines = [title, "", head, *format_table(rows, right=(2,)), *few(found)]
-    head = "Mean preference over the other systems (no preference is half); 95 % intervals over listeners,"
-    lines += ["", head, "which are too narrow with fewer than about 20:", *format_table(ranking)]
+    head = [
+        "Votes for A, for none and for B; preference for A, if no preference is half a vote, and p of 50 %.",
+        "The 95 % intervals and p are over listeners and sounds: what other listeners would say of other",
+        "sounds of these systems.",
+    ]
+    lines = [title, "", *head, *format_table(rows, right=(2,)), *few(found)]
+    lines += ["", "Mean preference over the other systems, also over listeners and sounds:"]
+    lines += format_table(ranking)
     if found["checks"]:
         left_out = f"{count_of(found['excluded'], 'listener')} left out"
         what = left_out if found["excluded"] else "all are counted; see --exclude flagged"
@@ -224,20 +229,29 @@ def describe(found: Mapping[str, Any]) -> str:
 
 
 def few(found: Mapping[str, Any]) -> list[str]:
-    """A note if there are too few listeners for any corrected p-value to reach 0.05."""
-    p = min(1.0, 2.0 ** (1 - found["listeners"]))  # all listeners prefer the same system
-    voted = sum(pair["p_value"] is not None for pair in found["pairs"])
-    if p * voted <= 0.05:
+    """A note if there are too few listeners or sounds for any corrected p-value to reach 0.05."""
+    voted = [pair for pair in found["pairs"] if pair["p_value"] is not None]
+    numbers = [{name: pair[name] for name in ("listeners", "sounds_a", "sounds_b")} for pair in voted]
+    if not numbers:
         return []
-    limits = f"p cannot be below {p:.2g}, nor p (Holm) below {min(1.0, p * voted):.2g}"
-    return [f"With so few listeners {limits}, however they vote: no difference is significant at 5 %."]
+    most = max(numbers, key=lambda own: min(own.values()))  # of the pair that allows most
+    units = min(most.values())
+    if (p := statistics.lowest_p(units)) * len(voted) <= 0.05:
+        return []
+    what = (
+        count_of(units, "listener")
+        if most["listeners"] == units
+        else f"{count_of(units, 'sound')} of a system"
+    )
+    limits = f"p cannot be below {p:.2g}, nor p (Holm) below {min(1.0, p * len(voted)):.2g}"
+    return [f"With only {what} {limits}, however many votes: no difference is significant at 5 %."]
 
 
 def _percent(share: Mapping[str, Any]) -> str:
     if share["value"] is None:
         return "-"
-    value = f"{100 * share['value']:.0f} %"
-    return value if share["low"] is None else f"{value} [{100 * share['low']:.0f}, {100 * share['high']:.0f}]"
+    value, low, high = (100 * share[name] for name in ("value", "low", "high"))
+    return f"{value:.0f} % [{low:.0f}, {high:.0f}]"
 
 
 def _p(value: float) -> str:
@@ -250,9 +264,9 @@ def write_csv(path: Path, found: Mapping[str, Any]) -> None:
     for pair in found["pairs"]:
         row = {name: pair[name] for name in ("a", "b", *SHARES)}
         row["votes"] = sum(pair[name] for name in SHARES)
-        for which in SHARES.values():
+        for which in (*SHARES.values(), "preference"):
             row |= {f"{which}_{name}".removesuffix("_value"): limit for name, limit in pair[which].items()}
-        p = "p_sign_flip_over_listeners"
+        p = "p_over_listeners_and_sounds"
         rows.append(row | {p: pair["p_value"], f"{p}_holm": pair["p_holm"]})
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
@@ -277,7 +291,7 @@ def draw(path: Path, found: Mapping[str, Any]) -> None:
         side.spines[["top", "left", "right"]].set_visible(False)
     excluded = f" ({found['excluded']} left out)" if found["excluded"] else ""
     about = f"listeners: {found['listeners']}{excluded}"
-    about += "; 95 % intervals; p of a sign-flip test over listeners (Holm)"
+    about += "; 95 % intervals and p (Holm) over listeners and sounds"
     figure.suptitle(f"{found['title']}\n{about}", fontsize=10)
     labels = ("left preferred", "no preference", "right preferred")
     handles = [Patch(facecolor=colour, label=label) for colour, label in zip(COLOURS, labels, strict=True)]

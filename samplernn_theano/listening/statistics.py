@@ -1,58 +1,113 @@
-"""Statistics of votes: shares with intervals, a significance test over listeners, mean preferences.
+"""Statistics of votes: preferences with intervals and p-values over listeners and sounds.
 
-Listeners are the sampling unit, not votes: the votes of one person are not independent.
+Listeners and sounds are random samples: the votes of one listener, and those on one sound, are not
+independent. A share of votes is estimated as a sum of independent effects of listeners, of the sounds of both
+systems and of votes. Their variances are those whose expected sums of squares equal the sums found
+(Henderson, Biometrics 9, 1953, method 1), none of them negative.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.optimize import nnls
+from scipy.special import stdtr, stdtrit
 
 
-def bootstrap(counts: NDArray[np.int64], draws: int = 10_000) -> NDArray[np.int64]:
-    """Sums (draws, ...) of `counts` (listeners, ...) over listeners drawn with replacement (fixed seed)."""
-    listeners = len(counts)
-    times = np.random.default_rng(123).multinomial(listeners, np.full(listeners, 1 / listeners), size=draws)
-    return np.tensordot(times, counts, 1)
+class Estimate(NamedTuple):
+    """A share of the population of listeners and sounds."""
+
+    value: float
+    low: float  # limits of the 95 % interval
+    high: float
+    p_value: float  # two-sided, of a share of 1/2
 
 
-def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    """The central 95 % of draws (draws,), without NaN; None if there are no others."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return None
-    low, high = np.percentile(known, [2.5, 97.5])
-    return float(low), float(high)
+def estimate(
+    values: NDArray[np.floating], units: NDArray[np.int64], opponents: NDArray[np.int64]
+) -> Estimate:
+    """Estimate the mean of `values` (votes,) from 0 to 1, averaged over the opponents of a system.
 
-
-def share(part: int, whole: int, drawn: NDArray[np.float64] | None) -> dict[str, float | None]:
-    """A share of votes, ``value``, and its 95 % interval, ``low`` and ``high``; None without votes.
-
-    The limits are the outer ones of Wilson's interval for independent votes and of the bootstrap's draws of
-    the share, `drawn` (draws,), which alone is too narrow with few or unanimous listeners.
+    `units` (3, votes) are the listener of each vote, the sound of the system and that of the opponent, and
+    `opponents` (votes,) the opponents, all as numbers. Limits and p-value are those of a score test (Wilson)
+    with the estimated variance and quantiles of t, whose degrees of freedom are as Satterthwaite's. They are
+    never sharper than those of as many unanimous votes as there are listeners, or sounds of a system: see
+    `lowest_p`. benchmarks/listening.py shows by simulation that they hold.
     """
-    if not whole:
-        return {"value": None, "low": None, "high": None}
-    wilson = binomtest(part, whole).proportion_ci(method="wilson")
-    low, high = float(wilson.low), float(wilson.high)
-    if drawn is not None and (limits := interval(drawn)):
-        low, high = min(low, limits[0]), max(high, limits[1])
-    return {"value": part / whole, "low": low, "high": high}
+    *groups, versus = (np.unique(own, return_inverse=True)[1] for own in (*units, opponents))
+    numbers = [int(own.max()) + 1 for own in groups]
+    votes = np.bincount(versus)
+    weight = 1 / (len(votes) * votes)  # of a vote against each opponent
+    means = np.bincount(versus, values) / votes
+    value = float(means.mean())
+    variances = _variances(values - means[versus], groups, versus, weight)
+    variance = variances.sum()
+    freedom = np.array([*(n - 1 for n in numbers[:3]), sum(numbers[:3]) - 3])
+    # A part is the difference of a mean square and that of votes; one that is 0 is known not to be less.
+    noise = np.where(variances > 0, variances + variances[3], 0)
+    noise[3] = variances[3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        degrees = float(variance**2 / np.nansum(noise**2 / freedom))
+        size = float(value * (1 - value) / variance)  # number of independent votes of the same variance
+    if not (np.isfinite(degrees) and size > 0):  # all votes are the same
+        degrees, size = float(min(freedom)), float(len(values))
+    return _score_test(value, size, max(degrees, 1.0), min(numbers[:3]))
 
 
-def sign_flip_test(differences: NDArray[np.int64]) -> float:
-    """The exact two-sided p-value of a sign-flip test (Fisher, The Design of Experiments, 1935, section 21).
+def _variances(
+    errors: NDArray[np.floating],
+    groups: Sequence[NDArray[np.int64]],
+    versus: NDArray[np.int64],
+    weight: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """The parts of a weighted mean's variance: of listeners, sounds, opponents' sounds and votes (4,)."""
+    weights = weight[versus]
+    votes = np.bincount(versus)
+    tables = [_table(own, versus) for own in groups]  # votes (units, opponents)
+    # squares[i]: sum over the units i of their squared errors; shares[i, j]: what effects of the units j with
+    # a variance of 1 add to its expectation.
+    squares = [np.square(np.bincount(own, weights * errors)).sum() for own in groups]
+    squares.append(np.square(weights * errors).sum())
+    shares = np.empty((4, 4))
+    for i, own in enumerate(groups):
+        for j, other in enumerate(groups[: i + 1]):
+            centred = _table(own, other, weights) - (tables[i] * (weight / votes)) @ tables[j].T
+            shares[i, j] = shares[j, i] = np.square(centred).sum()
+        shares[i, 3] = shares[3, i] = weight**2 @ (votes - np.square(tables[i]).sum(axis=0) / votes)
+    shares[3, 3] = weight**2 @ (votes - 1)
+    sizes = np.array([np.square(np.bincount(own, weights)).sum() for own in groups] + [weights @ weights])
+    scale = 1 / np.sqrt(np.maximum(shares.diagonal(), 1e-12))
+    found, _ = nnls(shares * np.outer(scale, scale), scale * squares)
+    return found * scale * sizes
 
-    `differences` (listeners,) are each listener's votes for A minus those for B. p is the share of all
-    assignments of signs whose sum is at least as far from 0 as theirs: at least 2^(1 - n) if n are not 0.
+
+def _score_test(value: float, size: float, degrees: float, units: int) -> Estimate:
+    """The interval of Wilson and the p-value for `size` independent votes, with quantiles of t."""
+    t2 = float(stdtrit(degrees, 0.975)) ** 2
+    middle = (value + t2 / (2 * size)) / (1 + t2 / size)
+    half = np.sqrt(t2 * (value * (1 - value) / size + t2 / (4 * size**2))) / (1 + t2 / size)
+    least = 0.025 ** (1 / units)
+    p = 2 * stdtr(degrees, -abs(2 * value - 1) * np.sqrt(size))
+    low, high = min(middle - half, least), max(middle + half, 1 - least)
+    return Estimate(value, float(low), float(high), float(max(p, lowest_p(units))))
+
+
+def lowest_p(units: int) -> float:
+    """The p-value of a sign test of so many listeners, or sounds of a system, that are all of one mind.
+
+    With that few, be they listeners or sounds, no vote on however many pairs can make a p-value smaller.
     """
-    sizes = np.abs(differences)
-    chance = np.ones(1)  # probability of each sum of the positive differences, from 0
-    for size in sizes:
-        chance = (np.pad(chance, (0, size)) + np.pad(chance, (size, 0))) / 2
-    sums = 2 * np.arange(len(chance)) - sizes.sum()
-    return min(1.0, float(chance[np.abs(sums) >= abs(differences.sum())].sum()))
+    return min(1.0, 2.0 ** (1 - units))
+
+
+def _table(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], weights: NDArray[np.floating] | None = None
+) -> NDArray[np.floating]:
+    """The number (or sum of weights) of votes for each pair of a row and a column."""
+    shape = int(rows.max()) + 1, int(columns.max()) + 1
+    flat = np.bincount(rows * shape[1] + columns, weights, shape[0] * shape[1])
+    return flat.reshape(shape).astype(np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -62,15 +117,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p_values))
     corrected[order] = np.minimum(1, np.maximum.accumulate(steps))
     return corrected.tolist()
-
-
-def mean_preference(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Share of votes preferring each system (..., systems), averaged over its opponents; NaN without votes.
-
-    `counts` (..., 2, systems, systems) are those of `analysis.count`; no preference counts half.
-    """
-    wins, none = counts[..., 0, :, :], counts[..., 1, :, :]
-    whole = wins + np.swapaxes(wins, -1, -2) + none
-    shares = (wins + none / 2) / np.maximum(whole, 1)
-    with np.errstate(invalid="ignore"):
-        return shares.sum(axis=-1) / (whole > 0).sum(axis=-1)
