@@ -24,7 +24,7 @@ DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0 --overwrit
 SCALE := paper
 REPRODUCE :=
 
-.PHONY: help demo test lint clean reproduce-smoke table1 table2 table3 table4
+.PHONY: help demo test lint lock clean reproduce-smoke table1 table2 table3 table4
 .NOTPARALLEL:
 
 help:
@@ -33,21 +33,22 @@ help:
 	@echo "make lint    check style, format and types"
 	@echo "make reproduce-smoke    run every step of every experiment of the paper's tables, some seconds each"
 	@echo "make table1 SCALE=laptop REPRODUCE='--data blizzard=FOLDER ...'    reproduce a table (also 2, 3, 4)"
+	@echo "make lock    write requirements.lock and requirements-dev.lock anew from pyproject.toml"
 	@echo "make clean   delete caches and built packages"
 
-demo: $(ENV)/.samplernn-test
+demo: $(ENV)/.samplernn-run
 	$(RUN) datasets/demo.py --out $(DEMO_DATA) --example
 	$(RUN) -m samplernn_theano $(DEMO_TRAIN)
 	$(RUN) -m samplernn_theano $(DEMO_GENERATE)
 	@echo "Compare with the data: $(DEMO_DATA)/demo_example.wav. The learning curve: $(DEMO_RUN)/train_log.png"
 
-reproduce-smoke: $(ENV)/.samplernn-test
+reproduce-smoke: $(ENV)/.samplernn-run
 	$(RUN) -m samplernn_theano reproduce all --scale smoke
 
-table1 table2 table3 table4: $(ENV)/.samplernn-test
+table1 table2 table3 table4: $(ENV)/.samplernn-run
 	$(RUN) -m samplernn_theano reproduce $@ --scale $(SCALE) $(REPRODUCE)
 
-test: $(ENV)/.samplernn-test
+test: $(ENV)/.samplernn-dev
 	$(ONE_THREAD) $(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(ENV)/.samplernn-dev
@@ -59,16 +60,31 @@ clean:
 	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
-# The stamps below are newer than pyproject.toml once its dependencies are installed.
+# The stamps below are newer than what they were installed from. A new .venv gets the exact versions of the lock files;
+# in an environment that was active before, what fits into the ranges of pyproject.toml stays as it is.
 INSTALL = $(RUN) -m pip install -q --disable-pip-version-check
+LOCKED = $(INSTALL) --no-deps --require-hashes
+RUN_PACKAGE := ".[jax,datasets,tensorboard,reproduce]"
+DEV_PACKAGE := ".[jax,dev]"
 
-$(ENV)/.samplernn-test: pyproject.toml | $(ENV)/.samplernn-python
-	$(INSTALL) -e ".[jax,test]"
+$(ENV)/.samplernn-run: pyproject.toml requirements.lock | $(ENV)/.samplernn-python
+	$(if $(ACTIVE),$(INSTALL) -e $(RUN_PACKAGE),\
+		$(LOCKED) -r requirements.lock && $(INSTALL) --no-deps --no-build-isolation -e .)
 	@touch $@
 
-$(ENV)/.samplernn-dev: pyproject.toml | $(ENV)/.samplernn-python
-	$(INSTALL) -e ".[dev]"
+$(ENV)/.samplernn-dev: requirements-dev.lock $(ENV)/.samplernn-run
+	$(if $(ACTIVE),$(INSTALL) -e $(DEV_PACKAGE),$(LOCKED) -r requirements-dev.lock)
 	@touch $@
+
+# Needs uv. Versions that still fit are kept; remove the files first for the newest. What the one file has, the other
+# leaves out, but for packages that the first installs on some platforms only.
+LOCK := uv pip compile -q --universal --python-version 3.12 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock"
+lock:
+	echo "hatchling>=1.27" | $(LOCK) --extra jax --extra datasets --extra tensorboard --extra reproduce \
+		-o requirements.lock pyproject.toml -
+	$(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml \
+		$$(sed -n 's/^\([^ ;]*\)==[^;]*$$/--no-emit-package \1/p' requirements.lock)
 
 BASE_PYTHON := $(if $(ACTIVE),$(RUN),$(PYTHON))
 
