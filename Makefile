@@ -24,7 +24,7 @@ DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0 --overwrit
 SCALE := paper
 REPRODUCE :=
 
-.PHONY: help demo test lint lock clean reproduce-smoke table1 table2 table3 table4
+.PHONY: help demo test lint docs lock clean reproduce-smoke table1 table2 table3 table4
 .NOTPARALLEL:
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make lint    check style, format and types"
 	@echo "make reproduce-smoke    run every step of every experiment of the paper's tables, some seconds each"
 	@echo "make table1 SCALE=laptop REPRODUCE='--data blizzard=FOLDER ...'    reproduce a table (also 2, 3, 4)"
+	@echo "make docs    build the site of the documentation, in build/site"
 	@echo "make lock    write requirements.lock and requirements-dev.lock anew from pyproject.toml"
 	@echo "make clean   delete caches and built packages"
 
@@ -56,8 +57,11 @@ lint: $(ENV)/.samplernn-dev
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
 
+docs: $(ENV)/.samplernn-dev
+	$(RUN) docs/build.py
+
 clean:
-	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf build dist .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps below are newer than what they were installed from. A new .venv gets the exact versions of the lock files;
