@@ -35,7 +35,7 @@ def add_listening_test(commands: Any) -> None:
     add(serve, "--host", "address to listen on; 0.0.0.0 allows other machines", str, "127.0.0.1")
     text = "address by which listeners reach the server, if it is not that of --host and --port"
     add(serve, "--url", text, _url, metavar="http://NAME/")
-    text = "analyse the votes: preferences, intervals, significance tests"
+    text = "analyse the votes: preferences, intervals and p-values over listeners and sounds"
     analyse = add_command(actions, "analyse", _analyse, text)
     add(analyse, "test", TEST, Path)
     text = (
