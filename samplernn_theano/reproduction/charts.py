@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import matplotlib.image
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from samplernn_theano.errors import SampleRNNError
 from samplernn_theano.reproduction import figures
 from samplernn_theano.utils.plotting import save_figure
 
 if TYPE_CHECKING:
+    from samplernn_theano.reproduction.equal_budgets import Column
     from samplernn_theano.reproduction.records import Attempt
     from samplernn_theano.reproduction.tables import Filled
 
@@ -112,21 +114,59 @@ def curves(path: Path, title: str, runs: "Mapping[str, Sequence[Attempt]]") -> P
     return _save(path, figure, f"{title}: validation NLL over minutes of training and over iterations")
 
 
-def retention(path: Path, rows: Sequence[tuple[str, float, float, float]]) -> Picture | None:
-    """Draw shares of clips that keep the voice, rows of (title, share, low, high), and the 50 % line."""
+def equal_budgets(folder: Path, column: "Column") -> Picture:
+    """Draw the test NLL of the models of a column over updates and over time, and where they are compared."""
+    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    over_updates, over_time = figure.subplots(2)
+    for i, one in enumerate(column.models):
+        style = {"marker": MARKERS[i % 7], "color": COLOURS[i % 7], "ms": 3.5, "lw": 1.2}
+        updates, scores = zip(*one.curve(), strict=True)
+        over_updates.plot(updates, scores, label=one.score.title, **style)
+        over_time.plot([one.seconds(n) / 60 for n in updates], scores, **style)
+    over_updates.set_xscale("log")
+    over_updates.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    over_updates.xaxis.set_major_formatter("{x:,.0f}")
+    over_updates.minorticks_off()
+    if column.updates:
+        over_updates.axvline(column.updates.models[0].updates or 0, color="black", ls="--", lw=1)
+    if column.time:
+        marks = [(model.minutes, model.mean) for model in column.time.models]
+        over_time.plot(*zip(*marks, strict=True), "o", ms=9, mfc="none", color="black", label="equal time")
+        over_time.legend(fontsize=8)
+    for axes, label in ((over_updates, "updates"), (over_time, "minutes on a core of its own")):
+        axes.set(xlabel=label, ylabel=f"test NLL\n({column.unit})")
+        axes.grid(alpha=0.3)
+    over_updates.legend(fontsize=8)
+    over_updates.set_title(column.name, fontsize=10, loc="left")
+    path = folder / "pictures" / f"equal_{column.name.lower().replace(', ', '_').replace(' ', '')}.png"
+    return _save(path, figure, f"{column.name}: test NLL over updates and over minutes")
+
+
+def retention(path: Path, rows: Sequence[tuple[str, float, float, float, Sequence[float]]]) -> Picture | None:
+    """Draw shares of clips that keep the voice, and the 50 % line.
+
+    Rows are (title, share, low, high, ceiling); the ceiling is (value, low, high), or empty.
+    """
     if not rows:
         return None
     figure = Figure(figsize=(WIDTH, 1.3 + 0.4 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    for y, (_, share, low, high) in enumerate(rows):
+    label = "ceiling: the voice is always kept"
+    for y, (_, share, low, high, ceiling) in enumerate(rows):
         axes.barh(y, 100 * share, color=COLOURS[0], height=0.5)
         axes.plot([100 * low, 100 * high], [y, y], color="black", lw=1.5, marker="|")
+        if ceiling:
+            value, lowest, highest = (100 * x for x in ceiling)
+            axes.fill_betweenx([y - 0.35, y + 0.35], lowest, highest, color=COLOURS[1], alpha=0.25, lw=0)
+            axes.plot([value, value], [y - 0.35, y + 0.35], color=COLOURS[1], lw=1.5, label=label)
+            label = "_nolegend_"  # one entry in the legend
     axes.axvline(50, color="black", ls="--", lw=1, label="50 %: a fixed receptive field")
     axes.set_yticks(range(len(rows)), [title for title, *_ in rows], fontsize=9)
     axes.set(xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5))
     axes.set_xlabel("clips that keep the voice (%), 95 % interval")
-    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, 1.35 if len(rows) == 1 else 1.2))
-    return _save(path, figure, "Share of clips that keep the voice, with 95 % intervals and the 50 % line")
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8)
+    about = "Share of clips that keep the voice, with 95 % intervals, the ceiling and the 50 % line"
+    return _save(path, figure, about)
 
 
 def waveforms(folder: Path, pairs: figures.Columns) -> Picture | str | None:

@@ -1,15 +1,20 @@
 """Conclusions that the scale and the scores of a report allow."""
 
-import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
-from scipy.stats import t
-
-from samplernn_theano.reproduction.records import PAPER, Results, number
+from samplernn_theano.config.hyperparameters import FAMILIES, RealValued
+from samplernn_theano.data.manifest import count_of
+from samplernn_theano.reproduction.comparisons import FEWEST, Comparison
+from samplernn_theano.reproduction.experiments import Experiment
+from samplernn_theano.reproduction.records import PAPER, Results, number, part
 from samplernn_theano.reproduction.tables import Filled, Score
 
-CHANCE = 8.0  # bits per sample of a uniform distribution over 256 levels
+BASELINES = {
+    "unigram": "the distribution of levels",
+    "bigram": "that after each level",
+    "linear": "linear prediction",
+}
 MEANINGS = {
     "smoke": "A test that every step runs. The numbers mean nothing.",
     "laptop": "Small models, trained for minutes. Not the paper's experiment, and not its numbers.",
@@ -26,8 +31,13 @@ def banner(scale: str) -> tuple[str, str]:
     return f"Scale: {scale or 'unknown'}", MEANINGS.get(scale, unknown)
 
 
-def statements(results: Results, tables: Sequence[Filled]) -> list[str]:
-    """Conclusions, a sentence each."""
+def statements(
+    results: Results,
+    tables: Sequence[Filled],
+    compared: Sequence[Comparison],
+    experiments: Mapping[str, Experiment],
+) -> list[str]:
+    """Conclusions, a sentence or two each."""
     scores = [score for table in tables for score in table.shown]
     if not scores:
         return ["No model has been scored yet, so there is nothing to conclude."]
@@ -36,24 +46,42 @@ def statements(results: Results, tables: Sequence[Filled]) -> list[str]:
             "Nothing can be concluded from these numbers: each model was trained for seconds, on synthetic "
             "audio. A number shows only that its steps ran."
         ]
-    found = [_learned(scores), _training_time(results), *_differences(tables), _comparison(scores)]
-    return list(filter(None, found))
+    learned, orders = _learned(results, experiments), _orders(compared)
+    return list(filter(None, [*learned, _training_time(results), *orders, _comparison(scores)]))
 
 
-def _learned(scores: Sequence[Score]) -> str:
-    bits = [s.value for s in scores if not s.experiment.startswith("table2/") and s.value is not None]
-    if not bits:
-        return ""
-    below = sum(value < CHANCE for value in bits)
-    return (
-        f"Can: {below} of {len(bits)} scores of quantised models are below {CHANCE:g} bits per sample, "
-        "the cost of guessing among 256 levels, so these models learned something."
-    )
+def _learned(results: Results, experiments: Mapping[str, Experiment]) -> list[str]:
+    """How many quantised models of each set are better than simple predictors, by their test scores."""
+    found = []
+    for name, record in results.data.items():
+        own = [e for e in experiments.values() if e.data == name and e.run == e.name]
+        quantised = [e for e in own if not issubclass(FAMILIES[e.family], RealValued)]
+        attempts = chain.from_iterable(results.of(experiment.name) for experiment in quantised)
+        scores = [number(part(attempt.result("evaluate"), "test").get("score")) for attempt in attempts]
+        bits = [score for score in scores if score is not None]
+        if not bits:
+            continue
+        known = part(record, "result", "baselines")
+        if len(known) < len(BASELINES):
+            found.append(
+                f"{name.capitalize()}: whether the models learned something is unknown, because the record "
+                "of the data has no baselines; the same samplernn reproduce again measures them."
+            )
+            continue
+        counts = ", ".join(
+            f"{sum(score < known[key] for score in bits)} below {text} ({known[key]:.3f})"
+            for key, text in BASELINES.items()
+        )
+        found.append(
+            f"Learned, {name.capitalize()}: of {count_of(len(bits), 'trained model')}, by test NLL, {counts} "
+            "bits per sample."
+        )
+    return found
 
 
 def _training_time(results: Results) -> str:
     """A warning about trainings shorter than the paper's."""
-    attempts = itertools.chain.from_iterable(results.attempts.values())
+    attempts = chain.from_iterable(results.attempts.values())
     found = [(a.scale, number(a.result("train").get("train_seconds"))) for a in attempts]
     trained = [(scale, seconds / 60) for scale, seconds in found if seconds is not None]
     minutes = [own for scale, own in trained if scale != PAPER]
@@ -68,55 +96,44 @@ def _training_time(results: Results) -> str:
     )
 
 
-def _differences(tables: Sequence[Filled]) -> list[str]:
-    """The largest difference between two models of each column, and the number of unclear differences."""
+def _orders(compared: Sequence[Comparison]) -> list[str]:
+    """How many pairs of models have the paper's order, clearly or not, and which have not."""
     found: list[str] = []
-    over_clips = False
-    for name, scores in (column for table in tables for column in _compared(table)):
-        known = [s for s in scores if s.value is not None and s.error is not None]
-        known.sort(key=lambda s: s.value or 0)
-        if len(known) < 2:
-            continue
-        over_clips |= any(score.over == "clips" for score in known)
-        pairs = [_welch(*pair) for pair in itertools.combinations(known, 2)]
-        close = sum(gap <= limit * error for gap, error, limit in pairs)
-        low, high = known[0], known[-1]
-        gap, error, limit = _welch(low, high)
-        times = "with unknown error"
-        if error:
-            times = f"{gap / error:.1f} times its standard error ({error:.3f})"
-            times += f", where {limit:.1f} times is clear"
-        found.append(
-            f"{name}: the largest difference is {gap:.3f} ({high.title} above {low.title}), {times}; "
-            f"{close} of {len(pairs)} pairs do not differ clearly."
-        )
+    for one in compared:
+        parts = [_order(one, kind) for kind in ("sound", "seeds")]
+        if any(parts):
+            where = f"{one.name}, {one.after or 'best checkpoints by validation'}"
+            found.append(f"{where}. {' '.join(filter(None, parts))}")
     if found:
-        found.append("Clear: by Welch's t-test at 95 %, without correction for several pairs.")
-    if over_clips:
-        found.append("These errors are over clips only: the same model from another seed may differ by more.")
+        found.append(
+            "Clear: p below 5 % in a t-test of paired differences, with Holm's correction over the pairs of "
+            "a column. Over recordings (or clips, where recordings are unknown): of these trained models, on "
+            "new sound. Over seeds: of the models trained again, on these clips. a < b: the paper's order."
+        )
+    if any(pair.sound is None for one in compared for pair in one.pairs):
+        found.append(
+            "Evaluations by an earlier version have no scores of clips, so their models are not compared on "
+            "new sound; the same samplernn reproduce again repeats these evaluations, not the trainings."
+        )
+    few = [test for one in compared for pair in one.pairs if (test := pair.sound) and test.p is None]
+    if few:
+        found.append(f"Fewer than {FEWEST[few[0].over]} {few[0].over} of a split are not tested.")
     return found
 
 
-def _compared(table: Filled) -> list[tuple[str, list[Score]]]:
-    """The models of each column; in table 3, whose columns are models, those of the row."""
-    title = table.layout.name.replace("table", "Table ")
-    if len(table.rows) == 1:
-        return [(title, list(table.rows[0][1]))]
-    columns = [
-        (f"{title}, {c.title}", [row[i] for _, row in table.rows]) for i, c in enumerate(table.layout.columns)
-    ]
-    return columns[:1] if table.layout.name == "table2" else columns  # there, a column in each unit
-
-
-def _welch(low: Score, high: Score) -> tuple[float, float, float]:
-    """The difference of two scores, its standard error, and from how many of these it is clear.
-
-    By Welch's t-test, two-sided, 95 %.
-    """
-    error = math.hypot(low.error or 0, high.error or 0)
-    spread = sum((s.error or 0) ** 4 / (s.n - 1) for s in (low, high) if s.n > 1)
-    limit = float(t.ppf(0.975, error**4 / spread if spread else math.inf))
-    return (high.value or 0) - (low.value or 0), error, limit
+def _order(compared: Comparison, kind: str) -> str:
+    """A sentence on the pairs that the paper orders, by their tests of a kind; empty without any."""
+    tests = [(pair, getattr(pair, kind)) for pair in compared.pairs if pair.published]
+    tested = [(pair, test) for pair, test in tests if test and test.p is not None]
+    if not tested:
+        return ""
+    groups: dict[str, list[str]] = {}
+    for pair, test in tested:
+        groups.setdefault(pair.agreement(test), []).append(f"{pair.first} < {pair.second}")
+    agreed = len(groups.pop("as in the paper, clear", []))
+    others = [f"; {title}: {', '.join(pairs)}" for title, pairs in groups.items()]
+    over = f"{min(test.n for _, test in tested)} {tested[0][1].over}"
+    return f"Over {over}: {agreed} of {len(tested)} pairs as in the paper, clear{''.join(others)}."
 
 
 def _comparison(scores: Sequence[Score]) -> str:

@@ -11,15 +11,15 @@ from typing import Any
 
 from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.config.hyperparameters import FAMILIES
-from samplernn_theano.config.schedule import Progress, fraction, original_schedule
+from samplernn_theano.config.schedule import Progress, Schedule, fraction, original_schedule
 from samplernn_theano.utils.files import is_locked
 from samplernn_theano.utils.text import parse_json
 
-STEPS = ("train", "evaluate", "generate", "retention")  # the steps of an experiment, in order
+STEPS = ("train", "evaluate", "checkpoints", "generate", "retention")  # of an experiment, in order
 STATUSES = ("not run", "running", "interrupted", "failed", "done")
 
 PAPER = "paper"  # the scale of the authors' experiments
-ENOUGH = 0.95  # fraction of the authors' training time from which a training counts as equally long
+ENOUGH = 0.95  # fraction of the authors' updates, or time, from which a training counts as equally long
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Attempt:
     log: Sequence[Mapping[str, Any]]
     settings: Mapping[str, Any]  # of the training
     sounds: Sequence[Path]  # generated samples, sorted by name
+    paper: Schedule  # of the experiment at the paper's scale; if unknown, the original's of the family
 
     def status(self, step: str) -> str:
         """One of `STATUSES`."""
@@ -49,16 +50,16 @@ class Attempt:
 
     @property
     def scale(self) -> str:
-        """The actual scale of the training: "paper" only if it took the paper's time."""
+        """The actual scale of the training: "paper" only if it had the paper's updates, or its time."""
         if self.planned_scale != PAPER:
             return self.planned_scale
-        family = FAMILIES.get(text(self.settings.get("family")))
         seconds = number(self.result("train").get("train_seconds"))
-        if family and seconds and fraction(original_schedule(family), Progress(seconds=seconds)) >= ENOUGH:
+        updates = int(number(self.result("train").get("iterations")) or self.iteration)
+        done = Progress(iteration=updates, seconds=max(0.0, seconds or 0.0))
+        if seconds is not None and fraction(self.paper, done) >= ENOUGH:
             return PAPER
-        if seconds is None:
-            seconds = max((entry["seconds"] for entry in self.evaluations), default=0)
-        return f"paper models, {seconds / 60:,.0f} min" if seconds >= 60 else "paper models, under 1 min"
+        planned = f" of {self.paper.max_iters:,}" if self.paper.max_iters else ""
+        return f"paper models, {updates:,}{planned} updates"
 
     @property
     def iteration(self) -> int:
@@ -76,8 +77,8 @@ class Attempt:
         """The reason why the step `target` has no result; empty if it is done."""
         for step in STEPS[: STEPS.index(target) + 1]:
             status = self.status(step)
-            if status == "done" or (step == "generate" and target != "generate"):
-                continue  # no other step depends on the generation
+            if status == "done" or (step in ("checkpoints", "generate") and target != step):
+                continue  # no other step depends on these
             if status == "failed":
                 message = text(self.steps[step].get("message"))
                 return f"failed: {message}" if step == "train" else f"failed: {step}: {message}"
@@ -105,13 +106,19 @@ class Results:
         return self.attempts.get(experiment, ())
 
 
-def read(out: Path, names: Iterable[str]) -> Results:
-    """Read the results in `out` of the experiments and listening tests `names`, and of all requested ones."""
+def read(out: Path, names: Iterable[str], paper: Mapping[str, Schedule] | None = None) -> Results:
+    """Read the results in `out` of the experiments and listening tests `names`, and of all requested ones.
+
+    `paper` has the schedules of experiments at the paper's scale.
+    """
     workflow = _json(out / "workflow.json")
     requested = _requested(workflow)
     names = list(dict.fromkeys([*names, *requested]))
     attempts = {
-        name: [_attempt(out, name, seed) for seed in _seeds(out, name, requested.get(name, []))]
+        name: [
+            _attempt(out, name, seed, (paper or {}).get(name))
+            for seed in _seeds(out, name, requested.get(name, []))
+        ]
         for name in names
     }
     data = {path.stem: read_record(path) for path in sorted((out / "steps" / "data").glob("*.json"))}
@@ -147,20 +154,23 @@ def _seeds(out: Path, experiment: str, requested: Sequence[int]) -> list[int]:
     return [seed for seed in dict.fromkeys([*requested, *sorted(started)]) if seed in started]
 
 
-def _attempt(out: Path, experiment: str, seed: int) -> Attempt:
+def _attempt(out: Path, experiment: str, seed: int, paper: Schedule | None) -> Attempt:
     folder = Path(experiment) / f"seed{seed}"
     run = run_folder.Run(out / "runs" / folder)
     records = {step: read_record(out / "steps" / folder / f"{step}.json") for step in STEPS}
     training = records["train"]
     if training.get("status") == "running" and not is_locked(run.folder):  # no process works on it
         records["train"] = {**training, "status": "interrupted"}
+    settings = _json(run.settings)
+    family = FAMILIES.get(text(settings.get("family")))
     return Attempt(
         experiment=experiment,
         seed=seed,
         steps={step: record for step, record in records.items() if record},
         log=run_folder.read_log(run),
-        settings=_json(run.settings),
+        settings=settings,
         sounds=sorted((out / "samples" / folder).glob("*.wav")),
+        paper=paper or (original_schedule(family) if family else Schedule()),
     )
 
 

@@ -9,6 +9,7 @@ in html.jinja and markdown.jinja.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,9 +17,21 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from samplernn_theano.reproduction import charts, conclusions, records, report_audio, report_sections, tables
+from samplernn_theano.reproduction import (
+    charts,
+    comparisons,
+    conclusions,
+    equal_budgets,
+    records,
+    report_audio,
+    report_sections,
+    scales,
+    tables,
+)
 from samplernn_theano.reproduction.experiments import (
     FILES,
+    OURS,
+    OURS_MEANS,
     Experiment,
     read_experiments,
     read_listening_tests,
@@ -37,18 +50,25 @@ def write(out: Path) -> Path:
     folder = out / "report"
     experiments = tables.ordered(read_experiments())
     tests = read_listening_tests()
-    results = records.read(out, [*experiments, *tests])
+    results = records.read(out, [*experiments, *tests], scales.schedules(records.PAPER))
     numbers, known = read_numbers(), read_differences()
     layouts = tables.layouts(experiments)
     filled = [tables.fill(layout, results, experiments, numbers, known) for layout in layouts]
     write_text(folder / "pictures" / MODEL, (FILES / MODEL).read_text(encoding="utf-8"))
+    compared = {table.layout.name: comparisons.of_table(table, results) for table in filled}
+    equal = [column for table in filled for column in equal_budgets.of_table(table, results)]
+    both = [one for column in equal for one in (column.updates, column.time) if one]
     content = {
         "title": f"SampleRNN, reproduced: {results.scale or 'unknown'} scale",
         "made": datetime.now(UTC),
+        "ours": f"{OURS} {OURS_MEANS}",
         "banner": conclusions.banner(results.scale),
         "progress": _progress(results, experiments),
-        "conclusions": conclusions.statements(results, filled),
-        "tables": [(table, charts.table(folder, table)) for table in filled],
+        "conclusions": conclusions.statements(
+            results, filled, [*chain.from_iterable(compared.values()), *both], experiments
+        ),
+        "tables": [(table, charts.table(folder, table), compared[table.layout.name]) for table in filled],
+        "equal": [(column, charts.equal_budgets(folder, column)) for column in equal],
         "substitutes": {name: tables.describe_substitute(results, name) for name in results.data},
         "retention": report_sections.retention(results, experiments, numbers, folder),
         "listening": [report_sections.listening(results, t, experiments, folder) for t in tests.values()],
@@ -87,6 +107,7 @@ def _render(kind: str, content: Mapping[str, Any]) -> str:
         "fence": _fence,
         "number": _number,
         "percent": lambda value: _number(value, ".0f", 100, " %"),
+        "set_title": tables.title_of,
         "sections": lambda html: [map(Markup, two) for two in re.findall(r'<h2 id="(.*)">(.*)</h2>', html)],
         "url": lambda address: Markup(quote(address)),
         "verbatim": lambda line: Markup(escape_control_characters(line)),
@@ -137,7 +158,7 @@ def _curves(results: Results, experiments: Mapping[str, Experiment], folder: Pat
     groups: dict[str, dict[str, Sequence[Attempt]]] = {}
     for experiment in experiments.values():
         group = groups.setdefault(experiment.name.rpartition("/")[0], {})
-        group[experiment.title] = results.of(experiment.run)
+        group[experiment.marked_title] = results.of(experiment.run)
     pictures = []
     for name, runs in groups.items():
         path = folder / "pictures" / f"curves_{name.replace('/', '_')}.png"

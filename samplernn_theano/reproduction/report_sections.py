@@ -6,7 +6,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.data.check import AUTHORS
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.data.manifest import count_of, hours
 from samplernn_theano.errors import SampleRNNError
@@ -15,7 +14,7 @@ from samplernn_theano.reproduction import charts
 from samplernn_theano.reproduction.experiments import Experiment, ListeningTest
 from samplernn_theano.reproduction.published import Difference, Number, applying
 from samplernn_theano.reproduction.records import STEPS, Attempt, Results, number, part, text
-from samplernn_theano.reproduction.tables import badge, is_substitute
+from samplernn_theano.reproduction.tables import authors_of, badge, is_substitute
 from samplernn_theano.utils.text import format_duration
 
 
@@ -30,10 +29,14 @@ def retention(
         for attempt in attempts:
             row = _row(attempt, experiment, is_substitute(results, experiment.data))
             seed = f", seed {attempt.seed}" if attempt and len(attempts) > 1 else ""
-            title = experiment.title + seed
-            rows.append({"published": published.get(experiment.name), "title": title} | row)
+            own = {
+                "title": experiment.marked_title + seed,
+                "mark": experiment.mark,
+                "basis": experiment.basis,
+            }
+            rows.append({"published": published.get(experiment.name)} | own | row)
     drawn = [
-        (f"{row['title']} ({row['badge']})" if row["badge"] else row["title"], *row["interval"])
+        (row["title"] + (f" ({row['badge']})" if row["badge"] else ""), *row["interval"], row["ceiling"])
         for row in rows
         if row["interval"]
     ]
@@ -42,17 +45,26 @@ def retention(
 
 def _row(attempt: Attempt | None, experiment: Experiment, substitute: bool) -> dict[str, Any]:
     if attempt is None:
-        return {"reason": "not run", "found": {}, "accuracy": None, "badge": "", "interval": ()}
+        empty = {"classifier": (), "ceiling": (), "doubt": ""}
+        return {"reason": "not run", "found": {}, "badge": "", "interval": ()} | empty
     reason = attempt.why_missing("retention")
     found = attempt.result("retention")
-    limits = [number(found.get(name)) for name in ("share", "low", "high")]
+    tested = part(found, "classifier")
     return {
         "reason": reason,
         "found": {} if reason else found,
-        "accuracy": None if reason else part(found, "classifier", "test").get("accuracy"),
+        "classifier": _limits(tested, "accuracy"),
+        "ceiling": _limits(part(found, "ceiling"), "value"),
+        "doubt": text(tested.get("doubt")),
         "badge": badge([(attempt, experiment)], substitute),
-        "interval": () if None in limits else limits,
+        "interval": _limits(found, "share"),
     }
+
+
+def _limits(found: Mapping[str, Any], name: str) -> Sequence[float]:
+    """A value with the limits of its interval; empty if one of them is missing."""
+    limits = [number(found.get(key)) for key in (name, "low", "high")]
+    return [x for x in limits if x is not None] if None not in limits else ()
 
 
 def listening(
@@ -72,10 +84,12 @@ def listening(
     path = report / "pictures" / f"{test.name.replace('/', '_')}.png"
     analysis.draw(path, summary)
     attempts = [(attempt, known[name]) for name in test.systems for attempt in results.of(known[name].run)]
+    titles = {known[name].title: known[name].marked_title for name in test.systems}
     return found | {
         "votes": summary["votes"],
         "counts": f"{count_of(summary['listeners'], 'listener')}, {count_of(summary['votes'], 'vote')}",
-        "pairs": summary["pairs"],
+        "marked": any(known[name].mark for name in test.systems),
+        "pairs": [pair | {x: titles.get(pair[x], pair[x]) for x in "ab"} for pair in summary["pairs"]],
         "badge": badge(attempts, any(is_substitute(results, known[name].data) for name in test.systems)),
         "sentences": [*summary["problems"], *analysis.few(summary)],
         "picture": charts.picture_of(path, f"{test.title}: preferences as bars"),
@@ -97,6 +111,7 @@ def trainings(results: Results) -> dict[str, Any]:
             "attempt": attempt,
             "result": attempt.result("train"),
             "machine": _hardware(part(attempt.steps["train"], "machine")),
+            "limits": part(attempt.settings, "schedule"),
             "iterations": number(attempt.result("train").get("iterations")) or attempt.iteration,
             "energy": attempt.steps["train"].get("energy_joules"),
         }
@@ -149,10 +164,11 @@ def _set(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
         "hours": hours(sum(number(split.get("seconds")) or 0 for split in splits)),
         "stride": part(result, "manifest", "options").get("stride_seconds"),
         "moments": ", ".join("" if x is None else f"{x:.4g}" for x in moments),
+        "baselines": part(result, "baselines"),
         "authors": None,
     }
-    if name in AUTHORS:
-        mean, std, sizes = AUTHORS[name]
+    if authors := authors_of(name):
+        mean, std, sizes = authors
         found["authors"] = (" / ".join(f"{n:,}" for n in sizes), f"{mean:.4g}, {std:.4g}")
     return found
 

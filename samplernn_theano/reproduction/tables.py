@@ -5,11 +5,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
-from typing import Any
 
 from samplernn_theano.config import presets
-from samplernn_theano.config.hyperparameters import FAMILIES
-from samplernn_theano.config.schedule import original_learning_rate, stored_schedule
+from samplernn_theano.config.schedule import stored_schedule
 from samplernn_theano.data.check import AUTHORS
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.data.manifest import hours
@@ -24,8 +22,14 @@ CLOSE = 0.05
 """Relative difference of sizes and standard deviations up to which recordings count as the same: other cuts
 change them a little, other recordings far more."""
 
+RATES = ("learning_rate", "later_rate", "later_from")
 MODELS = ("one_tier", "wavenet", "two_tier", "three_tier")
-SETS = ("blizzard", "onomatopoeia", "music")
+SETS = {
+    "blizzard": "Blizzard",
+    "onomatopoeia": "Onomatopoeia",
+    "music": "Music",
+    "music_overlap": "Music, overlapping clips",
+}
 LENGTHS = ("32", "64", "128", "256", "512")
 VARIANTS = ("two_tier", "without_embedding_one_hot", "without_embedding_real", "multi_softmax")
 
@@ -35,17 +39,20 @@ class Score:
     """A score of an experiment on a split."""
 
     experiment: str
-    title: str
+    run: str  # the experiment that was trained for it
+    title: str  # of the experiment, with its mark
     value: float | None  # mean over seeds; None if no seed is done
-    error: float | None  # standard error: over seeds if there are several, else over the clips of the split
-    over: str  # population of the error: "seeds", "clips" or ""
+    error: float | None  # standard error over seeds if there are several, else over recordings or clips
+    over: str  # population of the error: "seeds", "recordings", "clips" (whose recordings are unknown) or ""
     n: int  # size of that population
     seeds: tuple[int, int]  # number of finished seeds, and of started or requested ones
     badge: str  # see `badge`
     problems: tuple[str, ...]  # reasons why seeds have no score
     published: float | None
     doubt: str  # uncertainty about the published number
-    extent: str  # iterations and epochs of a training at the paper's scale
+    extent: str  # updates, epochs and hours of a training at the paper's scale, with those of the plan
+    mark: str = ""  # of a number that rests on a choice of ours; see `Experiment`
+    basis: str = ""  # see `Experiment`
     differences: tuple[int, ...] = ()  # numbers of the differences from the paper that apply
 
     @property
@@ -76,15 +83,19 @@ def score(
     if n > 1:
         error, over = stdev(values) / math.sqrt(n), "seeds"
     elif n == 1:
-        error, over = next(pair[1] for _, pair in found if pair), "clips"
-        n = int(number(part(done[0].result("evaluate"), split).get("clips")) or 0)
+        error, record = next(pair[1] for _, pair in found if pair), part(done[0].result("evaluate"), split)
+        recordings = record.get("recordings")
+        over, n = "clips", int(number(record.get("clips")) or 0)
+        if isinstance(recordings, list):
+            over, n = "recordings", len(set(map(number, recordings)))
     requested = {*results.requested.get(experiment.name, ()), *results.requested.get(experiment.run, ())}
     total = max(1, len(attempts), len(requested))
     theirs = next((n for n in numbers if n.experiment == experiment.name and n.split == split), None)
     doubt = f"if in {unit.split()[0]}" if theirs and theirs.unit != unit else ""
     return Score(
         experiment=experiment.name,
-        title=experiment.title,
+        run=experiment.run,
+        title=experiment.marked_title,
         value=fmean(values) if values else None,
         error=error,
         over=over,
@@ -95,11 +106,13 @@ def score(
         published=theirs.value if theirs else None,
         doubt="unverified" if theirs and theirs.certainty == "memory" else doubt,
         extent=_extent(done),
+        mark=experiment.mark,
+        basis=experiment.basis,
     )
 
 
 def _value(attempt: Attempt, split: str, unit: str) -> tuple[float, float | None] | None:
-    """The score of an attempt and its standard error over clips, or None."""
+    """The score of an attempt and its standard error over recordings or clips, or None."""
     found = part(attempt.result("evaluate"), split)
     bits, error = number(found.get("score")), number(found.get("standard_error"))
     if bits is None or attempt.why_missing("evaluate"):
@@ -123,32 +136,44 @@ def _departure(attempt: Attempt, experiment: Experiment) -> str:
     """The difference of a training from the paper's in scale, time or hyper-parameters."""
     if attempt.planned_scale != PAPER:
         return attempt.scale or "scale unknown"
-    if not _is_best(attempt.settings, experiment):
+    if not _is_best(attempt, experiment):
         return "other hyper-parameters"
     return attempt.scale if attempt.scale != PAPER else ""
 
 
-def _is_best(settings: Mapping[str, Any], experiment: Experiment) -> bool:
+def _is_best(attempt: Attempt, experiment: Experiment) -> bool:
     """True if a training had the authors' best hyper-parameters with the experiment's flags."""
+    settings = attempt.settings
     if settings.get("family") != experiment.family:
         return False
-    flags = {"learning_rate": original_learning_rate(FAMILIES[experiment.family]), **experiment.flags}
-    rate = flags.pop("learning_rate")
+    flags = {name: value for name, value in experiment.flags.items() if name != "learning_rate"}
     moments = {"mean": None, "std": None}  # of the data, with which real-valued models normalise
     best = asdict(presets.preset(experiment.family, "best", flags)) | moments
     expected = json.loads(json.dumps(best))
     actual = {"rate": SAMPLE_RATE, **part(settings, "hyperparameters"), **moments}
-    return actual == expected and stored_schedule(settings).get("learning_rate") == rate
+    return actual == expected and all(
+        stored_schedule(attempt.settings).get(name) == getattr(attempt.paper, name) for name in RATES
+    )
 
 
 def _extent(attempts: Sequence[Attempt]) -> str:
-    """Iterations and epochs of trainings at the paper's scale."""
-    trained = [attempt.result("train") for attempt in attempts if attempt.planned_scale == PAPER]
+    """Updates, epochs and hours of trainings at the paper's scale, done and planned."""
+    own = [attempt for attempt in attempts if attempt.planned_scale == PAPER]
+    trained = [attempt.result("train") for attempt in own]
+    updates, hours = (own[0].paper.max_iters, own[0].paper.max_minutes) if own else (None, None)
     counts = []
-    for name in ("iterations", "epochs"):
-        if values := [value for result in trained if (value := number(result.get(name))) is not None]:
-            limits = dict.fromkeys(f"{value:,.0f}" for value in (min(values), max(values)))
-            counts.append(f"{' to '.join(limits)} {name.removesuffix('s') if max(values) == 1 else name}")
+    for name, of, unit, factor in (
+        ("iterations", f" of {updates:,}" if updates else "", "updates", 1),
+        ("epochs", "", "epochs", 1),
+        ("train_seconds", f" of {hours / 60:g}" if hours else "", "h", 3600),
+    ):
+        if values := [
+            value / factor for result in trained if (value := number(result.get(name))) is not None
+        ]:
+            spec = ",.0f" if factor == 1 else ".3g"
+            limits = dict.fromkeys(format(value, spec) for value in (min(values), max(values)))
+            unit = "epoch" if unit == "epochs" and max(values) == 1 else unit
+            counts.append(f"{' to '.join(limits)}{of} {unit}")
     return ", ".join(counts)
 
 
@@ -168,13 +193,24 @@ def _problems(unscored: Sequence[Attempt], done: int, total: int) -> tuple[str, 
 def is_substitute(results: Results, name: str) -> bool:
     """True unless the data set `name` has the size and statistics of the paper's."""
     result = part(results.data.get(name, {}), "result")
-    if _about(results, name) or name not in AUTHORS:
+    authors = authors_of(name)
+    if _about(results, name) or authors is None:
         return True  # the authors' recordings of other sets are unknown
-    _, std, sizes = AUTHORS[name]
+    _, std, sizes = authors
     clips = [number(part(result, "splits", split).get("clips")) for split in SPLITS]
     ours, theirs = [number(result.get("train_std")), *clips], [std, *sizes]
     pairs = zip(ours, theirs, strict=True)
     return not all(n is not None and abs(n - expected) <= CLOSE * expected for n, expected in pairs)
+
+
+def title_of(name: str) -> str:
+    """The title of a data set."""
+    return SETS.get(name, name.capitalize())
+
+
+def authors_of(name: str) -> tuple[float, float, tuple[int, int, int]] | None:
+    """Mean, standard deviation and clips of the authors' files, in which the clips of Music may overlap."""
+    return AUTHORS.get(name.removesuffix("_overlap"))
 
 
 def describe_substitute(results: Results, name: str) -> str:
@@ -185,7 +221,7 @@ def describe_substitute(results: Results, name: str) -> str:
     about = _about(results, name)
     if not about and record.get("scale") == "smoke" and name not in results.given:
         about = "synthetic demo set"
-    elif not about and name in AUTHORS:
+    elif not about and authors_of(name):
         about = "size and statistics are not the authors'"
     seconds = sum(number(part(record, "result", "splits", split).get("seconds")) or 0 for split in SPLITS)
     return f"{about or "the authors' recordings are not public"}; {hours(seconds)}"
@@ -240,14 +276,27 @@ class Filled:
         return sorted(set.intersection(*own)) if own else []
 
     @property
+    def marked(self) -> str:
+        """Whose the marked experiments are, which rest on choices of ours, and which choices."""
+        groups: dict[str, dict[str, None]] = {}
+        for title, row in self.rows:
+            whole = len(self.rows) > 1 and len({score.basis for score in row}) == 1
+            for column, one in zip(self.layout.columns, row, strict=True):
+                if one.mark:
+                    name = title if whole else f"{title} ({column.title})"
+                    groups.setdefault(one.basis.partition(": ")[2], {})[name] = None
+        return "; ".join(f"{', '.join(titles)}: {what}" for what, titles in groups.items())
+
+    @property
     def note(self) -> str:
         """The meaning of ±."""
         meanings = []
         if any(score.over == "seeds" for score in self.shown):
             meanings.append("means over seeds ± their standard error over seeds")
-        if counts := sorted({score.n for score in self.shown if score.over == "clips"}):
-            clips = " to ".join(f"{n:,}" for n in dict.fromkeys([counts[0], counts[-1]]))
-            meanings.append(f"one seed ± the standard error over clips ({clips}), not over seeds")
+        for over in ("recordings", "clips"):
+            if counts := sorted({score.n for score in self.shown if score.over == over}):
+                numbers = " to ".join(f"{n:,}" for n in dict.fromkeys([counts[0], counts[-1]]))
+                meanings.append(f"one seed ± the standard error over {over} ({numbers}), not over seeds")
         return f"Ours: {'; or '.join(meanings)}." if meanings else "None of these has been scored yet."
 
 
@@ -261,7 +310,7 @@ def layouts(experiments: Mapping[str, Experiment]) -> list[Layout]:
         Layout(
             "table1",
             "Table 1: test NLL, bits per sample",
-            [Column(name.capitalize(), "test", BITS, name) for name in SETS],
+            [Column(title, "test", BITS, name) for name, title in SETS.items()],
             rows(*([f"table1/{name}/{model}" for name in SETS] for model in MODELS)),
         ),
         Layout(
