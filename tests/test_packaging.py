@@ -150,7 +150,8 @@ def test_lock_files_have_all_that_pyproject_asks_for() -> None:
     run = [*PROJECT["build-system"]["requires"], *METADATA["dependencies"]]
     run += [spec for extra in ("jax", "datasets", "tensorboard", "reproduce") for spec in extras[extra]]
     whole = locked(LOCKS[0]) | locked(LOCKS[1])
-    for specs, lock in ((run, locked(LOCKS[0])), ([*extras["test"], *extras["dev"]], whole)):
+    tools = [spec for extra in ("test", "docs", "dev") for spec in extras[extra]]
+    for specs, lock in ((run, locked(LOCKS[0])), (tools, whole)):
         for spec in specs:
             asked = Requirement(spec)
             if asked.name != METADATA["name"]:
