@@ -163,6 +163,9 @@ def test_the_commands_of_the_listening_tests_can_be_read(tmp_path, scale):
         command = plan.command(w, "listening", name)
         a = PARSER.parse_args(command[1:])
         assert a.leave_out_noise == (name == "listening/music" and scale != "smoke")
+        generate = plan.command(w, "generate", test.systems[0], 123)
+        assert a.clips == int(generate[generate.index("--n_seqs") + 1])  # all that there are
+        assert scale != "paper" or a.clips == 200
         assert sum("=" in word and not word.startswith("--") for word in command) == len(test.systems)
 
 
