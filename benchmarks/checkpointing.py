@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytensor
 from machine import cpu_description
 
 from samplernn_theano.checkpoints import run_folder
@@ -32,11 +33,12 @@ def uncompiled_training(family: str, folder: Path) -> TrainingState:
     """Training state of the family's best model, not compiled, with random moments."""
     hp = preset(family, "best", {})
     graph = build_graph(Parameters(123), hp)
-    _, moments = adam(*objective(graph, "train", 0.0), original_learning_rate(type(hp)))
+    rate = pytensor.shared(np.float32(original_learning_rate(type(hp))), name="learning_rate", shape=())
+    _, moments = adam(*objective(graph, "train", 0.0), rate)
     rng = np.random.default_rng(0)
     for variable in moments.values():
         variable.set_value(rng.random(variable.get_value().shape, "f"))
-    trainer = Trainer(hp, graph, moments, step=print, evaluate=print)
+    trainer = Trainer(hp, graph, moments, rate, step=print, evaluate=print)
     run = run_folder.Run(folder)
     return TrainingState(trainer, {}, run, Schedule(), Progress(), graph.zero_states(), started=0.0)
 

@@ -8,7 +8,7 @@ from samplernn_theano.data.manifest import count_of
 from samplernn_theano.reproduction.comparisons import FEWEST, Comparison
 from samplernn_theano.reproduction.experiments import Experiment
 from samplernn_theano.reproduction.records import PAPER, Results, number, part
-from samplernn_theano.reproduction.tables import Filled, Score
+from samplernn_theano.reproduction.tables import Filled, Score, title_of
 
 BASELINES = {
     "unigram": "the distribution of levels",
@@ -20,7 +20,7 @@ MEANINGS = {
     "laptop": "Small models, trained for minutes. Not the paper's experiment, and not its numbers.",
     "study": "Small models on sets that anyone can make, to be compared after equal updates or time. Not "
     "the paper's experiment, and not its numbers.",
-    PAPER: "Planned with the authors' hyper-parameters and training time, as far as they are known. Only "
+    PAPER: "Planned with the authors' hyper-parameters and updates, as far as they are known. Only "
     "numbers without a badge were made with them.",
 }
 
@@ -64,7 +64,7 @@ def _learned(results: Results, experiments: Mapping[str, Experiment]) -> list[st
         known = part(record, "result", "baselines")
         if len(known) < len(BASELINES):
             found.append(
-                f"{name.capitalize()}: whether the models learned something is unknown, because the record "
+                f"{title_of(name)}: whether the models learned something is unknown, because the record "
                 "of the data has no baselines; the same samplernn reproduce again measures them."
             )
             continue
@@ -73,7 +73,7 @@ def _learned(results: Results, experiments: Mapping[str, Experiment]) -> list[st
             for key, text in BASELINES.items()
         )
         found.append(
-            f"Learned, {name.capitalize()}: of {count_of(len(bits), 'trained model')}, by test NLL, {counts} "
+            f"Learned, {title_of(name)}: of {count_of(len(bits), 'trained model')}, by test NLL, {counts} "
             "bits per sample."
         )
     return found
