@@ -8,13 +8,15 @@ and the validation set. With speakers in sub-folders each speaker's recordings a
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from samplernn_theano.data.dataset import SPLITS
-from samplernn_theano.data.recipes import Recipe
-from samplernn_theano.data.recordings import Decoded
 from samplernn_theano.errors import DataError
 from samplernn_theano.original.shuffle import shuffle
+
+if TYPE_CHECKING:
+    from samplernn_theano.data.recipes import Recipe
+    from samplernn_theano.data.recordings import Decoded
 
 
 class Piece(NamedTuple):
@@ -22,15 +24,15 @@ class Piece(NamedTuple):
 
     name: str
     speaker: str | None
-    sound: Decoded
+    sound: "Decoded"
     split: str = ""
 
     def part(self, split: str, start: int, stop: int) -> "Piece":
         """The samples from `start` to `stop`, for a split."""
-        return self._replace(split=split, sound=Decoded(self.sound.path, stop - start, start))
+        return self._replace(split=split, sound=self.sound._replace(length=stop - start, begin=start))
 
 
-def split_pieces(pieces: Sequence[Piece], recipe: Recipe) -> list[Piece]:
+def split_pieces(pieces: Sequence[Piece], recipe: "Recipe") -> list[Piece]:
     """Assign recordings to splits of about the recipe's durations; sorted by split, else in their order.
 
     Raises DataError if whole speakers are asked for, and there are fewer than three.
@@ -43,7 +45,7 @@ def split_pieces(pieces: Sequence[Piece], recipe: Recipe) -> list[Piece]:
     return sorted(parts, key=lambda piece: SPLITS.index(piece.split))
 
 
-def _by_speaker(speakers: Sequence[Sequence[Piece]], recipe: Recipe) -> list[Piece]:
+def _by_speaker(speakers: Sequence[Sequence[Piece]], recipe: "Recipe") -> list[Piece]:
     if len(speakers) < 3:
         raise DataError(
             f"--split-by speaker needs a speaker for each split, and the recordings are of {len(speakers)}; "
@@ -54,7 +56,7 @@ def _by_speaker(speakers: Sequence[Sequence[Piece]], recipe: Recipe) -> list[Pie
     return [piece._replace(split=split) for own, split in zip(speakers, splits, strict=True) for piece in own]
 
 
-def _by_recording(speakers: Sequence[Sequence[Piece]], recipe: Recipe) -> list[Piece]:
+def _by_recording(speakers: Sequence[Sequence[Piece]], recipe: "Recipe") -> list[Piece]:
     parts: list[Piece] = []
     total = sum(piece.sound.length for own in speakers for piece in own)
     wanted, seen = _wanted(total, recipe), 0
@@ -78,7 +80,7 @@ def _by_recording(speakers: Sequence[Sequence[Piece]], recipe: Recipe) -> list[P
     return parts
 
 
-def _wanted(total: int, recipe: Recipe) -> dict[str, int]:
+def _wanted(total: int, recipe: "Recipe") -> dict[str, int]:
     """Samples of `total` for test and validation, at least a clip."""
     sizes = recipe.sizes(total)
     return {"test": max(recipe.length, sizes.test), "valid": max(recipe.length, sizes.valid)}
