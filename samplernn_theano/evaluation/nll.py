@@ -23,6 +23,7 @@ from samplernn_theano.data.minibatches import Minibatch
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.evaluation.split import run_over
+from samplernn_theano.evaluation.standard_errors import by_recording, standard_error
 from samplernn_theano.models.graph import Graph
 from samplernn_theano.original import shuffle
 from samplernn_theano.utils.progress import counted
@@ -103,22 +104,6 @@ class Scores:
     def standard_error(self) -> float:
         """Of the mean over recordings, or over clips if their recordings are unknown."""
         return standard_error(by_recording(self.clips, self.recordings))
-
-
-def by_recording(values: NDArray[np.float64], recordings: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """Independent observations: the mean of the clips' values (clips,) for each recording, (recordings,).
-
-    Clips of one recording resemble each other. If their recordings are unknown, each clip counts as one.
-    """
-    if recordings is None:
-        return values
-    _, own = np.unique(recordings, return_inverse=True)
-    return np.bincount(own, values) / np.bincount(own)
-
-
-def standard_error(values: NDArray[np.float64]) -> float:
-    """Standard error of the mean of values (n,): standard deviation / sqrt(n); NaN for fewer than two."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
 def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:

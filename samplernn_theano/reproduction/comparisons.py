@@ -12,16 +12,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from samplernn_theano.evaluation.nll import by_recording, standard_error
+from samplernn_theano.evaluation.standard_errors import by_recording, standard_error
 from samplernn_theano.listening.statistics import holm
+from samplernn_theano.reproduction.published import BITS
 from samplernn_theano.reproduction.records import Results, number, part
-from samplernn_theano.reproduction.tables import BITS, Filled, Score
+
+if TYPE_CHECKING:
+    from samplernn_theano.reproduction.tables import Filled, Score
 
 FEWEST = {"recordings": 5, "clips": 5, "seeds": 2}
 """Observations that a test needs; fewer recordings are too few to rely on the distribution of their mean."""
@@ -133,7 +136,7 @@ def _test(differences: NDArray[np.float64], over: str) -> Test | None:
 # --- from records -------------------------------------------------------------------------------------------
 
 
-def columns(table: Filled) -> list[tuple[str, list[Score], str, str]]:
+def columns(table: "Filled") -> list[tuple[str, list["Score"], str, str]]:
     """Name, scores, split and unit of each column; in table 3, whose columns are models, of the row."""
     title, known = table.layout.name.replace("table", "Table "), table.layout.columns
     if len(table.rows) == 1:
@@ -145,7 +148,7 @@ def columns(table: Filled) -> list[tuple[str, list[Score], str, str]]:
     return found[:1] if table.layout.name == "table2" else found  # there, a column in each unit
 
 
-def of_table(table: Filled, results: Results) -> list[Comparison]:
+def of_table(table: "Filled", results: Results) -> list[Comparison]:
     """Compare the models of each column by the scores that the table shows."""
     found = []
     for name, scores, split, unit in columns(table):
@@ -157,7 +160,7 @@ def of_table(table: Filled, results: Results) -> list[Comparison]:
     return [comparison for comparison in found if comparison.pairs]
 
 
-def model(score: Score, unit: str, records: Mapping[int, Mapping[str, Any]], **at: Any) -> Model:
+def model(score: "Score", unit: str, records: Mapping[int, Mapping[str, Any]], **at: Any) -> Model:
     """The model of a score by the records of a split, by seed."""
     factor = 1 if unit == BITS else math.log(2)
     scores = {seed: number(record.get("score")) for seed, record in records.items()}

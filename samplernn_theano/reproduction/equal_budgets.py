@@ -8,12 +8,14 @@ machine did.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samplernn_theano.reproduction import comparisons, scales
 from samplernn_theano.reproduction.comparisons import Comparison
 from samplernn_theano.reproduction.records import Attempt, Results, number, part
-from samplernn_theano.reproduction.tables import Filled, Score
+
+if TYPE_CHECKING:
+    from samplernn_theano.reproduction.tables import Filled, Score
 
 SPLIT = "test"
 EARLIEST = (
@@ -28,7 +30,7 @@ type Kept = Mapping[int, Mapping[str, Any]]
 class Trained:
     """A model and the scores of the checkpoints that its trainings kept."""
 
-    score: Score
+    score: "Score"
     kept: Mapping[int, Kept]  # by seed; at least one
     seconds_per_update: float | None
 
@@ -57,7 +59,7 @@ class Column:
     time: Comparison | None  # None if a time per update is unknown
 
 
-def of_table(table: Filled, results: Results) -> list[Column]:
+def of_table(table: "Filled", results: Results) -> list[Column]:
     """The columns of a table, each set of models once, on the test split."""
     found: dict[tuple[str, ...], Column] = {}
     for name, scores, _, unit in comparisons.columns(table):
@@ -68,7 +70,7 @@ def of_table(table: Filled, results: Results) -> list[Column]:
     return list(found.values())
 
 
-def _trained(score: Score, results: Results) -> Trained:
+def _trained(score: "Score", results: Results) -> Trained:
     kept = {attempt.seed: _kept(attempt) for attempt in results.of(score.run)}
     rate = scales.seconds_per_update(results.scale, score.run)
     return Trained(score, {seed: own for seed, own in kept.items() if own}, rate)

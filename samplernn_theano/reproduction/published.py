@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from samplernn_theano.reproduction.experiments import FILES
 from samplernn_theano.utils.toml_files import read_toml
 
+BITS, NATS = "bits per sample", "nats per sample"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Number:

@@ -12,11 +12,9 @@ from samplernn_theano.data.check import AUTHORS
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.data.manifest import hours
 from samplernn_theano.reproduction.experiments import Experiment
-from samplernn_theano.reproduction.published import Difference, Number, applying
+from samplernn_theano.reproduction.published import BITS, NATS, Difference, Number, applying
 from samplernn_theano.reproduction.records import PAPER, Attempt, Results, number, part, text
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
-
-BITS, NATS = "bits per sample", "nats per sample"
 
 CLOSE = 0.05
 """Relative difference of sizes and standard deviations up to which recordings count as the same: other cuts

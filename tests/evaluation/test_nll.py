@@ -17,6 +17,7 @@ from samplernn_theano.config.hyperparameters import RNNGMM, OneTier, ThreeTier, 
 from samplernn_theano.data.dataset import SPLITS, Ragged, load_split
 from samplernn_theano.errors import DataError
 from samplernn_theano.evaluation import nll, score_report
+from samplernn_theano.evaluation.standard_errors import by_recording, standard_error
 from samplernn_theano.original.results_folder import ResultTree, read_log
 from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
 from samplernn_theano.original.tags import RESULTS
@@ -119,7 +120,7 @@ def test_padding_of_ragged_clips_does_not_count(quick_graphs):
 
     graph = load.build(model)
     f = interpreted(graph.inputs, [graph.cost, *graph.new_states.values()])
-    during_training = evaluate_split(Trainer(hp, graph, {}, step=f, evaluate=f), clips)
+    during_training = evaluate_split(Trainer(hp, graph, {}, None, step=f, evaluate=f), clips)
     assert scores.bits == pytest.approx(during_training, rel=1e-6)
     assert abs(scores.bits - scores.clips.mean()) > 1e-3
 
@@ -152,7 +153,7 @@ def test_evaluate_says_the_score_and_what_was_left_out(tones, tmp_path):
     header, *lines = (tmp_path / "new" / "a.csv").read_text().splitlines()
     assert header == "split,clip,nll_bits" and [line.split(",")[1] for line in lines] == ["0", "1", "2"]
     bits = [float(line.split(",")[2]) for line in lines]
-    assert numbers(score)[:2] == [round(np.mean(bits), 4), round(nll.standard_error(np.array(bits)), 4)]
+    assert numbers(score)[:2] == [round(np.mean(bits), 4), round(standard_error(np.array(bits)), 4)]
 
 
 def test_a_setting_and_splits_are_taken(tones, capsys, tmp_path, quick_graphs):
@@ -178,7 +179,7 @@ def test_clips_of_one_recording_are_one_observation():
     scores = nll.Scores(3.8, clips, 0, recordings=np.array([7, 7, 2, 2, 5]))
     assert scores.standard_error == pytest.approx(np.std([2, 3, 9], ddof=1) / np.sqrt(3))
     assert "over 3 recordings (5 clips)" in score_report.describe_split(scores, "test", OneTier())
-    np.testing.assert_array_equal(nll.by_recording(clips, None), clips)
+    np.testing.assert_array_equal(by_recording(clips, None), clips)
     scores = replace(scores, recordings=np.zeros(5, int))
     assert "per sample (1 recording (5 clips))" in score_report.describe_split(scores, "test", OneTier())
 
