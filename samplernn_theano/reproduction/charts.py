@@ -82,7 +82,7 @@ def _lengths(path: Path, filled: "Filled") -> Picture:
         label = f"ours ({', '.join(badges)})" if badges else "ours"
         axes.errorbar(x, values, yerr=errors, fmt="o-", label=label, **OURS)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(lengths, map(str, lengths))
+    axes.set_xticks(lengths, [f"{x} {score.mark}".strip() for x, score in scores])
     axes.minorticks_off()
     axes.set(xlabel="length of the subsequences (samples)", ylabel="validation NLL\n(bits per sample)")
     axes.grid(alpha=0.3)
