@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from html import escape
+from math import comb
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.listening.links import LINKS, new_links, write_private
 from samplernn_theano.listening.responses import FORMAT, PAGE, read_test
+from samplernn_theano.listening.statistics import lowest_p
 from samplernn_theano.listening.stimuli import Clip, Stimuli, choose
 from samplernn_theano.listening.store import MEMORY
 from samplernn_theano.utils.files import atomic_folder, clear_abandoned, write_text
@@ -169,4 +171,7 @@ def describe(result: Result) -> str:
     ]
     if (repeats := -(-2 * pairs // (n * len(systems)))) > 1:
         lines.insert(1, f"A listener hears the same sound up to {repeats} times: there are few sounds.")
+    if lowest_p(n) * comb(len(systems), 2) > 0.05:
+        sounds = f"{count_of(n, 'sound')} of each system"
+        lines.insert(1, f"With {sounds} no difference can be significant at 5 %, however many listen.")
     return "\n".join(escape_control_characters(line) for line in lines)

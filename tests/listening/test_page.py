@@ -177,6 +177,7 @@ def test_the_command_makes_a_test(tmp_path, systems, capsys):
     assert run("make", *words, "--pairs", 9, "--seconds", 0.5, "--listeners", 4) == 0
     said = capsys.readouterr().out
     assert "2 systems, 3 sounds of each, 0.5 s long, at -23.0 LUFS; 9 pairs" in said
+    assert "With 3 sounds of each system no difference can be significant at 5 %, however many listen" in said
     assert "the same sound up to 3 times" in said and "key.json" in said
     described = read(tmp_path / "test" / "test.json")
     assert (described["pairs"], described["seconds"], "post" in described) == (9, 0.5, False)
