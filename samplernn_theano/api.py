@@ -188,7 +188,8 @@ def evaluate(model: Model, data: str | Path, split: str = "valid", *, backend: s
         raise DataError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
     loaded = _loaded(model)
     clips = nll.load_clips(loaded, data, split)
-    return nll.score_split(nll.compile_scorer(loaded, backend), clips)
+    recordings = nll.load_recordings(data, split)
+    return nll.score_split(nll.compile_scorer(loaded, backend), clips, recordings=recordings)
 
 
 def score(
