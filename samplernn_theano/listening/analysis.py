@@ -118,7 +118,8 @@ def summary(folder: Path, files: Sequence[Path] = (), exclude_flagged: bool = Fa
     systems = sorted(names[system] for system in set(test.system_of.values()))
     votes = tabulate(listeners, test, names, systems)
     scores = [_estimate(votes_on(votes, i)) for i in range(len(systems))]
-    order = sorted(range(len(systems)), key=lambda i: -1.0 if (own := scores[i]) is None else -own.value)
+    values = [-1.0 if score is None else score.value for score in scores]
+    order = sorted(range(len(systems)), key=lambda i: -values[i])
     pairs = [_pair(votes, systems, i, j) for i, j in combinations(order, 2)]
     voted = [pair for pair in pairs if pair["p_value"] is not None]
     for pair, p in zip(voted, statistics.holm([pair["p_value"] for pair in voted]), strict=True):
@@ -238,11 +239,8 @@ def few(found: Mapping[str, Any]) -> list[str]:
     units = min(most.values())
     if (p := statistics.lowest_p(units)) * len(voted) <= 0.05:
         return []
-    what = (
-        count_of(units, "listener")
-        if most["listeners"] == units
-        else f"{count_of(units, 'sound')} of a system"
-    )
+    sounds = f"{count_of(units, 'sound')} of a system"
+    what = count_of(units, "listener") if most["listeners"] == units else sounds
     limits = f"p cannot be below {p:.2g}, nor p (Holm) below {min(1.0, p * len(voted)):.2g}"
     return [f"With only {what} {limits}, however many votes: no difference is significant at 5 %."]
 

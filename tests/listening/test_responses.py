@@ -213,6 +213,16 @@ def test_counts_by_hand(folder, tmp_path, capsys):
     assert [float(row[n]) for n in names] == [0.75, pair["p_value"], pair["p_holm"]]
 
 
+def test_a_system_without_votes_is_the_last(folder):
+    put(folder, result("Ann", [("2c0", "1c0", "a"), ("1c1", "2c1", "b"), ("2c2", "1c2", "b")]))
+    found = analysis.summary(folder)
+    assert found["systems"] == ["RNN", "2-tier", "3-tier"]
+    *scores, none = (entry["score"]["value"] for entry in found["ranking"])
+    assert scores == pytest.approx([2 / 3, 1 / 3]) and none is None
+    assert [pair["p_value"] is None for pair in found["pairs"]] == [False, True, True]
+    assert "  3-tier  -\n" in analysis.describe(found)
+
+
 def test_results_count_once_and_other_files_are_named(folder, tmp_path, capsys):
     put(folder, result("Ann"), "1")
     again = put(folder, result("Ann"), "again")
