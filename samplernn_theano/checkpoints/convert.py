@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from samplernn_theano.checkpoints import pretrained
 from samplernn_theano.checkpoints.from_original import write_checkpoint, write_run
 from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.checkpoints.to_original import write_parameters, write_tree
@@ -25,7 +26,7 @@ def convert(
     results folder a run. `settings` (NAME=VALUE) replace hyper-parameters found, `which_set` and `exp` the
     run's names of the data set and of the experiment. `overwrite` replaces a file, run or results folder.
     """
-    source, out = Path(source), Path(out)
+    source, out = pretrained.checkpoint(source), Path(out)
     if not source.exists():
         raise CheckpointError(f"{source} does not exist.")
     is_file = out.suffix in (".npz", ".pkl")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.checkpoints import load, npz
+from samplernn_theano.checkpoints import load, npz, pretrained
 from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.flags import unabbreviated
 from samplernn_theano.config.hyperparameters import (
@@ -22,7 +22,7 @@ from samplernn_theano.config.hyperparameters import (
     Tiered,
     WaveNet,
 )
-from samplernn_theano.config.schedule import stored_schedule
+from samplernn_theano.config.schedule import describe_rate, stored_schedule
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import CheckpointError, SampleRNNError
 from samplernn_theano.original import pickles, results_folder
@@ -41,7 +41,7 @@ def describe(path: str | Path) -> str:
     `path` is a checkpoint, the original's params_*.pkl, train_log.pkl or args.pkl, or the folder of a run,
     ours or the original's.
     """
-    path = Path(path)
+    path = pretrained.checkpoint(path)
     lines = _folder(path) if path.is_dir() else _file(path)
     return "\n".join(escape_control_characters(line) for line in lines)
 
@@ -178,7 +178,7 @@ def _origin(model: LoadedModel) -> list[str]:
         return [f"data set {found.which_set}, learning rate {found.learning_rate:g}"]
     shown_elsewhere = ("family", "hyperparameters", "schedule", "data_sha256")
     known = model.checkpoint.settings
-    settings = {**known, "learning_rate": stored_schedule(known).get("learning_rate")}
+    settings = {**known, "learning_rate": describe_rate(stored_schedule(known))}
     shown = {k: v for k, v in settings.items() if k not in shown_elsewhere and v is not None}
     return [f"{name.replace('_', ' ')}: {_as_text(value)}" for name, value in shown.items()]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.checkpoints import npz, run_folder
+from samplernn_theano.checkpoints import npz, pretrained, run_folder
 from samplernn_theano.config.flags import read_settings
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.schedule import best_of
@@ -41,8 +41,8 @@ class LoadedModel:
 
 
 def find(path: str | Path) -> Path:
-    """Path of a file of parameters: `path` itself, or the best one in the folder of a run."""
-    path = Path(path)
+    """Path of a file of parameters: `path` itself, pretrained/NAME, or the best one in a run's folder."""
+    path = pretrained.checkpoint(path)
     if not path.is_dir():
         return path
     run = run_folder.Run(path)

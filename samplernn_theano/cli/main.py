@@ -19,6 +19,7 @@ from samplernn_theano.cli.files import add_convert, add_inspect, add_show
 from samplernn_theano.cli.generate import add_generate
 from samplernn_theano.cli.listening import add_listening_test
 from samplernn_theano.cli.options import Parser, add, add_backend, add_command
+from samplernn_theano.cli.pretrained import add_pretrained
 from samplernn_theano.cli.reproduce import add_figure, add_reproduce, add_retention
 from samplernn_theano.cli.scores import add_compare, add_evaluate, add_score
 from samplernn_theano.cli.search import add_search
@@ -32,6 +33,7 @@ RESULTS = {
     "evaluate",
     "info",
     "inspect",
+    "pretrained",
     "retention",
     "score",
     "show",
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     is_result = not RESULTS.isdisjoint(words[:1]) or words[:2] == ["listening-test", "analyse"]
-    is_result |= words[:1] == ["reproduce"] and not {"--list", "--dry-run"}.isdisjoint(words)
+    is_result |= words[:1] == ["reproduce"] and not {"--list", "--dry-run", "--verify"}.isdisjoint(words)
     is_result |= words[:1] == ["generate"] and (("--out", "-") in pairwise(words) or "--out=-" in words)
     return run_command(lambda: _run(words), is_result)
 
@@ -71,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add_to in (
         *(add_prepare, add_data, add_check_data, add_train, add_resume, add_show, add_generate, add_evaluate),
         *(add_compare, add_score, add_inspect, add_convert, add_reproduce, add_retention, add_listening_test),
-        *(add_search, add_figure, _add_conformance, _add_info),
+        *(add_search, add_figure, add_pretrained, _add_conformance, _add_info),
     ):
         add_to(commands)
     return parser

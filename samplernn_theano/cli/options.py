@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from samplernn_theano.config.argument_types import positive_int
 
-MODEL = "a checkpoint (.npz, or .pkl of the original) or a run (its best checkpoint)"
+MODEL = "a checkpoint (.npz, or .pkl of the original), a run (its best checkpoint), or pretrained/NAME"
 
 
 class OneLineParser(argparse.ArgumentParser):

@@ -51,6 +51,8 @@ def add_reproduce(commands: Any) -> None:
     add(parser, "--cores", "maximum number of cores (default: all)", positive_int)
     add(parser, "--dry-run", "only print the commands of the missing steps", bool)
     add(parser, "--report", "only write the report on the results in --out", bool)
+    text = "score the models that come with the package on their test data, and compare with their cards"
+    add(parser, "--verify", f"{text} (minutes; --out is the folder of the data sets)", bool)
     add(parser, "--profile", "profile of Snakemake for a cluster: slurm (included), or a folder of your own")
     text = "more options of Snakemake, such as --snakemake='--jobs 8'"
     parser.add_argument("--snakemake", metavar="OPTIONS", default="", help=text)
@@ -77,6 +79,10 @@ def _reproduce(a: argparse.Namespace) -> int:
     if a.list:
         print(_experiments())
         return 0
+    if a.verify:
+        from samplernn_theano.reproduction import verify_pretrained
+
+        return verify_pretrained.run(a.out or Path("reproduction") / "verify")
     scales.read(a.scale)
     out = (a.out or Path("reproduction") / a.scale).absolute()
     if a.report:

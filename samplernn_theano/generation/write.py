@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.backends.compile import default_backend
 from samplernn_theano.backends.provenance import PACKAGES
+from samplernn_theano.checkpoints import pretrained
 from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import to_store
 from samplernn_theano.errors import OutputError
@@ -57,7 +58,9 @@ class OutputFiles:
 
 
 def default_folder(checkpoint: Path) -> Path:
-    """Default output folder of a checkpoint: samples in its run, or next to it."""
+    """Samples in the run of a checkpoint, or next to it; for a model of the package in the current folder."""
+    if pretrained.is_included(checkpoint):
+        return Path("samples")
     folder = checkpoint.parent if checkpoint.parent.name else checkpoint.resolve().parent
     return (folder.parent if folder.name in ("checkpoints", "params") else folder) / "samples"
 
