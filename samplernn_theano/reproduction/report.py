@@ -1,11 +1,13 @@
 """The report of a workflow: one HTML page and the same as Markdown, with pictures and short sounds.
 
 OUT/report/index.html   OUT/report/report.md   OUT/report/pictures/   OUT/report/sounds/
+OUT/report/results.json   the scores of its tables
 
 It can be written at any time. Its text is in files/report/report.jinja, the parts of each format
 in html.jinja and markdown.jinja.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,6 +27,7 @@ from samplernn_theano.reproduction import (
     records,
     report_audio,
     report_sections,
+    results_file,
     scales,
     tables,
 )
@@ -82,6 +85,8 @@ def write(out: Path) -> Path:
         "commands": report_sections.commands(results),
     }
     write_text(folder / "report.md", _render("markdown", content))
+    lines = map(json.dumps, results_file.entries(filled, results))
+    write_text(folder / "results.json", "[\n" + ",\n".join(lines) + "\n]\n")
     page = _render("html", content)
     write_text(folder / "index.html", page)
     for path in [*folder.glob("pictures/*.png"), *folder.glob("sounds/*.png"), *folder.glob("sounds/*.ogg")]:

@@ -110,7 +110,7 @@ def trainings(results: Results) -> dict[str, Any]:
         {
             "attempt": attempt,
             "result": attempt.result("train"),
-            "machine": _hardware(part(attempt.steps["train"], "machine")),
+            "machine": hardware(part(attempt.steps["train"], "machine")),
             "limits": part(attempt.settings, "schedule"),
             "iterations": number(attempt.result("train").get("iterations")) or attempt.iteration,
             "energy": attempt.steps["train"].get("energy_joules"),
@@ -121,7 +121,8 @@ def trainings(results: Results) -> dict[str, Any]:
     return {"trainings": rows, "trained_seconds": total, "versions": _versions(attempts)}
 
 
-def _hardware(machine: Mapping[str, Any]) -> str:
+def hardware(machine: Mapping[str, Any]) -> str:
+    """GPUs, processor and used cores of a step's machine."""
     gpu = machine.get("gpu")
     parts = [*(map(str, gpu) if isinstance(gpu, list) else [text(gpu)]), text(machine.get("cpu"))]
     used, cores = number(machine.get("threads")), number(machine.get("cores"))

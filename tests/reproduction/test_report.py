@@ -192,6 +192,16 @@ def test_tables_show_our_score_the_published_one_and_the_difference(page):
     assert "trained for 5.0 minutes" in page.text
 
 
+def test_a_file_has_the_scores_of_the_tables(mixed):
+    found = json.loads((mixed / "report/results.json").read_text())
+    by_name = {(entry["experiment"], entry["unit"]): entry for entry in found}
+    assert len(by_name) == len(found) == 5  # each of two units counts
+    score = by_name["table1/music/three_tier", "bits per sample"]
+    assert (score["ours"], score["error"], score["scale"]) == (2.612, 0.01, "laptop")
+    assert score["published"] and score["basis"] and score["differences"] and "rendered" in score["data"]
+    assert [(own["seed"], own["bits"]) for own in score["seeds"]] == [(123, 2.612)]
+
+
 def test_differences_without_scores_of_clips_are_not_tested(page):
     """As in the records of an earlier version."""
     start = page.cells.index("SampleRNN (2-tier) - SampleRNN (3-tier)")  # the paper's lower score first

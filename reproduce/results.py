@@ -1,0 +1,215 @@
+"""The tables of results in README.md and reproduce/RESULTS.md, from the files in reproduce/results.
+
+    python reproduce/results.py                    write both anew
+    python reproduce/results.py OUT [OUT ...]      first take over the scores of these workflows
+
+A workflow's report has its scores in OUT/report/results.json; here they are reproduce/results/SCALE.json.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from samplernn_theano.checkpoints import pretrained
+from samplernn_theano.reproduction.experiments import Experiment, read_experiments
+from samplernn_theano.reproduction.plan import load
+from samplernn_theano.reproduction.published import Number, read_numbers
+from samplernn_theano.utils.files import write_text
+
+HERE = Path(__file__).parent
+FOLDER, PAGE, README = HERE / "results", HERE / "RESULTS.md", HERE.parent / "README.md"
+BLOCK = re.compile(
+    r"(?<=<!-- results: made by reproduce/results.py -->\n).*?(?=<!-- end of results -->)", re.DOTALL
+)
+SETS = {"blizzard": "Blizzard", "onomatopoeia": "Onomatopoeia", "music": "Music"}
+COMMANDS = {"paper": "samplernn reproduce {}", "study": "reproduce/study.sh"}
+"""What makes the numbers of a scale; of another scale: `samplernn reproduce EXPERIMENT --scale SCALE`."""
+
+ABOUT = """\
+# Results
+
+The published scores of tables 1 to 4 beside ours, in bits per sample if nothing else is said. Made by
+`python reproduce/results.py` from the files in [results](results), which hold scores, updates, hardware and
+the learning curve of every seed.
+
+- **Only a row of the scale `paper` without other data can be compared with the published number.** Rows of
+  other scales are small models, often on other data: they say what this package reaches in hours.
+- †: {ours}.
+- ±: standard error, over seeds if there are several.
+- Hours: updates times the seconds of one on a core of its own, or the time of the training.
+- Differences from the paper have numbers, of
+  [differences.toml](../samplernn_theano/reproduction/files/differences.toml).
+
+"""
+
+
+def stored() -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """The scores in FOLDER, by experiment and split."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for path in sorted(FOLDER.glob("*.json")):
+        for entry in json.loads(path.read_text(encoding="utf-8")):
+            found.setdefault((entry["experiment"], entry["split"]), []).append(entry)
+    return found
+
+
+def rows_of(
+    numbers: Sequence[Number], scores: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
+) -> list[list[str]]:
+    """Rows of RESULTS.md: one for each published score, and for each scale at which there is one of ours."""
+    experiments, rows = read_experiments(), []
+    for number in numbers:
+        if number.split is None or number.experiment not in experiments:
+            continue
+        own = experiments[number.experiment]
+        for entry in scores.get((number.experiment, number.split), [None]):
+            rows.append(_row(own, number, entry))
+    return rows
+
+
+def _row(own: Experiment, number: Number, entry: Mapping[str, Any] | None) -> list[str]:
+    name = f"`{number.experiment}`, {number.split}"
+    paper = f"{number.value:.3f}{own.mark}"
+    if entry is None:
+        return [
+            name,
+            paper,
+            "–",
+            "not run at the paper's scale",
+            own.basis,
+            "–",
+            "–",
+            f"`samplernn reproduce {own.name}`",
+            "–",
+            "–",
+        ]
+    command = COMMANDS.get(entry["scale"], f"samplernn reproduce {own.name} --scale {entry['scale']}")
+    return [
+        name,
+        paper,
+        ours(entry),
+        made_of(entry),
+        own.basis,
+        updates(entry),
+        cost(entry),
+        f"`{command.format(own.name)}`",
+        files(own.name, entry),
+        ", ".join(map(str, entry["differences"])),
+    ]
+
+
+def ours(entry: Mapping[str, Any]) -> str:
+    """Our score with its error and the number of seeds."""
+    n = len(entry["seeds"])
+    error = "" if entry["error"] is None else f" ± {entry['error']:.3f}"
+    unit = " nats" if entry["unit"].startswith("nats") else ""
+    return f"{entry['ours']:.3f}{error}{unit} ({n} seed{'s' * (n > 1)})"
+
+
+def made_of(entry: Mapping[str, Any]) -> str:
+    """Scale and data of a score."""
+    return entry["scale"] + (f": {entry['data']}" if entry["data"] else "")
+
+
+def updates(entry: Mapping[str, Any]) -> str:
+    """The number of updates of the trainings."""
+    counts = [own["updates"] for own in entry["seeds"]]
+    return " to ".join(dict.fromkeys(f"{n:,}" for n in (min(counts), max(counts))))
+
+
+def cost(entry: Mapping[str, Any]) -> str:
+    """Hours of a training and its hardware."""
+    rate = entry["seconds_per_update"]
+    seconds = [rate * own["updates"] if rate else own["train_seconds"] for own in entry["seeds"]]
+    hardware = ", ".join(dict.fromkeys(own["hardware"] for own in entry["seeds"]))
+    return f"{max(seconds) / 3600:.2f} h, {hardware}"
+
+
+def files(experiment: str, entry: Mapping[str, Any]) -> str:
+    """Links to the log of the scores, and to the checkpoint if it comes with the package."""
+    links = [f"[scores](results/{entry['scale']}.json)"]
+    for name in pretrained.names() if entry["scale"] == "study" else []:
+        if pretrained.card(name)["study"].endswith(f" {experiment}"):
+            links.append(f"[`pretrained/{name}`](../samplernn_theano/pretrained/{name}.json)")
+    return ", ".join(links)
+
+
+def page() -> str:
+    """The text of RESULTS.md."""
+    head = [
+        "experiment",
+        "paper",
+        "ours",
+        "scale: data",
+        "basis",
+        "updates",
+        "hours, hardware",
+        "command",
+        "files",
+        "differences",
+    ]
+    meaning = (
+        "the basis is ours: the paper and the release say too little, and what they leave open is our choice"
+    )
+    return ABOUT.format(ours=meaning) + _table(head, rows_of(read_numbers(), stored()))
+
+
+def readme_table() -> str:
+    """The rows of table 1 for README.md."""
+    experiments, scores, rows = read_experiments(), stored(), []
+    for number in read_numbers():
+        if not number.experiment.startswith("table1/") or "overlap" in number.experiment:
+            continue
+        own = experiments[number.experiment]
+        found = scores.get((own.name, "test"), [])
+        best = next((entry for entry in found if entry["scale"] == "paper"), found[0] if found else None)
+        values = (
+            ["–", "not run", "–"]
+            if best is None
+            else [ours(best), made_of(best), f"{updates(best)}, {cost(best)}"]
+        )
+        title = own.title.removeprefix("SampleRNN (").replace(" (re-impl.)", "").rstrip(")")
+        rows.append(
+            [
+                title + own.mark,
+                SETS[own.data],
+                f"{number.value:.3f}",
+                *values,
+                f"`samplernn reproduce {own.name}`",
+            ]
+        )
+    head = [
+        "model",
+        "data",
+        "paper",
+        "ours",
+        "ours is of: scale, data",
+        "updates, hours, hardware",
+        "command at the paper's scale",
+    ]
+    return _table(head, rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def main() -> None:
+    """Take over scores, and write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path, nargs="*", metavar="OUT")
+    for out in parser.parse_args().out:
+        text = (out / "report" / "results.json").read_text(encoding="utf-8")
+        write_text(FOLDER / f"{load(out).scale}.json", text)
+    write_text(PAGE, page())
+    readme = README.read_text(encoding="utf-8")
+    write_text(README, BLOCK.sub(lambda _: readme_table(), readme))
+
+
+if __name__ == "__main__":
+    main()
