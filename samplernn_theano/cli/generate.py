@@ -1,6 +1,7 @@
 """The command `samplernn generate`."""
 
 import argparse
+import math
 import re
 import sys
 from functools import partial
@@ -34,9 +35,9 @@ def add_generate(commands: Any) -> None:
     add(sampling, "--temperature", text, float, nargs="+", metavar="T")
     text = "draw only the most probable levels, with probability P together (default: 1, all levels)"
     sampling.add_argument("--top-p", type=float, default=1.0, metavar="P", help=text)
-    text = "a recording to continue, written before the generated part (repeatable; sequences cycle "
-    text += "through them)"
-    sampling.add_argument("--prime", type=Path, action="append", default=[], metavar="FILE", help=text)
+    text = "a recording to continue, or the part of it between two times in seconds, written before the "
+    text += "generated part (repeatable; sequences cycle through them)"
+    sampling.add_argument("--prime", action="append", default=[], metavar="FILE[:FROM:TO]", help=text)
     add(sampling, "--without-prime", "write only the generated part, without the prime", bool)
     text = (
         "feed and write silence between these seconds of the generated part; 2:3 is the paper's experiment "
@@ -61,7 +62,12 @@ def add_generate(commands: Any) -> None:
     add(output, "--overwrite", "replace existing files", bool)
     text = "a reference recording for the figure (repeatable)"
     output.add_argument("--beside", type=Path, action="append", default=[], metavar="FILE", help=text)
-    add(output, "--rank", "score the sequences under the model, and list them by score", bool)
+    add(
+        output,
+        "--rank",
+        "score the sequences that are not nearly silent under the model, and list them by score",
+        bool,
+    )
     add_set(parser, "a hyper-parameter missing from the original's files, such as q_type=mu-law")
     add_backend(parser)
 
@@ -119,7 +125,7 @@ def _generate(a: argparse.Namespace) -> int:
 def _request(a: argparse.Namespace, hp: "HyperParameters") -> tuple["Request", int]:
     """Request of the command, and the number of samples to generate of each sequence."""
     from samplernn_theano.generation import like_original
-    from samplernn_theano.generation.request import Request
+    from samplernn_theano.generation.request import Prime, Request
 
     n_samples, silent = max(1, round(a.seconds * hp.rate)), range(0)
     if a.silence:
@@ -147,7 +153,7 @@ def _request(a: argparse.Namespace, hp: "HyperParameters") -> tuple["Request", i
         seed=a.seed,
         temperature=tuple(a.temperature or [1.0]),
         top_p=a.top_p,
-        primes=tuple(a.prime),
+        primes=tuple(map(Prime.parse, a.prime)),
         silent=silent,
         like_original=a.like_original,
         backend=a.backend,
@@ -157,15 +163,23 @@ def _request(a: argparse.Namespace, hp: "HyperParameters") -> tuple["Request", i
 
 def _report(record: "Record", n_generated: int, seconds: float, output: "OutputFiles", rate: int) -> None:
     """Print the speed, and the files with their loudness."""
+    from samplernn_theano.data.doubts import MIN_PEAK
+
     sounds, speed = record.sounds, n_generated / seconds
     n, length = len(sounds), n_generated / rate
     print(
         f"{n} x {length:.2f} s of sound in {seconds:.1f} s with compilation and writing: "
         f"{speed:,.0f} steps/s, {n * speed / rate:.2f} times real time"
     )
-    for sound in sorted(sounds, key=lambda sound: sound.nll_bits or 0)[:MAX_LISTED]:
+    silent = [sound for sound in sounds if sound.near_silent]
+    for sound in sorted(sounds, key=lambda sound: (sound.near_silent, sound.nll_bits or 0))[:MAX_LISTED]:
         bits = "" if sound.nll_bits is None else f", {sound.nll_bits:.4f} bits per sample"
         print(f"{output.folder / sound.file} ({sound.level}{bits})")
     if n > MAX_LISTED:
         print(f"... and {n - MAX_LISTED} more")
+    if silent:
+        print(
+            f"{len(silent)} of {n} sequences stay below {20 * math.log10(MIN_PEAK):.0f} dBFS and are not "
+            "ranked: the best score of all is that of silence."
+        )
     print(*[output.figure] * output.figure.exists(), output.folder / "index.html", sep="\n")

@@ -29,12 +29,14 @@ class Sound:
     rms_dbfs: float | None  # root mean square in dB; 0 is a constant of 1, None silence
     seconds: float
     nll_bits: float | None = None  # bits per sample under the generating model, if known
+    near_silent: bool = False  # before it was scaled to its peak; then it is not scored
 
     @property
     def level(self) -> str:
         """Its loudness, in words."""
         rms = self.rms_dbfs
-        return "silent" if rms is None else f"peak {self.peak:.2f}, RMS {rms:.1f} dBFS"
+        amplified = ", nearly silent before it was amplified" * bool(self.near_silent)
+        return "silent" if rms is None else f"peak {self.peak:.2f}, RMS {rms:.1f} dBFS{amplified}"
 
 
 @dataclass(frozen=True, kw_only=True)

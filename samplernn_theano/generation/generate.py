@@ -14,7 +14,7 @@ from samplernn_theano.generation import priming, samplers
 from samplernn_theano.generation.amplitudes import amplitudes
 from samplernn_theano.generation.generator import Generator, blocks
 from samplernn_theano.generation.random_streams import NumpyStreams, TheanoStreams
-from samplernn_theano.generation.request import Request
+from samplernn_theano.generation.request import Prime, Request
 
 
 def prepare_generator(
@@ -25,7 +25,7 @@ def prepare_generator(
 ) -> Generator:
     """Compile the sampler of a request, and read its primes."""
     hp, n_seqs = model.hp, request.n_seqs
-    primes = [priming.read(path, hp, log) for path in request.primes]
+    primes = [priming.read(prime, hp, log) for prime in request.primes]
     params = load.build(model).parameters
     sampler = samplers.create_sampler(params, hp, n_seqs, request.backend, request.temperature, request.top_p)
     streams = TheanoStreams(n_seqs) if request.like_original else NumpyStreams(request.seed, n_seqs)
@@ -63,8 +63,8 @@ def generate(
         One for all sequences, or one for each.
     top_p : float
         Below 1: draw from the most probable levels alone, those that have this probability together.
-    primes : path or sequence of path
-        Recordings to continue; they are not part of the blocks.
+    primes : str, path or sequence of them
+        Recordings to continue, or parts of them: FILE:FROM:TO in seconds. They are not part of the blocks.
     silent : range
         Samples that are silence.
 
@@ -76,9 +76,9 @@ def generate(
     """
     if seconds is not None and not 0 < seconds < math.inf:
         raise HyperParameterError(f"seconds is {seconds}; give a positive number, or None: endless.")
-    paths = tuple(map(Path, [primes] if isinstance(primes, str | Path) else primes))
+    recordings = tuple(map(Prime.parse, [primes] if isinstance(primes, str | Path) else primes))
     temperatures = tuple(map(float, np.atleast_1d(temperature)))
-    request = Request(n_seqs, seed, temperatures, top_p, paths, silent, backend=backend)
+    request = Request(n_seqs, seed, temperatures, top_p, recordings, silent, backend=backend)
     loaded = model if isinstance(model, LoadedModel) else load.read(model)
     left = math.inf if seconds is None else max(1, round(seconds * loaded.hp.rate))
     return _amplitude_blocks(prepare_generator(loaded, request), left)

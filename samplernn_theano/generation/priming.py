@@ -6,7 +6,6 @@ The recurrent tiers read them in truncated-BPTT chunks, as in training; the samp
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from samplernn_theano.data import audio
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.generation.generator import State
+from samplernn_theano.generation.request import Prime
 from samplernn_theano.models import layers, wavenet
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.graph import Graph
@@ -29,15 +29,26 @@ MAX_CHUNK = 1 << 14  # samples per sequence in a chunk
 MAX_CHUNK_SIZE = 1 << 21  # samples x sequences x layer width in a chunk: arrays of about 8 MiB
 
 
-def read(path: Path, hp: HyperParameters, log: Callable[[str], object] = lambda _: None) -> NDArray:
-    """Samples of a recording, read as training clips are: normalised as a whole and quantised.
+def read(prime: Prime, hp: HyperParameters, log: Callable[[str], object] = lambda _: None) -> NDArray:
+    """Samples of a prime, read as training clips are: normalised as a whole and quantised.
 
-    Levels of the smallest type that holds them; for real-valued families (x - mean) / std in float32.
+    Levels of the smallest type that holds them; for real-valued families (x - mean) / std in float32. Raises
+    DataError if a part is not inside the recording, or shorter than the context of the model.
     """
-    sound = audio.read(path, hp.rate)
+    sound, path = audio.read(prime.path, hp.rate), prime.describe(prime.path)
     x = sound.samples
     if sound.file_rate != hp.rate:
-        log(f"{path}: {sound.file_rate:,} Hz resampled to {hp.rate:,} Hz")
+        log(f"{prime.path}: {sound.file_rate:,} Hz resampled to {hp.rate:,} Hz")
+    if prime.stop is not None:
+        first, last = (round(seconds * hp.rate) for seconds in (prime.start, prime.stop))
+        if last > len(x):
+            raise DataError(f"There is no {path}: the recording ends at {len(x) / hp.rate:g} s.")
+        if last - first < hp.overlap:
+            raise DataError(
+                f"{path} is too short: the context of the model is {hp.overlap} samples, "
+                f"{hp.overlap / hp.rate:g} s; give a longer part."
+            )
+        x = x[first:last]
     if len(x) < hp.overlap:
         padded = "it is padded with silence on the left"
         log(f"{path} has {len(x)} samples, the context of the model is {hp.overlap}: {padded}")

@@ -1,12 +1,45 @@
 """A request: what to generate, with which settings."""
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from samplernn_theano.errors import HyperParameterError
 
 MIN_TEMPERATURE = 1e-30  # below it, the inverse overflows float32
+
+
+@dataclass(frozen=True)
+class Prime:
+    """A recording to continue, or the part of it between two times in seconds."""
+
+    path: Path
+    start: float = 0.0
+    stop: float | None = None  # None: the end
+
+    @classmethod
+    def parse(cls, text: str | Path) -> Self:
+        """A prime from FILE or FILE:FROM:TO; a file that has the whole text as its name comes first."""
+        number = r"(\d+\.?\d*|\.\d+)"
+        match = re.fullmatch(f"(.+):{number}:{number}", str(text), re.DOTALL)
+        if not match or Path(text).exists():
+            return cls(Path(text))
+        prime = cls(Path(match[1]), float(match[2]), float(match[3]))
+        if prime.stop is not None and prime.start >= prime.stop:
+            raise HyperParameterError(f"--prime {text} ends before it begins; give FILE:FROM:TO, in seconds.")
+        return prime
+
+    @property
+    def stem(self) -> str:
+        """Name for files: that of the recording, of a part with its times."""
+        part = "" if self.stop is None else f"_{self.start:g}-{self.stop:g}"
+        return self.path.stem[:40] + part
+
+    def describe(self, name: str | Path) -> str:
+        """Text about it, in which the recording is called `name`."""
+        return f"{name}" if self.stop is None else f"{name} from {self.start:g} to {self.stop:g} s"
 
 
 @dataclass(frozen=True)
@@ -17,7 +50,7 @@ class Request:
     seed: int = 0  # sequence i depends on it and on i only, not on the number of sequences
     temperature: tuple[float, ...] = (1.0,)  # one for all sequences, or one for each
     top_p: float = 1.0  # only the most probable levels are drawn, which have this probability together
-    primes: tuple[Path, ...] = ()  # recordings: sequence i continues number i modulo their count
+    primes: tuple[Prime, ...] = ()  # sequence i continues number i modulo their count
     silent: range = range(0)  # positions in the generated part at which silence is written and fed back
     like_original: bool = False  # draw with the original's random streams
     backend: str | None = None  # see `samplers.create_sampler`

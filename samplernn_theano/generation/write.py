@@ -26,7 +26,8 @@ from samplernn_theano.backends.compile import default_backend
 from samplernn_theano.backends.provenance import PACKAGES
 from samplernn_theano.checkpoints import pretrained
 from samplernn_theano.checkpoints.load import LoadedModel
-from samplernn_theano.config.hyperparameters import to_store
+from samplernn_theano.config.hyperparameters import HyperParameters, to_store
+from samplernn_theano.data.doubts import MIN_PEAK, level_around_offset
 from samplernn_theano.errors import OutputError
 from samplernn_theano.evaluation import nll
 from samplernn_theano.generation import encoders, gallery, generate, like_original, spectrograms
@@ -79,7 +80,7 @@ def name_files(model: LoadedModel, request: Request, folder: Path, suffix: str) 
         rest += f"_silence{request.silent.start / model.hp.rate:g}-{request.silent.stop / model.hp.rate:g}"
     low, high = min(request.temperature), max(request.temperature)
     stem = f"{first}_t{low:g}" + f"-{high:g}" * (high > low) + rest
-    primes = [path.stem[:40] for path in request.primes]
+    primes = [prime.stem for prime in request.primes]
     if primes:
         stem += f"_after-{primes[0]}" + f"-and-{len(primes) - 1}" * (len(primes) > 1)
     sounds = []
@@ -154,8 +155,10 @@ def write_samples(
                 else:
                     comment, before = gallery.describe(record, i), prime if with_prime else prime[:0]
                     sound = _write(target, comment, float32, generator, before, generated)
-                if scorer:
-                    raw = np.concatenate([prime.astype(unfinished.dtype), unfinished.sequence(i, n_samples)])
+                if scorer and _is_near_silent(own := unfinished.sequence(i, n_samples), model.hp):
+                    sound = replace(sound, near_silent=True)
+                elif scorer:
+                    raw = np.concatenate([prime.astype(unfinished.dtype), own])
                     scored = nll.score_recording(scorer, raw, f"sequence {i}", raw=True, skip=len(prime))
                     sound = replace(sound, nll_bits=scored.bits)
                 sounds.append(sound)
@@ -251,6 +254,11 @@ def _measure(name: str, segments: Iterator[NDArray[np.float32]], rate: int) -> S
     return Sound(file=name, peak=peak, rms_dbfs=rms, seconds=n / rate)
 
 
+def _is_near_silent(samples: NDArray, hp: HyperParameters) -> bool:
+    """True if a sequence stays within MIN_PEAK of its median: silence has the best score of all."""
+    return level_around_offset(amplitudes(samples, hp))[1] < MIN_PEAK
+
+
 def _draw(
     figure: Path, sounds: list[Path], reference: Mapping[str, NDArray[np.float32]] | None, rate: int
 ) -> None:
@@ -305,7 +313,7 @@ def _record(model: LoadedModel, request: Request, output: OutputFiles, n_samples
     progress = (model.checkpoint.progress if model.checkpoint else None) or {}
     iteration = f"iteration {progress['iteration']}, " if "iteration" in progress else ""
     checkpoint = f"{model.path} ({iteration}{digest})"
-    primes = [f"after {path.name}" for path in request.primes]
+    primes = [f"after {prime.describe(prime.path.name)}" for prime in request.primes]
     start, stop = request.silent.start / model.hp.rate, request.silent.stop / model.hp.rate
     return Record(
         stem=output.stem,

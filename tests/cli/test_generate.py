@@ -61,6 +61,10 @@ def test_a_model_of_a_fork_writes_sound_at_its_own_rate(model, primes, tmp_path,
         ("nan.wav", "nan.wav holds samples that are NaN"),
         ("text.wav", "text.wav cannot be decoded"),
         ("", "is a folder"),
+        ("talk.wav:0.001:0.01", "no .*talk.wav from 0.001 to 0.01 s: the recording ends at 0.00625 s"),
+        ("talk.wav:0.001:0.0011", "talk.wav from 0.001 to 0.0011 s is too short: .*give a longer part"),
+        ("talk.wav:0.002:0.001", "talk.wav:0.002:0.001 ends before it begins"),
+        ("other.wav:0:1", "no recording .*other.wav; check"),
     ],
 )
 def test_unusable_primes_are_rejected(model, primes, tmp_path, generate, name, message):

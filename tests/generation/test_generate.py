@@ -63,6 +63,8 @@ def test_a_prime_is_read_but_not_part_of_the_blocks(model, primes, quick):
     assert after.shape == plain.shape and not (after == plain).all(axis=1).any()
     only_a = taken(model, 0.1, 3, primes=a)  # sequences cycle through the primes
     assert [np.array_equal(*rows) for rows in zip(after, only_a, strict=True)] == [True, False, True]
+    part = taken(model, 0.1, 3, primes=f"{a}:0.001:0.005")
+    assert not np.array_equal(part, only_a)
 
 
 def test_real_valued_samples_become_amplitudes_and_there_is_no_top_p(tmp_path, quick):

@@ -1,5 +1,7 @@
 """Priming: the state of a model after reading a recording."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -18,6 +20,7 @@ from samplernn_theano.config.hyperparameters import (
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.generation import priming, samplers
+from samplernn_theano.generation.request import Prime
 from samplernn_theano.models.build import build_graph
 from samplernn_theano.models.parameters import Parameters
 from tests.generation.test_samplers import interpreted
@@ -138,24 +141,46 @@ def tone(tmp_path):
 @pytest.mark.parametrize("q_type", ["linear", "mu-law"])
 def test_a_recording_is_normalised_as_a_training_clip(tone, normalisation, q_type):
     hp, log = ThreeTier(**SMALL, q_type=q_type, normalisation=normalisation), []
-    samples = priming.read(tone, hp, log.append)
+    samples = priming.read(Prime(tone), hp, log.append)
     whole = quantize(priming.audio.read(tone).samples[None], 256, q_type, normalisation)[0]
     np.testing.assert_array_equal(samples, whole)
     assert samples.dtype == np.uint8 and len(samples) == 8000
     assert log == [f"{tone}: 8,000 Hz resampled to 16,000 Hz"]
 
 
+def test_a_part_of_a_recording_is_read_as_if_it_had_been_cut_out(tone, tmp_path):
+    cut, hp = priming.audio.read(tone).samples[1600:4000], MODELS[0]
+    soundfile.write(tmp_path / "cut.wav", cut, 16000, "FLOAT")
+    part = priming.read(Prime.parse(f"{tone}:0.1:.25"), hp)
+    np.testing.assert_array_equal(part, priming.read(Prime(tmp_path / "cut.wav"), hp))
+    assert len(priming.read(Prime.parse(f"{tone}:0:0.5"), hp)) == 8000
+    with pytest.raises(DataError, match=r"There is no .*tone\.wav from 0\.3 to 0\.6 s: .* ends at 0\.5 s"):
+        priming.read(Prime.parse(f"{tone}:0.3:0.6"), hp)
+    with pytest.raises(DataError, match=rf"from 0\.1 to 0\.1001 s is too short: .* {hp.overlap} samples"):
+        priming.read(Prime.parse(f"{tone}:0.1:0.1001"), hp)
+    with pytest.raises(HyperParameterError, match=r"tone\.wav:2:1 ends before it begins"):
+        Prime.parse("tone.wav:2:1")
+
+
+@pytest.mark.parametrize("name", ["a:1:2", "a:b.wav", "a:1.wav", "a:1:x", "a:-1:2", "a:1:inf"])
+def test_names_with_colons_that_name_no_part(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(name).touch()
+    assert Prime.parse(name) == Prime(Path(name))
+    assert Prime.parse(f"{name}:1:2") == Prime(Path(name), 1, 2)
+
+
 def test_a_recording_for_a_real_valued_model(tone):
     expected = (priming.audio.read(tone).samples.astype(np.float64) - 0.01) / 0.2
-    np.testing.assert_array_equal(priming.read(tone, MODELS[5]), expected.astype(np.float32))
+    np.testing.assert_array_equal(priming.read(Prime(tone), MODELS[5]), expected.astype(np.float32))
     with pytest.raises(HyperParameterError, match="give --set mean=... and --set std=..."):
-        priming.read(tone, RNNGMM(**SMALL))
+        priming.read(Prime(tone), RNNGMM(**SMALL))
 
 
 def test_a_recording_shorter_than_the_receptive_field_is_reported(tone):
     log = []
     for blocks in (7, 8):
-        priming.read(tone, WaveNet(q_levels=256, wavenet_blocks=blocks), log.append)
+        priming.read(Prime(tone), WaveNet(q_levels=256, wavenet_blocks=blocks), log.append)
     assert [line for line in log if "Hz" not in line] == [
         f"{tone} has 8000 samples, the context of the model is 8185: it is padded with silence on the left"
     ]
@@ -164,6 +189,6 @@ def test_a_recording_shorter_than_the_receptive_field_is_reported(tone):
 def test_a_constant_recording_is_only_accepted_without_min_max_normalisation(tmp_path):
     soundfile.write(tmp_path / "dc.wav", np.full(100, 0.26), 16000, "FLOAT")
     hp = ThreeTier(**LEVELS, normalisation="none")
-    np.testing.assert_array_equal(priming.read(tmp_path / "dc.wav", hp), np.full(100, 10))
+    np.testing.assert_array_equal(priming.read(Prime(tmp_path / "dc.wav"), hp), np.full(100, 10))
     with pytest.raises(DataError, match=r"dc\.wav is constant \(silence\)"):
-        priming.read(tmp_path / "dc.wav", MODELS[0])
+        priming.read(Prime(tmp_path / "dc.wav"), MODELS[0])

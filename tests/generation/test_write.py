@@ -143,6 +143,39 @@ def test_rank_scores_the_generated_sequences(hp, tmp_path, generate, monkeypatch
     assert best in next(line for line in printed.splitlines() if "bits" in line)
 
 
+def test_rank_leaves_out_what_is_nearly_silent_and_says_so(tmp_path, generate):
+    """Cold sequences stay at one level, which costs nothing."""
+
+    def peaked(bias):
+        bias[7] = 30
+
+    path, out = save(tmp_path / "model.npz", SampleLevel_Output_b=peaked), tmp_path / "out"
+    arguments = ["--seconds", 0.02, "--n_seqs", 4, "--temperature", 0.01, 40, 0.01, 50, "--out", out]
+    printed, _ = generate(path, *arguments, "--rank")
+    (record,) = gallery.read_records(out)
+    assert [sound.near_silent for sound in record.sounds] == [True, False, True, False]
+    assert [sound.nll_bits is None for sound in record.sounds] == [True, False, True, False]
+    listed = [line for line in printed.splitlines() if line.startswith(str(out)) and ".wav" in line]
+    assert ["bits per sample" in line for line in listed] == [True, True, False, False]
+    assert "2 of 4 sequences stay below -40 dBFS and are not ranked: the best score" in printed
+    assert "not ranked" not in generate(path, *arguments, "--overwrite")[0]
+
+
+def test_what_was_nearly_silent_is_told_with_its_level():
+    sound = gallery.Sound(file="a.wav", peak=0.9, rms_dbfs=-20, seconds=1, near_silent=True)
+    assert sound.level == "peak 0.90, RMS -20.0 dBFS, nearly silent before it was amplified"
+
+
+def test_a_part_of_a_recording_is_named_in_files_record_and_page(model, primes, tmp_path, generate):
+    prime = f"{primes / 'talk.wav'}:0.001:0.005"
+    generate(model, "--seconds", 0.01, "--n_seqs", 1, "--prime", prime, "--out", tmp_path)
+    path = tmp_path / "model_seed0_t1_after-talk_0.001-0.005_0.wav"
+    assert soundfile.info(path).frames == 64 + 160
+    (record,) = gallery.read_records(tmp_path)
+    assert record.primes == ("after talk.wav from 0.001 to 0.005 s",)
+    assert "after talk.wav from 0.001 to 0.005 s" in (tmp_path / "index.html").read_text()
+
+
 def test_a_prime_is_written_first_unless_disabled(model, primes, tmp_path, generate):
     arguments = (model, "--seconds", 0.1, "--n_seqs", 1, "--prime", primes / "talk.wav", "--float", "--out")
     generate(*arguments, tmp_path / "with")
