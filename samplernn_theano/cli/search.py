@@ -26,7 +26,8 @@ def add_search(commands: Any) -> None:
     limit = parser.add_mutually_exclusive_group()
     add(limit, "--max-minutes", "training time of each trial", positive, 30.0)
     add(limit, "--max-iters", "iterations of each trial, instead of a time", positive_int)
-    add(parser, "--preset", "preset of all other hyper-parameters", str, "best")
+    text = "preset of all other hyper-parameters; the default ranges are multiples of its sizes"
+    add(parser, "--preset", text, str, "best")
     add(parser, "--storage", "database for Optuna (default: a journal file in FOLDER)", metavar="URL")
     add_backend(parser)
 
@@ -36,6 +37,10 @@ def _search(a: argparse.Namespace) -> int:
         raise ReproductionError(
             'The search needs Optuna; install it with: pip install "samplernn-theano[reproduce]"'
         )
+    from samplernn_theano.data.dataset import SPLITS, split_path
+
+    for split in SPLITS:  # before Optuna and the models are imported
+        split_path(a.data, split)
     from samplernn_theano.search import random_search, search_space
 
     ranges = a.ranges or search_space.RANGES / f"{a.family}.toml"
@@ -51,5 +56,6 @@ def _search(a: argparse.Namespace) -> int:
         limit=limit,
         machine=machine,
         storage=a.storage,
+        default_ranges=a.ranges is None,
     )
     return random_search.search(task)

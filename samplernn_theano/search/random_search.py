@@ -21,7 +21,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ class Task:
     limit: Sequence[str]  # option of `samplernn train`: the length of a trial
     machine: Sequence[str] = ()  # options of `samplernn train`: backend and threads
     storage: str | None = None  # URL of a database; None: a journal in the folder
+    default_ranges: bool = False  # they change with versions: a search that was begun keeps its own
 
 
 def search(task: Task) -> int:
@@ -64,6 +65,9 @@ def search(task: Task) -> int:
 
     Raises ReproductionError if a training cannot work on this machine; its trial stays to be done.
     """
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    if task.default_ranges:
+        task = replace(task, space=_as_begun(task))
     drawn = search_space.draw(task.space, task.seed, task.trials)
     about = _description(task, drawn)
     received: list[int] = []
@@ -117,30 +121,49 @@ def _description(task: Task, drawn: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return json.loads(json.dumps(about))
 
 
+def _as_begun(task: Task) -> Space:
+    """The search space, with the ranges of the search that the folder holds if it is of the same preset."""
+    if not _lock_file(task).exists():
+        return task.space
+    with _alone_without_locks(task.folder), _locked_study(task) as study:
+        before = study.user_attrs.get("about", {})
+    same = (before.get("family"), before.get("preset")) == (task.space.family, task.space.preset)
+    return replace(task.space, ranges=before["ranges"]) if same else task.space
+
+
 def _open_study(task: Task, drawn: Sequence[dict[str, Any]], about: dict[str, Any]) -> optuna.Study:
     """Open the study, created if it does not exist, and add the trials that it does not have yet."""
-    where = task.storage or str(task.folder / "journal.log")
+    with _locked_study(task) as study:
+        before = study.user_attrs.get("about", about)
+        study.set_user_attr("about", before)
+        for values in drawn[len(study.trials) :] if before == about else []:
+            of_trial = {name: search_space.distribution(task.space.ranges[name]) for name in values}
+            study.add_trial(create_trial(state=TrialState.WAITING, params=values, distributions=of_trial))
+    if other := [name for name, value in about.items() if before.get(name) != value]:
+        problem = f"{_where(task)} holds a search with another {other[0]}; give what it was started with"
+        raise ReproductionError(f"{problem}, or choose another folder with --study.")
+    return study
+
+
+@contextmanager
+def _locked_study(task: Task) -> Iterator[optuna.Study]:
+    """The study, created if it does not exist, while no other worker reads or writes it."""
     try:
         with _study_lock(task):
-            study = optuna.create_study(
-                storage=task.storage or journal(Path(where)),
+            yield optuna.create_study(
+                storage=task.storage or journal(Path(_where(task))),
                 study_name=task.folder.absolute().name,
                 load_if_exists=True,
             )
-            before = study.user_attrs.get("about", about)
-            study.set_user_attr("about", before)
-            for values in drawn[len(study.trials) :] if before == about else []:
-                of_trial = {name: search_space.distribution(task.space.ranges[name]) for name in values}
-                study.add_trial(create_trial(state=TrialState.WAITING, params=values, distributions=of_trial))
     except Exception as error:  # any error of a database, its driver or a damaged journal
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        problem = f"The storage {where} is damaged or cannot be reached ({reason}); restore a copy"
+        problem = f"The storage {_where(task)} is damaged or cannot be reached ({reason}); restore a copy"
         hint = "or choose another folder with --study: the trained models stay in this one."
         raise ReproductionError(f"{problem}, {hint}") from error
-    if other := [name for name, value in about.items() if before.get(name) != value]:
-        problem = f"{where} holds a search with another {other[0]}; give what it was started with"
-        raise ReproductionError(f"{problem}, or choose another folder with --study.")
-    return study
+
+
+def _where(task: Task) -> str:
+    return task.storage or str(task.folder / "journal.log")
 
 
 def journal(path: Path) -> BaseStorage:
@@ -163,9 +186,13 @@ def _alone_without_locks(folder: Path) -> Iterator[None]:
 @contextmanager
 def _study_lock(task: Task) -> Iterator[None]:
     """Wait until no other worker reads or writes the study."""
-    with (task.folder / "claims" / "study.lock").open("w") as file:
+    with _lock_file(task).open("w") as file:
         flock(file.fileno(), fcntl.LOCK_EX)
         yield
+
+
+def _lock_file(task: Task) -> Path:
+    return task.folder / "claims" / "study.lock"
 
 
 def _claim(task: Task, number: int) -> int | None:

@@ -1,9 +1,13 @@
 """The search space: ranges of hyper-parameters, read from a file, and the values drawn for each trial.
 
 In a file of ranges, such as ranges/three_tier.toml, each hyper-parameter has a table: `choices`, drawn with
-equal probability (one choice: the same in every trial), or `low` and `high`, both included if integers, and
-with `log = true` uniform in the logarithm. With `when = { n_rnn = [2, 3] }` it is drawn only for these values
-of a range above. All others are the preset's. The paper searched at random; it does not give its ranges.
+equal probability (one choice: the same in every trial); `times`, choices that are these multiples of the
+preset's value, rounded; or `low` and `high`, both included if integers, and with `log = true` uniform in the
+logarithm. With `when = { n_rnn = [2, 3] }` it is drawn only for these values of a range above. All others are
+the preset's. The paper searched at random; it does not give its ranges.
+
+The default ranges give sizes as multiples, with widths up to the preset's, so the preset bounds what a trial
+costs: at most about five times what the preset itself does, on average no more.
 """
 
 import argparse
@@ -53,8 +57,12 @@ def read(path: Path, family: str, preset_name: str) -> Space:
         raise ReproductionError(f"{path} is for {other}, not {family}; choose another file with --ranges.")
     if not (ranges := found.get("ranges")) or not isinstance(ranges, dict):
         raise ReproductionError(f"{path} has no range; add a table such as [ranges.dim].")
+    values = vars(preset(family, preset_name, {}))
     for position, (name, table) in enumerate(ranges.items()):
         try:
+            match table:
+                case {"times": [*times], **rest} if rest.keys() <= {"when"}:
+                    ranges[name] = table = {"choices": _multiples(values.get(name), times), **rest}
             _check(family, name, table, above=list(ranges)[:position])
         except (ReproductionError, HyperParameterError, TypeError, ValueError) as error:
             raise ReproductionError(f"{path}, [ranges.{name}]: {error}") from error
@@ -74,6 +82,13 @@ def _check(family: str, name: str, table: Any, above: Sequence[str]) -> None:
             raise ReproductionError("when must list values of a range above, such as { n_rnn = [2, 3] }.")
 
 
+def _multiples(value: Any, times: Sequence[Any]) -> list[int]:
+    """Multiples of the preset's value, rounded, each once; at least 1 but for 0 times it."""
+    if type(value) is not int or not all(isinstance(t, int | float) and t >= 0 for t in times):
+        raise ReproductionError("times must list multiples, not below 0, of a whole number of the preset.")
+    return list(dict.fromkeys(max(1, round(t * value)) if t else 0 for t in times))
+
+
 def distribution(table: Any) -> BaseDistribution:
     """Optuna's distribution of a range."""
     match table:
@@ -83,12 +98,11 @@ def distribution(table: Any) -> BaseDistribution:
             return IntDistribution(low, high, bool(rest.get("log")))
         case {"low": low, "high": high, **rest} if rest.keys() <= {"log", "when"}:
             return FloatDistribution(low, high, bool(rest.get("log")))
-    raise ReproductionError("It needs choices, or the numbers low and high.")
+    raise ReproductionError("It needs choices, times, or the numbers low and high.")
 
 
 def draw(space: Space, seed: int, trials: int) -> list[dict[str, Any]]:
     """Draw the values of the first `trials` trials with Optuna's random sampler."""
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     study = optuna.create_study(sampler=RandomSampler(seed))
     distributions = {name: distribution(table) for name, table in space.ranges.items()}
     drawn = [study.ask(distributions).params for _ in range(trials)]

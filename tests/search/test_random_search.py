@@ -28,7 +28,8 @@ import optuna
 from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.cli.options import Parser
 from samplernn_theano.cli.search import add_search
-from samplernn_theano.config.hyperparameters import FAMILIES
+from samplernn_theano.config.hyperparameters import HyperParameters, WaveNet
+from samplernn_theano.config.presets import PRESETS
 from samplernn_theano.errors import DivergedError, HyperParameterError, OutputError, ReproductionError
 from samplernn_theano.search import random_search, search_space, summary
 from samplernn_theano.training.step import check_finite
@@ -138,11 +139,57 @@ def test_a_trial_depends_on_seed_and_number_alone(task):
     assert all(("skip_conn" in values) == (values["n_rnn"] > 1) for values in many)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_default_ranges_have_no_contradictions(family):
-    space = search_space.read(search_space.RANGES / f"{family}.toml", family, "best")
+def multiplications(hp: HyperParameters) -> float:
+    """Multiplications per sample of the largest matrices of a model."""
+    square, outputs = hp.dim**2, 3 * hp.n_components if hp.real_valued else hp.q_levels
+    if isinstance(hp, WaveNet):  # two taps for a filter and a gate, one each for residuals and skips
+        return 6 * square * hp.wavenet_blocks * hp.dilation_layers_per_block + hp.dim * outputs
+    sizes = getattr(hp, "sizes", (1,))
+    recurrent = square * hp.n_rnn * (8 if hp.rnn_type == "LSTM" else 6)
+    upsampled = sum(square / below for below in (*sizes[1:], 1)) if sizes != (1,) else 0
+    return sum(recurrent / size for size in sizes) + upsampled + square + hp.dim * outputs
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [(family, name) for family, presets in PRESETS.items() for name in presets]
+)
+def test_the_preset_bounds_the_models_of_the_default_ranges_which_have_no_contradictions(family, name):
+    space = search_space.read(search_space.RANGES / f"{family}.toml", family, name)
     models = [search_space.hyperparameters(space, v) for v in search_space.draw(space, 0, 200)]
-    assert len(set(models)) > 100
+    assert len(set(models)) > 30
+    own = multiplications(PRESETS[family][name])
+    costs = [multiplications(model) / own for model in models]
+    assert max(costs) < 5.5 and sum(costs) / len(costs) < 1.1 and min(costs) < 0.5
+    assert len({model.dim for model in models}) == 3
+
+
+def test_times_are_multiples_of_the_value_of_the_preset(ranges):
+    ranges.write_text(
+        'family = "one_tier"\n[ranges.dim]\ntimes = [0.01, 0.5, 0.6, 1, 1.001, 2]\n'
+        "[ranges.emb_size]\ntimes = [0, 1]\n[ranges.skip_conn]\nchoices = [true]\nwhen = { dim = [16] }\n"
+    )
+    dims = {"tiny": [1, 16, 19, 32, 64], "demo": [1, 64, 77, 128, 256]}
+    for name, expected in dims.items():
+        space = search_space.read(ranges, "one_tier", name)
+        assert space.ranges["dim"] == {"choices": expected}
+        assert space.ranges["emb_size"]["choices"] == [0, PRESETS["one_tier"][name].emb_size]
+
+
+def test_a_search_that_was_begun_keeps_its_ranges_when_the_default_ones_change(task, ranges):
+    default = {"default_ranges": True}
+    assert search(task, train, trials=3, **default) == 0
+    begun = trials_of(task)
+    ranges.write_text(RANGES.replace("[4, 8, 16]", "[32]"))
+    changed = search_space.read(ranges, "one_tier", "tiny")
+    assert search(task, train, space=changed, **default) == 0
+    drawn = dict(enumerate(search_space.draw(task.space, task.seed, 6)))
+    assert trials_of(task) == drawn and drawn.items() >= begun.items()
+    with pytest.raises(ReproductionError, match="another ranges"):  # given, not the default ones
+        search(task, train, space=changed)
+    with pytest.raises(ReproductionError, match="another preset"):
+        search(task, train, space=search_space.read(ranges, "one_tier", "demo"), **default)
+    assert search(task, train, folder=task.folder.with_name("new"), space=changed, **default) == 0
+    assert {row["dim"] for row in table(task.folder.with_name("new"))} == {"32"}
 
 
 def test_one_or_three_workers_draw_the_same(task):
@@ -278,12 +325,21 @@ def test_an_error_of_the_machine_ends_the_search_and_the_trial_stays_to_be_done(
         ("choices = [4, 8, 16]", "choices = []", "must contain one"),
         ("choices = [4, 8, 16]", "choices = [4]\nlog = true", "needs choices"),
         ("choices = [4, 8, 16]", 'choices = [4, "big"]', "'big'"),
+        ("choices = [4, 8, 16]", "times = [0.5, -1]", "not below 0, of a whole number"),
+        ("choices = [4, 8, 16]", 'times = ["big"]', "not below 0, of a whole number"),
+        ("choices = [4, 8, 16]", "times = 2", "needs choices, times"),
+        ("choices = [4, 8, 16]", "times = [2]\nchoices = [4]", "needs choices, times"),
+        (
+            "[ranges.learning_rate]\nlow = 1e-4\nhigh = 1e-2\nlog = true",
+            "[ranges.learning_rate]\ntimes = [2]",
+            "whole",
+        ),
         ("low = 1\n", "low = 5\n", r"`low <= high` must hold"),
         ("low = 1\n", "", "needs choices"),
         ("low = 1e-4", "low = 0.0", "`low > 0` must hold"),
         ("low = 1e-4", "low = -1e-4", "`low > 0` must hold"),
         ("high = 1e-2", "high = inf", "not a positive number"),
-        ("low = 1\n", "lowest = 1\n", "needs choices, or"),
+        ("low = 1\n", "lowest = 1\n", "needs choices, times, or"),
         ("when = { n_rnn", "when = { learning_rate", "a range above"),
         ("[2, 3]", "2", "list values"),
         ("[ranges.dim]\nchoices = [4, 8, 16]", "[ranges.q_type]\nchoices = ['linear', 'mu-law']", "compared"),
@@ -431,6 +487,13 @@ def test_the_command_trains_and_tells(tmp_path, small_data, capfd, pictures, mon
     assert "Trials: 2 done" in capfd.readouterr().out
     assert command(*words, "--seed", 5) == 2
     assert "another seed" in capfd.readouterr().err
+
+
+def test_missing_data_are_reported_before_anything_is_imported(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "samplernn_theano.search.random_search", None)  # an import would fail
+    assert command("one_tier", "--data", tmp_path / "none", "--study", tmp_path / "study") == 2
+    assert "There is no data folder" in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
 
 
 def test_without_optuna_the_command_says_what_to_install(small_data, tmp_path, monkeypatch, capsys):
