@@ -1,10 +1,12 @@
-"""Convert parameters, checkpoints and runs from and to the original's formats."""
+"""Convert parameters, checkpoints and runs from and to the original's formats, and to one to be shared."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from samplernn_theano.checkpoints import pretrained
-from samplernn_theano.checkpoints.from_original import write_checkpoint, write_run
+from samplernn_theano.checkpoints import exports, hub, pretrained
+from samplernn_theano.checkpoints.from_original import to_checkpoint, write_checkpoint, write_run
+from samplernn_theano.checkpoints.inspect import tiers
+from samplernn_theano.checkpoints.load import caveats, read_checked
 from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.checkpoints.to_original import write_parameters, write_tree
 from samplernn_theano.errors import CheckpointError, OutputError
@@ -21,15 +23,16 @@ def convert(
 ) -> str:
     """Convert `source` to the other format; return a description of what was written.
 
-    `out` FILE.npz becomes a checkpoint from parameters of the original, FILE.pkl parameters for the original;
-    of a folder the best are taken. Else a run folder becomes the results folder `out`/results_3t/TAG, and a
+    `out` FILE.npz becomes a checkpoint from parameters of the original or an exported model, FILE.pkl
+    parameters for the original, FILE.safetensors an exported model with a card, README.md, beside it; of a
+    folder the best are taken. Else a run folder becomes the results folder `out`/results_3t/TAG, and a
     results folder a run. `settings` (NAME=VALUE) replace hyper-parameters found, `which_set` and `exp` the
     run's names of the data set and of the experiment. `overwrite` replaces a file, run or results folder.
     """
     source, out = pretrained.checkpoint(source), Path(out)
     if not source.exists():
         raise CheckpointError(f"{source} does not exist.")
-    is_file = out.suffix in (".npz", ".pkl")
+    is_file = out.suffix in (".npz", ".pkl", ".safetensors")
     to_tree = Run(source).has_checkpoint and not is_file
     if exp is not None and not to_tree:
         raise OutputError(f"--exp has no effect on {out}, which names no experiment; leave it out.")
@@ -43,6 +46,8 @@ def convert(
         files.clear_abandoned(out, out.parent)
     if out.suffix == ".npz":
         return write_checkpoint(source, out, settings, which_set)
+    if out.suffix == ".safetensors":
+        return _export(source, out, settings, which_set, overwrite)
     if is_file:
         return write_parameters(source, out, settings)
     if to_tree:
@@ -50,6 +55,18 @@ def convert(
     if source.is_dir():
         return write_run(source, out, settings, which_set, overwrite)
     raise OutputError(
-        f"{source} is one file, which cannot become a folder; name the output FILE.npz (a checkpoint) or "
-        "FILE.pkl (for the original)."
+        f"{source} is one file, which cannot become a folder; name the output FILE.npz (a checkpoint), "
+        "FILE.pkl (for the original) or FILE.safetensors (to be shared)."
+    )
+
+
+def _export(source: Path, out: Path, settings: Sequence[str], which_set: str | None, overwrite: bool) -> str:
+    hub.check_card(out.parent, overwrite)
+    model = read_checked(source, settings)
+    if exports.is_export(model.path):
+        raise OutputError(f"{model.path} is an exported model already; copy the file.")
+    card = hub.write(out, to_checkpoint(model, source, which_set), model.path, tiers(model.hp))
+    return (
+        f"Wrote {out} from {model.path}, and the model card {card}, in which to state its licence. "
+        f"Adam's moments, states and paths are not exported.{caveats(model)}"
     )

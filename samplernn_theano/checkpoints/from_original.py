@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.checkpoints import npz
+from samplernn_theano.checkpoints import exports, npz
 from samplernn_theano.checkpoints.load import FEEDER, LoadedModel, caveats, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
 from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples, write_log
@@ -22,6 +22,7 @@ from samplernn_theano.utils.files import atomic_folder
 from samplernn_theano.utils.progress import counted
 
 NOT_SAVED = "The original saved neither Adam's moments nor the recurrent states: they are missing."
+NOT_EXPORTED = "An exported model has neither Adam's moments nor the recurrent states: they are missing."
 
 
 def log_records(log: Mapping[str, list[Any]], names: Sequence[ParamsName] = ()) -> list[dict[str, Any]]:
@@ -79,13 +80,23 @@ def last_checkpoint(run: Run, hyperparameters: Sequence[str] = ()) -> tuple[Chec
 
 
 def write_checkpoint(source: Path, out: Path, settings: Sequence[str], which_set: str | None) -> str:
-    """Convert the original's parameters to a checkpoint; parameters and result as in `convert`."""
+    """Convert the original's parameters, or an exported model, to a checkpoint; otherwise as `convert`."""
     model = read_checked(source, settings)
-    if model.checkpoint:
+    if model.checkpoint and not exports.is_export(model.path):
         raise OutputError(f"{model.path} is a checkpoint already; copy the file.")
-    progress = _progress_of_file(model.path)
-    npz.save(out, _checkpoint(model, progress, _settings(model, source, which_set)))
-    return f"Wrote the checkpoint {out} from {model.path}. {NOT_SAVED}{caveats(model)}"
+    npz.save(out, to_checkpoint(model, source, which_set))
+    lost = NOT_EXPORTED if model.checkpoint else NOT_SAVED
+    return f"Wrote the checkpoint {out} from {model.path}. {lost}{caveats(model)}"
+
+
+def to_checkpoint(model: LoadedModel, source: Path, which_set: str | None) -> Checkpoint:
+    """The checkpoint of a model that was read from `source`; `which_set` names its data set, if given."""
+    if model.checkpoint is None:
+        return _checkpoint(model, _progress_of_file(model.path), _settings(model, source, which_set))
+    settings = dict(model.checkpoint.settings)
+    settings |= {"which_set": which_set} if which_set else {}
+    settings |= {"assumed": list(model.assumed)} if settings.get("assumed") else {}
+    return replace(model.checkpoint, hp=model.hp, settings=settings)
 
 
 def write_run(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from samplernn_theano.checkpoints import npz, pretrained, run_folder
+from samplernn_theano.checkpoints import exports, npz, pretrained, run_folder
 from samplernn_theano.config.flags import read_settings
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.schedule import best_of
@@ -64,7 +64,7 @@ def find(path: str | Path) -> Path:
 
 
 def read(path: str | Path, settings: Sequence[str] = ()) -> LoadedModel:
-    """Read a checkpoint (.npz), parameters of the original (.pkl), or the best ones of a run.
+    """Read a checkpoint (.npz), an exported model, parameters of the original (.pkl), or a run's best ones.
 
     Hyper-parameters of the original come from args.pkl next to it, else the folder's name, else names and
     shapes, else the authors' best model. `settings` (NAME=VALUE) replace them.
@@ -81,7 +81,7 @@ def read(path: str | Path, settings: Sequence[str] = ()) -> LoadedModel:
 
 def is_checkpoint(path: Path) -> bool:
     """True if a file is one of this package's, by its name or by its content."""
-    return path.suffix == ".npz" or is_zip(path)
+    return path.suffix == ".npz" or is_zip(path) or exports.is_export(path)
 
 
 def build(model: LoadedModel) -> Graph:

@@ -14,7 +14,8 @@ import math
 import reprlib
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samplernn_theano.checkpoints import exports
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters, as_stored, to_store
 from samplernn_theano.config.schedule import Progress
 from samplernn_theano.config.settings import check_stored
@@ -31,8 +33,6 @@ from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.text import parse_json
 
 FORMAT = "samplernn-theano checkpoint 1"
-
-MAX_ARRAYS = 10_000  # in a file; a model has some hundreds
 
 RENAMED = {"look_due": "eval_due", "looks_without_gain": "evals_without_improvement"}
 """Former keys of `progress`, in checkpoints that users may have, and the present ones."""
@@ -56,7 +56,16 @@ _GROUPS = ("parameters", "adam", "states")
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` to `path` (.npz) atomically, after verifying the checksums of what was written."""
     arrays = {f"{group}/{name}": a for group in _GROUPS for name, a in getattr(checkpoint, group).items()}
-    about = {
+    with atomic_write(path) as temporary:
+        np.savez(temporary, about=np.array(json.dumps(header(checkpoint, list(arrays)))), **arrays)
+        with zipfile.ZipFile(temporary) as archive:
+            if damaged := archive.testzip():
+                raise OutputError(f"{path} was not written: the disk returned wrong data for {damaged}.")
+
+
+def header(checkpoint: Checkpoint, arrays: Sequence[str]) -> dict[str, Any]:
+    """The entry `about` of a file with these arrays."""
+    return {
         "format": FORMAT,
         "family": checkpoint.hp.family,
         "hyperparameters": to_store(checkpoint.hp),
@@ -64,18 +73,18 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         "settings": dict(checkpoint.settings),
         "arrays": list(arrays),
     }
-    with atomic_write(path) as temporary:
-        np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
-        with zipfile.ZipFile(temporary) as archive:
-            if damaged := archive.testzip():
-                raise OutputError(f"{path} was not written: the disk returned wrong data for {damaged}.")
 
 
 def load(path: str | Path) -> Checkpoint:
-    """Read a checkpoint and verify the checksums of its arrays."""
+    """Read a checkpoint, or an exported model, and verify the checksums of its arrays."""
     path = Path(path)
-    check_kind(path)
-    try:
+    with readable(path):
+        if exports.is_export(path):
+            about, tensors = exports.read(path)
+            order = [name.removeprefix("parameters/") for name in about["arrays"]]
+            arrays = {f"parameters/{name}": tensors[name] for name in sorted(tensors, key=order.index)}
+            return assemble(path, about, arrays)
+        check_kind(path)
         check_sizes(path)
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # NumPy does not check it if an array's header is too short
@@ -83,23 +92,33 @@ def load(path: str | Path) -> Checkpoint:
             raise ValueError(f"the checksum of {damaged} is wrong")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        about = read_about(str(arrays.pop("about")))
-        if about["format"] != FORMAT:
-            raise CheckpointError(
-                f"{path} has the format {about['format']!r}; this version reads {FORMAT!r}."
-            )
-        if str(about["family"]) not in FAMILIES:
-            raise CheckpointError(f"{path} holds a model of the unknown family {about['family']!r}.")
-        if about["arrays"] != list(arrays):
-            raise ValueError("arrays are missing")
-        if not all(array.dtype.kind == "f" for array in arrays.values()):
-            raise ValueError("an array is not of floats")
-        hp = FAMILIES[about["family"]](**as_stored(about["family"], about["hyperparameters"]))
-        groups = {
-            group: {name[len(group) + 1 :]: a for name, a in arrays.items() if name.startswith(group + "/")}
-            for group in _GROUPS
-        }
-        return Checkpoint(hp, progress=about["progress"], settings=about["settings"], **groups)
+        return assemble(path, parse_json(str(arrays.pop("about"))), arrays)
+
+
+def assemble(path: Path, about: Any, arrays: Mapping[str, NDArray]) -> Checkpoint:
+    """The checkpoint of the entry `about` and the arrays of a file; an error that `readable` knows."""
+    about = check_about(about)
+    if about["format"] != FORMAT:
+        raise CheckpointError(f"{path} has the format {about['format']!r}; this version reads {FORMAT!r}.")
+    if str(about["family"]) not in FAMILIES:
+        raise CheckpointError(f"{path} holds a model of the unknown family {about['family']!r}.")
+    if about["arrays"] != list(arrays):
+        raise ValueError("arrays are missing")
+    if not all(array.dtype.kind == "f" for array in arrays.values()):
+        raise ValueError("an array is not of floats")
+    hp = FAMILIES[about["family"]](**as_stored(about["family"], about["hyperparameters"]))
+    groups = {
+        group: {name[len(group) + 1 :]: a for name, a in arrays.items() if name.startswith(group + "/")}
+        for group in _GROUPS
+    }
+    return Checkpoint(hp, progress=about["progress"], settings=about["settings"], **groups)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Raise a CheckpointError of one line for whatever a damaged file raises in the block."""
+    try:
+        yield
     except FileNotFoundError:
         raise CheckpointError(f"There is no checkpoint {path}.") from None
     except PermissionError:
@@ -123,7 +142,7 @@ def check_sizes(path: Path) -> None:
         names = Counter(member.filename.removesuffix(".npy") for member in members)
         if start.read(4) != b"PK\3\4":  # NumPy would take it for a pickle
             raise ValueError("something stands before its arrays")
-        if len(members) > MAX_ARRAYS:
+        if len(members) > exports.MAX_ARRAYS:
             raise ValueError(f"it has {len(members):,} arrays")
         if twice := [name for name, count in names.items() if count > 1]:  # NumPy would read the last
             raise ValueError(f"two of its arrays have the name {twice[0]}")
@@ -142,9 +161,8 @@ def check_sizes(path: Path) -> None:
                     raise ValueError(f"the size of {member.filename} is not that of its array")
 
 
-def read_about(text: str) -> dict[str, Any]:
+def check_about(about: Any) -> dict[str, Any]:
     """The header of a checkpoint; ValueError or HyperParameterError if an entry is of another type."""
-    about = parse_json(text)
     if not isinstance(about, dict):
         raise ValueError("its header holds no names and values")
     for name in ("hyperparameters", "progress", "settings"):

@@ -18,6 +18,7 @@ from samplernn_theano.original import results_folder
 from samplernn_theano.original.layout import evaluations_of
 from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.utils.files import is_locked
+from samplernn_theano.utils.text import parse_json
 
 type Curve = list[tuple[int, float]]
 """Iterations and costs in bits per sample."""
@@ -114,7 +115,7 @@ def _header(checkpoint: Path) -> dict[str, Any]:
     try:
         npz.check_sizes(checkpoint)
         with np.load(checkpoint, allow_pickle=False) as archive:
-            return npz.read_about(str(archive["about"]))
+            return npz.check_about(parse_json(str(archive["about"])))
     except Exception:  # a damaged file can raise anything in zipfile, NumPy's header parser or json
         return {}
 

@@ -13,7 +13,9 @@ def add_inspect(commands: Any) -> None:
     """Add the command inspect."""
     text = "describe a checkpoint, run or file of the original"
     parser = add_command(commands, "inspect", _inspect, text)
-    text = "a checkpoint (.npz), the original's params_*.pkl, train_log.pkl or args.pkl, or a run"
+    text = (
+        "a checkpoint (.npz, .safetensors), the original's params_*.pkl, train_log.pkl or args.pkl, or a run"
+    )
     add(parser, "path", text, Path)
 
 
@@ -59,22 +61,23 @@ def add_convert(commands: Any) -> None:
         commands,
         "convert",
         _convert,
-        "convert checkpoints and runs from and to the original's formats",
-        description="OUT.npz: a checkpoint, from parameters of the original. OUT.pkl: parameters for the "
-        "original, from a checkpoint. Any other OUT is a folder: if IN is a run, the parent of the "
+        "convert checkpoints and runs from and to the original's formats, or export them",
+        description="OUT.npz: a checkpoint, from parameters of the original or an exported model. OUT.pkl: "
+        "parameters for the original. OUT.safetensors: an exported model, with a model card README.md beside "
+        "it, to be shared. Any other OUT is a folder: if IN is a run, the parent of the "
         "original's results folder (results_3t/...); if IN is a results folder of the original, the run "
         "folder.",
     )
     text = (
-        "a checkpoint (.npz, or .pkl of the original), a run, or a results folder of the original; a file is "
-        "made from its best parameters"
+        "a checkpoint (.npz, .safetensors, or .pkl of the original), a run, or a results folder of the "
+        "original; a file is made from its best parameters"
     )
     add(parser, "source", text, Path, metavar="IN")
-    add(parser, "out", "a file .npz or .pkl, or a folder", Path, metavar="OUT")
+    add(parser, "out", "a file .npz, .pkl or .safetensors, or a folder", Path, metavar="OUT")
     add_set(parser, "a hyper-parameter that the files do not contain, or another value")
     add(parser, "--which_set", "the original's name of the data set (default: the run's)", metavar="NAME")
     add(parser, "--exp", "name of the experiment in a results folder (default: the run's)", metavar="NAME")
-    add(parser, "--overwrite", "replace an existing file or run", bool)
+    add(parser, "--overwrite", "replace an existing file, card or run", bool)
 
 
 def _convert(a: argparse.Namespace) -> int:

@@ -55,6 +55,11 @@ def is_zip(path: Path) -> bool:
     return _beginning(path).startswith(b"PK")
 
 
+def is_safetensors(path: Path) -> bool:
+    """True if a file begins as those of safetensors: the length of its header, and the header."""
+    return _beginning(path)[4:10] == b'\0\0\0\0{"'
+
+
 def check_kind(path: Path) -> None:
     """Raise CheckpointError if a file is of a kind that is neither a checkpoint nor a pickle."""
     if path.exists() and not (stat.S_ISREG(path.stat().st_mode) or path.is_dir()):

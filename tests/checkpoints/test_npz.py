@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from samplernn_theano.checkpoints import npz
+from samplernn_theano.checkpoints import exports, npz
 from samplernn_theano.checkpoints.npz import FORMAT, Checkpoint
 from samplernn_theano.config.hyperparameters import ThreeTier, to_store
 from samplernn_theano.config.schedule import Progress
@@ -228,7 +228,7 @@ def test_an_archive_that_numpy_would_read_otherwise_is_refused(tmp_path, whole, 
     message = refused(path)
     assert "something stands before its arrays" in message and "pickle" not in message
     path.write_bytes(whole)
-    monkeypatch.setattr(npz, "MAX_ARRAYS", 3)
+    monkeypatch.setattr(exports, "MAX_ARRAYS", 3)
     assert "arrays)" in refused(path)
     monkeypatch.undo()
     for name in ("parameters/W.npy", "parameters/W"):

@@ -1,0 +1,164 @@
+"""Export a model to be shared: a .safetensors file, and beside it a model card for the Hugging Face Hub."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samplernn_theano.checkpoints import exports, npz, pretrained
+from samplernn_theano.checkpoints.npz import Checkpoint
+from samplernn_theano.config.hyperparameters import to_store
+from samplernn_theano.config.schedule import describe_rate, stored_schedule
+from samplernn_theano.data.manifest import read_manifest
+from samplernn_theano.errors import DataError, OutputError
+from samplernn_theano.utils import files
+from samplernn_theano.utils.text import escape_control_characters, format_duration
+
+CARD = "README.md"
+
+PUBLIC = (
+    *("seed", "learning_rate", "schedule", "ip_weight", "backend", "precision", "n_devices", "devices"),
+    *("versions", "git_revision", "data_sha256", "assumed", "of_fork"),
+)
+"""The settings of a run that are exported."""
+
+NAMES = ("data", "which_set")
+"""Settings that may be paths, of which only the last part is exported."""
+
+OF_PRETRAINED = ("data", "licence_of_the_data", "test_standard_error", "sound", "known_differences")
+"""Entries of the card of one of the package's models that are repeated."""
+
+MARK = re.compile(r"\n<!-- written by samplernn convert, (\w{16}) -->\n\Z")
+"""The end of a card, with a checksum of what stands before it, by which one that was edited is known."""
+
+
+def check_card(folder: Path, overwrite: bool) -> None:
+    """Raise OutputError if a card in `folder` would replace a file that is not one, or was edited."""
+    card = folder / CARD
+    if card.exists() and not overwrite and not _is_ours(card):
+        raise OutputError(
+            f"{card} is not a card that samplernn convert wrote, or it was edited: name a file in another "
+            "folder, or give --overwrite, which replaces it."
+        )
+
+
+def write(out: Path, checkpoint: Checkpoint, source: Path, tiers: Sequence[Sequence[str]]) -> Path:
+    """Export a checkpoint to `out` (.safetensors), and write its card beside it; return the card's path.
+
+    `source` is the file of the checkpoint. `tiers` are name and description of each tier, or only the latter.
+    """
+    shared, card = _public(checkpoint), out.parent / CARD
+    about = npz.header(shared, [f"parameters/{name}" for name in shared.parameters])
+    exports.write(out, about, shared.parameters)
+    text = _text(out.name, shared, tiers, _facts(source, checkpoint.settings))
+    files.clear_abandoned(card, out.parent)
+    files.write_text(card, f"{text}\n<!-- written by samplernn convert, {_checksum(text)} -->\n")
+    return card
+
+
+def _public(checkpoint: Checkpoint) -> Checkpoint:
+    """What is exported of a checkpoint: neither Adam's moments, nor states, nor paths and commands."""
+    known = checkpoint.settings
+    settings: dict[str, Any] = {name: known[name] for name in PUBLIC if known.get(name) is not None}
+    settings |= {name: Path(str(known[name])).name for name in NAMES if known.get(name)}
+    parameters = {name: np.array(a, np.float32, order="C") for name, a in checkpoint.parameters.items()}
+    return replace(checkpoint, parameters=parameters, adam={}, states={}, settings=settings)
+
+
+def _is_ours(card: Path) -> bool:
+    """True if `convert` wrote a card and nobody has edited it."""
+    try:
+        text = card.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    mark = MARK.search(text)
+    return mark is not None and mark[1] == _checksum(text[: mark.start()])
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _facts(source: Path, settings: Mapping[str, Any]) -> dict[str, str]:
+    """What the package's card of a model, or the data set if it is still there, tells of the data."""
+    if pretrained.is_included(source):
+        known = pretrained.card(source.stem)
+        facts = {name.replace("_", " "): str(known[name]) for name in OF_PRETRAINED if name in known}
+        return {"data set": str(known.get("set")), **facts}
+    try:
+        manifest = read_manifest(Path(settings["data"]))
+        digests = {split: about["sha256"] for split, about in manifest["splits"].items()}
+        if digests != settings["data_sha256"]:  # it was replaced
+            return {}
+        return {
+            f"{name} of the data": str(manifest[name]) for name in ("licence", "origin") if name in manifest
+        }
+    except (KeyError, TypeError, AttributeError, DataError):  # neither, or a manifest of another program
+        return {}
+
+
+def _text(name: str, checkpoint: Checkpoint, tiers: Sequence[Sequence[str]], facts: Mapping[str, str]) -> str:
+    """The card of an exported model, the file `name`, without its mark."""
+    hp, settings, progress = checkpoint.hp, checkpoint.settings, checkpoint.progress
+    data = str(settings.get("data") or settings.get("which_set") or "unknown data")
+    rows = {"family": hp.family, "sample rate": f"{hp.rate:,} Hz", "data set": data, **facts}
+    part = ""
+    for tier, what in tiers:
+        part = tier or part
+        rows[part] = what if tier else f"{rows[part]}; {what}"
+    rows["parameters"] = f"{sum(a.size for a in checkpoint.parameters.values()):,}"
+    rows["hyper-parameters"] = ", ".join(f"{k} {v}" for k, v in to_store(hp).items() if v is not None)
+    if "iteration" in progress:
+        at = f"iteration {progress['iteration']:,}, epoch {progress.get('epoch', 0)}"
+        rows["trained"] = f"{at}, {format_duration(progress.get('seconds', 0))}"
+    for split in ("valid", "test"):
+        if (bits := progress.get(f"best_{split}")) is not None:
+            rows[split] = f"{bits:.4f} bits per sample at iteration {progress.get('best_iteration')}"
+    if (rate := describe_rate(stored_schedule(settings))) is not None:
+        rows["learning rate"] = str(rate)
+    for key in ("seed", "backend", "devices", "git_revision", "of_fork"):
+        if key in settings:
+            rows[key] = str(settings[key])
+    if "versions" in settings:
+        rows["versions"] = ", ".join(f"{name} {version}" for name, version in settings["versions"].items())
+    table = "\n".join(f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in rows.items())
+    return f"""---
+license: unknown
+library_name: samplernn-theano
+pipeline_tag: audio-to-audio
+tags:
+- audio
+- audio-generation
+- unconditional
+- samplernn
+- {hp.family}
+---
+
+# {hp.family}, trained on {_cell(rows["data set"])}
+
+A model of raw audio of [SampleRNN](https://arxiv.org/abs/1612.07837), trained with samplernn-theano. It
+generates sound from nothing, or continues a recording.
+
+| | |
+| --- | --- |
+{table}
+
+## Generate
+
+```
+samplernn generate {name} --seconds 10
+samplernn generate {name} --prime RECORDING --seconds 10
+```
+
+In Python, `samplernn_theano.generate("{name}", seconds=10)`. The tensors have the names of the original's
+parameters; the reset gate of its GRU acts before the matrix product, unlike that of cuDNN and PyTorch.
+`samplernn convert {name} model.npz` makes a checkpoint, `model.pkl` a file for the original.
+"""
+
+
+def _cell(value: object) -> str:
+    return escape_control_characters(str(value)).replace("|", "\\|")
