@@ -5,50 +5,52 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from samplernn_theano.cli.options import Parser, add_command
 from samplernn_theano.config.argument_types import positive, seed
 from samplernn_theano.data.recipes import SPLIT_BY
 
 
 def add_prepare(commands: Any) -> None:
     """Add the command `prepare`."""
-    parser = commands.add_parser("prepare", help="make a data set from a folder of recordings")
+    parser = add_command(commands, "prepare", _prepare, "make a data set from a folder of recordings")
+    data = parser.groups["data"]
     parser.add_argument(
         "folder", type=Path, help="recordings: wav, flac, ogg, mp3, ... of any rate, also in sub-folders"
     )
-    parser.add_argument("--name", default="clips", help="prefix of the file names (default: %(default)s)")
-    parser.add_argument("--clip-seconds", type=float, help="length of a clip (default: 8)")
-    parser.add_argument(
+    data.add_argument("--name", default="clips", help="prefix of the file names (default: %(default)s)")
+    data.add_argument("--clip-seconds", type=float, help="length of a clip (default: 8)")
+    data.add_argument(
         "--speakers", action="store_true", help="each sub-folder is a speaker; no clip holds two of them"
     )
-    parser.add_argument(
+    data.add_argument(
         "--split-by",
         choices=SPLIT_BY,
         default="recording",
         help="what is in one split only: recordings (default), clips (shuffled, as the paper's sets), or the "
         "speakers of --speakers",
     )
-    parser.add_argument(
+    data.add_argument(
         "--variable-length", action="store_true", help="each recording is one clip, of any length"
     )
     add_lengths_and_fractions(parser, None, None, 0.1)
     add_common(parser)
-    parser.set_defaults(command=_prepare)
 
 
 def add_lengths_and_fractions(
-    parser: argparse.ArgumentParser, shortest: float | None, longest: float | None, fraction: float
+    parser: Parser, shortest: float | None, longest: float | None, fraction: float
 ) -> None:
     """Add the lengths of recordings of a set of variable length, and the sizes of the splits."""
+    data = parser.groups["data"]
     note = "with --variable-length: " if shortest is None else f"default: {shortest:g}; "
-    parser.add_argument(
+    data.add_argument(
         "--shortest", type=positive, default=shortest, help=f"{note}leave out recordings of fewer seconds"
     )
     note = "with --variable-length: " if longest is None else f"default: {longest:g}; "
-    parser.add_argument(
+    data.add_argument(
         "--longest", type=positive, default=longest, help=f"{note}and recordings of more seconds"
     )
     for split in ("valid", "test"):
-        parser.add_argument(
+        data.add_argument(
             f"--{split}-fraction",
             type=float,
             default=fraction,
@@ -56,15 +58,16 @@ def add_lengths_and_fractions(
         )
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: Parser) -> None:
     """Add the options of all commands that make a data set."""
-    parser.add_argument("--out", type=Path, required=True, help="folder for the data set")
-    parser.add_argument(
+    data, output = parser.groups["data"], parser.groups["output"]
+    output.add_argument("--out", type=Path, required=True, help="folder for the data set")
+    data.add_argument(
         "--seed", type=seed, default=123, help="seed of the shuffle of clips (default: %(default)s)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing data set")
-    parser.add_argument("--allow-upsampling", action="store_true", help="also use recordings below 16 kHz")
-    parser.add_argument(
+    output.add_argument("--overwrite", action="store_true", help="replace an existing data set")
+    data.add_argument("--allow-upsampling", action="store_true", help="also use recordings below 16 kHz")
+    data.add_argument(
         "--allow-clipping", action="store_true", help="also use recordings of which over 1 %% is clipped"
     )
 
@@ -97,10 +100,9 @@ def report(manifest: dict[str, Any], out: Path) -> int:
 
 def add_check_data(commands: Any) -> None:
     """Add the command `check-data`."""
-    parser = commands.add_parser("check-data", help="check a data set before training on it")
+    parser = add_command(commands, "check-data", _check_data, "check a data set before training on it")
     parser.add_argument("folder", type=Path, help="folder with *_train.npy, *_valid.npy, *_test.npy")
     parser.add_argument("--picture", type=Path, help="picture to draw (default: check.png in the folder)")
-    parser.set_defaults(command=_check_data)
 
 
 def _check_data(a: argparse.Namespace) -> int:

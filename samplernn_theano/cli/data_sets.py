@@ -35,31 +35,33 @@ def add_data(commands: Any) -> None:
 # --- options of several sets --------------------------------------------------------------------------------
 
 
-def _add_units(parser: argparse.ArgumentParser, help_clips: str) -> None:
-    parser.add_argument("--clips", type=positive_int, default=42 * 256, help=help_clips)
-    parser.add_argument(
+def _add_units(parser: Parser, help_clips: str) -> None:
+    parser.groups["data"].add_argument("--clips", type=positive_int, default=42 * 256, help=help_clips)
+    parser.groups["data"].add_argument(
         "--unit", type=positive_int, default=256, help="clips that stay together (default: %(default)s)"
     )
 
 
-def _add_counts(parser: argparse.ArgumentParser, clips: int) -> None:
+def _add_counts(parser: Parser, clips: int) -> None:
     for split in ("valid", "test"):
-        parser.add_argument(f"--{split}-clips", type=positive_int, default=clips, help="default: %(default)s")
+        parser.groups["data"].add_argument(
+            f"--{split}-clips", type=positive_int, default=clips, help="default: %(default)s"
+        )
 
 
-def _add_server(parser: argparse.ArgumentParser, server: str) -> None:
+def _add_server(parser: Parser, server: str) -> None:
     text = "another server with the same interface as %(default)s"
-    parser.add_argument("--server", default=server, help=text)
+    parser.groups["data"].add_argument("--server", default=server, help=text)
 
 
-def _add_cutting(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _add_cutting(parser: Parser) -> None:
+    parser.groups["data"].add_argument(
         "--stride",
         type=positive,
         default=8.0,
         help="seconds from clip to clip (default: %(default)g; 1 in the authors' script at the paper's time)",
     )
-    parser.add_argument(
+    parser.groups["data"].add_argument(
         "--allow-missing", action="store_true", help="continue without recordings that are missing or damaged"
     )
     add_common(parser)
@@ -78,7 +80,7 @@ def _with_cutting(recipe: "Recipe", a: argparse.Namespace, **options: Any) -> "R
     )
 
 
-def _imported(a: argparse.Namespace, parser: argparse.ArgumentParser, recipe: "Recipe") -> bool:
+def _imported(a: argparse.Namespace, parser: Parser, recipe: "Recipe") -> bool:
     """Import the authors' own files if `--source` holds them; return True if it does."""
     from samplernn_theano.data.import_npy import import_npy
     from samplernn_theano.data.set_folder import check_overwrite
@@ -91,7 +93,7 @@ def _imported(a: argparse.Namespace, parser: argparse.ArgumentParser, recipe: "R
     return True
 
 
-def _check_unused(a: argparse.Namespace, parser: argparse.ArgumentParser, used: str, source: str) -> None:
+def _check_unused(a: argparse.Namespace, parser: Parser, used: str, source: str) -> None:
     """Raise DataError if an option other than those `used` (names, blanks between them) is given."""
     defaults = vars(parser.parse_args(["--source", "", "--out", ""]))
     for name, default in defaults.items():
@@ -114,13 +116,13 @@ def _check_missing(missing: list[str], folder: Path, allowed: bool) -> None:
 def _add_music(sets: Any) -> None:
     text = "Make the Music set: Beethoven's 32 piano sonatas, from archive.org."
     parser = sets.add_parser("music", help="Beethoven's 32 piano sonatas, from archive.org", description=text)
-    parser.add_argument(
+    parser.groups["data"].add_argument(
         "--source",
         type=Path,
         help="start from this folder, download nothing: recordings (in a sub-folder per item or not), "
         "the authors' music_{train,valid,test}.npy, or the mirror's numbered clips",
     )
-    parser.add_argument(
+    parser.groups["data"].add_argument(
         "--legacy-count", action="store_true", help="make seconds // 8 - 1 clips, like the authors' script"
     )
     _add_counts(parser, 256)
@@ -129,7 +131,7 @@ def _add_music(sets: Any) -> None:
     parser.set_defaults(command=partial(_music, parser))
 
 
-def _music(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
+def _music(parser: Parser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.download import download
     from samplernn_theano.data.recipes import by_counts
@@ -166,11 +168,11 @@ def _add_blizzard(sets: Any) -> None:
         epilog=BLIZZARD_SOURCE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    parser.groups["data"].add_argument(
         "--source", type=Path, help="the unpacked recordings (mp3 or wav), or the authors' Blizzard9k_*.npy"
     )
     _add_units(parser, "number of clips (default: %(default)s)")
-    parser.add_argument(
+    parser.groups["data"].add_argument(
         "--choose",
         type=seed,
         metavar="SEED",
@@ -180,7 +182,7 @@ def _add_blizzard(sets: Any) -> None:
     parser.set_defaults(command=partial(_blizzard, parser))
 
 
-def _blizzard(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
+def _blizzard(parser: Parser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.recipes import by_units
     from samplernn_theano.data.sets.speech import BLIZZARD, blizzard_chapters
@@ -201,7 +203,7 @@ def _blizzard(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
 def _add_onomatopoeia(sets: Any) -> None:
     about = "short sounds, each a clip of its own length"
     parser = sets.add_parser("onomatopoeia", help=about, description=f"Make a set of {about}.")
-    parser.add_argument(
+    parser.groups["data"].add_argument(
         "--source", type=Path, required=True, help="folder of recordings, also in sub-folders"
     )
     add_lengths_and_fractions(parser, 1.0, 11.0, 0.04)
@@ -234,7 +236,7 @@ def _onomatopoeia(a: argparse.Namespace) -> int:
 def _add_huckleberry(sets: Any) -> None:
     about = "two readers of one book"
     parser = sets.add_parser("huckleberry", help=about, description=f"Make a set of {about}.")
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.groups["data"].add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--source",
         type=Path,
@@ -249,7 +251,7 @@ def _add_huckleberry(sets: Any) -> None:
     parser.set_defaults(command=partial(_huckleberry, parser))
 
 
-def _huckleberry(parser: argparse.ArgumentParser, a: argparse.Namespace) -> int:
+def _huckleberry(parser: Parser, a: argparse.Namespace) -> int:
     from samplernn_theano.data import prepare, recordings
     from samplernn_theano.data.download import download
     from samplernn_theano.data.manifest import listed
@@ -279,7 +281,7 @@ def _add_speech(sets: Any) -> None:
     about = "prompts of a telephone system, from Debian"
     parser = sets.add_parser("speech", help=about, description=f"Make a set of speech: {about}.")
     text = "start from this folder, download nothing: the .deb files, or the folder they were unpacked in"
-    parser.add_argument("--source", type=Path, help=text)
+    parser.groups["data"].add_argument("--source", type=Path, help=text)
     _add_counts(parser, 32)
     _add_server(parser, "https://deb.debian.org/debian")
     _add_cutting(parser)
@@ -311,16 +313,17 @@ def _speech(a: argparse.Namespace) -> int:
 def _add_demo(sets: Any) -> None:
     text = "Make the demo set: Beethoven themes on a synthetic piano."
     parser = sets.add_parser("demo", help="Beethoven themes on a synthetic piano", description=text)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the set")
-    which = parser.add_mutually_exclusive_group()
+    output = parser.groups["output"]
+    output.add_argument("--out", type=Path, required=True, help="folder for the set")
+    which = parser.groups["data"].add_mutually_exclusive_group()
     which.add_argument(
         "--everything", action="store_true", help="all five themes, with accompaniment, in three keys"
     )
     which.add_argument("--voices", action="store_true", help="no piano: two voices that babble vowels")
-    parser.add_argument(
+    output.add_argument(
         "--example", action="store_true", help="also write a clip as sound, and spectrograms of three"
     )
-    parser.add_argument("--pieces", action="store_true", help="also write twenty short sounds")
+    output.add_argument("--pieces", action="store_true", help="also write twenty short sounds")
     parser.set_defaults(command=_demo)
 
 

@@ -26,7 +26,7 @@ def add_generate(commands: Any) -> None:
     """Add the command `generate`."""
     parser = add_command(commands, "generate", _generate, "generate sound with a trained model")
     add(parser, "checkpoint", f"{MODEL}; give it first", Path)
-    sampling = parser.add_argument_group("sampling")
+    sampling, output = parser.groups["sampling"], parser.groups["output"]
     add(sampling, "--seconds", "length of each sequence", positive, 5.0)
     text = "number of sequences (default: 4, or the number of --prime if larger)"
     add(sampling, "--n_seqs", text, positive_int)
@@ -49,7 +49,6 @@ def add_generate(commands: Any) -> None:
         "offset), and by default its 20 sequences (wavenet 10) of 5 s"
     )
     add(sampling, "--like-original", text, bool)
-    output = parser.add_argument_group("output")
     text = (
         "folder of the sound files (default: samples in the run), or - to write one sequence to standard "
         "output as raw PCM (mono, 16-bit, little-endian, of the model's rate: 16 kHz)"

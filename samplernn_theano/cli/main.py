@@ -95,12 +95,20 @@ class _Version(argparse.Action):
 def _add_conformance(commands: Any) -> None:
     text = "compare our models with data from the original"
     parser = add_command(commands, "conformance", _conformance, text)
+    data = parser.groups["data"]
     add(parser, "folder", "folder of cases, NAME.json and NAME.npz each", Path)
-    add(parser, "--family", "only cases of this family (repeatable)", action="append", metavar="FAMILY")
-    add(parser, "--case", "only this case (repeatable)", action="append", metavar="NAME")
-    add(parser, "--corpus", "input clips of the cases (default: corpus next to FOLDER)", Path)
-    add(parser, "--form", "form of the model's graph", str, "fast", choices=("fast", "reference"))
-    add(parser, "--brief", "print a line per kind of quantity, and failures", bool)
+    add(data, "--family", "only cases of this family (repeatable)", action="append", metavar="FAMILY")
+    add(data, "--case", "only this case (repeatable)", action="append", metavar="NAME")
+    add(data, "--corpus", "input clips of the cases (default: corpus next to FOLDER)", Path)
+    add(
+        parser.groups["model"],
+        "--form",
+        "form of the model's graph",
+        str,
+        "fast",
+        choices=("fast", "reference"),
+    )
+    add(parser.groups["output"], "--brief", "print a line per kind of quantity, and failures", bool)
     add_backend(parser, precision="highest", devices="1")
 
 

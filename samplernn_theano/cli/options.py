@@ -7,9 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from samplernn_theano.cli.examples import EXAMPLES
 from samplernn_theano.config.argument_types import positive_int
 
 MODEL = "a checkpoint (.npz, or .pkl of the original), a run (its best checkpoint), or pretrained/NAME"
+
+
+GROUPS = ("model", "data", "schedule", "sampling", "output", "devices")
+"""Titles of the groups of flags in the help of each command, in this order; empty ones are not shown."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -23,8 +28,40 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Wraps paragraphs, but no indented lines such as those of examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        wrap = super()._fill_text
+        return "\n".join(
+            line if line.startswith(" ") else wrap(line, width, indent) for line in text.splitlines()
+        )
+
+
 class Parser(OneLineParser):
-    """A parser for which --n-seqs and --n_seqs are the same flag, and which rejects what it does not know."""
+    """A parser for which --n-seqs and --n_seqs are the same flag, and which rejects what it does not know.
+
+    Its help begins with examples; a command adds its flags to one of the `groups`, by title.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": _HelpFormatter} | options)
+        lines = EXAMPLES.get(self.prog.partition(" ")[2], "").strip().replace("\n", "\n  ")
+        examples = f"examples:\n  {lines}" if lines else ""
+        self.description = "\n\n".join(filter(None, [self.description, examples]))
+        self.groups = {title: self.add_argument_group(title) for title in GROUPS}
+
+    def format_help(self) -> str:
+        """Format the help, with only what must be given in its usage."""
+        choices = [group for group in self._mutually_exclusive_groups if group.required]
+        shown = [action for group in choices for action in group._group_actions]
+        shown += [own for own in self._actions if own.required or not own.option_strings]
+        usage = argparse.HelpFormatter(self.prog, width=1000)  # in one line
+        usage.add_usage(None, shown, choices, prefix="")
+        self.usage = usage.format_help().strip().replace("%", "%%")
+        if not self._subparsers:
+            self.usage += " [options]"
+        return super().format_help()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse; an error that names the nearest flag if one is unknown."""
@@ -63,27 +100,29 @@ def add_command(
     commands: Any, name: str, command: Callable[[argparse.Namespace], int], text: str, **more: Any
 ) -> Parser:
     """Add a command, or an action of one, that runs `command`."""
-    parser: Parser = commands.add_parser(name, help=text, **more)
+    options = {"description": f"{text[0].upper()}{text[1:]}."} | more
+    parser: Parser = commands.add_parser(name, help=text, **options)
     parser.set_defaults(command=command)
     return parser
 
 
-def add_backend(parser: Any, precision: str = "", devices: str = "") -> None:
+def add_backend(parser: Parser, precision: str = "", devices: str = "") -> None:
     """Add --backend and --threads, and --precision and --devices if their default is given."""
+    group = parser.groups["devices"]
     text = "jax, numba or c (default: jax where installed, else numba)"
-    add(parser, "--backend", text, metavar="NAME")
-    add(parser, "--threads", "maximum number of threads (default: all cores)", positive_int)
+    add(group, "--backend", text, metavar="NAME")
+    add(group, "--threads", "maximum number of threads (default: all cores)", positive_int)
     if precision:
         text = f"precision of matrix products on a GPU, jax only (default: {precision})"
-        add(parser, "--precision", text, choices=("highest", "tf32", "bf16"))
+        add(group, "--precision", text, choices=("highest", "tf32", "bf16"))
     if devices:
         text = f"split every batch over N devices, jax only (default: {devices})"
-        add(parser, "--devices", text, positive_int, dest="n_devices", metavar="N")
+        add(group, "--devices", text, positive_int, dest="n_devices", metavar="N")
 
 
-def add_set(parser: Any, text: str) -> None:
+def add_set(parser: Parser, text: str) -> None:
     """Add --set NAME=VALUE."""
-    parser.add_argument(
+    parser.groups["model"].add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help=f"{text} (repeatable)"
     )
 

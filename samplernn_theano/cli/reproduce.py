@@ -29,33 +29,36 @@ def add_reproduce(commands: Any) -> None:
         description="Train, evaluate and sample the models of the paper's experiments, and write a report. "
         "Only missing steps are run; run the same command again to resume.",
     )
+    schedule, output, devices = parser.groups["schedule"], parser.groups["output"], parser.groups["devices"]
     text = (
         "such as table1/music/three_tier, table1/music, table3; all: those whose data and packages are here "
         "or can be downloaded; see --list"
     )
     add(parser, "experiments", text, metavar="EXPERIMENT", nargs="*")
-    add(parser, "--list", "list the experiments and the published numbers", bool)
-    add(parser, "--scale", "smoke (seconds), laptop (minutes), study (hours) or paper (days)", str, "paper")
-    add(parser, "--out", "folder of all outputs (default: reproduction/SCALE)", Path)
+    add(output, "--list", "list the experiments and the published numbers", bool)
+    add(schedule, "--scale", "smoke (seconds), laptop (minutes), study (hours) or paper (days)", str, "paper")
+    add(output, "--out", "folder of all outputs (default: reproduction/SCALE)", Path)
     for name, metavar, text in (
         ("--data", "SET=FOLDER", "use this prepared data set"),
         ("--recordings", "SET=FOLDER", "make the data set from these recordings"),
         ("--about", "SET=TEXT", "description of the data for the report, if they are not the paper's"),
     ):
-        parser.add_argument(name, metavar=metavar, type=_pair, action="append", default=[], help=text)
-    add(parser, "--seeds", "number of runs of each experiment", positive_int, 1)
+        parser.groups["data"].add_argument(
+            name, metavar=metavar, type=_pair, action="append", default=[], help=text
+        )
+    add(schedule, "--seeds", "number of runs of each experiment", positive_int, 1)
     text = "in place of the scale's, whose other limits stay: the first that is reached ends a training"
-    add(parser, "--max-iters", f"iterations of each training, {text}", positive_int, metavar="N")
-    add(parser, "--max-epochs", "epochs of each training, likewise", positive_int, metavar="N")
-    add(parser, "--max-minutes", "minutes of each training, likewise", positive, metavar="M")
-    add(parser, "--cores", "maximum number of cores (default: all)", positive_int)
-    add(parser, "--dry-run", "only print the commands of the missing steps", bool)
-    add(parser, "--report", "only write the report on the results in --out", bool)
+    add(schedule, "--max-iters", f"iterations of each training, {text}", positive_int, metavar="N")
+    add(schedule, "--max-epochs", "epochs of each training, likewise", positive_int, metavar="N")
+    add(schedule, "--max-minutes", "minutes of each training, likewise", positive, metavar="M")
+    add(devices, "--cores", "maximum number of cores (default: all)", positive_int)
+    add(output, "--dry-run", "only print the commands of the missing steps", bool)
+    add(output, "--report", "only write the report on the results in --out", bool)
     text = "score the models that come with the package on their test data, and compare with their cards"
-    add(parser, "--verify", f"{text} (minutes; --out is the folder of the data sets)", bool)
-    add(parser, "--profile", "profile of Snakemake for a cluster: slurm (included), or a folder of your own")
+    add(output, "--verify", f"{text} (minutes; --out is the folder of the data sets)", bool)
+    add(devices, "--profile", "profile of Snakemake for a cluster: slurm (included), or a folder of your own")
     text = "more options of Snakemake, such as --snakemake='--jobs 8'"
-    parser.add_argument("--snakemake", metavar="OPTIONS", default="", help=text)
+    devices.add_argument("--snakemake", metavar="OPTIONS", default="", help=text)
 
 
 def _pair(argument: str) -> tuple[str, str]:
@@ -173,14 +176,15 @@ def add_retention(commands: Any) -> None:
     """Add the command `retention`."""
     text = "measure if a model keeps the speaker over a second of silence"
     parser = add_command(commands, "retention", _retention, text)
+    data, sampling, output = parser.groups["data"], parser.groups["sampling"], parser.groups["output"]
     add(parser, "checkpoint", MODEL, Path)
     text = "data set of two speakers (samplernn prepare --speakers), ideally the training data"
-    add(parser, "--data", text, Path, required=True)
-    add(parser, "--clips", "sequences of 5 s to generate", positive_int, 100)
-    add(parser, "--seed", "seed of the sampling", seed, 0)
-    add(parser, "--temperature", "sampling temperature", positive, 1.0)
-    add(parser, "--out", "folder for retention.json, a table of all sequences and a figure", Path)
-    add(parser, "--sounds", "number of sequences to write to --out as wav", count, 0)
+    add(data, "--data", text, Path, required=True)
+    add(sampling, "--clips", "sequences of 5 s to generate", positive_int, 100)
+    add(sampling, "--seed", "seed of the sampling", seed, 0)
+    add(sampling, "--temperature", "sampling temperature", positive, 1.0)
+    add(output, "--out", "folder for retention.json, a table of all sequences and a figure", Path)
+    add(output, "--sounds", "number of sequences to write to --out as wav", count, 0)
     add_set(parser, "a hyper-parameter that is not stored in the original's files, such as q_type=mu-law")
     add_backend(parser)
 

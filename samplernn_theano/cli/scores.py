@@ -28,12 +28,13 @@ SPLITS = ("train", "valid", "test")
 def add_evaluate(commands: Any) -> None:
     """Add the command `evaluate`."""
     parser = add_command(commands, "evaluate", _evaluate, "compute bits per sample on a data set")
+    model, data, output = parser.groups["model"], parser.groups["data"], parser.groups["output"]
     add(parser, "checkpoint", MODEL, Path)
-    add(parser, "--data", "folder of the data set", Path, required=True)
-    add(parser, "--split", "repeatable (default: test)", choices=SPLITS, action="append")
-    add(parser, "--kept", "score the checkpoints of a run's evaluations, which train --keep left", bool)
-    add(parser, "--csv", "also write the bits of each clip to this file", csv_file)
-    add(parser, "--json", "also write the scores to this file", json_file)
+    add(data, "--data", "folder of the data set", Path, required=True)
+    add(data, "--split", "repeatable (default: test)", choices=SPLITS, action="append")
+    add(model, "--kept", "score the checkpoints of a run's evaluations, which train --keep left", bool)
+    add(output, "--csv", "also write the bits of each clip to this file", csv_file)
+    add(output, "--json", "also write the scores to this file", json_file)
     add_set(parser, "a hyper-parameter to override, such as batch_size=1")
     add_backend(parser, precision="highest")
 
@@ -92,11 +93,12 @@ def add_compare(commands: Any) -> None:
     """Add the command `compare`."""
     text = "compare the parameters and scores of two trained models"
     parser = add_command(commands, "compare", _compare, text)
+    data, output = parser.groups["data"], parser.groups["output"]
     add(parser, "a", MODEL, Path, metavar="A")
     add(parser, "b", "another model, ours or the original's", Path, metavar="B")
-    add(parser, "--data", "folder of a data set on which to score both models", Path)
-    add(parser, "--split", "its split", str, "valid", choices=SPLITS)
-    add(parser, "--out", "also draw it into this file, .png, .pdf or .svg", figure_file)
+    add(data, "--data", "folder of a data set on which to score both models", Path)
+    add(data, "--split", "its split", str, "valid", choices=SPLITS)
+    add(output, "--out", "also draw it into this file, .png, .pdf or .svg", figure_file)
     add_set(parser, "a hyper-parameter to override in both, such as batch_size=1")
     add_backend(parser)
 
@@ -130,12 +132,13 @@ MAX_CURVES = 10  # in a figure
 def add_score(commands: Any) -> None:
     """Add the command `score`."""
     parser = add_command(commands, "score", _score, "compute bits per sample of any recordings")
+    model, output = parser.groups["model"], parser.groups["output"]
     add(parser, "files", "a sound file, or a folder (recursive)", Path, metavar="FILE", nargs="+")
-    add(parser, "--checkpoint", MODEL, Path, required=True)
-    add(parser, "--window", "seconds per point of the curve", positive, 0.1)
+    add(model, "--checkpoint", MODEL, Path, required=True)
+    add(output, "--window", "seconds per point of the curve", positive, 0.1)
     text = "draw the curves into this file, .png, .pdf or .svg; for one recording also its spectrogram"
-    add(parser, "--out", text, figure_file)
-    add(parser, "--csv", "also write the bits of each window to this file", csv_file)
+    add(output, "--out", text, figure_file)
+    add(output, "--csv", "also write the bits of each window to this file", csv_file)
     add_set(parser, "a hyper-parameter to override, such as q_type=mu-law")
     add_backend(parser)
 

@@ -15,20 +15,26 @@ def add_search(commands: Any) -> None:
     """Add the command `search`."""
     text = "random search over hyper-parameters, by any number of workers"
     parser = add_command(commands, "search", _search, text)
+    model, data, schedule, output = (
+        parser.groups["model"],
+        parser.groups["data"],
+        parser.groups["schedule"],
+        parser.groups["output"],
+    )
     add(parser, "family", ", ".join(FAMILIES), metavar="FAMILY", choices=FAMILIES)
-    add(parser, "--data", "folder of the data set", Path, required=True)
+    add(data, "--data", "folder of the data set", Path, required=True)
     text = "folder of the search, shared by all workers; run the same command again to resume or to join"
-    add(parser, "--study", text, Path, required=True, metavar="FOLDER")
+    add(output, "--study", text, Path, required=True, metavar="FOLDER")
     text = "ranges of the hyper-parameters (default: FAMILY.toml of samplernn_theano/search/ranges)"
-    add(parser, "--ranges", text, Path, metavar="FILE.toml")
-    add(parser, "--trials", "total number of trials, failed ones included", positive_int, 20)
-    add(parser, "--seed", "seed of the drawn values, not of training", seed, 0)
-    limit = parser.add_mutually_exclusive_group()
+    add(model, "--ranges", text, Path, metavar="FILE.toml")
+    add(schedule, "--trials", "total number of trials, failed ones included", positive_int, 20)
+    add(schedule, "--seed", "seed of the drawn values, not of training", seed, 0)
+    limit = schedule.add_mutually_exclusive_group()
     add(limit, "--max-minutes", "training time of each trial", positive, 30.0)
     add(limit, "--max-iters", "iterations of each trial, instead of a time", positive_int)
     text = "preset of all other hyper-parameters; the default ranges are multiples of its sizes"
-    add(parser, "--preset", text, str, "best")
-    add(parser, "--storage", "database for Optuna (default: a journal file in FOLDER)", metavar="URL")
+    add(model, "--preset", text, str, "best")
+    add(output, "--storage", "database for Optuna (default: a journal file in FOLDER)", metavar="URL")
     add_backend(parser)
 
 

@@ -44,25 +44,28 @@ def add_train(commands: Any) -> None:
 def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -> None:
     parser = add_command(families, name, partial(_everywhere, _train), f"train a {name} model")
     parser.set_defaults(family=name)
-    add(parser, "--data", "folder with *_train.npy, *_valid.npy, *_test.npy", Path)
-    add(parser, "--run", "folder of the run (default: runs/EXP)", Path)
+    model, output = parser.groups["model"], parser.groups["output"]
+    add(parser.groups["data"], "--data", "folder with *_train.npy, *_valid.npy, *_test.npy", Path)
+    add(output, "--run", "folder of the run (default: runs/EXP)", Path)
     text = "repeat the run with this settings.json: it has the defaults of all flags; give another --run"
-    add(parser, "--config", text, Path, metavar="FILE")
-    add(parser, "--exp", "name of the experiment (default: FAMILY-PRESET)")
-    existing = parser.add_mutually_exclusive_group()
+    add(model, "--config", text, Path, metavar="FILE")
+    add(output, "--exp", "name of the experiment (default: FAMILY-PRESET)")
+    existing = output.add_mutually_exclusive_group()
     add(existing, "--overwrite", "replace an existing run", bool)
     add(existing, "--resume", "resume an existing run, as samplernn resume RUN does", bool)
-    add(parser, "--preset", f"preset of the hyper-parameters: {', '.join(PRESETS[name])} (default: best)")
-    named = "hyper-parameters, named as in the original (default: the preset's)"
-    add_flags(parser.add_argument_group(named), family)
+    add(model, "--preset", f"preset of the hyper-parameters: {', '.join(PRESETS[name])} (default: best)")
+    model.description = (
+        "Hyper-parameters are named as in the original; their defaults are those of --preset best."
+    )
+    add_flags(model, family)
     _add_schedule(parser, family)
-    add(parser, "--debug", "quick check: 60 iterations, an evaluation every 20", bool)
+    add(parser.groups["schedule"], "--debug", "quick check: 60 iterations, an evaluation every 20", bool)
     text = "also write the files of the original, under its names (default of --run: results_.../TAG)"
-    add(parser, "--original-layout", text, bool)
-    add(parser, "--seed", "random seed of the initial parameters (default: 123)", seed)
+    add(output, "--original-layout", text, bool)
+    add(model, "--seed", "random seed of the initial parameters (default: 123)", seed)
     if family.independent_preds:
         text = "weight of the cost of the independent predictions (default: 0, as in the original)"
-        add(parser, "--ip-weight", text, weight)
+        add(model, "--ip-weight", text, weight)
     add_backend(parser, precision="highest", devices="1")
     _add_distributed(parser)
 
@@ -71,7 +74,7 @@ def add_resume(commands: Any) -> None:
     """Add the command resume."""
     parser = add_command(commands, "resume", partial(_everywhere, _resume), "resume an interrupted run")
     add(parser, "run", "folder of the run, or results folder of the original", Path)
-    add(parser, "--data", "folder of the data set, if it was moved", Path)
+    add(parser.groups["data"], "--data", "folder of the data set, if it was moved", Path)
     _add_schedule(parser)
     add_set(parser, "a hyper-parameter of a run of the original that its files do not contain")
     add_backend(parser, precision="as before", devices="as before")
@@ -80,10 +83,12 @@ def add_resume(commands: Any) -> None:
 
 def _add_schedule(parser: Any, family: type[HyperParameters] | None = None) -> None:
     """Add the options of the schedule; without `family` those of a resumed run, without defaults."""
-    group = parser.add_argument_group("learning rate, limits, evaluations and checkpoints")
+    schedule, sampling, output = parser.groups["schedule"], parser.groups["sampling"], parser.groups["output"]
     original = original_schedule(family) if family else Schedule()
 
-    def option(name: str, kind: Any, metavar: str | None, text: str, default: object = None) -> None:
+    def option(
+        name: str, kind: Any, metavar: str | None, text: str, default: object = None, group: Any = schedule
+    ) -> None:
         told = f" (default: {default})" if family and default is not None else ""
         add(group, name, text + told, kind, metavar=metavar)
 
@@ -102,14 +107,14 @@ def _add_schedule(parser: Any, family: type[HyperParameters] | None = None) -> N
     option("--monitor-minutes", positive, "M", "evaluate every M minutes of training", 90)
     option("--save-minutes", positive, "M", "save a checkpoint every M minutes of training", 10)
     text = "keep the checkpoints of the N latest and the N best evaluations"
-    option("--keep", positive_int, "N", text, 1)
+    option("--keep", positive_int, "N", text, 1, output)
     text = (
         "sequences to generate at each evaluation, by --backend if that is given, else by the fastest sampler"
     )
-    option("--n_seqs", count, None, text, f"{original.n_seqs}; 0: none")
-    option("--sample-seconds", positive, None, "length of each sequence", 5)
+    option("--n_seqs", count, None, text, f"{original.n_seqs}; 0: none", sampling)
+    option("--sample-seconds", positive, None, "length of each sequence", 5, sampling)
     text = "also write costs, learning curve, samples and spectrograms for TensorBoard"
-    group.add_argument("--tensorboard", action=argparse.BooleanOptionalAction, help=text)
+    output.add_argument("--tensorboard", action=argparse.BooleanOptionalAction, help=text)
 
 
 def _add_distributed(parser: Any) -> None:
@@ -117,7 +122,7 @@ def _add_distributed(parser: Any) -> None:
         "distributed training: be one of the processes started by srun, by mpirun, or with "
         "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID; uses all devices"
     )
-    add(parser, "--distributed", text, bool)
+    add(parser.groups["devices"], "--distributed", text, bool)
 
 
 def with_family(argv: list[str]) -> list[str]:

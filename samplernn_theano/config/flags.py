@@ -56,7 +56,8 @@ def add_flags(
     }
     for own in (own for own in fields(family) if of_forks or not own.metadata.get("of_forks")):
         kind, metavar = kinds.get(own.type, (own.type, None))
-        parser.add_argument(f"--{own.name}", type=kind, metavar=metavar, help=HELP[own.name])
+        default = "" if own.default is None else f" (default: {format_value(own.default)})"
+        parser.add_argument(f"--{own.name}", type=kind, metavar=metavar, help=HELP[own.name] + default)
 
 
 def from_original_argv[H: Common](
