@@ -37,7 +37,7 @@ from samplernn_theano.verification.cases import choose_cases, find_corpus
 from samplernn_theano.verification.tolerances import Check
 
 type Model = str | Path | LoadedModel
-"""A checkpoint (.npz), parameters of the original (.pkl), a run folder, or what `load` returned."""
+"""A checkpoint (.npz, .safetensors), the original's parameters (.pkl), a run, or what `load` returned."""
 
 
 def prepare(

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from samplernn_theano.errors import CheckpointError
+from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.utils.file_kinds import check_kind, is_safetensors, is_zip
 from samplernn_theano.utils.files import atomic_write
 from samplernn_theano.utils.text import parse_json
@@ -26,12 +26,17 @@ def is_export(path: Path) -> bool:
 
 
 def write(path: Path, about: Mapping[str, Any], tensors: Mapping[str, NDArray]) -> None:
-    """Write float32 tensors in C order and their description to `path` atomically."""
-    from safetensors.numpy import save  # slow to import
+    """Write float32 tensors in C order and their description to `path` atomically, and read them again."""
+    from safetensors import SafetensorError  # slow to import
+    from safetensors.numpy import save
 
     metadata = {"about": json.dumps({**about, "sha256": _checksum(about, tensors)})}
     with atomic_write(path) as temporary:
         temporary.write_bytes(save(dict(tensors), metadata))
+        try:
+            read(temporary)
+        except (CheckpointError, SafetensorError, ValueError) as error:
+            raise OutputError(f"{path} was not written: the disk returned wrong data.") from error
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray]]:

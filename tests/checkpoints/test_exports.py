@@ -75,6 +75,18 @@ def test_a_run_is_exported_and_comes_back_bit_for_bit(run, exported, tmp_path):
     assert (tmp_path / "again.safetensors").read_bytes() == exported.read_bytes()
 
 
+def test_an_export_that_the_disk_damages_leaves_the_old_file(run, tmp_path, monkeypatch):
+    path, write = tmp_path / "a.safetensors", Path.write_bytes
+    convert(run, path)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    for damage in (lambda data: data[:-1], lambda data: data[:-1] + bytes([data[-1] ^ 1])):
+        monkeypatch.setattr(Path, "write_bytes", lambda self, data, damage=damage: write(self, damage(data)))
+        with pytest.raises(OutputError, match="the disk returned wrong data"):
+            convert(run, path, overwrite=True)
+        monkeypatch.undo()
+        assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before
+
+
 def test_files_of_the_original_are_exported_and_an_export_becomes_one(tmp_path):
     name, path = results_folder.checkpoints(TREES["one_tier"])[1]
     convert(path, tmp_path / "a.safetensors", which_set="BLIZZ")
