@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from samplernn_theano.cli.examples import EXAMPLES
 from samplernn_theano.config.argument_types import positive_int
 
-MODEL = "a checkpoint (.npz, or .pkl of the original), a run (its best checkpoint), or pretrained/NAME"
+MODEL = "a checkpoint (.npz, .safetensors, .pkl of the original), a run (its best one), or pretrained/NAME"
 
 
 GROUPS = ("model", "data", "schedule", "sampling", "output", "devices")
