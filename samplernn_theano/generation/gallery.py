@@ -1,23 +1,36 @@
 """Gallery of a folder of generated sounds: records of the generations, and an HTML page."""
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from samplernn_theano.checkpoints.run_folder import sample_files
+from samplernn_theano.data import decoders
 from samplernn_theano.data.manifest import count_of
 from samplernn_theano.errors import DataError, OutputError
-from samplernn_theano.generation.spectrograms import HEIGHT, RANGE, WIDTH, draw_thumbnail
+from samplernn_theano.generation.spectrograms import (
+    HEIGHT,
+    RANGE,
+    WIDTH,
+    draw_thumbnail,
+    length_and_rate,
+    round_marks,
+)
 from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.text import escape_control_characters, format_duration, parse_json
 
 PICTURES = "spectrograms"  # folder of the thumbnails, next to the page
 GENERATOR = "samplernn generate"
 """Value of "made_by" in our records, and of the meta tag "generator" in our pages."""
+
+LONGEST_OTHER = 60.0  # seconds of a sound of somebody else whose spectrogram is drawn
+MAX_NAME = 230  # bytes of the name of a sound whose picture can be named after it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,32 +121,89 @@ def describe(record: Record, sequence: int | None = None) -> str:
 
 
 def write_page(folder: Path) -> None:
-    """Write index.html in `folder`: a player and a thumbnail for each sound of all records, the newest first.
+    """Write index.html in `folder`: a player and a spectrogram for each sound in it.
 
-    Thumbnails are drawn if missing or older than their sound. Missing and damaged sounds are marked.
+    Those of records come first, the newest on top, then the samples of evaluations, then all others.
+    Spectrograms are drawn if missing or older than their sound. Missing and damaged sounds are marked.
     """
-    from jinja2 import Environment  # slow to import
+    path, records = check_page(folder), read_records(folder)
+
+    def cards_of(record: Record) -> list[Card]:
+        return [card(folder, folder / sound.file, _facts(record, i)) for i, sound in enumerate(record.sounds)]
+
+    listed = {sound.file for record in records for sound in record.sounds}
+    left = {path for path in folder.iterdir() if path.name not in listed and _is_sound(path)}
+    samples = sorted((-i, number, path) for i, number, path in sample_files(folder) if path in left)
+    others = sorted(left - {path for *_, path in samples})
+    cards = {
+        "Samples of the evaluations": [card(folder, path, f"iteration {-i:,}") for i, _, path in samples],
+        "Other sounds": [card(folder, path, longest=LONGEST_OTHER) for path in others],
+    }
+    counts = count_of(sum(len(record.sounds) for record in records), "sound")
+    counts += f" of {count_of(len(records), 'generation')}" + f" and {len(left)} more" * bool(left)
+    values = {"name": folder.resolve().name, "counts": counts, "records": records, "others": cards}
+    write_text(path, render("gallery.html", describe=describe, cards_of=cards_of, **values))
+
+
+def _is_sound(path: Path) -> bool:
+    suffixes = decoders.SUFFIXES + decoders.FFMPEG_SUFFIXES
+    return path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+
+
+def render(template: str, **values: Any) -> str:
+    """HTML of a template of this package; control characters in texts are escaped."""
+    from jinja2 import Environment, FileSystemLoader  # slow to import
 
     def shown(value: Any) -> Any:
         return escape_control_characters(value) if isinstance(value, str) else value
 
-    path, records = check_page(folder), read_records(folder)
-    environment = Environment(autoescape=True, finalize=shown, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(Path(__file__).with_name("page.html").read_text(encoding="utf-8"))
-    n_sounds = count_of(sum(len(record.sounds) for record in records), "sound")
-    counts = f"{n_sounds} of {count_of(len(records), 'generation')}"
-    sizes = {"range": RANGE, "width": WIDTH, "height": HEIGHT}
-    values = {"generator": GENERATOR, "name": folder.resolve().name, "counts": counts, "records": records}
-    functions = {"describe": describe, "facts": _facts, "url": _url, "picture": _draw_picture}
-    write_text(path, template.render(folder=folder, **values, **sizes, **functions))
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, finalize=shown, trim_blocks=True, lstrip_blocks=True
+    )
+    values |= {"generator": GENERATOR, "range": RANGE, "width": WIDTH, "height": HEIGHT}
+    return environment.get_template(template).render(values)
 
 
 def check_page(folder: Path) -> Path:
     """Path of the page in `folder`; raise OutputError if there is one that is not ours."""
     path = folder / "index.html"
     if path.exists() and GENERATOR.encode() not in path.read_bytes()[:1000]:
-        raise OutputError(f"{path} is a page that samplernn did not make; move it, or choose another folder.")
+        raise OutputError(f"{path} is a page that samplernn did not make; move it away.")
     return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A sound file on a page."""
+
+    name: str
+    address: str  # relative to the page
+    facts: str
+    exists: bool
+    is_damaged: bool = False
+    picture: str = ""  # address of its spectrogram, if there is one
+    seconds: Sequence[tuple[str, str]] = ()  # marks along it, each at a percentage of its width
+    kilohertz: Sequence[tuple[str, str]] = ()  # and of its height
+
+
+def card(page: Path, sound: Path, facts: str = "", longest: float = math.inf) -> Card:
+    """Card of a sound, by default with its length, for a page in the folder `page`, at or above the sound's.
+
+    The spectrogram is drawn of a sound of up to `longest` seconds.
+    """
+    picture = sound.parent / PICTURES / f"{sound.name}.png"
+    about: dict[str, Any] = {}
+    try:
+        seconds, rate = length_and_rate(sound)
+        facts = facts or format_duration(seconds)
+        if seconds <= longest and len(os.fsencode(sound.name)) <= MAX_NAME:
+            draw_thumbnail(sound, picture)
+            about = {"picture": _address(picture, page), "seconds": round_marks(seconds)}
+            about |= {"kilohertz": round_marks(rate / 2000)}
+    except DataError:
+        about = {"is_damaged": sound.suffix.lower() in decoders.SUFFIXES}
+    return Card(name=sound.name, address=_address(sound, page), facts=facts, exists=sound.is_file(), **about)
 
 
 def _facts(record: Record, i: int) -> str:
@@ -146,15 +216,6 @@ def _facts(record: Record, i: int) -> str:
     return "; ".join(facts)
 
 
-def _draw_picture(folder: Path, sound: Sound) -> str:
-    """Path of the thumbnail of a sound in `folder`, empty if it cannot be decoded."""
-    picture = f"{sound.file}.png"
-    try:
-        draw_thumbnail(folder / sound.file, folder / PICTURES / picture)
-    except DataError:
-        return ""
-    return f"{PICTURES}/{_url(picture)}"
-
-
-def _url(name: str) -> str:
-    return quote(os.fsencode(name), safe="")  # also a colon, so that no name is parsed as a URL scheme
+def _address(path: Path, page: Path) -> str:
+    """Address of a file, relative to the folder of the page; no name in it is parsed as a URL scheme."""
+    return quote(os.fsencode(path.relative_to(page)))

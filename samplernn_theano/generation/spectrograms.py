@@ -1,7 +1,8 @@
 """Spectrograms of sound files: a figure of several, and thumbnails for the page."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,22 +33,36 @@ def spectrogram(path: Path, columns: int = MAX_COLUMNS) -> tuple[NDArray[np.floa
     hop i is centred at sample i * HOP. The file is read in parts; beyond its ends is silence.
     """
     window = np.hanning(WINDOW + 1)[:-1].astype(np.float32)  # periodic; scipy.signal is slow to import
+    with _opened(path) as file:
+        hops = max(1, file.frames // HOP)
+        column = np.arange(hops) * min(hops, columns) // hops
+        sums = np.zeros((column[-1] + 1, WINDOW // 2 + 1))
+        x = np.zeros(WINDOW // 2, np.float32)
+        for first in range(0, hops, HOPS):
+            own = column[first : first + HOPS]
+            missing = (len(own) - 1) * HOP + WINDOW - len(x)
+            new = file.read(missing, "float32", always_2d=True, fill_value=0).mean(axis=1)
+            x = np.concatenate([x, np.nan_to_num(new, posinf=1, neginf=-1)])
+            frames = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP]
+            starts = np.flatnonzero(np.diff(own, prepend=-1))
+            sums[own[starts]] += np.add.reduceat(np.abs(scipy.fft.rfft(frames * window)) ** 2, starts)
+            x = x[HOP - WINDOW :]
+        return (sums / np.bincount(column)[:, None]).T, file.frames / file.samplerate, file.samplerate
+
+
+def length_and_rate(path: Path) -> tuple[float, int]:
+    """Length of a sound file in seconds, and its rate in Hz."""
+    with _opened(path) as file:
+        return file.frames / file.samplerate, file.samplerate
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         with soundfile.SoundFile(os.fsencode(path)) as file:
-            hops = max(1, file.frames // HOP)
-            column = np.arange(hops) * min(hops, columns) // hops
-            sums = np.zeros((column[-1] + 1, WINDOW // 2 + 1))
-            x = np.zeros(WINDOW // 2, np.float32)
-            for first in range(0, hops, HOPS):
-                own = column[first : first + HOPS]
-                missing = (len(own) - 1) * HOP + WINDOW - len(x)
-                new = file.read(missing, "float32", always_2d=True, fill_value=0).mean(axis=1)
-                x = np.concatenate([x, np.nan_to_num(new, posinf=1, neginf=-1)])
-                frames = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP]
-                starts = np.flatnonzero(np.diff(own, prepend=-1))
-                sums[own[starts]] += np.add.reduceat(np.abs(scipy.fft.rfft(frames * window)) ** 2, starts)
-                x = x[HOP - WINDOW :]
-            return (sums / np.bincount(column)[:, None]).T, file.frames / file.samplerate, file.samplerate
+            if file.frames >= 2**62:
+                raise OSError("its header does not state its length")
+            yield file
     except (soundfile.LibsndfileError, OSError) as error:
         reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
         raise DataError(f"{path} cannot be drawn ({reason}); generate it again.") from error
@@ -68,6 +83,14 @@ def draw_figure(sounds: Mapping[str, Path]) -> "Figure":
         axes.set_title(title, fontsize=9)
         axes.set(xlabel="seconds", ylabel="kHz")
     return figure
+
+
+def round_marks(end: float) -> list[tuple[str, str]]:
+    """Up to five round numbers from 0 to `end`, each with its place in percent of the way."""
+    from matplotlib.ticker import MaxNLocator  # slow to import
+
+    numbers = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(0, end)
+    return [(f"{x:g}", f"{100 * x / end:.4g}") for x in numbers if 0 <= x <= end and end > 0]
 
 
 def draw_thumbnail(sound: Path, picture: Path) -> None:

@@ -45,10 +45,10 @@ class Page(HTMLParser):
         super().__init__()
         self.found: list[tuple[str, dict]] = []
         self.open: list[str] = []
-        self.texts: dict[str, list[str]] = {"h2": [], "p": []}
+        self.texts: dict[str, list[str]] = {tag: [] for tag in ("h2", "p", "h3", "td", "span")}
         self.feed(path.read_text(encoding="utf-8"))
         self.close()
-        self.headings, self.paragraphs = self.texts.values()
+        self.headings, self.paragraphs = self.texts["h2"], self.texts["p"]
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
@@ -144,6 +144,42 @@ def test_a_page_is_self_contained_and_accessible_and_describes_the_settings(tmp_
     assert f"1 sequence of 0.2 s from run/best.npz (three_tier), {settings}" in page.paragraphs
     assert "Made 2025-11-23 04:37 UTC with numpy 2.2." in page.paragraphs
     assert "0.2 s; peak 0.50, RMS -9.0 dBFS" in page.paragraphs
+
+
+def test_spectrograms_have_axes_in_seconds_and_kilohertz(tmp_path):
+    generate(tmp_path, "a", "a.wav")
+    soundfile.write(tmp_path / "a.wav", tone(1000, 40_000), 16000)
+    gallery.write_page(tmp_path)
+    page = Page(tmp_path / "index.html")
+    assert page.texts["span"] == [*(f"{i} kHz" for i in (0, 2, 4, 6, 8)), *(f"{i} s" for i in (0, 1, 2))]
+    places = [span["style"] for span in page.all("span")]
+    assert places[:5] == [f"bottom: {i}%" for i in (0, 25, 50, 75, 100)]
+    assert places[5:] == ["left: 0%", "left: 40%", "left: 80%"]
+    hidden = {tag["class"]: tag["aria-hidden"] for tag in page.all("div") if tag["class"] != "spectrogram"}
+    assert hidden == {"kilohertz": "true", "seconds": "true"}  # the picture has a text of its own
+
+
+def test_every_sound_of_the_folder_is_listed_also_those_without_a_record(tmp_path):
+    generate(tmp_path, "made", "made_0.wav")
+    others = ["b.flac", "a <b>.wav", f"{'n' * 250}.wav"]
+    for name in ("sample_i90_0.wav", "sample_i100_10.wav", "sample_i100_2.wav", *others):
+        soundfile.write(tmp_path / name, tone(1000, 4000), 16000)
+    soundfile.write(tmp_path / "long.ogg", tone(1000, 61 * 8000), 8000)
+    (tmp_path / "c.m4a").write_bytes(b"that needs ffmpeg")
+    (tmp_path / "notes.txt").write_text("no sound")
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / ".hidden.1.part.wav").write_bytes(b"being written")
+    gallery.write_page(tmp_path)
+    page = Page(tmp_path / "index.html")
+    assert page.headings == ["made", "Samples of the evaluations", "Other sounds"]
+    samples = ["sample_i100_2.wav", "sample_i100_10.wav", "sample_i90_0.wav"]
+    listed = ["made_0.wav", *samples, "a <b>.wav", "b.flac", "c.m4a", "long.ogg", others[2]]
+    assert [audio["aria-label"] for audio in page.all("audio")] == listed
+    drawn = [image["alt"].removeprefix("Spectrogram of ") for image in page.all("img")]
+    assert drawn == listed[:6]  # not what is long, or has too long a name
+    assert page.paragraphs[0].startswith("1 sound of 1 generation and 8 more, ")
+    assert {"iteration 100", "iteration 90", "0.2 s", "1.0 min"} <= set(page.paragraphs)
+    assert "This file cannot be decoded." not in page.paragraphs
 
 
 def test_settings_that_differ_between_sounds_are_shown_with_each(tmp_path):
