@@ -20,14 +20,17 @@ DEMO_TRAIN := train three_tier --preset demo --learning-rate 0.002 --max-minutes
 DEMO_GENERATE := generate $(DEMO_RUN) --seconds 5 --n_seqs 4 --seed 0 --overwrite \
 	--beside $(DEMO_DATA)/demo_example.wav
 
+LISTEN := demo/listen
+
 # Where the tables of the paper are reproduced, and how: make table1 SCALE=laptop REPRODUCE="--data music=FOLDER".
 SCALE := paper
 REPRODUCE :=
 
-.PHONY: help demo test lint docs lock clean reproduce-smoke table1 table2 table3 table4
+.PHONY: help listen demo test lint docs lock clean reproduce-smoke table1 table2 table3 table4
 .NOTPARALLEL:
 
 help:
+	@echo "make listen  generate sounds with a small model that comes with the package, in $(LISTEN)"
 	@echo "make demo    make the demo data, train a small model on it and generate audio, in $(DEMO_RUN)"
 	@echo "make test    run the tests (two processes)"
 	@echo "make lint    check style, format and types"
@@ -36,6 +39,10 @@ help:
 	@echo "make docs    build the site of the documentation, in build/site"
 	@echo "make lock    write requirements.lock and requirements-dev.lock anew from pyproject.toml"
 	@echo "make clean   delete caches and built packages"
+
+listen: $(ENV)/.samplernn-run
+	$(RUN) -m samplernn_theano generate pretrained/speech_three_tier --seconds 5 --seed 0 --out $(LISTEN) --overwrite
+	@echo "Open $(LISTEN)/index.html in a browser; other models: $(RUN) -m samplernn_theano pretrained"
 
 demo: $(ENV)/.samplernn-run
 	$(RUN) datasets/demo.py --out $(DEMO_DATA) --example
