@@ -3,6 +3,7 @@
 RUN/settings.json        arguments and versions
 RUN/log.jsonl            one JSON object per line
 RUN/train_log.png        the learning curve
+RUN/index.html           its page, by samplernn show --page
 RUN/checkpoints/last.npz, best.npz, with --keep also i10000_v2.3456.npz
 RUN/samples/
 RUN/tensorboard/         events, with --tensorboard
@@ -65,7 +66,8 @@ def own_files(folder: Path) -> re.Pattern[str]:
     generated = rf"({model})_(seed\d+_t\d[^/]*|like-original_g\d+)"
     sound = rf"(sample_(i\d+|{_COSTS})_\d+\.wav|{generated}_\d+\.(wav|flac|ogg))"
     return re.compile(
-        rf"{_START}|{_PART}|train_log\.png|train_log(_i\d+)?\.pkl|th_conf\.txt|checkpoints/{_CHECKPOINT}\.npz"
+        rf"{_START}|{_PART}|index\.html|train_log\.png|train_log(_i\d+)?\.pkl|th_conf\.txt"
+        rf"|checkpoints/{_CHECKPOINT}\.npz"
         rf"|params/params_{_COSTS}\.pkl|samples/({sound}|spectrograms/{sound}\.png|index\.html)"
         rf"|samples/{generated}(_spectrograms\.png|\.json)"
     )

@@ -25,14 +25,19 @@ def describe(runs: Sequence[RunStatus]) -> str:
     """Status and learning curves of runs as text; several side by side."""
     if len(runs) == 1:
         (run,) = runs
-        facts = {"run": str(run.folder)} | _arguments(run) | _facts(run)
-        return "\n".join([*format_table([[k, v] for k, v in facts.items()]), *_advice(run), "", plot(runs)])
+        table = format_table([[name, value] for name, value in facts(run).items()])
+        return "\n".join([*table, *_advice(run), "", plot(runs)])
     letters, columns = _letters(runs), [_differing(run, runs) | _facts(run) for run in runs]
     named = zip(letters, runs, strict=True)
     lines = [escape_control_characters(f"{letter}  {run.folder}") for letter, run in named]
     for table in _side_by_side(letters, columns):
         lines += ["", *table]
     return "\n".join([*lines, "", plot(runs)])
+
+
+def facts(run: RunStatus) -> dict[str, str]:
+    """Settings and status of a run, as text."""
+    return {"run": str(run.folder)} | _arguments(run) | _facts(run)
 
 
 def _advice(run: RunStatus) -> list[str]:

@@ -32,6 +32,8 @@ def add_show(commands: Any) -> None:
     text = "folder of a run, or results folder of the original"
     add(parser, "runs", text, Path, nargs="+", metavar="RUN")
     add(parser, "--picture", "also plot the curves to this file", figure_file, metavar="FILE.png")
+    text = "also write RUN/index.html: learning curve, settings, and the sounds of each evaluation"
+    add(parser, "--page", text, bool)
     text = "also judge each run: is it where runs of its model should be, and if not, why may that be"
     add(parser, "--against", text, choices=("reference",))
     add(parser, "--data", "with --against: folder of the data set, if it was moved", Path)
@@ -52,6 +54,10 @@ def _show(a: argparse.Namespace) -> int:
     if a.picture:
         show.draw(a.picture, runs)
         print(f"Wrote {a.picture}.")
+    for run in runs if a.page else ():
+        from samplernn_theano.generation import run_page
+
+        print(escape_control_characters(f"Wrote {run_page.write_page(run)}."))
     return 0
 
 

@@ -38,6 +38,7 @@ def test_a_run_that_ended_before_its_first_checkpoint_may_be_started_again(tmp_p
 COSTS = "e0_i2_t0.00_tr5.2051_v5.1320"
 WRITTEN = [
     *("args.pkl", "train_log.pkl", "train_log_i20.pkl", "model_settings.txt", "th_conf.txt", ".lock.owner"),
+    "index.html",
     *("checkpoints/i10_v5.1320.npz", "checkpoints/i20_v-0.5000.npz", "checkpoints/.last.123.part.npz"),
     *(f"params/params_{COSTS}.pkl", f"params/params_{COSTS}_best.pkl", "tensorboard/events.out.tfevents.1.2"),
     *("samples/sample_i2_0.wav", f"samples/sample_{COSTS}_best_12.wav", "samples/index.html"),
