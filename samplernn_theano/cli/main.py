@@ -18,7 +18,7 @@ from samplernn_theano.cli.data_sets import add_data
 from samplernn_theano.cli.files import add_convert, add_inspect, add_show
 from samplernn_theano.cli.generate import add_generate
 from samplernn_theano.cli.listening import add_listening_test
-from samplernn_theano.cli.options import Parser, add, add_backend, add_command
+from samplernn_theano.cli.options import PATHS, Parser, add, add_backend, add_command
 from samplernn_theano.cli.pretrained import add_pretrained
 from samplernn_theano.cli.reproduce import add_figure, add_reproduce, add_retention
 from samplernn_theano.cli.scores import add_compare, add_evaluate, add_score
@@ -69,6 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="samplernn", description="SampleRNN (ICLR 2017) on PyTensor, faithful to the authors' code."
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
+    text = "print what completes commands and flags in this shell, and exit"
+    parser.add_argument("--print-completion", action=_PrintCompletion, choices=("bash", "zsh"), help=text)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     for add_to in (
         *(add_prepare, add_data, add_check_data, add_train, add_resume, add_show, add_generate, add_evaluate),
@@ -86,6 +88,23 @@ class _Version(argparse.Action):
         from samplernn_theano.utils.version import package_version
 
         print(f"samplernn-theano {package_version()}")
+        raise SystemExit(0)
+
+
+class _PrintCompletion(argparse.Action):
+    """Print a script for a shell, in which flags for paths are completed with names of files."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, shell: Any, flag: Any = None) -> None:
+        import shtab
+
+        parsers = [parser]
+        for one in parsers:  # which grows
+            for own in one._actions:
+                if isinstance(own, argparse._SubParsersAction):
+                    parsers += own.choices.values()
+                elif own.type in PATHS:
+                    own.complete = shtab.FILE  # type: ignore[attr-defined]
+        print(shtab.complete(parser, shell=shell))
         raise SystemExit(0)
 
 

@@ -139,3 +139,5 @@ def _file(*suffixes: str) -> Callable[[str], Path]:
 figure_file = _file(".png", ".pdf", ".svg")
 csv_file = _file(".csv")
 json_file = _file(".json")
+PATHS = (Path, figure_file, csv_file, json_file)
+"""Types of arguments that are paths."""

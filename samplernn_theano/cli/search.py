@@ -21,7 +21,7 @@ def add_search(commands: Any) -> None:
         parser.groups["schedule"],
         parser.groups["output"],
     )
-    add(parser, "family", ", ".join(FAMILIES), metavar="FAMILY", choices=FAMILIES)
+    add(parser, "family", ", ".join(FAMILIES), metavar="FAMILY", choices=tuple(FAMILIES))
     add(data, "--data", "folder of the data set", Path, required=True)
     text = "folder of the search, shared by all workers; run the same command again to resume or to join"
     add(output, "--study", text, Path, required=True, metavar="FOLDER")

@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -21,12 +22,13 @@ def parsers(parser: Parser, words: str = "") -> Iterator[tuple[str, Parser]]:
                 yield from parsers(child, f"{words} {name}".strip())
 
 
+OF_ALL = {"help", "version", "print_completion"}
 COMMANDS = dict(parsers(build_parser()))
 every_command = pytest.mark.parametrize("words", [pytest.param(words, id=words or "-") for words in COMMANDS])
 
 
 def flags(parser: Parser) -> list[argparse.Action]:
-    return [own for own in parser._actions if own.option_strings and own.dest not in ("help", "version")]
+    return [own for own in parser._actions if own.option_strings and own.dest not in OF_ALL]
 
 
 def test_no_example_is_of_a_command_that_is_not():
@@ -79,3 +81,46 @@ def test_training_tells_the_defaults_of_hyperparameters_in_the_group_of_the_mode
     }.items():
         assert re.search(rf"--{flag} [^-]*\(default:\s+{default}\)", model)
     assert "--preset" in model and "--learning-rate" not in model
+
+
+def completion(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit, match="0"):
+        build_parser().parse_args(["--print-completion", shell])
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("samplernn pre", {"prepare", "pretrained"}),
+        ("samplernn train three", {"three_tier"}),
+        ("samplernn train three_tier --big", {"--big_frame_size"}),
+        ("samplernn generate runs/mine --temp", {"--temperature"}),
+        ("samplernn listening-test make --lis", {"--listeners"}),
+        ("samplernn evaluate --split va", {"valid"}),
+        ("samplernn generate soun", {"sounds.wav"}),
+        ("samplernn evaluate --json sou", {"sounds.wav"}),
+    ],
+)
+def test_bash_completes_commands_flags_choices_and_files(capsys, tmp_path, typed, expected):
+    script = tmp_path / "completion"
+    script.write_text(completion("bash", capsys))
+    assert subprocess.run(["bash", "-n", script], capture_output=True, check=True).stderr == b""
+    (tmp_path / "sounds.wav").touch()
+    words = shlex.split(typed)
+    program = (
+        f"source {script}; complete -p samplernn >/dev/null || exit; "
+        f"COMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; "
+        '_shtab_samplernn 2>/dev/null; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert set(done.stdout.split()) == expected
+
+
+def test_completion_in_zsh_has_every_command_and_other_shells_are_refused(capsys, refused):
+    script = completion("zsh", capsys)
+    assert script.startswith("#compdef samplernn")
+    for words, parser in COMMANDS.items():
+        assert all(name in script for name in words.split())
+        assert all(flag in script for own in flags(parser) for flag in own.option_strings)
+    assert "choose from" in refused("--print-completion", "csh")

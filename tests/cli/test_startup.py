@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-LIBRARIES = {"numpy", "scipy", "soundfile", "pytensor", "jax", "numba", "matplotlib", "optuna", "rich"}
+LIBRARIES = {
+    "numpy",
+    "scipy",
+    "soundfile",
+    "pytensor",
+    "jax",
+    "numba",
+    "matplotlib",
+    "optuna",
+    "rich",
+    "shtab",
+}
 
 
 def loaded_by(program: str, *arguments: str | Path) -> set[str]:
