@@ -97,7 +97,7 @@ def _facts(source: Path, settings: Mapping[str, Any]) -> dict[str, str]:
         return {
             f"{name} of the data": str(manifest[name]) for name in ("licence", "origin") if name in manifest
         }
-    except (KeyError, TypeError, AttributeError, DataError):  # neither, or a manifest of another program
+    except (OSError, KeyError, TypeError, AttributeError, DataError):  # none, or one of another program
         return {}
 
 
@@ -112,19 +112,22 @@ def _text(name: str, checkpoint: Checkpoint, tiers: Sequence[Sequence[str]], fac
         rows[part] = what if tier else f"{rows[part]}; {what}"
     rows["parameters"] = f"{sum(a.size for a in checkpoint.parameters.values()):,}"
     rows["hyper-parameters"] = ", ".join(f"{k} {v}" for k, v in to_store(hp).items() if v is not None)
-    if "iteration" in progress:
+    if assumed := settings.get("assumed"):
+        rows["of these assumed"] = ", ".join(map(str, assumed))
+    if progress.get("iteration"):
         at = f"iteration {progress['iteration']:,}, epoch {progress.get('epoch', 0)}"
         rows["trained"] = f"{at}, {format_duration(progress.get('seconds', 0))}"
     for split in ("valid", "test"):
         if (bits := progress.get(f"best_{split}")) is not None:
             rows[split] = f"{bits:.4f} bits per sample at iteration {progress.get('best_iteration')}"
-    if (rate := describe_rate(stored_schedule(settings))) is not None:
+    if not assumed and (rate := describe_rate(stored_schedule(settings))) is not None:
         rows["learning rate"] = str(rate)
     for key in ("seed", "backend", "devices", "git_revision", "of_fork"):
         if key in settings:
             rows[key] = str(settings[key])
     if "versions" in settings:
         rows["versions"] = ", ".join(f"{name} {version}" for name, version in settings["versions"].items())
+    origin = "trained with" if "versions" in settings else "converted for"
     table = "\n".join(f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in rows.items())
     return f"""---
 license: unknown
@@ -140,7 +143,7 @@ tags:
 
 # {hp.family}, trained on {_cell(rows["data set"])}
 
-A model of raw audio of [SampleRNN](https://arxiv.org/abs/1612.07837), trained with samplernn-theano. It
+A model of raw audio of [SampleRNN](https://arxiv.org/abs/1612.07837), {origin} samplernn-theano. It
 generates sound from nothing, or continues a recording.
 
 | | |

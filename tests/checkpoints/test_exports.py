@@ -93,6 +93,12 @@ def test_files_of_the_original_are_exported_and_an_export_becomes_one(tmp_path):
     assert npz.load(tmp_path / "a.safetensors").settings["which_set"] == "BLIZZ"
     convert(tmp_path / "a.safetensors", tmp_path / "a.pkl")
     assert (tmp_path / "a.pkl").read_bytes() == path.read_bytes()
+    (tmp_path / "alone.pkl").write_bytes(path.read_bytes())
+    convert(tmp_path / "alone.pkl", tmp_path / "b.safetensors")
+    card = (tmp_path / "README.md").read_text()
+    assert re.search(r"^\| of these assumed \| .*q_type", card, flags=re.MULTILINE)
+    assert ", converted for samplernn-theano." in card
+    assert "| trained |" not in card and "| learning rate |" not in card
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "renamed.npz", "renamed"])
@@ -178,6 +184,9 @@ def test_a_card_has_the_licence_of_the_data_if_the_set_is_still_the_same(tmp_pat
         (tmp_path / "tones" / "manifest.json").write_text(json.dumps(other))
         convert(run.best.parents[1], tmp_path / "a.safetensors", overwrite=True)
         assert "of the data" not in (tmp_path / "README.md").read_text()
+    unreadable = made_run(tmp_path / "far", data="/" + 5000 * "x", data_sha256={"test": "00"})
+    convert(unreadable.best.parents[1], tmp_path / "a.safetensors", overwrite=True)
+    assert "of the data" not in (tmp_path / "README.md").read_text()
 
 
 def test_a_readme_of_others_or_edited_is_kept(run, tmp_path):
