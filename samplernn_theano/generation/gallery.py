@@ -23,6 +23,7 @@ from samplernn_theano.generation.spectrograms import (
     round_marks,
 )
 from samplernn_theano.utils.files import write_text
+from samplernn_theano.utils.progress import counted
 from samplernn_theano.utils.text import escape_control_characters, format_duration, parse_json
 
 PICTURES = "spectrograms"  # folder of the thumbnails, next to the page
@@ -136,7 +137,10 @@ def write_page(folder: Path) -> None:
     samples = sorted((-i, number, path) for i, number, path in sample_files(folder) if path in left)
     others = sorted(left - {path for *_, path in samples})
     cards = {
-        "Samples of the evaluations": [card(folder, path, f"iteration {-i:,}") for i, _, path in samples],
+        "Samples of the evaluations": [
+            card(folder, path, f"iteration {-i:,}")
+            for i, _, path in counted(samples, "draw", len(samples), "samples", bool(samples))
+        ],
         "Other sounds": [card(folder, path, longest=LONGEST_OTHER) for path in others],
     }
     counts = count_of(sum(len(record.sounds) for record in records), "sound")

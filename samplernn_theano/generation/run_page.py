@@ -15,6 +15,7 @@ from samplernn_theano.checkpoints.status import RunStatus, is_cost
 from samplernn_theano.generation import gallery
 from samplernn_theano.utils.files import write_text
 from samplernn_theano.utils.plotting import new_figure
+from samplernn_theano.utils.progress import counted
 from samplernn_theano.utils.text import format_duration
 
 
@@ -26,8 +27,8 @@ def write_page(status: RunStatus) -> Path:
     run = Run(status.folder)
     path = gallery.check_page(run.folder)
     evaluations = {record["iteration"]: record for record in status.evaluations}
-    cards = defaultdict(list)
-    for iteration, _, sound in sample_files(run.samples):
+    samples, cards = sample_files(run.samples), defaultdict(list)
+    for iteration, _, sound in counted(samples, "draw", len(samples), "samples", bool(samples)):
         cards[iteration].append(gallery.card(run.folder, sound))
     has_gallery = bool(gallery.read_records(run.samples))
     if has_gallery:
