@@ -212,3 +212,13 @@ def part(record: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     for name in names:
         found = found.get(name) if isinstance(found, Mapping) else None
     return found if isinstance(found, Mapping) else {}
+
+
+def hardware(machine: Mapping[str, Any]) -> str:
+    """GPUs, processor and used cores of a step's machine."""
+    gpu = machine.get("gpu")
+    parts = [*(map(str, gpu) if isinstance(gpu, list) else [text(gpu)]), text(machine.get("cpu"))]
+    used, cores = number(machine.get("threads")), number(machine.get("cores"))
+    if used is not None:
+        parts.append(f"{used:.0f} of {cores:.0f} cores" if cores is not None else f"{used:.0f} threads")
+    return ", ".join(filter(None, parts)) or "unknown"

@@ -13,7 +13,7 @@ from samplernn_theano.listening import analysis
 from samplernn_theano.reproduction import charts
 from samplernn_theano.reproduction.experiments import Experiment, ListeningTest
 from samplernn_theano.reproduction.published import Difference, Number, applying
-from samplernn_theano.reproduction.records import STEPS, Attempt, Results, number, part, text
+from samplernn_theano.reproduction.records import STEPS, Attempt, Results, hardware, number, part, text
 from samplernn_theano.reproduction.tables import authors_of, badge, is_substitute
 from samplernn_theano.utils.text import format_duration
 
@@ -119,16 +119,6 @@ def trainings(results: Results) -> dict[str, Any]:
     ]
     total = sum(number(a.result("train").get("train_seconds")) or 0 for a in attempts)
     return {"trainings": rows, "trained_seconds": total, "versions": _versions(attempts)}
-
-
-def hardware(machine: Mapping[str, Any]) -> str:
-    """GPUs, processor and used cores of a step's machine."""
-    gpu = machine.get("gpu")
-    parts = [*(map(str, gpu) if isinstance(gpu, list) else [text(gpu)]), text(machine.get("cpu"))]
-    used, cores = number(machine.get("threads")), number(machine.get("cores"))
-    if used is not None:
-        parts.append(f"{used:.0f} of {cores:.0f} cores" if cores is not None else f"{used:.0f} threads")
-    return ", ".join(filter(None, parts)) or "unknown"
 
 
 def _versions(attempts: Sequence[Attempt]) -> list[str]:

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from samplernn_theano.reproduction import scales
-from samplernn_theano.reproduction.records import Attempt, Results, part, text
-from samplernn_theano.reproduction.report_sections import hardware
+from samplernn_theano.reproduction.records import Attempt, Results, hardware, part, text
 from samplernn_theano.reproduction.tables import Column, Filled, Score, describe_substitute
 
 
