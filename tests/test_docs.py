@@ -123,3 +123,22 @@ def test_tests_that_are_named_exist() -> None:
     assert len(named) > 20
     missing = [hit for hit in named if f"def {hit[1]}(" not in (ROOT / hit[0]).read_text(encoding="utf-8")]
     assert missing == []
+
+
+def test_the_speed_tables_of_the_readme_are_those_of_the_results() -> None:
+    def section(text: str, heading: str) -> str:
+        return re.split(rf"^## {heading}.*$", text, flags=re.MULTILINE)[1].split("\n## ")[0]
+
+    def numbers(text: str) -> set[str]:
+        return {number.rstrip(",.") for number in re.findall(r"\d[\d,.]*", text)}
+
+    results = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
+    speed = section(README, "Speed")
+    first, second = (
+        set(table.splitlines()) for table in re.findall(r"(?:^\|.*\n)+", speed, flags=re.MULTILINE)
+    )
+    for table, heading in ((first, "Training step, 2026-11-23"), (second, "Generation, 2026-11-23")):
+        measured = numbers(section(results, heading))
+        assert len(table) >= 5 and all(numbers(row) <= measured for row in table), heading
+    cold, warm = re.findall(r"to first training step\*\* \| \*\*([\d.]+)\*\* \| \*\*([\d.]+)", results)[0]
+    assert f"comes {cold} s after the command, {warm} s once" in " ".join(speed.split())
