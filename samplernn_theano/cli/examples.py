@@ -68,7 +68,6 @@ samplernn resume runs/mine --learning-rate 0.0001 --max-iters 50000
 samplernn show runs/mine
 samplernn show runs/mine runs/other --picture curves.png
 samplernn show runs/mine --page
-samplernn show runs/mine --page
 samplernn show runs/mine --against reference
 """,
     "generate": """
