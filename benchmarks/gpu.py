@@ -1,6 +1,6 @@
 """Benchmarks on a GPU as one Markdown table.
 
-    python benchmarks/gpu.py                  within nine minutes on an H100
+    python benchmarks/gpu.py                  in at most nine minutes
     python benchmarks/gpu.py --minutes 20     for a slower card or machine
     python benchmarks/gpu.py --cpu            few rows with tiny models, to test this program without a card
 
