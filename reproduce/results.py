@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.checkpoints import pretrained
-from samplernn_theano.reproduction.experiments import Experiment, read_experiments
+from samplernn_theano.reproduction.experiments import OURS, OURS_MEANS, Experiment, read_experiments
 from samplernn_theano.reproduction.plan import load
-from samplernn_theano.reproduction.published import Number, read_numbers
+from samplernn_theano.reproduction.published import Number, doubts, read_numbers
 from samplernn_theano.utils.files import write_text
 
 HERE = Path(__file__).parent
@@ -37,8 +37,9 @@ the learning curve of every seed.
 
 - **Only a row of the scale `paper` without other data can be compared with the published number.** Rows of
   other scales are small models, often on other data: they say what this package reaches in hours.
-- †: {ours}.
-- ±: standard error, over seeds if there are several.
+- {ours}.
+- {doubts}.
+- ±: standard error, over what stands beside it: an error over clips or recordings is that of one seed.
 - Hours: updates times the seconds of one on a core of its own, or the time of the training.
 - Differences from the paper have numbers, of
   [differences.toml](../samplernn_theano/reproduction/files/differences.toml).
@@ -71,7 +72,7 @@ def rows_of(
 
 def _row(own: Experiment, number: Number, entry: Mapping[str, Any] | None) -> list[str]:
     name = f"`{number.experiment}`, {number.split}"
-    paper = f"{number.value:.3f}{own.mark}"
+    paper = f"{number.value:.3f}{number.mark}{own.mark}"
     if entry is None:
         return [
             name,
@@ -81,11 +82,10 @@ def _row(own: Experiment, number: Number, entry: Mapping[str, Any] | None) -> li
             own.basis,
             "–",
             "–",
-            f"`samplernn reproduce {own.name}`",
+            command(own),
             "–",
             "–",
         ]
-    command = COMMANDS.get(entry["scale"], f"samplernn reproduce {own.name} --scale {entry['scale']}")
     return [
         name,
         paper,
@@ -94,18 +94,27 @@ def _row(own: Experiment, number: Number, entry: Mapping[str, Any] | None) -> li
         own.basis,
         updates(entry),
         cost(entry),
-        f"`{command.format(own.name)}`",
-        files(own.name, entry),
+        command(own, entry["scale"]),
+        files(own.name, entry, "../"),
         ", ".join(map(str, entry["differences"])),
     ]
 
 
+def command(own: Experiment, scale: str = "paper") -> str:
+    """What makes the numbers of an experiment at a scale."""
+    other = f"samplernn reproduce {own.name} --scale {scale}"
+    return f"`{COMMANDS.get(scale, other).format(own.name)}`"
+
+
 def ours(entry: Mapping[str, Any]) -> str:
-    """Our score with its error and the number of seeds."""
+    """Our score with its error, over what that is, and the number of seeds."""
     n = len(entry["seeds"])
-    error = "" if entry["error"] is None else f" ± {entry['error']:.3f}"
+    seeds = f"{n} seed{'s' * (n > 1)}"
     unit = " nats" if entry["unit"].startswith("nats") else ""
-    return f"{entry['ours']:.3f}{error}{unit} ({n} seed{'s' * (n > 1)})"
+    if entry["error"] is None:
+        return f"{entry['ours']:.3f}{unit} ({seeds})"
+    over = f"over {seeds}" if entry["over"] == "seeds" else f"over {entry['n']} {entry['over']}, {seeds}"
+    return f"{entry['ours']:.3f} ± {entry['error']:.3f}{unit} ({over})"
 
 
 def made_of(entry: Mapping[str, Any]) -> str:
@@ -127,12 +136,12 @@ def cost(entry: Mapping[str, Any]) -> str:
     return f"{max(seconds) / 3600:.2f} h, {hardware}"
 
 
-def files(experiment: str, entry: Mapping[str, Any]) -> str:
-    """Links to the log of the scores, and to the checkpoint if it comes with the package."""
-    links = [f"[scores](results/{entry['scale']}.json)"]
+def files(experiment: str, entry: Mapping[str, Any], top: str = "") -> str:
+    """Links, with `top` before them, to the log of the scores and to the checkpoint if the package has it."""
+    links = [f"[scores]({top}reproduce/results/{entry['scale']}.json)"]
     for name in pretrained.names() if entry["scale"] == "study" else []:
         if pretrained.card(name)["study"].endswith(f" {experiment}"):
-            links.append(f"[`pretrained/{name}`](../samplernn_theano/pretrained/{name}.json)")
+            links.append(f"[`pretrained/{name}`]({top}samplernn_theano/pretrained/{name}.json)")
     return ", ".join(links)
 
 
@@ -150,10 +159,9 @@ def page() -> str:
         "files",
         "differences",
     ]
-    meaning = (
-        "the basis is ours: the paper and the release say too little, and what they leave open is our choice"
-    )
-    return ABOUT.format(ours=meaning) + _table(head, rows_of(read_numbers(), stored()))
+    numbers = read_numbers()
+    about = ABOUT.format(ours=f"{OURS} {OURS_MEANS}", doubts=doubts(numbers))
+    return about + _table(head, rows_of(numbers, stored()))
 
 
 def readme_table() -> str:
@@ -165,30 +173,15 @@ def readme_table() -> str:
         own = experiments[number.experiment]
         found = scores.get((own.name, "test"), [])
         best = next((entry for entry in found if entry["scale"] == "paper"), found[0] if found else None)
-        values = (
-            ["–", "not run", "–"]
-            if best is None
-            else [ours(best), made_of(best), f"{updates(best)}, {cost(best)}"]
-        )
+        if best is None:
+            values = ["–", "not run at the paper's scale", "–", command(own), "–"]
+        else:
+            values = [ours(best), made_of(best), f"{updates(best)}, {cost(best)}"]
+            values += [command(own, best["scale"]), files(own.name, best)]
         title = own.title.removeprefix("SampleRNN (").replace(" (re-impl.)", "").rstrip(")")
-        rows.append(
-            [
-                title + own.mark,
-                SETS[own.data],
-                f"{number.value:.3f}",
-                *values,
-                f"`samplernn reproduce {own.name}`",
-            ]
-        )
-    head = [
-        "model",
-        "data",
-        "paper",
-        "ours",
-        "ours is of: scale, data",
-        "updates, hours, hardware",
-        "command at the paper's scale",
-    ]
+        rows.append([title + own.mark, SETS[own.data], f"{number.value:.3f}{number.mark}", *values])
+    head = ["model", "paper's data", "paper", "ours", "ours: scale, data", "updates, hours, hardware"]
+    head += ["made by, or to be made by", "files"]
     return _table(head, rows)
 
 

@@ -154,22 +154,23 @@ def _experiments() -> str:
         read_experiments,
         read_listening_tests,
     )
-    from samplernn_theano.reproduction.published import read_numbers
+    from samplernn_theano.reproduction.published import doubts, read_numbers
     from samplernn_theano.utils.text import format_table
 
     numbers = read_numbers()
     rows = [["experiment", "model", "data", "published", "basis"]]
     for experiment in read_experiments().values():
         shown = [
-            f"{number.split} {number.value:g}" if number.split else f"{number.value:g} {number.unit}"
+            (f"{number.split} {number.value:g}" if number.split else f"{number.value:g} {number.unit}")
+            + f" {number.mark}{experiment.mark}".rstrip()
             for number in numbers
             if number.experiment == experiment.name
         ]
-        published = ", ".join(f"{number} {experiment.mark}".strip() for number in shown)
-        rows.append([experiment.name, experiment.title, experiment.data, published, experiment.basis])
+        row = [experiment.name, experiment.title, experiment.data, ", ".join(shown), experiment.basis]
+        rows.append(row)
     for test in read_listening_tests().values():
         rows.append([test.name, test.title, "", f"{len(test.systems)} systems", ""])
-    return "\n".join([*format_table(rows), f"{OURS} {OURS_MEANS}"])
+    return "\n".join([*format_table(rows), f"{OURS} {OURS_MEANS}", doubts(numbers)])
 
 
 def add_retention(commands: Any) -> None:

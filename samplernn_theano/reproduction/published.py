@@ -13,6 +13,8 @@ from samplernn_theano.utils.toml_files import read_toml
 
 BITS, NATS = "bits per sample", "nats per sample"
 
+DOUBTED = "‡"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
@@ -26,6 +28,12 @@ class Number:
     source: str  # such as "paper, table 1"
     certainty: str  # "text": read in the source; "code": read in the authors' code; "memory": unverified
     note: str = ""
+    doubt: str = ""  # what is not known of it, and shown with it
+
+    @property
+    def mark(self) -> str:
+        """The mark of a number with a doubt."""
+        return DOUBTED if self.doubt else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +51,11 @@ class Difference:
 def read_numbers() -> list[Number]:
     """The published results, in the order of the file."""
     return [Number(**entry) for entry in read_toml(FILES / "published.toml", {"number", "fact"})["number"]]
+
+
+def doubts(numbers: Iterable[Number]) -> str:
+    """The mark of numbers with a doubt, and its meaning."""
+    return f"{DOUBTED} {'; '.join(dict.fromkeys(number.doubt for number in numbers if number.doubt))}"
 
 
 def read_differences() -> list[Difference]:

@@ -89,7 +89,7 @@ def score(
     requested = {*results.requested.get(experiment.name, ()), *results.requested.get(experiment.run, ())}
     total = max(1, len(attempts), len(requested))
     theirs = next((n for n in numbers if n.experiment == experiment.name and n.split == split), None)
-    doubt = f"if in {unit.split()[0]}" if theirs and theirs.unit != unit else ""
+    doubt = f"if in {unit.split()[0]}" if theirs and theirs.unit != unit else theirs.doubt if theirs else ""
     return Score(
         experiment=experiment.name,
         run=experiment.run,

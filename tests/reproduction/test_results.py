@@ -24,6 +24,24 @@ def test_a_row_that_was_not_run_at_the_papers_scale_says_so():
     assert all(row[3] and (row[2] == "–") == ("not run" in row[3]) for row in rows)
 
 
+def test_numbers_are_shown_with_what_is_not_known_of_them_and_what_their_error_is_over():
+    rows = {row[0]: row for row in results.rows_of(results.read_numbers(), results.stored())}
+    for name in ("`table1/music/two_tier`, test", "`table1/music_overlap/two_tier`, test"):
+        assert rows[name][1] == "1.076‡"
+    entry = {"ours": 2.0, "error": 0.1, "unit": "bits per sample", "seeds": [{}]}
+    assert results.ours(entry | {"over": "clips", "n": 32}) == "2.000 ± 0.100 (over 32 clips, 1 seed)"
+    several = entry | {"over": "seeds", "n": 3, "seeds": [{}] * 3}
+    assert results.ours(several) == "2.000 ± 0.100 (over 3 seeds)"
+    assert results.ours(several | {"error": None}) == "2.000 (3 seeds)"
+
+
+def test_the_readme_says_what_made_our_numbers_and_where_they_are():
+    rows = [line for line in results.readme_table().splitlines() if "study:" in line]
+    assert rows and all(
+        "`reproduce/study.sh` | [scores](reproduce/results/study.json)" in row for row in rows
+    )
+
+
 def test_the_cards_of_the_models_have_the_scores_of_the_table():
     entries = {
         entry["experiment"]: entry for entry in json.loads((results.FOLDER / "study.json").read_text())
