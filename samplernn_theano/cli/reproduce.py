@@ -116,7 +116,7 @@ def _reproduce(a: argparse.Namespace) -> int:
     whole, left_out = _available(requested, named)
     plan.check_data(whole)
     if a.dry_run:
-        print("".join(f"# {line}\n" for line in left_out), end="")
+        print("".join(f"# {line}\n" for line in [*left_out, *plan.later_rates(whole)]), end="")
         commands = [plan.command(whole, *step) for step in plan.missing(whole)]
         print("\n".join(shlex.join(command) for command in commands if command) or "All steps are done.")
         return 0

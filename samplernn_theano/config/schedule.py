@@ -69,6 +69,21 @@ def describe_rate(schedule: Mapping[str, Any]) -> Any:
     return rate if later is None else f"{rate}, {later} after {schedule['later_from']} iterations"
 
 
+def without_later_rate(schedule: Schedule) -> str:
+    """A message if a run ends before its second learning rate; empty if it does not."""
+    if schedule.later_from is None or schedule.max_iters is None or schedule.later_from < schedule.max_iters:
+        return ""
+    return (
+        f"--later-rate {schedule.later_rate} is never reached: --later-from {schedule.later_from} is not "
+        f"below --max-iters {schedule.max_iters}."
+    )
+
+
+def scaled_later_from(later_from: int, of: int, max_iters: int) -> int:
+    """The `later_from` of a run of `max_iters` iterations that is the same part of it as of one of `of`."""
+    return max(1, round(later_from * max_iters / of))
+
+
 LIMITS = ("max_iters", "max_epochs", "max_minutes")
 
 

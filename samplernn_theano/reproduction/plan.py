@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from samplernn_theano.config.field_types import fits
-from samplernn_theano.config.schedule import LIMITS, Schedule
+from samplernn_theano.config.schedule import LIMITS, Schedule, scaled_later_from
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction import scales
 from samplernn_theano.reproduction.experiments import Experiment, read_experiments, read_listening_tests
@@ -209,6 +209,22 @@ def trained(workflow: Workflow) -> list[tuple[str, int]]:
     return list(names)
 
 
+def later_rates(workflow: Workflow) -> list[str]:
+    """What limits in place of the scale's mean for trainings with a second learning rate."""
+    planned, lines = scales.schedules(workflow.scale), []
+    for name in dict.fromkeys(name for name, _ in trained(workflow)):
+        own, given = planned[name], [limit for limit in LIMITS if getattr(workflow, limit) is not None]
+        if own.later_from is None or own.max_iters is None or not given:
+            continue
+        total = workflow.max_iters or own.max_iters
+        first = scaled_later_from(own.later_from, own.max_iters, total)
+        text = f"{name}: learning rate {own.later_rate} after {first:,} of {total:,} iterations, the scale's "
+        text += f"{own.later_from:,} of {own.max_iters:,}"
+        others = [f"--{limit.replace('_', '-')}" for limit in given if limit != "max_iters"]
+        lines.append(text + (f"; {' or '.join(others)} may end it before." if others else "."))
+    return lines
+
+
 def missing(workflow: Workflow) -> list[Step]:
     """The steps that are not done yet."""
     return [step for step in steps(workflow) if not is_done(workflow.out, *step)]
@@ -281,6 +297,8 @@ def _train_options(workflow: Workflow, scale: Scale, experiment: Experiment) -> 
     given = {name: limit for name in LIMITS if (limit := getattr(workflow, name)) is not None}
     known = {**scale.train, **scales.flags(scale, experiment)}
     options = {name: value for name, value in known.items() if name not in given} | given
+    if "later_from" in known and workflow.max_iters:
+        options["later_from"] = scaled_later_from(known["later_from"], known["max_iters"], workflow.max_iters)
     scheduled = {own.name for own in fields(Schedule)}
     names = sorted(options, key=scheduled.__contains__)  # hyper-parameters first
     dashed = {name: name.replace("_", "-") for name in scheduled - {"n_seqs"}}

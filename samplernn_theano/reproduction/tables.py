@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 
 from samplernn_theano.config import presets
-from samplernn_theano.config.schedule import stored_schedule
+from samplernn_theano.config.schedule import scaled_later_from, stored_schedule
 from samplernn_theano.data.check import AUTHORS
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.data.manifest import hours
@@ -149,9 +149,11 @@ def _is_best(attempt: Attempt, experiment: Experiment) -> bool:
     best = asdict(presets.preset(experiment.family, "best", flags)) | moments
     expected = json.loads(json.dumps(best))
     actual = {"rate": SAMPLE_RATE, **part(settings, "hyperparameters"), **moments}
-    return actual == expected and all(
-        stored_schedule(attempt.settings).get(name) == getattr(attempt.paper, name) for name in RATES
-    )
+    own, paper = stored_schedule(settings), attempt.paper
+    rates, updates = {name: getattr(paper, name) for name in RATES}, number(own.get("max_iters"))
+    if paper.later_from and paper.max_iters and updates:  # the same part of another number of updates
+        rates["later_from"] = scaled_later_from(paper.later_from, paper.max_iters, int(updates))
+    return actual == expected and all(own.get(name) == rate for name, rate in rates.items())
 
 
 def _extent(attempts: Sequence[Attempt]) -> str:

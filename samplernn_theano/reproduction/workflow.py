@@ -78,6 +78,7 @@ def announcement(workflow: Workflow, here: bool) -> str:
     trainings = sum(step == "train" for step, *_ in missing)
     counts = f"{count_of(len(missing), 'step')} to do in {workflow.out}"
     text = f"{counts}, {count_of(trainings, 'training')} among them."
+    text = "\n".join([text, *plan.later_rates(workflow)])
     if trainings and here and scales.read(workflow.scale).resources.gpus and not run_step.gpus():
         text += "\nNo GPU was found, and this scale needs one: without it training is far too slow."
     return text

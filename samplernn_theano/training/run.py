@@ -25,6 +25,7 @@ from samplernn_theano.config.schedule import (
     original_learning_rate,
     original_schedule,
     stored_schedule,
+    without_later_rate,
 )
 from samplernn_theano.config.settings import Options, RunSettings, check_options, stored_options
 from samplernn_theano.data import minibatches
@@ -273,6 +274,8 @@ def _compile(
     """Compile a model, with its initial parameters or those of a checkpoint."""
     if show_progress:
         _print(f"Compiling {plan.hp.family} for {plan.options.backend} ...")
+    if never := without_later_rate(plan.schedule):
+        _print(never)
     names = ("seed", "ip_weight", "backend", "precision", "n_devices")
     options = {name: getattr(plan.options, name) for name in names}
     trainer = compile_trainer(plan.hp, learning_rate=plan.rate, **options)

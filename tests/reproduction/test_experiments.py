@@ -21,6 +21,7 @@ from samplernn_theano.reproduction.experiments import (
     read_listening_tests,
     select_experiments,
 )
+from samplernn_theano.reproduction.workflow import announcement
 
 EXPERIMENTS = read_experiments()
 PARSER = build_parser()
@@ -119,6 +120,24 @@ def test_a_limit_takes_the_place_of_the_scales_of_its_kind(tmp_path, scale, give
     w = workflow(tmp_path, scale, "table1/music/two_tier", **given)
     command = plan.command(w, "train", "table1/music/two_tier", 123)
     assert {word: command[command.index(word) + 1] for word in LIMITED if word in command} == limits
+
+
+@pytest.mark.parametrize(
+    ("given", "later", "line"),
+    [
+        ({}, "318000", ""),
+        ({"max_iters": 7000}, "2998", "after 2,998 of 7,000 iterations, the scale's 318,000 of 742,400."),
+        ({"max_epochs": 2}, "318000", "318,000 of 742,400; --max-epochs may end it before."),
+    ],
+)
+def test_a_second_learning_rate_begins_at_the_same_part_of_other_iterations(tmp_path, given, later, line):
+    w = workflow(tmp_path, "paper", "table1/blizzard/wavenet", **given)
+    command = plan.command(w, "train", "table1/blizzard/wavenet", 123)
+    assert command[command.index("--later-from") + 1] == later
+    lines = plan.later_rates(w)
+    assert len(lines) == bool(line) and all(own.endswith(line) for own in lines)
+    assert "\n".join(lines) in announcement(w, here=False)
+    assert not plan.later_rates(workflow(tmp_path, "paper", "table1/music/wavenet", **given))
 
 
 def test_overlapping_clips_are_made_of_the_same_recordings(tmp_path):

@@ -282,6 +282,19 @@ SMALL = {"hyperparameters": asdict(presets.preset("two_tier", "small", {}))}
             {"schedule": {"learning_rate": 0.001}},
             OTHER,
         ),  # without the later one
+        (
+            "table1/blizzard/wavenet",
+            5,
+            {
+                "schedule": {
+                    "learning_rate": 0.001,
+                    "later_rate": 0.0001,
+                    "later_from": 2998,
+                    "max_iters": 7000,
+                }
+            },
+            "paper models, 600 of 742,400 updates",
+        ),  # the same part of other updates
         (PAPERS, 72, SMALL, OTHER),
         (PAPERS, 72, {"hyperparameters": {}}, OTHER),
         (PAPERS, 72, {"schedule": {"learning_rate": 0.01}}, OTHER),

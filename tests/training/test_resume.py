@@ -298,7 +298,10 @@ def test_a_second_learning_rate(quick, data, stopped, tmp_path, capsys):
     """It holds from its iteration on, also in a resumed run, and needs no other program."""
     two = replace(SCHEDULE, later_rate=1e-4, later_from=32)
     train(small("one_tier"), data, tmp_path / "whole", two)
+    assert "is never reached" not in capsys.readouterr().err
     train(small("one_tier"), data, tmp_path / "parts", replace(two, max_iters=20))
+    line = "--later-rate 0.0001 is never reached: --later-from 32 is not below --max-iters 20."
+    assert line in capsys.readouterr().err
     for limit in (32, 36, 45):
         assert resume(tmp_path / "parts", {"max_iters": limit}) == 0
     assert_same_training(tmp_path / "whole", tmp_path / "parts")
