@@ -55,7 +55,12 @@ def add_reproduce(commands: Any) -> None:
     add(output, "--dry-run", "only print the commands of the missing steps", bool)
     add(output, "--report", "only write the report on the results in --out", bool)
     text = "score the models that come with the package on their test data, and compare with their cards"
-    add(output, "--verify", f"{text} (minutes; --out is the folder of the data sets)", bool)
+    add(
+        output,
+        "--verify",
+        f"{text} (minutes; --out holds their sets, demo and speech: made there if missing)",
+        bool,
+    )
     add(devices, "--profile", "profile of Snakemake for a cluster: slurm (included), or a folder of your own")
     text = "more options of Snakemake, such as --snakemake='--jobs 8'"
     devices.add_argument("--snakemake", metavar="OPTIONS", default="", help=text)
@@ -79,12 +84,13 @@ def _reproduce(a: argparse.Namespace) -> int:
         select_experiments,
     )
 
-    if a.list:
+    if a.list and not a.verify:
         print(_experiments())
         return 0
     if a.verify:
         from samplernn_theano.reproduction import verify_pretrained
 
+        _check_alone(a)
         return verify_pretrained.run(a.out or Path("reproduction") / "verify")
     scales.read(a.scale)
     out = (a.out or Path("reproduction") / a.scale).absolute()
@@ -123,6 +129,19 @@ def _reproduce(a: argparse.Namespace) -> int:
     options = workflow.options(a.profile, a.snakemake)
     print("".join(f"{line}\n" for line in left_out), end="", flush=True)
     return workflow.run(whole, a.cores, options)
+
+
+def _check_alone(a: argparse.Namespace) -> None:
+    """Raise ReproductionError if there are arguments that --verify does not have."""
+    others = {"scale": "paper", "data": [], "recordings": [], "about": [], "seeds": 1, "max_iters": None}
+    others |= {"max_epochs": None, "max_minutes": None, "cores": None, "profile": None, "snakemake": ""}
+    others |= {"experiments": [], "list": False, "dry_run": False, "report": False}
+    if given := [name for name, default in others.items() if getattr(a, name) != default]:
+        name = "EXPERIMENT" if given[0] == "experiments" else f"--{given[0].replace('_', '-')}"
+        raise ReproductionError(
+            f"--verify takes no {name}: it scores all models that come with the package. Its sets are the "
+            "folders demo and speech in the folder --out; put your own there, or they are made."
+        )
 
 
 def _available(requested: "Workflow", named: Sequence[str]) -> tuple["Workflow", list[str]]:

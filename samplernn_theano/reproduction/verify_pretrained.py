@@ -69,7 +69,9 @@ def _make(name: str, folder: Path) -> str:
     command = ["data", *OPTIONS[name], "--out", str(folder)]
     say(f"$ samplernn {shlex.join(command)}")
     process = subprocess.run([sys.executable, "-m", "samplernn_theano", *command], stdout=sys.stderr)
-    return f"The set {name} could not be made: see above." if process.returncode else ""
+    if not process.returncode:
+        return ""
+    return f"The set {name} could not be made: see above. One made elsewhere may be put in {folder}."
 
 
 def _score(name: str, data: Path) -> float:

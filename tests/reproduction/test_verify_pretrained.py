@@ -42,6 +42,24 @@ def test_scores_are_compared_with_the_cards(shipped, tmp_path, capsys):
     assert "-0.0100" in out and "differs by more than 0.001 bits: the test split" in out
 
 
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["table1"], "EXPERIMENT"),
+        (["--scale", "foo"], "--scale"),
+        (["--data", "blizzard=/x"], "--data"),
+        (["--max-iters", "5"], "--max-iters"),
+        (["--seeds", "2"], "--seeds"),
+        (["--dry-run"], "--dry-run"),
+        (["--list"], "--list"),
+    ],
+)
+def test_arguments_that_do_not_apply_are_refused(more, named, capsys):
+    assert main(["reproduce", "--verify", *more]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"--verify takes no {named}: " in line and "--out" in line
+
+
 def test_a_set_that_cannot_be_had_is_said(shipped, tmp_path, capfd, monkeypatch):
     path, data, model = shipped
     path.write_text(json.dumps({"set": "demo", "test": 5.0, "test_split_sha256": ""}))
@@ -54,6 +72,7 @@ def test_a_set_that_cannot_be_had_is_said(shipped, tmp_path, capfd, monkeypatch)
     assert main(["reproduce", "--verify", "--out", str(tmp_path / "sets")]) == 1
     out, err = capfd.readouterr()
     assert "not scored" in out and "The set speech could not be made" in out and "nowhere" in err
+    assert f"may be put in {tmp_path / 'sets' / 'speech'}." in out
 
     path.unlink()
     path.with_suffix(".npz").unlink()
