@@ -24,7 +24,7 @@ EPOCHS = 3
 """Of fewer, a model learns no clips by heart."""
 
 PARTS, RISE = 10, 1.0
-"""A training cost rises if that of the last tenth of the log is so many bits above that of the lowest one."""
+"""A cost rises if its mean over the last tenth of its values is so many bits above that of the lowest one."""
 
 LOST = 0.7
 """Bits: the levels that a clip takes are too few if they are 2**-LOST of what they could be."""
@@ -111,21 +111,7 @@ def find(run: RunStatus, clips: Mapping[str, Clips], sound: Sound | None, cost: 
 
 
 def _of_training(run: RunStatus) -> Iterator[Cause]:
-    rate = run.schedule.learning_rate if run.schedule else None
-    rate = rate or run.options.get("learning_rate")
-    if isinstance(rate, int | float) and rate > 0 and run.hp:
-        usual = original_learning_rate(type(run.hp))
-        octaves = math.log2(rate / usual)
-        if abs(octaves) >= math.log2(FACTOR):
-            times = f"{rate / usual:.3g} times" if octaves > 0 else f"1/{usual / rate:.3g} of"
-            yield Cause(
-                "learning rate",
-                f"the learning rate is {rate:g}, {times} the family's {usual:g}: a rate that is too high "
-                "becomes unstable, one that is too low learns slowly; train with "
-                f"--learning-rate {usual:g}.",
-                abs(octaves) / 2,
-                "any",
-            )
+    yield from _of_rates(run)
     both = [(r["iteration"], r[key]) for r in run.records for key in ("nll_bits", "valid") if key in r]
     wrong = [n for n, cost in both if cost is not None and not is_cost(cost)]
     if wrong:
@@ -134,17 +120,45 @@ def _of_training(run: RunStatus) -> Iterator[Cause]:
             "a clip is damaged; see samplernn check-data, and try a smaller --learning-rate."
         )
         yield Cause("NaN", text, math.inf, "any")
-    tenths = [
-        float(np.mean(part)) for part in np.array_split([cost for _, cost in run.train], PARTS) if len(part)
-    ]
-    if len(tenths) == PARTS and tenths[-1] > min(tenths) + RISE:
-        yield Cause(
-            "rising cost",
-            f"the training cost has risen by {tenths[-1] - min(tenths):.2f} bits, to {tenths[-1]:.2f}: "
-            "training is unstable; train again with a smaller --learning-rate.",
-            tenths[-1] - min(tenths),
-            "higher",
-        )
+    unstable = "training is unstable; train again with a smaller learning rate"
+    by_heart = "training is unstable, or learns the clips by heart; see samplernn show, and use best.npz"
+    costs = ("training", run.train, unstable, "higher"), ("validation", run.valid, by_heart, "any")
+    for what, curve, why, towards in costs:
+        means = [float(np.mean(part)) for part in np.array_split([c for _, c in curve], PARTS) if len(part)]
+        if means and (risen := means[-1] - min(means)) > RISE:
+            text = f"the {what} cost has risen by {risen:.2f} bits, to {means[-1]:.2f}: {why}."
+            yield Cause("rising cost", text, risen, towards)
+            return
+
+
+def _of_rates(run: RunStatus) -> Iterator[Cause]:
+    """Learning rates far from the family's; a low one at the end of a training is usual."""
+    if not run.hp:
+        return
+    usual, updates, schedule = original_learning_rate(type(run.hp)), _updates(run), run.schedule
+    first = (schedule.learning_rate if schedule else None) or run.options.get("learning_rate")
+    rates = [("--learning-rate", first, 0)]
+    if schedule and schedule.later_from is not None and schedule.later_from < updates:
+        rates.append(("--later-rate", schedule.later_rate, schedule.later_from))
+    for flag, rate, since in rates:
+        if not (isinstance(rate, int | float) and rate > 0):
+            continue
+        octaves = math.log2(rate / usual)
+        at_the_end = octaves < 0 and 2 * since > updates
+        if abs(octaves) >= math.log2(FACTOR) and not at_the_end:
+            after = f" after {since:,} updates" * (since > 0)
+            times = f"{rate / usual:,.4g} times" if octaves > 0 else f"1/{usual / rate:.3g} of"
+            yield Cause(
+                "learning rate",
+                f"the learning rate{after} is {rate:g}, {times} the family's {usual:g}: a rate that is too "
+                f"high becomes unstable, one that is too low learns slowly; train with {flag} {usual:g}.",
+                abs(octaves) / 2,
+                "any",
+            )
+
+
+def _updates(run: RunStatus) -> int:
+    return max((n for n, _ in run.train + run.valid), default=0)
 
 
 def _of_sizes(run: RunStatus, clips: Mapping[str, Clips]) -> Iterator[Cause]:
@@ -161,9 +175,8 @@ def _of_sizes(run: RunStatus, clips: Mapping[str, Clips]) -> Iterator[Cause]:
                 "any",
             )
     train = clips.get("train")
-    iteration = max((n for n, _ in run.train + run.valid), default=0)
     if train is not None and len(train) >= hp.batch_size:
-        epochs = iteration / chunks_per_epoch(train, hp.batch_size, hp.seq_len)
+        epochs = _updates(run) / chunks_per_epoch(train, hp.batch_size, hp.seq_len)
         if epochs >= EPOCHS:
             sound = format_duration(lengths(train).sum() / hp.rate)
             yield Cause(

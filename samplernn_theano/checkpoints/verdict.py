@@ -135,7 +135,7 @@ def describe(run: RunStatus, verdict: Verdict) -> str:
     """The verdict in words."""
     data, lines = verdict.data, []
     if verdict.lacking:
-        lines.append(f"No verdict: {verdict.lacking}")
+        lines += [*_reached(run, data), f"No verdict: {verdict.lacking}"]
     else:
         worst = max(verdict.judged, key=lambda one: abs(one.beyond))
         if verdict.inside:
@@ -152,13 +152,9 @@ def describe(run: RunStatus, verdict: Verdict) -> str:
         lines += format_table(rows, right=(1, 2))
         if all(one.what == "train" for one in verdict.judged):
             lines.append("  There is no evaluation to judge yet.")
+        lines += _reached(run, data)
     if data.missing:
         lines.append(f"The data set was not read: {data.missing}")
-    elif data.found and isinstance(run.hp, Quantised):
-        reached = f"; this run is at {min(cost for _, cost in run.valid):.2f}" if run.valid else ""
-        if (run.hp.q_levels, run.hp.q_type, run.hp.normalisation) != (LEVELS, "linear", "min-max"):
-            reached = f", if it reads {LEVELS} linear levels from minimum to maximum, unlike this one"
-        lines.append(f"On valid {baselines.describe(data.found)}{reached}.")
     if verdict.likely:
         lines += ["Likely causes, the likeliest first:"]
         lines += [f"  {i}. {cause.text}" for i, cause in enumerate(verdict.likely, 1)]
@@ -166,7 +162,24 @@ def describe(run: RunStatus, verdict: Verdict) -> str:
         lines.append("Nothing that was measured explains it: is the sound of another kind, the split uneven?")
     if verdict.notes:
         lines += ["Worth knowing:", *(f"  - {cause.text}" for cause in verdict.notes)]
+    elif verdict.lacking and not data.missing:
+        lines.append("Its learning rate, costs and clips show nothing unusual.")
     return "\n".join(escape_control_characters(line) for line in lines)
+
+
+def _reached(run: RunStatus, data: DataSet) -> list[str]:
+    """The baselines of the set, and below how many of them the best validation cost is."""
+    if not data.found or not isinstance(run.hp, Quantised):
+        return []
+    reached = ""
+    if (run.hp.q_levels, run.hp.q_type, run.hp.normalisation) != (LEVELS, "linear", "min-max"):
+        reached = f", if it reads {LEVELS} linear levels from minimum to maximum, unlike this one"
+    elif run.valid:
+        cost = min(cost for _, cost in run.valid)
+        below = sum(cost < one for one in (data.found.unigram, data.found.bigram, data.found.linear))
+        which = ("none of them yet", "one of them", "two of them", "all three")[below]
+        reached = f"; this run is at {cost:.2f}, below {which}"
+    return [f"On valid {baselines.describe(data.found)}{reached}."]
 
 
 def _range(one: Judged) -> str:

@@ -68,7 +68,7 @@ samplernn resume runs/mine --learning-rate 0.0001 --max-iters 50000
 samplernn show runs/mine
 samplernn show runs/mine runs/other --picture curves.png
 samplernn show runs/mine --page
-samplernn show runs/mine --against reference
+samplernn show runs/demo --against reference
 """,
     "generate": """
 samplernn generate runs/mine --seconds 5 --n_seqs 4 --seed 0

@@ -247,6 +247,30 @@ def test_a_moved_set_is_named_with_data(tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "far", "below"),
+    [("small", 3.0, "one of them"), ("small", 0.0, "two of them"), ("best", -1.0, "all three")],
+)
+def test_a_run_of_another_preset_is_told_the_baselines_it_is_below_first(name, far, below, tmp_path, capsys):
+    data, log = str(write_set(tmp_path / "set")), original("two_tier_seed1", far)
+    folder = write_run(
+        tmp_path / "run", "two_tier", log, preset("two_tier", name, {}), data=data, data_sha256={}
+    )
+    assert main(["show", str(folder), "--against", "reference"]) == 0
+    first, second, *others = capsys.readouterr().out.rsplit("\n\n", 1)[1].splitlines()
+    assert first.startswith("On valid simple predictors reach ") and first.endswith(f", below {below}.")
+    assert second.startswith("No verdict: the reference runs are of the preset demo only")
+    assert any("fewer than a batch" in line for line in others)
+
+
+def test_a_run_without_bands_and_faults_is_told_so(tmp_path):
+    hp = preset("two_tier", "demo", {"n_rnn": 2})
+    data, log = str(write_set(tmp_path / "set")), original("two_tier_seed1")[:5]
+    folder = write_run(tmp_path / "run", "two_tier", log, hp, data=data, data_sha256={})
+    text = verdict.describe(status.read(folder), judged(folder))
+    assert text.endswith("Its learning rate, costs and clips show nothing unusual.")
+
+
 # --- single causes ------------------------------------------------------------------------------------------
 
 
@@ -262,12 +286,37 @@ def test_what_the_log_and_the_sizes_of_the_splits_tell(tmp_path):
     line = {"event": "train", "seconds": 1e4, "epoch": 0, "nll_bits": 6.0}
     rising = [{**line, "iteration": n} for n in (2050, 2100, 2150, 2200)]
     assert names(write_run(tmp_path / "rising", "two_tier", log + rising)) == ["rising cost"]
+    evaluated = [
+        {"event": "monitor", "iteration": n, "seconds": n, "valid": c} for n, c in ((60, 4.0), (90, 5.5))
+    ]
+    assert names(write_run(tmp_path / "few", "two_tier", evaluated)) == ["rising cost"]
+    for record in evaluated:
+        record["train"] = record["valid"]
+    assert names(write_run(tmp_path / "both", "two_tier", evaluated)) == ["rising cost"]
     fast = asdict(Schedule(learning_rate=0.03))
     assert names(write_run(tmp_path / "fast", "two_tier", log, schedule=fast)) == ["learning rate"]
     clips = {"train": np.zeros((80, 400_000)), "valid": np.zeros((4, 16_000))}
     found = names(tmp_path / "good", clips, causes.listen(demo_set()["valid"], "min-max"))
     assert found == ["small split"]
     assert names(tmp_path / "good", {"train": np.zeros((80, 400_000))}) == ["silence"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "later", "since", "expected"),
+    [
+        (0.001, 3.0, 100, ["after 100 updates is 3, 3,000 times the family's 0.001", "--later-rate 0.001"]),
+        (0.001, 3.0, 2000, []),  # not reached
+        (0.001, 1e-6, 100, ["after 100 updates is 1e-06, 1/1e+03 of"]),
+        (0.001, 0.0001, 1500, []),  # the usual end of a training
+        (0.03, 0.001, 100, ["the learning rate is 0.03, 30 times", "--learning-rate 0.001"]),
+    ],
+)
+def test_both_learning_rates_are_judged(rate, later, since, expected, tmp_path):
+    schedule = asdict(Schedule(learning_rate=rate, later_rate=later, later_from=since))
+    run = status.read(write_run(tmp_path / "run", "two_tier", original("two_tier_seed1"), schedule=schedule))
+    found = causes.find(run, {}, None, 3.0)
+    assert [cause.name for cause in found] == ["learning rate"] * bool(expected)
+    assert all(text in cause.text for cause in found for text in expected)
 
 
 @pytest.mark.parametrize(
