@@ -43,12 +43,12 @@ def _evaluate(a: argparse.Namespace) -> int:
     from samplernn_theano.checkpoints import load
     from samplernn_theano.evaluation import nll, score_report
 
+    kept = _kept(a) if a.kept else {}
     model = load.read(a.checkpoint, a.set)
     print(score_report.describe_model(model), flush=True)
     splits = list(dict.fromkeys(a.split or ["test"]))
     clips = {split: nll.load_clips(model, a.data, split) for split in splits}
     recordings = {split: nll.load_recordings(a.data, split) for split in splits}
-    kept = _kept(a) if a.kept else {}
     scorer = nll.compile_scorer(model, a.backend, a.precision or "highest")
 
     def score() -> "dict[str, Scores]":

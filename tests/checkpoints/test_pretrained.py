@@ -32,6 +32,14 @@ def test_they_are_listed_with_their_scores(capsys):
         assert f"pretrained/{name}" in out and f"{pretrained.card(name)['test']:.3f}" in out
 
 
+def test_commands_on_runs_say_at_once_that_it_is_none(capsys):
+    assert main(["show", f"pretrained/{NAMES[0]}"]) == 2
+    assert f"samplernn pretrained {NAMES[0]} shows its card" in capsys.readouterr().err
+    assert main(["evaluate", f"pretrained/{NAMES[0]}", "--data", "none", "--kept"]) == 2
+    said = capsys.readouterr()
+    assert f"pretrained/{NAMES[0]} is no run with checkpoints" in said.err and not said.out
+
+
 @pytest.mark.parametrize("prefix", ["", "pretrained/"])
 def test_a_card_names_data_licence_command_and_score(capsys, prefix):
     assert main(["pretrained", prefix + NAMES[0]]) == 0
