@@ -30,6 +30,10 @@ FILES = {"index.html", "test.json", "key.json", "sounds", LINKS}  # contents of 
 FILES |= {f"{MEMORY}{end}" for end in ("", "-shm", "-wal")}  # of a server that has ended without votes
 
 
+LARGE = 20
+"""MiB: listeners with a slow line wait for a page that is larger."""
+
+
 class Result(NamedTuple):
     """A new listening test."""
 
@@ -169,6 +173,11 @@ def describe(result: Result) -> str:
         f"{result.folder}` shows it to {who} and collects their votes. The file key.json names the systems "
         "of the sounds; do not give it to listeners.",
     ]
+    if megabytes > LARGE:
+        lines.append(
+            f"Each listener loads all {megabytes:.0f} MiB before the first pair, which takes a fast line; "
+            "fewer --clips or --seconds make the page smaller."
+        )
     if (repeats := -(-2 * pairs // (n * len(systems)))) > 1:
         lines.insert(1, f"A listener hears the same sound up to {repeats} times: there are few sounds.")
     if lowest_p(n) * comb(len(systems), 2) > 0.05:

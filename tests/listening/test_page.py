@@ -72,6 +72,13 @@ def test_all_sounds_are_equally_many_long_and_loud(tmp_path, systems):
     assert described["seconds"] == 1.0 and "shrill0.wav" in page.describe(made)
 
 
+def test_a_large_page_is_said_to_take_a_fast_line(tmp_path, systems, monkeypatch):
+    made = page.make(systems, tmp_path / "test")
+    assert "fast line" not in page.describe(made)
+    monkeypatch.setattr(page, "LARGE", 0.01)
+    assert "before the first pair, which takes a fast line; fewer --clips" in page.describe(made)
+
+
 def test_a_sharp_peak_lowers_all_sounds(tmp_path):
     click = sine(300, 1.5, 0.05)
     click[RATE // 2] = 1.0
