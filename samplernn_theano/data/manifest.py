@@ -68,7 +68,7 @@ def describe(manifest: dict[str, Any]) -> str:
         f"Training set: mean {manifest['train_mean']:.6g}, standard deviation {manifest['train_std']:.6g}."
     )
     lines += _notes(manifest, clips)
-    lines += _split_by(options, used)
+    lines += _split_by(manifest, used)
     if manifest.get("ignored_files"):
         lines.append(f"Not recordings, ignored: {count_of(manifest['ignored_files'], 'file')}.")
     lines += listed("Missing", manifest.get("missing", []))
@@ -101,8 +101,9 @@ def _notes(manifest: dict[str, Any], clips: int) -> list[str]:
     return lines
 
 
-def _split_by(options: dict[str, Any], used: list[dict[str, Any]]) -> list[str]:
+def _split_by(manifest: dict[str, Any], used: list[dict[str, Any]]) -> list[str]:
     """Lines on what is in one split only, unless the clips were split."""
+    options, fraction = manifest["options"], manifest.get("fraction_without_cuts")
     if options.get("split_by", "clip") == "clip":
         return []
     if parts := [source["path"] for source in used if len(source.get("splits", ())) > 1]:
@@ -110,7 +111,8 @@ def _split_by(options: dict[str, Any], used: list[dict[str, Any]]) -> list[str]:
             "Recordings cut in time, the last parts for valid and test, as whole ones give no splits of "
             "about the sizes asked for"
         )
-        return listed(title, parts)
+        whole = f"  --valid-fraction {fraction} --test-fraction {fraction} would leave them whole."
+        return [*listed(title, parts), *[whole] * (fraction is not None)]
     return [f"Split by {options['split_by']}: none is in two splits."]
 
 

@@ -26,7 +26,7 @@ from samplernn_theano.data.manifest import CLIPS, SplitSizes, count_of, listed
 from samplernn_theano.data.recipes import Recipe
 from samplernn_theano.data.recordings import Decoded, Found, Recording, Stream, decode_all, staging_directory
 from samplernn_theano.data.set_folder import check_overwrite, finish, new_manifest, write_npy, write_split
-from samplernn_theano.data.split_by import Piece, split_pieces
+from samplernn_theano.data.split_by import Piece, fraction_without_cuts, split_pieces
 from samplernn_theano.errors import DataError
 from samplernn_theano.original.shuffle import shuffle
 from samplernn_theano.utils.files import sha256
@@ -73,7 +73,7 @@ def build(
     check_overwrite(out, recipe.name, overwrite)
     recordings = _with_speakers(found.recordings) if recipe.by_speaker else found.recordings
     with staging_directory(out) as work:
-        sources, clips, silent, rest = _cut(recordings, work, recipe, progress)
+        sources, clips, silent, rest, uncut = _cut(recordings, work, recipe, progress)
         _check_sources(sources, found, recipe)
         if recipe.balanced:
             clips = _balance(clips, recipe.max_clips)
@@ -90,6 +90,7 @@ def build(
             "ignored_files": found.ignored,
             "skipped_folders": found.skipped,
             "sources": sources,
+            **({"fraction_without_cuts": uncut} if uncut else {}),
             **(extra or {}),
         }
         splits = _split(clips, sizes, recipe)
@@ -121,19 +122,23 @@ def _with_speakers(recordings: Sequence[Recording]) -> list[Recording]:
 
 def _cut(
     recordings: Sequence[Recording], work: Path, recipe: Recipe, progress: bool
-) -> tuple[list[dict[str, Any]], list[Clip], list[dict[str, Any]], float]:
+) -> tuple[list[dict[str, Any]], list[Clip], list[dict[str, Any]], float, float | None]:
     """Decode the recordings and cut them into clips.
 
     Returns the recordings' entries in the manifest; the clips that are not silent, in their order; recording
-    and seconds of the silent ones; and the seconds of sound after the last clip of each speaker.
+    and seconds of the silent ones; the seconds of sound after the last clip of each speaker; and if
+    recordings were cut in time, the fraction for each of validation and test that would leave them whole.
     """
     sources: list[dict[str, Any]] = []
     clips: list[Clip] = []
     silent: list[Clip] = []
     streams: list[Stream] = []
+    uncut = None
     pieces: Iterable[Piece] = _used(recordings, work, recipe, progress, sources)
     if recipe.splits_first:
-        pieces = split_pieces(list(pieces), recipe)
+        found = list(pieces)
+        pieces = split_pieces(found, recipe)
+        uncut = fraction_without_cuts(found, recipe) if len(pieces) > len(found) else None
         by_name = {source["path"]: source for source in sources}
         for piece in pieces:
             by_name[piece.name].setdefault("splits", []).append(piece.split)
@@ -164,7 +169,7 @@ def _cut(
     rest = sum(stream.length - ends[id(stream)] for stream in streams)
     origins = [clip.stream.origin(clip.start) for clip in silent if clip.stop <= ends[id(clip.stream)]]
     dropped = [{"path": name, "seconds": seconds} for name, seconds in origins]
-    return sources, clips, dropped, rest / SAMPLE_RATE
+    return sources, clips, dropped, rest / SAMPLE_RATE, uncut
 
 
 def _used(

@@ -7,10 +7,12 @@ and the validation set. With speakers in sub-folders each speaker's recordings a
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from samplernn_theano.data.dataset import SPLITS
+from samplernn_theano.data.recipes import by_fractions
 from samplernn_theano.errors import DataError
 from samplernn_theano.original.shuffle import shuffle
 
@@ -43,6 +45,15 @@ def split_pieces(pieces: Sequence[Piece], recipe: "Recipe") -> list[Piece]:
     else:
         parts = _by_recording(by_speaker, recipe)
     return sorted(parts, key=lambda piece: SPLITS.index(piece.split))
+
+
+def fraction_without_cuts(pieces: Sequence[Piece], recipe: "Recipe") -> float | None:
+    """The least fraction, for each of validation and test, that cuts no recording; None without one."""
+    for fraction in (0.1, 0.15, 0.2, 0.25, 0.3):
+        own = replace(recipe, sizes=by_fractions(fraction, fraction))
+        if len(split_pieces(pieces, own)) == len(pieces):
+            return fraction
+    return None
 
 
 def _by_speaker(speakers: Sequence[Sequence[Piece]], recipe: "Recipe") -> list[Piece]:

@@ -1,6 +1,7 @@
 """`samplernn prepare --split-by`: what is in one split only, in which sizes, and what is said about it."""
 
 import csv
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -149,7 +150,19 @@ def test_one_long_recording_is_cut_in_time_and_that_is_said(tmp_path):
     assert "Recordings cut in time" in report and "talk.wav" in report and "Split by" not in report
     assert manifest["sources"][0]["splits"] == list(SPLITS)
     assert manifest["rest_seconds"] == pytest.approx(0.0051, abs=1e-4)
-    assert "also in train: 5 of 5 of valid and 5 of 5 of test" in said_of(tmp_path / "out")
+    assert "would leave them whole" not in report
+    said = said_of(tmp_path / "out")
+    assert "also in train: 5 of 5 of valid and 5 of 5 of test" in said
+
+
+def test_shares_that_would_keep_recordings_whole_are_offered_and_do(tmp_path):
+    recordings(tmp_path / "in", {f"{k}.wav": 0.6 for k in range(4)})
+    report = describe(build(tmp_path / "in", tmp_path / "out", split_by="recording"))
+    assert "Recordings cut in time" in report
+    offered = re.search(r"--valid-fraction (\S+) --test-fraction (\S+) would leave them whole", report)
+    valid, test = map(float, offered.groups())
+    whole = build(tmp_path / "in", tmp_path / "whole", split_by="recording", sizes=by_fractions(valid, test))
+    assert "Split by recording: none is in two splits." in describe(whole)
 
 
 def test_a_set_split_by_clip_is_the_authors_and_check_data_counts_its_shared_recordings(tmp_path):
