@@ -16,7 +16,7 @@ from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
 from samplernn_theano.data.dataset import Clips
 from samplernn_theano.evaluation import nll, score_report
 from samplernn_theano.evaluation.nll import Scores
-from samplernn_theano.evaluation.standard_errors import by_recording, standard_error
+from samplernn_theano.evaluation.standard_errors import standard_error
 from samplernn_theano.utils.text import format_table
 
 
@@ -163,7 +163,7 @@ def describe_scores(a: Scores, b: Scores, split: str, hp_a: HyperParameters, hp_
         lines += [f"{name}, {first}", *(f"{name}, {line}" for line in rest)]
     d = differences(a, b)
     shorter = min(a, b, key=lambda scores: len(scores.clips))
-    error = standard_error(by_recording(d, shorter.recordings))
+    error = standard_error(d, shorter.recordings)
     over = f" over {score_report.population(shorter)}" if shorter.recordings is not None else ""
     lines.append(
         f"A - B: {d.mean():+.4f} bits per sample, mean over {len(d)} clips that both score (standard error "

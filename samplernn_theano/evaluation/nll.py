@@ -23,7 +23,7 @@ from samplernn_theano.data.minibatches import Minibatch
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.evaluation.split import run_over
-from samplernn_theano.evaluation.standard_errors import by_recording, standard_error
+from samplernn_theano.evaluation.standard_errors import standard_error
 from samplernn_theano.models.graph import Graph
 from samplernn_theano.original import shuffle
 from samplernn_theano.utils.progress import counted
@@ -102,8 +102,8 @@ class Scores:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean over recordings, or over clips if their recordings are unknown."""
-        return standard_error(by_recording(self.clips, self.recordings))
+        """Of the mean over clips, by recordings, or by clips if their recordings are unknown."""
+        return standard_error(self.clips, self.recordings)
 
 
 def load_clips(model: LoadedModel, folder: str | Path, split: str) -> Clips:

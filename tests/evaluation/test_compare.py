@@ -124,8 +124,8 @@ def test_the_difference_is_paired_and_counted():
     assert "A - B: +0.5000 bits per sample, mean over 3 clips" in text
     assert "standard error 0.5000, paired" in text  # deviation sqrt(0.75), over sqrt(3)
     assert "A is better in 1, B in 2" in text
-    b = replace(b, recordings=np.array([4, 4, 9]))  # means 0.25 and 1: deviation 0.53, over sqrt(2)
-    assert "standard error 0.3750 over 2 recordings (3 clips), paired" in compare.describe_scores(
+    b = replace(b, recordings=np.array([4, 4, 9]))  # sums of deviations -0.5 and 0.5: sqrt(2 * 0.5) / 3
+    assert "standard error 0.3333 over 2 recordings (3 clips), paired" in compare.describe_scores(
         a, b, "valid", HP, HP
     )
 

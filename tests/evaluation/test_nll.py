@@ -177,11 +177,26 @@ def test_a_setting_and_splits_are_taken(tones, capsys, tmp_path, quick_graphs):
 def test_clips_of_one_recording_are_one_observation():
     clips = np.array([1.0, 3.0, 2.0, 4.0, 9.0])
     scores = nll.Scores(3.8, clips, 0, recordings=np.array([7, 7, 2, 2, 5]))
-    assert scores.standard_error == pytest.approx(np.std([2, 3, 9], ddof=1) / np.sqrt(3))
+    sums = np.array([4 - 2 * 3.8, 6 - 2 * 3.8, 9 - 3.8])  # deviations from the mean over clips
+    assert scores.standard_error == pytest.approx(np.sqrt(3 / 2 * np.sum(sums**2)) / 5)
     assert "over 3 recordings (5 clips)" in score_report.describe_split(scores, "test", OneTier())
     np.testing.assert_array_equal(by_recording(clips, None), clips)
     scores = replace(scores, recordings=np.zeros(5, int))
     assert "per sample (1 recording (5 clips))" in score_report.describe_split(scores, "test", OneTier())
+
+
+@pytest.mark.parametrize(
+    "counts", [[4] * 20, [1] * 40, [1, 1, 2, 3, 5, 12] * 6], ids=["equal", "1", "unequal"]
+)
+def test_the_standard_error_is_that_of_the_mean_over_clips(counts):
+    """By simulation; on recordings of equally many clips it is that of their means."""
+    rng, recordings = np.random.default_rng(0), np.repeat(np.arange(len(counts)), counts)
+    clips = rng.standard_normal((2000, len(counts)))[:, recordings]  # alike within a recording
+    clips += rng.standard_normal(clips.shape)
+    found = [standard_error(row, recordings) for row in clips]
+    assert np.sqrt(np.mean(np.square(found))) == pytest.approx(np.std(clips.mean(axis=1)), rel=0.1)
+    if len(set(counts)) == 1:
+        assert found[0] == pytest.approx(standard_error(by_recording(clips[0], recordings)))
 
 
 def test_the_scores_of_all_clips_and_their_recordings_are_in_the_record(
