@@ -6,7 +6,7 @@ It may have been saved by a spreadsheet, with other delimiters, encodings and an
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,6 +108,12 @@ def recordings(folder: str | Path) -> dict[str, list[tuple[int, ...]]] | None:
             for origin in origins
         ]
     return found
+
+
+def shared_with_train(found: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, int]:
+    """Number of clips of valid and of test that hold sound of recordings of train; see `recordings`."""
+    of_train = set().union(*found["train"])
+    return {name: sum(not of_train.isdisjoint(own) for own in found[name]) for name in ("valid", "test")}
 
 
 def recordings_of(folder: str | Path, split: str) -> NDArray[np.int64] | None:

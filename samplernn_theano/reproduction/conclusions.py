@@ -65,7 +65,8 @@ def _learned(results: Results, experiments: Mapping[str, Experiment]) -> list[st
         if len(known) < len(BASELINES):
             found.append(
                 f"{title_of(name)}: whether the models learned something is unknown, because the record "
-                "of the data has no baselines; the same samplernn reproduce again measures them."
+                "of the data has no baselines; the same samplernn reproduce again measures them, if it has "
+                "the data."
             )
             continue
         counts = ", ".join(
@@ -115,6 +116,9 @@ def _orders(compared: Sequence[Comparison]) -> list[str]:
             "Evaluations by an earlier version have no scores of clips, so their models are not compared on "
             "new sound; the same samplernn reproduce again repeats these evaluations, not the trainings."
         )
+    for caution in dict.fromkeys(one.caution for one in compared if one.caution):
+        names = dict.fromkeys(one.name for one in compared if one.caution == caution)
+        found.append(f"New sound, {'; '.join(names)}: {caution}")
     few = [test for one in compared for pair in one.pairs if (test := pair.sound) and test.p is None]
     if few:
         found.append(f"Fewer than {FEWEST[few[0].over]} {few[0].over} of a split are not tested.")

@@ -62,11 +62,13 @@ class Column:
 def of_table(table: "Filled", results: Results) -> list[Column]:
     """The columns of a table, each set of models once, on the test split."""
     found: dict[tuple[str, ...], Column] = {}
-    for name, scores, _, unit in comparisons.columns(table):
+    for name, scores, column in comparisons.columns(table):
         models = [_trained(score, results) for score in scores]
         known = [one for one in models if one.kept and one.updates]
         if len(known) > 1:
-            found.setdefault(tuple(score.run for score in scores), _column(name, unit, known))
+            found.setdefault(
+                tuple(score.run for score in scores), _column(name, column.unit, column.data, known, results)
+            )
     return list(found.values())
 
 
@@ -85,7 +87,14 @@ def _kept(attempt: Attempt) -> Kept:
     return found
 
 
-def _column(name: str, unit: str, models: Sequence[Trained]) -> Column:
+def _column(name: str, unit: str, data: str, models: Sequence[Trained], results: Results) -> Column:
+    def compare(after: str, updates: Sequence[int]) -> Comparison:
+        found = []
+        for one, i in zip(models, updates, strict=True):
+            records = {seed: own[i] for seed, own in one.kept.items()}
+            found.append(comparisons.model(one.score, unit, records, updates=i, minutes=one.seconds(i) / 60))
+        return comparisons.compare(name, after, found, comparisons.caution(found, results, data, SPLIT))
+
     common = set.intersection(*(set(one.updates) for one in models))
     updates, time = max(common, default=0), equal_time(models)
     after_updates = f"after {updates:,} updates"
@@ -94,19 +103,9 @@ def _column(name: str, unit: str, models: Sequence[Trained]) -> Column:
         name,
         unit,
         models,
-        _compare(name, after_updates, unit, models, [updates] * len(models)) if updates else None,
-        _compare(name, after_time, unit, models, time) if time else None,
+        compare(after_updates, [updates] * len(models)) if updates else None,
+        compare(after_time, time) if time else None,
     )
-
-
-def _compare(
-    name: str, after: str, unit: str, models: Sequence[Trained], updates: Sequence[int]
-) -> Comparison:
-    found = []
-    for one, i in zip(models, updates, strict=True):
-        records = {seed: own[i] for seed, own in one.kept.items()}
-        found.append(comparisons.model(one.score, unit, records, updates=i, minutes=one.seconds(i) / 60))
-    return comparisons.compare(name, after, found)
 
 
 def equal_time(models: Sequence[Trained]) -> list[int] | None:

@@ -20,10 +20,10 @@ import numpy as np
 
 from samplernn_theano.checkpoints import run_folder
 from samplernn_theano.config.schedule import best_of
-from samplernn_theano.data import baselines
+from samplernn_theano.data import baselines, clip_table
 from samplernn_theano.data.dataset import SPLITS, lengths, load_split, statistics
 from samplernn_theano.data.manifest import read_manifest
-from samplernn_theano.errors import CheckpointError, SampleRNNError
+from samplernn_theano.errors import CheckpointError, DataError, SampleRNNError
 from samplernn_theano.reproduction import plan, scales
 from samplernn_theano.reproduction.plan import Command, Step, Workflow
 from samplernn_theano.reproduction.records import number, part, read_record
@@ -154,17 +154,26 @@ def _data_result(workflow: Workflow, name: str) -> dict[str, Any]:
     result = {"folder": str(folder), "about": workflow.about.get(name), "manifest": manifest, "splits": sizes}
     found = baselines.measure(splits["train"], splits["test"])
     result["baselines"] = found and found._asdict()
+    result["shared"] = None  # clips of recordings that train holds too; unknown
+    with suppress(DataError):  # of a damaged table of clips
+        if recordings := clip_table.recordings(folder):
+            result["shared"] = clip_table.shared_with_train(recordings)
     return result | dict(zip(("train_mean", "train_std"), statistics(splits["train"]), strict=True))
 
 
 def complete_data_records(workflow: Workflow) -> None:
-    """Measure what records of data sets by earlier versions lack; no step depends on it."""
+    """Measure what records of sets by earlier versions lack, where the set is; no step depends on it."""
     for name in plan.sets(workflow):
         path = plan.record_path(workflow.out, "data", name, None)
         record = read_record(path)
-        if record.get("status") == "done" and "baselines" not in part(record, "result"):
-            record["result"] = _data_result(workflow, name)
-            write_text(path, json.dumps(record, indent=2) + "\n")
+        known = part(record, "result")
+        if record.get("status") != "done" or known.keys() >= {"baselines", "shared"}:
+            continue
+        try:
+            record["result"] = {**_data_result(workflow, name), **known}
+        except (SampleRNNError, OSError):  # the set was moved or deleted
+            continue
+        write_text(path, json.dumps(record, indent=2) + "\n")
 
 
 def machine(used: int) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def test_seeds_and_clips_are_two_questions():
     assert (pair.sound.over, pair.sound.n) == ("clips", 10)
     assert pair.sound.error == pytest.approx(0, abs=1e-12)
     (pair,) = compare("", "", [a, replace(b, scores={1: 2.0, 7: 5.0})]).pairs  # seed 1 is common
-    assert pair.difference == pytest.approx((easy - 2).mean() - easy.mean()) and pair.seeds is None
+    assert pair.difference == pytest.approx(a.mean - 3.5) and pair.seeds is None
+    assert pair.sound.mean == pytest.approx(-2)
     assert not compare("", "", [a, replace(b, scores={7: 5.0})]).pairs
 
 
@@ -98,19 +99,46 @@ def test_few_recordings_are_not_tested(recordings, n, tested):
     of = np.repeat(np.arange(recordings), 6)
     clips = np.random.default_rng(0).normal(0, 0.01, len(of))
     (pair,) = compare("", "", [model("a", clips, of), model("b", clips * 0 + 1, of)]).pairs
-    assert pair.sound.n == n and (pair.sound.p is not None) == tested == pair.sound.clear
+    assert pair.sound.n == n and (pair.sound.p is not None) == tested == pair.clear(pair.sound)
+
+
+# Of one recording 28 clips, of 12 others one each: by clips the first is better, by recordings the second.
+COUNTS = [28] + [1] * 12
+FEWER = np.repeat([-0.2] + [0.15] * 12, COUNTS)
+
+
+@pytest.mark.parametrize("published, order", [(1.0, "as in the paper"), (None, "not ordered by the paper")])
+def test_a_difference_is_that_of_the_table_and_not_clear_if_the_test_has_the_other_sign(published, order):
+    of, hard = np.repeat(np.arange(13), COUNTS), np.random.default_rng(0).normal(2, 1, 40)
+    a, b = model("a", hard + FEWER, of, published), model("b", hard, of, published and 2 * published)
+    (pair,) = compare("", "", [a, b]).pairs
+    assert pair.difference == pytest.approx(a.mean - b.mean) == pytest.approx(-0.095)
+    assert pair.sound.mean == pytest.approx(1.6 / 13) and pair.sound.p < 0.001
+    assert pair.agreement(pair.sound) == f"{order}, not clear (the mean over recordings has the other sign)"
+
+
+@pytest.mark.parametrize("with_clips", [(0, 1, 2), (0, 1), ()], ids=repr)
+def test_the_test_over_seeds_is_of_the_scores_with_or_without_those_of_clips(with_clips):
+    of, rng = np.repeat(np.arange(13), COUNTS), np.random.default_rng(0)
+    a, b = (model(name, rng.normal(0, 1, (3, 40)), of) for name in "ab")
+    a = replace(a, clips={seed: a.clips[seed] for seed in with_clips})
+    (pair,) = compare("", "", [a, b]).pairs
+    by_seed = [a.scores[seed] - b.scores[seed] for seed in range(3)]
+    assert pair.difference == pytest.approx(np.mean(by_seed)) == pytest.approx(pair.seeds.mean)
+    assert pair.seeds.error == pytest.approx(np.std(by_seed, ddof=1) / np.sqrt(3))
 
 
 # --- the report
 
 
-def scored(out: Path, experiment: str, seed: int, bits, kept=()) -> None:
-    """An experiment with the scores of its test clips, two of each recording, and of kept checkpoints."""
+def scored(out: Path, experiment: str, seed: int, bits, kept=(), recordings=None) -> None:
+    """An experiment with the scores of its test clips, by default two of a recording, and of checkpoints."""
 
     def record(values) -> dict:
         values = [float(value) for value in values]
         own = {"score": float(np.mean(values)), "standard_error": 0.01, "clips": len(values)}
-        return own | {"bits_of_clips": values, "recordings": [i // 2 for i in range(len(values))]}
+        of = [i // 2 for i in range(len(values))] if recordings is None else recordings
+        return own | {"bits_of_clips": values} | ({"recordings": of} if of else {})
 
     done(out, experiment, float(np.mean(bits)), seed, scale="study")
     step(out, experiment, "evaluate", {"valid": record(bits), "test": record(bits)}, seed, scale="study")
@@ -150,6 +178,50 @@ def test_the_report_compares_after_equal_updates_and_after_equal_time(study, no_
     cell = next(cell for cell in page.cells if cell.startswith("opposite, clear"))
     assert cell.splitlines()[1].startswith("p < 0.0001, error 0.00") and "20 recordings" in cell
     assert (study / "report/pictures/equal_table1_music.png").exists()
+
+
+def test_the_report_shows_the_mean_of_a_test_where_it_differs_from_the_difference_of_the_scores(
+    tmp_path, no_pictures
+):
+    workflow(tmp_path, "study")
+    of = np.repeat(np.arange(13), COUNTS).tolist()
+    scored(tmp_path, PAIR[1], 123, 2 + FEWER, recordings=of)
+    scored(tmp_path, PAIR[0], 123, np.full(40, 2.0), recordings=of)
+    page = read(report.write(tmp_path))
+    start = page.cells.index("SampleRNN (2-tier) - SampleRNN (3-tier)")
+    assert page.cells[start + 1] == "-0.095"
+    other = "as in the paper, not clear (the mean over recordings has the other sign)"
+    assert page.cells[start + 3].splitlines()[0] == other
+    assert "mean +0.123, error 0.027, 13 recordings" in page.cells[start + 3]
+    assert f"Over 13 recordings: 0 of 1 pairs as in the paper, clear; {other}" in page.text
+
+
+CAUTIONS = {
+    "shared": (
+        {"valid": 0, "test": 12},
+        None,
+        '12 of 256 test clips come from recordings that train holds too, so for these "new sound" means '
+        "other parts of the same recordings.",
+    ),
+    "apart": ({"valid": 3, "test": 0}, None, ""),
+    "older": (3, None, "Whether train holds the recordings of the test clips too is unknown."),
+    "unknown": (None, [], "Recordings unknown: clips are taken as independent, p may be too small."),
+}
+
+
+@pytest.mark.parametrize("case", CAUTIONS)
+def test_the_report_says_what_limits_a_test_on_new_sound(tmp_path, no_pictures, case):
+    """Beside the tests of the best checkpoints, and of those after equal updates; and in the conclusions."""
+    shared, recordings, expected = CAUTIONS[case]
+    workflow(tmp_path, "study")
+    data(tmp_path, "music", "study", shared=shared)
+    for experiment in PAIR:
+        bits = np.random.default_rng(len(experiment)).normal(2, 1, 12)
+        scored(tmp_path, experiment, 123, bits, [(6000, bits)], recordings)
+    text = read(report.write(tmp_path)).text
+    every = [words for _, _, words in CAUTIONS.values() if words and words in text]
+    assert every == ([expected] if expected else [])
+    assert not expected or (f"New sound, Table 1, Music: {expected}" in text and text.count(expected) >= 3)
 
 
 def test_models_are_judged_by_the_baselines_of_their_set(study, no_pictures):

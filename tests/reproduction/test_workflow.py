@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,6 +253,38 @@ def test_results_of_an_earlier_version_are_completed_without_training_again(
     assert left == {"train", "generate"} and (tmp_path / "steps/data/blizzard.done").exists()
     found = json.loads((tmp_path / "steps/data/blizzard.json").read_text())["result"]
     assert 0 < found["baselines"]["linear"] < found["baselines"]["unigram"] <= 8.01
+    assert found["shared"] is None  # the set does not tell its recordings
+
+
+@pytest.mark.parametrize(
+    "first, expected", [("train,0", {"valid": 3, "test": 0}), ("train,x", None)], ids=str
+)
+def test_the_record_of_a_set_counts_clips_of_recordings_that_train_holds_too(
+    tmp_path, small_data, first, expected
+):
+    """A damaged table of clips, which costs no result, tells nothing."""
+    shutil.copytree(small_data, tmp_path / "set")
+    rows = [f"train,{i},{i}.wav" for i in range(8)] + [f"valid,{i},{max(i, 2)}.wav" for i in (0, 1, 2)]
+    rows += ["valid,3,v.wav", *(f"test,{i},t.wav" for i in range(4))]
+    table = "\n".join(["split,clip,recording", *rows]).replace("train,0", first)
+    (tmp_path / "set" / "clips.csv").write_text(table)
+    out = tmp_path / "out"
+    of = plan.Workflow(out, "smoke", {"table3/32": [123]}, data={"blizzard": str(tmp_path / "set")})
+    path = plan.record_path(out, "data", "blizzard", None)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"status": "done", "result": {}}))
+    run_step.complete_data_records(of)
+    assert json.loads(path.read_text())["result"]["shared"] == expected
+
+
+def test_a_finished_workflow_whose_data_were_deleted_still_reports(tmp_path, monkeypatch):
+    old = plan.Workflow(tmp_path, "smoke", {"table3/32": [123]}, data={"blizzard": str(tmp_path / "gone")})
+    path = plan.record_path(tmp_path, "data", "blizzard", None)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"status": "done", "result": {"folder": "gone"}}))
+    monkeypatch.setattr(workflow, "_snakemake", lambda *_: 0)
+    assert workflow.run(old, cores=1) == 0 and (tmp_path / "report/index.html").exists()
+    assert json.loads(path.read_text()) == {"status": "done", "result": {"folder": "gone"}}
 
 
 def wait_for(path: Path, process: subprocess.Popen, text: str = "") -> None:
