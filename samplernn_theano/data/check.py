@@ -142,7 +142,7 @@ def check(folder: str | Path, progress: bool = True) -> Report:
     _summarise(report)
     _compare_with_authors(report)
     _describe_sources(report, manifest)
-    _compare_recordings(report, folder)
+    _compare_recordings(report, folder, manifest)
     hashed = any(_get(manifest, "splits", name, "sha256") for name in SPLITS)
     report.lines.append(f"SHA-256 of the files: {'compared' if hashed else 'not recorded'}.")
     _compare_lengths(report)
@@ -310,7 +310,7 @@ def _describe_sources(report: Report, manifest: Any) -> None:
         report.notes.append(f"Upsampled, so they lack high frequencies: {count_of(low, 'recording')}.")
 
 
-def _compare_recordings(report: Report, folder: Path) -> None:
+def _compare_recordings(report: Report, folder: Path, manifest: Any) -> None:
     """A note on clips of valid and test from recordings that train holds too."""
     try:
         found = clip_table.recordings(folder)
@@ -320,13 +320,15 @@ def _compare_recordings(report: Report, folder: Path) -> None:
     if found is None:
         report.lines.append("Recordings of the clips: not recorded.")
         return
-    of_train = set().union(*found["train"])
-    shared = {name: sum(not of_train.isdisjoint(own) for own in found[name]) for name in ("valid", "test")}
+    shared = clip_table.shared_with_train(found)
     if any(shared.values()):
         counts = " and ".join(f"{n:,} of {len(found[name]):,} of {name}" for name, n in shared.items())
+        remedy = "samplernn prepare --split-by recording keeps recordings apart where it can."
+        if _get(manifest, "options", "split_by") == "recording":
+            remedy = "there are too few to keep them apart: add recordings, and prepare the set again."
         report.notes.append(
             f"Clips from recordings that are also in train: {counts}. Scores on them say little about new "
-            "recordings; samplernn prepare keeps recordings apart where it can."
+            f"recordings; {remedy}"
         )
     else:
         report.lines.append("No clip of valid or test is from a recording of train.")

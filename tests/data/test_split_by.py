@@ -153,6 +153,7 @@ def test_one_long_recording_is_cut_in_time_and_that_is_said(tmp_path):
     assert "would leave them whole" not in report
     said = said_of(tmp_path / "out")
     assert "also in train: 5 of 5 of valid and 5 of 5 of test" in said
+    assert "add recordings" in said and "samplernn prepare" not in said
 
 
 def test_shares_that_would_keep_recordings_whole_are_offered_and_do(tmp_path):
@@ -178,6 +179,7 @@ def test_a_set_split_by_clip_is_the_authors_and_check_data_counts_its_shared_rec
         tmp_path / "out"
     )
     assert "Split by" not in describe(manifest) and min(shared) > 5
+    assert "samplernn prepare --split-by recording keeps" in said_of(tmp_path / "out")
     table = tmp_path / "out" / "clips.csv"
     table.write_text(table.read_text().replace("train,0", "train,x", 1))
     report = check.check(tmp_path / "out", progress=False)
