@@ -33,7 +33,7 @@ def uncompiled_training(family: str, folder: Path) -> TrainingState:
     """Training state of the family's best model, not compiled, with random moments."""
     hp = preset(family, "best", {})
     graph = build_graph(Parameters(123), hp)
-    rate = pytensor.shared(np.float32(original_learning_rate(type(hp))), name="learning_rate", shape=())
+    rate = pytensor.shared(np.array(original_learning_rate(type(hp)), "f"), name="learning_rate", shape=())
     _, moments = adam(*objective(graph, "train", 0.0), rate)
     rng = np.random.default_rng(0)
     for variable in moments.values():
