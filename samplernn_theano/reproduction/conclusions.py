@@ -5,6 +5,7 @@ from itertools import chain
 
 from samplernn_theano.config.hyperparameters import FAMILIES, RealValued
 from samplernn_theano.data.manifest import count_of
+from samplernn_theano.reproduction import scales
 from samplernn_theano.reproduction.comparisons import FEWEST, Comparison
 from samplernn_theano.reproduction.experiments import Experiment
 from samplernn_theano.reproduction.records import PAPER, Results, number, part
@@ -89,6 +90,11 @@ def _training_time(results: Results) -> str:
     if not minutes:
         return ""
     models = "the models" + " that had less than the paper's time" * (len(minutes) < len(trained))
+    if results.scale in scales.names() and scales.read(results.scale).seconds_per_update:
+        return (
+            f"Cannot: rank {models} by their best checkpoints, for their budgets differ: compare after equal "
+            "updates and after equal time. The order holds for models of this size, not for the paper's."
+        )
     time = " to ".join(dict.fromkeys(f"{limit:.1f}" for limit in (min(minutes), max(minutes))))
     return (
         f"Cannot: rank {models}. Each was trained for {time} minutes; the order then shows how fast "

@@ -386,6 +386,14 @@ def test_a_short_training_at_the_papers_scale_is_never_held_against_the_paper(tm
     assert ">difference" in page.html and "<br>difference" not in page.html
 
 
+def test_models_with_budgets_in_updates_are_ranked_after_equal_ones(tmp_path, no_pictures):
+    workflow(tmp_path, "study")
+    done(tmp_path, PAPERS, 2.6, scale="study")
+    page = read(report.write(tmp_path))
+    assert "Cannot: rank the models by their best checkpoints, for their budgets differ" in page.text
+    assert "shows how fast" not in page.text
+
+
 def test_substitute_data_have_a_badge_in_the_head_and_a_note_below(mixed, page):
     expected = "substitute data for Music: rendered scores; 9.64 h."
     assert "Music\nsubstitute data" in page.cells and expected in page.text
