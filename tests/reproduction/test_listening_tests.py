@@ -5,7 +5,7 @@ import pytest
 from samplernn_theano.errors import ReproductionError
 from samplernn_theano.reproduction.experiments import read_listening_tests
 
-EXPERIMENT = 'title = "{}"\nfamily = "{}"\ndata = "music"\nsplits = ["test"]\n'
+EXPERIMENT = 'title = "{}"\nfamily = "{}"\ndata = "music"\nsplits = ["test"]\nbasis = "paper: all"\n'
 SYSTEMS = {
     "three": ("SampleRNN", "three_tier"),
     "two": ("SampleRNN", "two_tier"),
