@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from samplernn_theano.checkpoints.status import RunStatus, is_cost
 from samplernn_theano.config.schedule import original_learning_rate
-from samplernn_theano.data.baselines import LEVELS, MAX_SAMPLES
+from samplernn_theano.data.baselines import LEVELS, evenly_spaced
 from samplernn_theano.data.dataset import Clips, Ragged, is_silent, lengths
 from samplernn_theano.data.doubts import MAX_CLIPPED, cut_off
 from samplernn_theano.data.minibatches import chunks_per_epoch
@@ -62,7 +62,7 @@ def listen(clips: Clips, normalisation: str) -> Sound | None:
     """Measure the clips of a split; None without any that sounds. Of a large split evenly spaced clips."""
     medians, clipped, silent, counts = [], [], 0, np.zeros(LEVELS)
     padded = isinstance(clips, Ragged)
-    for clip in _some(clips):
+    for clip in (stored.astype(np.float64) for stored in evenly_spaced(clips)):
         if not -np.inf < clip.min() <= clip.max() < np.inf or is_silent(clip):
             silent += 1
             continue
@@ -76,11 +76,6 @@ def listen(clips: Clips, normalisation: str) -> Sound | None:
     shares = counts[counts > 0] / counts.sum()
     parts = np.mean(clipped), silent / (silent + len(medians)), -np.sum(shares * np.log2(shares))
     return Sound(*map(float, (*np.median(medians, axis=0), *parts)))
-
-
-def _some(clips: Clips) -> Iterator[NDArray[np.float64]]:
-    for i in range(0, len(clips), max(1, -(-int(lengths(clips).sum()) // MAX_SAMPLES))):
-        yield np.asarray(clips[i], np.float64)
 
 
 def _levels(clip: NDArray[np.float64], normalisation: str, padded: bool) -> float:

@@ -24,7 +24,7 @@ def add_reproduce(commands: Any) -> None:
     parser = add_command(
         commands,
         "reproduce",
-        _reproduce,
+        lambda a: _reproduce(parser, a),
         "reproduce the paper's tables, one experiment or many",
         description="Train, evaluate and sample the models of the paper's experiments, and write a report. "
         "Only missing steps are run; run the same command again to resume.",
@@ -76,7 +76,7 @@ def _pair(argument: str) -> tuple[str, str]:
     return name, value
 
 
-def _reproduce(a: argparse.Namespace) -> int:
+def _reproduce(parser: Parser, a: argparse.Namespace) -> int:
     from samplernn_theano.reproduction import plan, scales
     from samplernn_theano.reproduction.experiments import (
         read_experiments,
@@ -84,14 +84,14 @@ def _reproduce(a: argparse.Namespace) -> int:
         select_experiments,
     )
 
-    if a.list and not a.verify:
-        print(_experiments())
-        return 0
     if a.verify:
         from samplernn_theano.reproduction import verify_pretrained
 
-        _check_alone(a)
+        _check_alone(parser, a)
         return verify_pretrained.run(a.out or Path("reproduction") / "verify")
+    if a.list:
+        print(_experiments())
+        return 0
     scales.read(a.scale)
     out = (a.out or Path("reproduction") / a.scale).absolute()
     if a.report:
@@ -131,12 +131,14 @@ def _reproduce(a: argparse.Namespace) -> int:
     return workflow.run(whole, a.cores, options)
 
 
-def _check_alone(a: argparse.Namespace) -> None:
+VERIFY = ("verify", "out")
+"""Arguments of `reproduce --verify`."""
+
+
+def _check_alone(parser: Parser, a: argparse.Namespace) -> None:
     """Raise ReproductionError if there are arguments that --verify does not have."""
-    others = {"scale": "paper", "data": [], "recordings": [], "about": [], "seeds": 1, "max_iters": None}
-    others |= {"max_epochs": None, "max_minutes": None, "cores": None, "profile": None, "snakemake": ""}
-    others |= {"experiments": [], "list": False, "dry_run": False, "report": False}
-    if given := [name for name, default in others.items() if getattr(a, name) != default]:
+    defaults = vars(parser.parse_args([]))
+    if given := [name for name in defaults if getattr(a, name) != defaults[name] and name not in VERIFY]:
         name = "EXPERIMENT" if given[0] == "experiments" else f"--{given[0].replace('_', '-')}"
         raise ReproductionError(
             f"--verify takes no {name}: it scores all models that come with the package. Its sets are the "

@@ -85,6 +85,7 @@ def scaled_later_from(later_from: int, of: int, max_iters: int) -> int:
 
 
 LIMITS = ("max_iters", "max_epochs", "max_minutes")
+RATES = ("learning_rate", "later_rate", "later_from")
 
 
 def with_limits(changes: dict[str, Any]) -> dict[str, Any]:

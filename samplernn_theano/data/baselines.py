@@ -55,11 +55,15 @@ def describe(found: Baselines) -> str:
     )
 
 
+def evenly_spaced(clips: Clips) -> Iterator[NDArray[np.floating]]:
+    """The clips of a split; of one of more than `MAX_SAMPLES`, evenly spaced ones of about so many."""
+    for i in range(0, len(clips), max(1, -(-int(lengths(clips).sum()) // MAX_SAMPLES))):
+        yield np.asarray(clips[i])
+
+
 def _blocks(clips: Clips) -> Iterator[NDArray[np.integer]]:
     """Blocks of levels: `ORDER`, and up to `BLOCK` to be predicted. Without constant clips, and NaN."""
-    step = max(1, -(-int(lengths(clips).sum()) // MAX_SAMPLES))
-    for i in range(0, len(clips), step):
-        clip = np.asarray(clips[i])
+    for clip in evenly_spaced(clips):
         if len(clip) > ORDER and -np.inf < clip.min() < clip.max() < np.inf:
             x = linear_quantize(normalise(clip), LEVELS)
             for begin in range(0, len(x) - ORDER, BLOCK):

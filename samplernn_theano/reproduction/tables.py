@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 
 from samplernn_theano.config import presets
-from samplernn_theano.config.schedule import scaled_later_from, stored_schedule
+from samplernn_theano.config.schedule import RATES, scaled_later_from, stored_schedule
 from samplernn_theano.data.check import AUTHORS
 from samplernn_theano.data.dataset import SPLITS
 from samplernn_theano.data.manifest import hours
@@ -20,7 +20,6 @@ CLOSE = 0.05
 """Relative difference of sizes and standard deviations up to which recordings count as the same: other cuts
 change them a little, other recordings far more."""
 
-RATES = ("learning_rate", "later_rate", "later_from")
 MODELS = ("one_tier", "wavenet", "two_tier", "three_tier")
 SETS = {
     "blizzard": "Blizzard",

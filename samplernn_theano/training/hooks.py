@@ -16,7 +16,7 @@ import numpy as np
 
 from samplernn_theano.backends.compile import devices, to_numpy
 from samplernn_theano.checkpoints import npz, run_folder
-from samplernn_theano.config.schedule import improved, regular_eval_due
+from samplernn_theano.config.schedule import RATES, improved, regular_eval_due
 from samplernn_theano.data import minibatches
 from samplernn_theano.data.dataset import Clips
 from samplernn_theano.errors import DivergedError, OutputError
@@ -44,8 +44,7 @@ def log(t: TrainingState, due: Due) -> None:
     if due.event in ("start", "resume"):
         software = {k: t.trainer.settings[k] for k in ("backend", "versions", "devices", "git_revision")}
         n_parameters = sum(math.prod(p.type.shape) for p in t.trainer.graph.parameters.trainable())
-        names = ("learning_rate", "later_rate", "later_from")
-        rates = {name: value for name in names if (value := getattr(t.schedule, name)) is not None}
+        rates = {name: value for name in RATES if (value := getattr(t.schedule, name)) is not None}
         append(t, due.event, parameters=n_parameters, **rates, **software)
     elif due.event:
         append(t, due.event, **({"why": due.why} if due.why else {}))
