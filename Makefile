@@ -74,7 +74,8 @@ clean:
 # The stamps below are newer than what they were installed from. A new .venv gets the exact versions of the lock files;
 # in an environment that was active before, what fits into the ranges of pyproject.toml stays as it is.
 INSTALL = $(RUN) -m pip install -q --disable-pip-version-check
-LOCKED = $(INSTALL) --no-deps --require-hashes
+# --no-compile halves the time: Python compiles what it imports, which is a part of this.
+LOCKED = $(INSTALL) --no-deps --require-hashes --no-compile
 RUN_PACKAGE := ".[jax,datasets,tensorboard,reproduce]"
 DEV_PACKAGE := ".[jax,dev]"
 
