@@ -24,9 +24,13 @@ FOLDER, PAGE, README = HERE / "results", HERE / "RESULTS.md", HERE.parent / "REA
 BLOCK = re.compile(
     r"(?<=<!-- results: made by reproduce/results.py -->\n).*?(?=<!-- end of results -->)", re.DOTALL
 )
-SETS = {"blizzard": "Blizzard", "onomatopoeia": "Onomatopoeia", "music": "Music"}
+SETS = {"blizzard": "Blizzard", "onomatopoeia": "Onomatopoeia", "music": "Music", "music_overlap": "Music"}
 COMMANDS = {"paper": "samplernn reproduce {}", "study": "reproduce/study.sh"}
 """What makes the numbers of a scale; of another scale: `samplernn reproduce EXPERIMENT --scale SCALE`."""
+
+_SHARED = ["paper", "ours", "scale: data", "updates, hours, hardware", "command", "files"]
+PAGE_COLUMNS = ["experiment", *_SHARED, "basis", "differences"]
+README_COLUMNS = ["model", "paper's data", *_SHARED]
 
 ABOUT = """\
 # Results
@@ -56,54 +60,27 @@ def stored() -> dict[tuple[str, str], list[Mapping[str, Any]]]:
     return found
 
 
-def rows_of(
-    numbers: Sequence[Number], scores: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
-) -> list[list[str]]:
-    """Rows of RESULTS.md: one for each published score, and for each scale at which there is one of ours."""
-    experiments, rows = read_experiments(), []
-    for number in numbers:
-        if number.split is None or number.experiment not in experiments:
-            continue
-        own = experiments[number.experiment]
-        for entry in scores.get((number.experiment, number.split), [None]):
-            rows.append(_row(own, number, entry))
-    return rows
-
-
-def _row(own: Experiment, number: Number, entry: Mapping[str, Any] | None) -> list[str]:
-    name = f"`{number.experiment}`, {number.split}"
-    paper = f"{number.value:.3f}{number.mark}{own.mark}"
+def cells(own: Experiment, number: Number, entry: Mapping[str, Any] | None, top: str = "") -> dict[str, str]:
+    """What the tables show of a published number and our score, by column; `top` stands before links."""
+    scale = "paper" if entry is None else entry["scale"]
+    command = COMMANDS.get(scale, f"samplernn reproduce {{}} --scale {scale}")
+    found = {
+        "experiment": f"`{number.experiment}`, {number.split}{own.mark}",
+        "model": own.title.removeprefix("SampleRNN (").replace(" (re-impl.)", "").rstrip(")") + own.mark,
+        "paper's data": SETS[own.data],
+        "paper": f"{number.value:.3f}{number.mark}",
+        "basis": own.basis,
+        "command": f"`{command.format(own.name)}`",
+    }
     if entry is None:
-        return [
-            name,
-            paper,
-            "–",
-            "not run at the paper's scale",
-            own.basis,
-            "–",
-            "–",
-            command(own),
-            "–",
-            "–",
-        ]
-    return [
-        name,
-        paper,
-        ours(entry),
-        made_of(entry),
-        own.basis,
-        updates(entry),
-        cost(entry),
-        command(own, entry["scale"]),
-        files(own.name, entry, "../"),
-        ", ".join(map(str, entry["differences"])),
-    ]
-
-
-def command(own: Experiment, scale: str = "paper") -> str:
-    """What makes the numbers of an experiment at a scale."""
-    other = f"samplernn reproduce {own.name} --scale {scale}"
-    return f"`{COMMANDS.get(scale, other).format(own.name)}`"
+        return dict.fromkeys(PAGE_COLUMNS, "–") | found | {"scale: data": "not run at the paper's scale"}
+    return found | {
+        "ours": ours(entry),
+        "scale: data": entry["scale"] + (f": {entry['data']}" if entry["data"] else ""),
+        "updates, hours, hardware": f"{updates(entry)}, {cost(entry)}",
+        "files": files(own.name, entry, top),
+        "differences": ", ".join(map(str, entry["differences"])),
+    }
 
 
 def ours(entry: Mapping[str, Any]) -> str:
@@ -115,11 +92,6 @@ def ours(entry: Mapping[str, Any]) -> str:
         return f"{entry['ours']:.3f}{unit} ({seeds})"
     over = f"over {seeds}" if entry["over"] == "seeds" else f"over {entry['n']} {entry['over']}, {seeds}"
     return f"{entry['ours']:.3f} ± {entry['error']:.3f}{unit} ({over})"
-
-
-def made_of(entry: Mapping[str, Any]) -> str:
-    """Scale and data of a score."""
-    return entry["scale"] + (f": {entry['data']}" if entry["data"] else "")
 
 
 def updates(entry: Mapping[str, Any]) -> str:
@@ -145,48 +117,36 @@ def files(experiment: str, entry: Mapping[str, Any], top: str = "") -> str:
     return ", ".join(links)
 
 
+def page_rows() -> list[dict[str, str]]:
+    """The rows of RESULTS.md: one for each published score, or for each scale at which we have one."""
+    experiments, scores = read_experiments(), stored()
+    return [
+        cells(experiments[number.experiment], number, entry, "../")
+        for number in read_numbers()
+        if number.split is not None and number.experiment in experiments
+        for entry in scores.get((number.experiment, number.split), [None])
+    ]
+
+
 def page() -> str:
     """The text of RESULTS.md."""
-    head = [
-        "experiment",
-        "paper",
-        "ours",
-        "scale: data",
-        "basis",
-        "updates",
-        "hours, hardware",
-        "command",
-        "files",
-        "differences",
-    ]
-    numbers = read_numbers()
-    about = ABOUT.format(ours=f"{OURS} {OURS_MEANS}", doubts=doubts(numbers))
-    return about + _table(head, rows_of(numbers, stored()))
+    about = ABOUT.format(ours=f"{OURS} {OURS_MEANS}", doubts=doubts(read_numbers()))
+    return about + _table(PAGE_COLUMNS, page_rows())
 
 
 def readme_table() -> str:
-    """The rows of table 1 for README.md."""
+    """The rows of table 1 for README.md, each with the score of the largest scale."""
     experiments, scores, rows = read_experiments(), stored(), []
     for number in read_numbers():
-        if not number.experiment.startswith("table1/") or "overlap" in number.experiment:
-            continue
-        own = experiments[number.experiment]
-        found = scores.get((own.name, "test"), [])
-        best = next((entry for entry in found if entry["scale"] == "paper"), found[0] if found else None)
-        if best is None:
-            values = ["–", "not run at the paper's scale", "–", command(own), "–"]
-        else:
-            values = [ours(best), made_of(best), f"{updates(best)}, {cost(best)}"]
-            values += [command(own, best["scale"]), files(own.name, best)]
-        title = own.title.removeprefix("SampleRNN (").replace(" (re-impl.)", "").rstrip(")")
-        rows.append([title + own.mark, SETS[own.data], f"{number.value:.3f}{number.mark}", *values])
-    head = ["model", "paper's data", "paper", "ours", "ours: scale, data", "updates, hours, hardware"]
-    head += ["made by, or to be made by", "files"]
-    return _table(head, rows)
+        if number.experiment.startswith("table1/") and "overlap" not in number.experiment:
+            found = scores.get((number.experiment, "test"), [None])
+            best = next((entry for entry in found if entry and entry["scale"] == "paper"), found[0])
+            rows.append(cells(experiments[number.experiment], number, best))
+    return _table(README_COLUMNS, rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *([row[name] for name in columns] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 

@@ -20,14 +20,14 @@ def test_the_tables_are_those_that_the_script_makes():
 
 
 def test_a_row_that_was_not_run_at_the_papers_scale_says_so():
-    rows = results.rows_of(results.read_numbers(), results.stored())
-    assert all(row[3] and (row[2] == "–") == ("not run" in row[3]) for row in rows)
+    rows = results.page_rows()
+    assert rows and all((row["ours"] == "–") == ("not run" in row["scale: data"]) for row in rows)
 
 
 def test_numbers_are_shown_with_what_is_not_known_of_them_and_what_their_error_is_over():
-    rows = {row[0]: row for row in results.rows_of(results.read_numbers(), results.stored())}
+    rows = {row["experiment"]: row for row in results.page_rows()}
     for name in ("`table1/music/two_tier`, test", "`table1/music_overlap/two_tier`, test"):
-        assert rows[name][1] == "1.076‡"
+        assert rows[name]["paper"] == "1.076‡"
     entry = {"ours": 2.0, "error": 0.1, "unit": "bits per sample", "seeds": [{}]}
     assert results.ours(entry | {"over": "clips", "n": 32}) == "2.000 ± 0.100 (over 32 clips, 1 seed)"
     several = entry | {"over": "seeds", "n": 3, "seeds": [{}] * 3}
