@@ -2,12 +2,15 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from nbclient import NotebookClient
+from nbformat import NotebookNode
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -56,6 +59,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, n in (("train", 8), ("valid", 4), ("test", 4)):
         np.save(folder / f"x_{split}.npy", rng.uniform(-1, 1, (n, 2000)).astype(np.float16))
     return folder
+
+
+@pytest.fixture
+def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[NotebookNode], NotebookNode]:
+    """Execute a notebook in a new kernel, in an empty folder, and return it with its outputs."""
+    for name in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):  # not the user's own
+        monkeypatch.setenv(name, str(tmp_path / name))
+    resources = {"metadata": {"path": str(tmp_path)}}
+    return lambda notebook: NotebookClient(notebook, kernel_name="python3", resources=resources).execute()
 
 
 @pytest.fixture

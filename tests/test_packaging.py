@@ -29,6 +29,7 @@ CONDA_NAME = {
     "soundfile": "pysoundfile",
     "matplotlib": "matplotlib-base",
     "playwright": "playwright-python",
+    "nbconvert": "nbconvert-core",
     "flatbuffers": "python-flatbuffers",
 }
 # On bioconda.

@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a bar in a terminal, elsewhere a plain line every 30 s.
+"""Progress of long work: a bar in a terminal, one line in a notebook, elsewhere a plain line every 30 s.
 
 The most important comes first and the bar last, so that a narrow terminal cuts off what matters least:
 
@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import timedelta
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -24,6 +24,7 @@ from rich.text import Text
 from samplernn_theano.utils.text import escape_control_characters, say
 
 LINE_SECONDS = 30.0  # between two lines that are not for a terminal
+NOTEBOOK_SECONDS = 0.5  # between two states of the line in a notebook
 
 
 def _standard_error() -> TextIO:
@@ -48,6 +49,7 @@ class Bar:
             weakref.finalize(self, self._file.close)
         self._console = Console(file=self._file)
         self._display: Progress | None = None
+        self._cell: Any = None  # the output of a notebook's cell that holds the line
         self.begin()
 
     def begin(self, done: float = 0.0) -> None:
@@ -62,8 +64,15 @@ class Bar:
     def at(self, done: float) -> None:
         """So much is done in all."""
         self.done = done
-        if self._visible and not self._display and time.monotonic() - self._last_line >= LINE_SECONDS:
+        pause = NOTEBOOK_SECONDS if self._cell else LINE_SECONDS
+        if self._visible and not self._display and time.monotonic() - self._last_line >= pause:
             self._last_line = time.monotonic()
+            self._print()
+
+    def _print(self) -> None:
+        if self._cell:
+            self._cell.update({"text/plain": escape_control_characters(self.line())}, raw=True)
+        else:
             say(self.line(), self._file)
 
     def say(self, message: str) -> None:
@@ -113,9 +122,13 @@ class Bar:
     def shown(self) -> Iterator["Bar"]:
         """Show it in the meantime."""
         if not (self._visible and self._console.is_terminal):
+            if self._visible and self._console.is_jupyter:
+                from IPython.display import display  # every kernel has it
+
+                self._cell = display({"text/plain": self.line()}, raw=True, display_id=True)
             yield self
-            if self._last_line > self._began:
-                say(self.line(), self._file)
+            if self._cell or self._last_line > self._began:
+                self._print()
             return
         bar = BarColumn(bar_width=None, table_column=Column(ratio=1))
         self._display = Progress(

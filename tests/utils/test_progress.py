@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 
 from samplernn_theano.utils import progress
 from samplernn_theano.utils.progress import Bar, counted, progress_bar
@@ -62,6 +63,14 @@ def test_elsewhere_a_line_says_it_now_and_then(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert out == "" and "\r" not in err
     assert len(err.splitlines()) < 5 and err.splitlines()[-1].startswith("check  100 %")
+
+
+def test_a_notebook_shows_one_line_that_is_rewritten(execute):
+    (cell,) = execute(new_notebook(cells=[new_code_cell(SCRIPT)])).cells
+    line, message = cell.outputs
+    assert line.output_type == "display_data" and message.text == "A message [as it is].\n"
+    assert line.data["text/plain"].startswith("4.321 bits  25 %  0:00:0")
+    assert "\x1b" not in str(cell.outputs) and "\r" not in str(cell.outputs)
 
 
 def test_what_is_short_or_hidden_says_nothing(capsys, monkeypatch):
