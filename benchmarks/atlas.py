@@ -1,4 +1,4 @@
-"""Learning curves of 2,000 updates beside the original's: the same seeds, the same minibatches.
+"""Learning curves of 2,000 updates next to the original's: the same seeds, the same minibatches.
 
     python benchmarks/atlas.py                   train every case that has not been yet, then compare
     python benchmarks/atlas.py --case three_tier_seed123

@@ -102,7 +102,7 @@ def _command(command: Sequence[str]) -> str:
 
 
 def _sound(out: Path, files: Sequence[str], clips: Sequence[NDArray]) -> str:
-    """Loudness and spectrum of the generated sounds beside those of the test clips, in words."""
+    """Loudness and spectrum of the generated sounds next to those of the test clips, in words."""
     generated = [audio.read_mono(out / file) for file in files]
     ours, theirs = _measure(generated), _measure([np.asarray(clip, np.float32) for clip in clips])
     return "; ".join(

@@ -1,6 +1,6 @@
 """The tables of results in README.md and reproduce/RESULTS.md, from the files in reproduce/results.
 
-    python reproduce/results.py                    write both anew
+    python reproduce/results.py                    write both again
     python reproduce/results.py OUT [OUT ...]      first take over the scores of these workflows
 
 A workflow's report has its scores in OUT/report/results.json; here they are reproduce/results/SCALE.json.
@@ -35,7 +35,7 @@ README_COLUMNS = ["model", "paper's data", *_SHARED]
 ABOUT = """\
 # Results
 
-The published scores of tables 1 to 4 beside ours, in bits per sample if nothing else is said. Made by
+The published scores of tables 1 to 4 next to ours, in bits per sample if nothing else is said. Made by
 `python reproduce/results.py` from the files in [results](results), which hold scores, updates, hardware and
 the learning curve of every seed.
 
@@ -43,7 +43,7 @@ the learning curve of every seed.
   other scales are small models, often on other data: they say what this package reaches in hours.
 - {ours}.
 - {doubts}.
-- ±: standard error, over what stands beside it: an error over clips or recordings is that of one seed.
+- ±: standard error, over what is said next to it: an error over clips or recordings is that of one seed.
 - Hours: updates times the seconds of one on a core of its own, or the time of the training.
 - Differences from the paper have numbers, of
   [differences.toml](../samplernn_theano/reproduction/files/differences.toml).

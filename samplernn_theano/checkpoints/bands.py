@@ -1,4 +1,4 @@
-"""Where a learning curve should lie: bands around runs of ours, from several seeds.
+"""Where a learning curve should lie: bands around reference runs with several seeds.
 
 `reference.json`, made by benchmarks/reference.py, holds the curves of runs of the preset `demo` on the demo
 set, and of single runs on other sets. A band encloses the runs on the demo set. On another set it is shifted,
@@ -27,7 +27,7 @@ FIRST = 100
 """Updates from which a run is judged."""
 
 GAP = "valid less train"
-"""What is judged beside both costs: the difference of their distances from the middle of their bands."""
+"""What is judged next to both costs: the difference of their distances from the middle of their bands."""
 
 SEEDS = 0.2
 """Bits by which a band is wider, at each side, than the runs that it encloses, or as much as they are apart
@@ -68,7 +68,7 @@ def stored() -> Mapping[str, Any]:
 
 @dataclass(frozen=True)
 class Reference:
-    """Runs of ours on the demo set, next to which a run is judged, and its set's distance from that set.
+    """Reference runs on the demo set, next to which a run is judged, and its set's distance from that set.
 
     `distance` is that of the baselines in bits, by split: of the unigram and of the linear prediction; None:
     it is the demo set.

@@ -24,7 +24,7 @@ def convert(
     """Convert `source` to the other format; return a description of what was written.
 
     `out` FILE.npz becomes a checkpoint from parameters of the original or an exported model, FILE.pkl
-    parameters for the original, FILE.safetensors an exported model with a card, README.md, beside it; of a
+    parameters for the original, FILE.safetensors an exported model with a card, README.md, next to it; of a
     folder the best are taken. Else a run folder becomes the results folder `out`/results_3t/TAG, and a
     results folder a run. `settings` (NAME=VALUE) replace hyper-parameters found, `which_set` and `exp` the
     run's names of the data set and of the experiment. `overwrite` replaces a file, run or results folder.

@@ -1,4 +1,4 @@
-"""Export a model to be shared: a .safetensors file, and beside it a model card for the Hugging Face Hub."""
+"""Export a model to be shared: a .safetensors file, and next to it a model card for the Hugging Face Hub."""
 
 import hashlib
 import re
@@ -47,7 +47,7 @@ def check_card(folder: Path, overwrite: bool) -> None:
 
 
 def write(out: Path, checkpoint: Checkpoint, source: Path, tiers: Sequence[Sequence[str]]) -> Path:
-    """Export a checkpoint to `out` (.safetensors), and write its card beside it; return the card's path.
+    """Export a checkpoint to `out` (.safetensors), and write its card next to it; return the card's path.
 
     `source` is the file of the checkpoint. `tiers` are name and description of each tier, or only the latter.
     """

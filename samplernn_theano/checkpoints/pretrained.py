@@ -21,7 +21,7 @@ def names() -> list[str]:
 
 
 def checkpoint(path: str | Path) -> Path:
-    """The checkpoint that `path` means: `pretrained/NAME` is one of ours, unless there is such a path.
+    """The checkpoint that `path` means: `pretrained/NAME` is a model of the package, if no such path exists.
 
     Raises CheckpointError if there is no model of the name.
     """

@@ -110,7 +110,7 @@ def _reference(hp: Quantised, data: DataSet) -> Reference | None:
 
 
 def _no_reference(run: RunStatus) -> str:
-    """Why no run of ours can be compared with this one; empty if some can."""
+    """Why no reference run can be compared with this one; empty if some can."""
     hp = run.hp
     if hp is None:
         return "the run's settings are not known."

@@ -69,8 +69,8 @@ def add_convert(commands: Any) -> None:
         _convert,
         "convert checkpoints and runs from and to the original's formats, or export them",
         description="OUT.npz: a checkpoint, from parameters of the original or an exported model. OUT.pkl: "
-        "parameters for the original. OUT.safetensors: an exported model, with a model card README.md beside "
-        "it, to be shared. Any other OUT is a folder: if IN is a run, the parent of the "
+        "parameters for the original. OUT.safetensors: an exported model, with a model card README.md to "
+        "be shared. Any other OUT is a folder: if IN is a run, the parent of the "
         "original's results folder (results_3t/...); if IN is a results folder of the original, the run "
         "folder.",
     )

@@ -160,7 +160,7 @@ def _record(one: RecordingScore) -> str:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file, which costs little beside its score; empty if there is none."""
+    """SHA-256 of a file, which costs little next to its score; empty if there is none."""
     with suppress(OSError):
         return sha256(path) if path.is_file() else ""
     return ""

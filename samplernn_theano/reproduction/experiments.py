@@ -56,7 +56,7 @@ class Experiment:
 
     @property
     def mark(self) -> str:
-        """The mark of a number that rests on a choice of ours: neither paper nor release says enough."""
+        """The mark of a number that rests on our choice: neither paper nor release says enough."""
         return OURS if self.basis.startswith("ours:") else ""
 
     @property

@@ -43,7 +43,7 @@ class Difference:
     number: int
     title: str
     text: str  # one to three sentences; code between backticks
-    origin: str  # "original": surprising behaviour of the authors' code; "ours": a choice of ours
+    origin: str  # "original": surprising behaviour of the authors' code; "ours": our choice
     applies: Sequence[str]  # patterns of the affected experiments, such as table1/*/three_tier
     scales: Sequence[str]
 

@@ -48,7 +48,7 @@ class Score:
     published: float | None
     doubt: str  # uncertainty about the published number
     extent: str  # updates, epochs and hours of a training at the paper's scale, with those of the plan
-    mark: str = ""  # of a number that rests on a choice of ours; see `Experiment`
+    mark: str = ""  # of a number that rests on our choice; see `Experiment`
     basis: str = ""  # see `Experiment`
     differences: tuple[int, ...] = ()  # numbers of the differences from the paper that apply
 
@@ -276,7 +276,7 @@ class Filled:
 
     @property
     def marked(self) -> str:
-        """Whose the marked experiments are, which rest on choices of ours, and which choices."""
+        """Whose the marked experiments are, which rest on our choices, and which choices."""
         groups: dict[str, dict[str, None]] = {}
         for title, row in self.rows:
             whole = len(self.rows) > 1 and len({score.basis for score in row}) == 1

@@ -318,7 +318,7 @@ def _resumed(
         has_other = any(schedule[name] != before[name] for name in ("max_iters", "max_epochs", "max_minutes"))
         if has_other and patience and progress.evals_without_improvement >= patience:
             progress.evals_without_improvement = 0  # early stopping has ended the run, which is to go on
-            _print("Early stopping had ended the run; evaluations without improvement are counted anew.")
+            _print("Early stopping had ended the run; evaluations without improvement are counted again.")
         return Schedule(**schedule), replace(options, **of_options), progress
     except TypeError as error:
         raise CheckpointError(

@@ -197,7 +197,7 @@ def test_early_stopping(quick, data, tmp_path, monkeypatch, capsys):
         assert f"samplernn resume {tmp_path}/run --max-iters 20, or a larger --patience." in out
     # As the message says.
     assert main(["resume", str(tmp_path / "run"), "--max-iters", "20"]) == 0
-    assert "counted anew" in capsys.readouterr().err
+    assert "counted again" in capsys.readouterr().err
     for _ in range(2):  # the same limit again is not another one
         progress = npz.load(run_folder.Run(tmp_path / "run").last).progress
         assert (progress["iteration"], progress["best_iteration"]) == (18, 12)
