@@ -50,36 +50,34 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def run_with(tmp_path_factory: pytest.TempPathFactory):
-    """Train two_tier, preset demo, with a fault; each once."""
-
-    @cache
-    def trained(fault: str | None) -> Path:
-        given = dict(FAULTS[fault])
-        folder = tmp_path_factory.mktemp("faults")
-        data = write_set(
-            folder / "data", **{k: given.pop(k) for k in ("change", "n", "samples") if k in given}
-        )
-        hp = preset("two_tier", "demo", {k: given.pop(k) for k in ("normalisation",) if k in given})
-        schedule = Schedule(**{"max_iters": UPDATES, "learning_rate": 0.001, **given})
+def run_with(fault: str | None, folder: Path, is_trained: bool) -> Path:
+    """A run of two_tier, preset demo, with a fault: trained now, or with the log of such a training."""
+    given = dict(FAULTS[fault])
+    data = write_set(folder / "data", **{k: given.pop(k) for k in ("change", "n", "samples") if k in given})
+    hp = preset("two_tier", "demo", {k: given.pop(k) for k in ("normalisation",) if k in given})
+    schedule = Schedule(**{"max_iters": UPDATES, "learning_rate": 0.001, **given})
+    if is_trained:
         assert train(hp, data, folder / "run", schedule, show_progress=False) == 0
         return folder / "run"
+    log = json.loads((GOLDEN / "faults.json").read_text())[fault or "none"]
+    sha256 = {split: data_sha256(np.load(data / f"x_{split}.npy")) for split in ("train", "valid", "test")}
+    about = {"data": str(data), "data_sha256": sha256, "schedule": asdict(schedule)}
+    return write_run(folder / "run", "two_tier", log, hp, **about)
 
-    return trained
 
-
+@pytest.mark.parametrize("is_trained", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_seeded_fault_is_the_first_cause_and_a_good_run_has_none(fault, run_with):
-    found = verdict.judge(status.read(run_with(fault)))
+def test_a_seeded_fault_is_the_first_cause_and_a_good_run_has_none(fault, is_trained, tmp_path):
+    found = verdict.judge(status.read(run_with(fault, tmp_path, is_trained)))
     assert not found.lacking and len(found.judged) == 3
     assert [cause.name for cause in found.likely][:1] == [fault] * (fault is not None)
     assert found.inside == (fault is None)
 
 
-def test_the_command_tells_the_verdict_the_baselines_and_the_cause(run_with, capsys):
-    assert main(["show", str(run_with(None)), str(run_with("normalisation")), "--against", "reference"]) == 0
-    good, bad = capsys.readouterr().out.split(f"{run_with('normalisation')}:\n")
+def test_the_command_tells_the_verdict_the_baselines_and_the_cause(tmp_path, capsys):
+    runs = [str(run_with(fault, tmp_path / str(fault), False)) for fault in (None, "normalisation")]
+    assert main(["show", *runs, "--against", "reference"]) == 0
+    good, bad = capsys.readouterr().out.split(f"{runs[1]}:\n")
     assert "Inside the band.\n" in good and "Likely causes" not in good
     assert "simple predictors reach" in good and "; this run is at 5." in good
     assert "; this run is at" not in bad and "unlike this one" in bad
