@@ -18,6 +18,7 @@ def check(name, backend="jax"):
     assert len(checks) == 5 and not failed, "\n".join(failed)
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG)])
 def test_the_first_updates_cost_what_the_originals_did(name):
     check(name)

@@ -24,6 +24,7 @@ N = 3  # updates of the small case
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_of_the_papers_size_is_the_authors(cases, name):
     folder = cases.parent / "full"
