@@ -1,4 +1,4 @@
-"""The demo set: reproducible bytes, levels, and the sound of the written notes."""
+"""The demo set: reproducible bytes and levels; `test_verdict.py` knows the checksum of its sound."""
 
 import hashlib
 import json
@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from samplernn_theano.cli.main import main
 from samplernn_theano.data.sets import demo
@@ -90,73 +88,6 @@ def test_the_plain_set_is_the_melody_of_the_ode_in_one_key(copy):
     assert near.mean() < 0.2 and spectrum[near].sum() > 0.95 * spectrum.sum()
     assert np.sqrt((sound.reshape(-1, 4000) ** 2).mean(axis=1)).min() > 0.02  # no silence
     assert len({clip.tobytes() for clip in sound}) == len(sound)
-
-
-def test_a_short_linear_predictor_leaves_less_than_3_bits(clips):
-    order, bits = 16, []
-    for clip in clips[-8:]:
-        levels = np.floor((clip - clip.min()) / np.ptp(clip) * 255.999)
-        past = np.lib.stride_tricks.sliding_window_view(levels, order)[:-1]
-        past = np.column_stack([past, np.ones(len(past))])
-        weights = np.linalg.solve(past.T @ past, past.T @ levels[order:])
-        _, counts = np.unique(np.rint(levels[order:] - past @ weights), return_counts=True)
-        share = counts / counts.sum()
-        bits.append(-(share * np.log2(share)).sum())
-    assert 1 < np.mean(bits) < 3
-
-
-@given(key=st.integers(min_value=41, max_value=86))
-@settings(max_examples=20)
-def test_a_note_is_strongest_at_its_pitch_and_sounds_its_partials(key):
-    sound = demo.string(key)[:16000]
-    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))  # 1 Hz per bin
-    fundamental = 440 * 2 ** ((key - 69) / 12)
-    assert abs(np.argmax(spectrum) - fundamental) <= 1 + 0.001 * fundamental
-    for partial in range(2, 5):
-        around = slice(int(partial * fundamental * 0.98), int(partial * fundamental * 1.02) + 1)
-        between = slice(int((partial - 0.6) * fundamental), int((partial - 0.4) * fundamental))
-        assert spectrum[around].max() > 20 * spectrum[between].max()
-
-
-@given(low=st.integers(min_value=41, max_value=74))
-@settings(max_examples=10)
-def test_notes_decay_and_high_ones_sooner(low):
-    def remaining(key):
-        sound = demo.string(key)
-        return np.abs(sound[16000:20000]).max() / np.abs(sound[:4000]).max()
-
-    assert remaining(low + 12) < remaining(low) < 0.8
-
-
-@pytest.mark.parametrize(("shift", "tempo"), [(0, 1.0), (4, 0.9), (2, 1.1)])
-def test_the_melody_of_the_ode_is_played(shift, tempo):
-    seconds, melody, _ = demo.THEMES["Ode to Joy"]
-    sound = demo.perform(demo.THEMES["Ode to Joy"], shift, tempo)
-    for start, _, key in demo.read_voice(melody)[0][:15]:
-        begin = round(start * seconds / tempo * 16000)
-        spectrum = np.abs(np.fft.rfft(sound[begin : begin + 4000] * np.hanning(4000), 16000))
-        pitch = 440 * 2 ** ((key + shift - 69) / 12)
-        spectrum[: round(230 * 2 ** (shift / 12))] = 0  # the chords lie below
-        assert abs(np.argmax(spectrum) - pitch) < 6
-
-
-@pytest.mark.parametrize("name", demo.THEMES)
-def test_voices_of_a_theme_have_equal_bars(name):
-    _, *voices = demo.THEMES[name]
-    bar_ends = []
-    for voice in voices:
-        bars = voice.split("|")
-        bar_ends.append([demo.read_voice("|".join(bars[:number]))[1] for number in range(1, len(bars) + 1)])
-    assert all(ends == bar_ends[0] for ends in bar_ends)
-    assert len(set(np.diff(bar_ends[0])[:-1])) == 1
-
-
-def test_notation():
-    notes, length = demo.read_voice("A4 r:2 | C3+E3:0.5 Bb2 B#3:1")
-    assert notes == [(0, 1, 69), (3, 0.5, 48), (3, 0.5, 52), (3.5, 0.5, 46), (4, 1, 60)]
-    assert length == 5
-    keys = [key for _, *voices in demo.THEMES.values() for v in voices for *_, key in demo.read_voice(v)[0]]
-    assert np.mean([45 <= key <= 83 for key in keys]) > 0.95  # from 110 to 1,000 Hz
 
 
 def test_the_voices_take_the_place_of_the_piano_and_leave_it_again(tmp_path, monkeypatch, capsys):

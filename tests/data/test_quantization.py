@@ -185,31 +185,6 @@ def test_linear_levels_survive_the_way_to_amplitudes_and_back(q_levels):
     np.testing.assert_array_equal(quantization.linear_quantize(x, q_levels), levels)
 
 
-@given(amplitudes)
-def test_mu_law_round_trip_goes_down_by_less_than_two_levels(x):
-    """Quirk: never up, because the levels are rounded down and the inverse takes 256 steps for 255.
-
-    Measured on the scale of the levels, which is not the scale of the amplitudes.
-    """
-
-    def position(amplitude):
-        return 127.5 * np.sign(amplitude) * np.log1p(255 * np.abs(amplitude)) / np.log(256)
-
-    back = quantization.dequantize(quantization.mu_law_quantize(x), 256, "mu-law").astype(np.float64)
-    down = position(2 * x - 1) - position(back)
-    assert down.min() > -1e-4 and down.max() < 2
-    assert np.abs(back).max() <= 1
-
-
-@pytest.mark.parametrize("q_type", ["linear", "mu-law", "a-law"])
-@given(x=amplitudes)
-def test_louder_never_becomes_quieter(q_type, x):
-    levels = quantization.quantize(np.concatenate([[0.0], np.sort(x), [1.0]])[None], 256, q_type)[0]
-    assert (np.diff(levels) >= 0).all()
-    assert levels[0] == 0 and levels[-1] == 255
-    assert (np.diff(quantization.dequantize(levels, 256, q_type)) >= 0).all()
-
-
 def a_law_position(amplitude: np.ndarray) -> np.ndarray:
     """Amplitudes in [-1, 1] on the scale of the levels, 0..256: the formula of the standard, A = 87.6."""
     y = [
@@ -221,23 +196,6 @@ def a_law_position(amplitude: np.ndarray) -> np.ndarray:
     return 128 + 128 * np.copysign(y, amplitude)
 
 
-def a_law_width(position: np.ndarray) -> np.ndarray:
-    """Upper bound of the amplitude that one level spans there: the curve is steepest at its outer end."""
-    outer = (np.floor(np.abs(position - 128)) + 1) / 128 * (1 + math.log(87.6))
-    return np.where(outer < 1, 1, np.exp(np.maximum(outer, 1) - 1)) / 87.6 * (1 + math.log(87.6)) / 128
-
-
-@given(amplitudes)
-def test_a_law_round_trip_is_off_by_half_a_level_at_most(x):
-    """On the scale of the levels; in amplitudes that is less than the width of the level."""
-    levels = quantization.a_law_quantize(x)
-    back = quantization.dequantize(levels, 256, "a-law")
-    assert back.dtype == np.float32 and np.abs(back).max() < 1
-    y, position = 2 * x - 1, a_law_position(2 * x - 1)
-    assert np.abs(a_law_position(back) - position).max() <= 0.5 + 1e-4
-    assert (np.abs(back - y) <= a_law_width(position)).all()
-
-
 def test_all_a_law_levels_survive_the_way_to_amplitudes_and_back():
     levels = np.arange(256)
     for dtype in (np.int16, np.int32):
@@ -245,15 +203,6 @@ def test_all_a_law_levels_survive_the_way_to_amplitudes_and_back():
         np.testing.assert_array_equal(quantization.a_law_quantize((amplitude.astype(float) + 1) / 2), levels)
     np.testing.assert_allclose(a_law_position(amplitude), levels + 0.5, atol=1e-4)
     np.testing.assert_array_equal(amplitude, -amplitude[::-1])
-
-
-def test_the_a_law_is_linear_near_silence_and_logarithmic_beyond():
-    assert quantization.a_law_quantize(np.array([0.0, 0.5 - 1e-9, 0.5, 1.0])).tolist() == [0, 127, 128, 255]
-    amplitude = quantization.a_law_dequantize(np.arange(256)).astype(np.float64)
-    inner = np.diff(amplitude[np.abs(amplitude) < 1 / 87.6])
-    np.testing.assert_allclose(inner, (1 + math.log(87.6)) / 87.6 / 128, rtol=1e-4)
-    outer = amplitude[amplitude > 1 / 87.6]
-    np.testing.assert_allclose(outer[1:] / outer[:-1], math.exp((1 + math.log(87.6)) / 128), rtol=1e-5)
 
 
 def test_the_level_of_silence():

@@ -148,15 +148,6 @@ def test_queues_equal_computing_everything_again(params, generate):
     assert len(np.unique(samples)) > 3
 
 
-def test_two_blocks_are_one_long_block(params, generate):
-    uniforms, silent = noise(2 * LENGTH)
-    samples, states = two_blocks(generate, uniforms, silent)
-    whole, *at_end = compiled_sampler(params, 2 * LENGTH)(uniforms, silent, SILENCE, 1)
-    np.testing.assert_array_equal(samples, whole)
-    for ours, theirs in zip(states, at_end, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
-
-
 def test_reset_discards_the_queues(generate):
     uniforms, silent = noise(LENGTH)
     first, *states = generate(uniforms, silent, SILENCE, 1)
