@@ -86,14 +86,17 @@ def _prepare(a: argparse.Namespace) -> int:
 
 def report(manifest: dict[str, Any], out: Path) -> int:
     """Print a summary of the data set, and the commands to check it and to train on it; return 0."""
+    from samplernn_theano.config.presets import PRESETS
     from samplernn_theano.data.manifest import describe
 
     print(describe(manifest))
+    fewest = min(split["clips"] for split in manifest["splits"].values())
+    smaller = f" --batch_size {fewest}" if fewest < PRESETS["three_tier"]["small"].batch_size else ""
     folder = shlex.quote(f"./{out}" if str(out).startswith("-") else str(out))
     print(
         f"The data set is in {out}. To check it, and to train on it:\n"
         f"samplernn check-data {folder}\n"
-        f"samplernn train three_tier --preset small --data {folder}"
+        f"samplernn train three_tier --preset small{smaller} --data {folder}"
     )
     return 0
 

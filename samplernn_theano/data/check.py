@@ -221,8 +221,10 @@ def _list_faults(report: Report, part: Split) -> None:
     if not count:
         report.problems.append(f"{name} holds no clips.")
     elif count < BATCH:
-        few = f"{name} holds {count_of(count, 'clip')}, too few for a batch of {BATCH} clips, as the paper's."
-        report.notes.append(few)
+        report.notes.append(
+            f"{name} holds {count_of(count, 'clip')}, too few for a batch of {BATCH} clips, as the paper's: "
+            f"--batch_size may be {count} at most."
+        )
     if 0 < part.statistics.peak < MIN_PEAK:
         report.notes.append(f"{name} is nearly silent: its highest peak is {part.statistics.peak:.2g}.")
     for lines, texts in ((report.problems, _PROBLEMS), (report.notes, _NOTES)):

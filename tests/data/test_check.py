@@ -295,6 +295,7 @@ def test_what_is_only_noted(tmp_path):
         f"the worst {worst:+.3f}: 1 of 8 (numbers 2).",
     ]
     assert "test holds 3 clips, too few for a batch of 128" in "".join(found.notes)
+    assert "--batch_size may be 3 at most" in "".join(found.notes)
 
 
 def test_clips_that_are_cut_off_in_many_places_are_wrong(tmp_path):
