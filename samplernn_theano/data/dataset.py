@@ -180,12 +180,16 @@ def release(clips: Clips) -> None:
 
 def data_sha256(clips: Clips) -> str:
     """SHA-256 of the lengths of the clips and of all samples, in hexadecimal digits."""
-    data = samples_of(clips).reshape(-1)
-    digest = hashlib.sha256(lengths(clips).astype("<i8").tobytes())
+    data, digest = samples_of(clips).reshape(-1), digest_of(lengths(clips))
     for start in range(0, len(data), _CHUNK):
         digest.update(np.ascontiguousarray(data[start : start + _CHUNK]).data)
         release(clips)
     return digest.hexdigest()
+
+
+def digest_of(lengths: NDArray[np.integer]) -> "hashlib._Hash":
+    """SHA-256 of the lengths of clips, to be updated with their samples."""
+    return hashlib.sha256(lengths.astype("<i8").tobytes())
 
 
 def is_silent(clip: NDArray[np.floating]) -> bool:

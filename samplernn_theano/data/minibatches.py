@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samplernn_theano.config.hyperparameters import HyperParameters, RealValued
-from samplernn_theano.data.dataset import Clips, Ragged, check_unchanged, lengths, release
+from samplernn_theano.data.dataset import Clips, Ragged, check_unchanged, digest_of, lengths, release
 from samplernn_theano.data.quantization import check_clip, quantize
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.original import shuffle
@@ -27,11 +27,12 @@ WHOLE_BATCH = slice(None)
 """The shard of a single process."""
 
 
-def check_split(clips: Clips, split: str, hp: HyperParameters) -> None:
-    """Raise DataError if the split cannot fill one minibatch, or a clip in use cannot be normalised.
+def check_split(clips: Clips, split: str, hp: HyperParameters) -> str:
+    """Read a split once and return its SHA-256, as `dataset.data_sha256` does.
 
-    Constant clips are accepted for models of real numbers, which do not divide by the range of a clip, and
-    with the normalisations "absmax" and "none".
+    Raises DataError if it cannot fill one minibatch, or a clip in use cannot be normalised. Constant clips
+    are accepted for models of real numbers, which do not divide by the range of a clip, and with the
+    normalisations "absmax" and "none".
     """
     n = len(clips)
     if n < hp.batch_size:
@@ -47,15 +48,20 @@ def check_split(clips: Clips, split: str, hp: HyperParameters) -> None:
             f"The longest clip of the {split} split is {longest} samples long and one chunk needs "
             f"{hp.seq_len} (--{flag} {getattr(hp, flag)}); use a smaller --{flag} or longer clips."
         )
-    chunks = _chunks_per_batch(clips, hp.batch_size, hp.seq_len)
+    padded = np.repeat(_chunks_per_batch(clips, hp.batch_size, hp.seq_len) * hp.seq_len, hp.batch_size)
     normalisation = "absmax" if isinstance(hp, RealValued) else hp.normalisation
-    for batch, padded in enumerate(chunks * hp.seq_len):
-        for i in range(batch * hp.batch_size, (batch + 1) * hp.batch_size):
-            clip = clips[i]
+    digest = digest_of(lengths(clips))
+    for i in range(n):
+        clip = clips[i]
+        digest.update(np.ascontiguousarray(clip).data)
+        if i < len(padded):  # the clips after those of the last full batch are not fed
             # The zeros that pad a clip are part of it.
-            constant = normalisation == "min-max" and _is_constant(clip, padded)
+            constant = normalisation == "min-max" and _is_constant(clip, padded[i])
             check_clip(f"Clip {i} of the {split} split", _peak(clip), constant, normalisation)
-        release(clips)
+        if i % hp.batch_size == 0:
+            release(clips)
+    release(clips)
+    return digest.hexdigest()
 
 
 def _peak(clip: NDArray[np.floating]) -> float:
@@ -92,6 +98,7 @@ def minibatches(
     q_type: str = "linear",
     normalisation: str = "min-max",
     shard: slice = WHOLE_BATCH,
+    first: int = 0,
 ) -> Iterator[Minibatch]:
     """One epoch of minibatches of levels, int32.
 
@@ -107,12 +114,13 @@ def minibatches(
 
     `shard` selects rows of every minibatch, those of one of several processes; no other clip is read. The
     order, chunks and padding are those of the whole batch, so no target may count in a shard of a chunk.
+    The epoch begins with its minibatch number `first`; the clips of batches before that are not read.
     """
 
     def levels(batch: NDArray[np.floating]) -> NDArray[np.integer]:
         return quantize(batch, q_levels, q_type, normalisation)
 
-    return _epoch(clips, batch_size, seq_len, context, levels, np.int32, q_levels // 2, shard)
+    return _epoch(clips, batch_size, seq_len, context, levels, np.int32, q_levels // 2, shard, first)
 
 
 def real_minibatches(
@@ -123,6 +131,7 @@ def real_minibatches(
     mean: float,
     std: float,
     shard: slice = WHOLE_BATCH,
+    first: int = 0,
 ) -> Iterator[Minibatch]:
     """One epoch of minibatches of real numbers (x - mean) / std, float32.
 
@@ -133,17 +142,19 @@ def real_minibatches(
     def standardise(batch: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.stack([((clip.astype(np.float64) - mean) / std).astype(np.float32) for clip in batch])
 
-    return _epoch(clips, batch_size, seq_len, context, standardise, np.float32, 0.0, shard)
+    return _epoch(clips, batch_size, seq_len, context, standardise, np.float32, 0.0, shard, first)
 
 
-def feed(hp: HyperParameters, clips: Clips, shard: slice = WHOLE_BATCH) -> Iterator[Minibatch]:
-    """One epoch of minibatches, or a `shard` of each, for a model with these hyper-parameters."""
+def feed(
+    hp: HyperParameters, clips: Clips, shard: slice = WHOLE_BATCH, first: int = 0
+) -> Iterator[Minibatch]:
+    """The minibatches of an epoch from number `first` on, or a `shard` of each, for a model."""
     shape = hp.batch_size, hp.seq_len, hp.overlap
     if not isinstance(hp, RealValued):
-        return minibatches(clips, *shape, hp.q_levels, hp.q_type, hp.normalisation, shard)
+        return minibatches(clips, *shape, hp.q_levels, hp.q_type, hp.normalisation, shard, first)
     if hp.mean is None or hp.std is None:
         raise HyperParameterError("--mean and --std are not known; give those of the training clips.")
-    return real_minibatches(clips, *shape, hp.mean, hp.std, shard)
+    return real_minibatches(clips, *shape, hp.mean, hp.std, shard, first)
 
 
 def _epoch(
@@ -155,8 +166,9 @@ def _epoch(
     dtype: type[np.generic],
     left_padding: float,
     shard: slice,
+    first: int,
 ) -> Iterator[Minibatch]:
-    """One epoch of minibatches of zero-padded clips, encoded by `encode` and left-padded."""
+    """The minibatches from `first` on of zero-padded clips, encoded by `encode` and left-padded."""
     all_lengths = lengths(clips)
 
     def prepare(start: int) -> tuple[NDArray, NDArray[np.integer], np.integer]:
@@ -170,16 +182,21 @@ def _epoch(
             raise DataError(f"In the clips {own[0]} to {own[-1]}: {error}") from error
         return samples, ends, longest
 
-    starts = list(range(0, len(clips) // batch_size * batch_size, batch_size))
-    shuffle.shuffle(starts)
-    for samples, ends, longest in _prefetch(prepare, starts):
+    chunks = _chunks_per_batch(clips, batch_size, seq_len)
+    order = list(range(len(chunks)))
+    shuffle.shuffle(order)
+    done = np.cumsum(chunks[order])  # minibatches up to the end of each batch of clips
+    n_left_out = int(np.searchsorted(done, first, side="right"))
+    begin = (first - (done[n_left_out - 1] if n_left_out else 0)) * seq_len
+    for samples, ends, longest in _prefetch(prepare, [batch * batch_size for batch in order[n_left_out:]]):
         # Up to the end of the longest clip: the mask of a chunk is never zero over all targets of a batch,
         # where the cost would be 0 / 0.
-        for first in range(0, longest, seq_len):
-            last = first + context + seq_len
-            sequences = np.ascontiguousarray(samples[:, first:last])
-            mask = (np.arange(first, last) < context + ends[:, None]).astype(np.float32)
-            yield Minibatch(sequences, np.asarray(first == 0, np.int32), mask)
+        for start in range(begin, longest, seq_len):
+            last = start + context + seq_len
+            sequences = np.ascontiguousarray(samples[:, start:last])
+            mask = (np.arange(start, last) < context + ends[:, None]).astype(np.float32)
+            yield Minibatch(sequences, np.asarray(start == 0, np.int32), mask)
+        begin = 0
 
 
 def _padded(clips: Clips, numbers: range, length: int) -> tuple[NDArray[np.floating], NDArray[np.integer]]:

@@ -31,7 +31,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from samplernn_theano.data import minibatches
-from samplernn_theano.data.dataset import SPLITS, data_sha256, load_split
+from samplernn_theano.data.dataset import SPLITS, load_split
 from samplernn_theano.errors import DataError, HyperParameterError, ReproductionError
 from samplernn_theano.search import search_space, summary
 from samplernn_theano.search.search_space import Space
@@ -106,18 +106,21 @@ def search(task: Task) -> int:
 def _description(task: Task, drawn: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The settings of a study, after checking that each trial can be trained."""
     splits = {split: load_split(task.data, split) for split in SPLITS}
+    digests: dict[Any, dict[str, str]] = {}  # of the splits, which are read once for each key
     for number, values in enumerate(drawn):
         try:
             hp = search_space.hyperparameters(task.space, values)
-            for split, clips in splits.items():
-                minibatches.check_split(clips, split, hp)
+            read_for = hp.batch_size, hp.seq_len, getattr(hp, "normalisation", None)
+            if read_for not in digests:
+                read = {split: minibatches.check_split(clips, split, hp) for split, clips in splits.items()}
+                digests[read_for] = read
         except (HyperParameterError, DataError) as error:
             options = shlex.join(search_space.arguments(values))
             raise HyperParameterError(
                 f"Trial {number} of these ranges cannot be trained ({options}): {error}"
             ) from error
     about = asdict(task.space) | {"seed": task.seed, "length of trials": task.limit}
-    about["data"] = {split: data_sha256(clips) for split, clips in splits.items()}
+    about["data"] = next(iter(digests.values()))
     return json.loads(json.dumps(about))
 
 

@@ -4,7 +4,6 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from itertools import islice
 from typing import Literal
 
 from samplernn_theano.config.schedule import ended, eval_due
@@ -80,8 +79,8 @@ def remaining_minibatches(t: TrainingState) -> Iterator[Minibatch]:
     """Endless minibatches, or this process's shards of them, from the position of the run on."""
     hp = t.trainer.hp
     while True:
-        fed = minibatches.feed(hp, t.clips["train"], distributed.batch_shard(hp.batch_size))
-        yield from islice(fed, t.progress.batch, None)
+        shard = distributed.batch_shard(hp.batch_size)
+        yield from minibatches.feed(hp, t.clips["train"], shard, t.progress.batch)
         t.progress.epoch += 1
         t.progress.batch = 0
 

@@ -147,7 +147,8 @@ def resume(
         about = {**before, "original_layout": is_original or before.get("original_layout", False)}
         plan = _plan(checkpoint.hp, data, schedule, options, about, tune_malloc)
         progress.batches_per_epoch = plan.batches_per_epoch
-        _check_same(run.folder, data, before.get("data_sha256") or {}, plan.settings["data_sha256"])
+        if distributed.is_main_process():
+            _check_same(run.folder, data, before.get("data_sha256") or {}, plan.settings["data_sha256"])
         if progress.batch > plan.batches_per_epoch:
             raise DataError(
                 f"The train split in {data} has {plan.batches_per_epoch} minibatches an epoch and "
@@ -187,7 +188,7 @@ def settings_to_repeat(path: Path, data: Path | None) -> RunSettings:
     run = stored_settings.read(path, data)
     if not run.data.is_dir():
         raise DataError(f"{path} was trained on {run.data}, which is not there; give its folder with --data.")
-    present = _digests({split: load_split(run.data, split) for split in SPLITS})
+    present = {split: data_sha256(load_split(run.data, split)) for split in SPLITS}
     if data is None:
         _check_same(path, run.data, run.data_sha256, present)
     elif isinstance(run.hp, RealValued) and run.data_sha256.get("train") != present["train"]:
@@ -218,7 +219,10 @@ def _plan(
     about: Mapping[str, Any],
     tune_malloc: bool,
 ) -> _Plan:
-    """Check the settings of a run and load its data; `about` has additional entries of settings.json."""
+    """Check the settings of a run and map its data; `about` has additional entries of settings.json.
+
+    Only process 0 reads all of the data.
+    """
     rate = schedule.learning_rate or original_learning_rate(type(hp))
     backend = options.backend or default_backend()
     schedule, options = replace(schedule, learning_rate=rate), replace(options, backend=backend)
@@ -229,28 +233,28 @@ def _plan(
         malloc.keep_freed_memory(hp.batch_size * hp.seq_len * hp.dim)
     check_devices(backend, options.n_devices, hp.batch_size)
     check_rate(data, hp.rate)
-    splits = {split: load_split(data, split) for split in SPLITS}
-    for split, clips in splits.items():
-        minibatches.check_split(clips, split, hp)
+    splits, digests, reads = (
+        {split: load_split(data, split) for split in SPLITS},
+        {},
+        distributed.is_main_process(),
+    )
+    if reads:
+        digests = {split: minibatches.check_split(clips, split, hp) for split, clips in splits.items()}
     if isinstance(hp, RealValued) and hp.std is None:
-        mean, std = statistics(splits["train"])
+        (mean, std), _ = distributed.broadcast(*(statistics(splits["train"]) if reads else ()))
         hp = replace(hp, mean=mean, std=std)
     settings = {
         "family": hp.family,
         "hyperparameters": to_store(hp),
         "schedule": asdict(schedule),
         "data": str(Path(data).absolute()),
-        "data_sha256": _digests(splits),
+        "data_sha256": digests,
         **asdict(options),
         **provenance(backend),
     }
     settings |= {k: value for k, value in about.items() if k not in (*settings, "learning_rate")}
     batches = minibatches.chunks_per_epoch(splits["train"], hp.batch_size, hp.seq_len)
     return _Plan(hp, schedule, options, rate, splits, batches, settings)
-
-
-def _digests(splits: Mapping[str, Clips]) -> dict[str, str]:
-    return {split: data_sha256(clips) for split, clips in splits.items()}
 
 
 def _check_same(run: Path, data: str | Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -23,7 +23,7 @@ from samplernn_theano.config.hyperparameters import (
     WaveNet,
 )
 from samplernn_theano.data import minibatches
-from samplernn_theano.data.dataset import SPLITS, Ragged, load_split, statistics
+from samplernn_theano.data.dataset import SPLITS, Ragged, data_sha256, load_split, statistics
 from samplernn_theano.data.quantization import quantize
 from samplernn_theano.errors import DataError, HyperParameterError
 
@@ -230,9 +230,7 @@ def test_ragged_clips_are_checked_before_they_are_fed():
 LENGTHS = [3, 25, 9, 10, 40, 1, 1, 2, 17, 8, 16, 24]
 
 
-@pytest.mark.parametrize("n", [2, 4])
-@pytest.mark.parametrize("lengths", [[24] * 12, [20] * 9, LENGTHS], ids=["equal", "padded", "ragged"])
-@pytest.mark.parametrize(
+OF_EACH_KIND = pytest.mark.parametrize(
     "hp",
     [
         OneTier(seq_len=8, batch_size=4),
@@ -242,13 +240,26 @@ LENGTHS = [3, 25, 9, 10, 40, 1, 1, 2, 17, 8, 16, 24]
     ],
     ids=["levels", "mu-law", "two_tier", "real"],
 )
-def test_the_shards_of_processes_make_the_minibatches_of_one(hp, lengths, n):
-    """The same chunks in the same order and padding; the clips of one process may end long before."""
+OF_EACH_LENGTH = pytest.mark.parametrize(
+    "lengths", [[24] * 12, [20] * 9, LENGTHS], ids=["equal", "padded", "ragged"]
+)
+
+
+def noise_of(hp, lengths):
+    """Clips, and hyper-parameters with which a clip of one sample can be normalised, if there are some."""
     rng = np.random.RandomState(0)
     noise = [rng.uniform(-1, 1, length).astype(np.float16) for length in lengths]
-    clips = np.stack(noise) if len(set(lengths)) == 1 else ragged(*noise)
-    if isinstance(clips, Ragged):
-        hp = replace(hp, normalisation="absmax") if not hp.real_valued else hp  # a clip of one sample
+    if len(set(lengths)) == 1:
+        return hp, np.stack(noise)
+    return (hp if hp.real_valued else replace(hp, normalisation="absmax")), ragged(*noise)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+@OF_EACH_LENGTH
+@OF_EACH_KIND
+def test_the_shards_of_processes_make_the_minibatches_of_one(hp, lengths, n):
+    """The same chunks in the same order and padding; the clips of one process may end long before."""
+    hp, clips = noise_of(hp, lengths)
     size = hp.batch_size // n
     shares = [minibatches.feed(hp, clips, slice(i * size, (i + 1) * size)) for i in range(n)]
     whole = list(minibatches.feed(hp, clips))
@@ -261,6 +272,33 @@ def test_the_shards_of_processes_make_the_minibatches_of_one(hp, lengths, n):
     if isinstance(clips, Ragged):
         masks = [batch.mask[i * size : (i + 1) * size, hp.overlap :] for batch in whole for i in range(n)]
         assert any(not mask.any() for mask in masks)
+
+
+@OF_EACH_LENGTH
+@OF_EACH_KIND
+def test_an_epoch_is_resumed_at_any_minibatch(hp, lengths):
+    hp, clips = noise_of(hp, lengths)
+    whole = list(minibatches.feed(hp, clips))
+    for first in range(len(whole) + 1):
+        rest = list(minibatches.feed(hp, clips, first=first))
+        assert len(rest) == len(whole) - first
+        for ours, theirs in zip(rest, whole[first:], strict=True):
+            for one, other in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_the_rest_of_an_epoch_does_not_read_the_batches_before_it():
+    clips, all_of_it = watched(), watched()
+    n = len(list(minibatches.minibatches(all_of_it, 4, 8, 1, 256)))
+    order = list(dict.fromkeys(i // 4 for i, _ in all_of_it.read))
+    list(minibatches.minibatches(clips, 4, 8, 1, 256, first=n - 1))
+    assert {i // 4 for i, _ in clips.read} == {order[-1]}
+
+
+def test_the_check_of_a_split_returns_its_sha256():
+    for clips in (NOISE, NOISE[:, ::2], ragged(*NOISE, NOISE[0, :3])):
+        hp = OneTier(seq_len=8, batch_size=5)
+        assert minibatches.check_split(clips, "train", hp) == data_sha256(clips)
 
 
 def test_a_process_reads_only_its_share():
