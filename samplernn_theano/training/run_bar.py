@@ -27,6 +27,7 @@ class RunBar:
         self.trained_before = t.progress.seconds  # by processes before this one
         self.evaluations = self.last_evaluation = 0.0  # seconds
         self.evaluation_began: float | None = None
+        self.first_part: tuple[float, float] | None = None  # of an evaluation: when it was done, its share
 
     def step(self, t: TrainingState, due: Due) -> None:
         """Hook after a step: show cost and speed."""
@@ -35,11 +36,13 @@ class RunBar:
         self.bar.stage = f"{p.minibatch:.3f} bits"
         self.bar.note = f"iteration {p.iteration}  {speed:.2f} it/s  epoch {p.epoch}"
         self.evaluation_began = time.monotonic() if due.evaluation else None
+        self.first_part = None
         self.update()
 
     def evaluating(self, stage: str, share: float) -> None:
         """Show the stage of an evaluation, of which a share is done."""
         self.bar.stage = stage
+        self.first_part = self.first_part or (time.monotonic(), share)
         self.update(share)
 
     def evaluated(self, t: TrainingState, due: Due) -> None:
@@ -50,14 +53,20 @@ class RunBar:
             self.evaluation_began = None
 
     def update(self, share: float = 0.0) -> None:
-        """Estimate what is left: training, evaluations in proportion, this one, and that at the end."""
+        """Estimate what is left: training, evaluations in proportion, this one, and that at the end.
+
+        The speed of an evaluation is that after its first part, which may compile.
+        """
         trained = self.t.progress.seconds
         done, left, at_end = trained + self.evaluations, 0.0, self.last_evaluation
         part = min(1.0, fraction(self.t.schedule, self.t.progress))
         if self.evaluation_began is not None:
             so_far = time.monotonic() - self.evaluation_began
             done += so_far
-            left = so_far * (1 - share) / share if share else max(0.0, self.last_evaluation - so_far)
+            left = max(0.0, self.last_evaluation - so_far)
+            if self.first_part and share > self.first_part[1]:
+                began, first = self.first_part
+                left = (time.monotonic() - began) * (1 - share) / (share - first)
             at_end = max(at_end, so_far + left)
         if part:
             here = trained - self.trained_before

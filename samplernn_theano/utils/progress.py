@@ -53,9 +53,10 @@ class Bar:
         self.begin()
 
     def begin(self, done: float = 0.0) -> None:
-        """Begin to measure the speed, with so much done before."""
+        """Begin with so much done before. The speed is that after the first part, which may compile."""
         self.done = self._done_before = done
         self._began = self._last_line = time.monotonic()
+        self._first_part = True
 
     def advance(self, amount: float = 1.0) -> None:
         """So much more is done."""
@@ -64,6 +65,8 @@ class Bar:
     def at(self, done: float) -> None:
         """So much is done in all."""
         self.done = done
+        if self._first_part and done > self._done_before:
+            self._began, self._done_before, self._first_part = time.monotonic(), done, False
         pause = NOTEBOOK_SECONDS if self._cell else LINE_SECONDS
         if self._visible and not self._display and time.monotonic() - self._last_line >= pause:
             self._last_line = time.monotonic()
