@@ -31,7 +31,8 @@ HERE = Path(__file__).parent
 CASES = HERE.parent / "tests" / "golden" / "cases"
 COLUMNS = ("what", "how", "ms", "TFLOP/s", "of peak", "GiB", "notes")
 
-PRECISIONS = ("highest", "tf32", "bf16")
+SPLIT = ("tf32x3", "bf16x6")  # as accurate as float32, from several products of lower precision
+PRECISIONS = ("highest", *SPLIT, "tf32", "bf16")
 MIN_SECONDS = 10  # a row is not started with less time left
 
 GRAPHS = "--xla_gpu_enable_command_buffer="  # operations that XLA puts into CUDA graphs
@@ -63,9 +64,9 @@ def rows(cpu: bool) -> list[Row]:
         *(_step(three, p) for p in PRECISIONS),
         *(_bits(bits, p, 1000) for p in PRECISIONS),
         _bits(bits, "highest", 1000, "highest, another rounding", nudge=1e-6),
-        *(_conformance(case) for case in cases),
+        *(_conformance(case, p) for p in ("highest", *SPLIT) for case in cases),
         *(_memory(model, [2**k for k in range(5, 13)], 150) for model in (three, two)),
-        *(_step(two, p) for p in PRECISIONS),
+        *(_step(two, p) for p in ("highest", *SPLIT, "tf32")),
         *(_generation(1024, n) for n in (20, 256)),
         _step(three, "highest", "scans unrolled 4 times", unroll=4),
         _step(three, "highest", "CUDA graphs of whole loops", flags=f"{GRAPHS}+WHILE,+CONDITIONAL"),
@@ -82,7 +83,7 @@ def _tiny_rows() -> list[Row]:
         Row("matmul", "product of 256 x 256", "highest", {"precision": "highest", "size": 256}),
         _step(model, "highest", "scans unrolled 4 times", iterations=3, unroll=4, flags=GRAPHS),
         *(_bits(model, p, 8) for p in ("highest", "bf16")),
-        *([_conformance("1t_gru1")] if CASES.is_dir() else []),
+        *([_conformance("1t_gru1", "highest")] if CASES.is_dir() else []),
         _memory(model, [4], 60),
         _generation(16, 2, 0.0),
     ]
@@ -108,8 +109,9 @@ def _bits(model: str, precision: str, iterations: int, how: str = "", nudge: flo
     )
 
 
-def _conformance(case: str) -> Row:
-    return Row("conformance", f"conformance, {case}", "highest", {"case": case}, 150, timed=False)
+def _conformance(case: str, precision: str) -> Row:
+    options = {"case": case, "precision": precision}
+    return Row("conformance", f"conformance, {case}", precision, options, 150, timed=False)
 
 
 def _memory(model: str, batches: list[int], limit: int) -> Row:

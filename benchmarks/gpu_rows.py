@@ -126,12 +126,12 @@ def bits(model: str, precision: str, iterations: int, nudge: float) -> dict[str,
     return {"bits": mean(float(cost) for cost in costs[-n_last:])}
 
 
-def conformance(case: str) -> dict[str, Any]:
+def conformance(case: str, precision: str) -> dict[str, Any]:
     """Passed and failed checks of a conformance case."""
     from samplernn_theano.verification import verify
 
     with contextlib.redirect_stdout(io.StringIO()) as output:
-        verify.run(CASES, names=[case], backend="jax", brief=True)
+        verify.run(CASES, names=[case], backend="jax", brief=True, precision=precision)
     return {"notes": output.getvalue().splitlines()[-1]}
 
 

@@ -25,14 +25,11 @@ from pytensor.tensor.variable import TensorVariable as Expression
 from samplernn_theano.backends import blas, compile_cache, threads
 from samplernn_theano.backends.compile_cache import cpuinfo
 from samplernn_theano.backends.threads import THREAD_VARIABLES
+from samplernn_theano.config.settings import PRECISIONS
 from samplernn_theano.errors import BackendError
 from samplernn_theano.utils.files import flock
 
 BACKENDS = ("jax", "numba", "c")
-
-PRECISIONS = ("highest", "tf32", "bf16")
-"""Of matrix products on a GPU: float32, or factors rounded to 10 or 7 bits of mantissa and summed in float32.
-On a CPU all are the highest."""
 
 OF_STRUCTURED_MATRICES = ("dot_diag_to_elemwise", "selection_dot_to_indexing", "useless_symmetric_transpose")
 """Rewrites of matrices that are diagonal, symmetric or have single ones, which no model has: looking for them
@@ -121,8 +118,8 @@ def compile_function(
     are device arrays, computed asynchronously; pass them back in as they are, or use `numpy.asarray` to wait
     for them. Updates stay on the device, in the memory of the old values.
 
-    `precision` is one of `PRECISIONS`; a float64 graph has always the highest. With several devices each has
-    its shard of a batch: the graph is that of one shard, and its sums over the batch are those of
+    `precision` is one of `settings.PRECISIONS`; a float64 graph has always the highest. With several devices
+    each has its shard of a batch: the graph is that of one shard, and its sums over the batch are those of
     `samplernn_theano.backends.all_reduce`; the arrays of `batched`, inputs and outputs whose first axis is
     the batch, are those of the whole batch. The arrays of `donate`, if they are JAX's, may be overwritten.
     """

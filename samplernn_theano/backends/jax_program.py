@@ -27,8 +27,14 @@ from samplernn_theano.backends.all_reduce import AXIS, AllReduceSum
 # PyTensor requests 64-bit accumulators and indices, which JAX rightly declines at 32 bits.
 NARROWING_WARNING = "Explicitly requested dtype (float|int)64"
 
-MATMUL = {"highest": "highest", "tf32": "tensorfloat32", "bf16": "BF16_BF16_F32"}
-"""JAX's names of the precisions of matrix products. On a CPU the last two change nothing."""
+MATMUL = {
+    "highest": "highest",
+    "tf32x3": "TF32_TF32_F32_X3",
+    "bf16x6": "BF16_BF16_F32_X6",
+    "tf32": "tensorfloat32",
+    "bf16": "BF16_BF16_F32",
+}
+"""JAX's names of the precisions of matrix products. On a CPU, which has no tf32x3, none changes anything."""
 
 MUCH_MEMORY = 2**30  # bytes of temporaries beyond which a program for a CPU is compiled with `SAVE_MEMORY`
 # Operations are scheduled so that arrays are freed early. Fewer small ones run in parallel: 20 % slower.
@@ -253,7 +259,7 @@ def to_numpy(value: Any) -> NDArray:
 @contextmanager
 def precision(dtype: str, name: str = "highest") -> Iterator[None]:
     """Compile in a graph's own dtype, without narrowing of float64, with matrix products as `name`."""
-    matmul = MATMUL[name] if dtype == "float32" else "highest"
+    matmul = MATMUL[name] if dtype == "float32" and jax.default_backend() != "cpu" else "highest"
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(matmul), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=NARROWING_WARNING)
         yield

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from samplernn_theano.cli.examples import EXAMPLES
 from samplernn_theano.config.argument_types import positive_int
+from samplernn_theano.config.settings import PRECISIONS
 
 MODEL = "a checkpoint (.npz, .safetensors, .pkl of the original), a run (its best one), or pretrained/NAME"
 
@@ -114,7 +115,7 @@ def add_backend(parser: Parser, precision: str = "", devices: str = "") -> None:
     add(group, "--threads", "maximum number of threads (default: all cores)", positive_int)
     if precision:
         text = f"precision of matrix products on a GPU, jax only (default: {precision})"
-        add(group, "--precision", text, choices=("highest", "tf32", "bf16"))
+        add(group, "--precision", text, choices=PRECISIONS)
     if devices:
         text = f"split every batch over N devices, jax only (default: {devices})"
         add(group, "--devices", text, positive_int, dest="n_devices", metavar="N")

@@ -14,6 +14,10 @@ from samplernn_theano.config.schedule import Schedule, original_schedule, stored
 from samplernn_theano.errors import DataError, HyperParameterError
 from samplernn_theano.utils.text import parse_json
 
+PRECISIONS = ("highest", "tf32x3", "bf16x6", "tf32", "bf16")
+"""Of matrix products on a GPU, summed in float32: of float32; with its accuracy, from three products of TF32
+(10 bits of mantissa) or six of bfloat16 (7 bits); of TF32; of bfloat16. On a CPU all are the highest."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -22,7 +26,7 @@ class Options:
     seed: int = 123  # of the initial parameters
     ip_weight: float = 0.0  # of the cost of the independent predictions, which the original's training omits
     backend: str | None = None  # jax, numba or c; None: jax if it is installed, else numba
-    precision: str = "highest"  # of matrix products on a GPU: highest, tf32 or bf16
+    precision: str = "highest"  # of matrix products on a GPU, one of `PRECISIONS`
     n_devices: int = 1  # that share each minibatch
     # Of the samples of evaluations; None: on a GPU the backend that trains there, else the fastest sampler.
     sampling_backend: str | None = None

@@ -19,6 +19,7 @@ import pytest
 
 from samplernn_theano.backends import compile, jax_program
 from samplernn_theano.cli.main import main
+from samplernn_theano.config.settings import PRECISIONS
 from samplernn_theano.errors import BackendError
 from tests.backends.conftest import minibatch
 
@@ -212,7 +213,7 @@ def test_a_lack_of_memory_is_said_so():
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes")
 
 
-@pytest.mark.parametrize("precision", compile.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_compiles(precision):
     x = pt.matrix("x", shape=(4, 4), dtype="float32")
     f = compile.compile_function([x], [x @ x], backend="jax", precision=precision)

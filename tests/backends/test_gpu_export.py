@@ -95,10 +95,25 @@ def programs(hp):
     return step, evaluation, compile_function(sampler.inputs, drawn, backend="jax"), len(moves) + len(states)
 
 
-def for_cuda(program):
+def for_cuda(program, precision="highest"):
     """What XLA for CUDA is given to compile; making it fails where an operation has no form for it."""
-    with jax_program.precision("float32"):
+    matmul = jax_program.MATMUL[precision]
+    with jax_program.precision("float32"), jax.default_matmul_precision(matmul):
         return jax.export.export(program._jitted(), platforms=["cuda"])(*program._structs()).mlir_module()
+
+
+def test_every_matrix_product_of_a_step_has_the_precision_that_was_asked_for():
+    """Also those of gradients, and those in loops."""
+    step = programs(preset("two_tier", "tiny", {}))[0]
+    for precision, form in (
+        ("highest", r"precision = \[HIGHEST, HIGHEST\]"),
+        ("tf32x3", r"algorithm = <.*= tf32, .*num_primitive_operations = 3, "),
+        ("bf16x6", r"algorithm = <.*= bf16, .*num_primitive_operations = 6, "),
+    ):
+        products = [
+            line for line in for_cuda(step, precision).splitlines() if "stablehlo.dot_general" in line
+        ]
+        assert len(products) > 10 and all(re.search(form, line) for line in products)
 
 
 @pytest.mark.parametrize(
