@@ -1,14 +1,18 @@
 """Build the site of the documentation in build/site, with Zensical: python docs/build.py
 
-The site has the README and every page that links lead to from there, in the folders of the checkout, so that
-one text with one link serves both. A link to another file or folder leads to a page with its text.
+The site has the README and every page or notebook that links lead to from there, in the folders of the
+checkout, so that one text with one link serves both. A link to another file or folder leads to a page with
+its text.
 """
 
 import re
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
+
+from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "build" / "docs"  # as in mkdocs.yml
@@ -53,19 +57,28 @@ def lay_page(page: Path) -> list[Path]:
             return link
         target = (page.parent / link).resolve()
         path = str(target.relative_to(ROOT))
-        if target.suffix == ".md":
+        if target.suffix in (".md", ".ipynb"):
             pages.append(target)
-        elif target.is_dir() or target.suffix in LANGUAGES:
+            return link + ".md" * (target.suffix == ".ipynb")
+        if target.is_dir() or target.suffix in LANGUAGES:
             write(f"{path}.md", text_of(target))
             return f"{link}.md"
-        else:
-            (DOCS / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(target, DOCS / path)
+        (DOCS / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(target, DOCS / path)
         return link
 
-    text = CODE_OR_LINK.sub(place, page.read_text(encoding="utf-8"))
-    write(str(page.relative_to(ROOT)), text)
+    is_notebook = page.suffix == ".ipynb"
+    text = text_of_notebook(page) if is_notebook else page.read_text(encoding="utf-8")
+    write(str(page.relative_to(ROOT)) + ".md" * is_notebook, CODE_OR_LINK.sub(place, text))
     return pages
+
+
+def text_of_notebook(page: Path) -> str:
+    """Return a notebook as Markdown, with its pictures in the text."""
+    text, resources = MarkdownExporter().from_filename(str(page))
+    for name, picture in resources["outputs"].items():
+        text = text.replace(f"]({name})", f"](data:image/png;base64,{b64encode(picture).decode()})")
+    return text
 
 
 def text_of(target: Path) -> str:

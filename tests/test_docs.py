@@ -17,6 +17,7 @@ PAGES = [
     ROOT / "reproduce" / "README.md",
 ]
 WITHOUT_COMMANDS = [
+    ROOT / "docs" / "tour.ipynb",
     ROOT / "CHANGELOG.md",
     ROOT / "benchmarks" / "RESULTS.md",
     ROOT / "docs" / "laptop" / "report.md",

@@ -85,6 +85,7 @@ def test_every_page_of_the_documentation_is_in_the_menu(pages: dict[Path, Page])
     menu = {(SITE / link.partition("#")[0]).resolve() for link in pages[without_links].links}
     texts = [path.relative_to(ROOT) for path in (ROOT / "docs").glob("*.md")]
     assert {SITE / text.with_suffix(".html") for text in texts} <= menu
+    assert SITE / "docs" / "tour.ipynb.html" in menu
     assert set((SITE / "reference").glob("*.html")) <= menu
 
 
@@ -92,6 +93,12 @@ def test_the_reference_describes_every_public_name_and_the_fields_of_classes(pag
     ids = pages[SITE / "reference" / "api.html"].ids
     assert {f"samplernn_theano.{name}" for name in samplernn_theano.__all__} <= ids
     assert "samplernn_theano.evaluation.nll.Scores.left_out" in ids  # described by a comment
+
+
+def test_the_notebook_is_a_page_with_its_sounds_and_pictures(pages: dict[Path, Page]) -> None:
+    loaded = pages[SITE / "docs" / "tour.ipynb.html"].loaded
+    assert sum(address.startswith("data:audio/wav") for address in loaded) == 3
+    assert sum(address.startswith("data:image/png") for address in loaded) == 5
 
 
 def test_the_readme_leads_to_the_text_of_the_files_it_names(pages: dict[Path, Page]) -> None:
