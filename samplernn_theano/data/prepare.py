@@ -297,14 +297,16 @@ def _too_little(
     why = f" ({count_of(len(left_out), 'recording')} left out: {left_out[0]})" if left_out else ""
     doubts = [f"{s['path']}: {doubt}" for s in sources for doubt in s.get("doubts", {}).values()]
     why += f" ({doubts[0]})" if silent and doubts else ""
+    needed = next((f", which needs {n:,}" for n in range(clips, 1_000_000) if min(recipe.sizes(n)) > 0), "")
     shares, other = "", ""
     if recipe.splits_first:
+        needed = ""  # it depends on the lengths of the recordings
         shares = f" ({' / '.join(map(str, sizes))} in train, valid and test)"
         other = "pass --split-by clip, or " if clips > 2 else ""
     return (
         f"Found {seconds:.1f} s of sound, which gives {count_of(clips, kind)}{dropped}{why}{shares}: too few "
-        f"for a training, a validation and a test set. Add recordings, {other}see --help for the length of "
-        "clips and the sizes of the splits."
+        f"for a training, a validation and a test set{needed}. Add recordings, {other}see --help for the "
+        "length of clips and the sizes of the splits."
     )
 
 

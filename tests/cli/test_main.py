@@ -110,6 +110,16 @@ def test_prepare_writes_a_set_and_names_the_command_to_train_on_it(capsys, tmp_p
     assert np.load(data / "clips_train.npy").shape == (20, 4000)
 
 
+def test_too_little_sound_is_refused_with_the_number_of_clips_that_it_takes(capsys, tmp_path):
+    (tmp_path / "in").mkdir()
+    noise = np.random.RandomState(0).uniform(-0.1, 0.1, 160_000)
+    soundfile.write(tmp_path / "in" / "noise.flac", noise, 16000)
+    words = ["data", "blizzard", "--source", str(tmp_path / "in"), "--out", str(tmp_path / "data")]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "1 clip of 8 s: too few" in said and "which needs 768." in said
+
+
 def test_the_command_is_required_and_checked(refused):
     assert "COMMAND" in refused()
     assert "'sing'" in refused("sing")
