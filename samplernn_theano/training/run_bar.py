@@ -41,7 +41,7 @@ class RunBar:
 
     def evaluating(self, stage: str, share: float) -> None:
         """Show the stage of an evaluation, of which a share is done."""
-        self.bar.stage = stage
+        self.bar.stage = f"{stage}, then the run stops" if self.t.signals else stage
         self.first_part = self.first_part or (time.monotonic(), share)
         self.update(share)
 

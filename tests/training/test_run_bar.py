@@ -22,7 +22,7 @@ def clock(monkeypatch):
 @pytest.fixture
 def run(clock):
     """A run of 100 iterations with a second each, of which 20 were done before, and its bar."""
-    t = SimpleNamespace(progress=Progress(10), schedule=Schedule(max_iters=100))
+    t = SimpleNamespace(progress=Progress(10), schedule=Schedule(max_iters=100), signals=[])
     t.progress.iteration = t.progress.seconds = 20
     return t, RunBar(t, Bar("train", visible=False))
 
@@ -61,12 +61,14 @@ def test_evaluations_count(run, clock):
     shown.evaluating("evaluating on test, 2 of 2", 0.5)
     assert (shown.bar.done, shown.bar.left) == (110, 6)  # as long as the one before
     clock[0] += 1
+    t.signals.append(2)  # Ctrl-C
     shown.evaluating("generating samples", 1.0)
+    assert shown.bar.line().startswith("generating samples, then the run stops")
     assert shown.bar.left == 0 and "100 %" in shown.bar.line()
 
 
 def test_without_any_progress_no_share_is_shown(clock):
-    t = SimpleNamespace(progress=Progress(10), schedule=Schedule(max_iters=100))
+    t = SimpleNamespace(progress=Progress(10), schedule=Schedule(max_iters=100), signals=[])
     shown = RunBar(t, Bar("train", visible=False))
     shown.step(t, Due("start"))
     assert "%" not in shown.bar.line()
