@@ -1,7 +1,10 @@
 """What several test files share."""
 
 import os
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,14 +26,52 @@ if "SAMPLERNN_CACHE" not in os.environ:
     _kept = tempfile.TemporaryDirectory(prefix="samplernn-tests-", ignore_cleanup_errors=True)
     os.environ["SAMPLERNN_CACHE"] = _kept.name
 
+# Most of the time of the tests is compilation, and half of that XLA's optimisations; see `optimised` below.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 # With `--dist loadfile` one process runs all tests of a file, so that what they share is compiled once. Files
 # that take long come first, lest one process ends long after the other.
 LONG = {"test_verify.py", "test_benchmarks.py", "test_loop.py", "test_distributed.py", "test_workflow.py"}
 
 
+def started(*words: object, **options) -> subprocess.Popen[str]:
+    """The command in a process of its own, with pipes for its output and its errors."""
+    command, pipe = [sys.executable, "-m", "samplernn_theano", *map(str, words)], subprocess.PIPE
+    return subprocess.Popen(command, **({"stdout": pipe, "stderr": pipe, "text": True} | options))
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen | None = None) -> None:
+    """Wait until it is true, at most two minutes and as long as the process runs."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert (process is None or process.poll() is None) and time.monotonic() < end
+        time.sleep(0.02)
+
+
+class Touch:
+    """A pickle of it makes a file when it is read."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the files that take long to the front."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.fixture
+def optimised():
+    """Programs as users have them, with all of XLA's optimisations: for comparisons with the original."""
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from samplernn_theano.checkpoints.npz import FORMAT, Checkpoint
 from samplernn_theano.config.hyperparameters import ThreeTier, to_store
 from samplernn_theano.config.schedule import Progress
 from samplernn_theano.errors import CheckpointError, OutputError
+from tests.conftest import Touch
 
 GROUPS = ("parameters", "adam", "states")
 SMALL = Checkpoint(
@@ -113,9 +114,9 @@ def test_former_keys_of_the_progress_are_read(tmp_path):
 
 
 def positions(whole: bytes) -> list[int]:
-    """Every byte, but only every 16th of the long array's numbers."""
+    """Every other byte, but only every 32nd of the long array's numbers."""
     start = whole.index(SMALL.parameters["SampleLevel.Embedding"].tobytes())
-    return [p for p in range(len(whole)) if not start <= p < start + 5120 or p % 16 == 0]
+    return [p for p in range(0, len(whole), 2) if not start <= p < start + 5120 or p % 32 == 0]
 
 
 def test_a_file_cut_at_any_byte_is_refused(tmp_path, whole):
@@ -128,7 +129,8 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path, whole):
     """Nothing: in the dates of the archive, for one."""
     path, directory, refusals = tmp_path / "a.npz", whole.index(b"PK\x01\x02"), 0
     for position in positions(whole):
-        for bit in range(8) if position >= directory else [position % 8]:
+        one = position // 2 % 8
+        for bit in {one, 7} if position >= directory else [one]:
             damaged = bytearray(whole)
             damaged[position] ^= 1 << bit
             path.write_bytes(damaged)
@@ -138,7 +140,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path, whole):
                 refusals += 1
             else:
                 assert_equal(loaded, SMALL)
-    assert refusals > 3000
+    assert refusals > 1000, refusals
 
 
 SHAPES = [b"(40, 12)", b"(32, 40)", b"(40,932)", b"(99999, ", b"('0, 32)", b"(40, 32\x00"]
@@ -265,16 +267,6 @@ def test_a_checkpoint_of_another_version_or_model_or_without_a_description_is_re
         if new == about:
             assert_equal(npz.load(path), SMALL)  # one thing only is changed below
     assert message in refused(path)
-
-
-class Touch:
-    """A pickle of it makes a file when it is read."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("name", ["about", "parameters/A.W0", "extra"])

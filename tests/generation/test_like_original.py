@@ -44,6 +44,7 @@ def generated(family):
     return first[:, overlap:], second[:, overlap:]
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("family, backend", [(f, b) for f in FOLDERS for b in (None, "jax")][:-1])
 def test_both_generations_are_those_of_the_original(family, backend):
     """With the default sampler and with the graph, which are the same for wavenet."""

@@ -3,10 +3,34 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from samplernn_theano.checkpoints import npz, run_folder
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.presets import preset
+from samplernn_theano.training import run as run_module
+from samplernn_theano.training.step import compile_trainer
+
+
+@pytest.fixture(autouse=True, scope="package")
+def compiled_once():
+    """Compile each model once: trained again it starts with its initial values."""
+    made = {}
+
+    def compiled(hp, **options):
+        key = (hp, *sorted(options.items()))
+        if key not in made:
+            trainer = compile_trainer(hp, **options)
+            variables = *trainer.graph.parameters.values(), *trainer.adam.values(), trainer.learning_rate
+            made[key] = trainer, [(variable, variable.get_value(borrow=False)) for variable in variables]
+        trainer, initial = made[key]
+        for variable, value in initial:
+            variable.set_value(value)
+        return trainer
+
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(run_module, "compile_trainer", compiled)
+        yield
 
 
 class Killed(BaseException):

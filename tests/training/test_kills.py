@@ -191,30 +191,9 @@ def test_a_signal_at_any_moment(data, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["one_tier", "three_tier"])
 def test_the_command_line_survives_kills_at_random_moments(data, tmp_path, family):
-    command = [
-        sys.executable,
-        "-m",
-        "samplernn_theano",
-        "train",
-        family,
-        "--preset",
-        "tiny",
-        "--dim",
-        "16",
-    ]
-    command += [
-        "--data",
-        data,
-        "--max-iters",
-        "90",
-        "--monitor-iters",
-        "7",
-        "--save-minutes",
-        "1e-9",
-        "--n_seqs",
-        "1",
-    ]
-    command += ["--sample-seconds", "0.05", "--resume", "--run"]
+    command = [sys.executable, "-m", "samplernn_theano", "train", family, "--data", data]
+    command += "--preset tiny --dim 16 --max-iters 90 --monitor-iters 7 --save-minutes 1e-9".split()
+    command += "--n_seqs 1 --sample-seconds 0.05 --resume --run".split()
     began = time.monotonic()
     subprocess.run([*command, tmp_path / "whole"], check=True)
     seconds, rng, kills = time.monotonic() - began, random.Random(0), 0

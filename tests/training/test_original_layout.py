@@ -20,6 +20,7 @@ from samplernn_theano.training import loop, step
 from samplernn_theano.training.run import resume, train
 from tests.training.conftest import evaluations
 
+pytestmark = pytest.mark.usefixtures("optimised")
 GOLDEN = Path(__file__).parents[1] / "golden"
 CORPUS = GOLDEN / "feeders" / "corpus" / "music"
 TREES = {

@@ -26,9 +26,7 @@ from samplernn_theano.errors import (
 from samplernn_theano.original import layout, results_folder
 from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.training import hooks, loop
-from samplernn_theano.training import run as run_module
 from samplernn_theano.training.run import resume, train
-from samplernn_theano.training.step import compile_trainer
 from samplernn_theano.utils import plotting
 from samplernn_theano.utils.files import locked
 from tests.training.conftest import Killed, assert_same, evaluations, listed, log, small, state
@@ -37,26 +35,7 @@ SCHEDULE = Schedule(max_iters=45, monitor_iters=1000)  # an epoch has 32 iterati
 
 
 @pytest.fixture(scope="module")
-def quick():
-    """Compile once: every training of the small one_tier starts with its initial values."""
-    trainer = compile_trainer(small("one_tier"))
-    variables = [*trainer.graph.parameters.values(), *trainer.adam.values()]
-    initial = [variable.get_value(borrow=False) for variable in variables]
-
-    def compiled(hp, **options):
-        if hp != trainer.hp:
-            return compile_trainer(hp, **options)
-        for variable, value in zip(variables, initial, strict=True):
-            variable.set_value(value)
-        return trainer
-
-    with pytest.MonkeyPatch.context() as context:
-        context.setattr(run_module, "compile_trainer", compiled)
-        yield
-
-
-@pytest.fixture(scope="module")
-def whole(quick, data, tmp_path_factory) -> Path:
+def whole(data, tmp_path_factory) -> Path:
     """An uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     assert train(small("one_tier"), data, folder, SCHEDULE) == 0
@@ -64,7 +43,7 @@ def whole(quick, data, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stopped_once(quick, data, tmp_path_factory) -> Path:
+def stopped_once(data, tmp_path_factory) -> Path:
     """The same run, ended after the first epoch."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
     train(small("one_tier"), data, folder, replace(SCHEDULE, max_iters=32))
@@ -87,7 +66,7 @@ MANY_EVALUATIONS = Schedule(max_iters=45, monitor_iters=7, keep=2)
 
 
 @pytest.fixture(scope="module")
-def evaluated(quick, data, tmp_path_factory) -> Path:
+def evaluated(data, tmp_path_factory) -> Path:
     """An uninterrupted run with many evaluations."""
     folder = tmp_path_factory.mktemp("evaluated") / "run"
     assert train(small("one_tier"), data, folder, MANY_EVALUATIONS, exp="x") == 0
@@ -179,7 +158,7 @@ def test_a_run_that_ran_out_of_time_resumes(evaluated, data, tmp_path):
     assert evaluations(evaluated) == evaluations(folder)
 
 
-def test_early_stopping(quick, data, tmp_path, monkeypatch, capsys):
+def test_early_stopping(data, tmp_path, monkeypatch, capsys):
     # At 5, 4 and 1 the test split is evaluated too.
     costs = iter([5.0, 9.0, 4.0, 9.0, 4.5, 4.25, 4.125, 1.0, 9.0, 2.0, 2.0, 2.0])
     monkeypatch.setattr(hooks, "evaluate_split", lambda *_: next(costs))
@@ -230,7 +209,7 @@ def test_data_that_vanish_while_they_are_read(whole, data, tmp_path, monkeypatch
     assert_same(whole, folder)
 
 
-def test_exploded_gradients_keep_the_last_checkpoint(quick, data, tmp_path, monkeypatch):
+def test_exploded_gradients_keep_the_last_checkpoint(data, tmp_path, monkeypatch):
     """A parameter that is not a number makes the next cost so."""
     real = loop.train_step
 
@@ -294,7 +273,7 @@ def test_a_resumed_run_may_change_its_learning_rate(stopped, capsys):
         resume(stopped, {"seed": 5})
 
 
-def test_a_second_learning_rate(quick, data, stopped, tmp_path, capsys):
+def test_a_second_learning_rate(data, stopped, tmp_path, capsys):
     """It holds from its iteration on, also in a resumed run, and needs no other program."""
     two = replace(SCHEDULE, later_rate=1e-4, later_from=32)
     train(small("one_tier"), data, tmp_path / "whole", two)
@@ -311,7 +290,7 @@ def test_a_second_learning_rate(quick, data, stopped, tmp_path, capsys):
     assert_same_training(tmp_path / "whole", stopped)
 
 
-def test_a_second_learning_rate_is_stored_and_shown(quick, stopped, capsys):
+def test_a_second_learning_rate_is_stored_and_shown(stopped, capsys):
     command = ["resume", str(stopped), "--max-iters", "34", "--later-rate", "1e-9"]
     assert main(command) == 2
     assert "--later-rate needs --later-from: " in capsys.readouterr().err
@@ -360,7 +339,7 @@ def test_what_cannot_be_resumed(stopped, data, tmp_path):
         resume(stopped)
 
 
-def test_a_run_that_has_ended_says_so_at_once(quick, data, tmp_path, capsys):
+def test_a_run_that_has_ended_says_so_at_once(data, tmp_path, capsys):
     folder = tmp_path / "run"
     train(small("one_tier"), data, folder, replace(SCHEDULE, max_iters=2))
     capsys.readouterr()
