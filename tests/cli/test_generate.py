@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import matplotlib.image
 import numpy as np
@@ -14,6 +13,7 @@ import soundfile
 
 from samplernn_theano.cli.main import main
 from samplernn_theano.generation import gallery
+from tests.conftest import started, wait_until
 from tests.generation.conftest import save, sounds
 from tests.generation.test_partial import REAL
 
@@ -76,10 +76,7 @@ def test_unusable_primes_are_rejected(model, primes, tmp_path, generate, name, m
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--temperature 0", "--temperature must be a positive number"),
-        ("--temperature nan", "--temperature must be a positive number"),
         ("--temperature 1 2", "--temperature has 2 values for 4 sequences"),
-        ("--top-p 0", "--top-p is 0"),
         ("--silence 0.2:0.3", "--silence 0.2:0.3 starts after the end; give more --seconds"),
         ("--prime a.wav --prime b.wav --n_seqs 1", "give --n_seqs 2 or more"),
         ("--format flac --float", "--float is for wav files"),
@@ -90,9 +87,6 @@ def test_unusable_primes_are_rejected(model, primes, tmp_path, generate, name, m
         ("--seconds 1e6", "cannot be larger than 4 GiB"),
         ("--beside missing.wav", "no recording missing.wav"),
         ("--silence 2", "'2' is not an interval FROM:TO in seconds, such as 2:3"),
-        ("--silence 3:2", "is not an interval"),
-        ("--silence x:3", "is not an interval"),
-        ("--silence 0:inf", "is not an interval"),
         ("--seconds 0", "'0' is not a positive number"),
         ("--n_seqs 0", "'0' is not a positive whole number"),
         ("--format mp3", "choose from"),
@@ -138,15 +132,11 @@ def test_options_incompatible_with_standard_output_are_rejected(model, generate,
 
 
 def test_a_terminated_process_is_resumed(model, tmp_path, generate):
-    arguments = [str(model), "--seconds", "30", "--n_seqs", "2", "--out"]
+    arguments = (model, "--seconds", 30, "--n_seqs", 2, "--out")
     whole = tmp_path / "whole"
     part = tmp_path / "a" / ".model_seed0_t1.part" / "samples"
-    command = [sys.executable, "-m", "samplernn_theano", "generate", *arguments, str(tmp_path / "a")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
-        while not (part.exists() and part.stat().st_size > 20_000):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
+    with started("generate", *arguments, tmp_path / "a") as process:
+        wait_until(lambda: part.exists() and part.stat().st_size > 20_000, process)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and "Traceback" not in errors

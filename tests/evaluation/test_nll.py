@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +46,7 @@ def numbers(text: str) -> list[float]:
 
 
 @pytest.mark.parametrize("family", TREES)
-def test_the_originals_checkpoints_score_as_its_log_says(family):
+def test_the_originals_checkpoints_score_as_its_log_says(family, optimised):
     tree = TREES[family]
     log = read_log(tree)
     files = checkpoints_of(tree)
@@ -137,14 +135,10 @@ def tones(small_data, tmp_path_factory) -> tuple[Path, Path]:
     return save(tmp_path_factory.mktemp("checkpoint") / "a.npz", TONES), small_data
 
 
-def test_evaluate_says_the_score_and_what_was_left_out(tones, tmp_path):
+def test_evaluate_says_the_score_and_what_was_left_out(tones, capsys, tmp_path, quick_graphs):
     path, data = tones
-    words = ["evaluate", path, "--data", data, "--csv", tmp_path / "new" / "a.csv"]
-    done = subprocess.run(
-        [sys.executable, "-m", "samplernn_theano", *map(str, words)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    about, score, independent, where = done.stdout.splitlines()
+    assert run("evaluate", path, "--data", data, "--csv", tmp_path / "new" / "a.csv") == 0
+    about, score, independent, where = capsys.readouterr().out.splitlines()
     assert about == f"{path}: three_tier, hyper-parameters of the checkpoint"
     match = re.fullmatch(r"test: \S+ bits per sample \(standard error \S+ over 3 clips\)(.*)", score)
     assert match[1] == "; 1 of 4 clips left out, too few for a batch (--set batch_size=1 scores all)"

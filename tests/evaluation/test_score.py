@@ -3,8 +3,6 @@
 import csv
 import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.original.results_folder import checkpoints as checkpoints_of
 from samplernn_theano.original.tags import RESULTS
 from samplernn_theano.utils.sample_rate import SAMPLE_RATE
+from tests.conftest import started
 from tests.evaluation.conftest import model_of, run, save
 
 Q = 16
@@ -223,10 +222,7 @@ def test_a_reader_that_stops_ends_it_quietly(checkpoint, tmp_path):
     soundfile.write(tmp_path / "a.wav", noise(100), SAMPLE_RATE)
     words = ["score", tmp_path / "a.wav", "--checkpoint", checkpoint]
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "samplernn_theano", *map(str, words)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered,
-    ) as process:  # fmt: skip
+    with started(*words, env=buffered) as process:
         assert process.stdout and process.stderr
         process.stdout.readline()
         process.stdout.close()

@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +15,16 @@ from samplernn_theano.cli.main import main
 from samplernn_theano.errors import OutputError, ReproductionError
 from samplernn_theano.reproduction import plan, run_step, workflow
 from samplernn_theano.utils.files import locked
+from tests.conftest import started, wait_until
 
 ROOT = Path(__file__).parents[2]
 
 
-def command(*words) -> list[str]:
-    return [sys.executable, "-m", "samplernn_theano", "reproduce", *map(str, words)]
-
-
-def reproduce(*words) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, timeout=300)
+def reproduce(*words) -> tuple[int, str, str]:
+    """The exit code, output and errors of `samplernn reproduce` in a process of its own."""
+    process = started("reproduce", *words, cwd=ROOT)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
 
 
 @pytest.fixture
@@ -287,35 +285,28 @@ def test_a_finished_workflow_whose_data_were_deleted_still_reports(tmp_path, mon
     assert json.loads(path.read_text()) == {"status": "done", "result": {"folder": "gone"}}
 
 
-def wait_for(path: Path, process: subprocess.Popen, text: str = "") -> None:
-    end = time.monotonic() + 120
-    while not (path.exists() and text in path.read_text()):
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.05)
-
-
-def test_a_killed_workflow_resumes_and_a_failed_experiment_does_not_stop_the_others(tmp_path):
+def test_a_killed_workflow_resumes_and_a_failed_experiment_does_not_stop_the_others(tmp_path, small_data):
     out, bad = tmp_path / "an out é{x}'y", tmp_path / "bad"
     bad.mkdir()
     for split in ("train", "valid", "test"):
         np.save(bad / f"bad_{split}.npy", np.full((8, 16000), np.nan, np.float16))
     words = ["table1/music/one_tier", "table3/512", "--scale", "smoke", "--out", out]
-    words += ["--data", f"blizzard={bad}", "--cores", "1"]
+    words += ["--data", f"music={small_data}", "--data", f"blizzard={bad}", "--cores", "1"]
 
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    killed = subprocess.Popen(command(*words), cwd=ROOT, **quiet)
-    wait_for(out / "steps/table1/music/one_tier/seed123/train.json", killed)
+    killed = started("reproduce", *words, cwd=ROOT, **quiet)
+    wait_until((out / "steps/table1/music/one_tier/seed123/train.json").exists, killed)
     began = json.loads((out / "steps/data/music.json").read_text())["started"]
     killed.kill()
     killed.wait()
-    refused = reproduce(*words)  # Snakemake and the training are still at work
-    assert refused.returncode == 2 and "Another process works in" in refused.stderr, refused.stderr
+    code, _, err = reproduce(*words)  # Snakemake and the training are still at work
+    assert code == 2 and "Another process works in" in err, err
     for group in groups_of(out):
         os.killpg(group, signal.SIGKILL)
     assert not (out / "steps/table1/music/one_tier/seed123/train.done").exists()
 
-    done = reproduce(*words)
-    assert done.returncode == 1, done.stdout + done.stderr
+    code, said, err = reproduce(*words)
+    assert code == 1, said + err
     assert json.loads((out / "steps/data/music.json").read_text())["started"] == began  # not done again
     assert record(out, "table1/music/one_tier", "generate")["status"] == "done"
     scored = record(out, "table1/music/one_tier", "evaluate")["result"]
@@ -325,8 +316,10 @@ def test_a_killed_workflow_resumes_and_a_failed_experiment_does_not_stop_the_oth
     page = (out / "report" / "index.html").read_text()
     assert "NaN" in page and f"{scored['test']['score']:.3f}" in page
 
-    again = reproduce(words[0], *words[2:6])  # the experiment that is done, without the one that failed
-    assert again.returncode == 0 and "0 steps to do" in again.stdout, again.stdout + again.stderr
+    code, said, err = reproduce(
+        words[0], *words[2:8]
+    )  # the experiment that is done, without the one that failed
+    assert code == 0 and "0 steps to do" in said, said + err
     assert f"{scored['test']['score']:.3f}" in (out / "report" / "report.md").read_text()
 
 
@@ -335,8 +328,8 @@ def test_a_terminated_workflow_lets_the_training_save(tmp_path, small_data):
     words = ["table1/music/one_tier", "--scale", "smoke", "--max-iters", "1000000", "--out", out]
     words += ["--data", f"music={small_data}"]
     log = out / "runs/table1/music/one_tier/seed123/log.jsonl"
-    with subprocess.Popen(command(*words), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        wait_for(log, process, '"train"')
+    with started("reproduce", *words, cwd=ROOT, stderr=None) as process:
+        wait_until(lambda: log.exists() and '"train"' in log.read_text(), process)
         process.terminate()
         said = process.communicate(timeout=120)[0]
     assert process.returncode == 143, said
