@@ -795,12 +795,15 @@ for point in eval(points):  # a process for each point at which to kill it
 @pytest.mark.parametrize(
     ("out", "points"),
     [
-        *[("run", "range(0, 110, 12)"), ("a.npz", "range(7)"), ("a.pkl", "range(7)")],
-        ("a.safetensors", "range(0, 16, 2)"),
+        *[("run", "range(0, 110, 20)"), ("a.npz", "range(0, 7, 2)"), ("a.pkl", "range(1, 7, 2)")],
+        ("a.safetensors", "range(0, 16, 4)"),
     ],
 )
-def test_a_killed_conversion_leaves_nothing_that_the_next_one_does_not_clear(tmp_path, out, points):
+def test_a_killed_conversion_leaves_nothing_that_the_next_one_does_not_clear(
+    tmp_path, monkeypatch, out, points
+):
     """Killed before operations on files, over an existing run."""
+    monkeypatch.setattr(plotting, "learning_curve", lambda *_: None)
     (tmp_path / "out").mkdir()
     (tmp_path / "left").mkdir()
     tree = copied(tmp_path, "one_tier")
@@ -811,7 +814,7 @@ def test_a_killed_conversion_leaves_nothing_that_the_next_one_does_not_clear(tmp
     subprocess.run([sys.executable, "-c", KILLED, *arguments], check=True, capture_output=True)
     states = sorted((tmp_path / "left").iterdir())
     abandoned = [p for state in states for p in state.iterdir() if p.name != out]
-    assert len(states) >= 7 and abandoned
+    assert len(states) >= 3 and abandoned
     for state in states:
         convert(source, state / out, overwrite=True)  # those of several kills, one after the other
         names = ["README.md", out] if out == "a.safetensors" else [out]

@@ -137,18 +137,7 @@ def test_flags_and_truth_values_may_be_abbreviated_as_in_the_original():
     expected = ThreeTier(
         seq_len=64, big_frame_size=8, emb_size=4, dim=16, n_rnn=2, rnn_type="LSTM", q_levels=32, batch_size=4
     )
-    argv = [
-        *ABBREVIATED.split(),
-        "--bat=4",
-        "--we",
-        "tRu",
-        "--learn",
-        "",
-        "--wh",
-        "MUSIC",
-        "--deb",
-        "--resum",
-    ]
+    argv = [*ABBREVIATED.split(), "--learn", "", *"--bat=4 --we tRu --wh MUSIC --deb --resum".split()]
     assert from_original_argv(ThreeTier, ["three_tier.py", *argv]) == (expected, "MUSIC")
     with pytest.raises(HyperParameterError, match="--learn_h0: 'yes' is neither"):
         from_original_argv(ThreeTier, ["--learn", "yes"])

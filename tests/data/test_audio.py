@@ -99,18 +99,7 @@ def test_converts_the_rate_and_keeps_pitch_level_and_length(tmp_path, rate):
     np.testing.assert_allclose(samples[middle], tone(1, 16000)[middle], atol=2e-3)
 
 
-@pytest.mark.parametrize(
-    "file_rate, rate",
-    [
-        (44100, 16000),
-        (48000, 16000),
-        (8000, 16000),
-        (4000, 16000),
-        (11025, 16000),
-        (16001, 16000),
-        (16000, 44100),
-    ],
-)
+@pytest.mark.parametrize("file_rate, rate", [(44100, 16000), (8000, 16000), (16001, 16000), (16000, 44100)])
 @pytest.mark.parametrize("block", [1000, 7001, 10**6])
 def test_converting_the_rate_in_blocks_makes_no_difference(file_rate, rate, block):
     sound = np.random.default_rng(0).standard_normal(50_003).astype(np.float32)
@@ -120,30 +109,12 @@ def test_converting_the_rate_in_blocks_makes_no_difference(file_rate, rate, bloc
     np.testing.assert_array_equal(converted, resample_poly(sound, rate // divisor, file_rate // divisor))
 
 
-def test_removes_what_16_khz_cannot_hold(tmp_path):
-    soundfile.write(tmp_path / "a.wav", tone(1, 44100, hertz=12000), 44100, subtype="FLOAT")
-    assert np.abs(audio.read_mono(tmp_path / "a.wav")[1600:-1600]).max() < 1e-2
-
-
 def test_averages_the_channels(tmp_path):
     left, right = tone(0.1, 16000), tone(0.1, 16000, hertz=1000, level=0.25)
     soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 16000, subtype="FLOAT")
     sound = audio.read(tmp_path / "a.wav")
     np.testing.assert_allclose(sound.samples, (left + right) / 2, atol=1e-6)
     assert (sound.file_rate, sound.channels, sound.clipped) == (16000, 2, 0)
-
-
-def test_averages_a_single_sample(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.array([[0.5, 0.25]]), 16000, subtype="FLOAT")
-    assert audio.read_mono(tmp_path / "a.wav").tolist() == [0.375]
-
-
-def test_averages_5_1_channels(tmp_path):
-    sound = np.stack([tone(0.1, 48000, hertz=200 * (i + 1)) for i in range(6)], axis=1)
-    soundfile.write(tmp_path / "a.wav", sound, 48000, subtype="PCM_24")
-    read = audio.read(tmp_path / "a.wav", rate=48000)
-    np.testing.assert_allclose(read.samples, sound.mean(axis=1), atol=1e-6)
-    assert (read.file_rate, read.channels) == (48000, 6)
 
 
 @pytest.mark.parametrize("name", ["Käse & Øl.wav", "two  blanks .wav", "-i.wav", "100%d:x.wav", "音.WAV"])

@@ -11,6 +11,7 @@ import pytest
 from samplernn_theano.data import dataset as clips_module
 from samplernn_theano.data.dataset import Ragged, is_silent, lengths, load_split, release, statistics
 from samplernn_theano.errors import DataError
+from tests.conftest import Touch
 
 # --- in a folder
 
@@ -76,16 +77,6 @@ def converted(folder: Path) -> None:
         load_split(folder, "train")
     command = str(caught.value).partition(": python ")[2]
     subprocess.run(f"{sys.executable} {command}", shell=True, check=True)
-
-
-class Touch:
-    """A pickle of it makes a file when it is read."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.touch, (self.path,)
 
 
 @pytest.mark.parametrize("protocol", ["in an array", 0, 2, 5])

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ import samplernn_theano
 from samplernn_theano.data import download
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils.files import locked
+from tests.conftest import wait_until
 from tests.data.archive_server import ArchiveServer
 
 ONE, TWO = (np.random.RandomState(seed).bytes(100_000) for seed in (1, 2))
@@ -312,9 +312,7 @@ def test_a_process_that_is_stopped_midway_is_continued(server, tmp_path, how):
     code = f"from samplernn_theano.data import download; download.{call}"
     partial = tmp_path / "A" / ".x.ogg.part"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 20
-        while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: partial.exists() and partial.stat().st_size)
         process.send_signal(how)
     assert process.returncode != 0
     there = partial.stat().st_size

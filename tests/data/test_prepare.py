@@ -222,15 +222,6 @@ def test_hidden_files_pipes_and_links_to_folders_are_passed_over(folder, tmp_pat
     assert "loop (a link to a folder)" in describe(manifest)
 
 
-def test_the_report_tells_people_what_was_made(folder, tmp_path):
-    write(folder / "phone.wav", noise(800), rate=8000)
-    write(folder / "silence.wav", np.zeros(480))
-    report = describe(build(folder, tmp_path / "out", name="music", allow_upsampling=True))
-    assert "Data set music: 51 clips of 0.01 s" in report
-    assert "phone.wav" in report.split("Recorded below 16000 Hz")[1]
-    assert "Silent clips, dropped: 2" in report
-
-
 def test_a_recording_that_is_there_twice_is_used_once(folder, tmp_path):
     build(folder, tmp_path / "one")
     (folder / "copy.wav").write_bytes((folder / "b.wav").read_bytes())

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from samplernn_theano.data.recipes import Recipe, by_counts, by_fractions, by_un
 from samplernn_theano.data.sets import demo
 from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.original import shuffle
+from tests.conftest import wait_until
 from tests.data.sets_of_noise import SECOND, SPLITS, build, in_order, load, record
 
 
@@ -354,9 +354,7 @@ def test_an_interrupted_process_leaves_no_set_and_the_next_one_resumes(tmp_path,
     slow += "recordings.MAX_PARALLEL = 1; audio.read = lambda path, note: (time.sleep(1), read(path))[1]; "
     slow += "sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen([sys.executable, "-c", slow, *words], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/.building/*.json")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: list(tmp_path.glob("out/.building/*.json")))
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
@@ -387,8 +385,9 @@ def killed_before(number: int, folder: Path, words: list[str]) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("command, step", [("prepare", 1), ("data music", 2), ("data demo", 2)])
+@pytest.mark.parametrize("command, step", [("prepare", 4), ("data music", 7), ("data demo", 7)])
 def test_a_command_that_was_killed_anywhere_can_be_repeated(tmp_path, monkeypatch, command, step):
+    """Before every few operations, which meets each file: it is opened, renamed and removed several times."""
     monkeypatch.setattr(demo, "SPLITS", dict.fromkeys(SPLITS, 1))
     words = command.split()
     if command == "prepare":

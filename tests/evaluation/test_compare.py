@@ -188,12 +188,6 @@ def test_models_that_share_little(capsys):
     assert "FrameLevel.h0: (2, 16) in A, (1, 16) in B" in out
 
 
-def test_a_picture_has_the_name_of_one(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        run("compare", TWO_TIER, TWO_TIER, "--out", "a.npz")
-    assert "'a.npz' does not end in .png or .pdf or .svg" in capsys.readouterr().err
-
-
 def test_errors_are_a_sentence(tmp_path, capsys):
     save(tmp_path / "a.npz", HP, model(replace(HP, dim=5)).parameters)
     for words, sentence in {

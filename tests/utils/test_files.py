@@ -109,14 +109,6 @@ def test_a_step_that_fails_is_told_and_the_old_file_stays(path, monkeypatch, num
     assert path.read_text() == "old"
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_told(path):
-    with pytest.raises(OutputError, match="No disk space left"), atomic_write(path) as temporary:
-        temporary.symlink_to("/dev/full")
-        temporary.write_text("new")
-    assert path.read_text() == "old"
-
-
 def test_a_path_that_cannot_be_written_is_told(path, tmp_path):
     for below in (path / "a.txt", path / "folder" / "a.txt"):
         with pytest.raises(OutputError, match=f"Could not write {below}"):
