@@ -31,7 +31,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 # With `--dist loadfile` one process runs all tests of a file, so that what they share is compiled once. Files
 # that take long come first, lest one process ends long after the other.
-LONG = {"test_verify.py", "test_benchmarks.py", "test_loop.py", "test_distributed.py", "test_workflow.py"}
+LONG = {"test_verify.py", "test_benchmarks.py", "test_kernels.py", "test_distributed.py", "test_workflow.py"}
 
 
 def started(*words: object, **options) -> subprocess.Popen[str]:

@@ -264,6 +264,8 @@ def test_only_the_papers_scale_on_the_papers_data_has_no_badge(tmp_path, no_pict
 PAPERS = "table1/music/two_tier"
 OTHER = "other hyper-parameters"
 TOO_SHORT = "paper models, 600 of 72,500 updates"
+TWO_RATES = {"learning_rate": 0.001, "later_rate": 0.0001, "later_from": 2998, "max_iters": 7000}
+"""The later one from the same part of other updates."""
 SMALL = {"hyperparameters": asdict(presets.preset("two_tier", "small", {}))}
 
 
@@ -276,25 +278,8 @@ SMALL = {"hyperparameters": asdict(presets.preset("two_tier", "small", {}))}
         ("table1/music/wavenet", 58, {}, ""),
         (PAPERS, 58, {}, TOO_SHORT),
         ("table1/blizzard/wavenet", 60, {}, ""),
-        (
-            "table1/blizzard/wavenet",
-            60,
-            {"schedule": {"learning_rate": 0.001}},
-            OTHER,
-        ),  # without the later one
-        (
-            "table1/blizzard/wavenet",
-            5,
-            {
-                "schedule": {
-                    "learning_rate": 0.001,
-                    "later_rate": 0.0001,
-                    "later_from": 2998,
-                    "max_iters": 7000,
-                }
-            },
-            "paper models, 600 of 742,400 updates",
-        ),  # the same part of other updates
+        ("table1/blizzard/wavenet", 60, {"schedule": {"learning_rate": 0.001}}, OTHER),  # not the later one
+        ("table1/blizzard/wavenet", 5, {"schedule": TWO_RATES}, "paper models, 600 of 742,400 updates"),
         (PAPERS, 72, SMALL, OTHER),
         (PAPERS, 72, {"hyperparameters": {}}, OTHER),
         (PAPERS, 72, {"schedule": {"learning_rate": 0.01}}, OTHER),
@@ -470,12 +455,13 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.parametrize("content", DAMAGED)
-def test_damaged_records_count_as_not_there(tmp_path, no_pictures, content):
-    for name in ("workflow.json", "steps/data/music.json", "steps/table1/music/two_tier/seed123/train.json"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content)
-    assert not records.read(tmp_path, ["table3/32"]).requested
+def test_damaged_records_count_as_not_there(tmp_path, no_pictures):
+    for content in DAMAGED:
+        damaged = ("workflow.json", "steps/data/music.json", "steps/table1/music/two_tier/seed123/train.json")
+        for name in damaged:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content)
+        assert not records.read(tmp_path, ["table3/32", "table1/music/two_tier"]).requested, content
     done(tmp_path, "table3/32", 1.0, scale="", valid=float("nan"))
     text = read(report.write(tmp_path)).text
     assert "Scale: unknown" in text and "the score is NaN or infinite" in text
