@@ -6,7 +6,6 @@ import os
 import resource
 import shutil
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from samplernn_theano.generation import evaluation_samples, samplers
 from samplernn_theano.original import results_folder
 from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.training import hooks, loop, tensorboard
+from tests.conftest import started
 from tests.training.conftest import Killed, assert_same, evaluations, failing, listed, log
 
 FLAGS = "--preset tiny --dim 16 --emb_size 8 --q_levels 32 --max-iters 12 --monitor-iters 5 --n_seqs 2 "
@@ -150,10 +150,8 @@ def test_a_disk_that_takes_no_more_of_a_running_process(data, tmp_path):
     """No file may become larger than a limit: after the first evaluation sounds, later checkpoints too."""
     run = run_folder.Run(tmp_path / "run")
     flags = "--max-iters 100000 --monitor-iters 100 --sample-seconds 5 --n_seqs 1".split()
-    words = ["train", "one_tier", "--data", str(data), "--run", str(run.folder), *FLAGS.split(), *flags]
-    command = [sys.executable, "-m", "samplernn_theano", *words]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+    words = ("train", "one_tier", "--data", data, "--run", run.folder, *FLAGS.split(), *flags)
+    with started(*words) as process:
 
         def limit_files(condition: Callable[[], object], size: Callable[[], int]) -> None:
             while not condition() and process.poll() is None:

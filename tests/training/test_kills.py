@@ -7,12 +7,9 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,26 +183,6 @@ def test_a_run_that_is_killed_before_any_operation_on_files(
 def test_a_signal_at_any_moment(data, tmp_path, monkeypatch):
     arguments = ("one_tier", "c", data, tmp_path, range(1, 150, 6), signal.SIGTERM)
     in_a_new_process(monkeypatch, kill_everywhere, *arguments)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("family", ["one_tier", "three_tier"])
-def test_the_command_line_survives_kills_at_random_moments(data, tmp_path, family):
-    command = [sys.executable, "-m", "samplernn_theano", "train", family, "--data", data]
-    command += "--preset tiny --dim 16 --max-iters 90 --monitor-iters 7 --save-minutes 1e-9".split()
-    command += "--n_seqs 1 --sample-seconds 0.05 --resume --run".split()
-    began = time.monotonic()
-    subprocess.run([*command, tmp_path / "whole"], check=True)
-    seconds, rng, kills = time.monotonic() - began, random.Random(0), 0
-    while kills < 6:
-        with suppress(subprocess.TimeoutExpired):
-            subprocess.run([*command, tmp_path / "killed"], timeout=rng.uniform(0.3, 1) * seconds, check=True)
-            assert_same_run(tmp_path / "whole", tmp_path / "killed")
-            shutil.rmtree(tmp_path / "killed")
-            continue
-        kills += 1
-    subprocess.run([*command, tmp_path / "killed"], check=True)
-    assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
 # --- what kills have found ----------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from samplernn_theano.data.dataset import load_split, statistics
 from samplernn_theano.original import results_folder
 from samplernn_theano.original.results_folder import ResultTree
 from samplernn_theano.training.run import settings_to_repeat
-from tests.conftest import GOLDEN
 from tests.training.conftest import assert_same, evaluations, log
 
 MODEL = "--preset tiny --dim 16 --emb_size 8 --q_levels 32".split()
@@ -154,17 +153,3 @@ def test_the_layout_of_the_original_is_repeated(small_data, tmp_path):
     assert first == second and settings(b)["exp"] == "mine"
     assert len(list(ResultTree(b).params.iterdir())) == 1
     assert_same(a, b)
-
-
-def test_a_run_of_version_0_1_0_is_repeated(tmp_path):
-    old = GOLDEN / "version_0.1.0"
-    words = ("train", "--config", old / "run" / "settings.json", "--run", tmp_path / "run")
-    assert command(*words, "--data", old / "tones", "--n_seqs", 0) == 0
-    checkpoint, before = npz.load(Run(tmp_path / "run").last), npz.load(old / "run/checkpoints/last.npz")
-    assert checkpoint.hp == before.hp and checkpoint.progress["iteration"] == 12
-    later = {"later_rate": None, "later_from": None}  # of a later version
-    stored = before.settings["schedule"] | later | {"learning_rate": 0.001, "n_seqs": 0}
-    assert checkpoint.settings["schedule"] == stored
-    assert "learning_rate" not in checkpoint.settings
-    for name, array in before.parameters.items():  # Adam's constants were rounded otherwise
-        np.testing.assert_allclose(checkpoint.parameters[name], array, rtol=0, atol=1e-5, err_msg=name)
