@@ -178,7 +178,7 @@ def _report(record: "Record", n_generated: int, seconds: float, output: "OutputF
         print(f"... and {n - MAX_LISTED} more")
     if silent:
         print(
-            f"{len(silent)} of {n} sequences stay below {20 * math.log10(MIN_PEAK):.0f} dBFS and are not "
-            "ranked: the best score of all is that of silence."
+            f"{len(silent)} of {n} sequences are below {20 * math.log10(MIN_PEAK):.0f} dBFS for at least "
+            "three quarters of the time and are not ranked: the best score of all is that of silence."
         )
     print(*[output.figure] * output.figure.exists(), output.folder / "index.html", sep="\n")

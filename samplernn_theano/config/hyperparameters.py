@@ -17,6 +17,7 @@ Sizes = tuple[int, ...]
 
 OURS = {"ours": True}  # metadata of a hyper-parameter that the original does not have
 OF_FORKS = {**OURS, "of_forks": True}  # that no run of this package has, but models of forks
+MAX_NUMBER = 2**24  # of all whole numbers: beyond, they are of a damaged file or a slip
 CHOICES = {
     "rnn_type": ("GRU", "LSTM"),
     "q_type": ("linear", "mu-law", "a-law"),
@@ -67,6 +68,8 @@ class Common:
                 raise HyperParameterError(
                     f"--{own.name} is {value}; it must be a whole number of at least {minimum}."
                 )
+            if own.type is int and value > MAX_NUMBER:
+                raise HyperParameterError(f"--{own.name} is {value}; it must be at most {MAX_NUMBER:,}.")
             choices = CHOICES.get(own.name)
             if choices and value not in choices:
                 listed = f"{', '.join(choices[:-1])} or {choices[-1]}"

@@ -27,7 +27,7 @@ from samplernn_theano.backends.provenance import PACKAGES
 from samplernn_theano.checkpoints import pretrained
 from samplernn_theano.checkpoints.load import LoadedModel
 from samplernn_theano.config.hyperparameters import HyperParameters, to_store
-from samplernn_theano.data.doubts import MIN_PEAK, level_around_offset
+from samplernn_theano.data.doubts import MIN_PEAK
 from samplernn_theano.errors import OutputError
 from samplernn_theano.evaluation import nll
 from samplernn_theano.generation import encoders, gallery, generate, like_original, spectrograms
@@ -155,7 +155,7 @@ def write_samples(
                 else:
                     comment, before = gallery.describe(record, i), prime if with_prime else prime[:0]
                     sound = _write(target, comment, float32, generator, before, generated)
-                if scorer and _is_near_silent(own := unfinished.sequence(i, n_samples), model.hp):
+                if scorer and is_near_silent(own := unfinished.sequence(i, n_samples), model.hp):
                     sound = replace(sound, near_silent=True)
                 elif scorer:
                     raw = np.concatenate([prime.astype(unfinished.dtype), own])
@@ -254,9 +254,13 @@ def _measure(name: str, segments: Iterator[NDArray[np.float32]], rate: int) -> S
     return Sound(file=name, peak=peak, rms_dbfs=rms, seconds=n / rate)
 
 
-def _is_near_silent(samples: NDArray, hp: HyperParameters) -> bool:
-    """True if a sequence stays within MIN_PEAK of its median: silence has the best score of all."""
-    return level_around_offset(amplitudes(samples, hp))[1] < MIN_PEAK
+def is_near_silent(samples: NDArray, hp: HyperParameters) -> bool:
+    """True if three quarters of a sequence, (samples,), are within MIN_PEAK of its median.
+
+    Silence has the best score of all, also after a click.
+    """
+    x = amplitudes(samples, hp)
+    return bool(np.quantile(np.abs(x - np.median(x)), 0.75) < MIN_PEAK)
 
 
 def _draw(

@@ -44,6 +44,15 @@ def test_numbers_are_whole_and_one_at_least(family, value):
             family(**{name: value})
 
 
+@pytest.mark.parametrize("family", FAMILIES.values())
+def test_numbers_of_a_damaged_file_are_too_large(family):
+    for name in (own.name for own in dataclasses.fields(family) if own.type is int):
+        with pytest.raises(
+            HyperParameterError, match=f"--{name} is 1000000000000; it must be at most 16,777,216"
+        ):
+            family(**{name: 10**12})
+
+
 CONTRADICTIONS: list[tuple[list[type[HyperParameters]], dict, str, dict]] = [
     # families, what is wrong, the advice, and what becomes of it
     ([ThreeTier], {"seq_len": 500}, "--seq_len 496", {"seq_len": 496}),

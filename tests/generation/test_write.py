@@ -13,6 +13,7 @@ from scipy.signal import lfilter
 import samplernn_theano
 from samplernn_theano.checkpoints import load
 from samplernn_theano.cli.main import main
+from samplernn_theano.config.hyperparameters import ThreeTier
 from samplernn_theano.data import quantization
 from samplernn_theano.errors import OutputError
 from samplernn_theano.evaluation import nll
@@ -157,8 +158,17 @@ def test_rank_leaves_out_what_is_nearly_silent_and_says_so(tmp_path, generate):
     assert [sound.nll_bits is None for sound in record.sounds] == [True, False, True, False]
     listed = [line for line in printed.splitlines() if line.startswith(str(out)) and ".wav" in line]
     assert ["bits per sample" in line for line in listed] == [True, True, False, False]
-    assert "2 of 4 sequences stay below -40 dBFS and are not ranked: the best score" in printed
+    assert "2 of 4 sequences are below -40 dBFS for at least three quarters of the time" in printed
     assert "not ranked" not in generate(path, *arguments, "--overwrite")[0]
+
+
+@pytest.mark.parametrize(
+    ("loud", "near_silent"), [((0, 100), True), ((0, 300), False), ((300, 900), False), ((0, 0), True)]
+)
+def test_silence_with_a_click_is_nearly_silent_and_sound_with_pauses_is_not(loud, near_silent):
+    levels = np.full(1000, 131)
+    levels[slice(*loud)] = np.random.default_rng(0).integers(0, 256, loud[1] - loud[0])
+    assert write.is_near_silent(levels, ThreeTier()) == near_silent
 
 
 def test_what_was_nearly_silent_is_told_with_its_level():
