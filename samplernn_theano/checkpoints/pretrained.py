@@ -28,21 +28,30 @@ def checkpoint(path: str | Path) -> Path:
     path = Path(path)
     if len(path.parts) != 2 or path.parts[0] != PREFIX or path.exists():
         return path
-    found = FOLDER / f"{path.name}.npz"
-    if not found.exists():
-        known = ", ".join(f"{PREFIX}/{name}" for name in names())
-        raise CheckpointError(f"There is no model {path}; there are {known}.")
-    return found
+    if path.name not in names():
+        raise _unknown(str(path))
+    return FOLDER / f"{path.name}.npz"
+
+
+def _unknown(name: str) -> CheckpointError:
+    return CheckpointError(
+        f"There is no model {name}; there are {', '.join(f'{PREFIX}/{n}' for n in names())}."
+    )
 
 
 def is_included(path: Path) -> bool:
     """True if a checkpoint is one of those that come with the package."""
-    return path.parent == FOLDER
+    return path.resolve().parent == FOLDER.resolve()
 
 
 def card(name: str) -> Mapping[str, Any]:
-    """The card of a model: what it was trained on, how, and what it reached."""
-    return parse_json(checkpoint(f"{PREFIX}/{name}").with_suffix(".json").read_text(encoding="utf-8"))
+    """The card of a model: what it was trained on, how, and what it reached.
+
+    Raises CheckpointError if there is no model of the name.
+    """
+    if name not in names():
+        raise _unknown(f"{PREFIX}/{name}")
+    return parse_json((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def table() -> str:

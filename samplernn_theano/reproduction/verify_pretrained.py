@@ -19,10 +19,6 @@ from samplernn_theano.utils.text import format_table, say
 TOLERANCE = 0.001
 """Bits per sample: more than another processor or version of a library changes, less than a training does."""
 
-OPTIONS = {"demo": ["demo", "--everything"], "speech": ["speech"]}
-"""Arguments of `samplernn data` that make the sets."""
-
-
 HEAD = ["model", "test, by its card", "measured", "difference", "seconds"]
 
 
@@ -33,7 +29,8 @@ def run(out: Path) -> int:
     ReproductionError if no set could be made.
     """
     cards = {name: pretrained.card(name) for name in pretrained.names()}
-    failures = {own: _make(own, out / own) for own in sorted({card["set"] for card in cards.values()})}
+    sets = {card["set"]: card["data_made_by"] for card in cards.values()}
+    failures = {own: _make(command, out / own) for own, command in sorted(sets.items())}
     if all(failures.values()):
         raise ReproductionError(f"Nothing can be scored. {' '.join(failures.values())}")
     rows, remarks = [HEAD], []
@@ -62,16 +59,16 @@ def run(out: Path) -> int:
     return int(bool(remarks))
 
 
-def _make(name: str, folder: Path) -> str:
-    """Make a data set in `folder`, unless it is there; why it cannot be made."""
+def _make(command_line: str, folder: Path) -> str:
+    """Make a data set in `folder` by a command, unless it is there; why it cannot be made."""
     if (folder / MANIFEST).exists():
         return ""
-    command = ["data", *OPTIONS[name], "--out", str(folder)]
+    command = [*shlex.split(command_line)[1:], "--out", str(folder)]
     say(f"$ samplernn {shlex.join(command)}")
     process = subprocess.run([sys.executable, "-m", "samplernn_theano", *command], stdout=sys.stderr)
     if not process.returncode:
         return ""
-    return f"The set {name} could not be made: see above. One made elsewhere may be put in {folder}."
+    return f"The set {folder.name} could not be made: see above. One made elsewhere may be put in {folder}."
 
 
 def _score(name: str, data: Path) -> float:

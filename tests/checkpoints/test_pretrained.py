@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ def test_a_model_is_what_its_card_says_without_paths_of_a_machine(name):
     assert not model.checkpoint.adam and not model.checkpoint.states
     assert "/" not in json.dumps(dict(model.checkpoint.settings))
     assert card["test"] < 4 and card["licence_of_the_data"] and card["revision"]
+    assert card["licence"] in ("cc-by-sa-3.0", "mit")
+    assert f"dim {model.hp.dim} in place of" in card["known_differences"]
 
 
 def test_they_are_listed_with_their_scores(capsys):
@@ -70,3 +73,11 @@ def test_an_unknown_name_is_refused_and_a_path_of_the_user_comes_first(tmp_path,
     (tmp_path / "pretrained").mkdir()
     shutil.copy(pretrained.FOLDER / f"{NAMES[0]}.npz", tmp_path / "pretrained" / NAMES[0])
     assert not pretrained.is_included(load.read(f"pretrained/{NAMES[0]}").path)
+    assert main(["pretrained"]) == 0 and main(["pretrained", NAMES[0]]) == 0  # the cards are the package's
+    with pytest.raises(CheckpointError, match="There is no model pretrained/../pretrained/x; there are"):
+        pretrained.card("../pretrained/x")
+
+
+def test_a_model_of_the_package_is_known_by_any_path(monkeypatch):
+    monkeypatch.chdir(pretrained.FOLDER.parent)
+    assert pretrained.is_included(Path("pretrained") / f"{NAMES[0]}.npz")

@@ -10,8 +10,9 @@ from samplernn_theano.checkpoints import load, npz, pretrained
 from samplernn_theano.cli.main import main
 from samplernn_theano.data.dataset import split_path
 from samplernn_theano.evaluation import nll
-from samplernn_theano.reproduction import verify_pretrained
 from samplernn_theano.utils.files import sha256
+
+DEMO = {"set": "demo", "data_made_by": "samplernn data demo --everything"}
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def shipped(tmp_path, monkeypatch, small_data):
 
 def test_scores_are_compared_with_the_cards(shipped, tmp_path, capsys):
     path, data, model = shipped
-    card = {"set": "demo", "test_split_sha256": sha256(split_path(data, "test"))}
+    card = DEMO | {"test_split_sha256": sha256(split_path(data, "test"))}
     bits = nll.score_split(nll.compile_scorer(model), nll.load_clips(model, data, "test")).bits
 
     path.write_text(json.dumps(card | {"test": bits}))
@@ -60,15 +61,14 @@ def test_arguments_that_do_not_apply_are_refused(more, named, capsys):
     assert f"--verify takes no {named}: " in line and "--out" in line
 
 
-def test_a_set_that_cannot_be_had_is_said(shipped, tmp_path, capfd, monkeypatch):
+def test_a_set_that_cannot_be_had_is_said(shipped, tmp_path, capfd):
     path, data, model = shipped
-    path.write_text(json.dumps({"set": "demo", "test": 5.0, "test_split_sha256": ""}))
+    path.write_text(json.dumps(DEMO | {"test": 5.0, "test_split_sha256": ""}))
     shutil.copy(path, path.with_name("absent.json"))
     shutil.copy(path.with_suffix(".npz"), path.with_name("absent.npz"))
-    path.with_name("absent.json").write_text(json.dumps({"set": "speech", "test": 2.5}))
-    monkeypatch.setitem(
-        verify_pretrained.OPTIONS, "speech", ["speech", "--source", str(tmp_path / "nowhere")]
-    )
+    command = f"samplernn data speech --source {tmp_path / 'nowhere'}"
+    absent = {"set": "speech", "data_made_by": command, "test": 2.5}
+    path.with_name("absent.json").write_text(json.dumps(absent))
     assert main(["reproduce", "--verify", "--out", str(tmp_path / "sets")]) == 1
     out, err = capfd.readouterr()
     assert "not scored" in out and "The set speech could not be made" in out and "nowhere" in err
