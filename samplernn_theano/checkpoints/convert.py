@@ -67,6 +67,6 @@ def _export(source: Path, out: Path, settings: Sequence[str], which_set: str | N
         raise OutputError(f"{model.path} is an exported model already; copy the file.")
     card = hub.write(out, to_checkpoint(model, source, which_set), model.path, tiers(model.hp))
     return (
-        f"Wrote {out} from {model.path}, and the model card {card}, in which to state its licence. "
+        f"Wrote {out} from {model.path}, and the model card {card}; check the licence in it. "
         f"Adam's moments, states and paths are not exported.{caveats(model)}"
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from samplernn_theano.errors import DataError, OutputError
 from samplernn_theano.utils import files
 from samplernn_theano.utils.text import escape_control_characters, format_duration
 
+type Tiers = Mapping[str, Sequence[str]]
+
 CARD = "README.md"
 
 PUBLIC = (
@@ -29,8 +32,8 @@ PUBLIC = (
 NAMES = ("data", "which_set")
 """Settings that may be paths, of which only the last part is exported."""
 
-OF_PRETRAINED = ("data", "licence_of_the_data", "test_standard_error", "sound", "known_differences")
-"""Entries of the card of one of the package's models that are repeated."""
+IN_OTHER_WORDS = ("set", "updates", "of_updates", "unit", "revision")
+"""Entries of the card of one of the package's models that are not repeated: the table has them already."""
 
 MARK = re.compile(r"\n<!-- written by samplernn convert, (\w{16}) -->\n\Z")
 """The end of a card, with a checksum of what stands before it, by which one that was edited is known."""
@@ -46,10 +49,10 @@ def check_card(folder: Path, overwrite: bool) -> None:
         )
 
 
-def write(out: Path, checkpoint: Checkpoint, source: Path, tiers: Sequence[Sequence[str]]) -> Path:
+def write(out: Path, checkpoint: Checkpoint, source: Path, tiers: Tiers) -> Path:
     """Export a checkpoint to `out` (.safetensors), and write its card next to it; return the card's path.
 
-    `source` is the file of the checkpoint. `tiers` are name and description of each tier, or only the latter.
+    `source` is the file of the checkpoint. `tiers` are lines on each tier, by its name.
     """
     shared, card = _public(checkpoint), out.parent / CARD
     about = npz.header(shared, [f"parameters/{name}" for name in shared.parameters])
@@ -83,33 +86,26 @@ def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _facts(source: Path, settings: Mapping[str, Any]) -> dict[str, str]:
-    """What the package's card of a model, or the data set if it is still there, tells of the data."""
+def _facts(source: Path, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the package's card of a model tells, or of the data their manifest, if they are still there."""
     if pretrained.is_included(source):
-        known = pretrained.card(source.stem)
-        facts = {name.replace("_", " "): str(known[name]) for name in OF_PRETRAINED if name in known}
-        return {"data set": str(known.get("set")), **facts}
+        return pretrained.card(source.stem)
     try:
         manifest = read_manifest(Path(settings["data"]))
         digests = {split: about["sha256"] for split, about in manifest["splits"].items()}
         if digests != settings["data_sha256"]:  # it was replaced
             return {}
-        return {
-            f"{name} of the data": str(manifest[name]) for name in ("licence", "origin") if name in manifest
-        }
+        return {f"{name}_of_the_data": manifest[name] for name in ("licence", "origin") if name in manifest}
     except (OSError, KeyError, TypeError, AttributeError, DataError):  # none, or one of another program
         return {}
 
 
-def _text(name: str, checkpoint: Checkpoint, tiers: Sequence[Sequence[str]], facts: Mapping[str, str]) -> str:
-    """The card of an exported model, the file `name`, without its mark."""
+def _rows(checkpoint: Checkpoint, tiers: Tiers, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of a card, a value by its name: what the checkpoint tells, and the other `facts`."""
     hp, settings, progress = checkpoint.hp, checkpoint.settings, checkpoint.progress
-    data = str(settings.get("data") or settings.get("which_set") or "unknown data")
-    rows = {"family": hp.family, "sample rate": f"{hp.rate:,} Hz", "data set": data, **facts}
-    part = ""
-    for tier, what in tiers:
-        part = tier or part
-        rows[part] = what if tier else f"{rows[part]}; {what}"
+    data = facts.get("set") or settings.get("data") or settings.get("which_set") or "unknown data"
+    rows = {"family": hp.family, "sample rate": f"{hp.rate:,} Hz", "data set": data}
+    rows |= {tier: "; ".join(lines) for tier, lines in tiers.items()}
     rows["parameters"] = f"{sum(a.size for a in checkpoint.parameters.values()):,}"
     rows["hyper-parameters"] = ", ".join(f"{k} {v}" for k, v in to_store(hp).items() if v is not None)
     if assumed := settings.get("assumed"):
@@ -121,27 +117,32 @@ def _text(name: str, checkpoint: Checkpoint, tiers: Sequence[Sequence[str]], fac
         if (bits := progress.get(f"best_{split}")) is not None:
             rows[split] = f"{bits:.4f} bits per sample at iteration {progress.get('best_iteration')}"
     if not assumed and (rate := describe_rate(stored_schedule(settings))) is not None:
-        rows["learning rate"] = str(rate)
-    for key in ("seed", "backend", "devices", "git_revision", "of_fork"):
-        if key in settings:
-            rows[key] = str(settings[key])
+        rows["learning rate"] = rate
+    for name in ("seed", "backend", "devices", "git_revision", "of_fork"):
+        if settings.get(name, "") != "":
+            rows[name] = settings[name]
     if "versions" in settings:
         rows["versions"] = ", ".join(f"{name} {version}" for name, version in settings["versions"].items())
-    origin = "trained with" if "versions" in settings else "converted for"
+    return rows | {name: value for name, value in facts.items() if name not in (*rows, *IN_OTHER_WORDS)}
+
+
+def _text(name: str, checkpoint: Checkpoint, tiers: Tiers, facts: Mapping[str, Any]) -> str:
+    """The card of an exported model, the file `name`, without its mark."""
+    family, file, rows = checkpoint.hp.family, shlex.quote(name), _rows(checkpoint, tiers, facts)
+    origin = "trained with" if "versions" in checkpoint.settings else "converted for"
     table = "\n".join(f"| {key.replace('_', ' ')} | {_cell(value)} |" for key, value in rows.items())
     return f"""---
-license: unknown
+license: {facts.get("licence", "unknown")}
 library_name: samplernn-theano
-pipeline_tag: audio-to-audio
 tags:
 - audio
 - audio-generation
 - unconditional
 - samplernn
-- {hp.family}
+- {family}
 ---
 
-# {hp.family}, trained on {_cell(rows["data set"])}
+# {family}, trained on {_cell(rows["data set"])}
 
 A model of raw audio of [SampleRNN](https://arxiv.org/abs/1612.07837), {origin} samplernn-theano. It
 generates sound from nothing, or continues a recording.
@@ -152,14 +153,24 @@ generates sound from nothing, or continues a recording.
 
 ## Generate
 
+Install the package samplernn-theano first: in a clone of its repository, `pip install -e ".[jax]"`. Then
+
 ```
-samplernn generate {name} --seconds 10
-samplernn generate {name} --prime RECORDING --seconds 10
+samplernn generate {file} --seconds 10
+samplernn generate {file} --prime RECORDING --seconds 10
+samplernn convert {file} model.npz    # a checkpoint; model.pkl is a file for the original
 ```
 
-In Python, `samplernn_theano.generate("{name}", seconds=10)`. The tensors have the names of the original's
-parameters; the reset gate of its GRU acts before the matrix product, unlike that of cuDNN and PyTorch.
-`samplernn convert {name} model.npz` makes a checkpoint, `model.pkl` a file for the original.
+or in Python
+
+```python
+import samplernn_theano
+
+blocks = samplernn_theano.generate({name!r}, seconds=10)
+```
+
+The tensors are 32-bit floats under the names of the original's parameters; the reset gate of its GRU acts
+before the matrix product, unlike that of cuDNN and PyTorch.
 """
 
 

@@ -141,7 +141,10 @@ def _model(model: LoadedModel) -> list[str]:
         lines.append(f"Does not fit: {error}")
     rows = [[own.name, str(getattr(model.hp, own.name)), _source(model, own)] for own in fields(model.hp)]
     lines += ["", "Hyper-parameters and their sources", *format_table(rows)]
-    lines += ["", "Tiers, the slowest first", *format_table(tiers(model.hp))]
+    described = [
+        [name * (n == 0), text] for name, texts in tiers(model.hp).items() for n, text in enumerate(texts)
+    ]
+    lines += ["", "Tiers, the slowest first", *format_table(described)]
     lines += ["", *_parameter_table(arrays, trained)]
     if never:
         lines.append("IndependentPreds were never trained: they have their initial values.")
@@ -209,31 +212,28 @@ def _tree(model: LoadedModel) -> ResultTree:
     return ResultTree(model.path.resolve().parent.parent)
 
 
-def tiers(hp: HyperParameters) -> list[list[str]]:
-    """Name and description of each tier, the slowest first."""
+def tiers(hp: HyperParameters) -> dict[str, list[str]]:
+    """Description of each tier, in one line or two, by its name; the slowest first."""
     output = f"mixture of {hp.n_components} Gaussians" if isinstance(hp, RealValued) else ""
     if isinstance(hp, Quantised):
         output = f"softmax over {hp.q_levels} {hp.q_type} levels"
     if isinstance(hp, WaveNet):
         last = 2 ** (hp.dilation_layers_per_block - 1)
         layers = f"{hp.wavenet_blocks} x {hp.dilation_layers_per_block} gated layers of {hp.dim} channels"
-        rows = [
-            ["layers", f"{layers}, dilations 1 to {last}"],
-            ["receptive field", _samples(hp.overlap, hp.rate)],
-        ]
-        return [*rows, ["output", output]]
+        return {
+            "layers": [f"{layers}, dilations 1 to {last}"],
+            "receptive field": [_samples(hp.overlap, hp.rate)],
+            "output": [output],
+        }
+    perceptron = f"perceptron, {output}"
     if isinstance(hp, Tiered):
-        rows = [
-            [tier.name, f"frames of {_samples(tier.frame_size, hp.rate)}, {_layers(hp)}"] for tier in hp.tiers
-        ]
-        rows += [["SampleLevel", _reads(hp)]]
-    else:
-        embedded = f", embedded in {hp.emb_size}" if isinstance(hp, OneTier) else ""
-        rows = [
-            ["SampleLevel", f"reads {_samples(hp.overlap, hp.rate)} at each step{embedded}"],
-            ["", _layers(hp)],
-        ]
-    return [*rows, ["", f"perceptron, {output}"]]
+        upper = {
+            tier.name: [f"frames of {_samples(tier.frame_size, hp.rate)}, {_layers(hp)}"] for tier in hp.tiers
+        }
+        return upper | {"SampleLevel": [_reads(hp), perceptron]}
+    embedded = f", embedded in {hp.emb_size}" if isinstance(hp, OneTier) else ""
+    reads = f"reads {_samples(hp.overlap, hp.rate)} at each step{embedded}"
+    return {"SampleLevel": [reads, _layers(hp), perceptron]}
 
 
 def _samples(n: int, rate: int) -> str:

@@ -1,7 +1,9 @@
 """Exported models: round trip, what is left out, damaged and foreign files, and the model card."""
 
+import ast
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import yaml
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from samplernn_theano.checkpoints import exports, inspect, load, npz
+from samplernn_theano.checkpoints import exports, inspect, load, npz, pretrained
 from samplernn_theano.checkpoints.convert import convert
 from samplernn_theano.cli.main import main
 from samplernn_theano.errors import CheckpointError, OutputError
@@ -98,7 +100,7 @@ def test_files_of_the_original_are_exported_and_an_export_becomes_one(tmp_path):
     card = (tmp_path / "README.md").read_text()
     assert re.search(r"^\| of these assumed \| .*q_type", card, flags=re.MULTILINE)
     assert ", converted for samplernn-theano." in card
-    assert "| trained |" not in card and "| learning rate |" not in card
+    assert not re.search(r"^\| (trained|learning rate|of fork) \|", card, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "renamed.npz", "renamed"])
@@ -160,7 +162,6 @@ def test_a_model_card_says_what_is_known(exported):
     assert known == {
         "license": "unknown",
         "library_name": "samplernn-theano",
-        "pipeline_tag": "audio-to-audio",
         "tags": ["audio", "audio-generation", "unconditional", "samplernn", "one_tier"],
     }
     rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", rest, flags=re.MULTILINE))
@@ -170,6 +171,24 @@ def test_a_model_card_says_what_is_known(exported):
     assert (rows["seed"], rows["learning rate"], rows["versions"]) == ("7", "0.002", "numpy 2.2")
     assert "dim 4, " in rows["hyper-parameters"] and "GRU of 4" in rows["SampleLevel"]
     assert "samplernn generate model.safetensors" in rest
+    assert "Install the package samplernn-theano first" in rest and "The tensors are 32-bit floats" in rest
+
+
+def test_the_card_of_a_model_of_the_package_has_its_licence_and_all_that_is_known(tmp_path, monkeypatch):
+    """Its commands can be copied, whatever the name of the file."""
+    name, out = pretrained.names()[0], tmp_path / "my|model's 1.safetensors"
+    known = {**pretrained.card(name), "licence": "mit", "new_entry": "told"}
+    monkeypatch.setattr(pretrained, "card", lambda _: known)
+    convert(f"pretrained/{name}", out)
+    card = (tmp_path / "README.md").read_text()
+    assert yaml.safe_load(card.split("---\n")[1])["license"] == "mit"
+    rows = dict(re.findall(r"^\| (.+?) \| (.+) \|$", card, flags=re.MULTILINE))
+    assert (rows["data set"], rows["family"], rows["new entry"]) == (known["set"], known["family"], "told")
+    assert rows["parameters"] == f"{known['parameters']:,}" and rows["test"].startswith(str(known["test"]))
+    words = [shlex.split(line) for line in re.findall(r"^samplernn .*", card, flags=re.MULTILINE)]
+    assert words and all(line[2] == out.name for line in words)
+    (call,) = re.findall(r"samplernn_theano\.generate\((.+), seconds=10\)", card)
+    assert ast.literal_eval(call) == out.name
 
 
 def test_a_card_has_the_licence_of_the_data_if_the_set_is_still_the_same(tmp_path):
