@@ -21,15 +21,20 @@ class Prime:
 
     @classmethod
     def parse(cls, text: str | Path) -> Self:
-        """A prime from FILE or FILE:FROM:TO; a file that has the whole text as its name comes first."""
+        """A prime from FILE or FILE:FROM:TO; a file that has the whole text as its name comes first.
+
+        Raises HyperParameterError if what follows a recording and a colon is no part of it.
+        """
         number = r"(\d+\.?\d*|\.\d+)"
         match = re.fullmatch(f"(.+):{number}:{number}", str(text), re.DOTALL)
-        if not match or Path(text).exists():
+        before_colons = (str(text)[: colon.start()] for colon in re.finditer(":", str(text)))
+        if Path(text).exists() or not (match or any(Path(name).is_file() for name in before_colons)):
             return cls(Path(text))
-        prime = cls(Path(match[1]), float(match[2]), float(match[3]))
-        if prime.stop is not None and prime.start >= prime.stop:
-            raise HyperParameterError(f"--prime {text} ends before it begins; give FILE:FROM:TO, in seconds.")
-        return prime
+        if match and float(match[2]) < float(match[3]):
+            return cls(Path(match[1]), float(match[2]), float(match[3]))
+        raise HyperParameterError(
+            f"--prime {text} names no part of a recording; give FILE:FROM:TO in seconds, FROM below TO."
+        )
 
     @property
     def stem(self) -> str:

@@ -63,7 +63,7 @@ def test_a_model_of_a_fork_writes_sound_at_its_own_rate(model, primes, tmp_path,
         ("", "is a folder"),
         ("talk.wav:0.001:0.01", "no .*talk.wav from 0.001 to 0.01 s: the recording ends at 0.00625 s"),
         ("talk.wav:0.001:0.0011", "talk.wav from 0.001 to 0.0011 s is too short: .*give a longer part"),
-        ("talk.wav:0.002:0.001", "talk.wav:0.002:0.001 ends before it begins"),
+        ("talk.wav:0.002:0.001", "talk.wav:0.002:0.001 names no part of a recording"),
         ("other.wav:0:1", "no recording .*other.wav; check"),
     ],
 )

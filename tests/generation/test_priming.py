@@ -158,8 +158,13 @@ def test_a_part_of_a_recording_is_read_as_if_it_had_been_cut_out(tone, tmp_path)
         priming.read(Prime.parse(f"{tone}:0.3:0.6"), hp)
     with pytest.raises(DataError, match=rf"from 0\.1 to 0\.1001 s is too short: .* {hp.overlap} samples"):
         priming.read(Prime.parse(f"{tone}:0.1:0.1001"), hp)
-    with pytest.raises(HyperParameterError, match=r"tone\.wav:2:1 ends before it begins"):
-        Prime.parse("tone.wav:2:1")
+
+
+@pytest.mark.parametrize("part", ["", "1", "1:", ":1", "-1:1", "0:1e-1", "1:1", "2:1"])
+def test_a_slip_after_the_name_of_a_recording_is_no_other_name(tone, part):
+    with pytest.raises(HyperParameterError, match=rf"tone\.wav:{part} names no part .*; give FILE:FROM:TO"):
+        Prime.parse(f"{tone}:{part}")
+    assert Prime.parse(f"no{tone.name}:{part}x") == Prime(Path(f"no{tone.name}:{part}x"))
 
 
 @pytest.mark.parametrize("name", ["a:1:2", "a:b.wav", "a:1.wav", "a:1:x", "a:-1:2", "a:1:inf"])
