@@ -9,7 +9,7 @@ from typing import Any
 from samplernn_theano.checkpoints import exports, npz
 from samplernn_theano.checkpoints.load import FEEDER, LoadedModel, caveats, read_checked
 from samplernn_theano.checkpoints.npz import Checkpoint
-from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples, write_log
+from samplernn_theano.checkpoints.run_folder import Run, check_overwrite, copy_samples, no_run, write_log
 from samplernn_theano.config.hyperparameters import to_store
 from samplernn_theano.config.schedule import Progress, best_of, original_learning_rate
 from samplernn_theano.errors import CheckpointError, OutputError
@@ -60,6 +60,8 @@ def last_checkpoint(run: Run, hyperparameters: Sequence[str] = ()) -> tuple[Chec
 
     `hyperparameters` (NAME=VALUE) are those of a run of the original that its files do not contain.
     """
+    if not (run.has_checkpoint or run.settings.exists() or results_folder.is_result_tree(run.folder)):
+        raise no_run(run)
     if results_folder.has_log(run.folder) and not run.last.exists():
         return resume_checkpoint(ResultTree(run.folder), hyperparameters), True
     if hyperparameters:

@@ -21,7 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.errors import OutputError
+from samplernn_theano.checkpoints import pretrained
+from samplernn_theano.errors import CheckpointError, OutputError
 from samplernn_theano.utils.files import LOCK, OWNER, write_error_message, write_text
 from samplernn_theano.utils.text import parse_json
 
@@ -46,6 +47,18 @@ class Run:
     def evaluation_checkpoint(self, iteration: int, valid: float) -> Path:
         """The checkpoint of one evaluation, with --keep above 1."""
         return self.folder / "checkpoints" / f"i{iteration}_v{valid:.4f}.npz"
+
+
+def no_run(run: Run) -> CheckpointError:
+    """The error that a folder is not that of a run, which says what it is if it is a model."""
+    if pretrained.checkpoint(run.folder) != run.folder:
+        name = run.folder.name
+        return CheckpointError(
+            f"{run.folder} is a model without its run; samplernn pretrained {name} shows its card."
+        )
+    return CheckpointError(
+        f"{run.folder} is not the folder of a run: it has neither settings.json and log.jsonl nor params/."
+    )
 
 
 _PART = r"(.*/)?\.[^/]+\.\d+\.part[^/]*"

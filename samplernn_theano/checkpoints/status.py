@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from samplernn_theano.checkpoints import npz, pretrained, run_folder
+from samplernn_theano.checkpoints import npz, run_folder
 from samplernn_theano.checkpoints.run_folder import Run
 from samplernn_theano.config.hyperparameters import FAMILIES, HyperParameters
 from samplernn_theano.config.schedule import Progress, Schedule, describe_rate, fraction, stored_schedule
@@ -78,14 +78,7 @@ def read(folder: str | Path) -> RunStatus:
         return _ours(run)
     if results_folder.is_result_tree(folder):
         return _original(ResultTree(folder))
-    if pretrained.checkpoint(folder) != Path(folder):
-        name = Path(folder).name
-        raise CheckpointError(
-            f"{folder} is a model without its run; samplernn pretrained {name} shows its card."
-        )
-    raise CheckpointError(
-        f"{folder} is not the folder of a run: it has neither settings.json and log.jsonl nor params/."
-    )
+    raise run_folder.no_run(run)
 
 
 def _ours(run: Run) -> RunStatus:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from samplernn_theano.checkpoints import pretrained
 from samplernn_theano.cli.main import main
 from samplernn_theano.data.manifest import check_rate
 from samplernn_theano.original.tags import RESULTS
@@ -83,8 +84,10 @@ def test_a_set_of_another_rate_is_refused(refused, tmp_path, small_data):
 
 
 def test_resume_rejects_a_folder_without_a_run(refused, tmp_path):
-    assert "There is no checkpoint" in refused("resume", tmp_path / "nowhere")
-    assert "There is no checkpoint" in refused("resume", tmp_path)
+    for path in (tmp_path, tmp_path / "nowhere", Path(__file__)):
+        assert f"{path} is not the folder of a run" in refused("resume", path)
+    model = f"pretrained/{pretrained.names()[0]}"
+    assert f"{model} is a model without its run; samplernn pretrained" in refused("resume", model)
     assert "--max-iters" in refused("resume", tmp_path, "--max-iters", 0)
     (tmp_path / "settings.json").write_text("{}")  # of a process that was killed early
     assert "has no checkpoint yet; start it again with samplernn train" in refused("resume", tmp_path)

@@ -319,7 +319,7 @@ def test_every_family_resumes(data, tmp_path, family):
 
 
 def test_what_cannot_be_resumed(stopped, data, tmp_path):
-    with pytest.raises(CheckpointError, match="There is no checkpoint"):
+    with pytest.raises(CheckpointError, match="nowhere is not the folder of a run"):
         resume(tmp_path / "nowhere")
     with locked(stopped), pytest.raises(OutputError, match="Another process works in"):
         resume(stopped)
