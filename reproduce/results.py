@@ -157,7 +157,10 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path, nargs="*", metavar="OUT")
     for out in parser.parse_args().out:
-        text = (out / "report" / "results.json").read_text(encoding="utf-8")
+        scores = out / "report" / "results.json"
+        if not scores.is_file():
+            raise SystemExit(f"There is no {scores}; write it with: samplernn reproduce --report --out {out}")
+        text = scores.read_text(encoding="utf-8")
         write_text(FOLDER / f"{load(out).scale}.json", text)
     write_text(PAGE, page())
     readme = README.read_text(encoding="utf-8")

@@ -7,13 +7,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from nbclient import NotebookClient
-from nbformat import NotebookNode
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -103,8 +105,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[NotebookNode], NotebookNode]:
+def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[["NotebookNode"], "NotebookNode"]:
     """Execute a notebook in a new kernel, in an empty folder, and return it with its outputs."""
+    from nbclient import NotebookClient
+
     for name in ("IPYTHONDIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR"):  # not the user's own
         monkeypatch.setenv(name, str(tmp_path / name))
     resources = {"metadata": {"path": str(tmp_path)}}

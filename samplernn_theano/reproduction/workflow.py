@@ -105,6 +105,11 @@ def options(profile: str | None, more: str) -> list[str]:
     found = own if own.is_dir() else Path(profile).absolute()
     if not found.is_dir():
         raise ReproductionError(f"There is no profile {profile}: neither {own} nor {found} is a folder.")
+    if found == own and importlib.util.find_spec(f"snakemake_executor_plugin_{profile}") is None:
+        raise ReproductionError(
+            f"--profile {profile} needs a plugin of Snakemake; install it with: pip install "
+            f"snakemake-executor-plugin-{profile}"
+        )
     return ["--profile", str(found), *shlex.split(more)]
 
 

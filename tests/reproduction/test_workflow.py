@@ -81,6 +81,16 @@ def test_errors_are_one_sentence(tmp_path, said, words, sentence):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_profile_for_slurm_says_what_it_needs(tmp_path, said, monkeypatch):
+    find_spec = workflow.importlib.util.find_spec
+    monkeypatch.setattr(
+        workflow.importlib.util, "find_spec", lambda n: None if "slurm" in n else find_spec(n)
+    )
+    words = ("table3/32", "--scale", "smoke", "--profile", "slurm", "--out", tmp_path / "out")
+    code, _, message = said(*words)
+    assert code == 2 and "pip install snakemake-executor-plugin-slurm" in message and message.count("\n") == 1
+
+
 def test_a_dry_run_prints_commands_and_makes_nothing(tmp_path, said):
     code, printed, _ = said("table1/music", "--scale", "smoke", "--out", tmp_path / "out", "--dry-run")
     lines = printed.splitlines()
