@@ -41,14 +41,10 @@ def add_lengths_and_fractions(
 ) -> None:
     """Add the lengths of recordings of a set of variable length, and the sizes of the splits."""
     data = parser.groups["data"]
-    note = "with --variable-length: " if shortest is None else f"default: {shortest:g}; "
-    data.add_argument(
-        "--shortest", type=positive, default=shortest, help=f"{note}leave out recordings of fewer seconds"
-    )
-    note = "with --variable-length: " if longest is None else f"default: {longest:g}; "
-    data.add_argument(
-        "--longest", type=positive, default=longest, help=f"{note}and recordings of more seconds"
-    )
+    for name, default, than in (("--shortest", shortest, "fewer"), ("--longest", longest, "more")):
+        note = "with --variable-length" if default is None else f"default: {default:g}"
+        text = f"leave out recordings of {than} seconds ({note})"
+        data.add_argument(name, type=positive, default=default, help=text)
     for split in ("valid", "test"):
         data.add_argument(
             f"--{split}-fraction",

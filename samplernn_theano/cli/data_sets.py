@@ -45,7 +45,10 @@ def _add_units(parser: Parser, help_clips: str) -> None:
 def _add_counts(parser: Parser, clips: int) -> None:
     for split in ("valid", "test"):
         parser.groups["data"].add_argument(
-            f"--{split}-clips", type=positive_int, default=clips, help="default: %(default)s"
+            f"--{split}-clips",
+            type=positive_int,
+            default=clips,
+            help=f"number of clips of the {split} split (default: %(default)s)",
         )
 
 

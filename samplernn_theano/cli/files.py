@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from samplernn_theano.cli.options import add, add_command, add_set, figure_file
+from samplernn_theano.cli.options import MODEL, add, add_command, add_set, figure_file
 from samplernn_theano.errors import DataError
 from samplernn_theano.utils.text import escape_control_characters
 
@@ -13,10 +13,7 @@ def add_inspect(commands: Any) -> None:
     """Add the command inspect."""
     text = "describe a checkpoint, run or file of the original"
     parser = add_command(commands, "inspect", _inspect, text)
-    text = (
-        "a checkpoint (.npz, .safetensors), the original's params_*.pkl, train_log.pkl or args.pkl, or a run"
-    )
-    add(parser, "path", text, Path)
+    add(parser, "path", f"{MODEL}, or train_log.pkl or args.pkl of the original", Path)
 
 
 def _inspect(a: argparse.Namespace) -> int:
@@ -74,11 +71,7 @@ def add_convert(commands: Any) -> None:
         "original's results folder (results_3t/...); if IN is a results folder of the original, the run "
         "folder.",
     )
-    text = (
-        "a checkpoint (.npz, .safetensors, or .pkl of the original), a run, or a results folder of the "
-        "original; a file is made from its best parameters"
-    )
-    add(parser, "source", text, Path, metavar="IN")
+    add(parser, "source", f"{MODEL}, or a results folder of the original", Path, metavar="IN")
     add(parser, "out", "a file .npz, .pkl or .safetensors, or a folder", Path, metavar="OUT")
     add_set(parser, "a hyper-parameter that the files do not contain, or another value")
     add(parser, "--which_set", "the original's name of the data set (default: the run's)", metavar="NAME")

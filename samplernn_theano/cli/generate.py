@@ -37,7 +37,9 @@ def add_generate(commands: Any) -> None:
     sampling.add_argument("--top-p", type=float, default=1.0, metavar="P", help=text)
     text = "a recording to continue, or the part of it between two times in seconds, written before the "
     text += "generated part (repeatable; sequences cycle through them)"
-    sampling.add_argument("--prime", action="append", default=[], metavar="FILE[:FROM:TO]", help=text)
+    sampling.add_argument(
+        "--prime", type=Path, action="append", default=[], metavar="FILE[:FROM:TO]", help=text
+    )
     add(sampling, "--without-prime", "write only the generated part, without the prime", bool)
     text = (
         "feed and write silence between these seconds of the generated part; 2:3 is the paper's experiment "
@@ -50,12 +52,13 @@ def add_generate(commands: Any) -> None:
     )
     add(sampling, "--like-original", text, bool)
     text = (
-        "folder of the sound files (default: samples in the run), or - to write one sequence to standard "
-        "output as raw PCM (mono, 16-bit, little-endian, of the model's rate: 16 kHz)"
+        "folder of the sound files (default: samples, in the run, next to a single file, or for "
+        "pretrained/NAME in the current folder), or - to write one sequence to standard output as raw PCM "
+        "(mono, 16-bit, little-endian, of the model's rate: 16 kHz)"
     )
     add(output, "--out", text, Path)
     output.add_argument(
-        "--format", choices=("wav", "flac", "ogg"), default="wav", help="default: %(default)s"
+        "--format", choices=("wav", "flac", "ogg"), default="wav", help="format of the files (default: wav)"
     )
     add(output, "--float", "write wav with 32-bit floats instead of 16-bit integers", bool)
     add(output, "--overwrite", "replace existing files", bool)

@@ -31,7 +31,7 @@ def add_evaluate(commands: Any) -> None:
     model, data, output = parser.groups["model"], parser.groups["data"], parser.groups["output"]
     add(parser, "checkpoint", MODEL, Path)
     add(data, "--data", "folder of the data set", Path, required=True)
-    add(data, "--split", "repeatable (default: test)", choices=SPLITS, action="append")
+    add(data, "--split", "split to score (repeatable; default: test)", choices=SPLITS, action="append")
     add(model, "--kept", "score the checkpoints of a run's evaluations, which train --keep left", bool)
     add(output, "--csv", "also write the bits of each clip to this file", csv_file)
     add(output, "--json", "also write the scores to this file", json_file)

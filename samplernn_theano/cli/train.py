@@ -45,7 +45,8 @@ def _add_train_family(families: Any, name: str, family: type[HyperParameters]) -
     parser = add_command(families, name, partial(_everywhere, _train), f"train a {name} model")
     parser.set_defaults(family=name)
     model, output = parser.groups["model"], parser.groups["output"]
-    add(parser.groups["data"], "--data", "folder with *_train.npy, *_valid.npy, *_test.npy", Path)
+    text = "folder with *_train.npy, *_valid.npy, *_test.npy; this or --config is required"
+    add(parser.groups["data"], "--data", text, Path)
     add(output, "--run", "folder of the run (default: runs/EXP)", Path)
     text = "repeat the run with this settings.json: it has the defaults of all flags; give another --run"
     add(model, "--config", text, Path, metavar="FILE")

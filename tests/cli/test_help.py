@@ -11,6 +11,7 @@ import pytest
 from samplernn_theano.cli.examples import EXAMPLES
 from samplernn_theano.cli.main import build_parser
 from samplernn_theano.cli.options import GROUPS, Parser
+from samplernn_theano.config.hyperparameters import FAMILIES
 
 
 def parsers(parser: Parser, words: str = "") -> Iterator[tuple[str, Parser]]:
@@ -65,9 +66,23 @@ def test_flags_are_in_groups_and_defaults_are_told(words):
         title for title in GROUPS if parser.groups[title]._group_actions
     ]
     for own in flags(parser):
+        assert not re.match(r"\W*(default|repeatable)", own.help), own.option_strings
         if own.default not in (None, False, "", [], argparse.SUPPRESS):
             value = f"{own.default:g}" if isinstance(own.default, float) else str(own.default)
             assert value in own.help % {"default": own.default}, own.option_strings
+
+
+@pytest.mark.parametrize(
+    ("words", "named", "told"),
+    [
+        *((words, None, "pretrained/NAME") for words in ("generate", "evaluate", "compare", "score")),
+        *((words, None, "pretrained/NAME") for words in ("inspect", "convert", "retention")),
+        ("generate", "out", "for pretrained/NAME in the current folder"),
+        *((f"train {family}", "data", "this or --config is required") for family in FAMILIES),
+    ],
+)
+def test_help_names_what_else_may_be_given(words, named, told):
+    assert any(told in own.help for own in COMMANDS[words]._actions if named in (None, own.dest))
 
 
 def test_training_tells_the_defaults_of_hyperparameters_in_the_group_of_the_model():
@@ -100,6 +115,7 @@ def completion(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("samplernn evaluate --split va", {"valid"}),
         ("samplernn generate soun", {"sounds.wav"}),
         ("samplernn evaluate --json sou", {"sounds.wav"}),
+        ("samplernn generate runs/mine --prime sou", {"sounds.wav"}),
     ],
 )
 def test_bash_completes_commands_flags_choices_and_files(capsys, tmp_path, typed, expected):
