@@ -37,7 +37,7 @@ from samplernn_theano.verification.cases import choose_cases, find_corpus
 from samplernn_theano.verification.tolerances import Check
 
 type Model = str | Path | LoadedModel
-"""A checkpoint (.npz, .safetensors), the original's parameters (.pkl), a run, or what `load` returned."""
+"""A checkpoint (.npz, .safetensors, .pkl of the original), a run, pretrained/NAME, or what `load` gave."""
 
 
 def prepare(
@@ -174,7 +174,7 @@ def resume(
 
 
 def load(path: str | Path, settings: Mapping[str, Any] | None = None) -> LoadedModel:
-    """Load parameters and hyper-parameters from a checkpoint, a run (its best), or the original's files.
+    """Load the model of a checkpoint, a run (its best), pretrained/NAME, or the original's files.
 
     Pickles are read without executing anything. `settings` are hyper-parameters to take in place of those
     found, such as ``{"batch_size": 1}``.

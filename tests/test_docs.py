@@ -94,6 +94,12 @@ def test_the_readme_is_short_and_links_every_page_and_pages_show_commands() -> N
     assert sum(len(commands(page)) for page in PAGES) >= 60
 
 
+@pytest.mark.parametrize("page", ["generating.md", "api.md"])
+def test_pages_that_take_a_model_name_the_command_that_lists_those_of_the_package(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert "`samplernn pretrained` lists" in text and "pretrained/speech_two_tier" in text
+
+
 def test_readme_names_the_two_files_that_matter_and_their_length() -> None:
     third = re.split(r"(?<=[a-z]\.) (?=[A-Z])", " ".join(README.split("\n\n")[1].split()))[2]
     named = re.findall(r"\[`([\w/.]+)`\]\([\w/.]+\) \((\d+) lines\)", third)

@@ -64,7 +64,7 @@ def find(path: str | Path) -> Path:
 
 
 def read(path: str | Path, settings: Sequence[str] = ()) -> LoadedModel:
-    """Read a checkpoint (.npz), an exported model, parameters of the original (.pkl), or a run's best ones.
+    """Read a checkpoint (.npz, .safetensors, .pkl of the original), pretrained/NAME, or a run's best one.
 
     Hyper-parameters of the original come from args.pkl next to it, else the folder's name, else names and
     shapes, else the authors' best model. `settings` (NAME=VALUE) replace them.

@@ -54,7 +54,8 @@ def generate(
     Parameters
     ----------
     model : path or LoadedModel
-        A checkpoint (.npz, .safetensors), the original's parameters (.pkl), a run, or what `load` returned.
+        A checkpoint (.npz, .safetensors), the original's parameters (.pkl), a run, pretrained/NAME, or what
+        `load` returned.
     seconds : float, optional
         Length of each sequence.
     seed : int
