@@ -4,9 +4,11 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -268,11 +270,18 @@ class Here:
         pass
 
 
+@contextmanager
+def one_after_the_other(_: int) -> Iterator[SimpleNamespace]:
+    """In place of threads: rows replace the output and functions of this process."""
+    yield SimpleNamespace(map=map)
+
+
 def test_the_gpu_benchmark_prints_every_kind_of_row_on_a_cpu(monkeypatch, capsys):
     """All in this process; the next test starts some."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     monkeypatch.setattr(gpu, "start", Here)
     monkeypatch.setattr(gpu, "finish", Here.finish)
+    monkeypatch.setattr(gpu, "ThreadPoolExecutor", one_after_the_other)
     gpu.report(gpu.rows(cpu=True), 30, cpu=True)
     device, product, step, bits, rounded, cases, batch, generated = cells(capsys.readouterr().out)
     assert device["how"] == "cpu" and "JAX" in device["notes"]

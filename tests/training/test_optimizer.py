@@ -14,7 +14,7 @@ def shared(value, name):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_adam_clips_and_moves_as_lasagne_does_in_float32(backend):
+def test_adam_clips_and_moves_as_lasagne_does_in_float32(backend, optimised):
     """Its constants are float32 expressions: 1 - b2 is 1 - float32(0.999) = 9.9998713e-4."""
     start = np.array([1.0, -2.0, 0.5])
     slope = np.array([5.0, -0.25, 0.0])  # 5 is clipped to 1
