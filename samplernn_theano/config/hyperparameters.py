@@ -69,7 +69,7 @@ class Common:
                     f"--{own.name} is {value}; it must be a whole number of at least {minimum}."
                 )
             if own.type is int and value > MAX_NUMBER:
-                raise HyperParameterError(f"--{own.name} is {value}; it must be at most {MAX_NUMBER:,}.")
+                raise HyperParameterError(f"--{own.name} is too large; it must be at most {MAX_NUMBER:,}.")
             choices = CHOICES.get(own.name)
             if choices and value not in choices:
                 listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
