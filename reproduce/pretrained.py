@@ -70,7 +70,8 @@ def make(out: Path, name: str, family: str) -> str:
         "set": folder.name,
         "data": what,
         "data_made_by": f"samplernn data {made_by}",
-        "licence_of_the_data": "; ".join(manifest[key] for key in ("licence", "origin") if key in manifest),
+        "licence_of_the_data": "; ".join(manifest[key] for key in ("licence", "origin") if key in manifest)
+        or "synthetic: that of the package",
         "test_split_sha256": manifest["splits"]["test"]["sha256"],
         "trained_by": _command(records["train"]["command"], f"data/{folder.name}", f"runs/{path.stem}"),
         "study": f"reproduce/study.sh, experiment {experiment}",
