@@ -81,7 +81,7 @@ def doubts(channels: Channels, samples: np.ndarray, clipped: int) -> dict[str, s
     part = max(channels.cut_off / channels.frames, clipped / len(samples))
     if part > MAX_CLIPPED:
         found["clipping"] = f"{100 * part:.2f} % of its samples are clipped: {_cause(channels)}"
-    offset, level = level_around_offset(samples)
+    offset, level = _level_around_offset(samples)
     time, kept = channels.cancelled()
     if time > MAX_CANCELLED:
         below = -_decibels(max(kept, 1e-10) ** 0.5)
@@ -102,7 +102,7 @@ def doubts(channels: Channels, samples: np.ndarray, clipped: int) -> dict[str, s
     return found
 
 
-def level_around_offset(samples: np.ndarray) -> tuple[float, float]:
+def _level_around_offset(samples: np.ndarray) -> tuple[float, float]:
     """Median of a sound (samples,), and its largest distance from there, without single clicks."""
     some = samples[:: max(1, len(samples) // 2**20)]
     offset = float(np.median(some))
